@@ -1,0 +1,30 @@
+/* status.c -- one sentence per thread. */
+#include "runtime/status.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static _Thread_local char sentence[1024];
+
+pn_status pn_fail(pn_status status, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    vsnprintf(sentence, sizeof sentence, format, args);
+    va_end(args);
+    return status;
+}
+
+pn_status pn_fail_in(pn_status status, const char *format, ...) {
+    char reason[sizeof sentence];
+    memcpy(reason, sentence, sizeof reason);
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(sentence, sizeof sentence, format, args);
+    va_end(args);
+    if (n >= 0 && (size_t)n < sizeof sentence)
+        snprintf(sentence + n, sizeof sentence - (size_t)n, ": %s", reason);
+    return status;
+}
+
+const char *pn_error(void) { return sentence; }
