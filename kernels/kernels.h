@@ -1,0 +1,284 @@
+/* kernels.h -- the whole kernel library: what every op computes.
+ *
+ * Letters mean the same everywhere:
+ *   N images   H W input height, width   P Q output height, width
+ *   C channels in   K channels out       R edge of a square filter (R x R taps)
+ *   x input    z output before BatchNorm   v a tensor as its consumers see it (below)
+ *   dX gradient of the loss with respect to X
+ * Tensors are float32, NHWC, packed, 64-byte aligned, in memory of the device. Channel counts
+ * are multiples of 4 (the stem's input has 1 or 3, the classifier any number of classes); N, H
+ * and W are anything from 1 up. Outputs never overlap inputs, unless an op says it may.
+ *
+ * Calls. An op takes an array of *jobs*, all independent of each other, and runs them in one
+ * launch. A call checks its arguments before it touches data, allocates nothing, queues its
+ * work on launch->stream (the host backend has none: it is done on return) and waits for
+ * nothing. `=` overwrites, `+=` adds to what is there. The same call on the same input gives
+ * the same bits, on the host for any number of threads: no floating-point atomics; partial
+ * sums go to fixed slots (in `scratch`) and are added in a fixed order.
+ *
+ * Deferred BatchNorm. A producer stores z as it is, and in its epilogue the mean and
+ * 1/sqrt(variance + eps) of every channel over the batch. Every consumer's load applies them:
+ *     v = gamma * (z - mean) * rstd + beta             (v = z where there is no norm)
+ * Backward, the buffer `dx` of an input is the gradient with respect to v. Whoever adds to it
+ * also adds, per channel, to the two sums that the BatchNorm below needs,
+ *     s1 = sum over n,p,q of dv,      s2 = sum of dv * xhat,      xhat = (z - mean) * rstd,
+ * and the producer's backward turns the gradient round while it loads it (n = N*P*Q):
+ *     dz = gamma * rstd * (dv - s1/n - xhat * s2/n)    with batch statistics
+ *     dz = gamma * rstd * dv                           with running statistics
+ *     dgamma += s2,   dbeta += s1
+ * (Ioffe and Szegedy 2015, section 3, regrouped.) Variance is the biased one (divided by n);
+ * the running variance takes the unbiased one, n/(n-1), as PyTorch does.
+ *
+ * Shared gradients. Several jobs of one call may add to the same dx: such jobs must be
+ * neighbours in the array and share all of their inputs' dx; contributions are added in job
+ * order, of which the first alone may have add = 0. Weight gradients are always `+=`, and two
+ * jobs of one call must not share them.
+ *
+ * The meaning of every op is its twin in tests/reference/, in plain double-precision loops. */
+#ifndef PN_KERNELS_H
+#define PN_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "runtime/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct CUstream_st *pn_stream; /* a cudaStream_t, without CUDA's headers; NULL on the host */
+
+/* Where a launch finds what is not in its jobs. */
+typedef struct pn_launch {
+    void *scratch;     /* at least the bytes that the op's scratch function asks for, 64-aligned */
+    const void *table; /* the same jobs in memory of the device; the host backend reads `jobs` */
+    const float *gate; /* backward only: NULL, or a float of the device; 0 there = do nothing */
+    pn_stream stream;
+} pn_launch;
+
+typedef enum pn_norm_mode {
+    PN_NORM_NONE,   /* no BatchNorm: all pointers NULL */
+    PN_NORM_BATCH,  /* the producer computes mean and rstd from this batch */
+    PN_NORM_RUNNING /* the producer copies them from the running statistics (inference) */
+} pn_norm_mode;
+
+/* BatchNorm of one tensor with K channels. */
+typedef struct pn_norm {
+    pn_norm_mode mode;
+    float eps;
+    float momentum;      /* running = (1 - momentum) * running + momentum * batch */
+    float *stats;        /* (4,K): mean, rstd [producer's fwd, =], s1, s2 [consumers' bwd] */
+    const float *gamma;  /* (K) or NULL: 1 */
+    const float *beta;   /* (K) or NULL: 0 */
+    float *dgamma;       /* (K) += or NULL */
+    float *dbeta;        /* (K) += or NULL */
+    float *running_mean; /* (K) or NULL; BATCH updates them, RUNNING reads them */
+    float *running_var;  /* (K) or NULL */
+} pn_norm;
+
+/* One tensor that an op reads, (N,H,W,C). */
+typedef struct pn_input {
+    const float *x;
+    float *dx;    /* gradient with respect to v; NULL: not wanted (then no sums either) */
+    int C;
+    int add;      /* 0: dx =, s1 =, s2 =    1: dx +=, s1 +=, s2 += */
+    pn_norm norm; /* of x */
+} pn_input;
+
+/* The tensor that an op makes, (N,P,Q,K). */
+typedef struct pn_output {
+    float *z;
+    const float *dy;     /* the gradient with respect to v is coef * factor[n] * dy: so that the */
+    const float *factor; /* terms of a node share the node's gradient instead of copying it */
+    float coef;          /* (1 where there is nothing to weigh); factor (N) or NULL: 1 */
+    int K;
+    pn_norm norm; /* of z */
+} pn_output;
+
+/* stage: ReLU, depthwise RxR, pointwise.  R 3 or 5, dilation 1 or 2, stride 1 or 2; padding
+ * dilation*(R-1)/2, so P = ceil(H / stride), Q = ceil(W / stride).  K = C.
+ *   r = relu(v(in)), 0 outside the image
+ *   u[n,p,q,c] = sum_{i,j} dw[i,j,c] * r[n, p*stride + i*dilation - pad, q*stride + j*dilation - pad, c]
+ *   z[n,p,q,k] = sum_c pw[c,k] * u[n,p,q,c]
+ * A separable convolution is two stages, a dilated one is one. Backward: relu's derivative at
+ * 0 is 0; recomputes u. */
+typedef struct pn_stage {
+    int N, H, W, R, dilation, stride;
+    pn_input in;
+    pn_output out;
+    const float *dw; /* (R,R,C) */
+    const float *pw; /* (C,K) */
+    float *ddw, *dpw; /* += */
+} pn_stage;
+
+#define PN_PARTS 4 /* most tensors that one input concatenates */
+
+/* conv1x1: z = W^T relu(v(x)), x the concatenation along channels of `parts` tensors of the
+ * same N,H,W, each read where it is. */
+typedef struct pn_conv1x1 {
+    int N, H, W, parts;
+    pn_input in[PN_PARTS];
+    pn_output out;
+    const float *w; /* (C,K), C = sum over the parts */
+    float *dw;      /* += */
+} pn_conv1x1;
+
+/* reduce: factorized reduce. P = ceil(H/2), Q = ceil(W/2); K/2 channels from each of two grids:
+ *   z[n,p,q,k]       = sum_c w[0,c,k] * r[n, 2p,   2q,   c]        k < K/2
+ *   z[n,p,q,K/2 + k] = sum_c w[1,c,k] * r[n, 2p+1, 2q+1, c]
+ * with r = relu(v(x)), 0 outside the image (only met at odd sizes). x as in conv1x1. */
+typedef struct pn_reduce {
+    int N, H, W, parts;
+    pn_input in[PN_PARTS];
+    pn_output out;
+    const float *w; /* (2,C,K/2) */
+    float *dw;      /* += */
+} pn_reduce;
+
+typedef enum pn_pool_kind { PN_POOL_MAX, PN_POOL_AVG } pn_pool_kind;
+
+/* pool: 3x3, padding 1, stride 1 or 2, no ReLU. K = C. Padding never wins a maximum and is not
+ * counted in an average. Of equal inputs the first in row order gets the maximum's gradient. */
+typedef struct pn_pool {
+    int N, H, W, stride;
+    pn_pool_kind kind;
+    pn_input in;
+    pn_output out;
+} pn_pool;
+
+/* A weighted term of a node: t = coef * factor[n] * v(in). factor (N) or NULL: 1. */
+typedef struct pn_term {
+    pn_input in;
+    float coef;
+    const float *factor;
+} pn_term;
+
+/* node: h = sum of its terms, all (N,H,W,C).  Forward may run in place: h may be one of the
+ * terms' x.  Backward, given dh, for every term:
+ *   with norm: s1 (+)= sum of dt, s2 (+)= sum of dt * xhat,  dt = coef * factor[n] * dh
+ *   in.dx not NULL: dx (+)= dt.   in.dx NULL: nothing is written, the producer of the term
+ *   reads dh itself through its pn_output.dy, coef and factor; the sums are still made if the
+ *   term has a norm of mode PN_NORM_BATCH, or one with dgamma or dbeta.
+ * Two terms of one node may share dx only if they are neighbours (first add = 0 or 1, then 1). */
+typedef struct pn_node {
+    int N, H, W, C, terms;
+    const pn_term *term; /* in memory of whoever reads the job: on a device part of its table */
+    float *h;
+    const float *dh;
+} pn_node;
+
+/* stem: 3x3 convolution, padding 1, stride 1, of the image itself: C = 1 or 3, no ReLU, no dx.
+ *   z[n,p,q,k] = sum_{i,j,c} w[i,j,c,k] * x[n, p+i-1, q+j-1, c] */
+typedef struct pn_stem {
+    int N, H, W, C;
+    const float *x;
+    pn_output out;
+    const float *w; /* (3,3,C,K) */
+    float *dw;      /* += */
+} pn_stem;
+
+/* What a head found in its batch, in memory of the device. */
+typedef struct pn_result {
+    double log_likelihood; /* sum over the batch of log p(label) */
+    double loss;           /* mean over the batch of the (smoothed) cross-entropy */
+    int64_t correct;       /* images whose largest logit (the first of equals) is the label's */
+} pn_result;
+
+/* head: global average pool, linear, softmax cross-entropy.
+ *   pooled[n,c] = mean over h,w of v(x)[n,h,w,c]   (of relu(v) if relu)
+ *   logits[n,k] = sum_c pooled[n,c] * w[c,k] + b[k]
+ *   target = (1 - smoothing) * one-hot(label) + smoothing / classes
+ *   loss   = -1/N sum_n sum_k target[k] * log softmax(logits[n])[k]
+ * Forward writes pooled, logits, *result. Backward computes the gradient of
+ *   (*scale) * loss_weight * loss          (scale NULL: 1)
+ * from pooled and logits: dx of every part, dw +=, db +=. A network may have two heads (an
+ * auxiliary one with its own loss_weight). Labels must lie in 0..classes-1: the caller's duty. */
+typedef struct pn_head {
+    int N, H, W, parts, relu, classes;
+    float smoothing, loss_weight;
+    pn_input in[PN_PARTS];
+    const int32_t *labels; /* (N) */
+    const float *w, *b;    /* (C,classes), (classes) */
+    float *dw, *db;        /* += */
+    float *pooled;         /* (N,C) */
+    float *logits;         /* (N,classes) */
+    pn_result *result;
+    const float *scale;
+} pn_head;
+
+/* The importance weights of K samples, computed online (as in online softmax), so that one
+ * gradient buffer and one pass serve all samples. In memory of the device; all zeros, and
+ * max = -INFINITY, before the first sample. */
+typedef struct pn_weights {
+    double max;     /* running maximum m of the log-likelihoods divided by the temperature */
+    double sum;     /* sum over the samples so far of exp(l_k - m) */
+    float scale;    /* exp(l_k - m) of the sample at hand; 0 if its backward is skipped */
+    float rescale;  /* what the gradient gathered so far must be multiplied by: exp(m_old - m) */
+    float inverse;  /* 1 / sum */
+    int32_t count;  /* samples so far */
+    int32_t skipped; /* of them without backward */
+} pn_weights;
+
+/* A stretch of the flat parameter ranges, in floats. */
+typedef struct pn_range {
+    size_t first, count;
+} pn_range;
+
+/* Step size and its company. */
+typedef struct pn_sgd {
+    float rate, momentum, decay;
+    float clip; /* largest global norm of the gradient; 0 = no limit */
+} pn_sgd;
+
+/* A backend. Sizes of scratch depend on shapes only (pointers in jobs may still be NULL) and not
+ * on the number of threads. All calls of one program come from one thread. */
+typedef struct pn_kernels {
+    const char *name; /* "host-avx512", ... */
+
+#define PN_OP(op)                                                              \
+    size_t (*op##_fwd_scratch)(const pn_##op *jobs, int count);                \
+    size_t (*op##_bwd_scratch)(const pn_##op *jobs, int count);                \
+    pn_status (*op##_fwd)(const pn_##op *jobs, int count, const pn_launch *l); \
+    pn_status (*op##_bwd)(const pn_##op *jobs, int count, const pn_launch *l);
+    PN_OP(stem)
+    PN_OP(stage)
+    PN_OP(conv1x1)
+    PN_OP(reduce)
+    PN_OP(pool)
+    PN_OP(node)
+    PN_OP(head)
+#undef PN_OP
+
+    /* weigh: takes result->log_likelihood / temperature as the next sample's l_k, updates *w.
+     * A sample with exp(l_k - m) < skip_below gets scale 0 (it still counts in sum). */
+    pn_status (*weigh)(const pn_result *result, double temperature, double skip_below,
+                       pn_weights *w, const pn_launch *l);
+
+    /* rescale: gradient[range] *= *factor, for every range; nothing is done if *factor is 1. */
+    pn_status (*rescale)(const pn_range *ranges, int count, float *gradient, const float *factor,
+                         const pn_launch *l);
+
+    /* sgd: with g = gradient * (*scale) (scale NULL: 1), norm = sqrt(sum of g^2) over all ranges,
+     * g *= min(1, clip / (norm + 1e-6)) as PyTorch's clip_grad_norm_, then
+     *   g += decay * value;  velocity = momentum * velocity + g;  value -= rate * velocity
+     * and *norm_out = norm (before clipping; the caller looks for NaN there). With a norm that
+     * is not finite nothing is changed. Scratch: sgd_scratch(). */
+    size_t (*sgd_scratch)(const pn_range *ranges, int count);
+    pn_status (*sgd)(const pn_range *ranges, int count, float *value, const float *gradient,
+                     float *velocity, const float *scale, pn_sgd s, double *norm_out,
+                     const pn_launch *l);
+} pn_kernels;
+
+/* The host backend, for the best instruction set of this machine, or for the one called `isa`:
+ * "avx512", "avx2", "base"; NULL or "" = best. NULL and a sentence if this machine lacks it. */
+const pn_kernels *pn_host_kernels(const char *isa);
+
+/* Output edge of an op with "same" padding: ceil(H / stride). */
+static inline int pn_out_size(int H, int stride) { return (H + stride - 1) / stride; }
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
