@@ -1,0 +1,46 @@
+/* arena.h -- one block of memory for the activations, their gradients and scratch of a step.
+ *
+ * Address space for the largest program is reserved once; memory is committed for the largest
+ * program that really came. Committed memory is kept between programs: giving pages back and
+ * faulting them in again would cost more than a small step. */
+#ifndef PN_ARENA_H
+#define PN_ARENA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "runtime/status.h"
+
+typedef struct pn_arena {
+    char *base;        /* aligned to 2 MiB */
+    size_t reserved;   /* bytes of address space */
+    size_t committed;  /* bytes that may be touched */
+    size_t high_water; /* most bytes any program has asked for */
+    size_t limit;      /* most bytes that may be committed; 0 = none */
+    bool checked;      /* dead memory is poisoned; see pn_arena_born */
+} pn_arena;
+
+/* Whether this build's arenas are checked: it is a debug build, or has AddressSanitizer. */
+bool pn_arena_checks(void);
+
+/* Reserves address space. limit: a promise of the user (--memory), 0 = none. PN_EMEM. */
+pn_status pn_arena_create(pn_arena *arena, size_t reserve, size_t limit);
+void pn_arena_destroy(pn_arena *arena);
+
+/* Makes base[0..bytes) usable. PN_EMEM names what is needed and what there is. */
+pn_status pn_arena_commit(pn_arena *arena, size_t bytes);
+
+/* In a checked arena (debug builds, and builds with AddressSanitizer) every buffer has a guard of
+ * PN_GUARD bytes behind it, and memory that no buffer owns is poisoned. Born fills
+ * base[offset..offset+bytes) with NaN and opens it; died closes it and its guard. So a use before
+ * the first write shows as NaN, a use after death or past the end faults under ASan, and without
+ * ASan a write past the end is found at death: PN_EDEVICE. Elsewhere both do nothing. */
+enum { PN_GUARD = 64 };
+void pn_arena_born(pn_arena *arena, size_t offset, size_t bytes);
+pn_status pn_arena_died(pn_arena *arena, size_t offset, size_t bytes);
+
+/* Bytes of memory that this process could still get without pushing others out: what the system
+ * calls available, or less if a control group says so. */
+size_t pn_memory_available(void);
+
+#endif

@@ -1,0 +1,98 @@
+/* plan.c -- greedy by size into the lowest gap, as XNNPACK's memory planner does (its
+ * memory-planner.c gave the idea). Buffers that run in place are first joined to chains: one
+ * block with the life of all of them. */
+#include "runtime/plan.h"
+
+#include <stdbool.h>
+
+static size_t rounded(size_t bytes) { return (bytes + PN_ALIGN - 1) & ~(size_t)(PN_ALIGN - 1); }
+
+static pn_status check(const pn_buffer *buffers, int count) {
+    for (int i = 0; i < count; i++) {
+        const pn_buffer *b = &buffers[i];
+        if (b->first < 0 || b->last < b->first)
+            return pn_fail(PN_EARG,
+                           "plan: buffer %d lives from launch %d to %d, want 0 <= first <= last", i,
+                           b->first, b->last);
+        if (b->in_place_of < 0) continue;
+        if (b->in_place_of >= i || buffers[b->in_place_of].last != b->first ||
+            buffers[b->in_place_of].bytes < b->bytes)
+            return pn_fail(PN_EARG, "plan: buffer %d cannot take the place of buffer %d", i,
+                           b->in_place_of);
+        for (int j = b->in_place_of + 1; j < i; j++)
+            if (buffers[j].in_place_of == b->in_place_of)
+                return pn_fail(PN_EARG, "plan: buffers %d and %d both take the place of buffer %d",
+                               j, i, b->in_place_of);
+    }
+    return PN_OK;
+}
+
+/* Sorts order[0..n) by falling size, equal sizes by rising index: a bottom-up merge sort, because
+ * qsort leaves the order of equals to the C library. */
+static void sort_by_size(const pn_buffer *buffers, int *order, int *spare, int n) {
+    for (int width = 1; width < n; width *= 2) {
+        for (int lo = 0; lo < n; lo += 2 * width) {
+            int mid = lo + width < n ? lo + width : n, hi = lo + 2 * width < n ? lo + 2 * width : n;
+            for (int i = lo, a = lo, b = mid; i < hi; i++) {
+                bool left =
+                    a < mid && (b >= hi || buffers[order[a]].bytes >= buffers[order[b]].bytes);
+                spare[i] = left ? order[a++] : order[b++];
+            }
+        }
+        for (int i = 0; i < n; i++) order[i] = spare[i];
+    }
+}
+
+pn_status pn_plan(pn_buffer *buffers, int count, int *order, size_t *total) {
+    PN_TRY(check(buffers, count));
+    int *spare = order + count, n = 0;
+
+    /* A chain is planned as its head, whose life is stretched for the time being. */
+    for (int i = count - 1; i >= 0; i--)
+        if (buffers[i].in_place_of >= 0) buffers[buffers[i].in_place_of].last = buffers[i].last;
+    for (int i = 0; i < count; i++)
+        if (buffers[i].in_place_of < 0) order[n++] = i;
+    sort_by_size(buffers, order, spare, n);
+
+    int placed = 0; /* spare[0..placed): the placed ones by rising offset */
+    *total = 0;
+    for (int k = 0; k < n; k++) {
+        pn_buffer *b = &buffers[order[k]];
+        size_t need = rounded(b->bytes), at = 0;
+        for (int p = 0; p < placed; p++) {
+            const pn_buffer *other = &buffers[spare[p]];
+            if (other->last < b->first || b->last < other->first) continue;
+            if (other->offset >= at + need) break;
+            size_t end = other->offset + rounded(other->bytes);
+            if (end > at) at = end;
+        }
+        b->offset = at;
+        if (at + b->bytes > *total) *total = at + b->bytes;
+        int p = placed++;
+        for (; p > 0 && buffers[spare[p - 1]].offset > at; p--) spare[p] = spare[p - 1];
+        spare[p] = order[k];
+    }
+
+    for (int i = 0; i < count; i++)
+        if (buffers[i].in_place_of >= 0) {
+            buffers[i].offset = buffers[buffers[i].in_place_of].offset;
+            buffers[buffers[i].in_place_of].last = buffers[i].first; /* the stretched life back */
+        }
+    return PN_OK;
+}
+
+size_t pn_plan_floor(const pn_buffer *buffers, int count) {
+    size_t floor = 0;
+    for (int i = 0; i < count; i++) { /* the peak begins where some buffer begins */
+        size_t alive = 0;
+        int t = buffers[i].first;
+        for (int j = 0; j < count; j++) {
+            const pn_buffer *b = &buffers[j];
+            if (b->first > t || t > b->last) continue;
+            if (b->in_place_of >= 0 && b->first == t) continue; /* its place is counted already */
+            alive += b->bytes;
+        }
+        if (alive > floor) floor = alive;
+    }
+    return floor;
+}

@@ -1,0 +1,32 @@
+/* plan.h -- give every buffer of a step its place in one block of memory.
+ *
+ * A step is a list of launches run in order. A buffer lives from the launch that first writes it
+ * to the launch that last touches it, both counted in. Two buffers that live at one launch never
+ * share a byte, but for one that takes the place of another: an op that may run in place.
+ * Pure arithmetic: sizes and times go in, offsets come out; no pointer, no device. */
+#ifndef PN_PLAN_H
+#define PN_PLAN_H
+
+#include <stddef.h>
+
+#include "runtime/status.h"
+
+enum { PN_ALIGN = 64 }; /* bytes: a cache line, and the widest vector */
+
+typedef struct pn_buffer {
+    size_t bytes;
+    int first, last; /* launches */
+    int in_place_of; /* -1, or an earlier buffer of at least these bytes with last == our first */
+    size_t offset;   /* out: a multiple of PN_ALIGN */
+} pn_buffer;
+
+/* Sets every offset, and *total: the largest offset + bytes. Largest first, each into the lowest
+ * gap that holds it; equal sizes keep their order, so the same input gives the same plan on any
+ * machine. `order` is scratch for 2 * count ints. PN_EARG if a buffer ends before it begins, or
+ * cannot be where in_place_of says. */
+pn_status pn_plan(pn_buffer *buffers, int count, int *order, size_t *total);
+
+/* The most bytes alive at any one launch: no plan needs less. In-place pairs count once. */
+size_t pn_plan_floor(const pn_buffer *buffers, int count);
+
+#endif
