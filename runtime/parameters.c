@@ -1,0 +1,109 @@
+/* parameters.c -- the enumerated weights. */
+#include "runtime/parameters.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/rng.h"
+
+enum { ALIGN_FLOATS = 16 }; /* a cache line */
+
+pn_status pn_parameters_add(pn_parameters *p, const char *name, pn_layout layout, pn_init init,
+                            pn_role role, int fan_in, bool adjacent, int rank, const int *shape,
+                            int *index) {
+    if (p->count == p->capacity) {
+        int capacity = p->capacity ? 2 * p->capacity : 256;
+        pn_parameter *list = realloc(p->list, (size_t)capacity * sizeof *list);
+        if (!list) return pn_fail(PN_EMEM, "parameters: no memory for %d names", capacity);
+        p->list = list;
+        p->capacity = capacity;
+    }
+    pn_parameter *t = &p->list[p->count];
+    *t = (pn_parameter){
+        .rank = rank, .count = 1, .fan_in = fan_in, .layout = layout, .init = init, .role = role};
+    snprintf(t->name, sizeof t->name, "%s", name);
+    for (int i = 0; i < rank; i++) {
+        t->shape[i] = shape[i];
+        t->count *= (size_t)shape[i];
+    }
+    t->offset = adjacent ? p->list[p->count - 1].offset + p->list[p->count - 1].count
+                         : (p->floats + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
+    p->floats = t->offset + t->count;
+    *index = p->count++;
+    return PN_OK;
+}
+
+/* Each range ends on a whole line, so that all three begin on one. */
+static size_t range_floats(const pn_parameters *p) {
+    return (p->floats + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
+}
+
+size_t pn_parameters_bytes(const pn_parameters *p) { return 3 * range_floats(p) * sizeof(float); }
+
+pn_status pn_parameters_allocate(pn_parameters *p) {
+    p->block_bytes = pn_parameters_bytes(p);
+    p->block = aligned_alloc(64, p->block_bytes);
+    if (!p->block)
+        return pn_fail(PN_EMEM, "parameters: %.1f MiB refused", (double)p->block_bytes / (1 << 20));
+    memset(p->block, 0, p->block_bytes);
+    p->value = p->block;
+    p->gradient = p->value + range_floats(p);
+    p->momentum = p->gradient + range_floats(p);
+    return PN_OK;
+}
+
+void pn_parameters_destroy(pn_parameters *p) {
+    free(p->block);
+    free(p->list);
+    *p = (pn_parameters){0};
+}
+
+void pn_parameters_init(pn_parameters *p, uint64_t seed) {
+    memset(p->block, 0, p->block_bytes);
+    for (int t = 0; t < p->count; t++) {
+        const pn_parameter *tensor = &p->list[t];
+        float *value = p->value + tensor->offset;
+        double bound = 1 / sqrt(tensor->fan_in > 0 ? tensor->fan_in : 1);
+        for (size_t i = 0; i < tensor->count; i++) {
+            if (tensor->init == PN_INIT_UNIFORM)
+                value[i] =
+                    (float)(bound * (2 * pn_uniform(seed, PN_STREAM_INIT, (uint64_t)t, i) - 1));
+            else
+                value[i] = tensor->init == PN_INIT_ONE;
+        }
+    }
+}
+
+/* Place inside of the outside's element i. */
+static size_t inside(const pn_parameter *t, size_t i) {
+    if (t->layout == PN_LAYOUT_SAME) return i;
+    size_t taps = t->layout == PN_LAYOUT_CONV ? (size_t)t->shape[2] * (size_t)t->shape[3] : 1;
+    size_t O = (size_t)t->shape[0], I = (size_t)t->shape[1];
+    size_t tap = i % taps, c = i / taps % I, o = i / taps / I;
+    return (tap * I + c) * O + o;
+}
+
+void pn_parameters_get(const pn_parameters *p, const float *range, int index, float *out) {
+    const pn_parameter *t = &p->list[index];
+    for (size_t i = 0; i < t->count; i++) out[i] = range[t->offset + inside(t, i)];
+}
+
+void pn_parameters_set(const pn_parameters *p, float *range, int index, const float *in) {
+    const pn_parameter *t = &p->list[index];
+    for (size_t i = 0; i < t->count; i++) range[t->offset + inside(t, i)] = in[i];
+}
+
+int pn_parameters_find(const pn_parameters *p, const char *name) {
+    for (int i = 0; i < p->count; i++)
+        if (!strcmp(p->list[i].name, name)) return i;
+    return -1;
+}
+
+size_t pn_parameters_numbers(const pn_parameters *p, pn_role role) {
+    size_t n = 0;
+    for (int i = 0; i < p->count; i++)
+        if (p->list[i].role == role) n += p->list[i].count;
+    return n;
+}

@@ -1,0 +1,83 @@
+/* parameters.h -- the shared weights: enumerated once, in a fixed order, with names.
+ *
+ * Values, gradient and momentum are three equal ranges of floats in one block, so that zeroing,
+ * the update and a checkpoint each are one pass over a stretch. Inside the ranges a tensor has
+ * the layout its kernel reads (kernels.h); names and shapes as the outside sees them are
+ * PyTorch's, and pn_parameters_get/_set translate. */
+#ifndef PN_PARAMETERS_H
+#define PN_PARAMETERS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "runtime/status.h"
+
+/* How the outside's (O,I,kh,kw), row-major, lies inside. */
+typedef enum pn_layout {
+    PN_LAYOUT_SAME,  /* vectors */
+    PN_LAYOUT_CONV,  /* (O,I,kh,kw) -> (kh,kw,I,O): depthwise (C,1,R,R), pointwise, stem */
+    PN_LAYOUT_LINEAR /* (O,I) -> (I,O) */
+} pn_layout;
+
+typedef enum pn_init {
+    PN_INIT_UNIFORM, /* U(-b, b), b = 1/sqrt(fan_in): PyTorch's default for conv and linear */
+    PN_INIT_ONE,
+    PN_INIT_ZERO
+} pn_init;
+
+typedef enum pn_role {
+    PN_ROLE_WEIGHT,    /* learnt, counted */
+    PN_ROLE_AUXILIARY, /* learnt, counted apart: the auxiliary head */
+    PN_ROLE_STATE      /* not learnt: running statistics; has no gradient worth reading */
+} pn_role;
+
+typedef struct pn_parameter {
+    char name[80];
+    int rank, shape[4]; /* the outside's */
+    size_t count;       /* product of the shape */
+    size_t offset;      /* floats from the start of each range */
+    int fan_in;
+    pn_layout layout;
+    pn_init init;
+    pn_role role;
+} pn_parameter;
+
+typedef struct pn_parameters {
+    pn_parameter *list;
+    int count, capacity;
+    size_t floats; /* length of one range */
+    float *block;  /* values, gradient, momentum; NULL until pn_parameters_allocate */
+    size_t block_bytes;
+    float *value, *gradient, *momentum;
+} pn_parameters;
+
+/* Appends a tensor and gives back its index. `adjacent`: it must follow the one before without a
+ * gap (the two halves of a factorized reduce); otherwise it begins at a multiple of 16 floats. */
+pn_status pn_parameters_add(pn_parameters *p, const char *name, pn_layout layout, pn_init init,
+                            pn_role role, int fan_in, bool adjacent, int rank, const int *shape,
+                            int *index);
+
+/* Allocates the three ranges, zero-filled, when all tensors are known. PN_EMEM. */
+pn_status pn_parameters_allocate(pn_parameters *p);
+void pn_parameters_destroy(pn_parameters *p);
+
+/* Fills all values from the seed; gradient and momentum become 0. The draw of an element depends
+ * on seed, tensor index and element only. */
+void pn_parameters_init(pn_parameters *p, uint64_t seed);
+
+/* Copies tensor `index` out of or into a range (p->value, ->gradient, ->momentum) in the
+ * outside's layout; `out`/`in` hold list[index].count floats. */
+void pn_parameters_get(const pn_parameters *p, const float *range, int index, float *out);
+void pn_parameters_set(const pn_parameters *p, float *range, int index, const float *in);
+
+/* Index of a name, or -1. */
+int pn_parameters_find(const pn_parameters *p, const char *name);
+
+/* How many numbers of one role there are. */
+size_t pn_parameters_numbers(const pn_parameters *p, pn_role role);
+
+/* Bytes of the three ranges together. */
+size_t pn_parameters_bytes(const pn_parameters *p);
+
+#endif

@@ -1,0 +1,41 @@
+/* update.h -- from the samples of a step to new weights: importance weights online, one gradient
+ * buffer, clipping and SGD over what the step's architectures touched.
+ *
+ * Weights that no architecture of a step uses are left alone altogether (no decay, no momentum),
+ * as PyTorch leaves a parameter without gradient: a search step costs what its samples cost, not
+ * what the space costs. */
+#ifndef PN_UPDATE_H
+#define PN_UPDATE_H
+
+#include "kernels/kernels.h"
+#include "runtime/parameters.h"
+#include "runtime/program.h"
+
+typedef struct pn_update {
+    const pn_kernels *kernels;
+    pn_parameters *parameters;
+    bool *touched;    /* by the samples of this step, per parameter */
+    pn_range *ranges; /* the same as stretches of the flat ranges */
+    int range_count;
+    pn_weights weights;
+    double norm; /* of the last gradient before clipping; NaN or infinite: nothing was applied */
+    void *scratch;
+    pn_launch launch;
+} pn_update;
+
+/* Allocates for the worst case. The parameters must have their memory. PN_EMEM. */
+pn_status pn_update_create(pn_update *u, const pn_kernels *kernels, pn_parameters *parameters);
+void pn_update_destroy(pn_update *u);
+
+/* A new step: clears the gradient where the last step touched it, and the weights. */
+pn_status pn_update_begin(pn_update *u);
+
+/* Between a sample's forward and its backward: takes its log-likelihood into the online weights
+ * and rescales the gradient gathered so far. Then run backward with scale = &u->weights.scale. */
+pn_status pn_update_sample(pn_update *u, const pn_program *program, const pn_result *result,
+                           double temperature, double skip_below);
+
+/* Divides by the sum of weights, clips, steps. u->norm says what was found. */
+pn_status pn_update_apply(pn_update *u, pn_sgd sgd);
+
+#endif
