@@ -1,0 +1,169 @@
+/* model.c -- evaluating architectures with shared weights. */
+#include "search/model.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TRAIN, VALIDATE };
+
+pn_model_settings pn_model_defaults(void) {
+    return (pn_model_settings){
+        .network =
+            {.layers = 8, .channels = 16, .H = 32, .W = 32, .image_channels = 3, .classes = 10},
+        .N = 64,
+        .augment = true,
+        .temperature = 1,
+        .skip_below = 0x1p-24,
+        .momentum = 0.9F,
+        .decay = 3e-4F,
+        .clip = 5,
+    };
+}
+
+/* Address space for any architecture of the space: see pn_network_largest. */
+static pn_status reserve(pn_model *m) {
+    const pn_arch largest = pn_network_largest(&m->network.space);
+    PN_TRY(pn_network_build(&m->network, &largest, m->program, m->settings.N, true, false,
+                            pn_arena_checks(), NULL));
+    PN_TRY(pn_program_compile(m->program, &m->size));
+    return pn_arena_create(&m->arena, 2 * m->size.unshared_bytes + (64 << 20), m->settings.memory);
+}
+
+static pn_status create(pn_model *m, const pn_space *space, const pn_data *data) {
+    PN_TRY(pn_network_create(&m->network, &m->settings.network, space, NULL));
+    PN_TRY(pn_parameters_allocate(&m->network.parameters));
+    pn_parameters_init(&m->network.parameters, m->settings.seed);
+    PN_TRY(pn_update_create(&m->update, m->kernels, &m->network.parameters));
+    PN_TRY(pn_program_create(&m->program, m->kernels));
+    PN_TRY(pn_program_reserve(m->program, m->network.max_ops, m->network.max_terms));
+    PN_TRY(reserve(m));
+    const pn_batch_stream streams[2] = {
+        {.part = PN_PART_FIRST,  .N = m->settings.N, .augment = m->settings.augment},
+        {.part = PN_PART_SECOND, .N = m->settings.N, .augment = m->settings.augment},
+    };
+    PN_TRY(pn_batches_create(data, streams, 2, m->settings.seed, &m->batches));
+    m->result = calloc(2 * (size_t)m->samples, sizeof *m->result);
+    m->evaluation = calloc((size_t)m->samples, sizeof *m->evaluation);
+    return m->result && m->evaluation
+               ? PN_OK
+               : pn_fail(PN_EMEM, "model: no memory for %d samples", m->samples);
+}
+
+pn_status pn_model_create(pn_model *m, const pn_kernels *kernels, const pn_space *space,
+                          const pn_model_settings *settings, const pn_data *data, int samples) {
+    *m = (pn_model){
+        .settings = *settings, .kernels = kernels, .samples = samples, .taken = {-1, -1}
+    };
+    pn_status s = create(m, space, data);
+    if (s != PN_OK) pn_model_destroy(m);
+    return s;
+}
+
+void pn_model_destroy(pn_model *m) {
+    pn_batches_free(m->batches);
+    free(m->result);
+    free(m->evaluation);
+    pn_program_destroy(m->program);
+    pn_arena_destroy(&m->arena);
+    pn_update_destroy(&m->update);
+    pn_network_destroy(&m->network);
+    *m = (pn_model){0};
+}
+
+/* The batch of a half for this step; both samples and retries get the same one. */
+static pn_status take(pn_model *m, int half, int64_t step) {
+    if (m->taken[half] == step) return PN_OK;
+    m->taken[half] = -1;
+    PN_TRY(pn_batches_take(m->batches, half, step, &m->batch[half]));
+    m->taken[half] = step;
+    return PN_OK;
+}
+
+static pn_status prepare(pn_model *m, const pn_arch *arch, int half, pn_result *result) {
+    const bool training = half == TRAIN;
+    PN_TRY(pn_network_build(&m->network, arch, m->program, m->settings.N, training, false,
+                            m->arena.checked, result));
+    PN_TRY(pn_program_compile(m->program, &m->size));
+    return pn_program_bind(m->program, &m->arena, &m->network.parameters, m->batch[half].x,
+                           m->batch[half].labels, training ? &m->update.weights.scale : NULL);
+}
+
+static pn_status begin(void *self, int64_t step) {
+    pn_model *m = self;
+    m->step = step;
+    memset(m->result, 0, 2 * (size_t)m->samples * sizeof *m->result);
+    memset(m->evaluation, 0, (size_t)m->samples * sizeof *m->evaluation);
+    return pn_update_begin(&m->update);
+}
+
+static pn_status train(void *self, int k, const pn_arch *arch) {
+    pn_model *m = self;
+    pn_result *result = &m->result[k];
+    PN_TRY(take(m, TRAIN, m->step));
+    PN_TRY(prepare(m, arch, TRAIN, result));
+    PN_TRY(pn_program_forward(m->program));
+    const int skipped = m->update.weights.skipped;
+    PN_TRY(pn_update_sample(&m->update, m->program, result, m->settings.temperature,
+                            m->settings.skip_below));
+    m->evaluation[k].skipped = m->update.weights.skipped - skipped;
+    m->evaluation[k].bytes = m->size.arena_bytes;
+    return pn_program_backward(m->program);
+}
+
+static pn_status validate(void *self, int k, const pn_arch *arch) {
+    pn_model *m = self;
+    PN_TRY(take(m, VALIDATE, m->step));
+    PN_TRY(prepare(m, arch, VALIDATE, &m->result[m->samples + k]));
+    if (m->size.arena_bytes > m->evaluation[k].bytes) m->evaluation[k].bytes = m->size.arena_bytes;
+    return pn_program_forward(m->program);
+}
+
+static pn_status update(void *self, double rate) {
+    pn_model *m = self;
+    return pn_update_apply(&m->update, (pn_sgd){.rate = (float)rate,
+                                                .momentum = m->settings.momentum,
+                                                .decay = m->settings.decay,
+                                                .clip = m->settings.clip});
+}
+
+static pn_status finish(void *self, int count, pn_evaluation *out, double *gradient_norm) {
+    pn_model *m = self;
+    for (int k = 0; k < count; k++) {
+        const pn_result *t = &m->result[k], *v = &m->result[m->samples + k];
+        out[k] = m->evaluation[k];
+        out[k].train_ll = t->log_likelihood;
+        out[k].train_correct = t->correct;
+        out[k].val_ll = v->log_likelihood;
+        out[k].val_correct = v->correct;
+    }
+    *gradient_norm = m->update.norm;
+    return PN_OK;
+}
+
+pn_evaluator pn_model_evaluator(pn_model *m) {
+    return (pn_evaluator){.self = m,
+                          .batch = m->settings.N,
+                          .begin = begin,
+                          .train = train,
+                          .validate = validate,
+                          .update = update,
+                          .finish = finish};
+}
+
+pn_status pn_model_score(pn_model *m, const pn_arch *arch, int64_t steps, double *log_likelihood,
+                         double *accuracy) {
+    pn_result result;
+    double sum = 0, correct = 0;
+    for (int64_t step = 0; step < steps; step++) {
+        PN_TRY(take(m, VALIDATE, step));
+        PN_TRY(prepare(m, arch, VALIDATE, &result));
+        PN_TRY(pn_program_forward(m->program));
+        sum += result.log_likelihood;
+        correct += (double)result.correct;
+    }
+    const double images = (double)steps * m->settings.N;
+    *log_likelihood = sum / images;
+    *accuracy = correct / images;
+    return PN_OK;
+}

@@ -1,0 +1,74 @@
+/* network.h -- from an architecture to a program: which tensors there are, and which ops.
+ *
+ * Two networks of the same cells (Liu, Simonyan, Yang 2019):
+ * - the search network holds weights for every (cell, node, input, op) of the space, shared by all
+ *   architectures; BatchNorm has no scale and shift (but the stem's), pools are followed by one;
+ * - the evaluation network holds the weights of one architecture; BatchNorm has scale and shift
+ *   and running statistics, pools have none, and the two terms of a node never share weights.
+ * Names and shapes of the search network's tensors: `cells.I.nodes.J.input.M.OP.dw1.weight`, M the
+ * input's index; the evaluation network's are those of the public PyTorch code of DARTS. */
+#ifndef PN_NETWORK_H
+#define PN_NETWORK_H
+
+#include <stdbool.h>
+
+#include "runtime/program.h"
+#include "search/space.h"
+
+enum { PN_MAX_LAYERS = 64, PN_STEM_FACTOR = 3 };
+
+typedef struct pn_network_spec {
+    bool evaluation; /* false: the search network */
+    int layers;      /* cells, 1..PN_MAX_LAYERS; reductions at layers/3 and 2*layers/3 */
+    int channels;    /* C of the first cells, a multiple of 4; doubled by each reduction */
+    int H, W, image_channels, classes;
+    bool share_slot; /* search network: weights also per slot, so that equal terms differ */
+    bool auxiliary;  /* evaluation network: enumerate the auxiliary head's weights too */
+    float smoothing; /* of the labels */
+} pn_network_spec;
+
+/* First parameter of each op there is, -1 where there is none. */
+typedef struct pn_cell_weights {
+    int preprocess[2];
+    int op[PN_MAX_NODES][PN_SLOTS][2 + PN_MAX_NODES - 1][PN_MAX_OPS];
+} pn_cell_weights;
+
+typedef struct pn_network {
+    pn_network_spec spec;
+    pn_space space;
+    pn_parameters parameters; /* enumerated; pn_parameters_allocate gives them memory */
+    int stem, classifier;     /* first of: weight, BatchNorm...; weight, bias */
+    pn_cell_weights cell[PN_MAX_LAYERS];
+    int max_ops, max_terms; /* of any architecture's program */
+} pn_network;
+
+/* Enumerates the tensors. `arch`: the one architecture of an evaluation network; ignored (may be
+ * NULL) otherwise. PN_EARG with the setting at fault. */
+pn_status pn_network_create(pn_network *network, const pn_network_spec *spec, const pn_space *space,
+                            const pn_arch *arch);
+void pn_network_destroy(pn_network *network);
+
+/* Builds (begin, ops, head) the program of an architecture, or with arch NULL that of the supernet
+ * in which every node sums all ops on all of its inputs (search network only). `training`: with
+ * backward. `inference`: BatchNorm takes the running statistics (evaluation network only). What the
+ * head finds goes to *result. The caller compiles. */
+pn_status pn_network_build(const pn_network *network, const pn_arch *arch, pn_program *program,
+                           int N, bool training, bool inference, bool guarded, pn_result *result);
+
+/* Flags in used[parameters.count] the tensors that an architecture's network has, needed by its
+ * loss or not (a cell whose output nobody reads still has its weights); arch NULL: the supernet. */
+void pn_network_uses(const pn_network *network, const pn_arch *arch, bool *used);
+
+/* Numbers learnt in an architecture's network: weights, and those of the auxiliary head. */
+void pn_network_count(const pn_network *network, const pn_arch *arch, size_t *weights,
+                      size_t *auxiliary);
+
+/* Multiply-adds of one image: convolutions and the classifier, without the auxiliary head. */
+double pn_network_macs(const pn_network *network, const pn_arch *arch);
+
+/* The architecture with the most buffers, all sep_conv_5x5 on different inputs. Twice the sum of
+ * its buffers bounds every plan of the space: no term of another op has more or larger ones, and
+ * the factor covers the workspaces of launches that only a mixture of ops has. */
+pn_arch pn_network_largest(const pn_space *space);
+
+#endif
