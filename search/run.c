@@ -1,0 +1,552 @@
+/* run.c -- the run directory. */
+#include "search/run.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "runtime/safetensors.h"
+#include "search/genotype.h"
+
+enum { PATH_BYTES = PN_TEXT_BYTES + 64, KEEP_CHECKPOINTS = 2, RUN_JSON_LIMIT = 1 << 20 };
+
+static const char checkpoint_format[] = "parsec-nas search 1";
+static const char state_name[] = "search.state";
+static const char momentum_prefix[] = "momentum.";
+
+static void path_of(const pn_run *r, const char *name, char path[PATH_BYTES]) {
+    snprintf(path, PATH_BYTES, "%s/%s", r->directory, name);
+}
+
+/* ---- checkpoints: which there are
+ * ---------------------------------------------------------------- */
+
+/* The step in "checkpoint-00000120.safetensors", or -1. */
+static int64_t checkpoint_step(const char *name) {
+    int64_t step = -1;
+    int end = 0;
+    if (sscanf(name, "checkpoint-%" SCNd64 ".safetensors%n", &step, &end) != 1 || !end || name[end])
+        return -1;
+    return step;
+}
+
+static void checkpoint_path(const char *directory, int64_t step, char path[PATH_BYTES]) {
+    snprintf(path, PATH_BYTES, "%s/checkpoint-%08" PRId64 ".safetensors", directory, step);
+}
+
+/* The newest checkpoint's step, below `below`; -1 if there is none. */
+static int64_t newest(const char *directory, int64_t below) {
+    int64_t best = -1;
+    DIR *d = opendir(directory);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        int64_t step = checkpoint_step(e->d_name);
+        if (step > best && step < below) best = step;
+    }
+    if (d) closedir(d);
+    return best;
+}
+
+static void remove_old(const pn_run *r, int keep) {
+    int64_t step = INT64_MAX;
+    for (int i = 0; (step = newest(r->directory, step)) >= 0; i++) {
+        char path[PATH_BYTES];
+        checkpoint_path(r->directory, step, path);
+        if (i >= keep) (void)unlink(path); /* one that stays is no harm */
+    }
+}
+
+/* ---- run.json
+ * ------------------------------------------------------------------------------------- */
+
+static uint32_t data_checksum(const pn_data *d) {
+    const size_t pixels = (size_t)d->count * (size_t)d->H * (size_t)d->W * (size_t)d->C;
+    uLong crc = crc32_z(crc32_z(0, NULL, 0), d->images, pixels);
+    return (uint32_t)crc32_z(crc, d->labels, (size_t)d->count);
+}
+
+static pn_status write_json(const pn_run *r, const char *state) {
+    char *settings = pn_settings_write(&r->settings);
+    json_t *object = json_object(), *parsed = settings ? json_loads(settings, 0, NULL) : NULL;
+    json_object_set_new(object, "program", json_string("parsec-nas"));
+    json_object_set_new(object, "version", json_string(PN_VERSION));
+    json_object_set_new(object, "command", json_string("search"));
+    json_object_set_new(object, "state", json_string(state));
+    json_object_set_new(object, "step", json_integer(r->search.step));
+    json_object_set_new(object, "device", json_string(r->model.kernels->name));
+    json_object_set_new(object, "data_crc32", json_integer(data_checksum(&r->data)));
+    json_object_set_new(
+        object, "parameter_bytes",
+        json_integer((json_int_t)pn_parameters_bytes(&r->model.network.parameters)));
+    json_object_set_new(object, "settings", parsed);
+    char *text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(17)), path[PATH_BYTES];
+    json_decref(object);
+    free(settings);
+    if (!text) return pn_fail(PN_EMEM, "run.json: no memory");
+    path_of(r, "run.json", path);
+    pn_status s = pn_file_write(path, text, strlen(text));
+    free(text);
+    return s;
+}
+
+/* Reads what an earlier process wrote; *there = false if there is no run.json. */
+static pn_status read_json(const pn_run *r, pn_settings *settings, uint32_t *checksum,
+                           bool *there) {
+    char path[PATH_BYTES];
+    path_of(r, "run.json", path);
+    *there = access(path, F_OK) == 0;
+    if (!*there) return PN_OK;
+    void *text;
+    size_t length;
+    PN_TRY(pn_file_read(path, RUN_JSON_LIMIT, &text, &length));
+    pn_status s = pn_settings_read(path, text, length, settings);
+    if (s == PN_OK) {
+        json_t *root = json_loadb(text, length, 0, NULL);
+        const json_t *sum = json_object_get(root, "data_crc32"),
+                     *command = json_object_get(root, "command");
+        if (!json_is_integer(sum) || !json_is_string(command) ||
+            strcmp(json_string_value(command), "search"))
+            s = pn_fail(PN_EINPUT, "%s: not a search's", path);
+        else
+            *checksum = (uint32_t)json_integer_value(sum);
+        json_decref(root);
+    }
+    free(text);
+    return s;
+}
+
+/* ---- saving and loading
+ * --------------------------------------------------------------------------- */
+
+/* The arrays of a checkpoint: every tensor's value and momentum in the outside's layout. */
+typedef struct tensors {
+    pn_array *list;
+    char (*name)[96]; /* of the momenta */
+    float *data;
+    int count;
+} tensors;
+
+static void shape_of(const pn_parameter *t, pn_array *a) {
+    a->rank = t->rank;
+    for (int i = 0; i < t->rank; i++) a->shape[i] = t->shape[i];
+}
+
+static pn_status gather(const pn_parameters *p, tensors *out) {
+    size_t floats = 0, n = (size_t)p->count;
+    for (size_t i = 0; i < n; i++) floats += 2 * p->list[i].count;
+    *out = (tensors){calloc(2 * n + 1, sizeof *out->list), calloc(n, sizeof *out->name),
+                     malloc(floats * sizeof(float)), 0};
+    if (!out->list || !out->name || !out->data) return pn_fail(PN_EMEM, "checkpoint: no memory");
+    float *at = out->data;
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; i < p->count; i++) {
+            const pn_parameter *t = &p->list[i];
+            pn_array *a = &out->list[out->count++];
+            pn_parameters_get(p, pass ? p->momentum : p->value, i, at);
+            snprintf(out->name[i], sizeof *out->name, "%s%s", momentum_prefix, t->name);
+            *a = (pn_array){.name = pass ? out->name[i] : t->name, .dtype = PN_F32, .data = at};
+            shape_of(t, a);
+            at += t->count;
+        }
+    return PN_OK;
+}
+
+static void free_tensors(tensors *t) {
+    free(t->list);
+    free(t->name);
+    free(t->data);
+}
+
+static pn_status write_checkpoint(pn_run *r) {
+    PN_TRY(pn_table_sync(r->metrics));
+    PN_TRY(pn_table_sync(r->samples));
+    PN_TRY(pn_table_sync(r->prior));
+
+    double state[3 * PN_MAX_LOGITS + 2];
+    pn_search_save(&r->search, state);
+    tensors t;
+    pn_status s = gather(&r->model.network.parameters, &t);
+    if (s == PN_OK) {
+        char *settings = pn_settings_write(&r->settings);
+        char step[24], metrics[24], samples[24], prior[24], path[PATH_BYTES];
+        snprintf(step, sizeof step, "%" PRId64, r->search.step);
+        snprintf(metrics, sizeof metrics, "%" PRId64, pn_table_size(r->metrics));
+        snprintf(samples, sizeof samples, "%" PRId64, pn_table_size(r->samples));
+        snprintf(prior, sizeof prior, "%" PRId64, pn_table_size(r->prior));
+        const pn_meta meta[] = {
+            {"format",      checkpoint_format},
+            {"step",        step             },
+            {"metrics.csv", metrics          },
+            {"samples.csv", samples          },
+            {"prior.csv",   prior            },
+            {"settings",    settings         }
+        };
+        t.list[t.count++] = (pn_array){.name = state_name,
+                                       .dtype = PN_F64,
+                                       .rank = 1,
+                                       .shape = {pn_search_state_count(&r->search)},
+                                       .data = state};
+        checkpoint_path(r->directory, r->search.step, path);
+        s = settings ? pn_safetensors_write(path, t.list, t.count, meta, sizeof meta / sizeof *meta)
+                     : pn_fail(PN_EMEM, "checkpoint: no memory");
+        free(settings);
+    }
+    free_tensors(&t);
+    return s;
+}
+
+static pn_status length_in(const pn_safetensors *f, const char *key, int64_t *value) {
+    const char *text = pn_safetensors_meta(f, key);
+    char *end = NULL;
+    *value = text ? strtoll(text, &end, 10) : -1;
+    return text && *text && !*end && *value >= 0
+               ? PN_OK
+               : pn_fail(PN_EINPUT, "no valid \"%s\" in its metadata", key);
+}
+
+/* Everything but the tables, whose lengths it gives. */
+static pn_status load_checkpoint(pn_run *r, const pn_safetensors *f, int64_t step,
+                                 int64_t length[3]) {
+    const char *format = pn_safetensors_meta(f, "format"),
+               *settings = pn_safetensors_meta(f, "settings");
+    if (!format || strcmp(format, checkpoint_format) || !settings || !pn_safetensors_checked(f))
+        return pn_fail(PN_EINPUT, "not a checkpoint of a search (no format \"%s\" with a checksum)",
+                       checkpoint_format);
+    char *ours = pn_settings_write(&r->settings);
+    const bool same = ours && !strcmp(ours, settings);
+    free(ours);
+    if (!same) return pn_fail(PN_EINPUT, "a checkpoint of other settings than run.json's");
+    int64_t found;
+    PN_TRY(length_in(f, "step", &found));
+    if (found != step)
+        return pn_fail(PN_EINPUT, "holds step %" PRId64 ", its name says %" PRId64, found, step);
+    PN_TRY(length_in(f, "metrics.csv", &length[0]));
+    PN_TRY(length_in(f, "samples.csv", &length[1]));
+    PN_TRY(length_in(f, "prior.csv", &length[2]));
+
+    pn_parameters *p = &r->model.network.parameters;
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; i < p->count; i++) {
+            pn_array a = {0};
+            const void *data;
+            char name[96];
+            snprintf(name, sizeof name, "%s%s", pass ? momentum_prefix : "", p->list[i].name);
+            shape_of(&p->list[i], &a);
+            PN_TRY(pn_safetensors_get(f, name, PN_F32, a.rank, a.shape, &data));
+            pn_parameters_set(p, pass ? p->momentum : p->value, i, data);
+        }
+    const int64_t count = pn_search_state_count(&r->search);
+    const void *state;
+    PN_TRY(pn_safetensors_get(f, state_name, PN_F64, 1, &count, &state));
+    PN_TRY(pn_search_restore(&r->search, state, (int)count));
+    return r->search.step == step
+               ? PN_OK
+               : pn_fail(PN_EINPUT, "its state is of step %" PRId64, r->search.step);
+}
+
+static pn_status load(pn_run *r, int64_t step, int64_t length[3]) {
+    char path[PATH_BYTES];
+    checkpoint_path(r->directory, step, path);
+    pn_safetensors *f = NULL;
+    pn_status s = pn_safetensors_read(path, &f);
+    if (s == PN_OK) {
+        s = load_checkpoint(r, f, step, length);
+        if (s != PN_OK) s = pn_fail_in(s, "%s", path);
+    }
+    pn_safetensors_free(f);
+    if (s != PN_EINPUT) return s;
+    const int64_t before = newest(r->directory, step);
+    char sentence[512];
+    snprintf(sentence, sizeof sentence, "%s", pn_error());
+    return before < 0 ? pn_fail(s, "%s; without this file the search begins anew", sentence)
+                      : pn_fail(s, "%s; without this file the search continues from step %" PRId64,
+                                sentence, before);
+}
+
+/* ---- the tables
+ * ------------------------------------------------------------------------------------ */
+
+static pn_status open_table(const pn_run *r, const char *name, int64_t keep, pn_table **table) {
+    char path[PATH_BYTES];
+    path_of(r, name, path);
+    return pn_table_open(path, keep, table);
+}
+
+static pn_status write_prior(pn_run *r) {
+    double probability[PN_MAX_LOGITS];
+    pn_prior_marginals(&r->search.prior, probability);
+    PN_TRY(pn_table_printf(r->prior, "%" PRId64, r->search.step));
+    for (int i = 0; i < r->search.prior.count; i++)
+        PN_TRY(pn_table_printf(r->prior, ",%.9g", probability[i]));
+    return pn_table_printf(r->prior, "\n");
+}
+
+static pn_status write_headers(pn_run *r) {
+    PN_TRY(pn_table_printf(
+        r->metrics,
+        "step,phase,entropy,ess_v,ess_pi,train_loss,val_loss,train_accuracy,val_accuracy,rate,"
+        "gradient_norm_v,gradient_norm_pi,skipped,free_ops,input0,cells_reached\n"));
+    PN_TRY(pn_table_printf(
+        r->samples,
+        "step,sample,phase,log_p,train_log_likelihood,val_log_likelihood,weight_v,weight_pi,"
+        "train_correct,val_correct,skipped,bytes,architecture\n"));
+    PN_TRY(pn_table_printf(r->prior, "step"));
+    for (int i = 0; i < r->search.prior.count; i++) {
+        char name[PN_NAME_BYTES];
+        pn_logit_name(&r->search.prior.space, i, name);
+        PN_TRY(pn_table_printf(r->prior, ",%s", name));
+    }
+    PN_TRY(pn_table_printf(r->prior, "\n"));
+    return write_prior(r);
+}
+
+static pn_status write_rows(pn_run *r) {
+    const pn_step_report *p = &r->report;
+    const char *phase = p->warmup ? "warmup" : "search";
+    PN_TRY(pn_table_printf(
+        r->metrics,
+        "%" PRId64 ",%s,%.9g,%.6g,%.6g,%.9g,%.9g,%.6g,%.6g,%.9g,%.6g,%.6g,%d,%.4g,%.6g,%d\n",
+        p->step, phase, p->entropy, p->ess_v, p->ess_pi, p->train_loss, p->val_loss,
+        p->train_accuracy, p->val_accuracy, p->rate_v, p->gradient_norm_v, p->gradient_norm_pi,
+        p->skipped, r->health.free_ops_all, r->health.input[0], r->health.reached));
+    for (int k = 0; k < p->count; k++) {
+        const pn_evaluation *e = &p->evaluation[k];
+        char arch[PN_SHORT_BYTES];
+        pn_genotype_short(&r->search.prior.space, &p->arch[k], arch);
+        PN_TRY(pn_table_printf(
+            r->samples,
+            "%" PRId64 ",%d,%s,%.9g,%.9g,%.9g,%.9g,%.9g,%" PRId64 ",%" PRId64 ",%d,%zu,%s\n",
+            p->step, k, phase, p->log_p[k], e->train_ll, e->val_ll, p->weight_v[k], p->weight_pi[k],
+            e->train_correct, e->val_correct, e->skipped, e->bytes, arch));
+    }
+    const int64_t every = r->settings.steps > 100 ? r->settings.steps / 100 : 1;
+    return r->search.step % every == 0 || r->search.step == r->settings.steps ? write_prior(r)
+                                                                              : PN_OK;
+}
+
+/* ---- a run
+ * ------------------------------------------------------------------------------------------ */
+
+/* Opens DIR/lock and holds it. A process that begins nothing removes the one that it made, perhaps
+ * between our open and our lock; then the name is looked up anew. */
+static pn_status take_lock(pn_run *r) {
+    char path[PATH_BYTES];
+    path_of(r, "lock", path);
+    for (;;) {
+        r->made_lock = access(path, F_OK) != 0;
+        r->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+        if (r->lock < 0) return pn_fail(PN_EIO, "%s: %s", path, strerror(errno));
+        if (flock(r->lock, LOCK_EX | LOCK_NB)) {
+            const bool busy = errno == EWOULDBLOCK;
+            const char *why = strerror(errno);
+            close(r->lock);
+            r->lock = -1; /* not ours to remove */
+            return busy ? pn_fail(PN_EBUSY, "%s: another process is at work here", r->directory)
+                        : pn_fail(PN_EIO, "%s: %s", path, why);
+        }
+        struct stat held, named;
+        if (!fstat(r->lock, &held) && !stat(path, &named) && held.st_ino == named.st_ino &&
+            held.st_dev == named.st_dev)
+            return PN_OK;
+        close(r->lock);
+    }
+}
+
+/* The directory exists afterwards, and is ours. */
+static pn_status take_directory(pn_run *r, const char *directory) {
+    if (strlen(directory) >= sizeof r->directory)
+        return pn_fail(PN_EARG, "a directory name of %zu bytes, want at most %zu",
+                       strlen(directory), sizeof r->directory - 1);
+    snprintf(r->directory, sizeof r->directory, "%s", directory);
+    r->made_directory = mkdir(directory, 0777) == 0;
+    if (!r->made_directory && errno != EEXIST)
+        return pn_fail(PN_EIO, "%s: cannot make this directory: %s", directory, strerror(errno));
+    return take_lock(r);
+}
+
+/* Undoes take_directory, for a search that was not begun. */
+static void leave_directory(const pn_run *r) {
+    char path[PATH_BYTES];
+    path_of(r, "run.json", path);
+    const bool begun = access(path, F_OK) == 0;
+    path_of(r, "lock", path);
+    if (r->lock >= 0 && r->made_lock && !begun) (void)unlink(path);
+    if (r->made_directory) (void)rmdir(r->directory); /* not if there is anything in it */
+}
+
+/* What a killed process was writing has no use any more. */
+static void remove_unfinished(const pn_run *r) {
+    DIR *d = opendir(r->directory);
+    for (struct dirent *e; d && (e = readdir(d));) {
+        const size_t n = strlen(e->d_name);
+        char path[PATH_BYTES + 256];
+        snprintf(path, sizeof path, "%s/%s", r->directory, e->d_name);
+        const bool ours = !strncmp(e->d_name, "checkpoint-", 11) ||
+                          !strncmp(e->d_name, "run.json", 8) ||
+                          !strncmp(e->d_name, "genotype.txt", 12);
+        if (ours && n > 4 && !strcmp(e->d_name + n - 4, ".tmp")) (void)unlink(path);
+    }
+    if (d) closedir(d);
+}
+
+/* A directory without run.json may hold nothing but our lock and what an interrupted write left. */
+static pn_status check_empty(const pn_run *r) {
+    pn_status s = PN_OK;
+    DIR *d = opendir(r->directory);
+    for (struct dirent *e; d && s == PN_OK && (e = readdir(d));)
+        if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..") && strcmp(e->d_name, "lock") &&
+            !strstr(e->d_name, ".tmp"))
+            s = pn_fail(PN_EARG, "%s: holds %s and no run.json, want a new or empty directory",
+                        r->directory, e->d_name);
+    if (d) closedir(d);
+    return s;
+}
+
+/* Step 0; `anew`: not to be replaced by a checkpoint, so that the prior matters. */
+static pn_status begin_search(pn_run *r, bool anew) {
+    const pn_space space = pn_space_darts();
+    const pn_search_settings settings = pn_settings_search(&r->settings);
+    PN_TRY(pn_search_init(&r->search, &space, &settings));
+    if (!anew || !r->settings.prior[0]) return PN_OK;
+    pn_prior from = r->search.prior;
+    PN_TRY(pn_run_prior(r->settings.prior, &from));
+    memcpy(r->search.prior.logit, from.logit, sizeof from.logit);
+    return PN_OK;
+}
+
+static pn_status open_run(pn_run *r, const char *directory, const pn_settings *settings,
+                          const bool *given, const pn_kernels *kernels, size_t memory) {
+    PN_TRY(take_directory(r, directory));
+    bool there;
+    uint32_t checksum = 0;
+    pn_settings now = *settings;
+    PN_TRY(read_json(r, &r->settings, &checksum, &there));
+    if (there)
+        PN_TRY(pn_settings_same(&r->settings, &now, given));
+    else
+        PN_TRY(check_empty(r));
+    PN_TRY(pn_data_open(there ? r->settings.data : now.data, PN_TRAIN, &r->data));
+    if (!there) {
+        PN_TRY(pn_settings_resolve(&now, &r->data));
+        r->settings = now;
+    } else if (data_checksum(&r->data) != checksum) {
+        return pn_fail(
+            PN_EINPUT,
+            "%s: other images than those this run was begun with (checksum %08x, want %08x)",
+            r->settings.data, data_checksum(&r->data), checksum);
+    } else if (pn_settings_resolve(&r->settings, &r->data) != PN_OK) { /* nothing is open in ours */
+        return pn_fail_in(PN_EINPUT, "%s/run.json", r->directory);
+    }
+    const pn_space space = pn_space_darts();
+    const pn_model_settings model = pn_settings_model(&r->settings, &r->data, memory);
+    PN_TRY(pn_model_create(&r->model, kernels, &space, &model, &r->data, (int)r->settings.samples));
+    if (memory && r->model.size.arena_bytes > memory)
+        return pn_fail(PN_EMEM,
+                       "arena: the largest cell needs %.1f MiB, the limit is %.1f MiB; a smaller "
+                       "batch would fit",
+                       (double)r->model.size.arena_bytes / (1 << 20), (double)memory / (1 << 20));
+
+    int64_t length[3] = {0, 0, 0};
+    const int64_t step = there ? newest(r->directory, INT64_MAX) : -1;
+    PN_TRY(begin_search(r, step < 0));
+    if (step >= 0) PN_TRY(load(r, step, length));
+    r->continued = step >= 0;
+    r->saved_step = step;
+    r->finished = r->search.step == r->settings.steps;
+    pn_health_check(&r->search.prior, (int)r->settings.layers, &r->health);
+    remove_unfinished(r);
+    if (!there) PN_TRY(write_json(r, "running"));
+    PN_TRY(open_table(r, "metrics.csv", length[0], &r->metrics));
+    PN_TRY(open_table(r, "samples.csv", length[1], &r->samples));
+    PN_TRY(open_table(r, "prior.csv", length[2], &r->prior));
+    return r->continued ? PN_OK : write_headers(r);
+}
+
+pn_status pn_run_open(pn_run *r, const char *directory, const pn_settings *settings,
+                      const bool *given, const pn_kernels *kernels, size_t memory) {
+    r->lock = -1;
+    r->saved_step = -1;
+    const pn_status s = open_run(r, directory, settings, given, kernels, memory);
+    if (s != PN_OK) leave_directory(r);
+    return s;
+}
+
+pn_status pn_run_step(pn_run *r) {
+    const pn_evaluator evaluator = pn_model_evaluator(&r->model);
+    pn_status s = pn_search_step(&r->search, &evaluator, &r->report);
+    if (s == PN_EDIVERGED) {
+        char sentence[512];
+        snprintf(sentence, sizeof sentence, "%s", pn_error());
+        s = write_json(r, "diverged");
+        return s == PN_OK ? pn_fail(PN_EDIVERGED, "%s", sentence) : s;
+    }
+    PN_TRY(s);
+    pn_health_check(&r->search.prior, (int)r->settings.layers, &r->health);
+    return write_rows(r);
+}
+
+pn_status pn_run_save(pn_run *r) {
+    if (r->saved_step == r->search.step) return PN_OK;
+    PN_TRY(write_checkpoint(r));
+    r->saved_step = r->search.step;
+    remove_old(r, KEEP_CHECKPOINTS);
+    return PN_OK;
+}
+
+pn_status pn_run_finish(pn_run *r) {
+    PN_TRY(pn_run_save(r));
+    pn_arch mode;
+    char text[PN_GENOTYPE_BYTES + 1], path[PATH_BYTES];
+    pn_prior_mode(&r->search.prior, &mode);
+    pn_genotype_write(&mode, text);
+    strcat(text, "\n");
+    path_of(r, "genotype.txt", path);
+    PN_TRY(pn_file_write(path, text, strlen(text)));
+    PN_TRY(write_json(r, "finished"));
+    remove_old(r, 1);
+    r->finished = true;
+    return PN_OK;
+}
+
+void pn_run_close(pn_run *r) {
+    (void)pn_table_close(r->metrics);
+    (void)pn_table_close(r->samples);
+    (void)pn_table_close(r->prior);
+    pn_model_destroy(&r->model);
+    pn_data_free(&r->data);
+    if (r->lock >= 0) close(r->lock);
+    *r = (pn_run){.lock = -1};
+}
+
+pn_status pn_run_prior(const char *path, pn_prior *prior) {
+    char file[PATH_BYTES];
+    struct stat st;
+    snprintf(file, sizeof file, "%s", path);
+    if (!stat(path, &st) && S_ISDIR(st.st_mode)) {
+        const int64_t step = newest(path, INT64_MAX);
+        if (step < 0) return pn_fail(PN_EINPUT, "%s: a directory without a checkpoint", path);
+        checkpoint_path(path, step, file);
+    }
+    pn_safetensors *f = NULL;
+    PN_TRY(pn_safetensors_read(file, &f));
+    pn_search search;
+    const pn_space space = prior->space;
+    pn_search_settings settings = pn_rule_paper(1);
+    pn_status s = pn_search_init(&search, &space, &settings);
+    const void *state = NULL;
+    const int64_t count = pn_search_state_count(&search);
+    if (s == PN_OK) s = pn_safetensors_get(f, state_name, PN_F64, 1, &count, &state);
+    if (s == PN_OK) memcpy(prior->logit, state, (size_t)prior->count * sizeof *prior->logit);
+    for (int i = 0; s == PN_OK && i < prior->count; i++)
+        if (!(prior->logit[i] - prior->logit[i] == 0))
+            s = pn_fail(PN_EINPUT, "%s: logit %d is not a number", file, i);
+    pn_safetensors_free(f);
+    return s;
+}
