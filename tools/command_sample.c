@@ -1,0 +1,83 @@
+/* command_sample.c -- architectures of a distribution. */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "search/genotype.h"
+#include "search/run.h"
+#include "tools/commands.h"
+
+const char pn_sample_usage[] =
+    "parsec-nas sample [RUN] [--count N | --top N] [OPTIONS]\n"
+    "\n"
+    "Draws architectures from the distribution of a run (a directory or a checkpoint; none: the "
+    "uniform\n"
+    "one), or lists the most probable. A line each: log-probability, then the genotype.\n"
+    "\n";
+
+enum { MOST = 1000000 };
+
+static pn_status print(const pn_prior *prior, const pn_arch *arch, double log_p, bool json,
+                       bool last) {
+    char text[PN_GENOTYPE_BYTES], brief[PN_SHORT_BYTES];
+    pn_genotype_write(arch, text);
+    if (!json) {
+        printf("%.4f %s\n", log_p, text);
+    } else {
+        pn_genotype_short(&prior->space, arch, brief);
+        json_t *row = json_pack("{s:f,s:s,s:s}", "log_p", log_p, "genotype", text, "short", brief);
+        json_dumpf(row, stdout, JSON_REAL_PRECISION(12));
+        puts(last ? "" : ",");
+        json_decref(row);
+    }
+    return ferror(stdout) ? pn_fail(PN_EIO, "cannot write to stdout") : PN_OK;
+}
+
+static pn_status sample(const char *run, int count, int top, uint64_t seed, bool distinct,
+                        bool json) {
+    const pn_space space = pn_space_darts();
+    pn_prior prior;
+    PN_TRY(pn_prior_init(&prior, &space, distinct));
+    if (run) PN_TRY(pn_run_prior(run, &prior));
+    pn_arch *arch = malloc((size_t)(top ? top : 1) * sizeof *arch);
+    double *log_p = malloc((size_t)(top ? top : 1) * sizeof *log_p);
+    pn_status s = arch && log_p ? PN_OK : pn_fail(PN_EMEM, "no memory for %d architectures", top);
+    int found = count;
+    if (s == PN_OK && top) s = pn_prior_top(&prior, top, arch, log_p, &found);
+    if (s == PN_OK && json) puts("[");
+    for (int i = 0; s == PN_OK && i < found; i++) {
+        pn_arch *a = top ? &arch[i] : arch;
+        if (!top) pn_prior_sample(&prior, seed, 0, (uint64_t)i, a);
+        s = print(&prior, a, top ? log_p[i] : pn_prior_log_p(&prior, a), json, i == found - 1);
+    }
+    if (s == PN_OK && json) puts("]");
+    if (s == PN_OK && fflush(stdout)) s = pn_fail(PN_EIO, "cannot write to stdout");
+    free(arch);
+    free(log_p);
+    return s;
+}
+
+int pn_command_sample(int argc, char **argv) {
+    int count = 0, top = 0, words;
+    uint64_t seed = 1;
+    bool distinct = false, json = false, help;
+    const char *run = NULL;
+    const pn_option table[] = {
+        {"count",           PN_OPT_INT,  &count,    1, MOST, "N",  "draw that many [10]",              NULL},
+        {"top",             PN_OPT_INT,  &top,      1, MOST, "N",  "list the N most probable instead", NULL},
+        {"distinct-inputs", PN_OPT_FLAG, &distinct, 0, 0,    NULL, "the two inputs of a node differ",
+         NULL                                                                                              },
+        {"seed",            PN_OPT_SEED, &seed,     0, 0,    "N",  "of the draws [1]",                 NULL},
+        {"json",            PN_OPT_FLAG, &json,     0, 0,    NULL, "print JSON",                       NULL},
+    };
+    enum { COUNT = sizeof table / sizeof *table };
+    pn_status s = pn_options_parse(argc, argv, table, COUNT, &run, 1, &words, &help);
+    if (s == PN_OK && help) {
+        fputs(pn_sample_usage, stdout);
+        pn_options_print(stdout, table, COUNT);
+        return 0;
+    }
+    if (s == PN_OK && count && top) s = pn_fail(PN_EARG, "want one of --count and --top");
+    if (s == PN_OK) s = sample(run, count ? count : 10, top, seed, distinct, json);
+    return pn_report("sample", s);
+}

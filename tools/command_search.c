@@ -1,0 +1,250 @@
+/* command_search.c -- runs or continues a search, with a progress line and a way to stop. */
+#include <omp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "search/genotype.h"
+#include "search/run.h"
+#include "tools/commands.h"
+
+const char pn_search_usage[] =
+    "parsec-nas search DIR [OPTIONS]\n"
+    "\n"
+    "Searches and writes everything to DIR; the same command again continues where it was stopped, "
+    "to\n"
+    "the bit. Options marked * come from --rule. Ctrl-C finishes the step and saves. The genotype "
+    "goes\n"
+    "to stdout and to DIR/genotype.txt.\n"
+    "\n";
+
+static volatile sig_atomic_t stopped; /* the signal that asked for it */
+
+static void on_signal(int signal_number) { stopped = signal_number; }
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- the settings as options
+ * --------------------------------------------------------------------- */
+
+typedef struct binding {
+    pn_settings *settings;
+    const pn_field *field;
+    bool *given;
+} binding;
+
+static pn_status set_field(void *value, const char *text) {
+    const binding *b = value;
+    *b->given = true;
+    return pn_settings_set(b->settings, b->field, text);
+}
+
+/* ---- what a person sees
+ * --------------------------------------------------------------------------- */
+
+/* Smoothed figures of the steps since the last line, and the time left. */
+typedef struct progress {
+    bool terminal, quiet;
+    double begun, shown;
+    int64_t first_step, shown_step;
+    double train_loss, val_loss, accuracy, ess;
+    int count, searched;
+    int warnings; /* most that were shown at once */
+} progress;
+
+static void clock_text(double seconds, char text[32]) {
+    const long s = (long)(seconds + 0.5);
+    if (s >= 3600)
+        snprintf(text, 32, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
+    else
+        snprintf(text, 32, "%ld:%02ld", s / 60, s % 60);
+}
+
+static void show(const pn_run *r, progress *p, bool force) {
+    const double t = now();
+    if (p->quiet || (!force && t - p->shown < (p->terminal ? 0.5 : 10))) return;
+    const int64_t done = r->search.step, steps = r->settings.steps;
+    const double rate = (double)(done - p->first_step) / (t - p->begun);
+    char left[32];
+    clock_text(rate > 0 ? (double)(steps - done) / rate : 0, left);
+    fprintf(stderr, "%sstep %lld/%lld  %s  %.1f steps/s  entropy %.2f  loss %.3f",
+            p->terminal ? "\r\033[K" : "", (long long)done, (long long)steps,
+            r->report.warmup ? "warm-up" : "search", rate, r->report.entropy,
+            p->count ? p->train_loss / p->count : 0);
+    if (p->searched)
+        fprintf(stderr, "/%.3f  acc %.1f %%  ess %.1f/%lld", p->val_loss / p->searched,
+                100 * p->accuracy / p->searched, p->ess / p->searched,
+                (long long)r->settings.samples);
+    fprintf(stderr, "  left %s%s", left, p->terminal ? "" : "\n");
+    fflush(stderr);
+    *p = (progress){.terminal = p->terminal,
+                    .begun = p->begun,
+                    .shown = t,
+                    .first_step = p->first_step,
+                    .warnings = p->warnings};
+}
+
+static void gather(progress *p, const pn_step_report *r) {
+    p->train_loss += r->train_loss;
+    p->count++;
+    if (r->warmup) return;
+    p->val_loss += r->val_loss;
+    p->accuracy += r->val_accuracy;
+    p->ess += r->ess_pi;
+    p->searched++;
+}
+
+static void warn(const pn_health *h, progress *p) {
+    if (h->warnings <= p->warnings || p->quiet) return;
+    if (p->terminal) fputs("\r\033[K", stderr);
+    for (int i = 0; i < h->warnings; i++) fprintf(stderr, "warning: %s\n", h->warning[i]);
+    p->warnings = h->warnings;
+}
+
+static void introduce(const pn_run *r) {
+    char bytes[32];
+    const pn_settings *s = &r->settings;
+    fprintf(stderr,
+            "%s: %d images of %dx%dx%d, halves of %d; %lld cells, %lld channels, batch %lld\n",
+            r->data.name, r->data.count, r->data.H, r->data.W, r->data.C, r->data.count / 2,
+            (long long)s->layers, (long long)s->channels, (long long)s->batch);
+    fprintf(
+        stderr, "rule %s: %lld steps, %lld of them warm-up, K = %lld, T = %g%s%s; %s, %d threads\n",
+        s->rule, (long long)s->steps, (long long)s->warmup, (long long)s->samples, s->temperature,
+        s->baseline ? ", control variate" : "", s->distinct_inputs ? ", distinct inputs" : "",
+        r->model.kernels->name, omp_get_max_threads());
+    fprintf(stderr, "shared weights %s with gradient and momentum",
+            pn_bytes_text((double)pn_parameters_bytes(&r->model.network.parameters), bytes));
+    fprintf(stderr, ", arena %s for the largest cell\n",
+            pn_bytes_text((double)r->model.size.arena_bytes, bytes));
+    if (r->continued) fprintf(stderr, "continuing from step %lld\n", (long long)r->search.step);
+}
+
+static pn_status conclude(pn_run *r, bool quiet) {
+    pn_arch mode;
+    char text[PN_GENOTYPE_BYTES], bytes[32];
+    double log_likelihood, accuracy;
+    pn_prior_mode(&r->search.prior, &mode);
+    pn_genotype_write(&mode, text);
+    printf("%s\n", text);
+    if (fflush(stdout)) return pn_fail(PN_EIO, "cannot write to stdout");
+    if (quiet) return PN_OK;
+    int64_t batches = pn_batches_steps_per_epoch(r->model.batches, 1);
+    if (batches > 20) batches = 20;
+    PN_TRY(pn_model_score(&r->model, &mode, batches, &log_likelihood, &accuracy));
+    fprintf(stderr, "entropy %.2f of %.2f nats; log p of this cell pair %.2f\n", r->health.entropy,
+            r->health.entropy_uniform, pn_prior_log_p(&r->search.prior, &mode));
+    fprintf(stderr,
+            "with the shared weights, on %lld images of the validation half: loss %.3f, accuracy "
+            "%.1f %%\n",
+            (long long)(batches * r->settings.batch), -log_likelihood, 100 * accuracy);
+    fprintf(stderr,
+            "ops without weights %.0f %%, input 0 %.0f %%, cells that reach the head %d of %d\n",
+            100 * r->health.free_ops_all, 100 * r->health.input[0], r->health.reached,
+            r->health.layers);
+    for (int i = 0; i < r->health.warnings; i++)
+        fprintf(stderr, "warning: %s\n", r->health.warning[i]);
+    fprintf(stderr, "most arena used: %s\n",
+            pn_bytes_text((double)r->model.arena.high_water, bytes));
+    fprintf(stderr,
+            "%s/: genotype.txt, metrics.csv, samples.csv, prior.csv, run.json, "
+            "checkpoint-*.safetensors\n",
+            r->directory);
+    return PN_OK;
+}
+
+/* ---- running
+ * ---------------------------------------------------------------------------------------- */
+
+static pn_status loop(pn_run *r, progress *p, double save_every) {
+    double saved = now();
+    p->begun = p->shown = saved;
+    p->first_step = r->search.step;
+    while (r->search.step < r->settings.steps && !stopped) {
+        PN_TRY(pn_run_step(r));
+        gather(p, &r->report);
+        warn(&r->health, p);
+        show(r, p, false);
+        if (now() - saved >= save_every) {
+            PN_TRY(pn_run_save(r));
+            saved = now();
+        }
+    }
+    if (r->search.step > p->first_step) show(r, p, true);
+    if (p->terminal && !p->quiet) fputc('\n', stderr);
+    if (r->search.step == r->settings.steps) return pn_run_finish(r);
+    PN_TRY(pn_run_save(r));
+    return pn_fail(PN_EINTR, "stopped after step %lld of %lld; the same command continues",
+                   (long long)r->search.step, (long long)r->settings.steps);
+}
+
+static pn_status search(pn_run *r, const char *directory, const pn_settings *settings,
+                        const bool *given, const pn_device_options *device, size_t memory,
+                        double save_every, bool quiet) {
+    const pn_kernels *kernels;
+    PN_TRY(pn_device_open(device, &kernels));
+    PN_TRY(pn_run_open(r, directory, settings, given, kernels, memory));
+    if (!quiet) introduce(r);
+    progress p = {.terminal = isatty(STDERR_FILENO), .quiet = quiet};
+    if (r->finished)
+        PN_TRY(pn_run_finish(r)); /* perhaps killed between the last checkpoint and the genotype */
+    else
+        PN_TRY(loop(r, &p, save_every));
+    return conclude(r, quiet);
+}
+
+int pn_command_search(int argc, char **argv) {
+    pn_settings settings = pn_settings_defaults();
+    enum { OWN = 5, MOST = 64 };
+    bool given[MOST] = {false}, help, quiet = false;
+    binding bindings[MOST];
+    pn_option table[MOST];
+    pn_device_options device = {0};
+    size_t memory = 0;
+    double save_every = 30;
+    for (int i = 0; i < pn_settings_fields; i++) {
+        const pn_field *f = &pn_settings_field[i];
+        bindings[i] = (binding){&settings, f, &given[i]};
+        table[i] = (pn_option){f->name, PN_OPT_CUSTOM, &bindings[i], 0,
+                               0,       f->argument,   f->help,      set_field};
+    }
+    const pn_option own[OWN] = {
+        {"memory",     PN_OPT_BYTES, &memory,     0, 0,   "SIZE",
+         "most bytes of the arena; refused before anything is touched",                                 NULL},
+        {"save-every", PN_OPT_REAL,  &save_every, 0, 1e9, "SECONDS", "between checkpoints [30]",
+         NULL                                                                                               },
+        {"quiet",      PN_OPT_FLAG,  &quiet,      0, 0,   NULL,      "no progress, the genotype alone", NULL},
+        PN_DEVICE_OPTIONS(device),
+    };
+    memcpy(table + pn_settings_fields, own, sizeof own);
+    const int count = pn_settings_fields + OWN;
+    const char *directory = NULL;
+    int words;
+    pn_status s = pn_options_parse(argc, argv, table, count, &directory, 1, &words, &help);
+    if (s == PN_OK && help) {
+        fputs(pn_search_usage, stdout);
+        pn_options_print(stdout, table, count);
+        return 0;
+    }
+    if (s == PN_OK && !directory) s = pn_fail(PN_EARG, "want a directory: parsec-nas search DIR");
+
+    const struct sigaction action = {.sa_handler = on_signal,
+                                     .sa_flags = (int)SA_RESETHAND}; /* twice: at once */
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    pn_run *run = calloc(1, sizeof *run);
+    if (s == PN_OK && !run) s = pn_fail(PN_EMEM, "no memory");
+    if (run) run->lock = -1;
+    if (s == PN_OK)
+        s = search(run, directory, &settings, given, &device, memory, save_every, quiet);
+    const int code = pn_report("search", s);
+    if (run) pn_run_close(run);
+    free(run);
+    return s == PN_EINTR && stopped == SIGTERM ? 143 : code;
+}

@@ -1,0 +1,441 @@
+/* command_trace.c -- one batch forward and backward with given weights, everything to files, so
+ * that anybody can compare with another framework. */
+#include <errno.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "runtime/batches.h"
+#include "runtime/file.h"
+#include "runtime/npy.h"
+#include "runtime/safetensors.h"
+#include "runtime/update.h"
+#include "search/genotype.h"
+#include "search/network.h"
+#include "tools/commands.h"
+
+const char pn_trace_usage[] =
+    "parsec-nas trace --genotype G (--data D [--batch N] | --input x.npy --labels y.npy) --out DIR "
+    "[OPTIONS]\n"
+    "\n"
+    "Runs one batch forward and backward through the search network and writes to DIR\n"
+    "  weights.safetensors    what was used; names cells.I.nodes.J.input.M.OP.dw1.weight ..., "
+    "PyTorch's shapes\n"
+    "  input.npy, labels.npy  float32, normalised, (N,C,H,W); int64 (N)\n"
+    "  logits.npy             float32 (N,classes)\n"
+    "  gradients.safetensors  of the mean cross-entropy; zero for what the loss does not depend "
+    "on\n"
+    "  trace.json             loss (mean cross-entropy), log_likelihood (minus its sum), correct; "
+    "with\n"
+    "                         --repeat also forward_ms, step_ms (medians), peak_bytes\n"
+    "\n";
+
+typedef struct options {
+    const char *genotype, *network, *data, *input, *labels, *weights, *out;
+    int layers, channels, batch, classes, repeat, image[3];
+    uint64_t seed;
+    bool init_only;
+    pn_device_options device;
+} options;
+
+/* The batch as the kernels want it. */
+typedef struct sample {
+    int N, H, W, C, classes;
+    float *x;        /* (N,H,W,C) */
+    int32_t *labels; /* (N) */
+} sample;
+
+typedef struct tracer {
+    const options *o;
+    const pn_kernels *kernels;
+    pn_arch arch;
+    char genotype[PN_GENOTYPE_BYTES];
+    sample batch;
+    pn_network network;
+    pn_program *program;
+    pn_arena arena;
+    pn_update update;
+    bool *used;
+    pn_program_size size;
+    pn_result result;
+} tracer;
+
+/* ---- the batch ----------------------------------------------------------------------------------
+ */
+
+static pn_status allocate(sample *b) {
+    const size_t pixels = (size_t)b->N * (size_t)b->H * (size_t)b->W * (size_t)b->C;
+    b->x = aligned_alloc(64, (pixels * sizeof *b->x + 63) / 64 * 64);
+    b->labels = malloc((size_t)b->N * sizeof *b->labels);
+    return b->x && b->labels ? PN_OK : pn_fail(PN_EMEM, "no memory for a batch of %d images", b->N);
+}
+
+static pn_status batch_from_data(const options *o, sample *b) {
+    pn_data data = {0};
+    pn_batches *batches = NULL;
+    pn_batch batch;
+    PN_TRY(pn_data_open(o->data, PN_TRAIN, &data));
+    const pn_batch_stream stream = {.part = PN_PART_ALL, .N = o->batch, .in_order = true};
+    pn_status s = pn_batches_create(&data, &stream, 1, o->seed, &batches);
+    if (s == PN_OK) s = pn_batches_take(batches, 0, 0, &batch);
+    if (s == PN_OK) {
+        *b = (sample){.N = batch.n, .H = data.H, .W = data.W, .C = data.C, .classes = data.classes};
+        s = allocate(b);
+    }
+    if (s == PN_OK) {
+        memcpy(b->x, batch.x,
+               (size_t)b->N * (size_t)b->H * (size_t)b->W * (size_t)b->C * sizeof *b->x);
+        memcpy(b->labels, batch.labels, (size_t)b->N * sizeof *b->labels);
+    }
+    pn_batches_free(batches);
+    pn_data_free(&data);
+    return s;
+}
+
+static pn_status check_images(const char *path, const pn_array *x) {
+    if (x->dtype != PN_F32 || x->rank != 4)
+        return pn_fail(PN_EINPUT, "%s: %s of shape %s, want F32 of shape (N,C,H,W)", path,
+                       pn_dtype_name(x->dtype), pn_shape_text(x->rank, x->shape));
+    if (x->shape[0] < 1 || x->shape[0] > 1 << 20 || (x->shape[1] != 1 && x->shape[1] != 3) ||
+        x->shape[2] < 1 || x->shape[2] > 4096 || x->shape[3] < 1 || x->shape[3] > 4096)
+        return pn_fail(PN_EINPUT,
+                       "%s: shape %s, want N at least 1, C 1 or 3, H and W from 1 to 4096", path,
+                       pn_shape_text(x->rank, x->shape));
+    return PN_OK;
+}
+
+static pn_status read_labels(const char *path, const pn_array *y, sample *b) {
+    if ((y->dtype != PN_I64 && y->dtype != PN_I32) || y->rank != 1 || y->shape[0] != b->N)
+        return pn_fail(PN_EINPUT, "%s: %s of shape %s, want I64 of shape (%d)", path,
+                       pn_dtype_name(y->dtype), pn_shape_text(y->rank, y->shape), b->N);
+    for (int i = 0; i < b->N; i++) {
+        const int64_t label =
+            y->dtype == PN_I64 ? ((const int64_t *)y->data)[i] : ((const int32_t *)y->data)[i];
+        if (label < 0 || label >= b->classes)
+            return pn_fail(PN_EINPUT, "%s: label %lld of image %d, want 0 to %d (see --classes)",
+                           path, (long long)label, i, b->classes - 1);
+        b->labels[i] = (int32_t)label;
+    }
+    return PN_OK;
+}
+
+static pn_status batch_from_files(const options *o, sample *b) {
+    pn_array x = {0}, y = {0};
+    PN_TRY(pn_npy_read(o->input, &x));
+    pn_status s = check_images(o->input, &x);
+    if (s == PN_OK) {
+        *b = (sample){.N = (int)x.shape[0],
+                      .C = (int)x.shape[1],
+                      .H = (int)x.shape[2],
+                      .W = (int)x.shape[3],
+                      .classes = o->classes};
+        s = allocate(b);
+    }
+    const size_t plane = (size_t)b->H * (size_t)b->W, C = (size_t)b->C;
+    for (size_t i = 0; s == PN_OK && i < (size_t)b->N * C * plane; i++)
+        b->x[(i / plane / C * plane + i % plane) * C + i / plane % C] = ((const float *)x.data)[i];
+    pn_npy_free(&x);
+    if (s == PN_OK) s = pn_npy_read(o->labels, &y);
+    if (s == PN_OK) s = read_labels(o->labels, &y, b);
+    pn_npy_free(&y);
+    return s;
+}
+
+/* ---- files out
+ * ----------------------------------------------------------------------------------- */
+
+static void path_of(const tracer *t, const char *name, char path[1100]) {
+    snprintf(path, 1100, "%.1000s/%s", t->o->out, name);
+}
+
+/* The tensors that the genotype uses, from one of the three ranges. */
+static pn_status write_tensors(const tracer *t, const char *name, const float *range) {
+    const pn_parameters *p = &t->network.parameters;
+    float *data = malloc(p->floats * sizeof *data), *at = data;
+    pn_array *list = calloc((size_t)p->count, sizeof *list);
+    int count = 0;
+    for (int i = 0; data && list && i < p->count; i++) {
+        if (!t->used[i]) continue;
+        pn_parameters_get(p, range, i, at);
+        list[count] = (pn_array){
+            .name = p->list[i].name, .dtype = PN_F32, .rank = p->list[i].rank, .data = at};
+        for (int d = 0; d < p->list[i].rank; d++) list[count].shape[d] = p->list[i].shape[d];
+        at += p->list[i].count;
+        count++;
+    }
+    char path[1100];
+    path_of(t, name, path);
+    const pn_meta meta = {"genotype", t->genotype};
+    pn_status s = data && list ? pn_safetensors_write(path, list, count, &meta, 1)
+                               : pn_fail(PN_EMEM, "no memory for %s", name);
+    free(list);
+    free(data);
+    return s;
+}
+
+static pn_status write_npy(const tracer *t, const char *name, pn_array array) {
+    char path[1100];
+    path_of(t, name, path);
+    return pn_npy_write(path, &array);
+}
+
+static pn_status write_batch(const tracer *t) {
+    const sample *b = &t->batch;
+    const size_t plane = (size_t)b->H * (size_t)b->W, C = (size_t)b->C,
+                 pixels = (size_t)b->N * C * plane;
+    float *x = malloc(pixels * sizeof *x);
+    int64_t *labels = malloc((size_t)b->N * sizeof *labels);
+    pn_status s = x && labels ? PN_OK : pn_fail(PN_EMEM, "no memory for the batch");
+    if (s == PN_OK) {
+        for (size_t i = 0; i < pixels; i++)
+            x[i] = b->x[(i / plane / C * plane + i % plane) * C + i / plane % C];
+        for (int i = 0; i < b->N; i++) labels[i] = b->labels[i];
+        s = write_npy(
+            t, "input.npy",
+            (pn_array){
+                .dtype = PN_F32, .rank = 4, .shape = {b->N, b->C, b->H, b->W},
+                        .data = x
+        });
+    }
+    if (s == PN_OK)
+        s = write_npy(t, "labels.npy",
+                      (pn_array){.dtype = PN_I64, .rank = 1, .shape = {b->N}, .data = labels});
+    free(x);
+    free(labels);
+    return s;
+}
+
+/* ---- running
+ * -------------------------------------------------------------------------------------- */
+
+static pn_status read_weights(tracer *t) {
+    pn_safetensors *f = NULL;
+    pn_parameters *p = &t->network.parameters;
+    pn_status s = pn_safetensors_read(t->o->weights, &f);
+    for (int i = 0; s == PN_OK && i < p->count; i++) {
+        if (!t->used[i]) continue;
+        int64_t shape[4];
+        const void *data;
+        for (int d = 0; d < p->list[i].rank; d++) shape[d] = p->list[i].shape[d];
+        s = pn_safetensors_get(f, p->list[i].name, PN_F32, p->list[i].rank, shape, &data);
+        if (s == PN_OK) pn_parameters_set(p, p->value, i, data);
+    }
+    pn_safetensors_free(f);
+    return s;
+}
+
+static double now_ms(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
+}
+
+/* Forward, weight 1, backward: the gradient of the mean loss is in the gradient range. */
+static pn_status pass(tracer *t) {
+    PN_TRY(pn_update_begin(&t->update));
+    PN_TRY(pn_program_forward(t->program));
+    PN_TRY(pn_update_sample(&t->update, t->program, &t->result, 1, 0));
+    return pn_program_backward(t->program);
+}
+
+static int by_value(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *ms, int n) {
+    qsort(ms, (size_t)n, sizeof *ms, by_value);
+    return n % 2 ? ms[n / 2] : (ms[n / 2 - 1] + ms[n / 2]) / 2;
+}
+
+static pn_status time_passes(tracer *t, double *forward_ms, double *step_ms) {
+    const int n = t->o->repeat;
+    double *ms = malloc((size_t)n * sizeof *ms);
+    if (!ms) return pn_fail(PN_EMEM, "no memory for %d timings", n);
+    pn_status s = PN_OK;
+    for (int i = 0; s == PN_OK && i < n; i++) {
+        const double start = now_ms();
+        s = pn_program_forward(t->program);
+        ms[i] = now_ms() - start;
+    }
+    if (s == PN_OK) *forward_ms = median(ms, n);
+    for (int i = 0; s == PN_OK && i < n; i++) {
+        const double start = now_ms();
+        s = pass(t);
+        if (s == PN_OK)
+            s = pn_update_apply(
+                &t->update, (pn_sgd){.rate = 0.025F, .momentum = 0.9F, .decay = 3e-4F, .clip = 5});
+        ms[i] = now_ms() - start;
+    }
+    if (s == PN_OK) *step_ms = median(ms, n);
+    free(ms);
+    return s;
+}
+
+static pn_status write_json(const tracer *t, double forward_ms, double step_ms) {
+    const sample *b = &t->batch;
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    json_t *root = json_object();
+    json_object_set_new(root, "genotype", json_string(t->genotype));
+    json_object_set_new(root, "network", json_string(t->o->network));
+    json_object_set_new(root, "layers", json_integer(t->o->layers));
+    json_object_set_new(root, "channels", json_integer(t->o->channels));
+    json_object_set_new(root, "classes", json_integer(b->classes));
+    json_object_set_new(root, "batch", json_integer(b->N));
+    json_object_set_new(root, "image", json_pack("[iii]", b->H, b->W, b->C));
+    json_object_set_new(root, "device", json_string(t->kernels->name));
+    json_object_set_new(root, "loss", json_real(t->result.loss));
+    json_object_set_new(root, "log_likelihood", json_real(t->result.log_likelihood));
+    json_object_set_new(root, "correct", json_integer(t->result.correct));
+    json_object_set_new(root, "arena_bytes", json_integer((json_int_t)t->size.arena_bytes));
+    if (t->o->repeat) {
+        json_object_set_new(root, "repeat", json_integer(t->o->repeat));
+        json_object_set_new(root, "forward_ms", json_real(forward_ms));
+        json_object_set_new(root, "step_ms", json_real(step_ms));
+    }
+    json_object_set_new(root, "peak_bytes", json_integer((json_int_t)usage.ru_maxrss * 1024));
+    char *text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(17)), path[1100];
+    json_decref(root);
+    if (!text) return pn_fail(PN_EMEM, "no memory for trace.json");
+    path_of(t, "trace.json", path);
+    pn_status s = pn_file_write(path, text, strlen(text));
+    free(text);
+    return s;
+}
+
+static pn_status run(tracer *t) {
+    const options *o = t->o;
+    const sample *b = &t->batch;
+    PN_TRY(pn_update_create(&t->update, t->kernels, &t->network.parameters));
+    PN_TRY(pn_program_create(&t->program, t->kernels));
+    PN_TRY(pn_network_build(&t->network, &t->arch, t->program, b->N, true, false, pn_arena_checks(),
+                            &t->result));
+    PN_TRY(pn_program_compile(t->program, &t->size));
+    PN_TRY(pn_arena_create(&t->arena, t->size.arena_bytes, 0));
+    PN_TRY(pn_program_bind(t->program, &t->arena, &t->network.parameters, b->x, b->labels,
+                           &t->update.weights.scale));
+    PN_TRY(pass(t));
+    if (!isfinite(t->result.loss)) return pn_fail(PN_EDIVERGED, "the loss is not finite");
+    PN_TRY(write_batch(t));
+    PN_TRY(write_npy(t, "logits.npy",
+                     (pn_array){
+                         .dtype = PN_F32,
+                         .rank = 2,
+                         .shape = {b->N, b->classes},
+                         .data = pn_program_logits(t->program, 0)
+    }));
+    PN_TRY(write_tensors(t, "gradients.safetensors", t->network.parameters.gradient));
+    const pn_result first = t->result;
+    double forward_ms = 0, step_ms = 0;
+    if (o->repeat) PN_TRY(time_passes(t, &forward_ms, &step_ms));
+    t->result = first;
+    return write_json(t, forward_ms, step_ms);
+}
+
+static pn_status trace(tracer *t) {
+    const options *o = t->o;
+    PN_TRY(pn_genotype_open(o->genotype, &t->arch));
+    pn_genotype_write(&t->arch, t->genotype);
+    PN_TRY(pn_device_open(&o->device, &t->kernels));
+    if (o->input)
+        PN_TRY(batch_from_files(o, &t->batch));
+    else if (o->data)
+        PN_TRY(batch_from_data(o, &t->batch));
+    else
+        t->batch = (sample){
+            .N = 1, .H = o->image[0], .W = o->image[1], .C = o->image[2], .classes = o->classes};
+    const pn_network_spec spec = {.layers = o->layers,
+                                  .channels = o->channels,
+                                  .H = t->batch.H,
+                                  .W = t->batch.W,
+                                  .image_channels = t->batch.C,
+                                  .classes = t->batch.classes};
+    const pn_space space = pn_space_darts();
+    PN_TRY(pn_network_create(&t->network, &spec, &space, NULL));
+    PN_TRY(pn_parameters_allocate(&t->network.parameters));
+    pn_parameters_init(&t->network.parameters, o->seed);
+    t->used = calloc((size_t)t->network.parameters.count, sizeof *t->used);
+    if (!t->used) return pn_fail(PN_EMEM, "no memory");
+    pn_network_uses(&t->network, &t->arch, t->used);
+    if (o->weights) PN_TRY(read_weights(t));
+    if (mkdir(o->out, 0777) && errno != EEXIST)
+        return pn_fail(PN_EIO, "%s: cannot make this directory: %s", o->out, strerror(errno));
+    PN_TRY(write_tensors(t, "weights.safetensors", t->network.parameters.value));
+    return o->init_only ? PN_OK : run(t);
+}
+
+static pn_status check_options(const options *o) {
+    if (!o->genotype) return pn_fail(PN_EARG, "want --genotype G");
+    if (!o->out) return pn_fail(PN_EARG, "want --out DIR");
+    if (strcmp(o->network, "search"))
+        return pn_fail(PN_EARG, "--network %s, want search", o->network);
+    if (!o->input != !o->labels) return pn_fail(PN_EARG, "--input and --labels go together");
+    if (o->input && o->data) return pn_fail(PN_EARG, "want one of --data and --input, not both");
+    if (!o->input && !o->data && !o->init_only)
+        return pn_fail(PN_EARG, "want --data D, or --input x.npy --labels y.npy");
+    if (o->channels % 4)
+        return pn_fail(PN_EARG, "--channels %d, want a multiple of 4", o->channels);
+    return PN_OK;
+}
+
+int pn_command_trace(int argc, char **argv) {
+    options o = {
+        .network = "search",
+        .layers = 8,
+        .channels = 16,
+        .batch = 64,
+        .classes = 10,
+        .seed = 1,
+        .image = {32, 32, 3}
+    };
+    bool help;
+    int words;
+    const pn_option table[] = {
+        {"genotype",  PN_OPT_TEXT,  &o.genotype,  0, 0,             "G",
+         "a published name, a file, a run directory, or the text itself",                                        NULL},
+        {"network",   PN_OPT_TEXT,  &o.network,   0, 0,             "NET",   "search [search]",                  NULL},
+        {"layers",    PN_OPT_INT,   &o.layers,    1, PN_MAX_LAYERS, "N",     "cells [8]",                        NULL},
+        {"channels",  PN_OPT_INT,   &o.channels,  4, 4096,          "N",     "channels of the first cells [16]",
+         NULL                                                                                                        },
+        {"data",      PN_OPT_TEXT,  &o.data,      0, 0,             "D",
+         "first images of this data set's training split, not augmented",                                        NULL},
+        {"batch",     PN_OPT_INT,   &o.batch,     1, 1 << 20,       "N",     "with --data: how many [64]",       NULL},
+        {"input",     PN_OPT_TEXT,  &o.input,     0, 0,             "X.npy", "images, float32 (N,C,H,W)",        NULL},
+        {"labels",    PN_OPT_TEXT,  &o.labels,    0, 0,             "Y.npy", "labels, int64 (N)",                NULL},
+        {"classes",   PN_OPT_INT,   &o.classes,   2, 100000,        "N",     "with --input: classes [10]",       NULL},
+        {"weights",   PN_OPT_TEXT,  &o.weights,   0, 0,             "FILE",
+         "safetensors, also a checkpoint of a search: every tensor that the genotype uses",                      NULL},
+        {"init-only", PN_OPT_FLAG,  &o.init_only, 0, 0,             NULL,
+         "write the weights and stop: to see names and shapes",                                                  NULL},
+        {"image",     PN_OPT_IMAGE, o.image,      0, 0,             "HxWxC",
+         "with --init-only and neither data nor input [32x32x3]",                                                NULL},
+        {"repeat",    PN_OPT_INT,   &o.repeat,    1, 100000,        "R",
+         "then time R forward passes and R training steps",                                                      NULL},
+        {"seed",      PN_OPT_SEED,  &o.seed,      0, 0,             "N",     "of the initial weights [1]",       NULL},
+        {"out",       PN_OPT_TEXT,  &o.out,       0, 0,             "DIR",   "directory for the files",          NULL},
+        PN_DEVICE_OPTIONS(o.device),
+    };
+    enum { COUNT = sizeof table / sizeof *table };
+    pn_status s = pn_options_parse(argc, argv, table, COUNT, NULL, 0, &words, &help);
+    if (s == PN_OK && help) {
+        fputs(pn_trace_usage, stdout);
+        pn_options_print(stdout, table, COUNT);
+        return 0;
+    }
+    tracer t = {.o = &o};
+    if (s == PN_OK) s = check_options(&o);
+    if (s == PN_OK) s = trace(&t);
+    pn_program_destroy(t.program);
+    pn_arena_destroy(&t.arena);
+    pn_update_destroy(&t.update);
+    pn_network_destroy(&t.network);
+    free(t.used);
+    free(t.batch.x);
+    free(t.batch.labels);
+    return pn_report("trace", s);
+}

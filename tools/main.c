@@ -1,0 +1,102 @@
+/* main.c -- parsec-nas: finds the subcommand, turns a status into an exit code. */
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tools/commands.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *usage, *summary;
+} commands[] = {
+    {"search", pn_command_search, pn_search_usage, "run or continue a search in a directory"           },
+    {"plan",   pn_command_plan,   pn_plan_usage,
+     "parameters, multiply-adds and exact bytes, before anything is allocated"                         },
+    {"sample", pn_command_sample, pn_sample_usage,
+     "draw, or list the most probable, architectures of a distribution"                                },
+    {"trace",  pn_command_trace,  pn_trace_usage,
+     "one batch forward and backward, all tensors to files: compare with any framework"                },
+    {"check",  pn_command_check,  pn_check_usage,
+     "self-test on this machine: kernels, gradients, determinism"                                      },
+    {"info",   pn_command_info,   pn_info_usage,   "version, devices, measured bandwidth and FLOP rate"},
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static const char intro[] =
+    "parsec-nas " PN_VERSION
+    ": probabilistic architecture search (PARSEC) in the memory of one network\n"
+    "\n"
+    "  parsec-nas COMMAND [OPTIONS]        parsec-nas help COMMAND: its options\n"
+    "\n";
+static const char outro[] =
+    "\n"
+    "stdout is data, stderr is progress and messages.\n"
+    "Exit codes: 0 ok, 1 a check failed, 2 usage, 3 bad input file, 4 out of memory, 5 device, 6 "
+    "reading or\n"
+    "writing failed, 7 diverged (NaN), 8 directory in use, 77 not possible here, 130/143 "
+    "interrupted, resumable.\n"
+    "\n"
+    "  parsec-nas plan --genotype DARTS_V2        what one architecture costs\n"
+    "  parsec-nas search runs/first --data fashion-mnist --layers 5 --channels 8 --steps 1000\n";
+
+int pn_exit_code(pn_status status) {
+    static const int code[] = {
+        [PN_OK] = 0,  [PN_EARG] = 2,      [PN_EINPUT] = 3, [PN_EMEM] = 4,   [PN_EDEVICE] = 5,
+        [PN_EIO] = 6, [PN_EDIVERGED] = 7, [PN_EBUSY] = 8,  [PN_EINTR] = 130};
+    return code[status];
+}
+
+int pn_report(const char *command, pn_status status) {
+    if (status != PN_OK) fprintf(stderr, "parsec-nas %s: %s\n", command, pn_error());
+    return pn_exit_code(status);
+}
+
+pn_status pn_device_open(const pn_device_options *options, const pn_kernels **kernels) {
+    const char *device = options->device ? options->device : "auto", *isa = "";
+    if (!strncmp(device, "cpu:", 4))
+        isa = device + 4;
+    else if (!strncmp(device, "cuda", 4))
+        return pn_fail(PN_EDEVICE,
+                       "--device %s: this build has the host backend only, want auto or cpu",
+                       device);
+    else if (strcmp(device, "auto") && strcmp(device, "cpu"))
+        return pn_fail(PN_EARG, "--device %s, want auto, cpu, cpu:avx512, cpu:avx2 or cpu:base",
+                       device);
+    if (options->threads) omp_set_num_threads(options->threads);
+    *kernels = pn_host_kernels(isa);
+    return *kernels ? PN_OK : PN_EDEVICE;
+}
+
+static int print_list(FILE *out) {
+    fputs(intro, out);
+    for (int i = 0; i < COMMANDS; i++)
+        fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
+    fputs(outro, out);
+    return fflush(out) ? pn_exit_code(PN_EIO) : 0;
+}
+
+int main(int argc, char **argv) {
+    if (argc < 2) {
+        print_list(stderr);
+        return pn_exit_code(PN_EARG);
+    }
+    const char *word = argv[1];
+    if (!strcmp(word, "--version")) {
+        puts("parsec-nas " PN_VERSION);
+        return 0;
+    }
+    const bool help = !strcmp(word, "help") || !strcmp(word, "--help") || !strcmp(word, "-h");
+    if (help && argc < 3) return print_list(stdout);
+    for (int i = 0; i < COMMANDS; i++) {
+        if (strcmp(commands[i].name, help ? argv[2] : word)) continue;
+        if (!help) return commands[i].run(argc - 1, argv + 1);
+        char *ask[] = {argv[2], "--help", NULL};
+        return commands[i].run(2, ask);
+    }
+    fprintf(stderr, "parsec-nas: no command %s, want", help ? argv[2] : word);
+    for (int i = 0; i < COMMANDS; i++)
+        fprintf(stderr, "%s %s", i ? i == COMMANDS - 1 ? " or" : "," : "", commands[i].name);
+    fputs("\n", stderr);
+    return pn_exit_code(PN_EARG);
+}

@@ -1,0 +1,192 @@
+/* options.c -- reading the command line. */
+#include "tools/options.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static pn_status bad(const pn_option *o, const char *text, const char *want) {
+    return pn_fail(PN_EARG, "--%s %s, want %s", o->name, text, want);
+}
+
+static pn_status set_number(const pn_option *o, const char *text) {
+    char *end, want[96];
+    const bool whole = o->kind != PN_OPT_REAL;
+    const double max = o->kind == PN_OPT_SEED ? 9007199254740992.0 : o->max;
+    errno = 0;
+    const double x = strtod(text, &end);
+    if (end == text || *end || errno || !(x >= o->min && x <= max) || (whole && x != floor(x))) {
+        snprintf(want, sizeof want, "%s from %.10g to %.10g", whole ? "a whole number" : "a number",
+                 o->min, max);
+        return bad(o, text, want);
+    }
+    if (o->kind == PN_OPT_INT)
+        *(int *)o->value = (int)x;
+    else if (o->kind == PN_OPT_SEED)
+        *(uint64_t *)o->value = (uint64_t)x;
+    else
+        *(double *)o->value = x;
+    return PN_OK;
+}
+
+static pn_status set_bytes(const pn_option *o, const char *text) {
+    static const struct {
+        const char *name;
+        double factor;
+    } units[] = {
+        {"",    1     },
+        {"B",   1     },
+        {"KiB", 0x1p10},
+        {"MiB", 0x1p20},
+        {"GiB", 0x1p30},
+        {"KB",  1e3   },
+        {"MB",  1e6   },
+        {"GB",  1e9   }
+    };
+    char *end;
+    const double x = strtod(text, &end);
+    for (size_t i = 0; end != text && x > 0 && i < sizeof units / sizeof *units; i++)
+        if (!strcmp(end, units[i].name) && x * units[i].factor < 0x1p62) {
+            *(size_t *)o->value = (size_t)(x * units[i].factor);
+            return PN_OK;
+        }
+    return bad(o, text, "a size such as 4GiB, 512MiB or 1000000");
+}
+
+static pn_status set_image(const pn_option *o, const char *text) {
+    int *image = o->value, n[3] = {0, 0, image[2]}, end = 0;
+    if (sscanf(text, "%dx%dx%d%n", &n[0], &n[1], &n[2], &end) != 3 || text[end]) {
+        n[2] = image[2];
+        if (sscanf(text, "%dx%d%n", &n[0], &n[1], &end) != 2 || text[end]) {
+            if (sscanf(text, "%d%n", &n[0], &end) != 1 || text[end])
+                return bad(o, text, "EDGE, HxW or HxWxC, as 32 or 28x28x1");
+            n[1] = n[0];
+        }
+    }
+    if (n[0] < 1 || n[1] < 1 || n[0] > 4096 || n[1] > 4096 || (n[2] != 1 && n[2] != 3))
+        return bad(o, text, "edges from 1 to 4096, and 1 or 3 channels");
+    memcpy(image, n, sizeof n);
+    return PN_OK;
+}
+
+static pn_status set(const pn_option *o, const char *text) {
+    switch (o->kind) {
+        case PN_OPT_TEXT:
+            *(const char **)o->value = text;
+            return PN_OK;
+        case PN_OPT_BYTES:
+            return set_bytes(o, text);
+        case PN_OPT_IMAGE:
+            return set_image(o, text);
+        case PN_OPT_CUSTOM:
+            return o->set(o->value, text);
+        default:
+            return set_number(o, text);
+    }
+}
+
+/* Letters to change, add or drop to make b of a (Levenshtein); names are short. */
+static int distance(const char *a, const char *b) {
+    int row[64], n = (int)strlen(b);
+    if (n > 62) return 99;
+    for (int j = 0; j <= n; j++) row[j] = j;
+    for (int i = 1; a[i - 1]; i++) {
+        int corner = row[0];
+        row[0] = i;
+        for (int j = 1; j <= n; j++) {
+            int best = corner + (a[i - 1] != b[j - 1]);
+            corner = row[j];
+            if (row[j] + 1 < best) best = row[j] + 1;
+            if (row[j - 1] + 1 < best) best = row[j - 1] + 1;
+            row[j] = best;
+        }
+    }
+    return row[n];
+}
+
+static pn_status unknown(const char *word, const char *name, const pn_option *options, int count) {
+    const pn_option *nearest = NULL;
+    int best = 4;
+    for (int i = 0; i < count; i++) {
+        int d = distance(name, options[i].name);
+        if (d < best) {
+            best = d;
+            nearest = &options[i];
+        }
+    }
+    if (nearest)
+        return pn_fail(PN_EARG, "unknown option %s; did you mean --%s?", word, nearest->name);
+    return pn_fail(PN_EARG, "unknown option %s; --help lists those there are", word);
+}
+
+pn_status pn_options_parse(int argc, char **argv, const pn_option *options, int option_count,
+                           const char **words, int most, int *count, bool *help) {
+    *count = 0;
+    *help = false;
+    bool only_words = false;
+    for (int i = 1; i < argc; i++) {
+        const char *word = argv[i];
+        if (!only_words && !strcmp(word, "--")) {
+            only_words = true;
+            continue;
+        }
+        if (only_words || word[0] != '-' || !word[1]) {
+            if (*count == most) return pn_fail(PN_EARG, "unexpected word %s", word);
+            words[(*count)++] = word;
+            continue;
+        }
+        if (!strcmp(word, "--help") || !strcmp(word, "-h")) {
+            *help = true;
+            return PN_OK;
+        }
+        char name[64];
+        const char *equals = strchr(word, '=');
+        const char *start = word + (word[1] == '-' ? 2 : 1);
+        snprintf(name, sizeof name, "%.*s", (int)(equals ? equals - start : (long)strlen(start)),
+                 start);
+        const pn_option *o = NULL;
+        bool negated = false;
+        for (int j = 0; j < option_count && word[1] == '-'; j++) {
+            if (!strcmp(options[j].name, name)) o = &options[j];
+            if (!strncmp(name, "no-", 3) && !strcmp(options[j].name, name + 3) &&
+                (options[j].kind == PN_OPT_FLAG ||
+                 (options[j].kind == PN_OPT_CUSTOM && !options[j].argument))) {
+                o = &options[j];
+                negated = true;
+            }
+        }
+        if (!o) return unknown(word, name, options, option_count);
+        const bool flag = o->kind == PN_OPT_FLAG || (o->kind == PN_OPT_CUSTOM && !o->argument);
+        if (flag) {
+            if (equals) return pn_fail(PN_EARG, "--%s takes no value", o->name);
+            if (o->kind == PN_OPT_FLAG)
+                *(bool *)o->value = !negated;
+            else
+                PN_TRY(o->set(o->value, negated ? "0" : "1"));
+            continue;
+        }
+        if (!equals && i + 1 >= argc)
+            return pn_fail(PN_EARG, "--%s wants a value: %s", o->name, o->argument);
+        PN_TRY(set(o, equals ? equals + 1 : argv[++i]));
+    }
+    return PN_OK;
+}
+
+void pn_options_print(FILE *out, const pn_option *options, int count) {
+    for (int i = 0; i < count; i++) {
+        if (!options[i].help) continue;
+        char left[64];
+        snprintf(left, sizeof left, "--%s%s%s", options[i].name, options[i].argument ? " " : "",
+                 options[i].argument ? options[i].argument : "");
+        fprintf(out, "  %-24s %s\n", left, options[i].help);
+    }
+}
+
+const char *pn_bytes_text(double bytes, char text[32]) {
+    static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    int u = 0;
+    for (; bytes >= 1024 && u < 4; u++) bytes /= 1024;
+    snprintf(text, 32, u ? "%.1f %s" : "%.0f %s", bytes, unit[u]);
+    return text;
+}
