@@ -1,0 +1,211 @@
+#!/usr/bin/python3
+"""The time and memory of a training step beside PyTorch's, on the same genotypes.
+
+    bench/peers/torch_step.py [--genotypes random:8 | NAME | TEXT ...]
+
+PyTorch (Debian: python3-torch, with libopenblas0-pthread and libjemalloc2 for its best) gets what
+makes it fast: float32 through oneDNN, jemalloc on huge pages that gives nothing back, denormals
+flushed, and for every genotype the faster of the contiguous and the channels_last layout. Each
+measurement is a process of its own; ours and PyTorch's alternate, so that a busy machine slows
+both. A step is forward, backward, clip_grad_norm_(5) and SGD (momentum 0.9, decay 3e-4). Its time
+is the median of --repeat steps after two for warming up. Peak memory is the process's largest
+resident size, for PyTorch with the C library's allocator if that takes less.
+"""
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+import numpy
+
+import torch_network as net
+
+MIB = 1024 * 1024
+
+
+def measure_torch(job):
+    """In a child process: prints forward_ms, step_ms, peak_bytes as JSON."""
+    import torch
+    import torch.nn.functional as F
+
+    torch.set_num_threads(job["threads"])
+    torch.set_flush_denormal(True)
+    torch.manual_seed(0)
+    layout = torch.channels_last if job["channels_last"] else torch.contiguous_format
+    images = torch.from_numpy(numpy.load(job["images"])).to(memory_format=layout)
+    labels = torch.from_numpy(numpy.load(job["labels"]))
+    weights = {}
+
+    def weight(name, shape):
+        if name not in weights:
+            w = torch.randn(shape) * 0.1 if len(shape) > 1 else torch.ones(shape)
+            if len(shape) == 4:
+                w = w.to(memory_format=layout)
+            weights[name] = w.requires_grad_()
+        return weights[name]
+
+    def logits():
+        return net.forward(weight, job["genotype"], job["layers"], job["channels"], 10, images)
+
+    def forward():
+        with torch.no_grad():
+            F.cross_entropy(logits(), labels)
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        F.cross_entropy(logits(), labels).backward()
+        torch.nn.utils.clip_grad_norm_(used, 5.0)
+        optimizer.step()
+
+    logits()  # names the weights
+    used = list(weights.values())
+    optimizer = torch.optim.SGD(used, lr=0.025, momentum=0.9, weight_decay=3e-4)
+    step_ms = median_ms(step, job["repeat"])
+    forward_ms = median_ms(forward, job["repeat"])
+    with open("/proc/self/status", encoding="ascii") as status:
+        peak = int(re.search(r"VmHWM:\s*(\d+) kB", status.read()).group(1)) * 1024
+    print(json.dumps({"forward_ms": forward_ms, "step_ms": step_ms, "peak_bytes": peak}))
+
+
+def median_ms(function, repeat):
+    times = []
+    for i in range(2 + repeat):
+        start = time.perf_counter()
+        function()
+        if i >= 2:
+            times.append(1e3 * (time.perf_counter() - start))
+    return statistics.median(times)
+
+
+def run(command, environment):
+    done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{command[0]} ended with {done.returncode}: {done.stderr.strip()[-2000:]}")
+    return done.stdout
+
+
+def environments(threads):
+    """Of ours and of the plain PyTorch, and of the tuned PyTorch."""
+    plain = dict(os.environ, OMP_NUM_THREADS=str(threads))
+    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "LD_PRELOAD", "MALLOC_CONF"):
+        plain.pop(name, None)  # an unsuitable OpenBLAS kernel would slow PyTorch down
+    present = []
+    for library in ("libjemalloc.so.2", "libopenblas.so.0"):
+        tried = subprocess.run(["true"], env=dict(plain, LD_PRELOAD=library), check=False,
+                               stderr=subprocess.PIPE, text=True)
+        if tried.stderr:
+            print(f"{library} is not installed, PyTorch runs without it", file=sys.stderr)
+        else:
+            present.append(library)
+    tuned = dict(plain, LD_PRELOAD=" ".join(present),
+                 MALLOC_CONF="thp:always,dirty_decay_ms:-1,muzzy_decay_ms:-1")
+    return plain, tuned
+
+
+def genotypes(specs, seed):
+    for spec in specs:
+        if spec.startswith("random:"):
+            for i in range(int(spec[len("random:"):])):
+                yield f"random {seed + i}", net.random_genotype(seed + i)
+        elif spec in net.PUBLISHED:
+            yield spec, net.text(*net.PUBLISHED[spec])
+        else:
+            net.parse(spec)
+            yield "given", spec
+
+
+def compare(arguments, directory):
+    at = {name: os.path.join(directory, name) for name in ("x.npy", "y.npy", "out")}
+    rng = numpy.random.default_rng(0)
+    shape = (arguments.batch, 3, arguments.image, arguments.image)
+    numpy.save(at["x.npy"], rng.standard_normal(shape, dtype=numpy.float32))
+    numpy.save(at["y.npy"], rng.integers(0, 10, arguments.batch))
+    plain, tuned = environments(arguments.threads)
+
+    def ours(text):
+        run([arguments.binary, "trace", "--network", "search", "--genotype", text,
+             "--layers", str(arguments.layers), "--channels", str(arguments.channels),
+             "--input", at["x.npy"], "--labels", at["y.npy"], "--out", at["out"],
+             "--repeat", str(arguments.repeat)], plain)
+        with open(os.path.join(at["out"], "trace.json"), encoding="utf-8") as file:
+            return json.load(file)
+
+    def theirs(text, channels_last, environment, repeat):
+        job = {"genotype": text, "layers": arguments.layers, "channels": arguments.channels,
+               "images": at["x.npy"], "labels": at["y.npy"], "threads": arguments.threads,
+               "channels_last": channels_last, "repeat": repeat}
+        return json.loads(run([sys.executable, __file__, "--measure", json.dumps(job)],
+                              environment))
+
+    print(f"{arguments.layers} cells, C={arguments.channels}, batch {arguments.batch}, "
+          f"{arguments.image}x{arguments.image}, {arguments.threads} threads; times in ms, "
+          "peak resident memory in MiB\n")
+    row = "{:16} {:>9} {:>9} {:>8} {:>6}  {:>8} {:>8} {:>6}  {:>8} {:>8} {:>6}"
+    print(row.format("genotype", "step cont.", "ch. last", "ours", "ratio", "forward", "ours",
+                     "ratio", "memory", "ours", "ratio"))
+    rows = []
+    for name, text in genotypes(arguments.genotypes, arguments.seed):
+        contiguous = theirs(text, False, tuned, arguments.repeat)
+        first = ours(text)
+        last = theirs(text, True, tuned, arguments.repeat)
+        second = ours(text)
+        best_last = last["step_ms"] < contiguous["step_ms"]
+        small = theirs(text, best_last, plain, 1)
+        best = last if best_last else contiguous
+        values = {
+            "step": best["step_ms"], "step_ours": (first["step_ms"] + second["step_ms"]) / 2,
+            "forward": min(last["forward_ms"], contiguous["forward_ms"]),
+            "forward_ours": (first["forward_ms"] + second["forward_ms"]) / 2,
+            "memory": min(best["peak_bytes"], small["peak_bytes"]) / MIB,
+            "memory_ours": max(first["peak_bytes"], second["peak_bytes"]) / MIB}
+        rows.append(values)
+        print_row(row, name, f"{contiguous['step_ms']:.1f}", f"{last['step_ms']:.1f}", values)
+    mean = {key: statistics.mean(r[key] for r in rows) for key in rows[0]}
+    print_row(row, "mean", f"{mean['step']:.1f}", "(best)", mean)
+    geometric = [statistics.geometric_mean(r[key] / r[key + "_ours"] for r in rows)
+                 for key in ("step", "forward", "memory")]
+    print("\ngeometric mean of PyTorch / ours: step {:.2f}, forward {:.2f}, memory {:.2f}".format(
+        *geometric))
+
+
+def print_row(row, name, contiguous, last, v):
+    print(row.format(
+        name, contiguous, last, f"{v['step_ours']:.1f}", f"{v['step'] / v['step_ours']:.2f}",
+        f"{v['forward']:.1f}", f"{v['forward_ours']:.1f}",
+        f"{v['forward'] / v['forward_ours']:.2f}", f"{v['memory']:.0f}",
+        f"{v['memory_ours']:.0f}", f"{v['memory'] / v['memory_ours']:.2f}"), flush=True)
+
+
+def main():
+    root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
+    parser.add_argument("--genotypes", nargs="+", default=["random:8"], metavar="G",
+                        help="random:COUNT, a published name, or genotype text (random:8)")
+    parser.add_argument("--seed", type=int, default=1, help="of the first random genotype (1)")
+    parser.add_argument("--layers", type=int, default=8)
+    parser.add_argument("--channels", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--image", type=int, default=32, help="edge of the images (32)")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeat", type=int, default=11, help="timed steps (11)")
+    parser.add_argument("--binary", default=os.path.join(root, "build", "parsec-nas"))
+    parser.add_argument("--measure", type=json.loads, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.measure:
+        measure_torch(arguments.measure)
+        return
+    if not os.access(arguments.binary, os.X_OK):
+        parser.error(f"--binary {arguments.binary} is no program; build it first")
+    with tempfile.TemporaryDirectory() as directory:
+        compare(arguments, directory)
+
+
+if __name__ == "__main__":
+    main()
