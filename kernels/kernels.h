@@ -47,7 +47,8 @@
 extern "C" {
 #endif
 
-typedef struct CUstream_st *pn_stream; /* a cudaStream_t, without CUDA's headers; NULL on the host */
+typedef struct CUstream_st
+    *pn_stream; /* a cudaStream_t, without CUDA's headers; NULL on the host */
 
 /* Where a launch finds what is not in its jobs. */
 typedef struct pn_launch {
@@ -80,7 +81,7 @@ typedef struct pn_norm {
 /* One tensor that an op reads, (N,H,W,C). */
 typedef struct pn_input {
     const float *x;
-    float *dx;    /* gradient with respect to v; NULL: not wanted (then no sums either) */
+    float *dx; /* gradient with respect to v; NULL: not wanted (then no sums either) */
     int C;
     int add;      /* 0: dx =, s1 =, s2 =    1: dx +=, s1 +=, s2 += */
     pn_norm norm; /* of x */
@@ -99,16 +100,15 @@ typedef struct pn_output {
 /* stage: ReLU, depthwise RxR, pointwise.  R 3 or 5, dilation 1 or 2, stride 1 or 2; padding
  * dilation*(R-1)/2, so P = ceil(H / stride), Q = ceil(W / stride).  K = C.
  *   r = relu(v(in)), 0 outside the image
- *   u[n,p,q,c] = sum_{i,j} dw[i,j,c] * r[n, p*stride + i*dilation - pad, q*stride + j*dilation - pad, c]
- *   z[n,p,q,k] = sum_c pw[c,k] * u[n,p,q,c]
- * A separable convolution is two stages, a dilated one is one. Backward: relu's derivative at
- * 0 is 0; recomputes u. */
+ *   u[n,p,q,c] = sum_{i,j} dw[i,j,c] * r[n, p*stride + i*dilation - pad, q*stride + j*dilation -
+ * pad, c] z[n,p,q,k] = sum_c pw[c,k] * u[n,p,q,c] A separable convolution is two stages, a dilated
+ * one is one. Backward: relu's derivative at 0 is 0; recomputes u. */
 typedef struct pn_stage {
     int N, H, W, R, dilation, stride;
     pn_input in;
     pn_output out;
-    const float *dw; /* (R,R,C) */
-    const float *pw; /* (C,K) */
+    const float *dw;  /* (R,R,C) */
+    const float *pw;  /* (C,K) */
     float *ddw, *dpw; /* += */
 } pn_stage;
 
@@ -211,12 +211,12 @@ typedef struct pn_head {
  * gradient buffer and one pass serve all samples. In memory of the device; all zeros, and
  * max = -INFINITY, before the first sample. */
 typedef struct pn_weights {
-    double max;     /* running maximum m of the log-likelihoods divided by the temperature */
-    double sum;     /* sum over the samples so far of exp(l_k - m) */
-    float scale;    /* exp(l_k - m) of the sample at hand; 0 if its backward is skipped */
-    float rescale;  /* what the gradient gathered so far must be multiplied by: exp(m_old - m) */
-    float inverse;  /* 1 / sum */
-    int32_t count;  /* samples so far */
+    double max;      /* running maximum m of the log-likelihoods divided by the temperature */
+    double sum;      /* sum over the samples so far of exp(l_k - m) */
+    float scale;     /* exp(l_k - m) of the sample at hand; 0 if its backward is skipped */
+    float rescale;   /* what the gradient gathered so far must be multiplied by: exp(m_old - m) */
+    float inverse;   /* 1 / sum */
+    int32_t count;   /* samples so far */
     int32_t skipped; /* of them without backward */
 } pn_weights;
 

@@ -892,6 +892,10 @@ const float *pn_program_logits(const pn_program *p, int index) {
     return NULL;
 }
 
+int pn_program_batch(const pn_program *p) { return p->N; }
+
+bool pn_program_trains(const pn_program *p) { return p->training; }
+
 void pn_program_touch(const pn_program *p, bool *touched) {
     for (int i = 0; i < p->op_count; i++) {
         const op *o = &p->ops[i];

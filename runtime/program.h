@@ -107,6 +107,10 @@ pn_status pn_program_backward(pn_program *program);
 /* Logits (N,classes) of head `index` after a forward run, until the next program uses the arena. */
 const float *pn_program_logits(const pn_program *program, int index);
 
+/* As given to pn_program_begin. */
+int pn_program_batch(const pn_program *program);
+bool pn_program_trains(const pn_program *program);
+
 /* Marks in touched[index] (parameters->count flags) the parameters that the program uses. */
 void pn_program_touch(const pn_program *program, bool *touched);
 

@@ -1,14 +1,10 @@
 /* command_check.c -- is this build right on this machine? Whole networks against the reference. */
 #include <math.h>
 #include <omp.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include "runtime/rng.h"
 #include "search/genotype.h"
-#include "search/network.h"
 #include "search/prior.h"
-#include "tests/reference/backend.h"
+#include "tests/reference/whole.h"
 #include "tools/commands.h"
 
 const char pn_check_usage[] =
@@ -21,211 +17,94 @@ const char pn_check_usage[] =
     "one thread with those of several. Exit code 1 if anything is off.\n"
     "\n";
 
-/* What float32 must reach: as for the golden files of the tests. Where rounding decides a ReLU or a
- * maximum otherwise, single elements of a gradient differ; its norm hardly does. */
-#define LOGIT_BOUND 5e-5
-#define LOSS_BOUND 5e-5
-#define GRADIENT_BOUND 2e-2
+#define SEARCH_NETWORK(L, C, h, w, c) \
+    { .layers = (L), .channels = (C), .H = (h), .W = (w), .image_channels = (c), .classes = 10 }
 
-typedef struct network_case {
-    const char *why;
-    int layers, channels, N, H, W, C;
-} network_case;
-
-static const network_case cases[] = {
-    {"one cell",                        1, 4,  2, 8,  8,  3},
-    {"two reductions, odd edges, grey", 3, 8,  3, 7,  9,  1},
-    {"channels that fill no vector",    4, 12, 5, 12, 12, 3},
-    {"the search network's channels",   8, 16, 4, 16, 16, 3},
+static const pn_whole_case cases[] = {
+    {"one cell",                        SEARCH_NETWORK(1, 4,  8,  8,  3), 2, true, false},
+    {"two reductions, odd edges, grey", SEARCH_NETWORK(3, 8,  7,  9,  1), 3, true, false},
+    {"channels that fill no vector",    SEARCH_NETWORK(4, 12, 12, 12, 3), 5, true, false},
+    {"the search network's channels",   SEARCH_NETWORK(8, 16, 16, 16, 3), 4, true, false},
 };
-enum { CASES = sizeof cases / sizeof *cases };
+enum { CASES = sizeof cases / sizeof *cases, ISAS = 3 };
 
-/* One network with its batch, and what came of it. */
-typedef struct subject {
-    pn_network network;
-    pn_program *program;
-    pn_arena arena;
-    pn_result result;
-    float *image;
-    int32_t *labels;
-    float *logits;
-    double *doubles; /* of parameters, image and arena, for the reference */
-} subject;
+/* What an instruction set did on the architectures so far. */
+typedef struct tally {
+    const pn_kernels *kernels;
+    pn_whole_distance worst;
+    bool same;
+} tally;
 
-static void destroy(subject *s) {
-    pn_program_destroy(s->program);
-    pn_arena_destroy(&s->arena);
-    pn_network_destroy(&s->network);
-    free(s->image);
-    free(s->labels);
-    free(s->logits);
-    free(s->doubles);
-    *s = (subject){0};
-}
-
-static pn_status build(subject *s, const network_case *c, const pn_arch *arch, const pn_kernels *k,
-                       uint64_t seed) {
-    const pn_space space = pn_space_darts();
-    const pn_network_spec spec = {.layers = c->layers,
-                                  .channels = c->channels,
-                                  .H = c->H,
-                                  .W = c->W,
-                                  .image_channels = c->C,
-                                  .classes = 10};
-    const size_t pixels = (size_t)c->N * (size_t)c->H * (size_t)c->W * (size_t)c->C;
-    pn_program_size size;
-    *s = (subject){0};
-    PN_TRY(pn_network_create(&s->network, &spec, &space, NULL));
-    PN_TRY(pn_parameters_allocate(&s->network.parameters));
-    pn_parameters_init(&s->network.parameters, seed);
-    s->image = aligned_alloc(64, (pixels * sizeof(float) + 63) / 64 * 64);
-    s->labels = malloc((size_t)c->N * sizeof *s->labels);
-    s->logits = malloc((size_t)c->N * 10 * sizeof *s->logits);
-    if (!s->image || !s->labels || !s->logits) return pn_fail(PN_EMEM, "no memory");
-    for (size_t i = 0; i < pixels; i++)
-        s->image[i] = (float)(3.4 * pn_uniform(seed, PN_STREAM_TEST, 1, i) - 1.7);
-    for (int i = 0; i < c->N; i++)
-        s->labels[i] = (int32_t)pn_random_below(seed, PN_STREAM_TEST, 2, (uint64_t)i, 10);
-    PN_TRY(pn_program_create(&s->program, k));
-    PN_TRY(pn_network_build(&s->network, arch, s->program, c->N, true, false, pn_arena_checks(),
-                            &s->result));
-    PN_TRY(pn_program_compile(s->program, &size));
-    PN_TRY(pn_arena_create(&s->arena, size.arena_bytes, 0));
-    return pn_program_bind(s->program, &s->arena, &s->network.parameters, s->image, s->labels,
-                           NULL);
-}
-
-static pn_status run(subject *s, int N) {
-    PN_TRY(pn_program_forward(s->program));
-    memcpy(s->logits, pn_program_logits(s->program, 0), (size_t)N * 10 * sizeof *s->logits);
-    return pn_program_backward(s->program);
-}
-
-/* The same in double precision: the floats of the reference's own arena are addresses only. */
-static pn_status run_reference(subject *s, const network_case *c, const pn_arch *arch,
-                               uint64_t seed, pn_twins *twins, pn_twin list[3]) {
-    PN_TRY(build(s, c, arch, pn_reference_kernels(twins), seed));
-    const size_t pixels = (size_t)c->N * (size_t)c->H * (size_t)c->W * (size_t)c->C;
-    const size_t parameters = s->network.parameters.block_bytes / sizeof(float),
-                 arena = s->arena.committed / sizeof(float);
-    s->doubles = calloc(parameters + pixels + arena, sizeof *s->doubles);
-    if (!s->doubles) return pn_fail(PN_EMEM, "no memory");
-    list[0] = (pn_twin){s->network.parameters.block, parameters, s->doubles};
-    list[1] = (pn_twin){s->image, pixels, s->doubles + parameters};
-    list[2] = (pn_twin){(const float *)(const void *)s->arena.base, arena,
-                        s->doubles + parameters + pixels};
-    *twins = (pn_twins){list, 3};
-    for (int i = 0; i < 2; i++)
-        for (size_t j = 0; j < list[i].count; j++) list[i].d[j] = list[i].f[j];
-    PN_TRY(pn_program_forward(s->program));
-    return pn_program_backward(s->program);
-}
-
-typedef struct distance {
-    double logit, loss, gradient;
-} distance;
-
-/* Largest differences: of a logit, of the loss, of a tensor's gradient norm relative to the norm.
- */
-static distance compare(const subject *s, const subject *reference, const pn_twins *twins, int N) {
-    distance d = {0};
-    const double *logits = pn_at(twins, pn_program_logits(reference->program, 0));
-    for (int i = 0; i < N * 10; i++) d.logit = fmax(d.logit, fabs(s->logits[i] - logits[i]));
-    d.loss = fabs(s->result.loss - reference->result.loss);
-    const pn_parameters *p = &s->network.parameters;
-    const double *wanted = pn_at(twins, reference->network.parameters.gradient);
-    for (int t = 0; t < p->count; t++) {
-        double got = 0, want = 0;
-        for (size_t i = p->list[t].offset; i < p->list[t].offset + p->list[t].count; i++) {
-            got += (double)p->gradient[i] * p->gradient[i];
-            want += wanted[i] * wanted[i];
-        }
-        if (want > 0 || got > 0)
-            d.gradient =
-                fmax(d.gradient, fabs(sqrt(got) - sqrt(want)) / (want > 0 ? sqrt(want) : 1));
-    }
-    return d;
-}
-
-static bool within(distance d) {
-    return d.logit <= LOGIT_BOUND && d.loss <= LOSS_BOUND && d.gradient <= GRADIENT_BOUND;
-}
-
-/* One architecture on one instruction set: distance to the reference, and equal bits for 1 and 3
+/* One architecture on one instruction set: distance to the reference, and the bits of 1 and of 3
  * threads. */
-static pn_status check_one(const network_case *c, const pn_arch *arch, const pn_kernels *k,
-                           uint64_t seed, const subject *reference, const pn_twins *twins,
-                           distance *d, bool *same) {
-    subject one, three;
+static pn_status check_one(tally *t, const pn_whole_case *c, const pn_arch *arch, uint64_t seed,
+                           const pn_whole *reference) {
+    pn_whole run[2] = {0};
     const int threads = omp_get_max_threads();
-    omp_set_num_threads(1);
-    pn_status s = build(&one, c, arch, k, seed);
-    if (s == PN_OK) s = run(&one, c->N);
-    omp_set_num_threads(3);
-    const pn_status built = build(&three, c, arch, k, seed);
-    if (s == PN_OK) s = built;
-    if (s == PN_OK) s = run(&three, c->N);
+    pn_status s = PN_OK;
+    for (int i = 0; s == PN_OK && i < 2; i++) {
+        omp_set_num_threads(i ? 3 : 1);
+        s = pn_whole_create(&run[i], c, arch, t->kernels, seed);
+        if (s == PN_OK) s = pn_whole_run(&run[i]);
+    }
     omp_set_num_threads(threads);
     if (s == PN_OK) {
-        *d = compare(&one, reference, twins, c->N);
-        *same = !memcmp(one.network.parameters.block, three.network.parameters.block,
-                        one.network.parameters.block_bytes) &&
-                !memcmp(one.logits, three.logits, (size_t)c->N * 10 * sizeof(float));
+        const pn_whole_distance d = pn_whole_compare(&run[0], reference);
+        const bool same = pn_whole_same(&run[0], &run[1]);
+        t->worst.logit = fmax(t->worst.logit, d.logit);
+        t->worst.loss = fmax(t->worst.loss, d.loss);
+        if (!(d.gradient <= t->worst.gradient)) t->worst.gradient = d.gradient; /* NaN stays */
+        t->same &= same;
+        if (!pn_whole_within(d) || !same) {
+            char text[PN_GENOTYPE_BYTES];
+            pn_genotype_write(arch, text);
+            fprintf(stderr, "%s, %s: %s\n", t->kernels->name, c->why, text);
+        }
     }
-    destroy(&one);
-    destroy(&three);
+    for (int i = 0; i < 2; i++) pn_whole_destroy(&run[i]);
     return s;
 }
 
+static pn_status check_case(const pn_whole_case *c, const pn_prior *prior, uint64_t seed,
+                            uint64_t number, int count, bool *good) {
+    static const char *const isas[ISAS] = {"base", "avx2", "avx512"};
+    tally tallies[ISAS];
+    for (int i = 0; i < ISAS; i++)
+        tallies[i] = (tally){.kernels = pn_host_kernels(isas[i]), .same = true};
+    for (int a = 0; a < count; a++) {
+        pn_arch arch;
+        pn_whole reference;
+        pn_prior_sample(prior, seed, number, (uint64_t)a, &arch);
+        PN_TRY(pn_whole_reference(&reference, c, &arch, seed));
+        pn_status s = PN_OK;
+        for (int i = 0; s == PN_OK && i < ISAS; i++)
+            if (tallies[i].kernels) s = check_one(&tallies[i], c, &arch, seed, &reference);
+        pn_whole_destroy(&reference);
+        PN_TRY(s);
+    }
+    for (int i = 0; i < ISAS; i++) {
+        const tally *t = &tallies[i];
+        if (!t->kernels) continue;
+        const bool fine = pn_whole_within(t->worst) && t->same;
+        printf("%-12s %-34s %10.1e %10.1e %10.1e  %-9s %s\n", t->kernels->name, c->why,
+               t->worst.logit, t->worst.loss, t->worst.gradient, t->same ? "same bits" : "DIFFER",
+               fine ? "ok" : "FAILED");
+        *good &= fine;
+    }
+    return PN_OK;
+}
+
 static pn_status check(int count, uint64_t seed, bool *good) {
-    static const char *const isas[] = {"base", "avx2", "avx512"};
     const pn_space space = pn_space_darts();
     pn_prior prior;
     PN_TRY(pn_prior_init(&prior, &space, false));
     printf("%-12s %-34s %10s %10s %10s  %s\n", "device", "network", "logits", "loss", "gradients",
-           "threads");
-    for (int i = 0; i < CASES; i++) {
-        distance worst[3] = {{0}};
-        bool same[3] = {true, true, true};
-        const pn_kernels *k[3];
-        for (int isa = 0; isa < 3; isa++) k[isa] = pn_host_kernels(isas[isa]);
-        for (int a = 0; a < count; a++) {
-            pn_arch arch;
-            pn_twin list[3];
-            pn_twins twins;
-            subject reference;
-            pn_prior_sample(&prior, seed, (uint64_t)i, (uint64_t)a, &arch);
-            pn_status s = run_reference(&reference, &cases[i], &arch, seed, &twins, list);
-            for (int isa = 0; s == PN_OK && isa < 3; isa++) {
-                if (!k[isa]) continue;
-                distance d;
-                bool equal;
-                s = check_one(&cases[i], &arch, k[isa], seed, &reference, &twins, &d, &equal);
-                if (s != PN_OK) break;
-                same[isa] &= equal;
-                worst[isa] =
-                    (distance){fmax(worst[isa].logit, d.logit), fmax(worst[isa].loss, d.loss),
-                               fmax(worst[isa].gradient, d.gradient)};
-                if (within(d) && equal) continue;
-                char text[PN_GENOTYPE_BYTES];
-                pn_genotype_write(&arch, text);
-                fprintf(stderr, "%s, %s: %s\n", k[isa]->name, cases[i].why, text);
-            }
-            destroy(&reference);
-            PN_TRY(s);
-        }
-        for (int isa = 0; isa < 3; isa++) {
-            if (!k[isa]) continue;
-            const bool fine = within(worst[isa]) && same[isa];
-            printf("%-12s %-34s %10.1e %10.1e %10.1e  %-9s %s\n", k[isa]->name, cases[i].why,
-                   worst[isa].logit, worst[isa].loss, worst[isa].gradient,
-                   same[isa] ? "same bits" : "DIFFER", fine ? "ok" : "FAILED");
-            *good &= fine;
-        }
-    }
+           "1 and 3 threads");
+    for (int i = 0; i < CASES; i++)
+        PN_TRY(check_case(&cases[i], &prior, seed, (uint64_t)i, count, good));
     printf(
         "bounds: logits %.0e, loss %.0e, norm of a gradient %.0e relative; %d architectures each\n",
-        LOGIT_BOUND, LOSS_BOUND, GRADIENT_BOUND, count);
+        PN_LOGIT_BOUND, PN_LOSS_BOUND, PN_GRADIENT_BOUND, count);
     return fflush(stdout) ? pn_fail(PN_EIO, "cannot write to stdout") : PN_OK;
 }
 

@@ -39,6 +39,7 @@ static pn_status sample(const char *run, int count, int top, uint64_t seed, bool
     pn_prior prior;
     PN_TRY(pn_prior_init(&prior, &space, distinct));
     if (run) PN_TRY(pn_run_prior(run, &prior));
+    prior.distinct |= distinct;
     pn_arch *arch = malloc((size_t)(top ? top : 1) * sizeof *arch);
     double *log_p = malloc((size_t)(top ? top : 1) * sizeof *log_p);
     pn_status s = arch && log_p ? PN_OK : pn_fail(PN_EMEM, "no memory for %d architectures", top);
@@ -65,8 +66,8 @@ int pn_command_sample(int argc, char **argv) {
     const pn_option table[] = {
         {"count",           PN_OPT_INT,  &count,    1, MOST, "N",  "draw that many [10]",              NULL},
         {"top",             PN_OPT_INT,  &top,      1, MOST, "N",  "list the N most probable instead", NULL},
-        {"distinct-inputs", PN_OPT_FLAG, &distinct, 0, 0,    NULL, "the two inputs of a node differ",
-         NULL                                                                                              },
+        {"distinct-inputs", PN_OPT_FLAG, &distinct, 0, 0,    NULL,
+         "the two inputs of a node differ; a run has its own",                                         NULL},
         {"seed",            PN_OPT_SEED, &seed,     0, 0,    "N",  "of the draws [1]",                 NULL},
         {"json",            PN_OPT_FLAG, &json,     0, 0,    NULL, "print JSON",                       NULL},
     };

@@ -68,15 +68,14 @@ pn_status pn_device_open(const pn_device_options *options, const pn_kernels **ke
     return *kernels ? PN_OK : PN_EDEVICE;
 }
 
-static int print_list(FILE *out) {
+static void print_list(FILE *out) {
     fputs(intro, out);
     for (int i = 0; i < COMMANDS; i++)
         fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
     fputs(outro, out);
-    return fflush(out) ? pn_exit_code(PN_EIO) : 0;
 }
 
-int main(int argc, char **argv) {
+static int run(int argc, char **argv) {
     if (argc < 2) {
         print_list(stderr);
         return pn_exit_code(PN_EARG);
@@ -87,7 +86,10 @@ int main(int argc, char **argv) {
         return 0;
     }
     const bool help = !strcmp(word, "help") || !strcmp(word, "--help") || !strcmp(word, "-h");
-    if (help && argc < 3) return print_list(stdout);
+    if (help && argc < 3) {
+        print_list(stdout);
+        return 0;
+    }
     for (int i = 0; i < COMMANDS; i++) {
         if (strcmp(commands[i].name, help ? argv[2] : word)) continue;
         if (!help) return commands[i].run(argc - 1, argv + 1);
@@ -99,4 +101,13 @@ int main(int argc, char **argv) {
         fprintf(stderr, "%s %s", i ? i == COMMANDS - 1 ? " or" : "," : "", commands[i].name);
     fputs("\n", stderr);
     return pn_exit_code(PN_EARG);
+}
+
+int main(int argc, char **argv) {
+    const int code = run(argc, argv);
+    if (code == 0 && (fflush(stdout) || ferror(stdout))) {
+        fputs("parsec-nas: cannot write to stdout\n", stderr);
+        return pn_exit_code(PN_EIO);
+    }
+    return code;
 }
