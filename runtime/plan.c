@@ -19,6 +19,9 @@ static pn_status check(const pn_buffer *buffers, int count) {
             buffers[b->in_place_of].bytes < b->bytes)
             return pn_fail(PN_EARG, "plan: buffer %d cannot take the place of buffer %d", i,
                            b->in_place_of);
+        if (buffers[b->in_place_of].in_place_of >= 0 && buffers[b->in_place_of].first == b->first)
+            return pn_fail(PN_EARG, "plan: buffer %d is the third in one place at launch %d", i,
+                           b->first);
         for (int j = b->in_place_of + 1; j < i; j++)
             if (buffers[j].in_place_of == b->in_place_of)
                 return pn_fail(PN_EARG, "plan: buffers %d and %d both take the place of buffer %d",

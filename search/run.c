@@ -547,6 +547,12 @@ pn_status pn_run_prior(const char *path, pn_prior *prior) {
     for (int i = 0; s == PN_OK && i < prior->count; i++)
         if (!(prior->logit[i] - prior->logit[i] == 0))
             s = pn_fail(PN_EINPUT, "%s: logit %d is not a number", file, i);
+    if (s == PN_OK) {
+        const char *text = pn_safetensors_meta(f, "settings");
+        json_t *settings_of = text ? json_loads(text, 0, NULL) : NULL;
+        prior->distinct = json_is_true(json_object_get(settings_of, "distinct-inputs"));
+        json_decref(settings_of);
+    }
     pn_safetensors_free(f);
     return s;
 }

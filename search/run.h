@@ -55,7 +55,7 @@ pn_status pn_run_finish(pn_run *run);
 /* Gives everything back; nothing is written. */
 void pn_run_close(pn_run *run);
 
-/* The distribution that a run directory or a checkpoint holds. */
+/* The distribution that a run directory or a checkpoint holds; *prior is initialised. */
 pn_status pn_run_prior(const char *path, pn_prior *prior);
 
 #endif

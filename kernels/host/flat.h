@@ -1,0 +1,190 @@
+/* flat.h -- rows of pixels as flat arrays of floats, and what the ops that use them share.
+ *
+ * An op without a product over channels need not know where one pixel ends: numbers per channel
+ * are repeated along a row, sums are kept per position of the row and folded over its pixels at
+ * the end. So every loop is plain and long, the compiler makes vectors of it, no channel count
+ * needs a tail of its own, and each float32 sum has one term per row only. */
+#ifndef PN_FLAT_H
+#define PN_FLAT_H
+
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+#include "kernels/host/host.h"
+#include "kernels/host/norm.h"
+
+enum { PN_PERIOD = 256 }; /* floats, if a pixel has fewer */
+
+static inline int pn_threads(void) {
+    return omp_get_max_threads() < PN_WORKERS ? omp_get_max_threads() : PN_WORKERS;
+}
+
+static inline size_t pn_align16(size_t floats) { return (floats + 15) & ~(size_t)15; }
+
+/* Cuts arrays out of scratch. Without a base it only counts, so that a scratch function and the
+ * op that uses the scratch are the same lines. */
+typedef struct pn_carver {
+    float *base;
+    size_t used; /* floats */
+} pn_carver;
+
+static inline float *pn_carve(pn_carver *from, size_t floats) {
+    float *array = from->base ? from->base + from->used : NULL;
+    from->used += pn_align16(floats);
+    return array;
+}
+
+/* Asks for a stretch of memory ahead of its use: an op walks through several tensors a row at a
+ * time, too short a run for the hardware to see far enough. Beyond the end it does no harm. */
+static inline void pn_prefetch(const float *at, size_t floats) {
+    for (size_t i = 0; i < floats; i += 16) __builtin_prefetch(at + i);
+}
+
+static inline void pn_prefetch_write(const float *at, size_t floats) {
+    for (size_t i = 0; i < floats; i += 16) __builtin_prefetch(at + i, 1);
+}
+
+/* Numbers per channel are repeated over a period of this many pixels, not over a whole row: a
+ * dozen rows of 2 KB would not leave room in L1 for the data. */
+static inline int pn_period(int C, int pixels) {
+    const int most = C < PN_PERIOD ? PN_PERIOD / C : 1;
+    return most < pixels ? most : pixels;
+}
+
+/* Copies the first pixel of an array to all others. */
+static inline void pn_repeat(float *array, int C, int pixels) {
+    for (int i = 1; i < pixels; i++)
+        memcpy(array + (size_t)i * C, array, (size_t)C * sizeof *array);
+}
+
+/* to[c] = sum over the pixels of an array. */
+static inline void pn_fold(float *to, const float *array, int C, int pixels) {
+    memcpy(to, array, (size_t)C * sizeof *to);
+    for (int i = 1; i < pixels; i++)
+        for (int c = 0; c < C; c++) to[c] += array[(size_t)i * C + c];
+}
+
+/* A pass over a row of n floats; what belongs to channels has `period` floats. It stays a
+ * function of its own: with a dozen of them in the loop over rows gcc runs out of registers and
+ * reloads pointers inside the loops. */
+#define PN_PASS static __attribute__((noinline, unused)) void
+#define PN_EACH_PERIOD(at, m) \
+    for (size_t at = 0, m; at < n && (m = n - at < period ? n - at : period, 1); at += period)
+
+/* v = scale * x + shift; the next row of x is asked for. */
+PN_PASS pn_flat_load(float *v, const float *x, const float *scale, const float *shift,
+                     size_t period, size_t n) {
+    PN_EACH_PERIOD(at, m) {
+        pn_prefetch(x + n + at, m);
+#pragma omp simd
+        for (size_t i = 0; i < m; i++) v[at + i] = scale[i] * x[at + i] + shift[i];
+    }
+}
+
+/* Adds a row of z to the shifted sums of a forward slot (see norm.h). */
+PN_PASS pn_flat_stats(const float *z, const float *pivot, float *sum, float *square, size_t period,
+                      size_t n) {
+    PN_EACH_PERIOD(at, m) {
+#pragma omp simd
+        for (size_t i = 0; i < m; i++) {
+            float d = z[at + i] - pivot[i];
+            sum[i] += d;
+            square[i] += d * d;
+        }
+    }
+}
+
+/* g = the gradient with respect to z (see pn_norm_turn); z NULL where b and q are 0. The next
+ * rows of dy and z are asked for. */
+PN_PASS pn_flat_turn(float *g, const float *dy, float factor, const float *z, const float *a,
+                     const float *b, const float *q, size_t period, size_t n) {
+    PN_EACH_PERIOD(at, m) {
+        pn_prefetch(dy + n + at, m);
+        if (z) {
+            pn_prefetch(z + n + at, m);
+#pragma omp simd
+            for (size_t i = 0; i < m; i++)
+                g[at + i] = a[i] * (factor * dy[at + i]) + b[i] * z[at + i] + q[i];
+        } else {
+#pragma omp simd
+            for (size_t i = 0; i < m; i++) g[at + i] = a[i] * (factor * dy[at + i]);
+        }
+    }
+}
+
+/* Adds a row of dv to the two sums of a backward slot; the second still lacks the factor rstd. */
+PN_PASS pn_flat_sums(const float *dv, const float *x, const float *mean, float *s1, float *s2,
+                     size_t period, size_t n) {
+    PN_EACH_PERIOD(at, m) {
+#pragma omp simd
+        for (size_t i = 0; i < m; i++) {
+            float d = dv[at + i];
+            s1[i] += d;
+            s2[i] += d * (x[at + i] - mean[i]);
+        }
+    }
+}
+
+/* Folds the two sums of a row's positions into a backward slot of rows of `stride` floats. */
+static inline void pn_fold_sums(float *slot, int stride, const float *s1, const float *s2,
+                                const float *rstd, int C, int pixels) {
+    pn_fold(slot, s1, C, pixels);
+    pn_fold(slot + stride, s2, C, pixels);
+    for (int c = 0; c < C; c++) slot[stride + c] *= rstd[c];
+}
+
+/* The checks that every op has in common; `op` and `job` are for the sentence. */
+static inline pn_status pn_check_call(const char *op, const void *jobs, int count,
+                                      const pn_launch *launch) {
+    if (count < 0 || (count > 0 && !jobs))
+        return pn_fail(PN_EARG, "%s: %d jobs at %p, want an array of 0 or more", op, count, jobs);
+    if (!launch || !launch->scratch)
+        return pn_fail(PN_EARG, "%s: no scratch, want what %s_scratch asks for", op, op);
+    return PN_OK;
+}
+
+static inline pn_status pn_check_shape(const char *op, int job, int N, int H, int W) {
+    if (N < 1 || H < 1 || W < 1)
+        return pn_fail(PN_EARG, "%s: job %d: N %d, H %d, W %d, want 1 or more each", op, job, N, H,
+                       W);
+    return PN_OK;
+}
+
+static inline pn_status pn_check_channels(const char *op, int job, int C) {
+    if (C < 4 || C % 4)
+        return pn_fail(PN_EARG, "%s: job %d: %d channels, want a multiple of 4", op, job, C);
+    return PN_OK;
+}
+
+static inline pn_status pn_check_norm(const char *op, int job, const pn_norm *norm, int output) {
+    if (norm->mode == PN_NORM_NONE) return PN_OK;
+    if (norm->mode != PN_NORM_BATCH && norm->mode != PN_NORM_RUNNING)
+        return pn_fail(PN_EARG, "%s: job %d: BatchNorm of mode %d, want 0, 1 or 2", op, job,
+                       (int)norm->mode);
+    if (!norm->stats) return pn_fail(PN_EARG, "%s: job %d: BatchNorm without stats", op, job);
+    if (!norm->running_mean != !norm->running_var)
+        return pn_fail(PN_EARG, "%s: job %d: one of running_mean, running_var is NULL", op, job);
+    if (output && norm->mode == PN_NORM_RUNNING && !norm->running_mean)
+        return pn_fail(PN_EARG, "%s: job %d: running BatchNorm without running statistics", op,
+                       job);
+    return PN_OK;
+}
+
+static inline pn_status pn_check_input(const char *op, int job, const pn_input *in) {
+    if (!in->x) return pn_fail(PN_EARG, "%s: job %d: x is NULL", op, job);
+    if (in->add != 0 && in->add != 1)
+        return pn_fail(PN_EARG, "%s: job %d: add %d, want 0 or 1", op, job, in->add);
+    return pn_check_norm(op, job, &in->norm, 0);
+}
+
+static inline pn_status pn_check_output(const char *op, int job, const pn_output *out,
+                                        int backward) {
+    if (!backward && !out->z) return pn_fail(PN_EARG, "%s: job %d: z is NULL", op, job);
+    if (backward && !out->dy) return pn_fail(PN_EARG, "%s: job %d: dy is NULL", op, job);
+    if (backward && out->norm.mode == PN_NORM_BATCH && !out->z)
+        return pn_fail(PN_EARG, "%s: job %d: z is NULL, but its BatchNorm needs it", op, job);
+    return pn_check_norm(op, job, &out->norm, 1);
+}
+
+#endif

@@ -1,0 +1,62 @@
+/* kernels/host/host.h -- what the files of the host backend share beyond the contract: names per
+ * instruction set, the fixed division of work, and BatchNorm's two ends.
+ *
+ * Each op is compiled once per instruction set (PN_ISA base, avx2, avx512; PN_LANES floats in a
+ * vector); host.c chooses a table at start. So nothing here may be a global symbol but through
+ * PN_NAME(). */
+#ifndef PN_HOST_H
+#define PN_HOST_H
+
+#include "kernels/kernels.h"
+
+#ifdef PN_ISA
+#define PN_PASTE2(a, b) a##_##b
+#define PN_PASTE(a, b) PN_PASTE2(a, b)
+#define PN_NAME(name) PN_PASTE(name, PN_ISA) /* pn_stage_fwd -> pn_stage_fwd_avx2 */
+#endif
+
+/* The functions of one op, or of all, for one instruction set. The files that define them see
+ * these declarations as well, so that a table of host.c cannot disagree with them. */
+#define PN_DECLARE_OP(op, isa)                                                              \
+    size_t pn_##op##_fwd_scratch_##isa(const pn_##op *jobs, int count);                     \
+    size_t pn_##op##_bwd_scratch_##isa(const pn_##op *jobs, int count);                     \
+    pn_status pn_##op##_fwd_##isa(const pn_##op *jobs, int count, const pn_launch *launch); \
+    pn_status pn_##op##_bwd_##isa(const pn_##op *jobs, int count, const pn_launch *launch);
+#define PN_DECLARE_ALL(isa)                                                                        \
+    PN_DECLARE_OP(stem, isa)                                                                       \
+    PN_DECLARE_OP(stage, isa)                                                                      \
+    PN_DECLARE_OP(conv1x1, isa)                                                                    \
+    PN_DECLARE_OP(reduce, isa)                                                                     \
+    PN_DECLARE_OP(pool, isa)                                                                       \
+    PN_DECLARE_OP(node, isa)                                                                       \
+    PN_DECLARE_OP(head, isa)                                                                       \
+    pn_status pn_weigh_##isa(const pn_result *result, double temperature, double skip_below,       \
+                             pn_weights *w, const pn_launch *launch);                              \
+    pn_status pn_rescale_##isa(const pn_range *ranges, int count, float *gradient,                 \
+                               const float *factor, const pn_launch *launch);                      \
+    size_t pn_sgd_scratch_##isa(const pn_range *ranges, int count);                                \
+    pn_status pn_sgd_##isa(const pn_range *ranges, int count, float *value, const float *gradient, \
+                           float *velocity, const float *scale, pn_sgd s, double *norm_out,        \
+                           const pn_launch *launch);
+#ifdef PN_ISA
+#define PN_DECLARE_ISA(isa) PN_DECLARE_ALL(isa)
+PN_DECLARE_ISA(PN_ISA)
+#endif
+
+/* The batch is cut into at most PN_CHUNKS runs of images. A chunk is the unit of work, and each
+ * owns a slot for every partial sum: so the bits of a result depend on N, never on the number
+ * of threads. */
+enum { PN_CHUNKS = 16 };
+
+static inline int pn_chunks(int N) { return N < PN_CHUNKS ? N : PN_CHUNKS; }
+static inline int pn_chunk_first(int N,
+                                 int chunk) { /* first image; of chunk + 1: one past the last */
+    return (int)((long)N * chunk / pn_chunks(N));
+}
+
+/* Threads of a parallel region: never more than there are workspaces in scratch. */
+enum { PN_WORKERS = 16 };
+
+static inline size_t pn_align64(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
+
+#endif

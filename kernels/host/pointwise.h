@@ -1,0 +1,459 @@
+/* kernels/host/pointwise.h -- what conv1x1 and reduce are: products of relu(v(x)) with a matrix,
+ * pixel by pixel, on one grid of pixels (conv1x1) or on two (reduce: even pixels, odd pixels).
+ *
+ * A tile is a run of output pixels of one image. Its r (all parts and grids side by side) and,
+ * backward, its g = dz stay in L1 or L2 while the products run over them; each tile fetches the
+ * next one's memory. The tile is small at few channels, where memory bounds and the next
+ * tile should come early, and larger where the weights have to be read through for every tile.
+ * An image is done for all jobs that share dx before the next one, so that x and dx are read
+ * from cache by all but the first.
+ *
+ * Work is cut as in stage.c: (jobs that share dx) times (chunk of images), sums in slots. */
+#ifndef PN_HOST_POINTWISE_H
+#define PN_HOST_POINTWISE_H
+
+#include "kernels/host/matrix.h"
+
+/* Room behind a pixel of r and g: for the last vector of what lies unaligned, and because a step
+ * that is a power of two would put all pixels into few sets of the cache. */
+enum { PN_STEP_PAD = 16 };
+
+/* A job in the terms of this file, its sizes, and its own places in scratch. */
+typedef struct pn_pointwise {
+    int N, H, W, parts;
+    const pn_input *in;
+    const pn_output *out;
+    const float *w; /* (grids,C,K/grids) */
+    float *dw;
+    int grids, stride; /* 1 and 1, or 2 and 2 */
+
+    int P, Q, C, Kg;       /* output size; channels of all parts; outputs of one grid */
+    int tile;              /* pixels */
+    size_t r_step, g_step; /* floats from pixel to pixel */
+    int joined;            /* shares dx with the job before it */
+    float *scale[PN_PARTS], *shift[PN_PARTS], *mean[PN_PARTS], *rstd[PN_PARTS];
+    float *a, *b, *q;
+    float *packed;              /* each grid's W */
+    float *turned[2][PN_PARTS]; /* W transposed, for a grid's outputs and a part's channels */
+    float *slots;
+    size_t slot_floats, sums[PN_PARTS]; /* backward: where a part's s1, s2 are in a slot */
+    size_t dw_at, dw_floats;            /* and the gradient of a grid's weights, its size */
+} pn_pointwise;
+
+/* How an op describes its job i: fills the first block above. */
+typedef pn_pointwise pn_pointwise_view(const void *jobs, int i);
+
+static inline void pn_pointwise_sizes(pn_pointwise *s) {
+    if (s->stride == 1) { /* pixels have no neighbours: an image is one row */
+        s->W *= s->H;
+        s->H = 1;
+    }
+    s->P = pn_out_size(s->H, s->stride);
+    s->Q = pn_out_size(s->W, s->stride);
+    s->C = 0;
+    for (int i = 0; i < s->parts; i++) s->C += s->in[i].C;
+    s->Kg = s->out->K / s->grids;
+    s->tile = s->C * s->grids <= 64 ? 16 : 48;
+    s->r_step = pn_padded(s->C * s->grids) + PN_STEP_PAD;
+    s->g_step = pn_padded(s->out->K) + PN_STEP_PAD;
+}
+
+/* Do two neighbours share an input's gradient? */
+static inline int pn_pointwise_share(const pn_pointwise *a, const pn_pointwise *b) {
+    for (int i = 0; i < a->parts; i++)
+        for (int j = 0; j < b->parts; j++)
+            if (a->in[i].dx && a->in[i].dx == b->in[j].dx) return 1;
+    return 0;
+}
+
+/* A thread's workspace: the r and g of a tile, forward sums of each grid. */
+typedef struct pn_pointwise_space {
+    float *r, *g;
+} pn_pointwise_space;
+static inline pn_pointwise_space pn_pointwise_carve(pn_carver *c, const pn_pointwise *s,
+                                                    int backward) {
+    pn_pointwise_space w = {.r = pn_carve_floats(c, (s->tile + PN_BLOCK) * s->r_step)};
+    w.g = pn_carve_floats(c, backward ? (s->tile + PN_BLOCK) * s->g_step
+                                      : (size_t)s->grids * PN_FWD_ROWS * pn_padded(s->Kg));
+    return w;
+}
+
+/* What lies where in scratch: plans, what belongs to each job, workspaces. */
+typedef struct pn_pointwise_layout {
+    pn_pointwise *plans;
+    char *spaces;
+    size_t space_bytes, bytes;
+} pn_pointwise_layout;
+
+static inline pn_pointwise_layout pn_pointwise_lay_out(pn_pointwise_view *view, const void *jobs,
+                                                       int count, int backward, void *base) {
+    pn_carver c = {.base = base};
+    pn_pointwise_layout layout = {.plans = pn_carve(&c, count * sizeof *layout.plans)};
+    pn_pointwise before = {0};
+    for (int j = 0; j < count; j++) {
+        pn_pointwise s = view(jobs, j);
+        pn_pointwise_sizes(&s);
+        s.joined = pn_pointwise_share(&before, &s);
+        s.packed = pn_carve_floats(&c, s.grids * pn_packed(s.C, s.Kg));
+        s.slot_floats = 0;
+        for (int i = 0; i < s.parts; i++) {
+            const int Cp = pn_padded(s.in[i].C);
+            s.scale[i] = pn_carve_floats(&c, Cp);
+            s.shift[i] = pn_carve_floats(&c, Cp);
+            if (!backward) continue;
+            s.mean[i] = pn_carve_floats(&c, Cp);
+            s.rstd[i] = pn_carve_floats(&c, Cp);
+            for (int f = 0; f < s.grids; f++)
+                s.turned[f][i] = pn_carve_floats(&c, pn_packed(s.Kg, s.in[i].C));
+            s.sums[i] = s.slot_floats;
+            s.slot_floats += (size_t)PN_BWD_ROWS * Cp;
+        }
+        if (backward) {
+            s.a = pn_carve_floats(&c, pn_padded(s.out->K));
+            s.b = pn_carve_floats(&c, pn_padded(s.out->K));
+            s.q = pn_carve_floats(&c, pn_padded(s.out->K));
+            s.dw_at = s.slot_floats;
+            s.dw_floats = (size_t)pn_outer_rows(s.C) * pn_padded(s.Kg);
+            s.slot_floats += s.grids * s.dw_floats;
+        } else {
+            s.slot_floats = (size_t)PN_FWD_ROWS * pn_padded(s.out->K);
+        }
+        s.slots = pn_carve_floats(&c, pn_chunks(s.N) * s.slot_floats);
+        if (base) layout.plans[j] = s;
+        before = s;
+
+        pn_carver one = {0};
+        pn_pointwise_carve(&one, &s, backward);
+        if (one.bytes > layout.space_bytes) layout.space_bytes = one.bytes;
+    }
+    layout.spaces = pn_carve(&c, PN_WORKERS * layout.space_bytes);
+    layout.bytes = c.bytes;
+    return layout;
+}
+
+/* What all chunks of a job need: coefficients of the loads, weights in packed form. */
+static inline void pn_pointwise_prepare(const pn_pointwise *s, int backward) {
+    const size_t matrix = (size_t)s->C * s->Kg;
+    for (int i = 0, above = 0; i < s->parts; above += s->in[i++].C) {
+        const int C = s->in[i].C, Cp = pn_padded(C);
+        pn_norm_load(&s->in[i].norm, C, Cp, s->scale[i], s->shift[i]);
+        if (!backward) continue;
+        pn_norm_moments(&s->in[i].norm, C, Cp, s->mean[i], s->rstd[i]);
+        if (!s->in[i].dx) continue;
+        for (int f = 0; f < s->grids; f++)
+            pn_pack(s->Kg, C, s->w + f * matrix + (size_t)above * s->Kg, 1, s->Kg, s->turned[f][i]);
+    }
+    const int K = s->out->K;
+    if (backward)
+        pn_norm_turn(&s->out->norm, K, pn_padded(K), (double)s->N * s->P * s->Q, s->a, s->b, s->q);
+    else
+        for (int f = 0; f < s->grids; f++)
+            pn_pack(s->C, s->Kg, s->w + f * matrix, s->Kg, 1,
+                    s->packed + f * pn_packed(s->C, s->Kg));
+}
+
+/* ---- a tile --------------------------------------------------------------------------------- */
+
+/* A run of output pixels in one row, within a tile. */
+typedef struct pn_run {
+    int p, q, n; /* first pixel; how many */
+    int at;      /* its place in the tile */
+} pn_run;
+/* The run that follows in a tile of n pixels from pixel `first`; none: n = 0. */
+static inline pn_run pn_next_run(const pn_pointwise *s, int first, int n, pn_run before) {
+    const int at = before.at + before.n, pixel = first + at;
+    pn_run run = {.p = s->P > 1 ? pixel / s->Q : 0, .at = at};
+    run.q = pixel - run.p * s->Q;
+    run.n = pn_min(s->Q - run.q, n - at);
+    return run;
+}
+/* How many of a run's pixels a grid has: at odd sizes the second grid lacks the last row and
+ * column. */
+static inline int pn_run_inside(const pn_pointwise *s, pn_run run, int grid) {
+    if (run.p * s->stride + grid >= s->H) return 0;
+    return pn_min(run.n, (s->W - grid + s->stride - 1) / s->stride - run.q);
+}
+/* Where it starts, in floats from the start of the tensor. */
+static inline size_t pn_run_start(const pn_pointwise *s, int image, pn_run run, int grid, int C) {
+    const size_t row = (size_t)image * s->H + run.p * s->stride + grid;
+    return (row * s->W + run.q * s->stride + grid) * C;
+}
+
+/* Calls X with literal sizes where they are the usual ones, so that products need no address
+ * arithmetic: with the distance of pixels in r; with the outputs of a grid, and that in g. */
+#define PN_IF_STEP(s, n, X) \
+    if ((s)->r_step == (n) + PN_STEP_PAD) X((n) + PN_STEP_PAD)
+#define PN_BY_INPUTS(s, X)          \
+    do {                            \
+        PN_IF_STEP(s, 64, X);       \
+        else PN_IF_STEP(s, 128, X); \
+        else PN_IF_STEP(s, 256, X); \
+        else X((s)->r_step);        \
+    } while (0)
+#define PN_IF_OUTPUTS(s, K, G, X) \
+    if ((s)->Kg == (K) && (s)->grids == (G)) X(K, (K) * (G) + PN_STEP_PAD)
+#define PN_BY_OUTPUTS(s, X)              \
+    do {                                 \
+        PN_IF_OUTPUTS(s, 16, 1, X);      \
+        else PN_IF_OUTPUTS(s, 32, 1, X); \
+        else PN_IF_OUTPUTS(s, 64, 1, X); \
+        else PN_IF_OUTPUTS(s, 16, 2, X); \
+        else PN_IF_OUTPUTS(s, 32, 2, X); \
+        else X((s)->Kg, (s)->g_step);    \
+    } while (0)
+
+/* r of a tile: [pixel][grid][part]. A part's last vector overlaps the next part, written later. */
+static inline void pn_pointwise_r(const pn_pointwise *s, int image, int first, int n, float *r) {
+    int above = 0;
+    for (int f = 0; f < s->grids; f++)
+        for (int i = 0; i < s->parts; above += s->in[i++].C) {
+            const int C = s->in[i].C;
+            const size_t step = (size_t)s->stride * C;
+            for (pn_run run = pn_next_run(s, first, n, (pn_run){0}); run.n;
+                 run = pn_next_run(s, first, n, run)) {
+                const int inside = pn_run_inside(s, run, f);
+                float *to = r + run.at * s->r_step + above;
+                if (inside > 0)
+                    pn_relu_pixels(C, s->in[i].x + pn_run_start(s, image, run, f, C), step, inside,
+                                   s->tile * step, s->scale[i], s->shift[i], to, s->r_step);
+                for (int p = inside; p < run.n; p++)
+                    memset(to + p * s->r_step, 0, pn_padded(C) * sizeof *to);
+            }
+        }
+}
+
+/* dx of one part for a run of one grid: n pixels, du = W g on the way. */
+PN_INLINE void pn_dx_strip(const int px, const int nb, int lanes, const int Kg, int c, int Cp,
+                           int n, const float *g, const size_t g_step, const float *w,
+                           const pn_dx *d, size_t step, size_t r_step, float *sums) {
+    for (int p = 0; p < n; p += px) {
+        pn_vf acc[PN_BLOCK][2];
+        pn_product(px, nb, Kg, g + p * g_step, g_step, w, acc);
+        PN_UNROLL for (int b = 0; b < nb; b++) {
+            const int k = c + b * PN_LANES;
+            if (p + px <= n)
+                pn_dx_block(d, step, r_step, p, k, px, px, lanes, 2, &acc[0][b], sums, Cp);
+            else
+                pn_dx_block(d, step, r_step, p, k, px, n - p, lanes, 2, &acc[0][b], sums, Cp);
+        }
+    }
+}
+PN_INLINE void pn_dx_run(const int Kg, int C, int n, const float *g, const size_t g_step,
+                         const float *w, const pn_dx *d, size_t step, size_t r_step, float *sums) {
+    const int Cp = pn_padded(C);
+    int c = 0;
+    for (; c + 2 * PN_LANES <= C; c += 2 * PN_LANES)
+        pn_dx_strip(PN_WIDE, 2, PN_LANES, Kg, c, Cp, n, g, g_step, w + (size_t)c * Kg, d, step,
+                    r_step, sums);
+    for (; c + PN_LANES <= C; c += PN_LANES)
+        pn_dx_strip(PN_BLOCK, 1, PN_LANES, Kg, c, Cp, n, g, g_step, w + (size_t)c * Kg, d, step,
+                    r_step, sums);
+    if (c < C)
+        pn_dx_strip(PN_BLOCK, 1, C - c, Kg, c, Cp, n, g, g_step, w + (size_t)c * Kg, d, step,
+                    r_step, sums);
+}
+
+/* The pixels of dx that no grid reads. */
+static inline void pn_pointwise_clear(const pn_pointwise *s, int image, pn_run run, int C,
+                                      float *dx) {
+    for (int h = run.p * s->stride; h < pn_min(s->H, (run.p + 1) * s->stride); h++) {
+        const int from = run.q * s->stride, to = pn_min(s->W, (run.q + run.n) * s->stride);
+        memset(dx + (((size_t)image * s->H + h) * s->W + from) * C, 0,
+               (size_t)(to - from) * C * sizeof *dx);
+    }
+}
+
+static inline void pn_pointwise_dx(const pn_pointwise *s, int image, int first, int n,
+                                   const pn_pointwise_space *w, float *slot) {
+    int above = 0;
+    for (int i = 0; i < s->parts; above += s->in[i++].C) {
+        const pn_input *in = &s->in[i];
+        const int affine = in->norm.mode != PN_NORM_NONE && (in->norm.gamma || in->norm.beta);
+        const size_t step = (size_t)s->stride * in->C;
+        if (!in->dx) continue;
+        for (pn_run run = pn_next_run(s, first, n, (pn_run){0}); run.n;
+             run = pn_next_run(s, first, n, run)) {
+            if (s->grids > 1 && !in->add) pn_pointwise_clear(s, image, run, in->C, in->dx);
+            for (int f = 0; f < s->grids; f++) {
+                const int inside = pn_run_inside(s, run, f);
+                if (inside <= 0) continue;
+                const size_t at = pn_run_start(s, image, run, f, in->C);
+                const pn_dx d = {.dx = in->dx + at,
+                                 .x = in->x + at,
+                                 .r = w->r + run.at * s->r_step + f * s->C + above,
+                                 .ahead = s->tile * step,
+                                 .add = in->add,
+                                 .mean = affine ? s->mean[i] : NULL,
+                                 .rstd = s->rstd[i]};
+                const float *g = w->g + run.at * s->g_step + f * s->Kg;
+#define PN_DX(outputs, g_step)                                                         \
+    pn_dx_run(outputs, in->C, inside, g, g_step, s->turned[f][i], &d, step, s->r_step, \
+              slot + s->sums[i])
+                PN_BY_OUTPUTS(s, PN_DX);
+#undef PN_DX
+            }
+        }
+    }
+}
+
+/* ---- a chunk -------------------------------------------------------------------------------- */
+
+static inline float *pn_pointwise_slot(const pn_pointwise *s, int chunk) {
+    return s->slots + chunk * s->slot_floats;
+}
+
+static inline void pn_pointwise_forward(const pn_pointwise *s, int chunk, char *workspace) {
+    pn_carver c = {.base = workspace};
+    const pn_pointwise_space w = pn_pointwise_carve(&c, s, 0);
+    const int K = s->out->K, Kgp = pn_padded(s->Kg), pixels = s->P * s->Q;
+    const int from = pn_chunk_first(s->N, chunk);
+    memset(w.g, 0, (size_t)s->grids * PN_FWD_ROWS * Kgp * sizeof *w.g);
+    for (int image = from; image < pn_chunk_first(s->N, chunk + 1); image++)
+        for (int first = 0; first < pixels; first += s->tile) {
+            const int n = pn_min(s->tile, pixels - first);
+            float *z = s->out->z + ((size_t)image * pixels + first) * K;
+            pn_pointwise_r(s, image, first, n, w.r);
+            for (int f = 0; f < s->grids; f++) {
+                const float *weights = s->packed + f * pn_packed(s->C, s->Kg);
+                float *sums = w.g + (size_t)f * PN_FWD_ROWS * Kgp;
+#define PN_Z(step)                                                               \
+    pn_z_pixels(s->C, s->Kg, w.r + f * s->C, step, n, weights, z + f * s->Kg, K, \
+                (size_t)s->tile * K, image == from && first == 0, sums)
+                PN_BY_INPUTS(s, PN_Z);
+#undef PN_Z
+            }
+        }
+    float *slot = pn_pointwise_slot(s, chunk);
+    for (int row = 0; row < PN_FWD_ROWS; row++)
+        for (int k = 0; k < K; k++)
+            slot[row * pn_padded(K) + k] =
+                w.g[((size_t)k / s->Kg * PN_FWD_ROWS + row) * Kgp + k % s->Kg];
+}
+
+static inline void pn_pointwise_backward(const pn_pointwise *s, int chunk, int image,
+                                         char *workspace) {
+    pn_carver c = {.base = workspace};
+    const pn_pointwise_space w = pn_pointwise_carve(&c, s, 1);
+    const pn_output *out = s->out;
+    const int K = out->K, pixels = s->P * s->Q;
+    const float weight = out->coef * (out->factor ? out->factor[image] : 1);
+    float *slot = pn_pointwise_slot(s, chunk);
+    for (int first = 0; first < pixels; first += s->tile) {
+        const int n = pn_min(s->tile, pixels - first);
+        const size_t at = ((size_t)image * pixels + first) * K;
+        pn_turn_pixels(K, weight, out->dy + at,
+                       out->norm.mode == PN_NORM_BATCH ? out->z + at : NULL, n, (size_t)s->tile * K,
+                       s->a, s->b, s->q, w.g, s->g_step);
+        pn_pointwise_r(s, image, first, n, w.r);
+        for (int f = 0; f < s->grids; f++) {
+            float *dw = slot + s->dw_at + f * s->dw_floats;
+#define PN_DW(outputs, g_step)                                                         \
+    pn_outer(s->C, outputs, w.r + f * s->C, s->r_step, w.g + f * s->Kg, g_step, n, dw, \
+             pn_padded(outputs))
+            PN_BY_OUTPUTS(s, PN_DW);
+#undef PN_DW
+        }
+        pn_pointwise_dx(s, image, first, n, &w, slot);
+    }
+}
+
+/* ---- the calls ------------------------------------------------------------------------------ */
+
+static inline pn_status pn_pointwise_check(const char *op, pn_pointwise_view *view,
+                                           const void *jobs, int count) {
+    for (int j = 0; j < count; j++) {
+        const pn_pointwise s = view(jobs, j);
+        if (s.N < 1 || s.H < 1 || s.W < 1)
+            return pn_fail(PN_EARG, "%s: job %d: N %d, H %d, W %d, want at least 1", op, j, s.N,
+                           s.H, s.W);
+        if (s.parts < 1 || s.parts > PN_PARTS)
+            return pn_fail(PN_EARG, "%s: job %d: %d parts, want 1 to %d", op, j, s.parts, PN_PARTS);
+        for (int i = 0; i < s.parts; i++)
+            if (s.in[i].C < 4 || s.in[i].C % 4)
+                return pn_fail(PN_EARG, "%s: job %d: C %d in part %d, want a multiple of 4", op, j,
+                               s.in[i].C, i);
+        if (s.out->K < 4 || s.out->K % 4)
+            return pn_fail(PN_EARG, "%s: job %d: K %d, want a multiple of 4", op, j, s.out->K);
+    }
+    return PN_OK;
+}
+
+static inline size_t pn_pointwise_scratch(pn_pointwise_view *view, const void *jobs, int count,
+                                          int backward) {
+    return pn_pointwise_lay_out(view, jobs, count, backward, NULL).bytes;
+}
+
+static inline pn_status pn_pointwise_fwd(const char *op, pn_pointwise_view *view, const void *jobs,
+                                         int count, const pn_launch *l) {
+    PN_TRY(pn_pointwise_check(op, view, jobs, count));
+    const pn_pointwise_layout at = pn_pointwise_lay_out(view, jobs, count, 0, l->scratch);
+#pragma omp parallel num_threads(pn_threads())
+    {
+        char *workspace = at.spaces + omp_get_thread_num() * at.space_bytes;
+#pragma omp for schedule(dynamic)
+        for (int j = 0; j < count; j++) pn_pointwise_prepare(&at.plans[j], 0);
+#pragma omp for schedule(dynamic)
+        for (int unit = 0; unit < PN_CHUNKS * count; unit++) {
+            const pn_pointwise *s = &at.plans[unit % count];
+            if (unit / count < pn_chunks(s->N)) pn_pointwise_forward(s, unit / count, workspace);
+        }
+#pragma omp for schedule(dynamic)
+        for (int j = 0; j < count; j++) {
+            const pn_pointwise *s = &at.plans[j];
+            pn_norm_finish_fwd(&s->out->norm, s->out->K, s->N, (long)s->P * s->Q, s->slots,
+                               s->slot_floats, pn_padded(s->out->K));
+        }
+    }
+    return PN_OK;
+}
+
+/* What follows when all chunks are done: a share of the weights' gradient, and, with the first
+ * share, the sums for the BatchNorms around the job (of a whole group, in job order). */
+static inline void pn_pointwise_finish(const pn_pointwise *s, const pn_pointwise *end, int share) {
+    for (int f = 0; f < s->grids; f++)
+        pn_add_slots(s->dw + f * (size_t)s->C * s->Kg, s->C, s->Kg, share, pn_chunks(s->N),
+                     s->slots + s->dw_at + f * s->dw_floats, s->slot_floats, pn_padded(s->Kg));
+    if (share) return;
+    pn_norm_parameters(&s->out->norm, s->out->K);
+    if (s->joined) return;
+    do {
+        for (int i = 0; i < s->parts; i++)
+            if (s->in[i].dx)
+                pn_norm_finish_bwd(&s->in[i].norm, s->in[i].C, s->in[i].add, s->N,
+                                   s->slots + s->sums[i], s->slot_floats, pn_padded(s->in[i].C));
+    } while (++s < end && s->joined);
+}
+
+static inline pn_status pn_pointwise_bwd(const char *op, pn_pointwise_view *view, const void *jobs,
+                                         int count, const pn_launch *l) {
+    PN_TRY(pn_pointwise_check(op, view, jobs, count));
+    if (pn_gate_closed(l)) return PN_OK;
+    const pn_pointwise_layout at = pn_pointwise_lay_out(view, jobs, count, 1, l->scratch);
+    const pn_pointwise *end = at.plans + count;
+#pragma omp parallel num_threads(pn_threads())
+    {
+        char *workspace = at.spaces + omp_get_thread_num() * at.space_bytes;
+#pragma omp for schedule(dynamic)
+        for (int j = 0; j < count; j++) pn_pointwise_prepare(&at.plans[j], 1);
+#pragma omp for schedule(dynamic)
+        for (int unit = 0; unit < PN_CHUNKS * count; unit++) {
+            const pn_pointwise *first = &at.plans[unit % count];
+            const int chunk = unit / count;
+            if (first->joined || chunk >= pn_chunks(first->N)) continue;
+            const pn_pointwise *last = first + 1;
+            while (last < end && last->joined) last++;
+            for (const pn_pointwise *s = first; s < last; s++)
+                memset(pn_pointwise_slot(s, chunk), 0, s->slot_floats * sizeof(float));
+            for (int image = pn_chunk_first(first->N, chunk);
+                 image < pn_chunk_first(first->N, chunk + 1); image++)
+                for (const pn_pointwise *s = first; s < last; s++)
+                    pn_pointwise_backward(s, chunk, image, workspace);
+        }
+#pragma omp for schedule(dynamic)
+        for (int unit = 0; unit < PN_SHARES * count; unit++)
+            pn_pointwise_finish(&at.plans[unit / PN_SHARES], end, unit % PN_SHARES);
+    }
+    return PN_OK;
+}
+
+#endif

@@ -1,0 +1,536 @@
+/* stage.c -- ReLU, depthwise RxR, pointwise; forward and backward in one pass over an image each.
+ *
+ * One thread takes whole images. What lies between input and output of the stage stays in L1:
+ * a ring of rows of r = relu(v(x)) with zero columns at the sides, and tiles of a few rows of
+ * u (and of g = dz; and a second ring for du). Backward recomputes u, so that forward stores
+ * nothing but z, and finishes a row of dx as soon as the last row of du that reaches it exists.
+ * Bound by memory at 16 channels, by arithmetic from 32 on.
+ *
+ * Work is cut into (jobs that share dx) times (chunk of images). Sums over a chunk go to its own
+ * slot and are added afterwards in the order of the chunks, gradients of a shared input in
+ * the order of the jobs: the bits do not depend on the number of threads. */
+#include <stdint.h>
+
+#include "kernels/host/matrix.h"
+
+enum { MAX_R = 5 };
+
+/* A job, its sizes, and its own places in scratch. */
+typedef struct plan {
+    const pn_stage *job;
+    int C, Cp, R, D, S, pad, P, Q;
+    int T;                 /* rows of a tile */
+    int kind;              /* which of the literal filters, see FILTERS */
+    int r_rows, r_width;   /* the ring of r: rows, pixels in a row */
+    int du_rows, du_width; /* the ring of du; at stride 2 every second pixel of a row is 0 */
+    int joined;            /* shares dx with the job before it */
+    float *dw, *dw_turned; /* (R*R,Cp): as it is, and in reverse order */
+    float *pw, *pw_turned; /* packed W, W transposed */
+    float *scale, *shift, *mean, *rstd, *a, *b, *q; /* of the loads, see norm.h */
+    float *slots;                                   /* a slot per chunk */
+    size_t slot_floats;
+} plan;
+
+/* A thread's workspace. */
+typedef struct space {
+    float *r, *u, *g, *du;
+} space;
+
+/* About 32 to 64 pixels in a tile, and whole blocks of them if a few more rows make it so. */
+static int tile_rows(int P, int Q) {
+    int fewest = (27 + Q) / Q;
+    for (int T = fewest; T * Q <= 64; T++)
+        if (T * Q % PN_BLOCK == 0) return pn_min(T, P);
+    return pn_min(fewest, P);
+}
+
+static plan sizes(const pn_stage *job) {
+    plan s = {.job = job, .C = job->in.C, .R = job->R, .D = job->dilation, .S = job->stride};
+    s.Cp = pn_padded(s.C);
+    s.pad = s.D * (s.R - 1) / 2;
+    s.P = pn_out_size(job->H, s.S);
+    s.Q = pn_out_size(job->W, s.S);
+    s.T = tile_rows(s.P, s.Q);
+    s.kind = (s.R == 5) * 4 + (s.D == 2) * 2 + (s.S == 2);
+    const int blocks = (s.Q + PN_BLOCK - 1) / PN_BLOCK * PN_BLOCK;
+    s.r_rows = (s.T - 1) * s.S + 2 * s.pad + 1;
+    s.r_width = (blocks - 1) * s.S + 2 * s.pad + 1;
+    s.du_rows = s.T + 2 * s.pad / s.S;
+    const int columns = (job->W + PN_BLOCK - 1) / PN_BLOCK * PN_BLOCK; /* of a row of dx */
+    s.du_width = 2 * s.pad + (columns > blocks * s.S ? columns : blocks * s.S);
+    return s;
+}
+
+static space carve_space(pn_carver *c, const plan *s, int backward) {
+    const size_t Cp = s->Cp, tile = ((size_t)s->T * s->Q + PN_BLOCK) * Cp;
+    space w = {.r = pn_carve_floats(c, (size_t)s->r_rows * s->r_width * Cp)};
+    w.u = pn_carve_floats(c, tile);
+    if (!backward) return w;
+    w.g = pn_carve_floats(c, tile);
+    w.du = pn_carve_floats(c, (size_t)s->du_rows * s->du_width * Cp);
+    return w;
+}
+
+/* A backward slot: s1, s2, ddw, dpw. */
+static size_t backward_slot(const plan *s) {
+    return (size_t)(PN_BWD_ROWS + s->R * s->R + pn_outer_rows(s->C)) * s->Cp;
+}
+static float *slot_of(const plan *s, int chunk) { return s->slots + chunk * s->slot_floats; }
+
+/* Lays out scratch: plans, what belongs to each job, workspaces. Gives the bytes; fills the plans
+ * and *spaces, *space_bytes if there is a base. */
+static size_t lay_out(const pn_stage *jobs, int count, int backward, char *base, char **spaces,
+                      size_t *space_bytes) {
+    pn_carver c = {.base = base};
+    plan *plans = pn_carve(&c, count * sizeof *plans);
+    size_t most = 0;
+    for (int i = 0; i < count; i++) {
+        plan s = sizes(&jobs[i]);
+        s.joined = i > 0 && jobs[i].in.dx && jobs[i].in.dx == jobs[i - 1].in.dx;
+        s.dw = pn_carve_floats(&c, (size_t)s.R * s.R * s.Cp);
+        s.pw = pn_carve_floats(&c, pn_packed(s.C, s.C));
+        s.scale = pn_carve_floats(&c, s.Cp);
+        s.shift = pn_carve_floats(&c, s.Cp);
+        if (backward) {
+            float **const more[] = {&s.mean, &s.rstd, &s.a, &s.b, &s.q};
+            for (size_t k = 0; k < sizeof more / sizeof *more; k++)
+                *more[k] = pn_carve_floats(&c, s.Cp);
+            s.dw_turned = pn_carve_floats(&c, (size_t)s.R * s.R * s.Cp);
+            s.pw_turned = pn_carve_floats(&c, pn_packed(s.C, s.C));
+        }
+        s.slot_floats = backward ? backward_slot(&s) : (size_t)PN_FWD_ROWS * s.Cp;
+        s.slots = pn_carve_floats(&c, pn_chunks(jobs[i].N) * s.slot_floats);
+        if (base) plans[i] = s;
+
+        pn_carver one = {0};
+        carve_space(&one, &s, backward);
+        if (one.bytes > most) most = one.bytes;
+    }
+    char *first = pn_carve(&c, PN_WORKERS * most);
+    if (base) {
+        *spaces = first;
+        *space_bytes = most;
+    }
+    return c.bytes;
+}
+
+/* What all chunks of a job need: coefficients of the loads, weights in the form for the kernels. */
+static void prepare(const plan *s, int backward) {
+    const int C = s->C, Cp = s->Cp, taps = s->R * s->R;
+    pn_norm_load(&s->job->in.norm, C, Cp, s->scale, s->shift);
+    if (backward) {
+        pn_norm_moments(&s->job->in.norm, C, Cp, s->mean, s->rstd);
+        pn_norm_turn(&s->job->out.norm, C, Cp, (double)s->job->N * s->P * s->Q, s->a, s->b, s->q);
+    }
+    for (int t = 0; t < taps; t++)
+        for (int c = 0; c < Cp; c++) {
+            const float w = c < C ? s->job->dw[t * C + c] : 0;
+            s->dw[t * Cp + c] = w;
+            if (backward) s->dw_turned[(taps - 1 - t) * Cp + c] = w;
+        }
+    pn_pack(C, C, s->job->pw, C, 1, s->pw);
+    if (backward) pn_pack(C, C, s->job->pw, 1, C, s->pw_turned);
+}
+
+/* ---- kernels, on a row or a tile ------------------------------------------------------------ */
+
+/* A block of depthwise outputs, one vector of channels: for every row of the filter its weights
+ * are kept, and each column of input is read once. Rows outside the image are NULL. `at`: floats
+ * from a row's start to the block's first input and channel. */
+PN_INLINE void depthwise_block(const int R, const int D, const int S, const int Cp,
+                               const float *const *rows, size_t at, const float *w,
+                               pn_vf acc[PN_BLOCK]) {
+    PN_UNROLL for (int p = 0; p < PN_BLOCK; p++) acc[p] = (pn_vf){0};
+    for (int i = 0; i < R; i++) {
+        if (!rows[i]) continue;
+        const float *row = rows[i] + at;
+        pn_vf tap[MAX_R];
+        PN_UNROLL for (int j = 0; j < R; j++) tap[j] = pn_load(w + (i * R + j) * Cp);
+        PN_UNROLL for (int column = 0; column <= (PN_BLOCK - 1) * S + (R - 1) * D; column++) {
+            const pn_vf v = pn_load(row + column * Cp);
+            PN_UNROLL for (int j = 0; j < R; j++) {
+                const int from = column - j * D;
+                if (from >= 0 && from % S == 0 && from / S < PN_BLOCK) acc[from / S] += tap[j] * v;
+            }
+        }
+    }
+}
+
+/* A row of u. Writes whole blocks: rubbish behind the row, which the next row overwrites. */
+PN_INLINE void u_row_of(const int R, const int D, const int S, const int Cp, int Q,
+                        const float *const *rows, const float *w, float *u) {
+    for (int c = 0; c < Cp; c += PN_LANES)
+        for (int q = 0; q < Q; q += PN_BLOCK) {
+            pn_vf acc[PN_BLOCK];
+            depthwise_block(R, D, S, Cp, rows, (size_t)q * S * Cp + c, w + c, acc);
+            PN_UNROLL for (int p = 0; p < PN_BLOCK; p++)
+                pn_store(u + (size_t)(q + p) * Cp + c, acc[p]);
+        }
+}
+
+/* A row of dx: the depthwise convolution of du with the filter turned round. */
+PN_INLINE void dx_row_of(const int R, const int D, const int C, int W, const float *const *rows,
+                         const float *w, const pn_dx *d, float *sums) {
+    const int Cp = pn_padded(C);
+    for (int c = 0; c < Cp; c += PN_LANES) {
+        const int lanes = pn_lanes(C, c);
+        for (int q = 0; q < W; q += PN_BLOCK) {
+            pn_vf acc[PN_BLOCK];
+            depthwise_block(R, D, 1, Cp, rows, (size_t)q * Cp + c, w + c, acc);
+            if (q + PN_BLOCK <= W)
+                pn_dx_block(d, C, Cp, q, c, PN_BLOCK, PN_BLOCK, lanes, 1, acc, sums, Cp);
+            else
+                pn_dx_block(d, C, Cp, q, c, PN_BLOCK, W - q, lanes, 1, acc, sums, Cp);
+        }
+    }
+}
+
+/* ddw += du times r, a row. The 3x3 filter keeps its nine sums; the 5x5 takes a row of
+ * the filter at a time, with two sums per tap, for even and odd pixels, to hide the latency. */
+PN_INLINE void ddw_row_of(const int R, const int D, const int S, const int Cp, int Q,
+                          const float *const *rows, const float *du, float *ddw) {
+    for (int c = 0; c < Cp; c += PN_LANES)
+        for (int i = 0; i < R; i++) {
+            if (!rows[i]) continue;
+            pn_vf acc[MAX_R][2];
+            PN_UNROLL for (int j = 0; j < R; j++) acc[j][0] = acc[j][1] = (pn_vf){0};
+            for (int q = 0; q < Q; q += PN_BLOCK) { /* du is 0 behind the row */
+                const float *row = rows[i] + (size_t)q * S * Cp + c;
+                const float *g = du + (size_t)q * S * Cp + c;
+                pn_vf gv[PN_BLOCK];
+                PN_UNROLL for (int p = 0; p < PN_BLOCK; p++) gv[p] = pn_load(g + p * S * Cp);
+                PN_UNROLL for (int column = 0; column <= (PN_BLOCK - 1) * S + (R - 1) * D;
+                               column++) {
+                    const pn_vf v = pn_load(row + column * Cp);
+                    PN_UNROLL for (int j = 0; j < R; j++) {
+                        const int from = column - j * D;
+                        if (from >= 0 && from % S == 0 && from / S < PN_BLOCK)
+                            acc[j][from / S % 2] += gv[from / S] * v;
+                    }
+                }
+            }
+            PN_UNROLL for (int j = 0; j < R; j++)
+                pn_add_to(ddw + (i * R + j) * Cp + c, acc[j][0] + acc[j][1]);
+        }
+}
+
+/* A row of du = W g, into the ring. */
+PN_INLINE void du_strip(const int px, const int nb, const int C, const int S, int Q, const float *g,
+                        const float *w, float *du) {
+    const int Cp = pn_padded(C);
+    for (int q = 0; q < Q; q += px) {
+        pn_vf acc[PN_BLOCK][2];
+        pn_product(px, nb, C, g + (size_t)q * Cp, Cp, w, acc);
+        PN_UNROLL for (int p = 0; p < px; p++) PN_UNROLL for (int b = 0; b < nb; b++) if (q + p < Q)
+            pn_store(du + (size_t)(q + p) * S * Cp + b * PN_LANES, acc[p][b]);
+    }
+}
+PN_INLINE void du_row_of(const int C, const int S, int Q, const float *g, const float *w,
+                         float *du) {
+    int c = 0;
+    for (; c + 2 * PN_LANES <= C; c += 2 * PN_LANES)
+        du_strip(PN_WIDE, 2, C, S, Q, g, w + (size_t)c * C, du + c);
+    for (; c < C; c += PN_LANES) du_strip(PN_BLOCK, 1, C, S, Q, g, w + (size_t)c * C, du + c);
+}
+
+/* ---- the literal sizes ---------------------------------------------------------------------- */
+
+/* Calls X with a literal number of channels where there is one. */
+#define BY_CHANNELS(C, X, ...)           \
+    do {                                 \
+        if ((C) == 16 && PN_LANES <= 16) \
+            X(16, __VA_ARGS__);          \
+        else if ((C) == 32)              \
+            X(32, __VA_ARGS__);          \
+        else if ((C) == 64)              \
+            X(64, __VA_ARGS__);          \
+        else                             \
+            X(C, __VA_ARGS__);           \
+    } while (0)
+
+/* Every filter: kind, R, dilation, stride. */
+#define FILTERS(X) \
+    X(0, 3, 1, 1)  \
+    X(1, 3, 1, 2)  \
+    X(2, 3, 2, 1) X(3, 3, 2, 2) X(4, 5, 1, 1) X(5, 5, 1, 2) X(6, 5, 2, 1) X(7, 5, 2, 2)
+
+static void u_row(const plan *s, const float *const *rows, float *u) {
+#define CASE_OF(C, R, D, S) u_row_of(R, D, S, pn_padded(C), s->Q, rows, s->dw, u)
+#define CASE(kind, R, D, S)                  \
+    case kind:                               \
+        BY_CHANNELS(s->C, CASE_OF, R, D, S); \
+        break;
+    switch (s->kind) { FILTERS(CASE) }
+#undef CASE
+#undef CASE_OF
+}
+
+static void dx_row(const plan *s, const float *const *rows, const pn_dx *d, float *sums) {
+#define CASE_OF(C, R, D) dx_row_of(R, D, C, s->job->W, rows, s->dw_turned, d, sums)
+#define CASE(R, D) BY_CHANNELS(s->C, CASE_OF, R, D)
+    if (s->R == 3 && s->D == 1)
+        CASE(3, 1);
+    else if (s->R == 3)
+        CASE(3, 2);
+    else if (s->D == 1)
+        CASE(5, 1);
+    else
+        CASE(5, 2);
+#undef CASE
+#undef CASE_OF
+}
+
+static void ddw_row(const plan *s, const float *const *rows, const float *du, float *ddw) {
+#define CASE_OF(C, R, D, S) ddw_row_of(R, D, S, pn_padded(C), s->Q, rows, du, ddw)
+#define CASE(kind, R, D, S)                  \
+    case kind:                               \
+        BY_CHANNELS(s->C, CASE_OF, R, D, S); \
+        break;
+    switch (s->kind) { FILTERS(CASE) }
+#undef CASE
+#undef CASE_OF
+}
+
+static void r_row(const plan *s, const float *x, float *r) {
+    const size_t ahead = (size_t)s->T * s->S * s->job->W * s->C;
+#define CASE_OF(C, ...) \
+    pn_relu_pixels(C, x, C, s->job->W, ahead, s->scale, s->shift, r, pn_padded(C))
+    BY_CHANNELS(s->C, CASE_OF, );
+#undef CASE_OF
+}
+
+static void z_tile(const plan *s, const float *u, int n, float *z, int first, float *slot) {
+    const size_t ahead = (size_t)n * s->C;
+#define CASE_OF(C, ...) pn_z_pixels(C, C, u, pn_padded(C), n, s->pw, z, C, ahead, first, slot)
+    BY_CHANNELS(s->C, CASE_OF, );
+#undef CASE_OF
+}
+
+static void g_tile(const plan *s, float weight, size_t at, int n, float *g) {
+    const pn_output *out = &s->job->out;
+    const float *dy = out->dy + at, *z = out->norm.mode == PN_NORM_BATCH ? out->z + at : NULL;
+    const size_t ahead = (size_t)n * s->C;
+#define CASE_OF(C, ...) \
+    pn_turn_pixels(C, weight, dy, z, n, ahead, s->a, s->b, s->q, g, pn_padded(C))
+    BY_CHANNELS(s->C, CASE_OF, );
+#undef CASE_OF
+}
+
+static void du_row(const plan *s, const float *g, float *du) {
+#define CASE_OF(C, ...) du_row_of(C, s->S, s->Q, g, s->pw_turned, du)
+    BY_CHANNELS(s->C, CASE_OF, );
+#undef CASE_OF
+}
+
+static void dpw_tile(const plan *s, const float *u, const float *g, int n, float *dpw) {
+#define CASE_OF(C, ...) pn_outer(C, C, u, pn_padded(C), g, pn_padded(C), n, dpw, pn_padded(C))
+    BY_CHANNELS(s->C, CASE_OF, );
+#undef CASE_OF
+}
+
+/* ---- images --------------------------------------------------------------------------------- */
+
+static float *r_ring(const plan *s, const space *w, int row) {
+    return w->r + (size_t)(row % s->r_rows) * s->r_width * s->Cp;
+}
+static float *du_ring(const plan *s, const space *w, int row) {
+    return w->du + (size_t)(row % s->du_rows) * s->du_width * s->Cp;
+}
+
+/* The rows of r that output row p reads. */
+static void r_rows(const plan *s, const space *w, int p, const float **rows) {
+    for (int i = 0; i < s->R; i++) {
+        const int h = p * s->S + i * s->D - s->pad;
+        rows[i] = h >= 0 && h < s->job->H ? r_ring(s, w, h) : NULL;
+    }
+}
+/* The rows of du that input row h reads; is there any? */
+static int du_rows(const plan *s, const space *w, int h, const float **rows) {
+    int any = 0;
+    for (int i = 0; i < s->R; i++) {
+        const int up = h + i * s->D - s->pad;
+        rows[i] = up >= 0 && up % s->S == 0 && up / s->S < s->P ? du_ring(s, w, up / s->S) : NULL;
+        any |= rows[i] != NULL;
+    }
+    return any;
+}
+
+/* Fills the ring up to the last row that the tile at y needs; gives one past it. */
+static int fill_r(const plan *s, const space *w, const float *x, int y, int rows, int filled) {
+    const int to = pn_min(s->job->H, (y + rows - 1) * s->S + s->pad + 1);
+    for (; filled < to; filled++)
+        r_row(s, x + (size_t)filled * s->job->W * s->C,
+              r_ring(s, w, filled) + (size_t)s->pad * s->Cp);
+    return filled;
+}
+
+static void forward_chunk(const plan *s, int chunk, char *workspace) {
+    const pn_stage *job = s->job;
+    pn_carver c = {.base = workspace};
+    const space w = carve_space(&c, s, 0);
+    float *slot = slot_of(s, chunk);
+    memset(slot, 0, s->slot_floats * sizeof *slot);
+    memset(w.r, 0, (size_t)s->r_rows * s->r_width * s->Cp * sizeof *w.r);
+    const int from = pn_chunk_first(job->N, chunk);
+    for (int n = from; n < pn_chunk_first(job->N, chunk + 1); n++) {
+        const float *x = job->in.x + (size_t)n * job->H * job->W * s->C;
+        float *z = job->out.z + (size_t)n * s->P * s->Q * s->C;
+        for (int y = 0, filled = 0; y < s->P; y += s->T) {
+            const int rows = pn_min(s->T, s->P - y);
+            filled = fill_r(s, &w, x, y, rows, filled);
+            for (int i = 0; i < rows; i++) {
+                const float *in[MAX_R];
+                r_rows(s, &w, y + i, in);
+                u_row(s, in, w.u + (size_t)i * s->Q * s->Cp);
+            }
+            z_tile(s, w.u, rows * s->Q, z + (size_t)y * s->Q * s->C, n == from && y == 0, slot);
+        }
+    }
+}
+
+static void backward_image(const plan *s, const space *w, int n, float *slot) {
+    const pn_stage *job = s->job;
+    const int Cp = s->Cp;
+    float *ddw = slot + (size_t)PN_BWD_ROWS * Cp, *dpw = ddw + (size_t)s->R * s->R * Cp;
+    const size_t image = (size_t)n * job->H * job->W * s->C;
+    const pn_norm *norm = &job->in.norm;
+    const float weight = job->out.coef * (job->out.factor ? job->out.factor[n] : 1);
+    const int affine = norm->mode != PN_NORM_NONE && (norm->gamma || norm->beta);
+
+    for (int y = 0, filled = 0, done = 0; y < s->P; y += s->T) {
+        const int rows = pn_min(s->T, s->P - y);
+        filled = fill_r(s, w, job->in.x + image, y, rows, filled);
+        g_tile(s, weight, ((size_t)n * s->P + y) * s->Q * s->C, rows * s->Q, w->g);
+        for (int i = 0; i < rows; i++) {
+            const float *in[MAX_R];
+            float *du = du_ring(s, w, y + i) + (size_t)s->pad * Cp;
+            r_rows(s, w, y + i, in);
+            u_row(s, in, w->u + (size_t)i * s->Q * Cp);
+            du_row(s, w->g + (size_t)i * s->Q * Cp, du);
+            ddw_row(s, in, du, ddw);
+        }
+        dpw_tile(s, w->u, w->g, rows * s->Q, dpw);
+        if (!job->in.dx) continue;
+        const int to = y + rows == s->P ? job->H : (y + rows) * s->S - s->pad;
+        for (; done < to; done++) {
+            const float *in[MAX_R];
+            if (!du_rows(s, w, done, in) && job->in.add) continue;
+            const size_t at = image + (size_t)done * job->W * s->C;
+            const pn_dx d = {.dx = job->in.dx + at,
+                             .x = job->in.x + at,
+                             .r = r_ring(s, w, done) + (size_t)s->pad * Cp,
+                             .ahead = (size_t)s->T * s->S * job->W * s->C,
+                             .add = job->in.add,
+                             .mean = affine ? s->mean : NULL,
+                             .rstd = s->rstd};
+            dx_row(s, in, &d, slot);
+        }
+    }
+}
+
+static void backward_chunk(const plan *s, int chunk, char *workspace) {
+    pn_carver c = {.base = workspace};
+    const space w = carve_space(&c, s, 1);
+    float *slot = slot_of(s, chunk);
+    memset(slot, 0, s->slot_floats * sizeof *slot);
+    memset(w.r, 0, (size_t)s->r_rows * s->r_width * s->Cp * sizeof *w.r);
+    memset(w.du, 0, (size_t)s->du_rows * s->du_width * s->Cp * sizeof *w.du);
+    for (int n = pn_chunk_first(s->job->N, chunk); n < pn_chunk_first(s->job->N, chunk + 1); n++)
+        backward_image(s, &w, n, slot);
+}
+
+/* ---- the calls ------------------------------------------------------------------------------ */
+
+static pn_status check(const char *pass, const pn_stage *jobs, int count) {
+    for (int i = 0; i < count; i++) {
+        const pn_stage *j = &jobs[i];
+        if (j->N < 1 || j->H < 1 || j->W < 1)
+            return pn_fail(PN_EARG, "stage_%s: job %d: N %d, H %d, W %d, want at least 1", pass, i,
+                           j->N, j->H, j->W);
+        if (j->in.C < 4 || j->in.C % 4 || j->out.K != j->in.C)
+            return pn_fail(PN_EARG,
+                           "stage_%s: job %d: C %d, K %d, want the same multiple of 4 for both",
+                           pass, i, j->in.C, j->out.K);
+        if ((j->R != 3 && j->R != 5) || (j->dilation != 1 && j->dilation != 2) ||
+            (j->stride != 1 && j->stride != 2))
+            return pn_fail(PN_EARG,
+                           "stage_%s: job %d: R %d, dilation %d, stride %d, want R 3 or 5, "
+                           "dilation 1 or 2, stride 1 or 2",
+                           pass, i, j->R, j->dilation, j->stride);
+    }
+    return PN_OK;
+}
+
+size_t PN_NAME(pn_stage_fwd_scratch)(const pn_stage *jobs, int count) {
+    return lay_out(jobs, count, 0, NULL, NULL, NULL);
+}
+size_t PN_NAME(pn_stage_bwd_scratch)(const pn_stage *jobs, int count) {
+    return lay_out(jobs, count, 1, NULL, NULL, NULL);
+}
+
+pn_status PN_NAME(pn_stage_fwd)(const pn_stage *jobs, int count, const pn_launch *l) {
+    PN_TRY(check("fwd", jobs, count));
+    char *spaces;
+    size_t space_bytes;
+    lay_out(jobs, count, 0, l->scratch, &spaces, &space_bytes);
+    const plan *plans = l->scratch;
+#pragma omp parallel num_threads(pn_threads())
+    {
+        char *workspace = spaces + omp_get_thread_num() * space_bytes;
+#pragma omp for schedule(dynamic)
+        for (int i = 0; i < count; i++) prepare(&plans[i], 0);
+#pragma omp for schedule(dynamic)
+        for (int unit = 0; unit < PN_CHUNKS * count; unit++) {
+            const plan *s = &plans[unit % count];
+            if (unit / count < pn_chunks(s->job->N)) forward_chunk(s, unit / count, workspace);
+        }
+#pragma omp for schedule(dynamic)
+        for (int i = 0; i < count; i++)
+            pn_norm_finish_fwd(&jobs[i].out.norm, plans[i].C, jobs[i].N,
+                               (long)plans[i].P * plans[i].Q, plans[i].slots, plans[i].slot_floats,
+                               plans[i].Cp);
+    }
+    return PN_OK;
+}
+
+pn_status PN_NAME(pn_stage_bwd)(const pn_stage *jobs, int count, const pn_launch *l) {
+    PN_TRY(check("bwd", jobs, count));
+    if (pn_gate_closed(l)) return PN_OK;
+    char *spaces;
+    size_t space_bytes;
+    lay_out(jobs, count, 1, l->scratch, &spaces, &space_bytes);
+    const plan *plans = l->scratch;
+#pragma omp parallel num_threads(pn_threads())
+    {
+        char *workspace = spaces + omp_get_thread_num() * space_bytes;
+#pragma omp for schedule(dynamic)
+        for (int i = 0; i < count; i++) prepare(&plans[i], 1);
+#pragma omp for schedule(dynamic)
+        for (int unit = 0; unit < PN_CHUNKS * count; unit++) {
+            const int chunk = unit / count;
+            int i = unit % count;
+            if (plans[i].joined || chunk >= pn_chunks(jobs[i].N)) continue;
+            do backward_chunk(&plans[i], chunk, workspace);
+            while (++i < count && plans[i].joined);
+        }
+#pragma omp for schedule(dynamic)
+        for (int unit = 0; unit < PN_SHARES * count; unit++) {
+            const plan *s = &plans[unit / PN_SHARES];
+            const int share = unit % PN_SHARES, chunks = pn_chunks(s->job->N), taps = s->R * s->R;
+            const float *ddw = s->slots + (size_t)PN_BWD_ROWS * s->Cp;
+            pn_add_slots(s->job->ddw, taps, s->C, share, chunks, ddw, s->slot_floats, s->Cp);
+            pn_add_slots(s->job->dpw, s->C, s->C, share, chunks, ddw + (size_t)taps * s->Cp,
+                         s->slot_floats, s->Cp);
+            if (share) continue;
+            pn_norm_parameters(&s->job->out.norm, s->C);
+            if (s->joined) continue;
+            int i = unit / PN_SHARES;
+            do
+                if (jobs[i].in.dx)
+                    pn_norm_finish_bwd(&jobs[i].in.norm, plans[i].C, jobs[i].in.add, jobs[i].N,
+                                       plans[i].slots, plans[i].slot_floats, plans[i].Cp);
+            while (++i < count && plans[i].joined);
+        }
+    }
+    return PN_OK;
+}

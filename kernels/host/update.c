@@ -1,0 +1,136 @@
+/* update.c -- importance weights and the step of the shared weights.
+ *
+ * Flat ranges are cut into blocks of BLOCK floats; a block is the unit of work and has a slot for
+ * its sum of squares, added in the order of the blocks: the norm has the same bits for any number
+ * of threads. Bound by memory: the gradient is read twice, value and velocity read and written. */
+#include <math.h>
+
+#include "kernels/host/flat.h"
+
+enum { BLOCK = 8192 };
+
+static size_t blocks_of(pn_range range) { return (range.count + BLOCK - 1) / BLOCK; }
+
+static size_t count_blocks(const pn_range *ranges, int count) {
+    size_t blocks = 0;
+    for (int i = 0; i < count; i++) blocks += blocks_of(ranges[i]);
+    return blocks;
+}
+
+/* The stretch of floats that is block b of the ranges. */
+static pn_range block_at(const pn_range *ranges, size_t b) {
+    while (b >= blocks_of(*ranges)) b -= blocks_of(*ranges++);
+    const size_t left = ranges->count - b * BLOCK;
+    return (pn_range){ranges->first + b * BLOCK, left < BLOCK ? left : BLOCK};
+}
+
+static pn_status check_ranges(const char *op, const pn_range *ranges, int count) {
+    if (count < 0 || (count > 0 && !ranges))
+        return pn_fail(PN_EARG, "%s: %d ranges at %p, want an array of 0 or more", op, count,
+                       (const void *)ranges);
+    return PN_OK;
+}
+
+/* The maximum, or NaN if one is: fmax would hide a failed sample. */
+static double max_or_nan(double a, double b) { return isnan(a) || a > b ? a : b; }
+
+pn_status PN_NAME(pn_weigh)(const pn_result *result, double temperature, double skip_below,
+                            pn_weights *w, const pn_launch *launch) {
+    (void)launch;
+    if (!result || !w) return pn_fail(PN_EARG, "weigh: result or weights is NULL");
+    if (!(temperature > 0) || !(skip_below >= 0))
+        return pn_fail(PN_EARG, "weigh: temperature %g, skip_below %g, want > 0 and >= 0",
+                       temperature, skip_below);
+    const double l = result->log_likelihood / temperature, max = max_or_nan(w->max, l);
+    const double rescale = exp(w->max - max), weight = exp(l - max);
+    const int skip = weight < skip_below;
+    w->sum = w->sum * rescale + weight;
+    w->max = max;
+    w->scale = skip ? 0 : (float)weight;
+    w->rescale = (float)rescale;
+    w->inverse = (float)(1 / w->sum);
+    w->count++;
+    w->skipped += skip;
+    return PN_OK;
+}
+
+pn_status PN_NAME(pn_rescale)(const pn_range *ranges, int count, float *gradient,
+                              const float *factor, const pn_launch *launch) {
+    (void)launch;
+    PN_TRY(check_ranges("rescale", ranges, count));
+    if (!factor || (count > 0 && !gradient))
+        return pn_fail(PN_EARG, "rescale: gradient or factor is NULL");
+    const float f = *factor;
+    if (f == 1) return PN_OK;
+    const size_t blocks = count_blocks(ranges, count);
+#pragma omp parallel for num_threads(pn_threads())
+    for (size_t b = 0; b < blocks; b++) {
+        const pn_range r = block_at(ranges, b);
+        for (size_t i = r.first; i < r.first + r.count; i++) gradient[i] *= f;
+    }
+    return PN_OK;
+}
+
+static double square_block(const float *gradient, float scale, size_t n) {
+    double sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++) {
+        const double g = gradient[i] * scale;
+        sum += g * g;
+    }
+    return sum;
+}
+
+static void step_block(float *value, const float *gradient, float *velocity, float scale, pn_sgd s,
+                       size_t n) {
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        const float g = gradient[i] * scale + s.decay * value[i];
+        velocity[i] = s.momentum * velocity[i] + g;
+        value[i] -= s.rate * velocity[i];
+    }
+}
+
+size_t PN_NAME(pn_sgd_scratch)(const pn_range *ranges, int count) {
+    return pn_align64(count_blocks(ranges, count) * sizeof(double));
+}
+
+pn_status PN_NAME(pn_sgd)(const pn_range *ranges, int count, float *value, const float *gradient,
+                          float *velocity, const float *scale, pn_sgd s, double *norm_out,
+                          const pn_launch *launch) {
+    PN_TRY(check_ranges("sgd", ranges, count));
+    if (!norm_out || (count > 0 && (!value || !gradient || !velocity)))
+        return pn_fail(PN_EARG, "sgd: value, gradient, velocity or norm_out is NULL");
+    if (!(s.clip >= 0)) return pn_fail(PN_EARG, "sgd: clip %g, want 0 (no limit) or more", s.clip);
+    const size_t blocks = count_blocks(ranges, count);
+    if (blocks > 0 && (!launch || !launch->scratch))
+        return pn_fail(PN_EARG, "sgd: no scratch, want what sgd_scratch asks for");
+    double *const squares = blocks > 0 ? launch->scratch : NULL;
+    const float factor = scale ? *scale : 1;
+    double norm = 0;
+#pragma omp parallel num_threads(pn_threads())
+    {
+#pragma omp for
+        for (size_t b = 0; b < blocks; b++) {
+            const pn_range r = block_at(ranges, b);
+            squares[b] = square_block(gradient + r.first, factor, r.count);
+        }
+#pragma omp single
+        {
+            for (size_t b = 0; b < blocks; b++) norm += squares[b];
+            norm = sqrt(norm);
+        }
+        const double limit = s.clip > 0 ? s.clip / (norm + 1e-6) : 1;
+        const float clipped = limit < 1 ? factor * (float)limit : factor;
+        if (isfinite(norm)) {
+#pragma omp for
+            for (size_t b = 0; b < blocks; b++) {
+                const pn_range r = block_at(ranges, b);
+                step_block(value + r.first, gradient + r.first, velocity + r.first, clipped, s,
+                           r.count);
+            }
+        }
+    }
+    *norm_out = norm;
+    return PN_OK;
+}

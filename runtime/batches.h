@@ -1,0 +1,55 @@
+/* batches.h -- training batches, made by one thread while the step before runs.
+ *
+ * A batch is a function of (seed, part, step) alone: a run that continues asks for its step
+ * and gets the bits it would have got. Streams draw from one set of images: a search has two,
+ * one for the half that trains the weights and one for the half that trains the prior.
+ *
+ * Each stream has two buffers: the one handed out, and the one that its next step is made in. */
+#ifndef PN_BATCHES_H
+#define PN_BATCHES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "runtime/data.h"
+#include "runtime/status.h"
+
+enum { PN_MAX_BATCH_STREAMS = 2, PN_CROP_PADDING = 4 };
+
+/* Which images. The halves are a seeded split: disjoint, together everything; of an odd number
+ * the second has one more. */
+typedef enum pn_part { PN_PART_ALL, PN_PART_FIRST, PN_PART_SECOND } pn_part;
+
+typedef struct pn_batch_stream {
+    pn_part part;
+    int N;         /* images a batch, 1 .. images of the part */
+    bool in_order; /* false: a new order every epoch, floor(images / N) batches, the rest left out;
+                    * true: the same order, the last batch short: for evaluation */
+    bool augment;  /* random crop after padding the image by 4 black pixels, and horizontal flip */
+    int cutout;    /* edge of a square set to the mean, at a random place, cut at the border
+                    * (DeVries and Taylor 2017); 0 = none */
+} pn_batch_stream;
+
+typedef struct pn_batch {
+    int n;                 /* N, or less for the last one in order */
+    const float *x;        /* (n,H,W,C), normalised, 64-byte aligned */
+    const int32_t *labels; /* (n) */
+} pn_batch;
+
+typedef struct pn_batches pn_batches;
+
+/* Allocates all there will be, and starts the thread. `data` must outlive it, unchanged. */
+pn_status pn_batches_create(const pn_data *data, const pn_batch_stream *streams, int count,
+                            uint64_t seed, pn_batches **out);
+void pn_batches_free(pn_batches *batches); /* stops the thread and waits for it; NULL is allowed */
+
+/* The batch of `step`, waiting for it if need be, and starts on step + 1. It is valid until
+ * the next take from the same stream. Steps may be taken in any order; a step that is not the
+ * one after the last costs a wait. In order: steps 0 .. steps_per_epoch - 1. One thread takes. */
+pn_status pn_batches_take(pn_batches *batches, int stream, int64_t step, pn_batch *batch);
+
+int64_t pn_batches_steps_per_epoch(const pn_batches *batches, int stream);
+int pn_batches_images(const pn_batches *batches, int stream); /* images of the part */
+size_t pn_batches_bytes(const pn_batches *batches);           /* of all buffers */
+
+#endif

@@ -1,0 +1,312 @@
+/* data.c -- finding a data set and putting its pieces together. */
+#include "runtime/data.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "runtime/file.h"
+
+#define SYNTHETIC "synthetic"
+
+enum { CIFAR_EDGE = 32, CIFAR_BATCHES = 5, MAX_PATH = 4096, SYNTHETIC_COUNT = 5000 };
+
+/* The largest file of CIFAR-10 records: 40 times the whole set. */
+#define MAX_CIFAR ((size_t)1 << 33)
+#define MAX_SYNTHETIC ((uint64_t)1 << 34)
+
+/* The published mean and deviation, which pn_data_measure finds too: given here, so that the test
+ * split alone can be opened. */
+static const pn_data cifar10 = {
+    .name = "cifar10",
+    .H = CIFAR_EDGE,
+    .W = CIFAR_EDGE,
+    .C = 3,
+    .classes = 10,
+    .mean = {.4914F, .4822F, .4465F},
+    .std = {.2470F, .2435F, .2616F}
+};
+
+static bool is_file(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISREG(info.st_mode);
+}
+
+static bool is_directory(const char *path) {
+    struct stat info;
+    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
+}
+
+/* DIR/NAME into path[MAX_PATH]; whether it is a file. */
+static bool file_in(char *path, const char *directory, const char *name) {
+    int n = snprintf(path, MAX_PATH, "%s/%s", directory, name);
+    return n < MAX_PATH && is_file(path);
+}
+
+void pn_data_free(pn_data *data) {
+    free(data->images);
+    free(data->labels);
+    *data = (pn_data){0};
+}
+
+void pn_data_measure(pn_data *data) {
+    const uint64_t pixels = (uint64_t)data->count * (uint64_t)data->H * (uint64_t)data->W;
+    for (int c = 0; c < data->C; c++) {
+        uint64_t sum = 0, squares = 0; /* exact: 2^36 pixels of 2^16 are within 2^64 */
+        for (uint64_t i = 0; i < pixels; i++) {
+            const uint64_t v = data->images[i * (uint64_t)data->C + (uint64_t)c];
+            sum += v;
+            squares += v * v;
+        }
+        const double mean = (double)sum / (double)pixels;
+        const double variance = (double)squares / (double)pixels - mean * mean;
+        const double std = round(sqrt(variance > 0 ? variance : 0) / 255 * 1e4) / 1e4;
+        data->mean[c] = (float)(round(mean / 255 * 1e4) / 1e4);
+        data->std[c] = std > 0 ? (float)std : 1; /* all pixels alike */
+    }
+}
+
+/* ==== CIFAR-10 ==== */
+
+static pn_status read_cifar_file(const char *path, pn_data *data) {
+    void *bytes;
+    size_t size;
+    PN_TRY(pn_file_read(path, MAX_CIFAR, &bytes, &size));
+    pn_status status = pn_cifar_parse(bytes, size, &data->images, &data->labels, &data->count);
+    free(bytes);
+    return status == PN_OK ? PN_OK : pn_fail_in(status, "%s", path);
+}
+
+/* Puts the images of `more` behind those of `data`. */
+static pn_status append_images(pn_data *data, const pn_data *more) {
+    const size_t bytes = (size_t)data->H * (size_t)data->W * (size_t)data->C;
+    const size_t old = (size_t)data->count, added = (size_t)more->count;
+    uint8_t *images = realloc(data->images, (old + added) * bytes);
+    if (images) data->images = images;
+    uint8_t *labels = realloc(data->labels, old + added);
+    if (labels) data->labels = labels;
+    if (!images || !labels) return pn_fail(PN_EMEM, "no memory for %zu images", old + added);
+    memcpy(images + old * bytes, more->images, added * bytes);
+    memcpy(labels + old, more->labels, added);
+    data->count += more->count;
+    return PN_OK;
+}
+
+static pn_status read_cifar_directory(const char *directory, pn_split split, pn_data *data) {
+    const int files = split == PN_TRAIN ? CIFAR_BATCHES : 1;
+    int first = 0;
+    for (int i = 1; i <= files; i++) {
+        char path[MAX_PATH], name[32] = "test_batch.bin";
+        if (split == PN_TRAIN) snprintf(name, sizeof name, "data_batch_%d.bin", i);
+        if (!file_in(path, directory, name))
+            return pn_fail(PN_EINPUT,
+                           "%s: %s is missing; 'tools/get-data cifar10 %s' fetches what is not "
+                           "there",
+                           directory, name, directory);
+        pn_data batch = cifar10;
+        pn_status status = read_cifar_file(path, &batch);
+        if (status == PN_OK && i == 1) first = batch.count;
+        if (status == PN_OK && batch.count != first) /* cut off between two records */
+            status = pn_fail(PN_EINPUT, "%s: %d images, want %d as in data_batch_1.bin", path,
+                             batch.count, first);
+        if (status == PN_OK) status = append_images(data, &batch);
+        pn_data_free(&batch);
+        PN_TRY(status);
+    }
+    return PN_OK;
+}
+
+/* ==== IDX ==== */
+
+static const char *const idx_prefix[] = {[PN_TRAIN] = "train", [PN_TEST] = "t10k"};
+
+static bool find_idx(char *path, const char *directory, pn_split split, const char *what) {
+    char name[64];
+    snprintf(name, sizeof name, "%s-%s-ubyte", idx_prefix[split], what);
+    if (file_in(path, directory, name)) return true;
+    snprintf(name, sizeof name, "%s-%s-ubyte.gz", idx_prefix[split], what);
+    return file_in(path, directory, name);
+}
+
+static pn_status read_idx(const char *directory, pn_split split, const char *what, int rank,
+                          pn_idx *idx) {
+    char path[MAX_PATH];
+    if (!find_idx(path, directory, split, what))
+        return pn_fail(PN_EINPUT, "%s: neither %s-%s-ubyte nor the same with .gz is there",
+                       directory, idx_prefix[split], what);
+    PN_TRY(pn_idx_read(path, idx));
+    if (idx->rank != rank)
+        return pn_fail(PN_EINPUT, "%s: %d dimensions, want %d (it is named %s)", path, idx->rank,
+                       rank, what);
+    return PN_OK;
+}
+
+static pn_status read_idx_images(const char *directory, pn_split split, pn_data *data) {
+    pn_idx images = {0}, labels = {0};
+    pn_status status = read_idx(directory, split, "images-idx3", 3, &images);
+    if (status == PN_OK) status = read_idx(directory, split, "labels-idx1", 1, &labels);
+    if (status == PN_OK && images.dim[0] != labels.dim[0])
+        status = pn_fail(PN_EINPUT, "%s: %d images but %d labels in its %s files", directory,
+                         images.dim[0], labels.dim[0], idx_prefix[split]);
+    data->images = images.bytes; /* the caller frees them, failed or not */
+    data->labels = labels.bytes;
+    data->count = images.dim[0];
+    data->H = images.dim[1];
+    data->W = images.dim[2];
+    data->C = 1;
+    return status;
+}
+
+static int largest_label(const pn_data *data) {
+    int largest = 0;
+    for (int i = 0; i < data->count; i++)
+        if (data->labels[i] > largest) largest = data->labels[i];
+    return largest;
+}
+
+/* IDX files say neither how many classes there are nor how to normalise: the training files do,
+ * hence they are read for the test split too. */
+static pn_status read_idx_directory(const char *directory, pn_split split, pn_data *data) {
+    pn_data train = {0};
+    pn_status status = read_idx_images(directory, PN_TRAIN, &train);
+    if (status == PN_OK) {
+        pn_data_measure(&train);
+        train.classes = largest_label(&train) + 1;
+    }
+    if (status != PN_OK || split == PN_TRAIN) {
+        *data = train;
+        return status;
+    }
+    status = read_idx_images(directory, split, data);
+    if (status == PN_OK && (data->H != train.H || data->W != train.W))
+        status = pn_fail(PN_EINPUT, "%s: test images of %dx%d, want %dx%d as in training",
+                         directory, data->H, data->W, train.H, train.W);
+    if (status == PN_OK && largest_label(data) >= train.classes)
+        status = pn_fail(PN_EINPUT, "%s: a test label %d, want 0 to %d as in training", directory,
+                         largest_label(data), train.classes - 1);
+    data->classes = train.classes;
+    memcpy(data->mean, train.mean, sizeof data->mean);
+    memcpy(data->std, train.std, sizeof data->std);
+    pn_data_free(&train);
+    return status;
+}
+
+/* ==== Synthetic ==== */
+
+/* A whole number and what comes after it; false if there is none from 1 to `most`. */
+static bool take_number(const char **at, long most, int *number) {
+    char *end;
+    if (**at < '0' || **at > '9') return false;
+    long n = strtol(*at, &end, 10);
+    if (n < 1 || n > most) return false;
+    *at = end;
+    *number = (int)n;
+    return true;
+}
+
+static pn_status make_synthetic(const char *spec, pn_split split, pn_data *data) {
+    int count = SYNTHETIC_COUNT, H = CIFAR_EDGE, W = CIFAR_EDGE, C = 3;
+    const char *at = spec + strlen(SYNTHETIC);
+    if (*at) {
+        bool good = *at++ == ':' && take_number(&at, INT32_MAX, &count) && *at++ == 'x' &&
+                    take_number(&at, PN_MAX_IMAGE_EDGE, &H) && *at++ == 'x' &&
+                    take_number(&at, PN_MAX_IMAGE_EDGE, &W) && *at++ == 'x' &&
+                    take_number(&at, 3, &C) && *at == 0;
+        if (!good || C == 2 || count < 10 || (uint64_t)count * H * W * C > MAX_SYNTHETIC)
+            return pn_fail(PN_EARG,
+                           "data '%s', want synthetic or synthetic:COUNTxHxWxC with COUNT from 10, "
+                           "H and W to %d, C 1 or 3, and at most 16 GiB",
+                           spec, PN_MAX_IMAGE_EDGE);
+    }
+    pn_data train;
+    PN_TRY(pn_synthetic_make(PN_TRAIN, count, H, W, C, &train));
+    if (split == PN_TRAIN) {
+        *data = train;
+        return PN_OK;
+    }
+    pn_status status = pn_synthetic_make(split, count / 5 < 10 ? 10 : count / 5, H, W, C, data);
+    memcpy(data->mean, train.mean, sizeof data->mean);
+    memcpy(data->std, train.std, sizeof data->std);
+    pn_data_free(&train);
+    return status;
+}
+
+/* ==== Which of them ==== */
+
+/* The first of the directories that is there; NULL if none. */
+static const char *first_directory(const char *const *directories) {
+    while (*directories && !is_directory(*directories)) directories++;
+    return *directories;
+}
+
+static pn_status open_directory(const char *directory, pn_split split, pn_data *data) {
+    char path[MAX_PATH];
+    if (file_in(path, directory, "data_batch_1.bin") ||
+        file_in(path, directory, "test_batch.bin")) {
+        *data = cifar10;
+        return read_cifar_directory(directory, split, data);
+    }
+    if (find_idx(path, directory, PN_TRAIN, "images-idx3") ||
+        find_idx(path, directory, PN_TEST, "images-idx3"))
+        return read_idx_directory(directory, split, data);
+    return pn_fail(PN_EINPUT,
+                   "%s: holds neither data_batch_1.bin (CIFAR-10, binary version) nor "
+                   "train-images-idx3-ubyte[.gz]; 'tools/get-data cifar10' or 'tools/get-data "
+                   "fashion-mnist' fetches such a set",
+                   directory);
+}
+
+static pn_status open_spec(const char *spec, pn_split split, pn_data *data) {
+    static const char *const cifar_places[] = {"data/cifar10", "data/cifar-10-batches-bin", NULL};
+    static const char *const fashion_places[] = {"data/fashion-mnist",
+                                                 "/usr/share/datasets/fashion-mnist", NULL};
+    const size_t synthetic = strlen(SYNTHETIC);
+    if (strncmp(spec, SYNTHETIC, synthetic) == 0 &&
+        (spec[synthetic] == 0 || spec[synthetic] == ':'))
+        return make_synthetic(spec, split, data);
+    const bool cifar = strcmp(spec, "cifar10") == 0, fashion = strcmp(spec, "fashion-mnist") == 0;
+    if (cifar || fashion) {
+        const char *directory = first_directory(cifar ? cifar_places : fashion_places);
+        if (!directory)
+            return pn_fail(PN_EINPUT,
+                           "data '%s' is not there: 'tools/get-data %s' fetches it into "
+                           "data/%s",
+                           spec, spec, spec);
+        return open_directory(directory, split, data);
+    }
+    if (is_directory(spec)) return open_directory(spec, split, data);
+    if (is_file(spec)) {
+        *data = cifar10;
+        return read_cifar_file(spec, data);
+    }
+    return pn_fail(
+        PN_EINPUT,
+        "data '%s' is not there, want cifar10, fashion-mnist, synthetic[:COUNTxHxWxC], a "
+        "directory or a file; 'tools/get-data cifar10' or 'tools/get-data fashion-mnist' "
+        "fetches a set",
+        spec);
+}
+
+/* What a message or a report calls it. */
+static void set_name(const char *spec, pn_data *data) {
+    size_t end = strlen(spec);
+    while (end > 1 && spec[end - 1] == '/') end--;
+    size_t start = end;
+    while (start > 0 && spec[start - 1] != '/') start--;
+    snprintf(data->name, sizeof data->name, "%.*s", (int)(end - start), spec + start);
+}
+
+pn_status pn_data_open(const char *spec, pn_split split, pn_data *data) {
+    pn_data opened = {0};
+    pn_status status = open_spec(spec, split, &opened);
+    if (status != PN_OK) {
+        pn_data_free(&opened);
+        return status;
+    }
+    if (!opened.name[0]) set_name(spec, &opened);
+    *data = opened;
+    return PN_OK;
+}

@@ -1,0 +1,66 @@
+/* data.h -- a labelled set of small images, whole in memory, as bytes.
+ *
+ * Pixels stay bytes (CIFAR-10: 150 MB instead of 600 MB as float32) and are normalised when a
+ * batch is made (batches.h). A file that is cut off, has bytes left over, a wrong magic number, a
+ * label out of range, or as many labels as it has not images, is PN_EINPUT. */
+#ifndef PN_DATA_H
+#define PN_DATA_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "runtime/status.h"
+
+enum { PN_MAX_IMAGE_CHANNELS = 3, PN_MAX_IMAGE_EDGE = 4096 };
+
+typedef enum pn_split { PN_TRAIN, PN_TEST } pn_split;
+
+typedef struct pn_data {
+    char name[64]; /* "cifar10", "fashion-mnist", "synthetic", or the directory's last part */
+    int count, H, W, C, classes;
+    uint8_t *images; /* (count,H,W,C), C = 1 or 3 */
+    uint8_t *labels; /* (count), below `classes` */
+
+    /* Per channel, of pixel / 255 over the training images, with four decimals, as they are
+     * published: v = (pixel / 255 - mean) / std. The same for both splits. */
+    float mean[PN_MAX_IMAGE_CHANNELS], std[PN_MAX_IMAGE_CHANNELS];
+} pn_data;
+
+/* Opens one split of
+ *   "cifar10"        the binary version in data/cifar10 or data/cifar-10-batches-bin
+ *   "fashion-mnist"  in data/fashion-mnist, or where Debian's dataset-fashion-mnist puts it
+ *   "synthetic" or "synthetic:COUNTxHxWxC"
+ *                    ten kinds of stripes in noise, made here; COUNT images for training and
+ *                    COUNT / 5 (at least 10) for testing; 5000x32x32x3 if nothing is said
+ *   DIRECTORY        with data_batch_1.bin .. data_batch_5.bin and test_batch.bin, or with
+ *                    train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-..., each plain
+ *                    or with .gz
+ *   FILE             of CIFAR-10 records; it has no splits, both are the whole file
+ * PN_EINPUT with a sentence if that is not there, or is wrong; PN_EARG for a COUNTxHxWxC that
+ * cannot be; *data is then as before. */
+pn_status pn_data_open(const char *spec, pn_split split, pn_data *data);
+void pn_data_free(pn_data *data); /* leaves it empty; an empty one is allowed */
+
+/* The loaders of data_cifar.c, data_idx.c and data_synthetic.c, from memory where they can be.
+ * CIFAR-10: records of one label and 3 x 32 x 32 bytes, plane by plane; they become NHWC.
+ * Each fills its outputs anew; the caller frees them. */
+pn_status pn_cifar_parse(const void *bytes, size_t size, uint8_t **images, uint8_t **labels,
+                         int *count);
+
+/* IDX (LeCun's MNIST files): big-endian magic 0x00000801 (labels: one dimension) or 0x00000803
+ * (images: three), the dimensions, the bytes. */
+typedef struct pn_idx {
+    int rank; /* 1 or 3 */
+    int dim[3];
+    uint8_t *bytes;
+} pn_idx;
+pn_status pn_idx_parse(const void *bytes, size_t size, pn_idx *out);
+pn_status pn_idx_read(const char *path, pn_idx *out); /* plain or gzip */
+
+/* `count` images of the built-in set. */
+pn_status pn_synthetic_make(pn_split split, int count, int H, int W, int C, pn_data *data);
+
+/* Sets mean and std from the images at hand. */
+void pn_data_measure(pn_data *data);
+
+#endif

@@ -1,0 +1,473 @@
+/* safetensors.c -- reading and writing named arrays.
+ *
+ * The checksum is the first thing in our header, {"__metadata__":{"crc32":"0123abcd", at a fixed
+ * place, and covers every byte of the file, its own eight digits counted as zeros. Where it
+ * stands elsewhere, another program has rewritten the file and it means nothing any more. */
+#include "runtime/safetensors.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "runtime/file.h"
+
+#define METADATA "__metadata__"
+#define CHECKSUM_KEY "crc32"
+#define CHECKSUM_PREFIX "{\"" METADATA "\":{\"" CHECKSUM_KEY "\":\""
+#define CHECKSUM_ZERO "00000000"
+
+enum { LENGTH_BYTES = 8, CHECKSUM_DIGITS = 8, ALIGN = 64 };
+
+/* What the official library accepts. */
+#define MAX_HEADER 100000000
+
+struct pn_safetensors {
+    char *path; /* for messages */
+    json_t *header;
+    pn_array *arrays; /* in the file's order */
+    pn_array *sorted; /* the same, by name */
+    int count;
+    bool checked;
+    void *block; /* all data */
+};
+
+/* ==== Reading ==== */
+
+/* Where bytes come from, one after the other: a file, or memory. */
+typedef struct source {
+    int fd; /* -1: memory */
+    const unsigned char *bytes;
+    uint64_t size; /* of the whole */
+} source;
+
+static pn_status next_bytes(source *from, void *to, size_t size) {
+    if (from->fd < 0) {
+        if (size) memcpy(to, from->bytes, size);
+        from->bytes += size;
+        return PN_OK;
+    }
+    unsigned char *at = to;
+    while (size > 0) {
+        ssize_t n = read(from->fd, at, size);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return pn_fail(PN_EIO, "cannot read: %s", strerror(errno));
+        if (n == 0) return pn_fail(PN_EINPUT, "became shorter while it was read");
+        at += n;
+        size -= (size_t)n;
+    }
+    return PN_OK;
+}
+
+static uint64_t align_up(uint64_t bytes) { return (bytes + ALIGN - 1) / ALIGN * ALIGN; }
+
+static pn_status read_dtype(const char *name, const json_t *text, pn_array *array) {
+    const char *want = json_string_value(text);
+    if (!want) return pn_fail(PN_EINPUT, "array %.64s: its dtype is not a string", name);
+    for (int d = 0; d < PN_DTYPES; d++)
+        if (strcmp(want, pn_dtype_name((pn_dtype)d)) == 0) {
+            array->dtype = (pn_dtype)d;
+            return PN_OK;
+        }
+    return pn_fail(PN_EINPUT,
+                   "array %.64s: dtype %.16s, want BOOL, U8, I8, I16, F16, BF16, I32, F32, I64 or "
+                   "F64",
+                   name, want);
+}
+
+static pn_status read_shape(const char *name, const json_t *shape, pn_array *array) {
+    if (!json_is_array(shape))
+        return pn_fail(PN_EINPUT, "array %.64s: its shape is not a list", name);
+    size_t rank = json_array_size(shape);
+    if (rank > PN_MAX_RANK)
+        return pn_fail(PN_EINPUT, "array %.64s: %zu dimensions, want at most %d", name, rank,
+                       PN_MAX_RANK);
+    array->rank = (int)rank;
+    for (size_t i = 0; i < rank; i++) {
+        const json_t *n = json_array_get(shape, i);
+        if (!json_is_integer(n) || json_integer_value(n) < 0)
+            return pn_fail(PN_EINPUT, "array %.64s: dimension %zu is not a whole number from 0 up",
+                           name, i);
+        array->shape[i] = json_integer_value(n);
+    }
+    return PN_OK;
+}
+
+/* An entry of the header while offsets are not yet checked against each other. */
+typedef struct entry {
+    pn_array array;
+    uint64_t begin, end;
+} entry;
+
+static pn_status read_entry(const char *name, const json_t *value, uint64_t data_size, entry *e) {
+    const json_t *dtype = json_object_get(value, "dtype"), *shape = json_object_get(value, "shape"),
+                 *offsets = json_object_get(value, "data_offsets");
+    if (!dtype || !shape || !offsets || json_object_size(value) != 3)
+        return pn_fail(PN_EINPUT, "array %.64s: want exactly dtype, shape and data_offsets", name);
+    e->array.name = name;
+    PN_TRY(read_dtype(name, dtype, &e->array));
+    PN_TRY(read_shape(name, shape, &e->array));
+
+    const json_t *begin = json_array_get(offsets, 0), *end = json_array_get(offsets, 1);
+    if (json_array_size(offsets) != 2 || !json_is_integer(begin) || !json_is_integer(end))
+        return pn_fail(PN_EINPUT, "array %.64s: data_offsets are not two whole numbers", name);
+    json_int_t b = json_integer_value(begin), n = json_integer_value(end);
+    if (b < 0 || n < b || (uint64_t)n > data_size)
+        return pn_fail(PN_EINPUT,
+                       "array %.64s: data_offsets %" JSON_INTEGER_FORMAT " to %" JSON_INTEGER_FORMAT
+                       ", but the file has %" PRIu64 " bytes of data",
+                       name, b, n, data_size);
+    e->begin = (uint64_t)b;
+    e->end = (uint64_t)n;
+    size_t bytes = pn_array_bytes(&e->array);
+    if (bytes != e->end - e->begin)
+        return pn_fail(PN_EINPUT,
+                       "array %.64s: %s %s does not take the %" PRIu64
+                       " bytes that its data_offsets span",
+                       name, pn_dtype_name(e->array.dtype),
+                       pn_shape_text(e->array.rank, e->array.shape), e->end - e->begin);
+    return PN_OK;
+}
+
+static pn_status check_metadata(json_t *metadata) {
+    if (!json_is_object(metadata)) return pn_fail(PN_EINPUT, METADATA " is not an object");
+    const char *key;
+    json_t *value;
+    json_object_foreach(metadata, key, value) if (!json_is_string(value)) return pn_fail(
+        PN_EINPUT, METADATA ": the value of %.64s is not a string", key);
+    return PN_OK;
+}
+
+static int by_offset(const void *a, const void *b) {
+    const entry *x = a, *y = b;
+    if (x->begin != y->begin) return x->begin < y->begin ? -1 : 1;
+    if (x->end != y->end) return x->end < y->end ? -1 : 1; /* empty ones first */
+    return strcmp(x->array.name, y->array.name);
+}
+
+static int by_name(const void *a, const void *b) {
+    const pn_array *x = a, *y = b;
+    return strcmp(x->name, y->name);
+}
+
+/* The data section has to be covered by the arrays, each byte once. */
+static pn_status check_cover(const entry *entries, int count, uint64_t data_size) {
+    uint64_t at = 0;
+    for (int i = 0; i < count; i++) {
+        if (entries[i].begin != at)
+            return pn_fail(PN_EINPUT,
+                           "array %.64s begins at byte %" PRIu64 " of the data, want %" PRIu64
+                           ", where the one before ends",
+                           entries[i].array.name, entries[i].begin, at);
+        at = entries[i].end;
+    }
+    if (at != data_size)
+        return pn_fail(PN_EINPUT, "%" PRIu64 " bytes of data, but the arrays end at %" PRIu64,
+                       data_size, at);
+    return PN_OK;
+}
+
+static pn_status read_entries(pn_safetensors *file, entry *entries, uint64_t data_size) {
+    const char *key;
+    json_t *value;
+    json_object_foreach(file->header, key, value) {
+        if (strcmp(key, METADATA) == 0)
+            PN_TRY(check_metadata(value));
+        else
+            PN_TRY(read_entry(key, value, data_size, &entries[file->count++]));
+    }
+    qsort(entries, (size_t)file->count, sizeof *entries, by_offset);
+    return check_cover(entries, file->count, data_size);
+}
+
+/* Reads all data, each array to an aligned place of its own, and goes on with the checksum. */
+static pn_status read_data(source *from, pn_safetensors *file, const entry *entries, uLong *crc) {
+    const size_t count = (size_t)file->count;
+    uint64_t total = ALIGN;
+    for (size_t i = 0; i < count; i++) total += align_up(entries[i].end - entries[i].begin);
+    file->arrays = calloc(count + 1, sizeof *file->arrays);
+    file->sorted = calloc(count + 1, sizeof *file->sorted);
+    file->block = aligned_alloc(ALIGN, total);
+    if (!file->arrays || !file->sorted || !file->block)
+        return pn_fail(PN_EMEM, "no memory for %" PRIu64 " bytes of arrays", total);
+
+    unsigned char *place = file->block;
+    for (size_t i = 0; i < count; i++) {
+        const size_t bytes = entries[i].end - entries[i].begin;
+        PN_TRY(next_bytes(from, place, bytes));
+        *crc = crc32_z(*crc, place, bytes);
+        file->arrays[i] = entries[i].array;
+        file->arrays[i].data = place;
+        file->sorted[i] = file->arrays[i];
+        place += align_up(bytes);
+    }
+    qsort(file->sorted, count, sizeof *file->sorted, by_name);
+    return PN_OK;
+}
+
+/* Whether the header begins as ours do; then their checksum is taken out of it. */
+static bool take_checksum(char *header, size_t size, uLong *expected) {
+    const size_t prefix = strlen(CHECKSUM_PREFIX);
+    if (size < prefix + CHECKSUM_DIGITS + 1 || memcmp(header, CHECKSUM_PREFIX, prefix) != 0)
+        return false;
+    char *digits = header + prefix, text[CHECKSUM_DIGITS + 1] = {0};
+    if (digits[CHECKSUM_DIGITS] != '"' || strspn(digits, "0123456789abcdef") != CHECKSUM_DIGITS)
+        return false;
+    memcpy(text, digits, CHECKSUM_DIGITS);
+    memcpy(digits, CHECKSUM_ZERO, CHECKSUM_DIGITS);
+    *expected = strtoul(text, NULL, 16);
+    return true;
+}
+
+static pn_status read_header(source *from, pn_safetensors *file, uint64_t *data_size, uLong *crc,
+                             uLong *expected) {
+    if (from->size < LENGTH_BYTES)
+        return pn_fail(PN_EINPUT, "%" PRIu64 " bytes, too short for a safetensors file",
+                       from->size);
+    uint64_t length;
+    PN_TRY(next_bytes(from, &length, LENGTH_BYTES));
+    if (length > MAX_HEADER || length > from->size - LENGTH_BYTES)
+        return pn_fail(PN_EINPUT,
+                       "a header of %" PRIu64
+                       " bytes, want at most %d and what the file has left, %" PRIu64,
+                       length, MAX_HEADER, from->size - LENGTH_BYTES);
+    *data_size = from->size - LENGTH_BYTES - length;
+
+    char *text = malloc(length + 1);
+    if (!text) return pn_fail(PN_EMEM, "no memory for a header of %" PRIu64 " bytes", length);
+    pn_status status = next_bytes(from, text, length);
+    if (status == PN_OK) {
+        text[length] = 0;
+        json_error_t why;
+        if (text[0] == '{')
+            file->header = json_loadb(text, length, JSON_REJECT_DUPLICATES, &why);
+        else
+            snprintf(why.text, sizeof why.text, "does not begin with '{'");
+        if (!json_is_object(file->header))
+            status = pn_fail(PN_EINPUT, "the header is not a JSON object: %s", why.text);
+    }
+    if (status == PN_OK) {
+        file->checked = take_checksum(text, length, expected);
+        *crc = crc32_z(0, (const unsigned char *)&length, LENGTH_BYTES);
+        *crc = crc32_z(*crc, (const unsigned char *)text, length);
+    }
+    free(text);
+    return status;
+}
+
+static pn_status read_all(source *from, pn_safetensors *file) {
+    uint64_t data_size = 0;
+    uLong crc = 0, expected = 0;
+    PN_TRY(read_header(from, file, &data_size, &crc, &expected));
+    entry *entries = calloc(json_object_size(file->header) + 1, sizeof *entries);
+    if (!entries) return pn_fail(PN_EMEM, "no memory for the list of arrays");
+    pn_status status = read_entries(file, entries, data_size);
+    if (status == PN_OK) status = read_data(from, file, entries, &crc);
+    free(entries);
+    if (status == PN_OK && file->checked && crc != expected)
+        status = pn_fail(PN_EINPUT,
+                         "damaged, or changed by another program: its CRC-32 is %08lx, want %08lx "
+                         "as it says",
+                         crc, expected);
+    return status;
+}
+
+static pn_status open_source(source *from, const char *path, pn_safetensors **out) {
+    pn_safetensors *file = calloc(1, sizeof *file);
+    if (file) file->path = strdup(path);
+    if (!file || !file->path) {
+        pn_safetensors_free(file);
+        return pn_fail(PN_EMEM, "no memory to read it");
+    }
+    pn_status status = read_all(from, file);
+    if (status == PN_OK)
+        *out = file;
+    else
+        pn_safetensors_free(file);
+    return status;
+}
+
+pn_status pn_safetensors_parse(const void *bytes, size_t size, pn_safetensors **out) {
+    source from = {.fd = -1, .bytes = bytes, .size = size};
+    return open_source(&from, "safetensors in memory", out);
+}
+
+pn_status pn_safetensors_read(const char *path, pn_safetensors **out) {
+    source from = {.fd = open(path, O_RDONLY | O_CLOEXEC)};
+    if (from.fd < 0) return pn_fail(PN_EIO, "%s: cannot open: %s", path, strerror(errno));
+    struct stat info;
+    pn_status status = PN_OK;
+    if (fstat(from.fd, &info) != 0)
+        status = pn_fail(PN_EIO, "cannot read its size: %s", strerror(errno));
+    else if (!S_ISREG(info.st_mode))
+        status = pn_fail(PN_EINPUT, "not a regular file");
+    else
+        from.size = (uint64_t)info.st_size;
+    if (status == PN_OK) status = open_source(&from, path, out);
+    close(from.fd);
+    return status == PN_OK ? PN_OK : pn_fail_in(status, "%s", path);
+}
+
+void pn_safetensors_free(pn_safetensors *file) {
+    if (!file) return;
+    free(file->block);
+    free(file->sorted);
+    free(file->arrays);
+    json_decref(file->header);
+    free(file->path);
+    free(file);
+}
+
+int pn_safetensors_count(const pn_safetensors *file) { return file->count; }
+
+const pn_array *pn_safetensors_at(const pn_safetensors *file, int i) { return &file->arrays[i]; }
+
+const pn_array *pn_safetensors_find(const pn_safetensors *file, const char *name) {
+    const pn_array wanted = {.name = name};
+    return bsearch(&wanted, file->sorted, (size_t)file->count, sizeof *file->sorted, by_name);
+}
+
+const char *pn_safetensors_meta(const pn_safetensors *file, const char *key) {
+    return json_string_value(json_object_get(json_object_get(file->header, METADATA), key));
+}
+
+bool pn_safetensors_checked(const pn_safetensors *file) { return file->checked; }
+
+pn_status pn_safetensors_get(const pn_safetensors *file, const char *name, pn_dtype dtype, int rank,
+                             const int64_t *shape, const void **data) {
+    const pn_array *array = pn_safetensors_find(file, name);
+    if (!array) return pn_fail(PN_EINPUT, "%s: no array %s", file->path, name);
+    bool same = array->dtype == dtype && array->rank == rank;
+    for (int i = 0; same && i < rank; i++) same = array->shape[i] == shape[i];
+    if (!same) {
+        char found[256]; /* the text of a shape is one buffer */
+        snprintf(found, sizeof found, "%s", pn_shape_text(array->rank, array->shape));
+        return pn_fail(PN_EINPUT, "%s: array %s is %s %s, want %s %s", file->path, name,
+                       pn_dtype_name(array->dtype), found, pn_dtype_name(dtype),
+                       pn_shape_text(rank, shape));
+    }
+    *data = array->data;
+    return PN_OK;
+}
+
+/* ==== Writing ==== */
+
+/* Adds `value`, which is handed over, under a key that must be new and valid UTF-8. */
+static pn_status add(json_t *object, const char *key, json_t *value, const char *what) {
+    if (json_object_get(object, key)) {
+        json_decref(value);
+        return pn_fail(PN_EARG, "%s %s: named twice, or reserved", what, key);
+    }
+    if (!value || json_object_set_new(object, key, value) != 0)
+        return pn_fail(PN_EARG, "%s %s: not UTF-8, or no memory", what, key);
+    return PN_OK;
+}
+
+static pn_status add_array(json_t *header, const pn_array *array, uint64_t begin, uint64_t end) {
+    json_t *shape = json_array();
+    for (int i = 0; i < array->rank; i++)
+        json_array_append_new(shape, json_integer(array->shape[i]));
+    json_t *value = json_pack("{s:s, s:o, s:[I,I]}", "dtype", pn_dtype_name(array->dtype), "shape",
+                              shape, "data_offsets", (json_int_t)begin, (json_int_t)end);
+    return add(header, array->name, value, "array");
+}
+
+static pn_status fill_header(json_t *header, const pn_array *arrays, const int *order, int count,
+                             const pn_meta *metas, int meta_count) {
+    json_t *metadata = json_object();
+    PN_TRY(add(header, METADATA, metadata, "key"));
+    PN_TRY(add(metadata, CHECKSUM_KEY, json_string(CHECKSUM_ZERO), "key"));
+    for (int i = 0; i < meta_count; i++)
+        PN_TRY(add(metadata, metas[i].key, json_string(metas[i].text), "key"));
+    uint64_t at = 0;
+    for (int i = 0; i < count; i++) {
+        const pn_array *array = &arrays[order[i]];
+        size_t bytes =
+            array->rank >= 0 && array->rank <= PN_MAX_RANK ? pn_array_bytes(array) : SIZE_MAX;
+        if (bytes == SIZE_MAX)
+            return pn_fail(
+                PN_EARG, "array %s: rank %d, shape %s: too large, negative, or rank > %d",
+                array->name, array->rank, pn_shape_text(array->rank, array->shape), PN_MAX_RANK);
+        PN_TRY(add_array(header, array, at, at + bytes));
+        at += bytes;
+    }
+    return PN_OK;
+}
+
+/* The header's bytes, padded with spaces so that the data begins at a multiple of 8. */
+static char *header_text(json_t *header, uint64_t *length) {
+    const size_t flags = JSON_COMPACT;
+    size_t used = json_dumpb(header, NULL, 0, flags);
+    size_t padded = (used + 7) / 8 * 8;
+    char *text = used ? malloc(padded) : NULL;
+    if (!text) return NULL;
+    json_dumpb(header, text, used, flags);
+    memset(text + used, ' ', padded - used);
+    *length = padded;
+    return text;
+}
+
+static pn_status write_bytes(const char *path, char *header, uint64_t length,
+                             const pn_array *arrays, const int *order, int count) {
+    uLong crc = crc32_z(0, (const unsigned char *)&length, LENGTH_BYTES);
+    crc = crc32_z(crc, (const unsigned char *)header, length);
+    for (int i = 0; i < count; i++) {
+        const pn_array *array = &arrays[order[i]];
+        size_t bytes = pn_array_bytes(array);
+        if (bytes) crc = crc32_z(crc, array->data, bytes); /* zlib takes NULL for a reset */
+    }
+    char digits[CHECKSUM_DIGITS + 1];
+    snprintf(digits, sizeof digits, "%08x", (unsigned)crc);
+    memcpy(header + strlen(CHECKSUM_PREFIX), digits, CHECKSUM_DIGITS);
+
+    pn_output *out;
+    PN_TRY(pn_output_open(path, &out));
+    pn_status status = pn_output_write(out, &length, LENGTH_BYTES);
+    if (status == PN_OK) status = pn_output_write(out, header, length);
+    for (int i = 0; status == PN_OK && i < count; i++)
+        status = pn_output_write(out, arrays[order[i]].data, pn_array_bytes(&arrays[order[i]]));
+    if (status == PN_OK) return pn_output_commit(out);
+    pn_output_discard(out);
+    return status;
+}
+
+/* Everything but the checksum; *text is the caller's. */
+static pn_status make_header(const pn_array *arrays, const int *order, int count,
+                             const pn_meta *metas, int meta_count, char **text, uint64_t *length) {
+    json_t *header = json_object();
+    if (!header) return pn_fail(PN_EMEM, "no memory for a header");
+    pn_status status = fill_header(header, arrays, order, count, metas, meta_count);
+    if (status == PN_OK && !(*text = header_text(header, length)))
+        status = pn_fail(PN_EMEM, "no memory for a header");
+    if (status == PN_OK && *length > MAX_HEADER)
+        status =
+            pn_fail(PN_EARG, "a header of %" PRIu64 " bytes, want at most %d", *length, MAX_HEADER);
+    json_decref(header);
+    return status;
+}
+
+pn_status pn_safetensors_write(const char *path, const pn_array *arrays, int count,
+                               const pn_meta *metas, int meta_count) {
+    int *order = calloc((size_t)count + 1, sizeof *order), n = 0;
+    if (!order) return pn_fail(PN_EMEM, "%s: no memory to write it", path);
+    for (size_t size = sizeof(double); size > 0; size /= 2)
+        for (int i = 0; i < count; i++)
+            if (pn_dtype_size(arrays[i].dtype) == size) order[n++] = i;
+
+    char *text = NULL;
+    uint64_t length = 0;
+    pn_status status = make_header(arrays, order, count, metas, meta_count, &text, &length);
+    if (status == PN_OK)
+        status = write_bytes(path, text, length, arrays, order, count);
+    else
+        pn_fail_in(status, "%s", path);
+    free(text);
+    free(order);
+    return status;
+}

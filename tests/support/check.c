@@ -1,0 +1,385 @@
+/* check.c -- see check.h. */
+#include "tests/support/check.h"
+
+#include <float.h>
+#include <math.h>
+#include <omp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+const char *const pn_isa_names[PN_ISAS] = {"base", "avx2", "avx512"};
+
+const pn_kernels *pn_isa(int i) {
+    static bool said[PN_ISAS];
+    const pn_kernels *k = pn_host_kernels(pn_isa_names[i]);
+    if (!k && !said[i]) print_message("[  SKIPPED ] host-%s: %s\n", pn_isa_names[i], pn_error());
+    if (!k) said[i] = true;
+    return k;
+}
+
+static const double u = 0x1p-24; /* half of a float's distance from 1 to the next */
+
+static double rounding(double steps) { return steps * u / (1 - steps * u); }
+
+/* ---- What a call must give --------------------------------------------------------------- */
+
+static void run_twins(const pn_subject *s, pn_set *set, const void *jobs, int count) {
+    const pn_twins values = pn_set_values(set), magnitudes = pn_set_magnitudes(set);
+    for (int i = 0; i < count; i++) {
+        const void *job = (const char *)jobs + i * s->job_bytes;
+        s->twin(set->backward, job, &values);
+        s->magnitude(set->backward, job, &magnitudes);
+    }
+}
+
+static double *tolerances(pn_set *set, const float *f) {
+    pn_member *a = pn_set_find(set, f);
+    if (!a->tolerance) a->tolerance = pn_zeros_ref(a->count);
+    return a->tolerance;
+}
+
+/* Statistics belong to the z that was stored: so they are computed from the kernel's own z.
+ *
+ * Tolerance. A float sum over n pixels of d = z - pivot, the pivot within the channel's range w of
+ * values: each |d| <= w, so the mean is off by at most g(n+1) w, and half an ulp of itself; the
+ * mean of d^2 by g(n+2) w^2, the square of the mean of d by 2 g(n+1) w^2, their difference, the
+ * variance, by g(3n+8) w^2. Sums without a pivot do not keep to it where |mean| is far above w. */
+static void expect_statistics(pn_set *set, const pn_output *out, size_t pixels) {
+    const pn_norm *norm = &out->norm;
+    if (norm->mode == PN_NORM_NONE) return;
+    pn_twin twins[4];
+    const float *arrays[4] = {out->z, norm->stats, norm->running_mean, norm->running_var};
+    double *z = pn_zeros_ref(pixels * out->K);
+    for (size_t i = 0; i < pixels * out->K; i++) z[i] = out->z[i];
+    int count = 0;
+    for (int i = 0; i < 4; i++) {
+        if (!arrays[i]) continue;
+        pn_member *a = pn_set_find(set, arrays[i]);
+        for (size_t j = 0; j < a->count && i; j++) a->d[j] = a->start[j];
+        twins[count++] = (pn_twin){a->f, a->count, i ? a->d : z};
+    }
+    pn_output_stats_ref(out, pixels, &(pn_twins){twins, count});
+
+    const double *mean = pn_set_find(set, norm->stats)->d, n = (double)pixels, *z_of = z;
+    double *off = tolerances(set, norm->stats);
+    for (int k = 0; k < out->K; k++) {
+        double lo = INFINITY, hi = -INFINITY;
+        for (size_t i = 0; i < pixels; i++) {
+            lo = fmin(lo, z_of[i * out->K + k]);
+            hi = fmax(hi, z_of[i * out->K + k]);
+        }
+        const double range = hi - lo, rstd = mean[out->K + k];
+        double mean_off = rounding(n + 2) * range + u * fabs(mean[k]);
+        double variance_off = rounding(3 * n + 8) * range * range;
+        if (norm->mode == PN_NORM_RUNNING) mean_off = variance_off = 0;
+        const double plus_eps =
+            1 / (rstd * rstd); /* variance + eps; eps alone is its least value */
+        const double least = fmax(plus_eps - variance_off, norm->eps);
+        off[k] = mean_off;
+        off[out->K + k] = fmax(1 / sqrt(least) - rstd, rstd - 1 / sqrt(plus_eps + variance_off)) +
+                          rounding(4) * rstd;
+        if (norm->mode != PN_NORM_BATCH || !norm->running_mean) continue;
+        const float *old_mean = pn_set_find(set, norm->running_mean)->start;
+        const float *old_var = pn_set_find(set, norm->running_var)->start;
+        const double unbiased = pixels > 1 ? plus_eps * n / (n - 1) : 0;
+        tolerances(set, norm->running_mean)[k] =
+            norm->momentum * mean_off + rounding(4) * (fabsf(old_mean[k]) + fabs(mean[k]));
+        tolerances(set, norm->running_var)[k] =
+            norm->momentum * variance_off * 2 + rounding(4) * (old_var[k] + unbiased);
+    }
+    free(z);
+}
+
+/* ---- Comparison -------------------------------------------------------------------------- */
+
+typedef struct place {
+    const char *op, *isa, *why;
+    const pn_set *set;
+} place;
+
+static int complain(place at, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static int complain(place at, const char *format, ...) {
+    char text[400];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    print_error("%s %s, %s, %s, \"%s\": %s\n", at.op, at.set->backward ? "bwd" : "fwd", at.isa,
+                at.set->whole ? "whole" : "real", at.why, text);
+    return 1;
+}
+
+/* Did the reference leave element i alone? A sum may come back to where it began by chance: its
+ * magnitude does not. */
+static bool unchanged(const pn_member *a, size_t i) {
+    const double start = a->start[i];
+    if (isnan(start)) return isnan(a->d[i]);
+    return a->d[i] == start && (a->tolerance || fabs(a->m[i]) == fabs(start));
+}
+
+static uint32_t bits_of(float f) {
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    return bits;
+}
+
+static double tolerance_of(const pn_set *set, const pn_member *a, size_t i) {
+    if (a->tolerance) return a->tolerance[i];
+    return set->exact ? 0 : rounding(a->steps) * fabs(a->m[i]) + FLT_MIN;
+}
+
+/* One line for each array with a wrong element. */
+static int compare(place at) {
+    int failures = 0;
+    for (int m = 0; m < at.set->count; m++) {
+        const pn_member *a = &at.set->member[m];
+        size_t wrong = 0, first = 0;
+        if (a->opaque) continue;
+        for (size_t i = 0; i < a->count; i++) {
+            const bool right = unchanged(a, i)
+                                   ? bits_of(a->f[i]) == bits_of(a->start[i])
+                                   : fabs(a->f[i] - a->d[i]) <= tolerance_of(at.set, a, i);
+            if (!right && !wrong++) first = i;
+        }
+        if (!wrong) continue;
+        failures +=
+            complain(at, "%s[%zu] is %.9g, want %.9g%s within %.3g; %zu of %zu wrong", a->name,
+                     first, a->f[first], a->d[first], unchanged(a, first) ? " (untouched)" : "",
+                     tolerance_of(at.set, a, first), wrong, a->count);
+    }
+    return failures;
+}
+
+/* Does the reference's answer prove anything? Every array that must be written has to receive
+ * something, a sixteenth of everything at least is not zero, and sums of whole numbers are exact.
+ */
+static int worth_comparing(place at) {
+    size_t written = 0, zeros = 0;
+    for (int m = 0; m < at.set->count; m++) {
+        const pn_member *a = &at.set->member[m];
+        size_t here = 0, zeros_here = 0;
+        for (size_t i = 0; i < a->count; i++) {
+            if (unchanged(a, i)) continue;
+            here++;
+            zeros_here += a->d[i] == 0;
+            if (at.set->exact && !a->tolerance && fabs(a->m[i]) >= 1 / u)
+                return complain(at, "%s[%zu] may reach %.0f: not exact in float", a->name, i,
+                                a->m[i]);
+        }
+        if (a->must && here == zeros_here) return complain(at, "%s stays empty", a->name);
+        written += here;
+        zeros += zeros_here;
+    }
+    if (16 * (written - zeros) < written) return complain(at, "nearly all zeros, proves nothing");
+    return 0;
+}
+
+/* ---- The call ---------------------------------------------------------------------------- */
+
+pn_status pn_call(const pn_subject *s, const pn_kernels *k, bool backward, const void *jobs,
+                  int count) {
+    void *scratch = pn_guarded(s->scratch(k, backward, jobs, count));
+    const pn_status status = s->run(k, backward, jobs, count, &(pn_launch){.scratch = scratch});
+    pn_unguard(scratch);
+    return status;
+}
+
+/* A call from `start`, with all guards looked at afterwards. */
+static int call(place at, const pn_subject *s, const pn_kernels *k, pn_set *set, const void *jobs,
+                int count, int threads, const float *gate) {
+    pn_set_restore(set);
+    omp_set_num_threads(threads);
+    const size_t bytes = s->scratch(k, set->backward, jobs, count);
+    void *scratch = pn_guarded(bytes);
+    const pn_launch launch = {.scratch = scratch, .gate = gate};
+    int failures = 0;
+    if (s->run(k, set->backward, jobs, count, &launch) != PN_OK)
+        failures += complain(at, "refused: %s", pn_error());
+    if (!pn_guards_hold(scratch, bytes))
+        failures += complain(at, "writes outside %zu bytes of scratch", bytes);
+    if (pn_set_overrun(set))
+        failures += complain(at, "writes outside %s", pn_set_overrun(set)->name);
+    pn_unguard(scratch);
+    return failures;
+}
+
+/* All floats of the set, one after another; to be freed. */
+static float *all_floats(const pn_set *set, size_t *bytes) {
+    *bytes = 0;
+    for (int i = 0; i < set->count; i++) *bytes += set->member[i].count * sizeof(float);
+    char *all = malloc(*bytes + 1), *to = all;
+    for (int i = 0; i < set->count && all; i++) {
+        memcpy(to, set->member[i].f, set->member[i].count * sizeof(float));
+        to += set->member[i].count * sizeof(float);
+    }
+    return (float *)all;
+}
+
+static int check_isa(place at, const pn_subject *s, const pn_kernels *k, pn_set *set,
+                     const void *jobs, int count) {
+    static const int threads[] = {2, 2, 1, 3};
+    static const float closed = 0, open = 1;
+    float *first = NULL;
+    size_t bytes = 0;
+    int failures = 0;
+    for (int i = 0; i < 4 && !failures; i++) {
+        failures += call(at, s, k, set, jobs, count, threads[i], i % 2 ? &open : NULL);
+        if (failures) break;
+        if (i > 0) {
+            float *again = all_floats(set, &bytes);
+            if (memcmp(first, again, bytes) != 0)
+                failures += complain(at, "other bits with %d threads, call %d", threads[i], i + 1);
+            free(again);
+            continue;
+        }
+        first = all_floats(set, &bytes);
+        for (int job = 0; job < count && s->output && !set->backward; job++) {
+            size_t pixels = 0;
+            const pn_output *out = s->output((const char *)jobs + job * s->job_bytes, &pixels);
+            expect_statistics(set, out, pixels);
+        }
+        failures += compare(at);
+        for (int job = 0; job < count && s->also; job++) {
+            const char *wrong = s->also(set, (const char *)jobs + job * s->job_bytes);
+            if (wrong) failures += complain(at, "job %d: %s", job, wrong);
+        }
+    }
+    free(first);
+    if (set->backward && !failures) {
+        failures += call(at, s, k, set, jobs, count, 2, &closed);
+        if (pn_set_touched(set))
+            failures += complain(at, "gate 0 changes %s", pn_set_touched(set)->name);
+    }
+    return failures;
+}
+
+static int check_pass(const pn_subject *s, const char *why, pn_set *set, const void *jobs,
+                      int count) {
+    pn_set_freeze(set);
+    run_twins(s, set, jobs, count);
+    place at = {s->name, "reference", why, set};
+    int failures = worth_comparing(at);
+    for (int i = 0; i < PN_ISAS; i++) {
+        const pn_kernels *k = pn_isa(i);
+        if (!k) continue;
+        at.isa = k->name;
+        failures += check_isa(at, s, k, set, jobs, count);
+    }
+    return failures;
+}
+
+static void *room_for_jobs(const pn_subject *s) {
+    void *jobs = calloc(PN_MAX_JOBS, s->job_bytes);
+    if (!jobs) abort();
+    return jobs;
+}
+
+int pn_check(const pn_subject *s, const char *why, const void *row, uint64_t seed) {
+    void *jobs = room_for_jobs(s);
+    int failures = 0;
+    for (int kind = 0; kind < 4; kind++) {
+        pn_set set;
+        pn_set_begin(&set, seed, kind % 2 == 0, kind / 2 == 1);
+        const int count = s->build(&set, row, jobs);
+        failures += check_pass(s, why, &set, jobs, count);
+        pn_set_end(&set);
+    }
+    free(jobs);
+    return failures;
+}
+
+static int check_refused(place at, const pn_subject *s, const pn_kernels *k, const void *jobs,
+                         const pn_launch *launch) {
+    int failures = 0;
+    (void)pn_fail(PN_OK, "%s", "");
+    const pn_status status = s->run(k, at.set->backward, jobs, 2, launch);
+    if (status != PN_EARG)
+        failures += complain(at, "status %d, want %d (PN_EARG)", status, PN_EARG);
+    if (status != PN_OK && strlen(pn_error()) < 10) failures += complain(at, "no sentence");
+    if (pn_set_touched(at.set))
+        failures += complain(at, "changes %s", pn_set_touched(at.set)->name);
+    return failures;
+}
+
+int pn_check_flaws(const pn_subject *s, bool backward, const void *rows, const pn_flaw *flaws,
+                   int count) {
+    pn_set set;
+    pn_set_begin(&set, 5, true, backward);
+    char *jobs = room_for_jobs(s), *bad = jobs + s->job_bytes, *good = room_for_jobs(s);
+    const int made = s->build(&set, rows, good);
+    assert_int_equal(made, 2);
+    pn_set_freeze(&set);
+    int failures = 0;
+    for (int isa = 0; isa < PN_ISAS; isa++) {
+        const pn_kernels *k = pn_isa(isa);
+        if (!k) continue;
+        place at = {s->name, k->name, "the good call", &set};
+        failures += call(at, s, k, &set, good, 2, 2, NULL);
+        pn_set_restore(&set);
+        for (int i = 0; i < count; i++) {
+            memcpy(jobs, good, 2 * s->job_bytes);
+            void *scratch = pn_guarded(s->scratch(k, backward, jobs, 2));
+            if (flaws[i].value == PN_NULL)
+                memset(bad + flaws[i].offset, 0, sizeof(void *));
+            else
+                memcpy(bad + flaws[i].offset, &flaws[i].value, sizeof(int));
+            at.why = flaws[i].why;
+            failures += check_refused(at, s, k, jobs, &(pn_launch){.scratch = scratch});
+            pn_unguard(scratch);
+        }
+    }
+    pn_set_end(&set);
+    free(jobs);
+    free(good);
+    return failures;
+}
+
+int pn_check_scratch(const pn_subject *s, const void *row, const void *bare) {
+    pn_set set;
+    pn_set_begin(&set, 5, true, true);
+    void *jobs = room_for_jobs(s);
+    s->build(&set, row, jobs);
+    int failures = 0;
+    for (int isa = 0; isa < PN_ISAS; isa++)
+        for (int backward = 0; backward < 2 && pn_isa(isa); backward++) {
+            omp_set_num_threads(1);
+            const size_t want = s->scratch(pn_isa(isa), backward, jobs, 1);
+            omp_set_num_threads(3);
+            const size_t got = s->scratch(pn_isa(isa), backward, bare, 1);
+            set.backward = backward;
+            if (got != want)
+                failures +=
+                    complain((place){s->name, pn_isa(isa)->name, "scratch", &set},
+                             "%zu bytes, without pointers and with 3 threads %zu", want, got);
+        }
+    pn_set_end(&set);
+    free(jobs);
+    return failures;
+}
+
+double pn_dot(const float *a, const float *b, size_t count) {
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) sum += (double)a[i] * b[i];
+    return sum;
+}
+
+int pn_run_rows(const char *group, const void *rows, size_t row_bytes, int count,
+                void (*test)(void **state), const struct CMUnitTest *others, int others_count) {
+    struct CMUnitTest *tests = calloc((size_t)count + others_count, sizeof *tests);
+    if (!tests) return 1;
+    for (int i = 0; i < count; i++) {
+        const void *row = (const char *)rows + i * row_bytes;
+        tests[i] = (struct CMUnitTest){
+            .name = *(const char *const *)row, .test_func = test, .initial_state = (void *)row};
+    }
+    if (others_count) memcpy(tests + count, others, others_count * sizeof *tests);
+    const int failed =
+        _cmocka_run_group_tests(group, tests, (size_t)count + others_count, NULL, NULL);
+    free(tests);
+    return failed;
+}

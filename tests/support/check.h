@@ -1,0 +1,92 @@
+/* check.h -- one call of an op, with everything that kernels.h promises about it:
+ *
+ *  - every element as the reference has it, exactly or within the rounding error derived in set.h;
+ *    what the reference leaves alone is left alone, bit by bit, inputs too;
+ *  - nothing written outside the arrays, nor outside the bytes of scratch asked for; nothing in
+ *    scratch relied upon (it is NaN);
+ *  - the same bits when called again and with 1, 2 and 3 threads;
+ *  - backward: nothing at all done when the gate is 0.
+ *
+ * For every instruction set of this machine. A result that is nearly all zeros is refused. */
+#ifndef PN_CHECK_H
+#define PN_CHECK_H
+
+#include "tests/support/jobs.h"
+
+enum { PN_MAX_JOBS = 4, PN_ISAS = 3 };
+extern const char *const pn_isa_names[PN_ISAS];
+
+/* The table of instruction set i; NULL, once said aloud, where this machine lacks it. */
+const pn_kernels *pn_isa(int i);
+
+/* An op, for any kind of job. */
+typedef struct pn_subject {
+    const char *name;
+    size_t job_bytes;
+    size_t (*scratch)(const pn_kernels *k, bool backward, const void *jobs, int count);
+    pn_status (*run)(const pn_kernels *k, bool backward, const void *jobs, int count,
+                     const pn_launch *l);
+    void (*twin)(bool backward, const void *job, const pn_twins *t);
+
+    /* The twin on magnitudes: with the job's plain numbers, like coef, made positive. */
+    void (*magnitude)(bool backward, const void *job, const pn_twins *t);
+
+    /* Makes the jobs of one row of a test's table, PN_MAX_JOBS at most, and all their arrays.
+     * Returns their number. */
+    int (*build)(pn_set *set, const void *row, void *jobs);
+
+    /* The output with statistics, and its N*P*Q; NULL for an op without. */
+    const pn_output *(*output)(const void *job, size_t *pixels);
+
+    /* More to look at after a call, or NULL: returns what is wrong, NULL if nothing is. */
+    const char *(*also)(const pn_set *set, const void *job);
+} pn_subject;
+
+/* The calls of an op, for the first members of a pn_subject. */
+#define PN_CALLS(op)                                                                          \
+    static size_t op##_scratch(const pn_kernels *k, bool backward, const void *jobs, int n) { \
+        return backward ? k->op##_bwd_scratch(jobs, n) : k->op##_fwd_scratch(jobs, n);        \
+    }                                                                                         \
+    static pn_status op##_run(const pn_kernels *k, bool backward, const void *jobs, int n,    \
+                              const pn_launch *l) {                                           \
+        return backward ? k->op##_bwd(jobs, n, l) : k->op##_fwd(jobs, n, l);                  \
+    }                                                                                         \
+    static void op##_twin(bool backward, const void *job, const pn_twins *t) {                \
+        (backward ? pn_##op##_bwd_ref : pn_##op##_fwd_ref)(job, t);                           \
+    }
+
+/* The same call forward and backward, on whole numbers and on random ones: builds the jobs of
+ * `row`, runs the check, says each failure on stderr with `why`, returns how many there were. */
+int pn_check(const pn_subject *subject, const char *why, const void *row, uint64_t seed);
+
+/* A way to spoil a job: an int of it becomes `value`, or, with value PN_NULL, a pointer NULL. */
+typedef struct pn_flaw {
+    const char *why;
+    size_t offset;
+    int value;
+} pn_flaw;
+enum { PN_NULL = -1000000 };
+
+/* `rows` makes two jobs. Demands that every instruction set accepts the call as it is and, for each
+ * flaw, refuses it with the second job spoilt: PN_EARG, a sentence, nothing touched. */
+int pn_check_flaws(const pn_subject *subject, bool backward, const void *rows, const pn_flaw *flaws,
+                   int count);
+
+/* Scratch of the row's first job against that of `bare`, a job of the same shape without
+ * pointers: must be the same. */
+int pn_check_scratch(const pn_subject *subject, const void *row, const void *bare);
+
+/* One plain call of instruction set i, scratch provided. The results stay in the set's floats. */
+pn_status pn_call(const pn_subject *subject, const pn_kernels *k, bool backward, const void *jobs,
+                  int count);
+
+/* Sum of a[i] * b[i] over arrays of whole numbers. */
+double pn_dot(const float *a, const float *b, size_t count);
+
+/* Runs `test` as one cmocka test for each of `count` rows of a table, named by its first member,
+ * a const char *; then the `others`. Returns the number of failed tests. */
+struct CMUnitTest;
+int pn_run_rows(const char *group, const void *rows, size_t row_bytes, int count,
+                void (*test)(void **state), const struct CMUnitTest *others, int others_count);
+
+#endif

@@ -1,0 +1,229 @@
+/* process.c -- children, and folders as text. */
+#include "tests/support/process.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include <zlib.h>
+
+#include "runtime/file.h"
+
+enum { PATH_BYTES = 4096 };
+
+static void must(bool holds, const char *what) {
+    if (holds) return;
+    fprintf(stderr, "%s: %s\n", what, strerror(errno));
+    exit(1);
+}
+
+/* ---- children ----------------------------------------------------------------------------- */
+
+double pn_clock(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+void pn_sleep(double seconds) {
+    if (seconds <= 0) return;
+    struct timespec t = {.tv_sec = (time_t)seconds,
+                         .tv_nsec = (long)(1e9 * (seconds - (double)(time_t)seconds))};
+    while (nanosleep(&t, &t) != 0 && errno == EINTR) continue;
+}
+
+static bool limit(int resource, size_t bytes) {
+    const struct rlimit most = {bytes, bytes};
+    return bytes == 0 || setrlimit((__rlimit_resource_t)resource, &most) == 0;
+}
+
+/* The child's side, up to the program: 125 and a sentence if it does not come so far. */
+static void become(const char *const *argv, const pn_conditions *where, int out, int err) {
+    const int to = where->to ? open(where->to, O_WRONLY | O_CLOEXEC) : out;
+    bool done = to >= 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0;
+    done = done && (!where->folder || chdir(where->folder) == 0);
+    done = done && dup2(to, STDOUT_FILENO) >= 0 && dup2(err, STDERR_FILENO) >= 0;
+    done = done && signal(SIGXFSZ, SIG_IGN) != SIG_ERR;
+    done = done && setenv("OMP_WAIT_POLICY", "passive", 1) == 0;
+    done = done && limit(RLIMIT_CORE, 1) && limit(RLIMIT_FSIZE, where->file_size) &&
+           limit(RLIMIT_AS, where->address_space);
+    if (done) execv(argv[0], (char *const *)argv);
+    dprintf(err, "cannot run %s: %s\n", argv[0], strerror(errno));
+    _exit(125);
+}
+
+void pn_process_start(pn_process *p, const char *const *argv, const pn_conditions *where) {
+    static const pn_conditions ours;
+    *p = (pn_process){.to_out = tmpfile(), .to_err = tmpfile()};
+    must(p->to_out && p->to_err, "temporary file");
+    fflush(NULL); /* or the child has what is buffered, too */
+    p->pid = fork();
+    must(p->pid >= 0, "fork");
+    if (p->pid == 0) become(argv, where ? where : &ours, fileno(p->to_out), fileno(p->to_err));
+}
+
+static char *text_of(FILE *file) {
+    struct stat about;
+    must(fstat(fileno(file), &about) == 0, "what a child wrote");
+    const size_t size = (size_t)about.st_size;
+    char *text = malloc(size + 1);
+    must(text, "memory");
+    must(pread(fileno(file), text, size, 0) == (ssize_t)size, "what a child wrote");
+    text[size] = 0;
+    fclose(file);
+    return text;
+}
+
+bool pn_process_runs(pn_process *p) {
+    if (p->out) return false;
+    int status;
+    const pid_t ended = waitpid(p->pid, &status, WNOHANG);
+    must(ended >= 0, "waitpid");
+    if (ended == 0) return true;
+    p->code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    p->signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    p->out = text_of(p->to_out);
+    p->err = text_of(p->to_err);
+    return false;
+}
+
+void pn_process_wait(pn_process *p, double seconds) {
+    const double end = pn_clock() + seconds;
+    while (pn_process_runs(p)) {
+        if (!p->late && pn_clock() > end) {
+            p->late = true;
+            kill(p->pid, SIGKILL);
+        }
+        pn_sleep(0.001);
+    }
+}
+
+void pn_process_free(pn_process *p) {
+    free(p->out);
+    free(p->err);
+    p->out = p->err = NULL;
+}
+
+void pn_process_run(pn_process *p, const char *const *argv, const pn_conditions *where,
+                    double seconds) {
+    pn_process_start(p, argv, where);
+    pn_process_wait(p, seconds);
+}
+
+/* ---- folders ------------------------------------------------------------------------------ */
+
+static void join(char path[PATH_BYTES], const char *folder, const char *name) {
+    must(snprintf(path, PATH_BYTES, "%s/%s", folder, name) < PATH_BYTES, "a path too long");
+}
+
+char *pn_folder_make(void) {
+    const char *tmp = getenv("TMPDIR");
+    char path[PATH_BYTES];
+    join(path, tmp ? tmp : "/tmp", "pn_test_XXXXXX");
+    must(mkdtemp(path), path);
+    char *folder = strdup(path);
+    must(folder, "memory");
+    return folder;
+}
+
+static bool is_folder(const char *path) {
+    struct stat about;
+    return lstat(path, &about) == 0 && S_ISDIR(about.st_mode);
+}
+
+static int any(const struct dirent *e) {
+    return strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
+}
+
+static int by_name(const struct dirent **a, const struct dirent **b) {
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+/* What is in a folder, sorted; -1 if it is none. */
+static int list(const char *folder, struct dirent ***entries) {
+    return scandir(folder, entries, any, by_name);
+}
+
+void pn_folder_remove(const char *folder) {
+    struct dirent **entry;
+    const int count = list(folder, &entry);
+    if (count < 0) return;
+    for (int i = 0; i < count; i++) {
+        char path[PATH_BYTES];
+        join(path, folder, entry[i]->d_name);
+        if (is_folder(path))
+            pn_folder_remove(path);
+        else
+            must(unlink(path) == 0, path);
+        free(entry[i]);
+    }
+    free(entry);
+    must(rmdir(folder) == 0, folder);
+}
+
+static void add_lines(FILE *text, const char *folder, const char *prefix, const char *but) {
+    struct dirent **entry;
+    const int count = list(folder, &entry);
+    must(count >= 0, folder);
+    for (int i = 0; i < count; i++) {
+        char path[PATH_BYTES], name[PATH_BYTES];
+        join(path, folder, entry[i]->d_name);
+        must(snprintf(name, sizeof name, "%s%s", prefix, entry[i]->d_name) < PATH_BYTES, path);
+        void *bytes;
+        size_t size;
+        const bool left_out = but && strcmp(entry[i]->d_name, but) == 0;
+        if (!left_out && is_folder(path)) {
+            fprintf(text, "%s/\n", name);
+            strcat(name, "/");
+            add_lines(text, path, name, but);
+        } else if (left_out) {
+            /* nothing to say */
+        } else if (pn_file_read(path, (size_t)1 << 30, &bytes, &size) == PN_OK) {
+            fprintf(text, "%s %zu %08lx\n", name, size, crc32_z(0, bytes, size));
+            free(bytes);
+        } else {
+            fprintf(text, "%s cannot be read\n", name);
+        }
+        free(entry[i]);
+    }
+    free(entry);
+}
+
+char *pn_folder_text(const char *folder, const char *but) {
+    char *text = NULL;
+    size_t size;
+    FILE *stream = open_memstream(&text, &size);
+    must(stream, "memory");
+    add_lines(stream, folder, "", but);
+    must(fclose(stream) == 0, "memory");
+    return text;
+}
+
+void pn_folder_copy(const char *from, const char *to) {
+    struct dirent **entry;
+    const int count = list(from, &entry);
+    must(count >= 0, from);
+    must(mkdir(to, 0777) == 0, to);
+    for (int i = 0; i < count; i++) {
+        char source[PATH_BYTES], target[PATH_BYTES];
+        void *bytes;
+        size_t size;
+        join(source, from, entry[i]->d_name);
+        join(target, to, entry[i]->d_name);
+        if (!is_folder(source)) {
+            must(pn_file_read(source, (size_t)1 << 30, &bytes, &size) == PN_OK, source);
+            FILE *file = fopen(target, "wb");
+            must(file && fwrite(bytes, 1, size, file) == size && fclose(file) == 0, target);
+            free(bytes);
+        }
+        free(entry[i]);
+    }
+    free(entry);
+}

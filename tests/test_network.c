@@ -1,0 +1,393 @@
+/* test_network.c -- DARTS' networks as programs: their tensors, their counts, what they compute,
+ * and that the plan of every architecture is kept to the byte. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "runtime/rng.h"
+#include "search/genotype.h"
+#include "search/prior.h"
+#include "tests/reference/whole.h"
+#include "tests/support/check.h"
+
+#define SEARCH(L, C, h, w, c) \
+    { .layers = (L), .channels = (C), .H = (h), .W = (w), .image_channels = (c), .classes = 10 }
+#define EVALUATION(L, C, h, w, c)                                               \
+    {                                                                           \
+        .evaluation = true, .layers = (L), .channels = (C), .H = (h), .W = (w), \
+        .image_channels = (c), .classes = 10, .auxiliary = true                 \
+    }
+
+static pn_arch genotype(const char *name) {
+    pn_arch arch;
+    assert_int_equal(pn_genotype_read(name, strlen(name), &arch), PN_OK);
+    return arch;
+}
+
+static pn_arch random_arch(uint64_t i) {
+    const pn_space space = pn_space_darts();
+    pn_prior prior;
+    pn_arch arch;
+    assert_int_equal(pn_prior_init(&prior, &space, false), PN_OK);
+    pn_prior_sample(&prior, 7, 0, i, &arch);
+    return arch;
+}
+
+/* ---- tensors and counts
+ * --------------------------------------------------------------------------- */
+
+static void parameters_of_published_networks(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        size_t weights;
+    } published[] = {
+        {"DARTS_V2", 3349342},
+        {"PDARTS",   3433798}
+    };
+    for (int i = 0; i < 2; i++) {
+        const pn_space space = pn_space_darts();
+        const pn_network_spec spec = EVALUATION(20, 36, 32, 32, 3);
+        const pn_arch arch = genotype(published[i].name);
+        pn_network n;
+        size_t weights, auxiliary;
+        assert_int_equal(pn_network_create(&n, &spec, &space, &arch), PN_OK);
+        pn_network_count(&n, &arch, &weights, &auxiliary);
+        assert_int_equal(weights, published[i].weights);
+        assert_int_equal(auxiliary, 476426);
+        pn_network_destroy(&n);
+    }
+}
+
+static void names_and_shapes_of_the_search_network(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        int rank, shape[4];
+    } wanted[] = {
+        {"stem.conv.weight",                                4, {48, 3, 3, 3} },
+        {"stem.bn.weight",                                  1, {48}          },
+        {"stem.bn.bias",                                    1, {48}          },
+        {"cells.0.preprocess0.weight",                      4, {16, 48, 1, 1}},
+        {"cells.2.preprocess1.weight",                      4, {32, 64, 1, 1}}, /* a reduction doubles the channels */
+        {"cells.3.preprocess0.weight_1",                    4, {16, 64, 1, 1}}, /* input twice as large: factorized */
+        {"cells.3.preprocess0.weight_2",                    4, {16, 64, 1, 1}},
+        {"cells.0.nodes.0.input.1.sep_conv_3x3.dw1.weight", 4, {16, 1, 3, 3} },
+        {"cells.0.nodes.3.input.4.sep_conv_5x5.pw2.weight", 4, {16, 16, 1, 1}},
+        {"cells.0.nodes.1.input.2.dil_conv_5x5.dw1.weight", 4, {16, 1, 5, 5} },
+        {"cells.2.nodes.0.input.0.skip_connect.weight_2",   4, {16, 32, 1, 1}}, /* skip at stride 2 */
+        {"classifier.weight",                               2, {10, 256}     },
+        {"classifier.bias",                                 1, {10}          },
+    };
+    static const char *const absent[] = {"cells.0.nodes.0.input.2.sep_conv_3x3.dw1.weight",
+                                         "cells.0.nodes.0.input.0.dil_conv_3x3.dw2.weight",
+                                         "cells.0.nodes.0.input.0.skip_connect.weight_1",
+                                         "cells.2.nodes.1.input.2.skip_connect.weight_1",
+                                         "cells.3.preprocess0.weight"};
+    const pn_space space = pn_space_darts();
+    const pn_network_spec spec = SEARCH(8, 16, 32, 32, 3);
+    pn_network n;
+    assert_int_equal(pn_network_create(&n, &spec, &space, NULL), PN_OK);
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        const int at = pn_parameters_find(&n.parameters, wanted[i].name);
+        if (at < 0) fail_msg("no tensor %s", wanted[i].name);
+        assert_int_equal(n.parameters.list[at].rank, wanted[i].rank);
+        for (int d = 0; d < wanted[i].rank; d++)
+            assert_int_equal(n.parameters.list[at].shape[d], wanted[i].shape[d]);
+    }
+    for (size_t i = 0; i < sizeof absent / sizeof *absent; i++)
+        if (pn_parameters_find(&n.parameters, absent[i]) >= 0) fail_msg("a tensor %s", absent[i]);
+    pn_network_destroy(&n);
+}
+
+/* PyTorch's order outside, the kernels' inside, and back. */
+static void layouts_go_out_and_come_back(void **state) {
+    (void)state;
+    const pn_space space = pn_space_darts();
+    const pn_network_spec spec = SEARCH(3, 4, 8, 8, 3);
+    pn_network n;
+    assert_int_equal(pn_network_create(&n, &spec, &space, NULL), PN_OK);
+    assert_int_equal(pn_parameters_allocate(&n.parameters), PN_OK);
+    float in[4096], out[4096];
+    for (int t = 0; t < n.parameters.count; t++) {
+        const size_t count = n.parameters.list[t].count;
+        assert_true(count <= 4096);
+        for (size_t i = 0; i < count; i++) in[i] = (float)(t + 1) + (float)i / 4096;
+        pn_parameters_set(&n.parameters, n.parameters.value, t, in);
+    }
+    for (int t = 0; t < n.parameters.count; t++) {
+        const size_t count = n.parameters.list[t].count;
+        for (size_t i = 0; i < count; i++) in[i] = (float)(t + 1) + (float)i / 4096;
+        pn_parameters_get(&n.parameters, n.parameters.value, t, out);
+        assert_memory_equal(in, out, count * sizeof *in);
+    }
+    /* By hand: stem (O,I,kh,kw) = (12,3,3,3); element o=5, i=2, kh=1, kw=0 lies at
+     * ((1*3+0)*3+2)*12+5. */
+    const int stem = pn_parameters_find(&n.parameters, "stem.conv.weight");
+    pn_parameters_get(&n.parameters, n.parameters.value, stem, out);
+    assert_true(
+        out[((5 * 3 + 2) * 3 + 1) * 3 + 0] ==
+        n.parameters.value[n.parameters.list[stem].offset + ((1 * 3 + 0) * 3 + 2) * 12 + 5]);
+    pn_network_destroy(&n);
+}
+
+/* One cell, C=4, 4x4 image of 1 channel. The cell is a reduction (1/3 = 0): C=8, output 2x2.
+ * stem 9*1*12*16; two preprocesses 12*8*16; node 0: sep_conv_3x3 twice (9*8 + 64)*4 and factorized
+ * reduce 64*4; node 1: dil_conv_5x5 (25*8 + 64)*4 and a pool; nodes 2, 3: pools; classifier 32*10.
+ */
+static void multiply_adds_by_hand(void **state) {
+    (void)state;
+    const pn_space space = pn_space_darts();
+    const pn_network_spec spec = SEARCH(1, 4, 4, 4, 1);
+    pn_network n;
+    assert_int_equal(pn_network_create(&n, &spec, &space, NULL), PN_OK);
+    pn_arch arch = {0};
+    arch.cell[PN_REDUCTION].term[0][0] = (pn_choice){PN_SEP_CONV_3X3, 0};
+    arch.cell[PN_REDUCTION].term[0][1] = (pn_choice){PN_SKIP_CONNECT, 1};
+    arch.cell[PN_REDUCTION].term[1][0] = (pn_choice){PN_DIL_CONV_5X5, 2};
+    const double wanted =
+        9 * 12 * 16 + 2 * 12 * 8 * 16 + 2 * (72 + 64) * 4 + 64 * 4 + (200 + 64) * 4 + 32 * 10;
+    assert_true(pn_network_macs(&n, &arch) == wanted);
+    pn_network_destroy(&n);
+}
+
+static void settings_that_cannot_be(void **state) {
+    (void)state;
+    static const struct {
+        const char *why;
+        pn_network_spec spec;
+    } cases[] = {
+        {"no cell",                      SEARCH(0,  16, 32, 32, 3)},
+        {"too many cells",               SEARCH(65, 16, 32, 32, 3)},
+        {"channels not a multiple of 4", SEARCH(8,  6,  32, 32, 3)},
+        {"no channels",                  SEARCH(8,  0,  32, 32, 3)},
+        {"no height",                    SEARCH(8,  16, 0,  32, 3)},
+        {"two image channels",           SEARCH(8,  16, 32, 32, 2)},
+    };
+    const pn_space space = pn_space_darts();
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        pn_network n;
+        if (pn_network_create(&n, &cases[i].spec, &space, NULL) != PN_EARG)
+            fail_msg("accepted: %s", cases[i].why);
+        assert_true(pn_error()[0] != 0);
+    }
+}
+
+/* ---- what they compute
+ * ------------------------------------------------------------------------------ */
+
+static void against_reference(const pn_whole_case *c, const pn_arch *arch) {
+    pn_whole reference;
+    if (pn_whole_reference(&reference, c, arch, 3) != PN_OK) fail_msg("%s: %s", c->why, pn_error());
+    for (int isa = 0; isa < PN_ISAS; isa++) {
+        pn_whole w;
+        if (!pn_isa(isa)) continue;
+        if (pn_whole_create(&w, c, arch, pn_isa(isa), 3) != PN_OK || pn_whole_run(&w) != PN_OK)
+            fail_msg("%s: %s", c->why, pn_error());
+        const pn_whole_distance d = pn_whole_compare(&w, &reference);
+        if (!pn_whole_within(d))
+            fail_msg("%s, %s: logits %.1e, loss %.1e, gradients %.1e", c->why, pn_isa_names[isa],
+                     d.logit, d.loss, d.gradient);
+        pn_whole_destroy(&w);
+    }
+    pn_whole_destroy(&reference);
+}
+
+/* The running statistics too, which the reference updates in double. */
+static void running_statistics(const pn_whole_case *c, const pn_arch *arch) {
+    pn_whole reference, w;
+    assert_int_equal(pn_whole_reference(&reference, c, arch, 3), PN_OK);
+    assert_int_equal(pn_whole_create(&w, c, arch, pn_host_kernels(NULL), 3), PN_OK);
+    assert_int_equal(pn_whole_run(&w), PN_OK);
+    const pn_parameters *p = &w.network.parameters;
+    const double *wanted = pn_at(&reference.twins, reference.network.parameters.value);
+    int seen = 0;
+    for (int t = 0; t < p->count; t++) {
+        if (p->list[t].role != PN_ROLE_STATE || strstr(p->list[t].name, "auxiliary")) continue;
+        for (size_t i = p->list[t].offset; i < p->list[t].offset + p->list[t].count; i++)
+            /* a mean of at most 4096 values of size about 1, float32 sums: below 1e-5 */
+            if (!(fabs(p->value[i] - wanted[i]) <= 1e-5 * (1 + fabs(wanted[i]))))
+                fail_msg("%s of %s", p->list[t].name, c->why);
+        seen++;
+    }
+    assert_true(seen > 10);
+    pn_whole_destroy(&w);
+    pn_whole_destroy(&reference);
+}
+
+static void equal_to_the_reference(void **state) {
+    (void)state;
+    static const pn_whole_case search[] = {
+        {"one cell, the smallest image", SEARCH(1, 4,  1,  1,  1), 2, true,  false},
+        {"two cells, both reductions",   SEARCH(2, 4,  8,  8,  3), 1, true,  false},
+        {"odd edges",                    SEARCH(3, 8,  7,  9,  1), 3, true,  false},
+        {"channels that fill no vector", SEARCH(4, 12, 12, 12, 3), 2, true,  false},
+        {"forward only, nodes in place", SEARCH(5, 8,  8,  8,  3), 3, false, false},
+    };
+    for (size_t i = 0; i < sizeof search / sizeof *search; i++)
+        for (uint64_t a = 0; a < 4; a++) {
+            const pn_arch arch = random_arch(100 * i + a);
+            against_reference(&search[i], &arch);
+        }
+    static const pn_whole_case evaluation[] = {
+        {"evaluation network, training",                          EVALUATION(3, 8, 8, 8, 3), 3, true,  false},
+        {"evaluation network, inference",                         EVALUATION(3, 8, 8, 8, 3), 3, false, true },
+        {"evaluation network, gradients with running statistics", EVALUATION(3, 8, 8, 8, 3), 3,
+         true,                                                                                         true },
+    };
+    for (int i = 0; i < 3; i++)
+        for (uint64_t a = 0; a < 3; a++) {
+            const pn_arch arch = a == 0 ? genotype("DARTS_V2") : random_arch(1000 + a);
+            against_reference(&evaluation[i], &arch);
+            if (!evaluation[i].inference) running_statistics(&evaluation[i], &arch);
+        }
+}
+
+static void the_supernet_sums_everything(void **state) {
+    (void)state;
+    static const pn_whole_case c = {"supernet", SEARCH(3, 4, 8, 8, 3), 2, true, false};
+    against_reference(&c, NULL);
+}
+
+/* Both terms of every node equal, and terms that share an input: the coefficients and shared
+ * gradients of the contract. */
+static void coinciding_terms_count_twice(void **state) {
+    (void)state;
+    static const pn_whole_case c = {"coinciding terms", SEARCH(3, 4, 8, 8, 3), 3, true, false};
+    pn_whole_case by_slot = c;
+    by_slot.spec.share_slot = true;
+    for (int op = 0; op < PN_MAX_OPS; op++) {
+        pn_arch arch;
+        for (int kind = 0; kind < PN_KINDS; kind++)
+            for (int node = 0; node < PN_MAX_NODES; node++)
+                for (int slot = 0; slot < PN_SLOTS; slot++)
+                    arch.cell[kind].term[node][slot] =
+                        (pn_choice){(uint8_t)op, (uint8_t)(node < 2 ? 1 : 0)};
+        against_reference(&c, &arch);
+        against_reference(&by_slot, &arch);
+    }
+}
+
+static void forward_only_gives_the_bits_of_training(void **state) {
+    (void)state;
+    const pn_whole_case training = {"", SEARCH(5, 8, 12, 12, 3), 5, true, false};
+    pn_whole_case forward = training;
+    forward.training = false;
+    for (uint64_t a = 0; a < 10; a++) {
+        const pn_arch arch = random_arch(200 + a);
+        pn_whole t, f;
+        assert_int_equal(pn_whole_create(&t, &training, &arch, pn_host_kernels(NULL), 3), PN_OK);
+        assert_int_equal(pn_whole_create(&f, &forward, &arch, pn_host_kernels(NULL), 3), PN_OK);
+        assert_int_equal(pn_whole_run(&t), PN_OK);
+        assert_int_equal(pn_whole_run(&f), PN_OK);
+        assert_memory_equal(t.logits, f.logits, 50 * sizeof(float));
+        assert_true(f.size.arena_bytes < t.size.arena_bytes);
+        pn_whole_destroy(&t);
+        pn_whole_destroy(&f);
+    }
+}
+
+/* ---- bytes
+ * -------------------------------------------------------------------------------------------- */
+
+/* For 1,000 architectures: what the plan says is what the arena is asked for, the bytes beyond it
+ * keep their pattern, and the plan is close to the floor. (In checked builds the arena poisons
+ * whatever no buffer owns instead, at every launch.) */
+static void planned_bytes_are_used_bytes(void **state) {
+    (void)state;
+    enum { BEYOND = 1 << 16, PATTERN = 0x5a };
+    const pn_space space = pn_space_darts();
+    const pn_network_spec spec = SEARCH(3, 4, 8, 8, 3);
+    pn_network n;
+    pn_program *program;
+    pn_arena arena;
+    pn_result result;
+    float image[2 * 8 * 8 * 3];
+    const int32_t labels[2] = {3, 7};
+    for (int i = 0; i < 2 * 8 * 8 * 3; i++) image[i] = (float)(i % 17) / 8 - 1;
+    assert_int_equal(pn_network_create(&n, &spec, &space, NULL), PN_OK);
+    assert_int_equal(pn_parameters_allocate(&n.parameters), PN_OK);
+    pn_parameters_init(&n.parameters, 1);
+    assert_int_equal(pn_program_create(&program, pn_host_kernels(NULL)), PN_OK);
+    assert_int_equal(pn_arena_create(&arena, 64 << 20, 0), PN_OK);
+    size_t most = 0;
+    double ratio = 0, worst = 0;
+    for (uint64_t a = 0; a < 1000; a++) {
+        const pn_arch arch = random_arch(a);
+        const bool training = a % 4 != 3;
+        pn_program_size size;
+        assert_int_equal(
+            pn_network_build(&n, &arch, program, 2, training, false, arena.checked, &result),
+            PN_OK);
+        assert_int_equal(pn_program_compile(program, &size), PN_OK);
+        assert_int_equal(pn_program_bind(program, &arena, &n.parameters, image, labels, NULL),
+                         PN_OK);
+        if (size.arena_bytes > most) most = size.arena_bytes;
+        assert_int_equal(arena.high_water, most);
+        assert_true(size.arena_bytes >= size.floor_bytes);
+        const size_t end = arena.committed < size.arena_bytes + BEYOND ? arena.committed
+                                                                       : size.arena_bytes + BEYOND;
+        if (!arena.checked) memset(arena.base + size.arena_bytes, PATTERN, end - size.arena_bytes);
+        assert_int_equal(pn_program_forward(program), PN_OK);
+        if (training) assert_int_equal(pn_program_backward(program), PN_OK);
+        for (size_t i = size.arena_bytes; !arena.checked && i < end; i++)
+            if (arena.base[i] != PATTERN)
+                fail_msg("architecture %d wrote byte %zu of %zu", (int)a, i, size.arena_bytes);
+        const double r = (double)size.arena_bytes / (double)size.floor_bytes;
+        ratio += r / 1000;
+        if (r > worst) worst = r;
+    }
+    print_message("1000 architectures: plan / floor %.4f in the mean, %.4f at worst\n", ratio,
+                  worst);
+    pn_arena_destroy(&arena);
+    pn_program_destroy(program);
+    pn_network_destroy(&n);
+}
+
+/* The bound that the arena's address space is reserved by. */
+static void the_largest_architecture_bounds_all(void **state) {
+    (void)state;
+    const pn_space space = pn_space_darts();
+    const pn_network_spec spec = SEARCH(8, 16, 32, 32, 3);
+    pn_network n;
+    pn_program *program;
+    pn_program_size size;
+    const pn_arch largest = pn_network_largest(&space);
+    assert_int_equal(pn_network_create(&n, &spec, &space, NULL), PN_OK);
+    assert_int_equal(pn_program_create(&program, pn_host_kernels(NULL)), PN_OK);
+    assert_int_equal(pn_network_build(&n, &largest, program, 64, true, false, false, NULL), PN_OK);
+    assert_int_equal(pn_program_compile(program, &size), PN_OK);
+    const size_t bound = 2 * size.unshared_bytes;
+    for (uint64_t a = 0; a < 300; a++) {
+        const pn_arch arch = random_arch(a);
+        assert_int_equal(pn_network_build(&n, &arch, program, 64, true, false, false, NULL), PN_OK);
+        assert_int_equal(pn_program_compile(program, &size), PN_OK);
+        assert_true(size.unshared_bytes <= bound);
+    }
+    pn_program_destroy(program);
+    pn_network_destroy(&n);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(parameters_of_published_networks),
+        cmocka_unit_test(names_and_shapes_of_the_search_network),
+        cmocka_unit_test(layouts_go_out_and_come_back),
+        cmocka_unit_test(multiply_adds_by_hand),
+        cmocka_unit_test(settings_that_cannot_be),
+        cmocka_unit_test(equal_to_the_reference),
+        cmocka_unit_test(the_supernet_sums_everything),
+        cmocka_unit_test(coinciding_terms_count_twice),
+        cmocka_unit_test(forward_only_gives_the_bits_of_training),
+        cmocka_unit_test(planned_bytes_are_used_bytes),
+        cmocka_unit_test(the_largest_architecture_bounds_all),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

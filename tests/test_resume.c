@@ -1,0 +1,389 @@
+/* test_resume.c -- a search that was killed, interrupted or run with other threads ends with the
+ * same bytes as one that was left alone.
+ *
+ * Every test runs the program on the same small search and compares whole directories with that
+ * of an undisturbed run. When a kill strikes depends on the machine; what must follow does not. */
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/support/process.h"
+
+/* cmocka.h wants the others before it. */
+/* clang-format off */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+/* clang-format on */
+
+enum { MOST_ARGUMENTS = 40, DEVICE = 5, LIMIT = 300 /* seconds of a run, far beyond any */ };
+
+static char *folder;          /* of all runs; the program runs in it */
+static char *reference;       /* what an undisturbed run leaves, as text */
+static double reference_time; /* seconds that it took */
+
+#define SMALL                                                                            \
+    "--data", "synthetic:200x8x8x3", "--layers", "3", "--channels", "4", "--batch", "8", \
+        "--samples", "3", "--steps", "60", "--warmup", "15"
+static const char *const plain[] = {SMALL, NULL};
+
+/* Random numbers that are the same in every run of the test (Knuth's MMIX generator). */
+static double fraction(void) {
+    static uint64_t state = 1;
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (double)(state >> 11) * 0x1p-53;
+}
+
+static const char *in_folder(const char *name) {
+    static char path[4][512];
+    static int next;
+    next = (next + 1) % 4;
+    snprintf(path[next], sizeof path[next], "%s/%s", folder, name);
+    return path[next];
+}
+
+/* ---- one run ------------------------------------------------------------------------------ */
+
+/* How a search is run, beside what decides its result. */
+typedef struct manner {
+    const char *threads, *save_every;
+} manner;
+static const manner usual = {"1", "0.02"};
+
+static void start(pn_process *p, const char *directory, const char *const *arguments, manner how) {
+    const char *argv[MOST_ARGUMENTS] = {PN_PROGRAM,  "search",    directory,      "--quiet",
+                                        "--threads", how.threads, "--save-every", how.save_every};
+    int n = 8;
+    while (*arguments) {
+        assert_true(n < MOST_ARGUMENTS - 1);
+        argv[n++] = *arguments++;
+    }
+    const pn_conditions where = {.folder = folder};
+    pn_process_start(p, argv, &where);
+}
+
+static void assert_code(const pn_process *p, int code) {
+    if (p->code != code || p->late)
+        fail_msg("exit code %d, signal %d%s, want %d; it said: %s", p->code, p->signal,
+                 p->late ? " (time was up)" : "", code, p->err);
+}
+
+/* To the end. */
+static void finish(const char *directory, const char *const *arguments, manner how) {
+    pn_process p;
+    start(&p, directory, arguments, how);
+    pn_process_wait(&p, LIMIT);
+    assert_code(&p, 0);
+    assert_string_equal(p.err, "");
+    pn_process_free(&p);
+}
+
+/* For that long. Whether it was killed: it may have been finished. */
+static bool kill_after(const char *directory, const char *const *arguments, manner how,
+                       double seconds) {
+    pn_process p;
+    start(&p, directory, arguments, how);
+    pn_sleep(seconds);
+    kill(p.pid, SIGKILL);
+    pn_process_wait(&p, LIMIT);
+    const bool killed = p.signal == SIGKILL;
+    if (!killed) assert_code(&p, 0);
+    pn_process_free(&p);
+    return killed;
+}
+
+static bool holds(const char *directory, const char *part) {
+    DIR *d = opendir(in_folder(directory));
+    bool found = false;
+    for (struct dirent *e; d && !found && (e = readdir(d));)
+        found = strstr(e->d_name, part) != NULL;
+    if (d) closedir(d);
+    return found;
+}
+
+static void assert_text(const char *directory, const char *want) {
+    char *text = pn_folder_text(in_folder(directory), "lock");
+    if (strcmp(text, want) != 0) fail_msg("%s holds\n%swant\n%s", directory, text, want);
+    free(text);
+}
+
+static void remove_run(const char *directory) { pn_folder_remove(in_folder(directory)); }
+
+static int begin(void **state) {
+    (void)state;
+    folder = pn_folder_make();
+    const double start_time = pn_clock();
+    finish("reference", plain, usual);
+    reference_time = pn_clock() - start_time;
+    reference = pn_folder_text(in_folder("reference"), "lock");
+    return 0;
+}
+
+static int end(void **state) {
+    (void)state;
+    pn_folder_remove(folder);
+    free(folder);
+    free(reference);
+    return 0;
+}
+
+/* ---- killed ------------------------------------------------------------------------------- */
+
+static void a_finished_run_has_its_files_and_no_others(void **state) {
+    (void)state;
+    static const char *const names[] = {"checkpoint-00000060.safetensors ",
+                                        "genotype.txt ",
+                                        "metrics.csv ",
+                                        "prior.csv ",
+                                        "run.json ",
+                                        "samples.csv "};
+    const char *line = reference;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        assert_memory_equal(line, names[i], strlen(names[i]));
+        line = strchr(line, '\n') + 1;
+    }
+    assert_string_equal(line, "");
+}
+
+/* From one to four kills in a row in one directory, some of them within the first milliseconds;
+ * checkpoints now and then, or after every step, so that many kills hit one being written. */
+static void killed_at_random_instants(void **state) {
+    (void)state;
+    int killed = 0, continued = 0;
+    for (int round = 0; round < 14; round++) {
+        const manner how = {"1", round % 2 ? "0" : "0.02"};
+        const int kills = 1 + (int)(4 * fraction());
+        for (int i = 0; i < kills; i++) {
+            const double longest = round < 3 && i == 0 ? 0.005 : reference_time;
+            killed += kill_after("killed", plain, how, longest * fraction());
+            continued += holds("killed", "checkpoint-") && !holds("killed", "genotype.txt");
+        }
+        finish("killed", plain, how);
+        assert_text("killed", reference);
+        remove_run("killed");
+    }
+    assert_true(killed >= 10);
+    assert_true(continued >= 3); /* not all kills came before the first checkpoint */
+}
+
+/* The instants at which something has just come into being. */
+static void killed_on_sight_of(void **state) {
+    (void)state;
+    static const char *const names[] = {"lock",         "run.json",         "metrics.csv",
+                                        "prior.csv",    ".safetensors.tmp", "checkpoint-",
+                                        "genotype.txt", "genotype.txt.tmp"};
+    const manner how = {"1", "0"};
+    int killed = 0;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        pn_process p;
+        start(&p, "seen", plain, how);
+        while (pn_process_runs(&p) && !holds("seen", names[i])) continue;
+        kill(p.pid, SIGKILL);
+        pn_process_wait(&p, LIMIT);
+        killed += p.signal == SIGKILL;
+        pn_process_free(&p);
+        finish("seen", plain, how);
+        assert_text("seen", reference);
+        remove_run("seen");
+    }
+    assert_true(killed >= 5); /* the last ones may be gone before they are seen */
+}
+
+static void append(const char *path, const char *text) {
+    FILE *file = fopen(path, "ab");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+/* What a kill may leave, put there by hand: the kills above hit it by chance only. */
+static void leftovers_of_a_kill_are_removed(void **state) {
+    (void)state;
+    do {
+        remove_run("left");
+        while (!kill_after("left", plain, usual, reference_time / 2)) remove_run("left");
+    } while (!holds("left", "run.json"));
+    append(in_folder("left/checkpoint-00000059.safetensors.tmp"), "half a checkpoint");
+    append(in_folder("left/run.json.tmp"), "{\"program\": ");
+    append(in_folder("left/genotype.txt.tmp"), "Geno");
+    append(in_folder("left/metrics.csv"), "59,search,4");
+    append(in_folder("left/samples.csv"), "59,0,sea");
+    append(in_folder("left/prior.csv"), "60,0.5");
+    finish("left", plain, usual);
+    assert_text("left", reference);
+    remove_run("left");
+}
+
+/* ---- interrupted -------------------------------------------------------------------------- */
+
+static void interrupt(int signal_number, int code) {
+    const manner how = {"1", "1000"}; /* the only checkpoint is that of the signal */
+    pn_process p;
+    bool finished;
+    do { /* again if it was faster than the signal */
+        remove_run("interrupted");
+        start(&p, "interrupted", plain, how);
+        while (pn_process_runs(&p) && !holds("interrupted", "prior.csv")) pn_sleep(0.001);
+        pn_sleep(reference_time / 4);
+        kill(p.pid, signal_number);
+        pn_process_wait(&p, LIMIT);
+        finished = p.code == 0;
+        if (!finished) {
+            assert_code(&p, code);
+            assert_string_equal(p.out, "");
+            assert_non_null(strstr(p.err, "the same command continues"));
+            assert_ptr_equal(strchr(p.err, '\n') + 1, strchr(p.err, '\0')); /* one line */
+        }
+        pn_process_free(&p);
+    } while (finished);
+    assert_true(holds("interrupted", "checkpoint-"));
+    assert_false(holds("interrupted", "genotype.txt"));
+    finish("interrupted", plain, how);
+    assert_text("interrupted", reference);
+    remove_run("interrupted");
+}
+
+static void interrupted_by_ctrl_c(void **state) {
+    (void)state;
+    interrupt(SIGINT, 130);
+}
+
+static void terminated(void **state) {
+    (void)state;
+    interrupt(SIGTERM, 143);
+}
+
+/* ---- the same search in other ways -------------------------------------------------------- */
+
+static void any_number_of_threads(void **state) {
+    (void)state;
+    static const char *const threads[] = {"2", "3"};
+    for (int i = 0; i < 2; i++) {
+        finish("threads", plain, (manner){threads[i], "0.02"});
+        assert_text("threads", reference);
+        remove_run("threads");
+    }
+}
+
+/* Nothing is computed again, and whoever missed the genotype gets it. */
+static void run_again_when_finished(void **state) {
+    (void)state;
+    const char *const argv[] = {PN_PROGRAM, "search", "reference", NULL};
+    const pn_conditions where = {.folder = folder};
+    pn_process p;
+    pn_process_run(&p, argv, &where, LIMIT);
+    assert_code(&p, 0);
+    FILE *file = fopen(in_folder("reference/genotype.txt"), "rb");
+    char genotype[1024] = "";
+    assert_non_null(file);
+    assert_non_null(fgets(genotype, sizeof genotype, file));
+    fclose(file);
+    assert_string_equal(p.out, genotype);
+    assert_non_null(strstr(p.err, "continuing from step 60"));
+    pn_process_free(&p);
+    assert_text("reference", reference);
+}
+
+/* A search of 30 steps alone, and killed twice with 1 and 2 threads in turn. */
+static void compare(const char *const *arguments) {
+    const double start_time = pn_clock();
+    finish("alone", arguments, usual);
+    const double seconds = pn_clock() - start_time;
+    char *want = pn_folder_text(in_folder("alone"), "lock");
+    kill_after("twice", arguments, (manner){"2", "0"}, seconds * fraction());
+    kill_after("twice", arguments, usual, seconds * fraction());
+    finish("twice", arguments, (manner){"2", "0.02"});
+    assert_text("twice", want);
+    assert_string_not_equal(want, reference);
+    free(want);
+    remove_run("alone");
+    remove_run("twice");
+}
+
+#define SHORT "--layers", "3", "--channels", "4", "--batch", "8", "--steps", "30", "--warmup", "10"
+#define ROW(name, ...)                                                     \
+    static void name(void **state) {                                       \
+        (void)state;                                                       \
+        static const char *const arguments[] = {SHORT, __VA_ARGS__, NULL}; \
+        compare(arguments);                                                \
+    }
+ROW(the_literal_rule, "--data", "synthetic:200x8x8x3", "--rule", "paper", "--samples", "4")
+ROW(frozen_weights_and_the_pi_of_another_run, "--data", "synthetic:200x8x8x3", "--freeze-weights",
+    "--samples", "2", "--prior", "reference")
+ROW(grey_images_of_odd_size, "--data", "synthetic:100x9x7x1", "--no-augment", "--share-slot",
+    "--no-baseline", "--no-distinct-inputs", "--samples", "2", "--clip", "0", "--seed", "7")
+ROW(one_cell_that_skips_backwards, "--data", "synthetic:100x8x8x3", "--layers", "1", "--samples",
+    "4", "--temperature-weights", "0.01", "--skip-below", "0.5")
+
+/* The other run is needed for the beginning only. */
+static void the_other_run_may_be_gone_when_continued(void **state) {
+    (void)state;
+    static const char *const arguments[] = {SMALL, "--prior", "source", NULL};
+    pn_folder_copy(in_folder("reference"), in_folder("source"));
+    finish("alone", arguments, usual);
+    char *want = pn_folder_text(in_folder("alone"), "lock");
+    bool killed;
+    do {
+        remove_run("orphan");
+        killed = kill_after("orphan", arguments, (manner){"1", "0"}, reference_time / 2);
+    } while (!killed || !holds("orphan", "checkpoint-"));
+    remove_run("source");
+    finish("orphan", arguments, usual);
+    assert_text("orphan", want);
+    free(want);
+    remove_run("alone");
+    remove_run("orphan");
+}
+
+/* Each instruction set that this machine has; the others are refused. */
+static void every_instruction_set(void **state) {
+    (void)state;
+    static const char *const devices[] = {"cpu:base", "cpu:avx2", "cpu:avx512"};
+    int there = 0;
+    for (int i = 0; i < 3; i++) {
+        const char *const arguments[] = {SMALL, "--steps",  "20",       "--warmup",
+                                         "5",   "--device", devices[i], NULL};
+        pn_process p;
+        start(&p, "device", arguments, usual);
+        pn_process_wait(&p, LIMIT);
+        if (p.code != DEVICE) {
+            assert_code(&p, 0);
+            char *want = pn_folder_text(in_folder("device"), "lock");
+            kill_after("again", arguments, (manner){"2", "0"}, reference_time / 6);
+            finish("again", arguments, usual);
+            assert_text("again", want);
+            free(want);
+            remove_run("again");
+            there++;
+        }
+        assert_int_equal(holds(".", "device"), p.code != DEVICE);
+        pn_process_free(&p);
+        remove_run("device");
+    }
+    assert_true(there >= 1);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_finished_run_has_its_files_and_no_others),
+        cmocka_unit_test(killed_at_random_instants),
+        cmocka_unit_test(killed_on_sight_of),
+        cmocka_unit_test(leftovers_of_a_kill_are_removed),
+        cmocka_unit_test(interrupted_by_ctrl_c),
+        cmocka_unit_test(terminated),
+        cmocka_unit_test(any_number_of_threads),
+        cmocka_unit_test(run_again_when_finished),
+        cmocka_unit_test(the_literal_rule),
+        cmocka_unit_test(frozen_weights_and_the_pi_of_another_run),
+        cmocka_unit_test(grey_images_of_odd_size),
+        cmocka_unit_test(one_cell_that_skips_backwards),
+        cmocka_unit_test(the_other_run_may_be_gone_when_continued),
+        cmocka_unit_test(every_instruction_set),
+    };
+    return cmocka_run_group_tests_name("resume", tests, begin, end);
+}

@@ -1,0 +1,353 @@
+/* test_update.c -- importance weights online against the softmax itself; rescaling; SGD. */
+#include <math.h>
+#include <omp.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/support/check.h"
+
+/* ---- weigh ------------------------------------------------------------------------------- */
+
+enum { MOST_SAMPLES = 8 };
+
+static const struct sequence {
+    const char *why;
+    double l[MOST_SAMPLES];
+    int count;
+    double temperature, skip_below;
+} sequences[] = {
+    {"one sample",                               {-150.5},                                           1, 1,  0      },
+    {"growing: every sample is a new maximum",   {-12, -11.5, -9, -8.75, -3, -1, -0.5, 0},           8, 1,  0      },
+    {"falling: the first stays the maximum",     {-1, -1.5, -2, -4, -6, -10},                        6, 1,  0      },
+    {"all equal",                                {-147.25, -147.25, -147.25, -147.25},               4, 1,  0      },
+    {"up and down",                              {-150, -147, -149, -140, -155, -141, -139.5, -150}, 8, 1,  0      },
+    {"softened by a temperature",                {-150, -147, -149, -140, -155, -141, -139.5, -150}, 8, 64, 0      },
+    {"one is hopeless",                          {-100, -1e6, -101},                                 3, 1,  0      },
+    {"all before the last were hopeless",        {-1e6, -1e6, -100},                                 3, 1,  0      },
+    {"hopeless ones are skipped",                {-100, -1e6, -101, -118, -99},                      5, 1,  0x1p-24},
+    {"likelihoods that no float can tell apart", {-1e9, -1e9 - 0.5, -1e9 + 0.25},                    3, 1,  0      },
+};
+
+/* The gradient as a search gathers it: rescaled when the maximum grows, the sample's own scale. */
+static void weigh(void **state) {
+    const struct sequence *s = *state;
+    for (int isa = 0; isa < PN_ISAS; isa++) {
+        const pn_kernels *k = pn_isa(isa);
+        if (!k) continue;
+        pn_weights w = {.max = -INFINITY};
+        double gathered = 0, wanted = 0;
+        for (int i = 0; i < s->count; i++) {
+            const pn_result result = {.log_likelihood = s->l[i]};
+            assert_int_equal(k->weigh(&result, s->temperature, s->skip_below, &w, &(pn_launch){0}),
+                             PN_OK);
+            const pn_weights want = pn_weigh_ref(s->l, i + 1, s->temperature, s->skip_below);
+            assert_true(w.max == want.max);
+            assert_true(fabs(w.sum - want.sum) <= 1e-14 * want.sum * s->count);
+            /* Rounded to float once, from doubles that agree to some 1e-15. */
+            assert_true(fabsf(w.scale - want.scale) <= 0x1p-23f * want.scale);
+            assert_true(fabsf(w.rescale - want.rescale) <= 0x1p-23f * want.rescale);
+            assert_true(fabsf(w.inverse - want.inverse) <= 0x1p-23f * want.inverse);
+            assert_int_equal(w.count, i + 1);
+            assert_int_equal(w.skipped, want.skipped);
+            gathered = gathered * w.rescale + w.scale * (i + 1.0);
+        }
+        for (int i = 0; i < s->count; i++)
+            wanted += exp(s->l[i] / s->temperature - w.max) / w.sum * (i + 1.0);
+        /* Each of up to 8 samples: 3 factors rounded to float; and what skipping leaves out. */
+        assert_true(fabs(gathered * w.inverse - wanted) <=
+                    (3 * 0x1p-24 * s->count + s->skip_below * s->count) * wanted);
+    }
+}
+
+static void weigh_refuses(void **state) {
+    (void)state;
+    for (int isa = 0; isa < PN_ISAS; isa++) {
+        const pn_kernels *k = pn_isa(isa);
+        if (!k) continue;
+        const pn_result result = {.log_likelihood = -1};
+        pn_weights w = {.max = -INFINITY};
+        const pn_weights before = w;
+        const pn_launch l = {0};
+        assert_int_equal(k->weigh(&result, 0, 0, &w, &l), PN_EARG);
+        assert_int_equal(k->weigh(&result, -1, 0, &w, &l), PN_EARG);
+        assert_int_equal(k->weigh(&result, NAN, 0, &w, &l), PN_EARG);
+        assert_int_equal(k->weigh(&result, 1, -1, &w, &l), PN_EARG);
+        assert_int_equal(k->weigh(NULL, 1, 0, &w, &l), PN_EARG);
+        assert_int_equal(k->weigh(&result, 1, 0, NULL, &l), PN_EARG);
+        assert_memory_equal(&w, &before, sizeof w);
+    }
+}
+
+/* ---- rescale and sgd --------------------------------------------------------------------- */
+
+/* Ranges with gaps between, out of order, one empty, one of a single float, one long. */
+static const pn_range ranges[] = {
+    {900,  40   },
+    {3,    17   },
+    {64,   0    },
+    {500,  1    },
+    {1000, 70001}
+};
+enum { RANGES = 5, FLOATS = 71100, COVERED = 40 + 17 + 1 + 70001 };
+
+typedef struct arrays {
+    pn_set set;
+    float *value, *gradient, *velocity;
+} arrays;
+
+static arrays *new_arrays(bool whole) {
+    arrays *a = calloc(1, sizeof *a);
+    if (!a) abort();
+    pn_set_begin(&a->set, 11, whole, true);
+    a->value = pn_set_data(&a->set, "value", FLOATS, 9, 1);
+    a->gradient = pn_set_data(&a->set, "gradient", FLOATS, 9, 1);
+    a->velocity = pn_set_data(&a->set, "velocity", FLOATS, 9, 1);
+    pn_set_freeze(&a->set);
+    return a;
+}
+
+static void end_arrays(arrays *a) {
+    pn_set_end(&a->set);
+    free(a);
+}
+
+static void rescale(void **state) {
+    (void)state;
+    static const float factors[] = {1, 0.5f, 0, 1.7f};
+    arrays *a = new_arrays(false);
+    for (int isa = 0; isa < PN_ISAS; isa++)
+        for (int i = 0; i < 4 && pn_isa(isa); i++) {
+            pn_set_restore(&a->set);
+            assert_int_equal(
+                pn_isa(isa)->rescale(ranges, RANGES, a->gradient, &factors[i], &(pn_launch){0}),
+                PN_OK);
+            pn_member *g = pn_set_find(&a->set, a->gradient);
+            for (int j = 0; j < FLOATS; j++) g->d[j] = g->start[j];
+            pn_rescale_ref(ranges, RANGES, g->d, factors[i]);
+            for (int j = 0; j < FLOATS; j++) assert_true(a->gradient[j] == (float)g->d[j]);
+            assert_null(pn_set_overrun(&a->set));
+        }
+    end_arrays(a);
+}
+
+/* A gradient that was never written may hold anything; times 1 it is not even read. */
+static void rescale_by_one_does_nothing(void **state) {
+    (void)state;
+    arrays *a = new_arrays(false);
+    const float one = 1;
+    a->gradient[5] = NAN;
+    pn_set_freeze(&a->set);
+    for (int isa = 0; isa < PN_ISAS; isa++) {
+        if (!pn_isa(isa)) continue;
+        assert_int_equal(pn_isa(isa)->rescale(ranges, RANGES, a->gradient, &one, &(pn_launch){0}),
+                         PN_OK);
+        assert_null(pn_set_touched(&a->set));
+    }
+    end_arrays(a);
+}
+
+static double run_sgd(const pn_kernels *k, arrays *a, const float *scale, pn_sgd s, int threads) {
+    pn_set_restore(&a->set);
+    omp_set_num_threads(threads);
+    const size_t bytes = k->sgd_scratch(ranges, RANGES);
+    void *scratch = pn_guarded(bytes);
+    double norm = -1;
+    assert_int_equal(k->sgd(ranges, RANGES, a->value, a->gradient, a->velocity, scale, s, &norm,
+                            &(pn_launch){.scratch = scratch}),
+                     PN_OK);
+    assert_true(pn_guards_hold(scratch, bytes));
+    assert_null(pn_set_overrun(&a->set));
+    pn_unguard(scratch);
+    return norm;
+}
+
+/* The reference on fresh doubles of the arrays' start. */
+static double run_twin(arrays *a, double scale, pn_sgd s) {
+    pn_member *value = pn_set_find(&a->set, a->value),
+              *gradient = pn_set_find(&a->set, a->gradient);
+    pn_member *velocity = pn_set_find(&a->set, a->velocity);
+    for (int i = 0; i < FLOATS; i++) {
+        value->d[i] = value->start[i];
+        gradient->d[i] = gradient->start[i];
+        velocity->d[i] = velocity->start[i];
+    }
+    return pn_sgd_ref(ranges, RANGES, value->d, gradient->d, velocity->d, scale, s);
+}
+
+static const struct setting {
+    const char *why;
+    pn_sgd s;
+    double scale; /* 0: NULL */
+} settings[] = {
+    {"plain",                                 {.rate = 0.1f},                                                0     },
+    {"momentum and decay",                    {.rate = 0.025f, .momentum = 0.9f, .decay = 3e-4f},            0     },
+    {"scaled by the weights' inverse",        {.rate = 0.025f, .momentum = 0.9f, .decay = 3e-4f},            0.3125},
+    {"clipped",                               {.rate = 0.025f, .momentum = 0.9f, .decay = 3e-4f, .clip = 5}, 0     },
+    {"scaled, then clipped",                  {.rate = 0.025f, .momentum = 0.9f, .decay = 3e-4f, .clip = 5}, 0.3125},
+    {"below the limit: not clipped",          {.rate = 0.025f, .momentum = 0.9f, .clip = 1e6f},              0     },
+    {"a rate of 0 changes the velocity only", {.momentum = 0.9f, .decay = 3e-4f, .clip = 5},                 0     },
+};
+
+/* The norm sums COVERED squares, in any order and precision: relative error g(COVERED + 4) / 2.
+ * What is clipped inherits it; the rest is a handful of roundings of each sum. */
+static void sgd(void **state) {
+    const struct setting *c = *state;
+    const double u = 0x1p-24, norm_off = (COVERED + 4) * u / (1 - (COVERED + 4) * u) / 2;
+    arrays *a = new_arrays(false);
+    const float scale = (float)c->scale;
+    const double norm = run_twin(a, c->scale > 0 ? c->scale : 1, c->s);
+    const double g_off = (c->s.clip > 0 && norm > c->s.clip ? norm_off : 0) + 8 * u;
+    const pn_member *value = pn_set_find(&a->set, a->value),
+                    *velocity = pn_set_find(&a->set, a->velocity);
+    const pn_member *gradient = pn_set_find(&a->set, a->gradient);
+    for (int isa = 0; isa < PN_ISAS; isa++) {
+        if (!pn_isa(isa)) continue;
+        float *first = malloc(FLOATS * sizeof *first);
+        assert_non_null(first);
+        for (int threads = 1; threads <= 3; threads++) {
+            const double got = run_sgd(pn_isa(isa), a, c->scale > 0 ? &scale : NULL, c->s, threads);
+            assert_true(fabs(got - norm) <= norm_off * norm);
+            if (threads == 1) memcpy(first, a->value, FLOATS * sizeof *first);
+            assert_memory_equal(first, a->value, FLOATS * sizeof *first);
+        }
+        free(first);
+        assert_memory_equal(a->gradient, gradient->start, FLOATS * sizeof *first);
+        for (int i = 0; i < FLOATS; i++) {
+            const double m = c->s.momentum * fabsf(velocity->start[i]) + fabsf(gradient->start[i]) +
+                             c->s.decay * fabsf(value->start[i]);
+            assert_true(fabs(a->velocity[i] - velocity->d[i]) <= g_off * m);
+            assert_true(fabs(a->value[i] - value->d[i]) <=
+                        c->s.rate * g_off * m + 4 * u * (fabsf(value->start[i]) + c->s.rate * m));
+        }
+        /* What no range covers keeps its bits. */
+        for (int i = 0; i < FLOATS; i++) {
+            bool covered = false;
+            for (int r = 0; r < RANGES; r++)
+                covered |=
+                    (size_t)i >= ranges[r].first && (size_t)i - ranges[r].first < ranges[r].count;
+            assert_true(covered ||
+                        (a->value[i] == value->start[i] && a->velocity[i] == velocity->start[i]));
+        }
+    }
+    end_arrays(a);
+}
+
+/* Halves and quarters of small whole numbers: nothing is rounded. */
+static void sgd_exact(void **state) {
+    (void)state;
+    const pn_sgd s = {.rate = 0.25f, .momentum = 0.5f, .decay = 0.5f};
+    arrays *a = new_arrays(true);
+    run_twin(a, 1, s);
+    for (int isa = 0; isa < PN_ISAS; isa++) {
+        if (!pn_isa(isa)) continue;
+        run_sgd(pn_isa(isa), a, NULL, s, 2);
+        for (int m = 0; m < a->set.count; m++)
+            for (int i = 0; i < FLOATS; i++)
+                assert_true(a->set.member[m].f[i] == a->set.member[m].d[i]);
+    }
+    end_arrays(a);
+}
+
+/* 3, 4 and zeros: norm 5, clipped to 1 the gradient is 0.6, 0.8. */
+static void sgd_by_hand(void **state) {
+    (void)state;
+    double value[3] = {1, 1, 1}, velocity[3] = {0, 0, 10}, gradient[3] = {3, 4, 0};
+    const pn_range all = {0, 3};
+    const double norm = pn_sgd_ref(&all, 1, value, gradient, velocity, 1,
+                                   (pn_sgd){.rate = 0.5f, .momentum = 0.5f, .clip = 1});
+    assert_true(norm == 5);
+    assert_true(fabs(value[0] - 0.7) < 1e-6 && fabs(value[1] - 0.6) < 1e-6 && value[2] == -1.5);
+    assert_true(fabs(velocity[0] - 0.6) < 1e-6 && fabs(velocity[1] - 0.8) < 1e-6 &&
+                velocity[2] == 5);
+}
+
+static void norm_that_is_not_finite_changes_nothing(void **state) {
+    (void)state;
+    static const float poison[] = {NAN, INFINITY, -INFINITY};
+    const pn_sgd s = {.rate = 0.1f, .momentum = 0.9f, .decay = 1e-4f, .clip = 5};
+    for (int i = 0; i < 3; i++) {
+        arrays *a = new_arrays(false);
+        a->gradient[70000] = poison[i];
+        pn_set_freeze(&a->set);
+        for (int isa = 0; isa < PN_ISAS; isa++) {
+            if (!pn_isa(isa)) continue;
+            const double norm = run_sgd(pn_isa(isa), a, NULL, s, 2);
+            assert_false(isfinite(norm));
+            assert_true(isnan(poison[i]) == isnan(norm));
+            assert_null(pn_set_touched(&a->set));
+        }
+        end_arrays(a);
+    }
+}
+
+/* Squares of 1e30 are no floats, but their norm is a number, and clipping brings it down. */
+static void gradient_beyond_the_square_root_of_float(void **state) {
+    (void)state;
+    arrays *a = new_arrays(false);
+    const pn_sgd s = {.rate = 1, .clip = 5};
+    for (int i = 0; i < FLOATS; i++) a->gradient[i] = 1e30f;
+    pn_set_freeze(&a->set);
+    for (int isa = 0; isa < PN_ISAS; isa++) {
+        if (!pn_isa(isa)) continue;
+        const double norm = run_sgd(pn_isa(isa), a, NULL, s, 2), want = 1e30 * sqrt(COVERED);
+        assert_true(fabs(norm / want - 1) < 1e-6);
+        assert_true(fabs(a->velocity[3] - 5 / sqrt(COVERED)) < 1e-6);
+    }
+    end_arrays(a);
+}
+
+static void sgd_refuses(void **state) {
+    (void)state;
+    arrays *a = new_arrays(false);
+    double norm = -1;
+    void *scratch = pn_guarded(1 << 20);
+    const pn_launch l = {.scratch = scratch};
+    const pn_sgd s = {.rate = 0.1f};
+    for (int isa = 0; isa < PN_ISAS; isa++) {
+        const pn_kernels *k = pn_isa(isa);
+        if (!k) continue;
+        assert_int_equal(k->sgd(NULL, 1, a->value, a->gradient, a->velocity, NULL, s, &norm, &l),
+                         PN_EARG);
+        assert_int_equal(k->sgd(ranges, -1, a->value, a->gradient, a->velocity, NULL, s, &norm, &l),
+                         PN_EARG);
+        assert_int_equal(k->sgd(ranges, 1, NULL, a->gradient, a->velocity, NULL, s, &norm, &l),
+                         PN_EARG);
+        assert_int_equal(k->sgd(ranges, 1, a->value, NULL, a->velocity, NULL, s, &norm, &l),
+                         PN_EARG);
+        assert_int_equal(k->sgd(ranges, 1, a->value, a->gradient, a->velocity, NULL,
+                                (pn_sgd){.clip = -1}, &norm, &l),
+                         PN_EARG);
+        assert_int_equal(
+            k->sgd(ranges, 1, a->value, a->gradient, a->velocity, NULL, s, &norm, &(pn_launch){0}),
+            PN_EARG);
+        assert_int_equal(k->rescale(ranges, 1, NULL, a->value, &l), PN_EARG);
+        assert_int_equal(k->rescale(ranges, 1, a->gradient, NULL, &l), PN_EARG);
+        assert_true(norm == -1);
+        assert_null(pn_set_touched(&a->set));
+    }
+    pn_unguard(scratch);
+    end_arrays(a);
+}
+
+int main(void) {
+    static const struct CMUnitTest others[] = {
+        cmocka_unit_test(weigh_refuses),
+        cmocka_unit_test(rescale),
+        cmocka_unit_test(rescale_by_one_does_nothing),
+        cmocka_unit_test(sgd_exact),
+        cmocka_unit_test(sgd_by_hand),
+        cmocka_unit_test(norm_that_is_not_finite_changes_nothing),
+        cmocka_unit_test(gradient_beyond_the_square_root_of_float),
+        cmocka_unit_test(sgd_refuses),
+    };
+    return pn_run_rows("weigh", sequences, sizeof *sequences,
+                       (int)(sizeof sequences / sizeof *sequences), weigh, NULL, 0) +
+           pn_run_rows("sgd", settings, sizeof *settings, (int)(sizeof settings / sizeof *settings),
+                       sgd, others, (int)(sizeof others / sizeof *others));
+}
