@@ -106,6 +106,21 @@ static bool holds(const char *directory, const char *part) {
     return found;
 }
 
+/* After the first checkpoint and before the end, however fast the machine is. */
+static void kill_amid(const char *directory, const char *const *arguments) {
+    for (bool finished = true; finished;) {
+        pn_folder_remove(in_folder(directory));
+        pn_process p;
+        start(&p, directory, arguments, (manner){"1", "0"});
+        while (pn_process_runs(&p) && !holds(directory, "checkpoint-00000002.safetensors"))
+            continue;
+        kill(p.pid, SIGKILL);
+        pn_process_wait(&p, LIMIT);
+        finished = p.signal == 0;
+        pn_process_free(&p);
+    }
+}
+
 static void assert_text(const char *directory, const char *want) {
     char *text = pn_folder_text(in_folder(directory), "lock");
     if (strcmp(text, want) != 0) fail_msg("%s holds\n%swant\n%s", directory, text, want);
@@ -150,18 +165,23 @@ static void a_finished_run_has_its_files_and_no_others(void **state) {
     assert_string_equal(line, "");
 }
 
-/* From one to four kills in a row in one directory, some of them within the first milliseconds;
- * checkpoints now and then, or after every step, so that many kills hit one being written. */
+/* From one to four kills in a row in one directory, the first of some within the first
+ * milliseconds; checkpoints now and then, or after every step, so that many kills hit one being
+ * written. The span within which they fall adapts to how fast the machine is at the time. */
 static void killed_at_random_instants(void **state) {
     (void)state;
     int killed = 0, continued = 0;
-    for (int round = 0; round < 14; round++) {
+    double span = reference_time;
+    for (int round = 0; round < 12; round++) {
         const manner how = {"1", round % 2 ? "0" : "0.02"};
         const int kills = 1 + (int)(4 * fraction());
         for (int i = 0; i < kills; i++) {
-            const double longest = round < 3 && i == 0 ? 0.005 : reference_time;
-            killed += kill_after("killed", plain, how, longest * fraction());
-            continued += holds("killed", "checkpoint-") && !holds("killed", "genotype.txt");
+            const bool early = round < 3 && i == 0;
+            const bool hit = kill_after("killed", plain, how, (early ? 0.005 : span) * fraction());
+            const bool saved = holds("killed", "checkpoint-");
+            killed += hit;
+            continued += hit && saved && !holds("killed", "genotype.txt");
+            if (!early) span *= !hit ? 0.8 : saved ? 1 : 1.2;
         }
         finish("killed", plain, how);
         assert_text("killed", reference);
@@ -204,10 +224,7 @@ static void append(const char *path, const char *text) {
 /* What a kill may leave, put there by hand: the kills above hit it by chance only. */
 static void leftovers_of_a_kill_are_removed(void **state) {
     (void)state;
-    do {
-        remove_run("left");
-        while (!kill_after("left", plain, usual, reference_time / 2)) remove_run("left");
-    } while (!holds("left", "run.json"));
+    kill_amid("left", plain);
     append(in_folder("left/checkpoint-00000059.safetensors.tmp"), "half a checkpoint");
     append(in_folder("left/run.json.tmp"), "{\"program\": ");
     append(in_folder("left/genotype.txt.tmp"), "Geno");
@@ -223,13 +240,13 @@ static void leftovers_of_a_kill_are_removed(void **state) {
 
 static void interrupt(int signal_number, int code) {
     const manner how = {"1", "1000"}; /* the only checkpoint is that of the signal */
-    pn_process p;
-    bool finished;
-    do { /* again if it was faster than the signal */
+    bool finished = true;
+    for (double wait = reference_time / 4; finished; wait /= 2) { /* it may be faster than we */
+        pn_process p;
         remove_run("interrupted");
         start(&p, "interrupted", plain, how);
         while (pn_process_runs(&p) && !holds("interrupted", "prior.csv")) pn_sleep(0.001);
-        pn_sleep(reference_time / 4);
+        pn_sleep(wait);
         kill(p.pid, signal_number);
         pn_process_wait(&p, LIMIT);
         finished = p.code == 0;
@@ -240,7 +257,7 @@ static void interrupt(int signal_number, int code) {
             assert_ptr_equal(strchr(p.err, '\n') + 1, strchr(p.err, '\0')); /* one line */
         }
         pn_process_free(&p);
-    } while (finished);
+    }
     assert_true(holds("interrupted", "checkpoint-"));
     assert_false(holds("interrupted", "genotype.txt"));
     finish("interrupted", plain, how);
@@ -327,11 +344,7 @@ static void the_other_run_may_be_gone_when_continued(void **state) {
     pn_folder_copy(in_folder("reference"), in_folder("source"));
     finish("alone", arguments, usual);
     char *want = pn_folder_text(in_folder("alone"), "lock");
-    bool killed;
-    do {
-        remove_run("orphan");
-        killed = kill_after("orphan", arguments, (manner){"1", "0"}, reference_time / 2);
-    } while (!killed || !holds("orphan", "checkpoint-"));
+    kill_amid("orphan", arguments);
     remove_run("source");
     finish("orphan", arguments, usual);
     assert_text("orphan", want);

@@ -257,6 +257,25 @@ static int shares_dx(const pn_head *jobs, int j) { /* with the job before */
     return 0;
 }
 
+static pn_status check_sharing(const char *op, const pn_head *jobs, int j) {
+    const pn_head *job = &jobs[j], *before = job - 1;
+    if (job->N != before->N || job->H != before->H || job->W != before->W)
+        return pn_fail(PN_EARG,
+                       "%s: job %d shares dx with the one before: N, H, W %d, %d, %d and "
+                       "%d, %d, %d, want one shape",
+                       op, j, job->N, job->H, job->W, before->N, before->H, before->W);
+    for (int i = 0; i < job->parts; i++)
+        for (int k = 0; k < before->parts; k++) {
+            const pn_input *in = &job->in[i], *other = &before->in[k];
+            if (in->dx && in->dx == other->dx && (in->C != other->C || !in->add))
+                return pn_fail(PN_EARG,
+                               "%s: job %d, part %d shares dx with the job before: %d and %d "
+                               "channels, add %d; want the same and add 1",
+                               op, j, i, in->C, other->C, in->add);
+        }
+    return PN_OK;
+}
+
 static pn_status check(const char *op, const pn_head *jobs, int count, int backward_pass,
                        const pn_launch *launch) {
     PN_TRY(pn_check_call(op, jobs, count, launch));
@@ -280,12 +299,7 @@ static pn_status check(const char *op, const pn_head *jobs, int count, int backw
         if (backward_pass ? !job->dw || !job->db : !job->b || !job->result)
             return pn_fail(PN_EARG, "%s: job %d: %s is NULL", op, j,
                            backward_pass ? "dw or db" : "b or result");
-        if (backward_pass && shares_dx(jobs, j) &&
-            (job->N != job[-1].N || job->H != job[-1].H || job->W != job[-1].W))
-            return pn_fail(PN_EARG,
-                           "%s: job %d shares dx with the one before: N, H, W %d, %d, %d and "
-                           "%d, %d, %d, want one shape",
-                           op, j, job->N, job->H, job->W, job[-1].N, job[-1].H, job[-1].W);
+        if (backward_pass && shares_dx(jobs, j)) PN_TRY(check_sharing(op, jobs, j));
     }
     return PN_OK;
 }

@@ -166,6 +166,29 @@ static int shares_dx(const pn_node *jobs, int j) { /* with the job before */
     return 0;
 }
 
+/* Whoever adds to the dx of the term, or of the job, before it must not overwrite it. */
+static pn_status check_sharing(const char *op, const pn_node *jobs, int j) {
+    const int shares = shares_dx(jobs, j);
+    const pn_node *job = &jobs[j], *before = shares ? job - 1 : NULL;
+    if (shares &&
+        (job->N != before->N || job->H != before->H || job->W != before->W || job->C != before->C))
+        return pn_fail(PN_EARG,
+                       "%s: job %d shares dx with the one before: (%d,%d,%d,%d) and "
+                       "(%d,%d,%d,%d), want one shape",
+                       op, j, job->N, job->H, job->W, job->C, before->N, before->H, before->W,
+                       before->C);
+    for (int t = 0; t < job->terms; t++) {
+        const pn_input *in = &job->term[t].in;
+        int second = t > 0 && in->dx == job->term[t - 1].in.dx;
+        for (int s = 0; shares && s < before->terms; s++) second |= in->dx == before->term[s].in.dx;
+        if (in->dx && second && !in->add)
+            return pn_fail(PN_EARG,
+                           "%s: job %d: term %d shares dx with one before it and has add 0, want 1",
+                           op, j, t);
+    }
+    return PN_OK;
+}
+
 static pn_status check(const char *op, const pn_node *jobs, int count, int backward_pass,
                        const pn_launch *launch) {
     PN_TRY(pn_check_call(op, jobs, count, launch));
@@ -184,15 +207,7 @@ static pn_status check(const char *op, const pn_node *jobs, int count, int backw
                 return pn_fail(PN_EARG, "%s: job %d: term %d has %d channels, want the node's %d",
                                op, j, t, in->C, job->C);
         }
-        if (!backward_pass || !shares_dx(jobs, j)) continue;
-        const pn_node *before = job - 1;
-        if (job->N != before->N || job->H != before->H || job->W != before->W ||
-            job->C != before->C)
-            return pn_fail(PN_EARG,
-                           "%s: job %d shares dx with the one before: (%d,%d,%d,%d) and "
-                           "(%d,%d,%d,%d), want one shape",
-                           op, j, job->N, job->H, job->W, job->C, before->N, before->H, before->W,
-                           before->C);
+        if (backward_pass) PN_TRY(check_sharing(op, jobs, j));
     }
     return PN_OK;
 }

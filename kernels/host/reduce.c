@@ -20,10 +20,10 @@ static pn_pointwise view(const void *jobs, int i) {
 }
 
 size_t PN_NAME(pn_reduce_fwd_scratch)(const pn_reduce *jobs, int count) {
-    return pn_pointwise_scratch(view, jobs, count, 0);
+    return pn_pointwise_scratch("reduce_fwd_scratch", view, jobs, count, 0);
 }
 size_t PN_NAME(pn_reduce_bwd_scratch)(const pn_reduce *jobs, int count) {
-    return pn_pointwise_scratch(view, jobs, count, 1);
+    return pn_pointwise_scratch("reduce_bwd_scratch", view, jobs, count, 1);
 }
 pn_status PN_NAME(pn_reduce_fwd)(const pn_reduce *jobs, int count, const pn_launch *l) {
     return pn_pointwise_fwd("reduce_fwd", view, jobs, count, l);

@@ -9,7 +9,7 @@
  * Work is cut into (jobs that share dx) times (chunk of images). Sums over a chunk go to its own
  * slot and are added afterwards in the order of the chunks, gradients of a shared input in
  * the order of the jobs: the bits do not depend on the number of threads. */
-#include <stdint.h>
+#include <assert.h>
 
 #include "kernels/host/matrix.h"
 
@@ -77,13 +77,16 @@ static size_t backward_slot(const plan *s) {
 }
 static float *slot_of(const plan *s, int chunk) { return s->slots + chunk * s->slot_floats; }
 
-/* Lays out scratch: plans, what belongs to each job, workspaces. Gives the bytes; fills the plans
- * and *spaces, *space_bytes if there is a base. */
-static size_t lay_out(const pn_stage *jobs, int count, int backward, char *base, char **spaces,
-                      size_t *space_bytes) {
+/* What lies where in scratch: plans, what belongs to each job, workspaces. */
+typedef struct layout {
+    plan *plans;
+    char *spaces;
+    size_t space_bytes, bytes;
+} layout;
+
+static layout lay_out(const pn_stage *jobs, int count, int backward, void *base) {
     pn_carver c = {.base = base};
-    plan *plans = pn_carve(&c, count * sizeof *plans);
-    size_t most = 0;
+    layout at = {.plans = pn_carve(&c, count * sizeof *at.plans)};
     for (int i = 0; i < count; i++) {
         plan s = sizes(&jobs[i]);
         s.joined = i > 0 && jobs[i].in.dx && jobs[i].in.dx == jobs[i - 1].in.dx;
@@ -100,18 +103,15 @@ static size_t lay_out(const pn_stage *jobs, int count, int backward, char *base,
         }
         s.slot_floats = backward ? backward_slot(&s) : (size_t)PN_FWD_ROWS * s.Cp;
         s.slots = pn_carve_floats(&c, pn_chunks(jobs[i].N) * s.slot_floats);
-        if (base) plans[i] = s;
+        if (base) at.plans[i] = s;
 
         pn_carver one = {0};
         carve_space(&one, &s, backward);
-        if (one.bytes > most) most = one.bytes;
+        if (one.bytes > at.space_bytes) at.space_bytes = one.bytes;
     }
-    char *first = pn_carve(&c, PN_WORKERS * most);
-    if (base) {
-        *spaces = first;
-        *space_bytes = most;
-    }
-    return c.bytes;
+    at.spaces = pn_carve(&c, PN_WORKERS * at.space_bytes);
+    at.bytes = c.bytes;
+    return at;
 }
 
 /* What all chunks of a job need: coefficients of the loads, weights in the form for the kernels. */
@@ -236,23 +236,26 @@ PN_INLINE void du_row_of(const int C, const int S, int Q, const float *g, const 
 /* ---- the literal sizes ---------------------------------------------------------------------- */
 
 /* Calls X with a literal number of channels where there is one. */
-#define BY_CHANNELS(C, X, ...)           \
-    do {                                 \
-        if ((C) == 16 && PN_LANES <= 16) \
-            X(16, __VA_ARGS__);          \
-        else if ((C) == 32)              \
-            X(32, __VA_ARGS__);          \
-        else if ((C) == 64)              \
-            X(64, __VA_ARGS__);          \
-        else                             \
-            X(C, __VA_ARGS__);           \
+#define BY_CHANNELS(C, X, ...)  \
+    do {                        \
+        if ((C) == 16)          \
+            X(16, __VA_ARGS__); \
+        else if ((C) == 32)     \
+            X(32, __VA_ARGS__); \
+        else if ((C) == 64)     \
+            X(64, __VA_ARGS__); \
+        else                    \
+            X(C, __VA_ARGS__);  \
     } while (0)
 
 /* Every filter: kind, R, dilation, stride. */
-#define FILTERS(X) \
-    X(0, 3, 1, 1)  \
-    X(1, 3, 1, 2)  \
-    X(2, 3, 2, 1) X(3, 3, 2, 2) X(4, 5, 1, 1) X(5, 5, 1, 2) X(6, 5, 2, 1) X(7, 5, 2, 2)
+/* clang-format off */
+#define FILTERS(X)                  \
+    X(0, 3, 1, 1) X(1, 3, 1, 2)     \
+    X(2, 3, 2, 1) X(3, 3, 2, 2)     \
+    X(4, 5, 1, 1) X(5, 5, 1, 2)     \
+    X(6, 5, 2, 1) X(7, 5, 2, 2)
+/* clang-format on */
 
 static void u_row(const plan *s, const float *const *rows, float *u) {
 #define CASE_OF(C, R, D, S) u_row_of(R, D, S, pn_padded(C), s->Q, rows, s->dw, u)
@@ -365,6 +368,7 @@ static int fill_r(const plan *s, const space *w, const float *x, int y, int rows
 }
 
 static void forward_chunk(const plan *s, int chunk, char *workspace) {
+    assert(workspace);
     const pn_stage *job = s->job;
     pn_carver c = {.base = workspace};
     const space w = carve_space(&c, s, 0);
@@ -379,7 +383,7 @@ static void forward_chunk(const plan *s, int chunk, char *workspace) {
             const int rows = pn_min(s->T, s->P - y);
             filled = fill_r(s, &w, x, y, rows, filled);
             for (int i = 0; i < rows; i++) {
-                const float *in[MAX_R];
+                const float *in[MAX_R] = {NULL};
                 r_rows(s, &w, y + i, in);
                 u_row(s, in, w.u + (size_t)i * s->Q * s->Cp);
             }
@@ -402,7 +406,7 @@ static void backward_image(const plan *s, const space *w, int n, float *slot) {
         filled = fill_r(s, w, job->in.x + image, y, rows, filled);
         g_tile(s, weight, ((size_t)n * s->P + y) * s->Q * s->C, rows * s->Q, w->g);
         for (int i = 0; i < rows; i++) {
-            const float *in[MAX_R];
+            const float *in[MAX_R] = {NULL};
             float *du = du_ring(s, w, y + i) + (size_t)s->pad * Cp;
             r_rows(s, w, y + i, in);
             u_row(s, in, w->u + (size_t)i * s->Q * Cp);
@@ -413,7 +417,7 @@ static void backward_image(const plan *s, const space *w, int n, float *slot) {
         if (!job->in.dx) continue;
         const int to = y + rows == s->P ? job->H : (y + rows) * s->S - s->pad;
         for (; done < to; done++) {
-            const float *in[MAX_R];
+            const float *in[MAX_R] = {NULL};
             if (!du_rows(s, w, done, in) && job->in.add) continue;
             const size_t at = image + (size_t)done * job->W * s->C;
             const pn_dx d = {.dx = job->in.dx + at,
@@ -429,6 +433,7 @@ static void backward_image(const plan *s, const space *w, int n, float *slot) {
 }
 
 static void backward_chunk(const plan *s, int chunk, char *workspace) {
+    assert(workspace);
     pn_carver c = {.base = workspace};
     const space w = carve_space(&c, s, 1);
     float *slot = slot_of(s, chunk);
@@ -462,21 +467,19 @@ static pn_status check(const char *pass, const pn_stage *jobs, int count) {
 }
 
 size_t PN_NAME(pn_stage_fwd_scratch)(const pn_stage *jobs, int count) {
-    return lay_out(jobs, count, 0, NULL, NULL, NULL);
+    return check("fwd_scratch", jobs, count) ? 0 : lay_out(jobs, count, 0, NULL).bytes;
 }
 size_t PN_NAME(pn_stage_bwd_scratch)(const pn_stage *jobs, int count) {
-    return lay_out(jobs, count, 1, NULL, NULL, NULL);
+    return check("bwd_scratch", jobs, count) ? 0 : lay_out(jobs, count, 1, NULL).bytes;
 }
 
 pn_status PN_NAME(pn_stage_fwd)(const pn_stage *jobs, int count, const pn_launch *l) {
     PN_TRY(check("fwd", jobs, count));
-    char *spaces;
-    size_t space_bytes;
-    lay_out(jobs, count, 0, l->scratch, &spaces, &space_bytes);
-    const plan *plans = l->scratch;
+    const layout at = lay_out(jobs, count, 0, l->scratch);
+    const plan *plans = at.plans;
 #pragma omp parallel num_threads(pn_threads())
     {
-        char *workspace = spaces + omp_get_thread_num() * space_bytes;
+        char *workspace = at.spaces + omp_get_thread_num() * at.space_bytes;
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < count; i++) prepare(&plans[i], 0);
 #pragma omp for schedule(dynamic)
@@ -496,13 +499,11 @@ pn_status PN_NAME(pn_stage_fwd)(const pn_stage *jobs, int count, const pn_launch
 pn_status PN_NAME(pn_stage_bwd)(const pn_stage *jobs, int count, const pn_launch *l) {
     PN_TRY(check("bwd", jobs, count));
     if (pn_gate_closed(l)) return PN_OK;
-    char *spaces;
-    size_t space_bytes;
-    lay_out(jobs, count, 1, l->scratch, &spaces, &space_bytes);
-    const plan *plans = l->scratch;
+    const layout at = lay_out(jobs, count, 1, l->scratch);
+    const plan *plans = at.plans;
 #pragma omp parallel num_threads(pn_threads())
     {
-        char *workspace = spaces + omp_get_thread_num() * space_bytes;
+        char *workspace = at.spaces + omp_get_thread_num() * at.space_bytes;
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < count; i++) prepare(&plans[i], 1);
 #pragma omp for schedule(dynamic)
