@@ -3,7 +3,6 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
 
 static _Thread_local char sentence[1024];
 
@@ -16,8 +15,8 @@ pn_status pn_fail(pn_status status, const char *format, ...) {
 }
 
 pn_status pn_fail_in(pn_status status, const char *format, ...) {
-    char reason[sizeof sentence];
-    memcpy(reason, sentence, sizeof reason);
+    char reason[sizeof sentence / 2]; /* room for both */
+    snprintf(reason, sizeof reason, "%.*s", (int)sizeof reason - 1, sentence);
     va_list args;
     va_start(args, format);
     int n = vsnprintf(sentence, sizeof sentence, format, args);

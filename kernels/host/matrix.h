@@ -10,9 +10,7 @@
 #ifndef PN_HOST_MATRIX_H
 #define PN_HOST_MATRIX_H
 
-#include <omp.h>
-
-#include "kernels/host/norm.h"
+#include "kernels/host/flat.h"
 #include "kernels/host/vector.h"
 
 #if PN_LANES == 16 || defined(__aarch64__) /* 32 vector registers */
@@ -261,21 +259,6 @@ PN_INLINE void pn_dx_block(const pn_dx *d, const size_t step, const size_t r_ste
 
 /* ---- the frame of a call -------------------------------------------------------------------- */
 
-/* Cuts scratch into pieces; without a base it only counts. */
-typedef struct pn_carver {
-    char *base;
-    size_t bytes;
-} pn_carver;
-static inline void *pn_carve(pn_carver *s, size_t bytes) {
-    char *piece = s->base ? s->base + s->bytes : NULL;
-    s->bytes += pn_align64(bytes);
-    return piece;
-}
-static inline float *pn_carve_floats(pn_carver *s, size_t floats) {
-    return (float *)pn_carve(s, floats * sizeof(float));
-}
-
-static inline int pn_threads(void) { return pn_min(omp_get_max_threads(), PN_WORKERS); }
 static inline int pn_gate_closed(const pn_launch *l) { return l->gate && *l->gate == 0; }
 
 /* to[i][k] += the sum over the chunks of slots[chunk][i][k] in their order, for a share of the I

@@ -72,62 +72,63 @@ typedef struct pn_pointwise_space {
 } pn_pointwise_space;
 static inline pn_pointwise_space pn_pointwise_carve(pn_carver *c, const pn_pointwise *s,
                                                     int backward) {
-    pn_pointwise_space w = {.r = pn_carve_floats(c, (s->tile + PN_BLOCK) * s->r_step)};
-    w.g = pn_carve_floats(c, backward ? (s->tile + PN_BLOCK) * s->g_step
-                                      : (size_t)s->grids * PN_FWD_ROWS * pn_padded(s->Kg));
+    pn_pointwise_space w = {.r = pn_carve(c, (s->tile + PN_BLOCK) * s->r_step)};
+    w.g = pn_carve(c, backward ? (s->tile + PN_BLOCK) * s->g_step
+                               : (size_t)s->grids * PN_FWD_ROWS * pn_padded(s->Kg));
     return w;
 }
 
 /* What lies where in scratch: plans, what belongs to each job, workspaces. */
 typedef struct pn_pointwise_layout {
     pn_pointwise *plans;
-    char *spaces;
-    size_t space_bytes, bytes;
+    float *spaces;
+    size_t space_floats, floats;
 } pn_pointwise_layout;
 
 static inline pn_pointwise_layout pn_pointwise_lay_out(pn_pointwise_view *view, const void *jobs,
                                                        int count, int backward, void *base) {
     pn_carver c = {.base = base};
-    pn_pointwise_layout layout = {.plans = pn_carve(&c, count * sizeof *layout.plans)};
+    pn_pointwise_layout layout = {
+        .plans = (pn_pointwise *)pn_carve(&c, count * sizeof *layout.plans / sizeof(float) + 1)};
     pn_pointwise before = {0};
     for (int j = 0; j < count; j++) {
         pn_pointwise s = view(jobs, j);
         pn_pointwise_sizes(&s, backward);
         s.joined = pn_pointwise_share(&before, &s);
-        s.packed = pn_carve_floats(&c, s.grids * pn_packed(s.C, s.Kg));
+        s.packed = pn_carve(&c, s.grids * pn_packed(s.C, s.Kg));
         s.slot_floats = 0;
         for (int i = 0; i < s.parts; i++) {
             const int Cp = pn_padded(s.in[i].C);
-            s.scale[i] = pn_carve_floats(&c, Cp);
-            s.shift[i] = pn_carve_floats(&c, Cp);
+            s.scale[i] = pn_carve(&c, Cp);
+            s.shift[i] = pn_carve(&c, Cp);
             if (!backward) continue;
-            s.mean[i] = pn_carve_floats(&c, Cp);
-            s.rstd[i] = pn_carve_floats(&c, Cp);
+            s.mean[i] = pn_carve(&c, Cp);
+            s.rstd[i] = pn_carve(&c, Cp);
             for (int f = 0; f < s.grids; f++)
-                s.turned[f][i] = pn_carve_floats(&c, pn_packed(s.Kg, s.in[i].C));
+                s.turned[f][i] = pn_carve(&c, pn_packed(s.Kg, s.in[i].C));
             s.sums[i] = s.slot_floats;
             s.slot_floats += (size_t)PN_BWD_ROWS * Cp;
         }
         if (backward) {
-            s.a = pn_carve_floats(&c, pn_padded(s.out->K));
-            s.b = pn_carve_floats(&c, pn_padded(s.out->K));
-            s.q = pn_carve_floats(&c, pn_padded(s.out->K));
+            s.a = pn_carve(&c, pn_padded(s.out->K));
+            s.b = pn_carve(&c, pn_padded(s.out->K));
+            s.q = pn_carve(&c, pn_padded(s.out->K));
             s.dw_at = s.slot_floats;
             s.dw_floats = (size_t)pn_outer_rows(s.C) * pn_padded(s.Kg);
             s.slot_floats += s.grids * s.dw_floats;
         } else {
             s.slot_floats = (size_t)PN_FWD_ROWS * pn_padded(s.out->K);
         }
-        s.slots = pn_carve_floats(&c, pn_chunks(s.N) * s.slot_floats);
+        s.slots = pn_carve(&c, pn_chunks(s.N) * s.slot_floats);
         if (base) layout.plans[j] = s;
         before = s;
 
         pn_carver one = {0};
         pn_pointwise_carve(&one, &s, backward);
-        if (one.bytes > layout.space_bytes) layout.space_bytes = one.bytes;
+        if (one.used > layout.space_floats) layout.space_floats = one.used;
     }
-    layout.spaces = pn_carve(&c, PN_WORKERS * layout.space_bytes);
-    layout.bytes = c.bytes;
+    layout.spaces = pn_carve(&c, PN_WORKERS * layout.space_floats);
+    layout.floats = c.used;
     return layout;
 }
 
@@ -311,7 +312,7 @@ static inline float *pn_pointwise_slot(const pn_pointwise *s, int chunk) {
     return s->slots + chunk * s->slot_floats;
 }
 
-static inline void pn_pointwise_forward(const pn_pointwise *s, int chunk, char *workspace) {
+static inline void pn_pointwise_forward(const pn_pointwise *s, int chunk, float *workspace) {
     pn_carver c = {.base = workspace};
     const pn_pointwise_space w = pn_pointwise_carve(&c, s, 0);
     const int K = s->out->K, Kgp = pn_padded(s->Kg), pixels = s->P * s->Q;
@@ -340,7 +341,7 @@ static inline void pn_pointwise_forward(const pn_pointwise *s, int chunk, char *
 }
 
 static inline void pn_pointwise_backward(const pn_pointwise *s, int chunk, int image,
-                                         char *workspace) {
+                                         float *workspace) {
     pn_carver c = {.base = workspace};
     const pn_pointwise_space w = pn_pointwise_carve(&c, s, 1);
     const pn_output *out = s->out;
@@ -368,38 +369,67 @@ static inline void pn_pointwise_backward(const pn_pointwise *s, int chunk, int i
 
 /* ---- the calls ------------------------------------------------------------------------------ */
 
-static inline pn_status pn_pointwise_check(const char *op, pn_pointwise_view *view,
-                                           const void *jobs, int count) {
+/* What scratch depends on, and no more. */
+static inline pn_status pn_pointwise_check_shapes(const char *op, pn_pointwise_view *view,
+                                                  const void *jobs, int count) {
     for (int j = 0; j < count; j++) {
         const pn_pointwise s = view(jobs, j);
-        if (s.N < 1 || s.H < 1 || s.W < 1)
-            return pn_fail(PN_EARG, "%s: job %d: N %d, H %d, W %d, want at least 1", op, j, s.N,
-                           s.H, s.W);
+        PN_TRY(pn_check_shape(op, j, s.N, s.H, s.W));
         if (s.parts < 1 || s.parts > PN_PARTS)
             return pn_fail(PN_EARG, "%s: job %d: %d parts, want 1 to %d", op, j, s.parts, PN_PARTS);
-        for (int i = 0; i < s.parts; i++)
-            if (s.in[i].C < 4 || s.in[i].C % 4)
-                return pn_fail(PN_EARG, "%s: job %d: C %d in part %d, want a multiple of 4", op, j,
-                               s.in[i].C, i);
-        if (s.out->K < 4 || s.out->K % 4)
-            return pn_fail(PN_EARG, "%s: job %d: K %d, want a multiple of 4", op, j, s.out->K);
+        for (int i = 0; i < s.parts; i++) PN_TRY(pn_check_channels(op, j, s.in[i].C));
+        PN_TRY(pn_check_channels(op, j, s.out->K));
+    }
+    return PN_OK;
+}
+
+/* Two neighbours that share a dx share all, in one shape, and the second adds. */
+static inline pn_status pn_pointwise_check_sharing(const char *op, int job, const pn_pointwise *s,
+                                                   const pn_pointwise *before) {
+    int same =
+        s->N == before->N && s->H == before->H && s->W == before->W && s->parts == before->parts;
+    for (int i = 0; i < s->parts && same; i++)
+        same = s->in[i].dx == before->in[i].dx && s->in[i].C == before->in[i].C &&
+               (s->in[i].add || !s->in[i].dx);
+    if (same) return PN_OK;
+    return pn_fail(PN_EARG,
+                   "%s: job %d shares dx with the one before, want the same N,H,W, the same dx and "
+                   "C in each of the parts, and add 1",
+                   op, job);
+}
+
+static inline pn_status pn_pointwise_check(const char *op, pn_pointwise_view *view,
+                                           const void *jobs, int count, int backward,
+                                           const pn_launch *l) {
+    PN_TRY(pn_check_call(op, jobs, count, l));
+    PN_TRY(pn_pointwise_check_shapes(op, view, jobs, count));
+    pn_pointwise before = {0};
+    for (int j = 0; j < count; j++) {
+        const pn_pointwise s = view(jobs, j);
+        for (int i = 0; i < s.parts; i++) PN_TRY(pn_check_input(op, j, &s.in[i]));
+        PN_TRY(pn_check_output(op, j, s.out, backward));
+        if (!s.w || (backward && !s.dw))
+            return pn_fail(PN_EARG, "%s: job %d: w%s is NULL", op, j, backward ? " or dw" : "");
+        if (backward && pn_pointwise_share(&before, &s))
+            PN_TRY(pn_pointwise_check_sharing(op, j, &s, &before));
+        before = s;
     }
     return PN_OK;
 }
 
 static inline size_t pn_pointwise_scratch(const char *op, pn_pointwise_view *view, const void *jobs,
                                           int count, int backward) {
-    if (pn_pointwise_check(op, view, jobs, count)) return 0;
-    return pn_pointwise_lay_out(view, jobs, count, backward, NULL).bytes;
+    if (pn_pointwise_check_shapes(op, view, jobs, count)) return 0;
+    return pn_pointwise_lay_out(view, jobs, count, backward, NULL).floats * sizeof(float);
 }
 
 static inline pn_status pn_pointwise_fwd(const char *op, pn_pointwise_view *view, const void *jobs,
                                          int count, const pn_launch *l) {
-    PN_TRY(pn_pointwise_check(op, view, jobs, count));
+    PN_TRY(pn_pointwise_check(op, view, jobs, count, 0, l));
     const pn_pointwise_layout at = pn_pointwise_lay_out(view, jobs, count, 0, l->scratch);
 #pragma omp parallel num_threads(pn_threads())
     {
-        char *workspace = at.spaces + omp_get_thread_num() * at.space_bytes;
+        float *workspace = at.spaces + omp_get_thread_num() * at.space_floats;
 #pragma omp for schedule(dynamic)
         for (int j = 0; j < count; j++) pn_pointwise_prepare(&at.plans[j], 0);
 #pragma omp for schedule(dynamic)
@@ -436,13 +466,13 @@ static inline void pn_pointwise_finish(const pn_pointwise *s, const pn_pointwise
 
 static inline pn_status pn_pointwise_bwd(const char *op, pn_pointwise_view *view, const void *jobs,
                                          int count, const pn_launch *l) {
-    PN_TRY(pn_pointwise_check(op, view, jobs, count));
+    PN_TRY(pn_pointwise_check(op, view, jobs, count, 1, l));
     if (pn_gate_closed(l)) return PN_OK;
     const pn_pointwise_layout at = pn_pointwise_lay_out(view, jobs, count, 1, l->scratch);
     const pn_pointwise *end = at.plans + count;
 #pragma omp parallel num_threads(pn_threads())
     {
-        char *workspace = at.spaces + omp_get_thread_num() * at.space_bytes;
+        float *workspace = at.spaces + omp_get_thread_num() * at.space_floats;
 #pragma omp for schedule(dynamic)
         for (int j = 0; j < count; j++) pn_pointwise_prepare(&at.plans[j], 1);
 #pragma omp for schedule(dynamic)

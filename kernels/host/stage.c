@@ -31,6 +31,10 @@ typedef struct plan {
     size_t slot_floats;
 } plan;
 
+static int shares_dx(const pn_stage *jobs, int i) { /* with the job before */
+    return i > 0 && jobs[i].in.dx && jobs[i].in.dx == jobs[i - 1].in.dx;
+}
+
 /* A thread's workspace. */
 typedef struct space {
     float *r, *u, *g, *du;
@@ -63,11 +67,11 @@ static plan sizes(const pn_stage *job) {
 
 static space carve_space(pn_carver *c, const plan *s, int backward) {
     const size_t Cp = s->Cp, tile = ((size_t)s->T * s->Q + PN_BLOCK) * Cp;
-    space w = {.r = pn_carve_floats(c, (size_t)s->r_rows * s->r_width * Cp)};
-    w.u = pn_carve_floats(c, tile);
+    space w = {.r = pn_carve(c, (size_t)s->r_rows * s->r_width * Cp)};
+    w.u = pn_carve(c, tile);
     if (!backward) return w;
-    w.g = pn_carve_floats(c, tile);
-    w.du = pn_carve_floats(c, (size_t)s->du_rows * s->du_width * Cp);
+    w.g = pn_carve(c, tile);
+    w.du = pn_carve(c, (size_t)s->du_rows * s->du_width * Cp);
     return w;
 }
 
@@ -80,37 +84,36 @@ static float *slot_of(const plan *s, int chunk) { return s->slots + chunk * s->s
 /* What lies where in scratch: plans, what belongs to each job, workspaces. */
 typedef struct layout {
     plan *plans;
-    char *spaces;
-    size_t space_bytes, bytes;
+    float *spaces;
+    size_t space_floats, floats;
 } layout;
 
 static layout lay_out(const pn_stage *jobs, int count, int backward, void *base) {
     pn_carver c = {.base = base};
-    layout at = {.plans = pn_carve(&c, count * sizeof *at.plans)};
+    layout at = {.plans = (plan *)pn_carve(&c, count * sizeof *at.plans / sizeof(float) + 1)};
     for (int i = 0; i < count; i++) {
         plan s = sizes(&jobs[i]);
-        s.joined = i > 0 && jobs[i].in.dx && jobs[i].in.dx == jobs[i - 1].in.dx;
-        s.dw = pn_carve_floats(&c, (size_t)s.R * s.R * s.Cp);
-        s.pw = pn_carve_floats(&c, pn_packed(s.C, s.C));
-        s.scale = pn_carve_floats(&c, s.Cp);
-        s.shift = pn_carve_floats(&c, s.Cp);
+        s.joined = shares_dx(jobs, i);
+        s.dw = pn_carve(&c, (size_t)s.R * s.R * s.Cp);
+        s.pw = pn_carve(&c, pn_packed(s.C, s.C));
+        s.scale = pn_carve(&c, s.Cp);
+        s.shift = pn_carve(&c, s.Cp);
         if (backward) {
             float **const more[] = {&s.mean, &s.rstd, &s.a, &s.b, &s.q};
-            for (size_t k = 0; k < sizeof more / sizeof *more; k++)
-                *more[k] = pn_carve_floats(&c, s.Cp);
-            s.dw_turned = pn_carve_floats(&c, (size_t)s.R * s.R * s.Cp);
-            s.pw_turned = pn_carve_floats(&c, pn_packed(s.C, s.C));
+            for (size_t k = 0; k < sizeof more / sizeof *more; k++) *more[k] = pn_carve(&c, s.Cp);
+            s.dw_turned = pn_carve(&c, (size_t)s.R * s.R * s.Cp);
+            s.pw_turned = pn_carve(&c, pn_packed(s.C, s.C));
         }
         s.slot_floats = backward ? backward_slot(&s) : (size_t)PN_FWD_ROWS * s.Cp;
-        s.slots = pn_carve_floats(&c, pn_chunks(jobs[i].N) * s.slot_floats);
+        s.slots = pn_carve(&c, pn_chunks(jobs[i].N) * s.slot_floats);
         if (base) at.plans[i] = s;
 
         pn_carver one = {0};
         carve_space(&one, &s, backward);
-        if (one.bytes > at.space_bytes) at.space_bytes = one.bytes;
+        if (one.used > at.space_floats) at.space_floats = one.used;
     }
-    at.spaces = pn_carve(&c, PN_WORKERS * at.space_bytes);
-    at.bytes = c.bytes;
+    at.spaces = pn_carve(&c, PN_WORKERS * at.space_floats);
+    at.floats = c.used;
     return at;
 }
 
@@ -367,7 +370,7 @@ static int fill_r(const plan *s, const space *w, const float *x, int y, int rows
     return filled;
 }
 
-static void forward_chunk(const plan *s, int chunk, char *workspace) {
+static void forward_chunk(const plan *s, int chunk, float *workspace) {
     assert(workspace);
     const pn_stage *job = s->job;
     pn_carver c = {.base = workspace};
@@ -432,7 +435,7 @@ static void backward_image(const plan *s, const space *w, int n, float *slot) {
     }
 }
 
-static void backward_chunk(const plan *s, int chunk, char *workspace) {
+static void backward_chunk(const plan *s, int chunk, float *workspace) {
     assert(workspace);
     pn_carver c = {.base = workspace};
     const space w = carve_space(&c, s, 1);
@@ -446,40 +449,64 @@ static void backward_chunk(const plan *s, int chunk, char *workspace) {
 
 /* ---- the calls ------------------------------------------------------------------------------ */
 
-static pn_status check(const char *pass, const pn_stage *jobs, int count) {
+/* What scratch depends on, and no more. */
+static pn_status check_shapes(const char *op, const pn_stage *jobs, int count) {
     for (int i = 0; i < count; i++) {
         const pn_stage *j = &jobs[i];
-        if (j->N < 1 || j->H < 1 || j->W < 1)
-            return pn_fail(PN_EARG, "stage_%s: job %d: N %d, H %d, W %d, want at least 1", pass, i,
-                           j->N, j->H, j->W);
-        if (j->in.C < 4 || j->in.C % 4 || j->out.K != j->in.C)
-            return pn_fail(PN_EARG,
-                           "stage_%s: job %d: C %d, K %d, want the same multiple of 4 for both",
-                           pass, i, j->in.C, j->out.K);
+        PN_TRY(pn_check_shape(op, i, j->N, j->H, j->W));
+        PN_TRY(pn_check_channels(op, i, j->in.C));
+        if (j->out.K != j->in.C)
+            return pn_fail(PN_EARG, "%s: job %d: %d channels out, want the %d in", op, i, j->out.K,
+                           j->in.C);
         if ((j->R != 3 && j->R != 5) || (j->dilation != 1 && j->dilation != 2) ||
             (j->stride != 1 && j->stride != 2))
             return pn_fail(PN_EARG,
-                           "stage_%s: job %d: R %d, dilation %d, stride %d, want R 3 or 5, "
-                           "dilation 1 or 2, stride 1 or 2",
-                           pass, i, j->R, j->dilation, j->stride);
+                           "%s: job %d: R %d, dilation %d, stride %d, want R 3 or 5, dilation 1 or "
+                           "2, stride 1 or 2",
+                           op, i, j->R, j->dilation, j->stride);
+    }
+    return PN_OK;
+}
+
+static pn_status check(const char *op, const pn_stage *jobs, int count, int backward,
+                       const pn_launch *l) {
+    PN_TRY(pn_check_call(op, jobs, count, l));
+    PN_TRY(check_shapes(op, jobs, count));
+    for (int i = 0; i < count; i++) {
+        const pn_stage *j = &jobs[i], *before = j - 1;
+        PN_TRY(pn_check_input(op, i, &j->in));
+        PN_TRY(pn_check_output(op, i, &j->out, backward));
+        if (!j->dw || !j->pw || (backward && (!j->ddw || !j->dpw)))
+            return pn_fail(PN_EARG, "%s: job %d: one of dw, pw%s is NULL", op, i,
+                           backward ? ", ddw, dpw" : "");
+        if (!backward || !shares_dx(jobs, i)) continue;
+        if (j->N != before->N || j->H != before->H || j->W != before->W ||
+            j->in.C != before->in.C || !j->in.add)
+            return pn_fail(PN_EARG,
+                           "%s: job %d shares dx with the one before: (%d,%d,%d,%d) and "
+                           "(%d,%d,%d,%d), add %d; want one shape and add 1",
+                           op, i, j->N, j->H, j->W, j->in.C, before->N, before->H, before->W,
+                           before->in.C, j->in.add);
     }
     return PN_OK;
 }
 
 size_t PN_NAME(pn_stage_fwd_scratch)(const pn_stage *jobs, int count) {
-    return check("fwd_scratch", jobs, count) ? 0 : lay_out(jobs, count, 0, NULL).bytes;
+    if (check_shapes("stage_fwd_scratch", jobs, count)) return 0;
+    return lay_out(jobs, count, 0, NULL).floats * sizeof(float);
 }
 size_t PN_NAME(pn_stage_bwd_scratch)(const pn_stage *jobs, int count) {
-    return check("bwd_scratch", jobs, count) ? 0 : lay_out(jobs, count, 1, NULL).bytes;
+    if (check_shapes("stage_bwd_scratch", jobs, count)) return 0;
+    return lay_out(jobs, count, 1, NULL).floats * sizeof(float);
 }
 
 pn_status PN_NAME(pn_stage_fwd)(const pn_stage *jobs, int count, const pn_launch *l) {
-    PN_TRY(check("fwd", jobs, count));
+    PN_TRY(check("stage_fwd", jobs, count, 0, l));
     const layout at = lay_out(jobs, count, 0, l->scratch);
     const plan *plans = at.plans;
 #pragma omp parallel num_threads(pn_threads())
     {
-        char *workspace = at.spaces + omp_get_thread_num() * at.space_bytes;
+        float *workspace = at.spaces + omp_get_thread_num() * at.space_floats;
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < count; i++) prepare(&plans[i], 0);
 #pragma omp for schedule(dynamic)
@@ -497,13 +524,13 @@ pn_status PN_NAME(pn_stage_fwd)(const pn_stage *jobs, int count, const pn_launch
 }
 
 pn_status PN_NAME(pn_stage_bwd)(const pn_stage *jobs, int count, const pn_launch *l) {
-    PN_TRY(check("bwd", jobs, count));
+    PN_TRY(check("stage_bwd", jobs, count, 1, l));
     if (pn_gate_closed(l)) return PN_OK;
     const layout at = lay_out(jobs, count, 1, l->scratch);
     const plan *plans = at.plans;
 #pragma omp parallel num_threads(pn_threads())
     {
-        char *workspace = at.spaces + omp_get_thread_num() * at.space_bytes;
+        float *workspace = at.spaces + omp_get_thread_num() * at.space_floats;
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < count; i++) prepare(&plans[i], 1);
 #pragma omp for schedule(dynamic)

@@ -1,0 +1,618 @@
+/* test_program.c -- parsec-nas as a person or a script uses it: what it prints, which files it
+ * writes, and that these are what they are said to be. What it refuses: test_refusals.c. */
+#include <jansson.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/data.h"
+#include "runtime/file.h"
+#include "runtime/npy.h"
+#include "runtime/safetensors.h"
+#include "search/genotype.h"
+#include "search/prior.h"
+#include "tests/support/process.h"
+
+/* cmocka.h wants the others before it. */
+/* clang-format off */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+/* clang-format on */
+
+enum { MOST_ARGUMENTS = 40, LIMIT = 300 /* seconds of a run, far beyond any */ };
+
+static const char *const commands[] = {"search", "plan", "sample", "trace", "check", "info"};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static char *folder; /* the program runs in it; it holds `done`, a finished search */
+
+static const char *in_folder(const char *name) {
+    static char path[4][512];
+    static int next;
+    next = (next + 1) % 4;
+    snprintf(path[next], sizeof path[next], "%s/%s", folder, name);
+    return path[next];
+}
+
+/* Runs it, which must succeed; gives stdout, to be freed, and fails if there is anything on
+ * stderr. */
+static char *output_of(const char *const *arguments) {
+    const char *argv[MOST_ARGUMENTS] = {PN_PROGRAM};
+    for (int n = 1; *arguments; n++) {
+        assert_true(n < MOST_ARGUMENTS - 1);
+        argv[n] = *arguments++;
+    }
+    const pn_conditions where = {.folder = folder};
+    pn_process p;
+    pn_process_run(&p, argv, &where, LIMIT);
+    if (p.code != 0 || *p.err)
+        fail_msg("%s: exit code %d, signal %d; it said: %s", argv[1], p.code, p.signal, p.err);
+    free(p.err);
+    return p.out;
+}
+#define OUTPUT(...) output_of((const char *const[]){__VA_ARGS__, NULL})
+
+static void quietly(const char *const *arguments) {
+    char *text = output_of(arguments);
+    assert_string_equal(text, "");
+    free(text);
+}
+#define QUIETLY(...) quietly((const char *const[]){__VA_ARGS__, NULL})
+
+static void assert_same_output(char *a, char *b) {
+    assert_string_equal(a, b);
+    free(a);
+    free(b);
+}
+
+static json_t *json_of(char *text) {
+    json_error_t why;
+    json_t *root = json_loads(text, 0, &why);
+    if (!root) fail_msg("%s, in: %s", why.text, text);
+    free(text);
+    return root;
+}
+
+static double number(const json_t *object, const char *key) {
+    const json_t *value = json_object_get(object, key);
+    if (!json_is_number(value)) fail_msg("no number %s", key);
+    return json_number_value(value);
+}
+
+/* A small search, for everything that needs one. */
+#define DATA "synthetic:200x8x8x3"
+#define NETWORK "--layers", "3", "--channels", "4", "--threads", "1"
+
+static int begin(void **state) {
+    (void)state;
+    folder = pn_folder_make();
+    char *genotype = OUTPUT("search", "done", "--quiet", "--data", DATA, NETWORK, "--batch", "8",
+                            "--samples", "3", "--steps", "40", "--warmup", "5");
+    free(genotype);
+    return 0;
+}
+
+static int end(void **state) {
+    (void)state;
+    pn_folder_remove(folder);
+    free(folder);
+    return 0;
+}
+
+/* ---- help --------------------------------------------------------------------------------- */
+
+static void help_lists_the_commands(void **state) {
+    (void)state;
+    char *text = OUTPUT("help");
+    for (int i = 0; i < COMMANDS; i++) {
+        char line[32];
+        snprintf(line, sizeof line, "\n  %-8s ", commands[i]);
+        assert_non_null(strstr(text, line));
+    }
+    assert_same_output(text, OUTPUT("--help"));
+    assert_same_output(OUTPUT("help"), OUTPUT("-h"));
+}
+
+/* Fails unless every line that describes an option describes one that no other line does. */
+static void assert_options_once(const char *text, const char *command) {
+    int options = 0;
+    for (const char *line = text; line; line = strchr(line, '\n'), line += line != NULL) {
+        char name[64], again[72];
+        if (sscanf(line, "  --%60[a-z-]", name) != 1) continue;
+        snprintf(again, sizeof again, "\n  --%s ", name);
+        const char *first = strstr(text, again);
+        if (!first || strstr(first + 1, again))
+            fail_msg("%s: --%s is not listed once", command, name);
+        options++;
+    }
+    assert_true(options >= 1);
+}
+
+static void help_of_each_command(void **state) {
+    (void)state;
+    for (int i = 0; i < COMMANDS; i++) {
+        char *text = OUTPUT("help", commands[i]), usage[64];
+        const int length = snprintf(usage, sizeof usage, "parsec-nas %s", commands[i]);
+        assert_memory_equal(text, usage, length);
+        assert_options_once(text, commands[i]);
+        assert_same_output(text, OUTPUT(commands[i], "--help"));
+        assert_same_output(OUTPUT("help", commands[i]), OUTPUT(commands[i], "-h"));
+    }
+}
+
+static void version_is_one_line(void **state) {
+    (void)state;
+    assert_same_output(OUTPUT("--version"), strdup("parsec-nas " PN_VERSION "\n"));
+}
+
+static void info_as_json(void **state) {
+    (void)state;
+    json_t *root = json_of(OUTPUT("info", "--json"));
+    assert_string_equal(json_string_value(json_object_get(root, "version")), PN_VERSION);
+    assert_true(json_array_size(json_object_get(root, "devices")) >= 1);
+    assert_true(number(root, "copy_bytes_per_second") > 0);
+    assert_true(number(root, "flops_per_second") > 0);
+    assert_true(number(root, "memory_available_bytes") > 0);
+    json_decref(root);
+}
+
+/* ---- plan --------------------------------------------------------------------------------- */
+
+/* The public PyTorch code of DARTS counts these for 20 cells and 36 channels. */
+static void parameters_of_published_cells(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        double params;
+    } cells[] = {
+        {"DARTS_V2", 3349342},
+        {"PDARTS",   3433798}
+    };
+    for (int i = 0; i < 2; i++) {
+        json_t *root =
+            json_of(OUTPUT("plan", "--json", "--network", "eval", "--genotype", cells[i].name));
+        assert_true(number(root, "params") == cells[i].params);
+        assert_true(number(root, "params_auxiliary") == 476426);
+        assert_true(number(root, "layers") == 20);
+        assert_true(number(root, "channels") == 36);
+        json_decref(root);
+    }
+}
+
+/* Counted by hand: one cell (a reduction, so it has twice the channels) of pools has no weights but
+ * the stem's, the two preprocessings' and the classifier's. */
+static void parameters_of_one_cell_by_hand(void **state) {
+    (void)state;
+    json_t *root = json_of(OUTPUT("plan", "--json", "--layers", "1", "--channels", "8", "--classes",
+                                  "7", "--image", "16x12x1", "--batch", "4", "--genotype",
+                                  "normal s3@0 s3@1 | s3@0 s3@1 | s3@0 s3@1 | s3@0 s3@1 "
+                                  "reduce mp@0 ap@1 | ap@0 mp@1 | mp@0 mp@1 | ap@0 mp@1"));
+    const double pixels = 16 * 12, in = 3 * 8, cell = 2 * 8, out = 4 * cell, classes = 7;
+    assert_true(number(root, "params") ==
+                in * 9 + 2 * in + 2 * in * cell + out * classes + classes);
+    assert_true(number(root, "macs") == pixels * (in * 9 + 2 * in * cell) + out * classes);
+    json_decref(root);
+}
+
+static void every_spelling_of_a_genotype(void **state) {
+    (void)state;
+    static const char *const texts[] = {
+        "Genotype(normal=[('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 0), "
+        "('sep_conv_3x3', 1), ('sep_conv_3x3', 1), ('skip_connect', 0), ('skip_connect', 0), "
+        "('dil_conv_3x3', 2)], normal_concat=[2, 3, 4, 5], reduce=[('max_pool_3x3', 0), "
+        "('max_pool_3x3', 1), ('skip_connect', 2), ('max_pool_3x3', 1), ('max_pool_3x3', 0), "
+        "('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], "
+        "reduce_concat=[2, 3, 4, 5])",
+        "Genotype( reduce_concat=range(2,6), # as a person may write it\n"
+        "reduce=([\"max_pool_3x3\", 0], (\"max_pool_3x3\", 1), (\"skip_connect\", 2), "
+        "(\"max_pool_3x3\", 1), (\"max_pool_3x3\", 0), (\"skip_connect\", 2), "
+        "(\"skip_connect\", 2), (\"max_pool_3x3\", 1),),\n"
+        "normal_concat=range(2, 6), normal=[('sep_conv_3x3',0),('sep_conv_3x3',1),"
+        "('sep_conv_3x3',0),('sep_conv_3x3',1),('sep_conv_3x3',1),('skip_connect',0),"
+        "('skip_connect',0),('dil_conv_3x3',2)],)",
+        "normal s3@0 s3@1 | s3@0 s3@1 | s3@1 sk@0 | sk@0 d3@2 "
+        "reduce mp@0 mp@1 | sk@2 mp@1 | mp@0 sk@2 | sk@2 mp@1",
+    };
+    char *want = OUTPUT("plan", "--json", "--genotype", "DARTS_V2");
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        char *text = OUTPUT("plan", "--json", "--genotype", texts[i]);
+        assert_string_equal(text, want);
+        free(text);
+    }
+
+    char module[2048]; /* a file with other things in it */
+    const int size =
+        snprintf(module, sizeof module, "import x\nDARTS_V2 = %s\nprint(1)\n", texts[1]);
+    assert_int_equal(pn_file_write(in_folder("genotypes.py"), module, (size_t)size), PN_OK);
+    assert_same_output(want, OUTPUT("plan", "--json", "--genotype", "genotypes.py"));
+
+    assert_same_output(OUTPUT("plan", "--json", "--genotype", "done"), /* a run directory */
+                       OUTPUT("plan", "--json", "--genotype", "done/genotype.txt"));
+}
+
+static const char *const figures[] = {"params",           "params_auxiliary", "macs",
+                                      "parameter_bytes",  "activation_bytes", "arena_bytes",
+                                      "arena_bytes_eval", "batch_bytes",      "total_bytes"};
+enum { FIGURES = sizeof figures / sizeof *figures };
+
+static void bytes_of_one_architecture(void **state) {
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        json_t *root = json_of(OUTPUT("plan", "--json", "--genotype", "PC_DARTS_cifar", "--network",
+                                      i ? "eval" : "search", "--batch", "16"));
+        for (int f = 0; f < FIGURES; f++) assert_true(number(root, figures[f]) >= 0);
+        assert_true(number(root, "arena_bytes_eval") > 0);
+        assert_true(number(root, "arena_bytes_eval") < number(root, "arena_bytes"));
+        assert_true(number(root, "activation_bytes") < number(root, "arena_bytes"));
+        assert_true(number(root, "total_bytes") == number(root, "parameter_bytes") +
+                                                       number(root, "arena_bytes") +
+                                                       number(root, "batch_bytes"));
+        /* images and labels of two halves, double-buffered */
+        assert_true(number(root, "batch_bytes") == 4. * 16 * (32 * 32 * 3 * 4 + 4));
+        json_decref(root);
+    }
+}
+
+static void smallest_mean_and_largest(void **state) {
+    (void)state;
+    json_t *root = json_of(OUTPUT("plan", "--json", "--samples", "20", "--batch", "8"));
+    for (int f = 0; f < FIGURES; f++) {
+        const json_t *one = json_object_get(root, figures[f]);
+        const double min = number(one, "min"), mean = number(one, "mean"), max = number(one, "max");
+        /* A mean of equal numbers, summed in parts of 1/20, may be off by 20 roundings. */
+        assert_true(min <= mean * (1 + 0x1p-48) && mean <= max * (1 + 0x1p-48));
+    }
+    const json_t *params = json_object_get(root, "params");
+    assert_true(number(params, "min") < number(params, "max"));
+    json_decref(root);
+
+    assert_same_output(OUTPUT("plan", "--json", "--samples", "20", "--batch", "8"),
+                       OUTPUT("plan", "--json", "--samples", "20", "--batch", "8", "--seed", "1"));
+    char *a = OUTPUT("plan", "--samples", "5"),
+         *b = OUTPUT("plan", "--samples", "5", "--seed", "2");
+    assert_string_not_equal(a, b);
+    free(a);
+    free(b);
+}
+
+static void supernet_costs_more_than_any_sample(void **state) {
+    (void)state;
+    json_t *supernet = json_of(OUTPUT("plan", "--json", "--supernet"));
+    json_t *samples = json_of(OUTPUT("plan", "--json", "--samples", "20"));
+    const char *const more[] = {"params", "macs", "activation_bytes", "arena_bytes"};
+    for (int i = 0; i < 4; i++)
+        assert_true(number(supernet, more[i]) > number(json_object_get(samples, more[i]), "max"));
+    json_decref(supernet);
+    json_decref(samples);
+}
+
+static void the_largest_batch_fits_and_the_next_does_not(void **state) {
+    (void)state;
+    const double memory = 512. * (1 << 20);
+    json_t *root =
+        json_of(OUTPUT("plan", "--json", "--genotype", "DARTS_V2", "--memory", "512MiB"));
+    const int largest = (int)number(root, "largest_batch");
+    json_decref(root);
+    for (int i = 0; i < 2; i++) {
+        char batch[16];
+        snprintf(batch, sizeof batch, "%d", largest + i);
+        root = json_of(OUTPUT("plan", "--json", "--genotype", "DARTS_V2", "--batch", batch));
+        assert_int_equal(number(root, "total_bytes") > memory, i);
+        json_decref(root);
+    }
+}
+
+/* ---- sample ------------------------------------------------------------------------------- */
+
+static const char *next_line(const char *text) {
+    const char *end = strchr(text, '\n');
+    assert_non_null(end);
+    return end + 1;
+}
+
+static void draws_depend_on_the_seed_alone(void **state) {
+    (void)state;
+    char *five = OUTPUT("sample", "--count", "5"), *ten = OUTPUT("sample");
+    char *other = OUTPUT("sample", "--count", "5", "--seed", "2");
+    assert_memory_equal(ten, five, strlen(five)); /* the first of more are the same */
+    assert_string_not_equal(five, other);
+    int lines = 0;
+    for (const char *line = ten; *line; line = next_line(line)) {
+        pn_arch arch;
+        double log_p = strtod(line, NULL);
+        const char *genotype = strchr(line, ' ') + 1;
+        /* 16 ops of 7, and twice inputs of 2, 3, 4 and 5 for two slots: -(16 log 7 + 4 log 120) */
+        assert_true(fabs(log_p + 16 * log(7) + 4 * log(120)) < 1e-4);
+        assert_int_equal(
+            pn_genotype_read(genotype, (size_t)(strchr(genotype, '\n') - genotype), &arch), PN_OK);
+        lines++;
+    }
+    assert_int_equal(lines, 10);
+    free(five);
+    free(ten);
+    free(other);
+}
+
+static void the_most_probable_come_first(void **state) {
+    (void)state;
+    char *top = OUTPUT("sample", "done", "--top", "50"),
+         *one = OUTPUT("sample", "done", "--top", "1");
+    assert_memory_equal(top, one, strlen(one));
+    void *genotype;
+    size_t size;
+    assert_int_equal(pn_file_read(in_folder("done/genotype.txt"), 1024, &genotype, &size), PN_OK);
+    assert_string_equal(strchr(one, ' ') + 1, genotype); /* what the search ended with */
+    int lines = 0;
+    double before = 0;
+    for (const char *line = top; *line; line = next_line(line), lines++) {
+        const double log_p = strtod(line, NULL);
+        assert_true(log_p <= before);
+        before = log_p;
+    }
+    assert_int_equal(lines, 50);
+    free(top);
+    free(one);
+    free(genotype);
+}
+
+/* The search said that inputs differ, so its distribution has no others. */
+static void a_run_has_its_own_rule_of_inputs(void **state) {
+    (void)state;
+    json_t *rows = json_of(OUTPUT("sample", "done", "--json", "--count", "20"));
+    assert_int_equal(json_array_size(rows), 20);
+    for (size_t i = 0; i < 20; i++) {
+        const json_t *row = json_array_get(rows, i);
+        const char *text = json_string_value(json_object_get(row, "short"));
+        const char *full = json_string_value(json_object_get(row, "genotype"));
+        pn_arch arch, same;
+        assert_int_equal(pn_genotype_read(text, strlen(text), &arch), PN_OK);
+        assert_int_equal(pn_genotype_read(full, strlen(full), &same), PN_OK);
+        assert_memory_equal(&arch, &same, sizeof arch);
+        assert_true(number(row, "log_p") < 0);
+        for (int kind = 0; kind < PN_KINDS; kind++)
+            for (int node = 0; node < PN_MAX_NODES; node++)
+                assert_int_not_equal(arch.cell[kind].term[node][0].input,
+                                     arch.cell[kind].term[node][1].input);
+    }
+    json_decref(rows);
+    assert_same_output(OUTPUT("sample", "done"),
+                       OUTPUT("sample", "done/checkpoint-00000040.safetensors"));
+}
+
+/* ---- trace -------------------------------------------------------------------------------- */
+
+static pn_safetensors *tensors(const char *name) {
+    pn_safetensors *file;
+    if (pn_safetensors_read(in_folder(name), &file) != PN_OK) fail_msg("%s", pn_error());
+    return file;
+}
+
+static pn_array array(const char *name) {
+    pn_array a;
+    if (pn_npy_read(in_folder(name), &a) != PN_OK) fail_msg("%s", pn_error());
+    return a;
+}
+
+static json_t *json_file(const char *name) {
+    void *text;
+    size_t size;
+    assert_int_equal(pn_file_read(in_folder(name), 1 << 20, &text, &size), PN_OK);
+    return json_of(text);
+}
+
+static void assert_same_file(const char *a, const char *b) {
+    void *x, *y;
+    size_t m, n;
+    assert_int_equal(pn_file_read(in_folder(a), 1 << 28, &x, &m), PN_OK);
+    assert_int_equal(pn_file_read(in_folder(b), 1 << 28, &y, &n), PN_OK);
+    if (m != n || memcmp(x, y, m) != 0) fail_msg("%s and %s differ", a, b);
+    free(x);
+    free(y);
+}
+
+static double norm(const pn_array *a) {
+    double squares = 0;
+    for (size_t i = 0; i < pn_array_bytes(a) / sizeof(float); i++) {
+        const double x = ((const float *)a->data)[i];
+        assert_true(isfinite(x));
+        squares += x * x;
+    }
+    return sqrt(squares);
+}
+
+enum { BATCH = 8, EDGE = 8, CHANNELS = 3, CLASSES = 10 };
+#define TRACE "trace", "--genotype", "DARTS_V2", NETWORK
+#define FROM_DATA TRACE, "--data", DATA, "--batch", "8"
+#define FROM_FILES TRACE, "--input", "trace/input.npy", "--labels", "trace/labels.npy"
+
+static void assert_shape(const pn_array *a, pn_dtype dtype, int rank, const int64_t *shape) {
+    assert_int_equal(a->dtype, dtype);
+    assert_int_equal(a->rank, rank);
+    assert_memory_equal(a->shape, shape, (size_t)rank * sizeof *shape);
+}
+
+/* (pixel / 255 - mean) / std, planes first. In float: pixel / 255, the difference and the quotient
+ * are each rounded, by at most u = 2^-24 of at most 1, 1 and |v|; std is above 0.05 here and |v|
+ * below 20, so that v is off by at most 2 u / 0.05 + 20 u = 60 u. */
+static void trace_writes_the_batch(void **state) {
+    (void)state;
+    QUIETLY(FROM_DATA, "--out", "trace");
+    pn_array x = array("trace/input.npy"), y = array("trace/labels.npy");
+    assert_shape(&x, PN_F32, 4, (const int64_t[]){BATCH, CHANNELS, EDGE, EDGE});
+    assert_shape(&y, PN_I64, 1, (const int64_t[]){BATCH});
+    pn_data data;
+    assert_int_equal(pn_data_open(DATA, PN_TRAIN, &data), PN_OK);
+    for (int n = 0; n < BATCH; n++) {
+        assert_int_equal(((const int64_t *)y.data)[n], data.labels[n]);
+        for (int p = 0; p < EDGE * EDGE; p++)
+            for (int c = 0; c < CHANNELS; c++) {
+                const double pixel = data.images[(n * EDGE * EDGE + p) * CHANNELS + c] / 255.;
+                const double v = (pixel - (double)data.mean[c]) / (double)data.std[c];
+                const float found = ((const float *)x.data)[(n * CHANNELS + c) * EDGE * EDGE + p];
+                assert_true(data.std[c] > 0.05F && fabs(v) < 20);
+                assert_true(fabs((double)found - v) <= 60 * 0x1p-24);
+            }
+    }
+    pn_data_free(&data);
+    pn_npy_free(&x);
+    pn_npy_free(&y);
+}
+
+/* The loss is made of these very logits in double precision; another order of the sum of eight
+ * numbers may differ by some roundings. */
+static void trace_says_the_loss_of_its_logits(void **state) {
+    (void)state;
+    pn_array logits = array("trace/logits.npy"), labels = array("trace/labels.npy");
+    assert_shape(&logits, PN_F32, 2, (const int64_t[]){BATCH, CLASSES});
+    double log_likelihood = 0;
+    int correct = 0;
+    for (int n = 0; n < BATCH; n++) {
+        const float *l = (const float *)logits.data + (size_t)n * CLASSES;
+        const int label = (int)((const int64_t *)labels.data)[n];
+        double sum = 0;
+        int best = 0;
+        for (int k = 0; k < CLASSES; k++) {
+            sum += exp((double)l[k]);
+            if (l[k] > l[best]) best = k;
+        }
+        log_likelihood += (double)l[label] - log(sum);
+        correct += best == label;
+    }
+    json_t *root = json_file("trace/trace.json");
+    assert_true(fabs(number(root, "log_likelihood") - log_likelihood) < 1e-12 * -log_likelihood);
+    assert_true(fabs(number(root, "loss") + log_likelihood / BATCH) < 1e-12 * -log_likelihood);
+    assert_int_equal(number(root, "correct"), correct);
+    assert_true(number(root, "batch") == BATCH && number(root, "classes") == CLASSES);
+    assert_null(json_object_get(root, "step_ms")); /* nobody asked */
+    json_decref(root);
+    pn_npy_free(&logits);
+    pn_npy_free(&labels);
+}
+
+/* Every weight has its gradient, and that of the classifier's bias is known: the mean of softmax
+ * minus label. Sums of eight float32 numbers of at most 1/8 are off by at most 8 roundings. */
+static void trace_writes_all_gradients(void **state) {
+    (void)state;
+    pn_safetensors *w = tensors("trace/weights.safetensors"),
+                   *g = tensors("trace/gradients.safetensors");
+    static const char *const names[] = {"stem.conv.weight",
+                                        "stem.bn.weight",
+                                        "stem.bn.bias",
+                                        "cells.0.preprocess0.weight",
+                                        "cells.2.preprocess0.weight_1",
+                                        "cells.0.nodes.0.input.0.sep_conv_3x3.dw2.weight",
+                                        "cells.0.nodes.3.input.2.dil_conv_3x3.pw1.weight",
+                                        "classifier.weight",
+                                        "classifier.bias"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!pn_safetensors_find(w, names[i])) fail_msg("no tensor %s", names[i]);
+    assert_int_equal(pn_safetensors_count(w), pn_safetensors_count(g));
+    for (int i = 0; i < pn_safetensors_count(w); i++) {
+        const pn_array *a = pn_safetensors_at(w, i), *b = pn_safetensors_find(g, a->name);
+        if (!b || !(norm(b) > 0)) fail_msg("gradient of %s: none, or all zeros", a->name);
+        assert_shape(b, PN_F32, a->rank, a->shape);
+    }
+
+    pn_array logits = array("trace/logits.npy"), labels = array("trace/labels.npy");
+    const float *bias = pn_safetensors_find(g, "classifier.bias")->data;
+    for (int k = 0; k < CLASSES; k++) {
+        double want = 0;
+        for (int n = 0; n < BATCH; n++) {
+            const float *l = (const float *)logits.data + (size_t)n * CLASSES;
+            double sum = 0;
+            for (int j = 0; j < CLASSES; j++) sum += exp((double)l[j]);
+            want += (exp((double)l[k]) / sum - (((const int64_t *)labels.data)[n] == k)) / BATCH;
+        }
+        assert_true(fabs((double)bias[k] - want) <= 8 * 0x1p-24);
+    }
+    pn_npy_free(&logits);
+    pn_npy_free(&labels);
+    pn_safetensors_free(w);
+    pn_safetensors_free(g);
+}
+
+static void trace_reads_what_it_wrote(void **state) {
+    (void)state;
+    static const char *const names[] = {"weights.safetensors", "gradients.safetensors",
+                                        "logits.npy", "input.npy", "labels.npy"};
+    QUIETLY(FROM_FILES, "--weights", "trace/weights.safetensors", "--seed", "9", "--threads", "2",
+            "--out", "again");
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char a[64], b[64];
+        snprintf(a, sizeof a, "trace/%s", names[i]);
+        snprintf(b, sizeof b, "again/%s", names[i]);
+        assert_same_file(a, b);
+    }
+}
+
+static void trace_of_initial_weights_only(void **state) {
+    (void)state;
+    QUIETLY(TRACE, "--image", "8x8x3", "--init-only", "--out", "init");
+    char *text = pn_folder_text(in_folder("init"), NULL);
+    assert_memory_equal(text, "weights.safetensors ", strlen("weights.safetensors "));
+    assert_string_equal(next_line(text), "");
+    free(text);
+    assert_same_file("init/weights.safetensors", "trace/weights.safetensors"); /* the same seed */
+}
+
+/* A search's checkpoint has the weights of all architectures, momenta, and pi. */
+static void trace_with_a_checkpoints_weights(void **state) {
+    (void)state;
+    QUIETLY(FROM_FILES, "--weights", "done/checkpoint-00000040.safetensors", "--out", "searched");
+    pn_safetensors *w = tensors("searched/weights.safetensors"),
+                   *all = tensors("done/checkpoint-00000040.safetensors");
+    assert_true(pn_safetensors_count(w) < pn_safetensors_count(all));
+    for (int i = 0; i < pn_safetensors_count(w); i++) {
+        const pn_array *a = pn_safetensors_at(w, i), *b = pn_safetensors_find(all, a->name);
+        assert_non_null(b);
+        assert_shape(b, PN_F32, a->rank, a->shape);
+        assert_memory_equal(a->data, b->data, pn_array_bytes(a));
+    }
+    pn_safetensors_free(w);
+    pn_safetensors_free(all);
+}
+
+static void trace_times_without_changing_anything(void **state) {
+    (void)state;
+    QUIETLY(FROM_DATA, "--repeat", "3", "--out", "timed");
+    assert_same_file("timed/weights.safetensors", "trace/weights.safetensors");
+    assert_same_file("timed/gradients.safetensors", "trace/gradients.safetensors");
+    assert_same_file("timed/logits.npy", "trace/logits.npy");
+    json_t *timed = json_file("timed/trace.json"), *first = json_file("trace/trace.json");
+    assert_true(number(timed, "loss") == number(first, "loss"));
+    assert_true(number(timed, "repeat") == 3);
+    assert_true(number(timed, "forward_ms") > 0 && number(timed, "step_ms") > 0);
+    assert_true(number(timed, "peak_bytes") >= number(timed, "arena_bytes"));
+    json_decref(timed);
+    json_decref(first);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(help_lists_the_commands),
+        cmocka_unit_test(help_of_each_command),
+        cmocka_unit_test(version_is_one_line),
+        cmocka_unit_test(info_as_json),
+        cmocka_unit_test(parameters_of_published_cells),
+        cmocka_unit_test(parameters_of_one_cell_by_hand),
+        cmocka_unit_test(every_spelling_of_a_genotype),
+        cmocka_unit_test(bytes_of_one_architecture),
+        cmocka_unit_test(smallest_mean_and_largest),
+        cmocka_unit_test(supernet_costs_more_than_any_sample),
+        cmocka_unit_test(the_largest_batch_fits_and_the_next_does_not),
+        cmocka_unit_test(draws_depend_on_the_seed_alone),
+        cmocka_unit_test(the_most_probable_come_first),
+        cmocka_unit_test(a_run_has_its_own_rule_of_inputs),
+        cmocka_unit_test(trace_writes_the_batch),
+        cmocka_unit_test(trace_says_the_loss_of_its_logits),
+        cmocka_unit_test(trace_writes_all_gradients),
+        cmocka_unit_test(trace_reads_what_it_wrote),
+        cmocka_unit_test(trace_of_initial_weights_only),
+        cmocka_unit_test(trace_with_a_checkpoints_weights),
+        cmocka_unit_test(trace_times_without_changing_anything),
+    };
+    return cmocka_run_group_tests_name("program", tests, begin, end);
+}
