@@ -175,20 +175,28 @@ static void a_sample_of_no_weight_skips_its_backward(void **state) {
     end(&s);
 }
 
+/* One architecture alone learns the ten kinds of stripes (a uniform guess has loss 2.303). */
 static void the_loss_falls(void **state) {
     (void)state;
+    enum { ALONE = 400, ENDS = 40 };
     static setup s;
-    begin(&s, 300);
-    double first = 0, last = 0;
-    for (int i = 0; i < 300; i++) {
-        step(&s);
-        if (i < 20) first += report.train_loss / 20;
-        if (i >= 280) last += report.train_loss / 20;
+    begin(&s, ALONE);
+    const pn_evaluator e = pn_model_evaluator(&s.model);
+    pn_arch arch;
+    pn_evaluation found;
+    double first = 0, last = 0, norm;
+    pn_prior_sample(&s.search.prior, 2, 0, 0, &arch);
+    for (int i = 0; i < ALONE; i++) {
+        assert_int_equal(e.begin(e.self, i), PN_OK);
+        assert_int_equal(e.train(e.self, 0, &arch), PN_OK);
+        assert_int_equal(e.update(e.self, 0.02), PN_OK);
+        assert_int_equal(e.finish(e.self, 1, &found, &norm), PN_OK);
+        const double loss = -found.train_ll / s.model.settings.N;
+        if (i < ENDS) first += loss / ENDS;
+        if (i >= ALONE - ENDS) last += loss / ENDS;
     }
-    print_message("loss %.3f -> %.3f, validation accuracy %.2f, entropy %.2f\n", first, last,
-                  report.val_accuracy, report.entropy);
-    assert_true(last < 0.8 * first);
-    assert_true(report.entropy < pn_prior_entropy_uniform(&s.search.prior));
+    print_message("loss %.3f -> %.3f\n", first, last);
+    assert_true(last < 0.7 * first);
     end(&s);
 }
 

@@ -2,6 +2,7 @@
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tools/commands.h"
 
@@ -103,7 +104,18 @@ static int run(int argc, char **argv) {
     return pn_exit_code(PN_EARG);
 }
 
+/* Between two launches a thread waits some microseconds; libgomp would by default spin for
+ * milliseconds, and on a machine that has other work it then mostly waits for a thread that is not
+ * running (ten times slower was seen). It reads its environment before main, so the program starts
+ * itself again with a short spin, unless the user has said how threads are to wait. */
+static void wait_politely(char **argv) {
+    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT")) return;
+    if (!setenv("GOMP_SPINCOUNT", "20000", 1))
+        (void)execv("/proc/self/exe", argv); /* or stay as we are */
+}
+
 int main(int argc, char **argv) {
+    wait_politely(argv);
     const int code = run(argc, argv);
     if (code == 0 && (fflush(stdout) || ferror(stdout))) {
         fputs("parsec-nas: cannot write to stdout\n", stderr);

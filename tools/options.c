@@ -46,8 +46,9 @@ static pn_status set_bytes(const pn_option *o, const char *text) {
     };
     char *end;
     const double x = strtod(text, &end);
-    for (size_t i = 0; end != text && x > 0 && i < sizeof units / sizeof *units; i++)
-        if (!strcmp(end, units[i].name) && x * units[i].factor < 0x1p62) {
+    for (size_t i = 0; end != text && i < sizeof units / sizeof *units; i++)
+        if (!strcmp(end, units[i].name) && x * units[i].factor >= 1 &&
+            x * units[i].factor < 0x1p62) {
             *(size_t *)o->value = (size_t)(x * units[i].factor);
             return PN_OK;
         }
