@@ -108,10 +108,10 @@ static void cut(const char *name, long keep) {
 static void replace(const char *name, const char *from, const char *to) {
     size_t size;
     char *text = get(name, &size), other[4096];
-    const char *rest = strstr(text, from);
-    assert_non_null(rest);
-    const int length = snprintf(other, sizeof other, "%.*s%s%s", (int)(rest - text), text, to,
-                                rest + strlen(from));
+    const size_t before = (size_t)(strstr(text, from) - text);
+    assert_true(before < size);
+    const int length = snprintf(other, sizeof other, "%.*s%s%s", (int)before, text, to,
+                                text + before + strlen(from));
     assert_true(length < (int)sizeof other);
     put(name, other, (size_t)length);
     free(text);

@@ -100,8 +100,12 @@ static void gather(progress *p, const pn_step_report *r) {
     p->searched++;
 }
 
-static void warn(const pn_health *h, progress *p) {
-    if (h->warnings <= p->warnings || p->quiet) return;
+/* Not while pi is close to uniform: its mode is then one of many ties, and says nothing. */
+static void warn(const pn_run *r, progress *p) {
+    const pn_health *h = &r->health;
+    if (h->warnings <= p->warnings || p->quiet || r->report.warmup ||
+        h->entropy > 0.8 * h->entropy_uniform)
+        return;
     if (p->terminal) fputs("\r\033[K", stderr);
     for (int i = 0; i < h->warnings; i++) fprintf(stderr, "warning: %s\n", h->warning[i]);
     p->warnings = h->warnings;
@@ -169,7 +173,7 @@ static pn_status loop(pn_run *r, progress *p, double save_every) {
     while (r->search.step < r->settings.steps && !stopped) {
         PN_TRY(pn_run_step(r));
         gather(p, &r->report);
-        warn(&r->health, p);
+        warn(r, p);
         show(r, p, false);
         if (now() - saved >= save_every) {
             PN_TRY(pn_run_save(r));
