@@ -70,7 +70,7 @@ pn_status pn_arena_create(pn_arena *arena, size_t reserve, size_t limit) {
             "arena: %.1f MiB of address space refused (%s), want a higher limit or a smaller batch",
             (double)reserve / (1 << 20), strerror(errno));
     /* What lies around the aligned part goes back, so that base..base+reserved is all there is. */
-    char *base = (char *)up((size_t)map, HUGE_PAGE);
+    char *base = map + (up((size_t)map, HUGE_PAGE) - (size_t)map);
     if (base > map) munmap(map, (size_t)(base - map));
     size_t tail = (size_t)(map + reserve + HUGE_PAGE - (base + reserve));
     if (tail) munmap(base + reserve, tail);

@@ -6,15 +6,14 @@
 
 static _Thread_local char sentence[1024];
 
-pn_status pn_fail(pn_status status, const char *format, ...) {
+void pn_say(const char *format, ...) {
     va_list args;
     va_start(args, format);
     vsnprintf(sentence, sizeof sentence, format, args);
     va_end(args);
-    return status;
 }
 
-pn_status pn_fail_in(pn_status status, const char *format, ...) {
+void pn_say_in(const char *format, ...) {
     char reason[sizeof sentence / 2]; /* room for both */
     snprintf(reason, sizeof reason, "%.*s", (int)sizeof reason - 1, sentence);
     va_list args;
@@ -23,7 +22,6 @@ pn_status pn_fail_in(pn_status status, const char *format, ...) {
     va_end(args);
     if (n >= 0 && (size_t)n < sizeof sentence)
         snprintf(sentence + n, sizeof sentence - (size_t)n, ": %s", reason);
-    return status;
 }
 
 const char *pn_error(void) { return sentence; }

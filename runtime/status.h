@@ -17,13 +17,17 @@ typedef enum pn_status {
     PN_EINTR      /* interrupted, can be continued (exit 130 or 143) */
 } pn_status;
 
-/* Remembers why this thread's call failed and gives the status back, so that
- * one can write  return pn_fail(PN_EARG, "stride %d, want 1 or 2", s); */
-pn_status pn_fail(pn_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Remembers why this thread's call failed and gives the status back, so that one can write
+ * return pn_fail(PN_EARG, "stride %d, want 1 or 2", s);  A macro, so that compilers and checkers
+ * see that the status given is the status returned. */
+#define pn_fail(status, ...) (pn_say(__VA_ARGS__), pn_failed(status))
 
-/* Puts words in front of the sentence of the failure at hand ("FILE: ..."). */
-pn_status pn_fail_in(pn_status status, const char *format, ...)
-    __attribute__((format(printf, 2, 3)));
+/* The same, with words in front of the sentence of the failure at hand ("FILE: ..."). */
+#define pn_fail_in(status, ...) (pn_say_in(__VA_ARGS__), pn_failed(status))
+
+static inline pn_status pn_failed(pn_status status) { return status; }
+void pn_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void pn_say_in(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* The sentence of this thread's last failure, without a final newline; "" if none. */
 const char *pn_error(void);

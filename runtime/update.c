@@ -21,7 +21,8 @@ pn_status pn_update_create(pn_update *u, const pn_kernels *kernels, pn_parameter
         return pn_fail(PN_EMEM, "update: no memory");
     }
     u->launch.scratch = u->scratch;
-    return pn_update_begin(u);
+    u->weights.max = -INFINITY;
+    return PN_OK;
 }
 
 void pn_update_destroy(pn_update *u) {

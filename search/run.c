@@ -142,7 +142,7 @@ static pn_status gather(const pn_parameters *p, tensors *out) {
     size_t floats = 0, n = (size_t)p->count;
     for (size_t i = 0; i < n; i++) floats += 2 * p->list[i].count;
     *out = (tensors){calloc(2 * n + 1, sizeof *out->list), calloc(n, sizeof *out->name),
-                     malloc(floats * sizeof(float)), 0};
+                     malloc((floats + 1) * sizeof(float)), 0};
     if (!out->list || !out->name || !out->data) return pn_fail(PN_EMEM, "checkpoint: no memory");
     float *at = out->data;
     for (int pass = 0; pass < 2; pass++)
@@ -503,12 +503,12 @@ pn_status pn_run_save(pn_run *r) {
 pn_status pn_run_finish(pn_run *r) {
     PN_TRY(pn_run_save(r));
     pn_arch mode;
-    char text[PN_GENOTYPE_BYTES + 1], path[PATH_BYTES];
+    char text[PN_GENOTYPE_BYTES], line[PN_GENOTYPE_BYTES + 1], path[PATH_BYTES];
     pn_prior_mode(&r->search.prior, &mode);
     pn_genotype_write(&mode, text);
-    strcat(text, "\n");
+    snprintf(line, sizeof line, "%s\n", text);
     path_of(r, "genotype.txt", path);
-    PN_TRY(pn_file_write(path, text, strlen(text)));
+    PN_TRY(pn_file_write(path, line, strlen(line)));
     PN_TRY(write_json(r, "finished"));
     remove_old(r, 1);
     r->finished = true;

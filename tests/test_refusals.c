@@ -79,18 +79,21 @@ static void put(const char *name, const void *bytes, size_t size) {
     assert_int_equal(pn_file_write(in_folder(name), bytes, size), PN_OK);
 }
 
-static char *get(const char *name, size_t *size) {
-    void *bytes = NULL;
-    assert_int_equal(pn_file_read(in_folder(name), 1 << 28, &bytes, size), PN_OK);
-    return bytes;
+/* The caller frees *bytes; a zero follows them. */
+static size_t get(const char *name, char **bytes) {
+    void *found;
+    size_t size;
+    assert_int_equal(pn_file_read(in_folder(name), 1 << 28, &found, &size), PN_OK);
+    *bytes = found;
+    return size;
 }
 
 static void make_folder(const char *name) { assert_int_equal(mkdir(in_folder(name), 0777), 0); }
 
 /* Byte `at` of a file, counted from the end if negative, becomes another. */
 static void flip(const char *name, long at) {
-    size_t size;
-    char *bytes = get(name, &size);
+    char *bytes;
+    const size_t size = get(name, &bytes);
     bytes[at < 0 ? (long)size + at : at] ^= 0x10;
     put(name, bytes, size);
     free(bytes);
@@ -98,16 +101,16 @@ static void flip(const char *name, long at) {
 
 /* Keeps the first `keep` bytes; if negative, all but so many. */
 static void cut(const char *name, long keep) {
-    size_t size;
-    char *bytes = get(name, &size);
+    char *bytes;
+    const size_t size = get(name, &bytes);
     put(name, bytes, keep < 0 ? size - (size_t)-keep : (size_t)keep);
     free(bytes);
 }
 
 /* The first `from` in a text becomes `to`. */
 static void replace(const char *name, const char *from, const char *to) {
-    size_t size;
-    char *text = get(name, &size), other[4096];
+    char *text, other[4096];
+    const size_t size = get(name, &text);
     const size_t before = (size_t)(strstr(text, from) - text);
     assert_true(before < size);
     const int length = snprintf(other, sizeof other, "%.*s%s%s", (int)before, text, to,
@@ -148,8 +151,8 @@ static void make_data(void) {
     assert_int_equal(unlink(in_folder("idx-alone/train-labels-idx1-ubyte")), 0);
 
     assert_int_equal(unlink(in_folder("idx-gzip/train-images-idx3-ubyte")), 0);
-    size_t size;
-    char *bytes = get("idx-cut/train-images-idx3-ubyte", &size);
+    char *bytes;
+    const size_t size = get("idx-cut/train-images-idx3-ubyte", &bytes);
     gzFile gz = gzopen(in_folder("idx-gzip/train-images-idx3-ubyte.gz"), "wb");
     assert_int_equal(gzwrite(gz, bytes, (unsigned)size), size);
     assert_int_equal(gzclose(gz), Z_OK);
@@ -730,8 +733,8 @@ static void a_search_that_diverges(void **state) {
     assert_refused("diverged", &p, DIVERGED, "step ");
     pn_process_free(&p);
 
-    size_t length;
-    char *json = get("nan/run.json", &length), *text = pn_folder_text(in_folder("nan"), NULL);
+    char *json, *text = pn_folder_text(in_folder("nan"), NULL);
+    get("nan/run.json", &json);
     assert_non_null(strstr(json, "\"state\": \"diverged\""));
     free(json);
     keep_checkpoints(text);

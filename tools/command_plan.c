@@ -184,7 +184,7 @@ static void print_json(const options *o, double (*row)[FIGURES], bool one, int f
 }
 
 static pn_status plan(options *o, planner *p) {
-    double row[3][FIGURES], figure[FIGURES];
+    double row[3][FIGURES] = {{0}}, figure[FIGURES];
     char genotype[PN_GENOTYPE_BYTES] = "";
     pn_arch arch = {0}, largest = {0};
     const bool one = o->genotype || o->supernet;

@@ -147,7 +147,7 @@ static pn_status conclude(pn_run *r, bool quiet) {
     fprintf(stderr,
             "with the shared weights, on %lld images of the validation half: loss %.3f, accuracy "
             "%.1f %%\n",
-            (long long)(batches * r->settings.batch), -log_likelihood, 100 * accuracy);
+            (long long)batches * (long long)r->settings.batch, -log_likelihood, 100 * accuracy);
     fprintf(stderr,
             "ops without weights %.0f %%, input 0 %.0f %%, cells that reach the head %d of %d\n",
             100 * r->health.free_ops_all, 100 * r->health.input[0], r->health.reached,
@@ -242,13 +242,10 @@ int pn_command_search(int argc, char **argv) {
                                      .sa_flags = (int)SA_RESETHAND}; /* twice: at once */
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
-    pn_run *run = calloc(1, sizeof *run);
-    if (s == PN_OK && !run) s = pn_fail(PN_EMEM, "no memory");
-    if (run) run->lock = -1;
+    static pn_run run = {.lock = -1}; /* large: a report of all samples is in it */
     if (s == PN_OK)
-        s = search(run, directory, &settings, given, &device, memory, save_every, quiet);
+        s = search(&run, directory, &settings, given, &device, memory, save_every, quiet);
     const int code = pn_report("search", s);
-    if (run) pn_run_close(run);
-    free(run);
+    pn_run_close(&run);
     return s == PN_EINTR && stopped == SIGTERM ? 143 : code;
 }

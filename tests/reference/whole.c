@@ -141,5 +141,6 @@ bool pn_whole_same(const pn_whole *a, const pn_whole *b) {
     return !memcmp(a->network.parameters.block, b->network.parameters.block,
                    a->network.parameters.block_bytes) &&
            !memcmp(a->logits, b->logits, logit_count(a) * sizeof *a->logits) &&
-           !memcmp(&a->result, &b->result, sizeof a->result);
+           a->result.log_likelihood == b->result.log_likelihood &&
+           a->result.loss == b->result.loss && a->result.correct == b->result.correct;
 }

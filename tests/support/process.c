@@ -180,9 +180,10 @@ static void add_lines(FILE *text, const char *folder, const char *prefix, const 
         size_t size;
         const bool left_out = but && strcmp(entry[i]->d_name, but) == 0;
         if (!left_out && is_folder(path)) {
+            char inside[PATH_BYTES];
             fprintf(text, "%s/\n", name);
-            strcat(name, "/");
-            add_lines(text, path, name, but);
+            must(snprintf(inside, sizeof inside, "%s/", name) < PATH_BYTES, path);
+            add_lines(text, path, inside, but);
         } else if (left_out) {
             /* nothing to say */
         } else if (pn_file_read(path, (size_t)1 << 30, &bytes, &size) == PN_OK) {
