@@ -226,7 +226,7 @@ static void equal_to_the_reference(void **state) {
     (void)state;
     static const pn_whole_case search[] = {
         {"one cell, the smallest image", SEARCH(1, 4,  1,  1,  1), 2, true,  false},
-        {"two cells, one image",         SEARCH(2, 4,  16, 16, 3), 1, true,  false},
+        {"two cells, both reductions",   SEARCH(2, 4,  16, 16, 3), 2, true,  false},
         {"odd edges",                    SEARCH(3, 8,  7,  9,  1), 3, true,  false},
         {"channels that fill no vector", SEARCH(4, 12, 12, 12, 3), 2, true,  false},
         {"forward only, nodes in place", SEARCH(5, 8,  8,  8,  3), 3, false, false},

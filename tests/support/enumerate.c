@@ -1,8 +1,8 @@
 /* enumerate.c -- counting through a space as an odometer does. */
 #include "tests/support/enumerate.h"
 
-#include <assert.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "runtime/rng.h"
@@ -28,7 +28,7 @@ int pn_enumerate(const pn_space *space, bool distinct, pn_arch *arch, int limit)
             if (distinct && i % PN_SLOTS && input[i] == input[i - 1]) wanted = false;
         }
         if (wanted) {
-            assert(count < limit);
+            if (count == limit) abort();
             arch[count++] = a;
         }
         int i = 0;
