@@ -27,7 +27,8 @@
  *     dz = gamma * rstd * dv                           with running statistics
  *     dgamma += s2,   dbeta += s1
  * (Ioffe and Szegedy 2015, section 3, regrouped.) Variance is the biased one (divided by n);
- * the running variance takes the unbiased one, n/(n-1), as PyTorch does.
+ * the running variance takes the unbiased one, n/(n-1), as PyTorch does (of a single pixel: 0).
+ * The sums are made for a norm with batch statistics, or with dgamma or dbeta; else left alone.
  *
  * Shared gradients. Several jobs of one call may add to the same dx: such jobs must be
  * neighbours in the array and share all of their inputs' dx; contributions are added in job
@@ -251,7 +252,9 @@ typedef struct pn_kernels {
 #undef PN_OP
 
     /* weigh: takes result->log_likelihood / temperature as the next sample's l_k, updates *w.
-     * A sample with exp(l_k - m) < skip_below gets scale 0 (it still counts in sum). */
+     * A sample with exp(l_k - m) < skip_below gets scale 0 (it still counts in sum). An l_k that
+     * is NaN makes max and scale NaN, so that the caller sees it. Before the first sample the
+     * gradient must be finite: its rescale is exp(-infinity) = 0. */
     pn_status (*weigh)(const pn_result *result, double temperature, double skip_below,
                        pn_weights *w, const pn_launch *l);
 
