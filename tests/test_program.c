@@ -213,8 +213,8 @@ static void every_spelling_of_a_genotype(void **state) {
         "normal_concat=range(2, 6), normal=[('sep_conv_3x3',0),('sep_conv_3x3',1),"
         "('sep_conv_3x3',0),('sep_conv_3x3',1),('sep_conv_3x3',1),('skip_connect',0),"
         "('skip_connect',0),('dil_conv_3x3',2)],)",
-        "normal s3@0 s3@1 | s3@0 s3@1 | s3@1 sk@0 | sk@0 d3@2 "
-        "reduce mp@0 mp@1 | sk@2 mp@1 | mp@0 sk@2 | sk@2 mp@1",
+        ("normal s3@0 s3@1 | s3@0 s3@1 | s3@1 sk@0 | sk@0 d3@2 "
+         "reduce mp@0 mp@1 | sk@2 mp@1 | mp@0 sk@2 | sk@2 mp@1"),
     };
     char *want = OUTPUT("plan", "--json", "--genotype", "DARTS_V2");
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
@@ -590,6 +590,24 @@ static void trace_times_without_changing_anything(void **state) {
     json_decref(first);
 }
 
+/* Every row says ok; the bounds and the comparison themselves are tested in test_network.c. */
+static void check_finds_this_build_right(void **state) {
+    (void)state;
+    char *text = OUTPUT("check", "--samples", "1");
+    assert_non_null(strstr(text, "host-base"));
+    assert_non_null(strstr(text, "same bits ok"));
+    assert_null(strstr(text, "FAILED"));
+    free(text);
+}
+
+static void info_measures_this_machine(void **state) {
+    (void)state;
+    json_t *root = json_of(OUTPUT("info", "--json"));
+    assert_true(json_number_value(json_object_get(root, "copy_bytes_per_second")) > 1e8);
+    assert_true(json_number_value(json_object_get(root, "flops_per_second")) > 1e8);
+    json_decref(root);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(help_lists_the_commands),
@@ -613,6 +631,8 @@ int main(void) {
         cmocka_unit_test(trace_of_initial_weights_only),
         cmocka_unit_test(trace_with_a_checkpoints_weights),
         cmocka_unit_test(trace_times_without_changing_anything),
+        cmocka_unit_test(check_finds_this_build_right),
+        cmocka_unit_test(info_measures_this_machine),
     };
     return cmocka_run_group_tests_name("program", tests, begin, end);
 }
