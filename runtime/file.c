@@ -84,7 +84,7 @@ pn_status pn_file_read(const char *path, size_t limit, void **data, size_t *size
 
 /* ==== Replacing ==== */
 
-struct pn_output {
+struct pn_writer {
     int fd;
     char *path; /* links resolved */
     char *tmp;  /* NULL: written directly (a device or a pipe) */
@@ -109,14 +109,14 @@ static int open_locked(const char *tmp) {
     }
 }
 
-static void output_free(pn_output *out) {
+static void writer_free(pn_writer *out) {
     if (out->fd >= 0) close(out->fd);
     free(out->path);
     free(out->tmp);
     free(out);
 }
 
-static pn_status output_open(const char *path, pn_output *out) {
+static pn_status writer_open(const char *path, pn_writer *out) {
     struct stat info;
     int there = stat(path, &info) == 0;
     out->path = there ? realpath(path, NULL) : strdup(path);
@@ -147,27 +147,27 @@ static pn_status output_open(const char *path, pn_output *out) {
     return PN_OK;
 }
 
-pn_status pn_output_open(const char *path, pn_output **result) {
-    pn_output *out = calloc(1, sizeof *out);
+pn_status pn_writer_open(const char *path, pn_writer **result) {
+    pn_writer *out = calloc(1, sizeof *out);
     if (!out) return pn_fail(PN_EMEM, "%s: no memory to write it", path);
     out->fd = -1;
-    pn_status status = output_open(path, out);
+    pn_status status = writer_open(path, out);
     if (status == PN_OK)
         *result = out;
     else
-        pn_output_discard(out);
+        pn_writer_discard(out);
     return status;
 }
 
-pn_status pn_output_write(pn_output *out, const void *data, size_t size) {
+pn_status pn_writer_write(pn_writer *out, const void *data, size_t size) {
     if (write_all(out->fd, data, size) != 0) return fail_io(out->path, "cannot write");
     return PN_OK;
 }
 
-void pn_output_discard(pn_output *out) {
+void pn_writer_discard(pn_writer *out) {
     if (!out) return;
     if (out->tmp) unlink(out->tmp); /* while it is locked: afterwards it may be another's */
-    output_free(out);
+    writer_free(out);
 }
 
 /* Flushes the directory that holds PATH, so that the new name outlives a crash. File systems that
@@ -186,31 +186,31 @@ static int sync_directory(const char *path) {
     return failed ? -1 : 0;
 }
 
-pn_status pn_output_commit(pn_output *out) {
+pn_status pn_writer_commit(pn_writer *out) {
     pn_status status = PN_OK;
     if (!out->tmp) {
         if (close(out->fd) != 0) status = fail_io(out->path, "cannot write");
         out->fd = -1;
-        output_free(out);
+        writer_free(out);
         return status;
     }
     if (fsync(out->fd) != 0 || rename(out->tmp, out->path) != 0) {
         status = fail_io(out->path, "cannot write");
-        pn_output_discard(out);
+        pn_writer_discard(out);
         return status;
     }
     if (sync_directory(out->path) != 0) status = fail_io(out->path, "cannot flush its directory");
-    output_free(out);
+    writer_free(out);
     return status;
 }
 
 pn_status pn_file_write(const char *path, const void *data, size_t size) {
-    pn_output *out = NULL;
-    pn_status status = pn_output_open(path, &out);
+    pn_writer *out = NULL;
+    pn_status status = pn_writer_open(path, &out);
     if (!out) return status;
-    status = pn_output_write(out, data, size);
-    if (status == PN_OK) return pn_output_commit(out);
-    pn_output_discard(out);
+    status = pn_writer_write(out, data, size);
+    if (status == PN_OK) return pn_writer_commit(out);
+    pn_writer_discard(out);
     return status;
 }
 

@@ -22,11 +22,11 @@ pn_status pn_file_write(const char *path, const void *data, size_t size);
  * and discard free `out`, and PATH is untouched unless commit says PN_OK. PN_EBUSY if another
  * process is writing PATH now. A symbolic link is followed. A device or a pipe is written
  * directly, since it must not be replaced by a file. */
-typedef struct pn_output pn_output;
-pn_status pn_output_open(const char *path, pn_output **out);
-pn_status pn_output_write(pn_output *out, const void *data, size_t size);
-pn_status pn_output_commit(pn_output *out);
-void pn_output_discard(pn_output *out); /* NULL is allowed */
+typedef struct pn_writer pn_writer;
+pn_status pn_writer_open(const char *path, pn_writer **out);
+pn_status pn_writer_write(pn_writer *out, const void *data, size_t size);
+pn_status pn_writer_commit(pn_writer *out);
+void pn_writer_discard(pn_writer *out); /* NULL is allowed */
 
 /* A table of rows. Opening keeps the first `keep` bytes and cuts off the rest (rows written
  * after the checkpoint that a run continues from); keep = -1 keeps all. A file that is not

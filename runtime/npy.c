@@ -200,11 +200,11 @@ pn_status pn_npy_write(const char *path, const pn_array *array) {
     header[8] = (unsigned char)((end - V1_START) & 255);
     header[9] = (unsigned char)((end - V1_START) >> 8);
 
-    pn_output *out;
-    PN_TRY(pn_output_open(path, &out));
-    pn_status status = pn_output_write(out, header, end);
-    if (status == PN_OK) status = pn_output_write(out, array->data, pn_array_bytes(array));
-    if (status == PN_OK) return pn_output_commit(out);
-    pn_output_discard(out);
+    pn_writer *out;
+    PN_TRY(pn_writer_open(path, &out));
+    pn_status status = pn_writer_write(out, header, end);
+    if (status == PN_OK) status = pn_writer_write(out, array->data, pn_array_bytes(array));
+    if (status == PN_OK) return pn_writer_commit(out);
+    pn_writer_discard(out);
     return status;
 }

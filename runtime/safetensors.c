@@ -426,14 +426,14 @@ static pn_status write_bytes(const char *path, char *header, uint64_t length,
     snprintf(digits, sizeof digits, "%08x", (unsigned)crc);
     memcpy(header + strlen(CHECKSUM_PREFIX), digits, CHECKSUM_DIGITS);
 
-    pn_output *out;
-    PN_TRY(pn_output_open(path, &out));
-    pn_status status = pn_output_write(out, &length, LENGTH_BYTES);
-    if (status == PN_OK) status = pn_output_write(out, header, length);
+    pn_writer *out;
+    PN_TRY(pn_writer_open(path, &out));
+    pn_status status = pn_writer_write(out, &length, LENGTH_BYTES);
+    if (status == PN_OK) status = pn_writer_write(out, header, length);
     for (int i = 0; status == PN_OK && i < count; i++)
-        status = pn_output_write(out, arrays[order[i]].data, pn_array_bytes(&arrays[order[i]]));
-    if (status == PN_OK) return pn_output_commit(out);
-    pn_output_discard(out);
+        status = pn_writer_write(out, arrays[order[i]].data, pn_array_bytes(&arrays[order[i]]));
+    if (status == PN_OK) return pn_writer_commit(out);
+    pn_writer_discard(out);
     return status;
 }
 

@@ -99,11 +99,11 @@ static void a_discarded_file_changes_nothing(void **state) {
     (void)state;
     const char *path = in_folder("text");
     write_raw(path, "old", 3);
-    pn_output *out;
-    assert_int_equal(pn_output_open(path, &out), PN_OK);
-    assert_int_equal(pn_output_write(out, "half", 4), PN_OK);
+    pn_writer *out;
+    assert_int_equal(pn_writer_open(path, &out), PN_OK);
+    assert_int_equal(pn_writer_write(out, "half", 4), PN_OK);
     assert_content(path, "old"); /* nor before */
-    pn_output_discard(out);
+    pn_writer_discard(out);
     assert_content(path, "old");
     assert_false(exists(in_folder("text.tmp")));
     unlink(path);
@@ -111,12 +111,12 @@ static void a_discarded_file_changes_nothing(void **state) {
 
 static void two_writers_of_one_file_do_not_mix(void **state) {
     (void)state;
-    pn_output *first, *second;
-    assert_int_equal(pn_output_open(in_folder("text"), &first), PN_OK);
-    assert_int_equal(pn_output_open(in_folder("text"), &second), PN_EBUSY);
+    pn_writer *first, *second;
+    assert_int_equal(pn_writer_open(in_folder("text"), &first), PN_OK);
+    assert_int_equal(pn_writer_open(in_folder("text"), &second), PN_EBUSY);
     assert_sentence("another process is writing it");
-    assert_int_equal(pn_output_write(first, "one", 3), PN_OK);
-    assert_int_equal(pn_output_commit(first), PN_OK);
+    assert_int_equal(pn_writer_write(first, "one", 3), PN_OK);
+    assert_int_equal(pn_writer_commit(first), PN_OK);
     assert_content(in_folder("text"), "one");
     unlink(in_folder("text"));
 }
