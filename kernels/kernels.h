@@ -161,9 +161,16 @@ typedef struct pn_term {
  *   in.dx not NULL: dx (+)= dt.   in.dx NULL: nothing is written, the producer of the term
  *   reads dh itself through its pn_output.dy, coef and factor; the sums are still made if the
  *   term has a norm of mode PN_NORM_BATCH, or one with dgamma or dbeta.
- * Two terms of one node may share dx only if they are neighbours (first add = 0 or 1, then 1). */
+ * Two terms of one node may share dx only if they are neighbours (first add = 0 or 1, then 1).
+ *
+ * restore = 1, in training: one tensor serves as the last term's z and as h. Forward runs in place
+ * of that term (its x is h); backward finds the sum in h and puts z back there, from the sum and
+ * the other terms,
+ *   z = mean + (h - sum of the other terms) / (coef * rstd)
+ * so that a node keeps one tensor less for its backward pass. The last term then has coef not 0,
+ * no factor, no in.dx, and a norm of mode PN_NORM_BATCH without gamma and beta. */
 typedef struct pn_node {
-    int N, H, W, C, terms;
+    int N, H, W, C, terms, restore;
     const pn_term *term; /* in memory of whoever reads the job: on a device part of its table */
     float *h;
     const float *dh;
@@ -271,6 +278,13 @@ typedef struct pn_kernels {
     pn_status (*sgd)(const pn_range *ranges, int count, float *value, const float *gradient,
                      float *velocity, const float *scale, pn_sgd s, double *norm_out,
                      const pn_launch *l);
+
+    /* Ceilings, measured when called (a fraction of a second) with all threads of the device:
+     * float32 operations a second of multiply-adds on registers, counted as two; and bytes read
+     * plus bytes written a second by a copy between two arrays that have `bytes` together (so it
+     * tells one level of the memory from another). 0 if there is no memory for it. */
+    double (*flop_rate)(void);
+    double (*copy_rate)(size_t bytes);
 } pn_kernels;
 
 /* The host backend, for the best instruction set of this machine, or for the one called `isa`:

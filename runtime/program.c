@@ -41,6 +41,7 @@ typedef struct op {
     float smoothing, loss_weight;
     pn_result *result;
     int pooled, logits; /* buffers of a head */
+    int restored; /* node: the use that shares its tensor with the sum (pn_node.restore), or -1 */
 } op;
 
 typedef struct launch {
@@ -209,7 +210,8 @@ static op *add_op(pn_program *p, pn_family family, const pn_term_spec *terms, in
               .w = -1,
               .w2 = -1,
               .pooled = -1,
-              .logits = -1};
+              .logits = -1,
+              .restored = -1};
     for (int i = 0; i < count; i++)
         p->uses[p->use_count++] = (use){.term = terms[i], .op = p->op_count};
     p->op_count++;
@@ -362,6 +364,23 @@ static void find_shared(pn_program *p) {
         for (int u = o->first_use; u < o->first_use + o->uses; u++) {
             value *v = &p->values[p->uses[u].term.value];
             if (v->uses == 1 && v->op >= 0 && p->ops[v->op].family != PN_NODE) v->shared = u;
+        }
+    }
+}
+
+/* In training, a node takes over the tensor of a term that no other op reads, and its backward puts
+ * that term's z back for the producer: see pn_node.restore. */
+static void find_restored(pn_program *p) {
+    for (int i = 0; i < p->op_count; i++) {
+        op *o = &p->ops[i];
+        o->restored = -1;
+        if (!p->training || !o->alive || o->family != PN_NODE) continue;
+        for (int u = o->first_use; u < o->first_use + o->uses; u++) {
+            const value *v = &p->values[p->uses[u].term.value];
+            const pn_term_spec *term = &p->uses[u].term;
+            if (v->shared == u && v->norm.mode == PN_NORM_BATCH && v->norm.gamma < 0 &&
+                term->coef != 0 && !term->factor)
+                o->restored = u;
         }
     }
 }
@@ -575,15 +594,17 @@ static any_job make_job(pn_program *p, const op *o, pn_term *terms) {
                                  .out = output_job(p, o)};
             break;
         case PN_NODE:
-            for (int i = 0; i < o->uses; i++) {
-                const pn_term_spec *t = &p->uses[o->first_use + i].term;
-                terms[i] = (pn_term){input_job(p, o->first_use + i), t->coef, t->factor};
+            for (int u = o->first_use, i = 0; u < o->first_use + o->uses; u++) {
+                const pn_term_spec *t = &p->uses[u].term;
+                const int place = u == o->restored ? o->uses - 1 : i++; /* the restored one last */
+                terms[place] = (pn_term){input_job(p, u), t->coef, t->factor};
             }
             job.node = (pn_node){.N = N,
                                  .H = H,
                                  .W = W,
                                  .C = x->C,
                                  .terms = o->uses,
+                                 .restore = o->restored >= 0,
                                  .term = terms,
                                  .h = at(p, p->values[o->out].data),
                                  .dh = p->training ? at(p, p->values[o->out].grad) : NULL};
@@ -683,12 +704,12 @@ static int add_buffer(pn_program *p, size_t bytes, int first, int last) {
  * its producer, to turn dy into dz, if batch statistics stand between them; */
 static bool producer_rereads(const value *v) { return v->norm.mode == PN_NORM_BATCH; }
 
-/* and a consumer. A node and an average pool read only for the sums, a head only for ReLU's mask.
- */
+/* and a consumer. A node reads for the sums and to put a term back, an average pool only for the
+ * sums, a head only for ReLU's mask. */
 static bool consumer_rereads(const op *o, const value *v) {
     switch (o->family) {
         case PN_NODE:
-            return wants_sums(v);
+            return o->restored >= 0 || wants_sums(v);
         case PN_POOL:
             return o->pool == PN_POOL_MAX || wants_sums(v);
         case PN_HEAD:
@@ -721,9 +742,12 @@ static void add_lives(pn_program *p) {
         value *v = &p->values[o->out];
         const size_t bytes =
             (size_t)p->N * (size_t)v->H * (size_t)v->W * (size_t)v->C * sizeof(float);
-        v->data = add_buffer(
-            p, bytes, o->launch[FORWARD],
-            p->training && producer_rereads(v) ? o->launch[BACKWARD] : o->launch[FORWARD]);
+        if (o->restored >= 0)
+            v->data = p->values[p->uses[o->restored].term.value].data;
+        else
+            v->data = add_buffer(
+                p, bytes, o->launch[FORWARD],
+                p->training && producer_rereads(v) ? o->launch[BACKWARD] : o->launch[FORWARD]);
         v->stats = v->norm.mode == PN_NORM_NONE
                        ? -1
                        : add_buffer(p, 4 * (size_t)v->C * sizeof(float), o->launch[FORWARD],
@@ -789,6 +813,7 @@ pn_status pn_program_compile(pn_program *p, pn_program_size *size) {
     find_living(p);
     find_levels(p);
     find_shared(p);
+    find_restored(p);
     split_nodes(p);
     order_pass(p, FORWARD, p->order);
     make_launches(p, FORWARD);

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -18,6 +19,7 @@ typedef struct row {
     int in, also[MAX_TERMS];
     int coef[MAX_TERMS];
     int in_place; /* 1 + the term that h overwrites; 0: none */
+    bool restore; /* with in_place the last term: backward puts its z back */
     int shares;   /* 1 + the term that reads and adds to what the one before does; 0: none */
     bool with_factors;
 } row;
@@ -26,13 +28,13 @@ static const struct call {
     const char *why;
     row job[PN_MAX_JOBS];
 } calls[] = {
-    {"one pixel",                               {{.N = 1, .H = 1, .W = 1, .C = 4, .coef = {1, 1}}}                  },
+    {"one pixel",                                     {{.N = 1, .H = 1, .W = 1, .C = 4, .coef = {1, 1}}}                  },
     {"a sampled cell's two terms, 16 channels",
-     {{.N = 2, .H = 32, .W = 32, .C = 16, .in = PN_BATCH | PN_NO_DX, .coef = {1, 1}}}                               },
+     {{.N = 2, .H = 32, .W = 32, .C = 16, .in = PN_BATCH | PN_NO_DX, .coef = {1, 1}}}                                     },
     {"a sampled cell's two terms, 32 channels",
-     {{.N = 3, .H = 16, .W = 16, .C = 32, .in = PN_BATCH | PN_NO_DX, .coef = {1, 1}}}                               },
+     {{.N = 3, .H = 16, .W = 16, .C = 32, .in = PN_BATCH | PN_NO_DX, .coef = {1, 1}}}                                     },
     {"a sampled cell's two terms, 64 channels",
-     {{.N = 2, .H = 8, .W = 8, .C = 64, .in = PN_BATCH | PN_NO_DX, .coef = {1, 1}}}                                 },
+     {{.N = 2, .H = 8, .W = 8, .C = 64, .in = PN_BATCH | PN_NO_DX, .coef = {1, 1}}}                                       },
     {"cells of 36, drop-path",
      {{.N = 3,
        .H = 8,
@@ -40,16 +42,16 @@ static const struct call {
        .C = 36,
        .in = PN_BATCH | PN_AFFINE | PN_NO_DX,
        .coef = {1, 1},
-       .with_factors = true}}                                                                                       },
+       .with_factors = true}}                                                                                             },
     {"one operation and one skip connection",
-     {{.N = 3, .H = 7, .W = 5, .C = 20, .also = {PN_BATCH | PN_NO_DX, 0}, .coef = {1, 1}}}                          },
+     {{.N = 3, .H = 7, .W = 5, .C = 20, .also = {PN_BATCH | PN_NO_DX, 0}, .coef = {1, 1}}}                                },
     {"two skip connections, one adding",
-     {{.N = 3, .H = 7, .W = 5, .C = 12, .also = {0, PN_ADD}, .coef = {1, 1}}}                                       },
+     {{.N = 3, .H = 7, .W = 5, .C = 12, .also = {0, PN_ADD}, .coef = {1, 1}}}                                             },
     {"two skips of one tensor",
-     {{.N = 3, .H = 4, .W = 5, .C = 12, .in = PN_BATCH, .coef = {1, 2}, .shares = 2}}                               },
+     {{.N = 3, .H = 4, .W = 5, .C = 12, .in = PN_BATCH, .coef = {1, 2}, .shares = 2}}                                     },
     {"two skips of one tensor, both adding",
-     {{.N = 3, .H = 4, .W = 5, .C = 12, .in = PN_BATCH | PN_ADD, .coef = {2, -1}, .shares = 2}}                     },
-    {"a single term",                           {{.N = 2, .H = 3, .W = 5, .C = 8, .in = PN_BATCH, .coef = {-2}}}    },
+     {{.N = 3, .H = 4, .W = 5, .C = 12, .in = PN_BATCH | PN_ADD, .coef = {2, -1}, .shares = 2}}                           },
+    {"a single term",                                 {{.N = 2, .H = 3, .W = 5, .C = 8, .in = PN_BATCH, .coef = {-2}}}    },
     {"a supernet's eight terms",
      {{.N = 3,
        .H = 5,
@@ -58,7 +60,7 @@ static const struct call {
        .in = PN_BATCH,
        .also = {0, PN_NO_DX, PN_ADD, PN_NO_DX, 0, 0, PN_AFFINE, PN_NO_DX},
        .coef = {1, 2, -1, 1, 1, -2, 1, 1},
-       .with_factors = true}}                                                                                       },
+       .with_factors = true}}                                                                                             },
     {"terms with every kind of norm",
      {{.N = 3,
        .H = 5,
@@ -66,7 +68,7 @@ static const struct call {
        .C = 24,
        .also = {0, PN_BATCH, PN_BATCH | PN_AFFINE, PN_RUNNING, PN_RUNNING | PN_AFFINE,
                 PN_BATCH | PN_FROZEN},
-       .coef = {1, 1, 2, 1, -1, 1}}}                                                                                },
+       .coef = {1, 1, 2, 1, -1, 1}}}                                                                                      },
     {"no dx, sums where a norm needs them",
      {{.N = 3,
        .H = 5,
@@ -75,21 +77,57 @@ static const struct call {
        .in = PN_NO_DX,
        .also = {0, PN_BATCH, PN_BATCH | PN_AFFINE, PN_RUNNING, PN_RUNNING | PN_AFFINE,
                 PN_BATCH | PN_FROZEN},
-       .coef = {1, 1, 2, 1, -1, 1}}}                                                                                },
+       .coef = {1, 1, 2, 1, -1, 1}}}                                                                                      },
     {"no dx, sums added to",
-     {{.N = 3, .H = 5, .W = 5, .C = 8, .in = PN_NO_DX | PN_BATCH | PN_ADD, .coef = {1, 2}}}                         },
+     {{.N = 3, .H = 5, .W = 5, .C = 8, .in = PN_NO_DX | PN_BATCH | PN_ADD, .coef = {1, 2}}}                               },
     {"in place of the first term",
-     {{.N = 3, .H = 5, .W = 6, .C = 12, .in = PN_BATCH, .coef = {1, 2}, .in_place = 1}}                             },
+     {{.N = 3, .H = 5, .W = 6, .C = 12, .in = PN_BATCH, .coef = {1, 2}, .in_place = 1}}                                   },
     {"in place of the last term",
-     {{.N = 3, .H = 5, .W = 6, .C = 12, .in = PN_BATCH, .coef = {1, 2, -1}, .in_place = 3}}                         },
-    {"224 wide",                                {{.N = 1, .H = 3, .W = 224, .C = 4, .in = PN_BATCH, .coef = {1, 1}}}},
-    {"28 wide",                                 {{.N = 1, .H = 28, .W = 28, .C = 8, .in = PN_BATCH, .coef = {1, 1}}}},
+     {{.N = 3, .H = 5, .W = 6, .C = 12, .in = PN_BATCH, .coef = {1, 2, -1}, .in_place = 3}}                               },
+    {"a sampled cell's two terms in one tensor less",
+     {{.N = 2,
+       .H = 16,
+       .W = 16,
+       .C = 32,
+       .in = PN_BATCH | PN_NO_DX,
+       .coef = {1, 1},
+       .in_place = 2,
+       .restore = true}}                                                                                                  },
+    {"put back beside a skip connection, coef 2",
+     {{.N = 3,
+       .H = 7,
+       .W = 5,
+       .C = 20,
+       .also = {PN_ADD, PN_BATCH | PN_NO_DX},
+       .coef = {1, 2},
+       .in_place = 2,
+       .restore = true}}                                                                                                  },
+    {"a single term put back",
+     {{.N = 2,
+       .H = 3,
+       .W = 5,
+       .C = 8,
+       .in = PN_BATCH | PN_NO_DX,
+       .coef = {-2},
+       .in_place = 1,
+       .restore = true}}                                                                                                  },
+    {"the last of four terms put back",
+     {{.N = 17,
+       .H = 5,
+       .W = 3,
+       .C = 12,
+       .also = {PN_BATCH | PN_AFFINE, 0, PN_RUNNING | PN_NO_DX, PN_BATCH | PN_NO_DX | PN_ADD},
+       .coef = {1, 2, -1, -1},
+       .in_place = 4,
+       .restore = true}}                                                                                                  },
+    {"224 wide",                                      {{.N = 1, .H = 3, .W = 224, .C = 4, .in = PN_BATCH, .coef = {1, 1}}}},
+    {"28 wide",                                       {{.N = 1, .H = 28, .W = 28, .C = 8, .in = PN_BATCH, .coef = {1, 1}}}},
     {"batch no multiple of the chunks",
-     {{.N = 17, .H = 5, .W = 3, .C = 12, .in = PN_BATCH, .coef = {1, 1}, .with_factors = true}}                     },
+     {{.N = 17, .H = 5, .W = 3, .C = 12, .in = PN_BATCH, .coef = {1, 1}, .with_factors = true}}                           },
     {"jobs of different shapes",
      {{.N = 4, .H = 4, .W = 4, .C = 16, .in = PN_BATCH, .coef = {1, 1}},
       {.N = 2, .H = 9, .W = 7, .C = 8, .in = PN_BATCH | PN_NO_DX, .coef = {1, 2, 1}},
-      {.N = 1, .H = 1, .W = 3, .C = 4, .coef = {1}}}                                                                },
+      {.N = 1, .H = 1, .W = 3, .C = 4, .coef = {1}}}                                                                      },
 };
 
 /* Terms live outside of jobs; one set of jobs is in use at a time. */
@@ -115,6 +153,11 @@ static pn_node new_job(pn_set *set, const row *r, pn_term *term) {
     if (r->in_place) {
         s.h = (float *)term[r->in_place - 1].in.x;
         pn_set_find(set, s.h)->steps = 6 * s.terms + 8;
+        s.restore = r->restore;
+        if (r->restore) { /* the sum over xhat inherits what putting back rounds */
+            pn_set_find(set, s.h)->must = true;
+            pn_set_find(set, term[s.terms - 1].in.norm.stats)->steps += 6 * s.terms + 8;
+        }
     } else {
         s.h = pn_set_result(set, "h", pixels * r->C, 6 * s.terms + 8, false);
         pn_set_find(set, s.h)->must = !set->backward;
@@ -133,6 +176,22 @@ static int build(pn_set *set, const void *rows, void *jobs) {
 
 PN_CALLS(node)
 
+/* The difference that puts z back becomes a sum; means are those of magnitudes, below 0. */
+static void magnitude_of_z(const pn_node *s, const pn_twins *t) {
+    const size_t image = (size_t)s->H * s->W * s->C, count = s->N * image;
+    const pn_term *last = &s->term[s->terms - 1];
+    const double *mean = pn_at(t, last->in.norm.stats), *rstd = mean + s->C;
+    double *h = pn_at(t, s->h);
+    for (const pn_term *term = s->term; term < last; term++) {
+        const double *factor = pn_at(t, term->factor);
+        double *v = pn_input_v_ref(&term->in, 1, count / s->C, t);
+        for (size_t j = 0; j < count; j++)
+            h[j] += term->coef * (factor ? factor[j / image] : 1) * v[j];
+        free(v);
+    }
+    for (size_t j = 0; j < count; j++) h[j] = h[j] / (last->coef * rstd[j % s->C]) - mean[j % s->C];
+}
+
 static void magnitude(bool backward, const void *job, const pn_twins *t) {
     pn_node s = *(const pn_node *)job;
     pn_term positive[MAX_TERMS];
@@ -141,6 +200,10 @@ static void magnitude(bool backward, const void *job, const pn_twins *t) {
         positive[i].coef = fabsf(positive[i].coef);
     }
     s.term = positive;
+    if (backward && s.restore) {
+        magnitude_of_z(&s, t);
+        s.restore = 0;
+    }
     node_twin(backward, &s, t);
 }
 
@@ -226,13 +289,14 @@ static void by_hand(void **state) {
 static void bad_arguments(void **state) {
     (void)state;
     static const pn_flaw flaws[] = {
-        {"no terms",                offsetof(pn_node, terms), 0      },
-        {"no image",                offsetof(pn_node, N),     0      },
-        {"negative height",         offsetof(pn_node, H),     -5     },
-        {"no width",                offsetof(pn_node, W),     0      },
-        {"6 channels",              offsetof(pn_node, C),     6      },
-        {"12 channels, terms of 8", offsetof(pn_node, C),     12     },
-        {"no array of terms",       offsetof(pn_node, term),  PN_NULL},
+        {"no terms",                offsetof(pn_node, terms),   0      },
+        {"no image",                offsetof(pn_node, N),       0      },
+        {"negative height",         offsetof(pn_node, H),       -5     },
+        {"no width",                offsetof(pn_node, W),       0      },
+        {"6 channels",              offsetof(pn_node, C),       6      },
+        {"12 channels, terms of 8", offsetof(pn_node, C),       12     },
+        {"no array of terms",       offsetof(pn_node, term),    PN_NULL},
+        {"nothing to put back in",  offsetof(pn_node, restore), 1      },
     };
     static const pn_flaw of_pass[2] = {
         {"no h",  offsetof(pn_node, h),  PN_NULL},

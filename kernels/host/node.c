@@ -14,17 +14,16 @@ static int tile_pixels(const pn_node *job) {
 }
 
 typedef struct term_work {
-    float *scale, *shift;  /* forward */
+    float *scale, *shift;  /* of the load; of a term that is put back, of the way back */
     float *mean, *s1, *s2; /* backward */
 } term_work;
 
 /* Arrays of one tile. Those of a term follow each other, so that no table of terms is needed. */
+static int term_arrays(int backward_pass) { return backward_pass ? 5 : 2; }
 static term_work carve_term(float *base, size_t tile, int t, int backward_pass) {
-    const int arrays = backward_pass ? 3 : 2;
-    float *first = base + (size_t)t * arrays * pn_align16(tile);
-    float *second = first + pn_align16(tile);
-    return backward_pass ? (term_work){NULL, NULL, first, second, second + pn_align16(tile)}
-                         : (term_work){first, second, NULL, NULL, NULL};
+    const size_t step = pn_align16(tile);
+    float *at = base + (size_t)t * term_arrays(backward_pass) * step;
+    return (term_work){at, at + step, at + 2 * step, at + 3 * step, at + 4 * step};
 }
 
 static float factor_of(const pn_term *term, int n) {
@@ -94,9 +93,58 @@ static void add_sums(const float *dh, float f, const float *x, term_work w, size
     }
 }
 
+/* A tile of the sum becomes z of the last term: subtracts another term, ... */
+static void take_term(float *h, const float *x, float f, term_work a, size_t n) {
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) h[i] -= f * (a.scale[i] * x[i] + a.shift[i]);
+}
+/* ... and goes back through the last one's norm and coefficient. */
+static void put_back(float *h, term_work last, size_t n) {
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) h[i] = last.scale[i] * h[i] + last.mean[i];
+}
+/* Both at once where there are two terms. */
+static void put_back_of_two(float *h, const float *x, float f, term_work a, term_work last,
+                            size_t n) {
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        h[i] = last.scale[i] * (h[i] - f * (a.scale[i] * x[i] + a.shift[i])) + last.mean[i];
+}
+
+static void restore_tile(const pn_node *job, int n, size_t at, float *terms, size_t tile,
+                         size_t size) {
+    const int last = job->terms - 1;
+    float *h = job->h + at;
+    const term_work w = carve_term(terms, tile, last, 1);
+    if (job->terms == 2) {
+        put_back_of_two(h, job->term[0].in.x + at, factor_of(&job->term[0], n),
+                        carve_term(terms, tile, 0, 1), w, size);
+        return;
+    }
+    for (int t = 0; t < last; t++)
+        take_term(h, job->term[t].in.x + at, factor_of(&job->term[t], n),
+                  carve_term(terms, tile, t, 1), size);
+    put_back(h, w, size);
+}
+
+static void prepare_restore(const pn_node *job, float *terms, size_t tile) {
+    const int C = job->C, last = job->terms - 1, pixels = tile_pixels(job);
+    for (int t = 0; t < last; t++) {
+        const term_work w = carve_term(terms, tile, t, 1);
+        pn_norm_load(&job->term[t].in.norm, C, C, w.scale, w.shift);
+        pn_repeat(w.scale, C, pixels);
+        pn_repeat(w.shift, C, pixels);
+    }
+    const term_work w = carve_term(terms, tile, last, 1);
+    const float *rstd = job->term[last].in.norm.stats + C;
+    for (int c = 0; c < C; c++) w.scale[c] = 1 / (job->term[last].coef * rstd[c]);
+    pn_repeat(w.scale, C, pixels);
+}
+
 static void backward(const pn_node *job, int chunk, float *terms, float *slot, int slot_row) {
     const int C = job->C, pixels = tile_pixels(job);
     const size_t tile = (size_t)pixels * C, image = (size_t)job->H * job->W * C;
+    if (job->restore) prepare_restore(job, terms, tile);
     for (int t = 0; t < job->terms; t++) {
         const pn_norm *norm = &job->term[t].in.norm;
         if (!pn_norm_wants_sums(norm)) continue;
@@ -115,8 +163,10 @@ static void backward(const pn_node *job, int chunk, float *terms, float *slot, i
             for (int t = 0; t < job->terms; t++) {
                 const pn_term *term = &job->term[t];
                 const float f = factor_of(term, n);
-                if (pn_norm_wants_sums(&term->in.norm)) pn_prefetch(term->in.x + at + size, size);
+                const int rereads = job->restore || pn_norm_wants_sums(&term->in.norm);
+                if (rereads) pn_prefetch(term->in.x + at + size, size);
                 if (term->in.dx) pn_prefetch_write(term->in.dx + at + size, size);
+                if (job->restore && t == 0) restore_tile(job, n, at, terms, tile, size);
                 if (term->in.dx) give(term->in.dx + at, dh, f, term->in.add, size);
                 if (pn_norm_wants_sums(&term->in.norm))
                     add_sums(dh, f, term->in.x + at, carve_term(terms, tile, t, 1), size);
@@ -142,7 +192,7 @@ static layout layout_of(const pn_node *jobs, int count, int backward_pass) {
     int terms = 0;
     for (int j = 0; j < count; j++) {
         const size_t tile = pn_align16((size_t)tile_pixels(&jobs[j]) * jobs[j].C);
-        const size_t arrays = (size_t)jobs[j].terms * (backward_pass ? 3 : 2) + !backward_pass;
+        const size_t arrays = (size_t)jobs[j].terms * term_arrays(backward_pass) + !backward_pass;
         if (arrays * tile > l.work) l.work = arrays * tile;
         const int row = (int)pn_align16((size_t)jobs[j].C);
         if (row > l.slot_row) l.slot_row = row;
@@ -189,6 +239,18 @@ static pn_status check_sharing(const char *op, const pn_node *jobs, int j) {
     return PN_OK;
 }
 
+static pn_status check_restore(const char *op, const pn_node *job, int j) {
+    const pn_term *last = &job->term[job->terms - 1];
+    const pn_norm *norm = &last->in.norm;
+    if (last->in.x == job->h && last->coef != 0 && !last->factor && !last->in.dx &&
+        norm->mode == PN_NORM_BATCH && !norm->gamma && !norm->beta)
+        return PN_OK;
+    return pn_fail(PN_EARG,
+                   "%s: job %d: restore %d with a last term of another x than h, coef %g, or a "
+                   "factor, a dx, or no plain BatchNorm of the batch",
+                   op, j, job->restore, (double)last->coef);
+}
+
 static pn_status check(const char *op, const pn_node *jobs, int count, int backward_pass,
                        const pn_launch *launch) {
     PN_TRY(pn_check_call(op, jobs, count, launch));
@@ -207,6 +269,7 @@ static pn_status check(const char *op, const pn_node *jobs, int count, int backw
                 return pn_fail(PN_EARG, "%s: job %d: term %d has %d channels, want the node's %d",
                                op, j, t, in->C, job->C);
         }
+        if (job->restore) PN_TRY(check_restore(op, job, j));
         if (backward_pass) PN_TRY(check_sharing(op, jobs, j));
     }
     return PN_OK;

@@ -19,10 +19,28 @@ void pn_node_fwd_ref(const pn_node *s, const pn_twins *t) {
     free(sum);
 }
 
+/* h, the sum, becomes z of the last term. */
+static void restore(const pn_node *s, const pn_twins *t) {
+    const size_t image = (size_t)s->H * s->W * s->C, count = s->N * image;
+    double *h = pn_at(t, s->h);
+    for (int i = 0; i < s->terms - 1; i++) {
+        const pn_term *term = &s->term[i];
+        const double *factor = pn_at(t, term->factor);
+        double *v = pn_input_v_ref(&term->in, 1, count / s->C, t);
+        for (size_t j = 0; j < count; j++)
+            h[j] -= term->coef * (factor ? factor[j / image] : 1) * v[j];
+        free(v);
+    }
+    const pn_term *last = &s->term[s->terms - 1];
+    const double *mean = pn_at(t, last->in.norm.stats), *rstd = mean + s->C;
+    for (size_t j = 0; j < count; j++) h[j] = mean[j % s->C] + h[j] / (last->coef * rstd[j % s->C]);
+}
+
 void pn_node_bwd_ref(const pn_node *s, const pn_twins *t) {
     const size_t image = (size_t)s->H * s->W * s->C, count = s->N * image;
     const double *dh = pn_at(t, s->dh);
     double *dt = pn_zeros_ref(count);
+    if (s->restore) restore(s, t);
     for (int i = 0; i < s->terms; i++) {
         const pn_term *term = &s->term[i];
         const double *factor = pn_at(t, term->factor);
