@@ -5,6 +5,10 @@
 #ifndef PN_STATUS_H
 #define PN_STATUS_H
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 typedef enum pn_status {
     PN_OK = 0,
     PN_EARG,      /* an argument or option that cannot be (exit 2) */
@@ -37,5 +41,9 @@ const char *pn_error(void);
         pn_status pn_try_ = (call);           \
         if (pn_try_ != PN_OK) return pn_try_; \
     } while (0)
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -22,6 +22,8 @@
         .rescale = pn_rescale_##isa,         \
         .sgd_scratch = pn_sgd_scratch_##isa, \
         .sgd = pn_sgd_##isa,                 \
+        .flop_rate = pn_flop_rate_##isa,     \
+        .copy_rate = pn_copy_rate_##isa,     \
     };
 
 TABLE(base)

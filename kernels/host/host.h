@@ -37,7 +37,9 @@
     size_t pn_sgd_scratch_##isa(const pn_range *ranges, int count);                                \
     pn_status pn_sgd_##isa(const pn_range *ranges, int count, float *value, const float *gradient, \
                            float *velocity, const float *scale, pn_sgd s, double *norm_out,        \
-                           const pn_launch *launch);
+                           const pn_launch *launch);                                               \
+    double pn_flop_rate_##isa(void);                                                               \
+    double pn_copy_rate_##isa(size_t bytes);
 #ifdef PN_ISA
 #define PN_DECLARE_ISA(isa) PN_DECLARE_ALL(isa)
 PN_DECLARE_ISA(PN_ISA)

@@ -1,0 +1,130 @@
+/* bench_step.cc -- what a user waits for: a training step of one architecture, and a whole step of
+ * the search, with batches made and weights updated.
+ *
+ *     build/bench/bench_step --benchmark_filter=avx512
+ *
+ * 8 cells, C = 16, batch 64 of 32x32x3 (synthetic images). `train` is forward, backward, clip and
+ * SGD of one fixed architecture, `forward` the first of these; `parsec` is a step of K = 4
+ * architectures drawn anew each time: K times forward and backward on one batch, K times forward
+ * on the other, and both updates. */
+#include <string>
+
+#include "bench/bench.h"
+
+extern "C" {
+#include "search/genotype.h"
+#include "search/model.h"
+}
+
+namespace {
+
+enum { kSamples = 4, kRandom = 8 };
+const uint64_t kSeed = 1;
+
+/* The network of the reference step. Weights move, so each benchmark has its own. */
+struct Subject {
+    pn_data data = {};
+    pn_model model = {};
+    pn_evaluator evaluator = {};
+    pn_status status;
+
+    explicit Subject(const pn_kernels *kernels) {
+        const pn_space space = pn_space_darts();
+        pn_model_settings settings = pn_model_defaults();
+        settings.seed = kSeed;
+        status = pn_data_open("synthetic:1280x32x32x3", PN_TRAIN, &data);
+        if (status == PN_OK)
+            status = pn_model_create(&model, kernels, &space, &settings, &data, kSamples);
+        if (status == PN_OK) evaluator = pn_model_evaluator(&model);
+    }
+    ~Subject() {
+        pn_model_destroy(&model);
+        pn_data_free(&data);
+    }
+    Subject(const Subject &) = delete;
+    Subject &operator=(const Subject &) = delete;
+};
+
+pn_arch random_arch(uint64_t index) {
+    const pn_space space = pn_space_darts();
+    pn_prior prior;
+    pn_arch arch = {};
+    pn_prior_init(&prior, &space, true);
+    pn_prior_sample(&prior, kSeed, 0, index, &arch);
+    return arch;
+}
+
+template <typename Step>
+void repeat(benchmark::State &state, Subject &subject, Step step) {
+    pn_status status = subject.status;
+    if (status == PN_OK) status = step(int64_t{0});
+    int64_t i = 1;
+    for (auto _ : state) {
+        if (status == PN_OK) status = step(i++);
+        if (status != PN_OK) {
+            state.SkipWithError(pn_error());
+            break;
+        }
+    }
+    state.counters["arena_MiB"] = static_cast<double>(subject.model.arena.high_water) / 0x1p20;
+}
+
+void train(benchmark::State &state, const pn_kernels *kernels, pn_arch arch) {
+    Subject s(kernels);
+    pn_evaluation out;
+    double norm;
+    repeat(state, s, [&](int64_t i) {
+        PN_TRY(s.evaluator.begin(s.evaluator.self, i));
+        PN_TRY(s.evaluator.train(s.evaluator.self, 0, &arch));
+        PN_TRY(s.evaluator.update(s.evaluator.self, 0.025));
+        return s.evaluator.finish(s.evaluator.self, 1, &out, &norm);
+    });
+}
+
+void forward(benchmark::State &state, const pn_kernels *kernels, pn_arch arch) {
+    Subject s(kernels);
+    repeat(state, s, [&](int64_t i) {
+        PN_TRY(s.evaluator.begin(s.evaluator.self, i));
+        return s.evaluator.validate(s.evaluator.self, 0, &arch);
+    });
+}
+
+void parsec(benchmark::State &state, const pn_kernels *kernels) {
+    Subject s(kernels);
+    const pn_space space = pn_space_darts();
+    const int64_t endless = int64_t{1} << 40;
+    pn_search_settings settings = pn_rule_practical(endless, s.model.settings.N);
+    settings.samples = kSamples;
+    settings.warmup = 0;
+    settings.seed = kSeed;
+    pn_search search;
+    static pn_step_report report; /* large */
+    if (s.status == PN_OK) s.status = pn_search_init(&search, &space, &settings);
+    repeat(state, s, [&](int64_t) { return pn_search_step(&search, &s.evaluator, &report); });
+}
+
+const bool registered = [] {
+    for (const pn_kernels *kernels : bench::backends()) {
+        const std::string isa = kernels->name + sizeof "host-" - 1;
+        const auto add = [&](const std::string &what, auto function, auto... arguments) {
+            benchmark::RegisterBenchmark((isa + "/" + what).c_str(), function, kernels,
+                                         arguments...)
+                ->UseRealTime()
+                ->MeasureProcessCPUTime()
+                ->MinTime(1)
+                ->Unit(benchmark::kMillisecond);
+        };
+        for (const char *name : {"DARTS_V2", "PDARTS", "PC_DARTS_cifar"}) {
+            pn_arch arch;
+            if (pn_genotype_open(name, &arch) != PN_OK) continue;
+            add(std::string("forward/") + name, forward, arch);
+            add(std::string("train/") + name, train, arch);
+        }
+        for (int i = 0; i < kRandom; i++)
+            add("train/random:" + std::to_string(i), train, random_arch(i));
+        add("parsec/K:4", parsec);
+    }
+    return true;
+}();
+
+}  // namespace
