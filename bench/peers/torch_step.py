@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """The time and memory of a training step beside PyTorch's, on the same genotypes.
 
-    bench/peers/torch_step.py [--genotypes random:8 | NAME | TEXT ...]
+    bench/peers/torch_step.py [--genotypes random:8 | NAME | TEXT ...] [--isa avx2]
+    bench/peers/torch_step.py --parsec 4
 
 PyTorch (Debian: python3-torch, with libopenblas0-pthread and libjemalloc2 for its best) gets what
 makes it fast: float32 through oneDNN, jemalloc on huge pages that gives nothing back, denormals
@@ -10,6 +11,11 @@ measurement is a process of its own; ours and PyTorch's alternate, so that a bus
 both. A step is forward, backward, clip_grad_norm_(5) and SGD (momentum 0.9, decay 3e-4). Its time
 is the median of --repeat steps after two for warming up. Peak memory is the process's largest
 resident size, for PyTorch with the C library's allocator if that takes less.
+
+With --parsec K it times a whole step of the search instead: K architectures drawn anew, each
+forward and backward on one batch with its importance weight (online, so that PyTorch too needs the
+memory of one), forward on another batch, clip, SGD, and Adam on the distribution's logits. Ours is
+build/bench/bench_step with its own random architectures; both report the mean over --repeat steps.
 """
 
 import argparse
@@ -73,6 +79,72 @@ def measure_torch(job):
     print(json.dumps({"forward_ms": forward_ms, "step_ms": step_ms, "peak_bytes": peak}))
 
 
+def measure_torch_parsec(job):
+    """In a child process: prints step_ms, the mean over job["repeat"] steps of the search."""
+    import torch
+    import torch.nn.functional as F
+
+    torch.set_num_threads(job["threads"])
+    torch.set_flush_denormal(True)
+    torch.manual_seed(0)
+    layout = torch.channels_last if job["channels_last"] else torch.contiguous_format
+    images = torch.from_numpy(numpy.load(job["images"])).to(memory_format=layout)
+    labels = torch.from_numpy(numpy.load(job["labels"]))
+    K, weights = job["samples"], {}
+
+    def weight(name, shape):
+        if name not in weights:
+            w = torch.randn(shape) * 0.1 if len(shape) > 1 else torch.ones(shape)
+            if len(shape) == 4:
+                w = w.to(memory_format=layout)
+            weights[name] = w.requires_grad_()
+        return weights[name]
+
+    def log_likelihood(text, x, y):
+        logits = net.forward(weight, text, job["layers"], job["channels"], 10, x)
+        return -F.cross_entropy(logits, y, reduction="sum")
+
+    steps = [[net.random_genotype(1000 + K * i + k) for k in range(K)]
+             for i in range(1 + job["repeat"])]
+    for text in sum(steps, []):  # names the weights, untimed
+        with torch.no_grad():
+            log_likelihood(text, images[:2], labels[:2])
+    optimizer = torch.optim.SGD(weights.values(), lr=0.025, momentum=0.9, weight_decay=3e-4)
+    pi = torch.zeros(168, requires_grad=True)
+    adam = torch.optim.Adam([pi], lr=1e-3, betas=(0.5, 0.999))
+
+    def step(texts):
+        optimizer.zero_grad(set_to_none=True)
+        largest, total = -float("inf"), 0.0
+        for text in texts:
+            value = log_likelihood(text, images, labels)
+            now = value.item()
+            if now > largest:
+                shrink = numpy.exp(largest - now)
+                for w in weights.values():
+                    if w.grad is not None:
+                        w.grad.mul_(shrink)
+                total, largest = total * shrink, now
+            total += numpy.exp(now - largest)
+            (-value * numpy.exp(now - largest)).backward()
+        used = [w for w in weights.values() if w.grad is not None]
+        for w in used:
+            w.grad.div_(total)
+        torch.nn.utils.clip_grad_norm_(used, 5.0)
+        optimizer.step()
+        with torch.no_grad():
+            values = torch.stack([log_likelihood(text, images, labels) for text in texts])
+        adam.zero_grad()
+        (torch.softmax(values / 16, 0).sum() * torch.log_softmax(pi, 0)[0]).backward()
+        adam.step()
+
+    step(steps[0])
+    start = time.perf_counter()
+    for texts in steps[1:]:
+        step(texts)
+    print(json.dumps({"step_ms": 1e3 * (time.perf_counter() - start) / job["repeat"]}))
+
+
 def median_ms(function, repeat):
     times = []
     for i in range(2 + repeat):
@@ -129,8 +201,10 @@ def compare(arguments, directory):
     numpy.save(at["y.npy"], rng.integers(0, 10, arguments.batch))
     plain, tuned = environments(arguments.threads)
 
+    isa = ["--device", f"cpu:{arguments.isa}"] if arguments.isa else []
+
     def ours(text):
-        run([arguments.binary, "trace", "--network", "search", "--genotype", text,
+        run([arguments.binary, "trace", *isa, "--network", "search", "--genotype", text,
              "--layers", str(arguments.layers), "--channels", str(arguments.channels),
              "--input", at["x.npy"], "--labels", at["y.npy"], "--out", at["out"],
              "--repeat", str(arguments.repeat)], plain)
@@ -175,6 +249,40 @@ def compare(arguments, directory):
         *geometric))
 
 
+def compare_parsec(arguments, directory):
+    at = {name: os.path.join(directory, name) for name in ("x.npy", "y.npy", "out.json")}
+    rng = numpy.random.default_rng(0)
+    shape = (arguments.batch, 3, arguments.image, arguments.image)
+    numpy.save(at["x.npy"], rng.standard_normal(shape, dtype=numpy.float32))
+    numpy.save(at["y.npy"], rng.integers(0, 10, arguments.batch))
+    plain, tuned = environments(arguments.threads)
+    bench = os.path.join(os.path.dirname(arguments.binary), "bench", "bench_step")
+
+    def ours():
+        run([bench, f"--benchmark_filter=^{arguments.isa or '.*'}/parsec",
+             f"--benchmark_out={at['out.json']}"], plain)
+        with open(at["out.json"], encoding="utf-8") as file:
+            return json.load(file)["benchmarks"][0]["real_time"]
+
+    def theirs(channels_last):
+        job = {"layers": arguments.layers, "channels": arguments.channels, "images": at["x.npy"],
+               "labels": at["y.npy"], "threads": arguments.threads, "samples": arguments.parsec,
+               "channels_last": channels_last, "repeat": arguments.repeat}
+        return json.loads(run([sys.executable, __file__, "--measure", json.dumps(job)],
+                              tuned))["step_ms"]
+
+    rounds = []
+    for i in range(3):
+        rounds.append((theirs(False), ours(), theirs(True), ours()))
+        contiguous, first, last, second = rounds[-1]
+        print(f"round {i + 1}: PyTorch {contiguous:.0f} ms contiguous, {last:.0f} channels_last; "
+              f"ours {first:.0f}, {second:.0f}", flush=True)
+    medians = [statistics.median(column) for column in zip(*rounds)]
+    best, mine = min(medians[0], medians[2]), (medians[1] + medians[3]) / 2
+    print(f"step of the search, K = {arguments.parsec}: PyTorch {best:.0f} ms, ours {mine:.0f} ms, "
+          f"ratio {best / mine:.2f}")
+
+
 def print_row(row, name, contiguous, last, v):
     print(row.format(
         name, contiguous, last, f"{v['step_ours']:.1f}", f"{v['step'] / v['step_ours']:.2f}",
@@ -194,17 +302,21 @@ def main():
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--image", type=int, default=32, help="edge of the images (32)")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--isa", help="instruction set of ours: avx512, avx2, base (the best)")
+    parser.add_argument("--parsec", type=int, metavar="K", choices=[4],
+                        help="time a step of the search instead; bench_step has K = 4")
     parser.add_argument("--repeat", type=int, default=11, help="timed steps (11)")
     parser.add_argument("--binary", default=os.path.join(root, "build", "parsec-nas"))
     parser.add_argument("--measure", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
-        measure_torch(arguments.measure)
+        (measure_torch_parsec if "samples" in arguments.measure else measure_torch)(
+            arguments.measure)
         return
     if not os.access(arguments.binary, os.X_OK):
         parser.error(f"--binary {arguments.binary} is no program; build it first")
     with tempfile.TemporaryDirectory() as directory:
-        compare(arguments, directory)
+        (compare_parsec if arguments.parsec else compare)(arguments, directory)
 
 
 if __name__ == "__main__":
