@@ -241,7 +241,9 @@ PN_INLINE void du_row_of(const int C, const int S, int Q, const float *g, const 
 /* Calls X with a literal number of channels where there is one. */
 #define BY_CHANNELS(C, X, ...)  \
     do {                        \
-        if ((C) == 16)          \
+        if ((C) == 8)           \
+            X(8, __VA_ARGS__);  \
+        else if ((C) == 16)     \
             X(16, __VA_ARGS__); \
         else if ((C) == 32)     \
             X(32, __VA_ARGS__); \
