@@ -151,12 +151,13 @@ pn_evaluator pn_model_evaluator(pn_model *m) {
                           .finish = finish};
 }
 
-pn_status pn_model_score(pn_model *m, const pn_arch *arch, int64_t steps, double *log_likelihood,
-                         double *accuracy) {
+pn_status pn_model_score_on(pn_model *m, const pn_arch *arch, pn_batches *batches, int stream,
+                            int64_t steps, double *log_likelihood, double *accuracy) {
     pn_result result;
     double sum = 0, correct = 0;
+    m->taken[VALIDATE] = -1; /* the batch at hand is none of a step's */
     for (int64_t step = 0; step < steps; step++) {
-        PN_TRY(take(m, VALIDATE, step));
+        PN_TRY(pn_batches_take(batches, stream, step, &m->batch[VALIDATE]));
         PN_TRY(prepare(m, arch, VALIDATE, &result));
         PN_TRY(pn_program_forward(m->program));
         sum += result.log_likelihood;
@@ -166,4 +167,9 @@ pn_status pn_model_score(pn_model *m, const pn_arch *arch, int64_t steps, double
     *log_likelihood = sum / images;
     *accuracy = correct / images;
     return PN_OK;
+}
+
+pn_status pn_model_score(pn_model *m, const pn_arch *arch, int64_t steps, double *log_likelihood,
+                         double *accuracy) {
+    return pn_model_score_on(m, arch, m->batches, VALIDATE, steps, log_likelihood, accuracy);
 }

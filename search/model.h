@@ -54,4 +54,8 @@ pn_evaluator pn_model_evaluator(pn_model *model);
 pn_status pn_model_score(pn_model *model, const pn_arch *arch, int64_t steps,
                          double *log_likelihood, double *accuracy);
 
+/* The same on batches made elsewhere, of settings.N images each. */
+pn_status pn_model_score_on(pn_model *model, const pn_arch *arch, pn_batches *batches, int stream,
+                            int64_t steps, double *log_likelihood, double *accuracy);
+
 #endif

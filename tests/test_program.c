@@ -24,7 +24,8 @@
 
 enum { MOST_ARGUMENTS = 40, LIMIT = 300 /* seconds of a run, far beyond any */ };
 
-static const char *const commands[] = {"search", "plan", "sample", "trace", "check", "info"};
+static const char *const commands[] = {"search", "plan",  "sample", "compare",
+                                       "trace",  "check", "info"};
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static char *folder; /* the program runs in it; it holds `done`, a finished search */
@@ -600,6 +601,36 @@ static void check_finds_this_build_right(void **state) {
     free(text);
 }
 
+/* A search's cell, a given one and random ones, trained a little, in one table. */
+static void compare_trains_every_cell(void **state) {
+    (void)state;
+    json_t *root = json_of(
+        OUTPUT("compare", "done", "PDARTS", "--random", "3", "--steps", "5", "--json", "--quiet"));
+    const json_t *cells = json_object_get(root, "cells");
+    static const char *const names[] = {"derived", "PDARTS", "random 1", "random 2", "random 3"};
+    assert_int_equal(json_array_size(cells), 5);
+    for (size_t i = 0; i < 5; i++) {
+        const json_t *cell = json_array_get(cells, i);
+        assert_string_equal(json_string_value(json_object_get(cell, "name")), names[i]);
+        assert_true(json_is_true(json_object_get(cell, "random")) == (i >= 2));
+        static const char *const numbers[] = {"shared_accuracy", "validation_accuracy",
+                                              "test_accuracy"};
+        for (size_t k = 0; k < 3; k++)
+            assert_true(number(cell, numbers[k]) >= 0 && number(cell, numbers[k]) <= 1);
+        assert_true(number(cell, "test_loss") > 0);
+    }
+    json_decref(root);
+    char *text = OUTPUT("compare", "done", "--random", "2", "--steps", "5", "--quiet");
+    assert_non_null(strstr(text, "2 random cells, test accuracy: mean"));
+    assert_non_null(strstr(text, "a single search proves nothing"));
+    free(text);
+    root = json_of(OUTPUT("compare", "done", "--steps", "0", "--json", "--quiet"));
+    const json_t *cell = json_array_get(json_object_get(root, "cells"), 0);
+    assert_non_null(json_object_get(cell, "shared_accuracy"));
+    assert_null(json_object_get(cell, "test_accuracy"));
+    json_decref(root);
+}
+
 static void info_measures_this_machine(void **state) {
     (void)state;
     json_t *root = json_of(OUTPUT("info", "--json"));
@@ -631,6 +662,7 @@ int main(void) {
         cmocka_unit_test(trace_of_initial_weights_only),
         cmocka_unit_test(trace_with_a_checkpoints_weights),
         cmocka_unit_test(trace_times_without_changing_anything),
+        cmocka_unit_test(compare_trains_every_cell),
         cmocka_unit_test(check_finds_this_build_right),
         cmocka_unit_test(info_measures_this_machine),
     };

@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "search/alone.h"
 #include "search/genotype.h"
 #include "search/run.h"
 #include "tools/commands.h"
@@ -66,12 +67,9 @@ static void clock_text(double seconds, char text[32]) {
         snprintf(text, 32, "%ld:%02ld", s / 60, s % 60);
 }
 
-/* Work up to a step, in warm-up steps: a step of the search is K times forward, backward and one
- * more forward, which costs about a third of the two. */
+/* Work up to a step, in warm-up steps. */
 static double work(const pn_settings *s, int64_t step) {
-    const double each = s->freeze_weights ? (double)s->samples / 3 : (double)s->samples * 4 / 3;
-    const int64_t warm = step < s->warmup ? step : s->warmup;
-    return (double)warm + (double)(step - warm) * each;
+    return pn_search_cost(step, s->warmup, (int)s->samples, s->freeze_weights);
 }
 
 static void show(const pn_run *r, progress *p, bool force) {

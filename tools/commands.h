@@ -40,11 +40,12 @@ int pn_command_info(int argc, char **argv);
 int pn_command_plan(int argc, char **argv);
 int pn_command_search(int argc, char **argv);
 int pn_command_sample(int argc, char **argv);
+int pn_command_compare(int argc, char **argv);
 int pn_command_check(int argc, char **argv);
 int pn_command_trace(int argc, char **argv);
 
 /* The words about each for `parsec-nas help`. */
 extern const char pn_info_usage[], pn_plan_usage[], pn_search_usage[], pn_sample_usage[],
-    pn_check_usage[], pn_trace_usage[];
+    pn_compare_usage[], pn_check_usage[], pn_trace_usage[];
 
 #endif

@@ -11,16 +11,18 @@ static const struct {
     int (*run)(int argc, char **argv);
     const char *usage, *summary;
 } commands[] = {
-    {"search", pn_command_search, pn_search_usage, "run or continue a search in a directory"           },
-    {"plan",   pn_command_plan,   pn_plan_usage,
-     "parameters, multiply-adds and exact bytes, before anything is allocated"                         },
-    {"sample", pn_command_sample, pn_sample_usage,
-     "draw, or list the most probable, architectures of a distribution"                                },
-    {"trace",  pn_command_trace,  pn_trace_usage,
-     "one batch forward and backward, all tensors to files: compare with any framework"                },
-    {"check",  pn_command_check,  pn_check_usage,
-     "self-test on this machine: kernels, gradients, determinism"                                      },
-    {"info",   pn_command_info,   pn_info_usage,   "version, devices, measured bandwidth and FLOP rate"},
+    {"search",  pn_command_search,  pn_search_usage,  "run or continue a search in a directory"           },
+    {"plan",    pn_command_plan,    pn_plan_usage,
+     "parameters, multiply-adds and exact bytes, before anything is allocated"                            },
+    {"sample",  pn_command_sample,  pn_sample_usage,
+     "draw, or list the most probable, architectures of a distribution"                                   },
+    {"compare", pn_command_compare, pn_compare_usage,
+     "train cells alone and compare them: is a search's cell better than random ones?"                    },
+    {"trace",   pn_command_trace,   pn_trace_usage,
+     "one batch forward and backward, all tensors to files: compare with any framework"                   },
+    {"check",   pn_command_check,   pn_check_usage,
+     "self-test on this machine: kernels, gradients, determinism"                                         },
+    {"info",    pn_command_info,    pn_info_usage,    "version, devices, measured bandwidth and FLOP rate"},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

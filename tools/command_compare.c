@@ -1,0 +1,321 @@
+/* command_compare.c -- what cells are worth when trained alone: a search's beside random ones. */
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "search/alone.h"
+#include "search/genotype.h"
+#include "search/run.h"
+#include "tools/commands.h"
+
+const char pn_compare_usage[] =
+    "parsec-nas compare [RUN | GENOTYPE]... [--random N] [OPTIONS]\n"
+    "\n"
+    "Trains cells alone, fresh weights and one small schedule for all, and compares them: the cell "
+    "of a\n"
+    "finished search, given genotypes, and N random cells. A few hundred steps rank cells, they do "
+    "not tell\n"
+    "what one reaches in the end. Trains on the first half of the training images; `validation` is "
+    "the other\n"
+    "half (a search has seen it), `test` nothing has seen. With a RUN its data and network are "
+    "taken, and\n"
+    "`shared` is the accuracy with the weights shared in its search.\n"
+    "\n"
+    "The best of n random cells, chosen by validation, is what the search competes with: n such "
+    "that\n"
+    "training them costs as much as the search did.\n"
+    "\n";
+
+enum { MOST_WORDS = 64, MOST_CELLS = 1024, SHARED_BATCHES = 20 };
+
+typedef struct cell {
+    char name[32];
+    pn_arch arch;
+    bool random;
+    double shared; /* NaN: not known */
+    pn_score validation, test;
+} cell;
+
+typedef struct options {
+    const char *data;
+    int layers, channels, batch, random, steps;
+    uint64_t seed, random_seed;
+    bool json, quiet;
+    pn_device_options device;
+} options;
+
+typedef struct comparison {
+    options o;
+    const pn_kernels *kernels;
+    pn_run run; /* of the first word, if it is one */
+    bool has_run;
+    pn_data train, test;
+    cell cell[MOST_CELLS];
+    int cells;
+} comparison;
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static bool is_directory(const char *path) {
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
+}
+
+static cell *add_cell(comparison *c, const char *name) {
+    cell *one = &c->cell[c->cells++];
+    *one = (cell){.shared = NAN};
+    snprintf(one->name, sizeof one->name, "%s", name);
+    return one;
+}
+
+/* The cell and the weights of a finished search; what was not asked for is as it was there. */
+static pn_status take_run(comparison *c, const char *directory) {
+    const pn_settings defaults = pn_settings_defaults();
+    const bool none[64] = {false};
+    char json[PN_TEXT_BYTES + 16];
+    snprintf(json, sizeof json, "%.1000s/run.json", directory);
+    if (access(json, F_OK)) /* which opening would make a new run of */
+        return pn_fail(PN_EARG, "%s: no run in this directory, want one that search has finished",
+                       directory);
+    if (c->has_run)
+        return pn_fail(PN_EARG, "%s: a second run, want one (and any number of genotypes)",
+                       directory);
+    PN_TRY(pn_run_open(&c->run, directory, &defaults, none, c->kernels, 0));
+    c->has_run = true;
+    const pn_settings *s = &c->run.settings;
+    if (!c->run.finished)
+        return pn_fail(PN_EARG, "%s: step %lld of %lld; finish the search first", directory,
+                       (long long)c->run.search.step, (long long)s->steps);
+    if (!c->o.data) c->o.data = s->data;
+    if (!c->o.layers) c->o.layers = (int)s->layers;
+    if (!c->o.channels) c->o.channels = (int)s->channels;
+    if (!c->o.batch) c->o.batch = (int)s->batch;
+    pn_prior_mode(&c->run.search.prior, &add_cell(c, "derived")->arch);
+    return PN_OK;
+}
+
+static pn_status gather(comparison *c, const char **words, int count) {
+    for (int i = 0; i < count; i++) {
+        char name[32];
+        if (is_directory(words[i])) {
+            PN_TRY(take_run(c, words[i]));
+            continue;
+        }
+        pn_arch arch;
+        PN_TRY(pn_genotype_open(words[i], &arch));
+        snprintf(name, sizeof name, "%.20s%s", words[i], strlen(words[i]) > 20 ? "..." : "");
+        add_cell(c, name)->arch = arch;
+    }
+    pn_prior uniform;
+    const pn_space space = pn_space_darts();
+    PN_TRY(pn_prior_init(&uniform, &space, true));
+    for (int i = 0; i < c->o.random; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "random %d", i + 1);
+        cell *one = add_cell(c, name);
+        one->random = true;
+        pn_prior_sample(&uniform, c->o.random_seed, 0, (uint64_t)i, &one->arch);
+    }
+    if (!c->cells)
+        return pn_fail(PN_EARG, "nothing to compare: want a run, a genotype or --random N");
+    options *o = &c->o;
+    if (!o->data) return pn_fail(PN_EARG, "want --data D, or a run");
+    if (!o->layers) o->layers = 8;
+    if (!o->channels) o->channels = 16;
+    if (!o->batch) o->batch = 64;
+    if (o->channels % 4)
+        return pn_fail(PN_EARG, "--channels %d, want a multiple of 4", o->channels);
+    return PN_OK;
+}
+
+static pn_status train_all(comparison *c) {
+    const options *o = &c->o;
+    PN_TRY(pn_data_open(o->data, PN_TRAIN, &c->train));
+    PN_TRY(pn_data_open(o->data, PN_TEST, &c->test));
+    pn_alone_settings s = pn_alone_defaults();
+    s.steps = o->steps;
+    s.model.seed = o->seed;
+    s.model.N = o->batch;
+    s.model.network = (pn_network_spec){.layers = o->layers,
+                                        .channels = o->channels,
+                                        .H = c->train.H,
+                                        .W = c->train.W,
+                                        .image_channels = c->train.C,
+                                        .classes = c->train.classes};
+    if (c->has_run) {
+        int64_t batches = pn_batches_steps_per_epoch(c->run.model.batches, 1);
+        if (batches > SHARED_BATCHES) batches = SHARED_BATCHES;
+        for (int i = 0; i < c->cells; i++) {
+            double log_likelihood;
+            PN_TRY(pn_model_score(&c->run.model, &c->cell[i].arch, batches, &log_likelihood,
+                                  &c->cell[i].shared));
+        }
+    }
+    const double begin = now();
+    for (int i = 0; i < c->cells && o->steps; i++) {
+        cell *one = &c->cell[i];
+        pn_status status = pn_alone_train(c->kernels, &s, &c->train, &c->test, &one->arch,
+                                          &one->validation, &one->test);
+        if (status != PN_OK) return pn_fail_in(status, "%s", one->name);
+        if (!o->quiet)
+            fprintf(stderr, "%s%d of %d cells trained, %.0f s%s",
+                    isatty(STDERR_FILENO) ? "\r\033[K" : "", i + 1, c->cells, now() - begin,
+                    isatty(STDERR_FILENO) ? "" : "\n");
+    }
+    if (!o->quiet && isatty(STDERR_FILENO)) fputc('\n', stderr);
+    return PN_OK;
+}
+
+/* ---- what came out -------------------------------------------------------------------------- */
+
+static void print_accuracy(double accuracy) {
+    if (isnan(accuracy))
+        printf("%12s", "");
+    else
+        printf("%10.2f %%", 100 * accuracy);
+}
+
+static void print_table(const comparison *c) {
+    const pn_space space = pn_space_darts();
+    printf("%-24s%12s%12s%12s   cell\n", "", c->has_run ? "shared" : "", "validation", "test");
+    for (int i = 0; i < c->cells; i++) {
+        const cell *one = &c->cell[i];
+        char text[PN_SHORT_BYTES];
+        pn_genotype_short(&space, &one->arch, text);
+        printf("%-24s", one->name);
+        print_accuracy(one->shared);
+        print_accuracy(c->o.steps ? one->validation.accuracy : NAN);
+        print_accuracy(c->o.steps ? one->test.accuracy : NAN);
+        printf("   %s\n", text);
+    }
+}
+
+/* Mean, its standard error and the best at equal cost, of the random cells' test accuracies. */
+typedef struct summary {
+    int count, n; /* cells; as many as the search would pay for, 0 = there is no search */
+    double mean, error, best;
+} summary;
+
+static summary summarize(const comparison *c) {
+    static double choose[MOST_CELLS], test[MOST_CELLS];
+    summary s = {0};
+    double square = 0;
+    for (int i = 0; i < c->cells; i++) {
+        if (!c->cell[i].random) continue;
+        choose[s.count] = c->cell[i].validation.accuracy;
+        test[s.count++] = c->cell[i].test.accuracy;
+    }
+    if (!s.count) return s;
+    for (int i = 0; i < s.count; i++) s.mean += test[i] / s.count;
+    for (int i = 0; i < s.count; i++) square += (test[i] - s.mean) * (test[i] - s.mean);
+    s.error = s.count > 1 ? sqrt(square / (s.count - 1) / s.count) : 0;
+    if (c->has_run) {
+        const pn_settings *r = &c->run.settings;
+        s.n = (int)(pn_search_cost(r->steps, r->warmup, (int)r->samples, r->freeze_weights) /
+                    c->o.steps);
+    }
+    if (s.n < 1 || s.n > s.count) s.n = s.count;
+    s.best = pn_best_of(choose, test, s.count, s.n);
+    return s;
+}
+
+static void print_summary(const comparison *c) {
+    const summary s = summarize(c);
+    if (!s.count || !c->o.steps) return;
+    printf(
+        "\n%d random cells, test accuracy: mean %.2f %% (standard error %.2f), best of %d by "
+        "validation %.2f %%\n",
+        s.count, 100 * s.mean, 100 * s.error, s.n, 100 * s.best);
+    if (!c->has_run) return;
+    const double derived = c->cell[0].test.accuracy;
+    printf(
+        "the search's cell:              %.2f %%: %+.2f against the mean, %+.2f against the best "
+        "of random at its cost\n",
+        100 * derived, 100 * (derived - s.mean), 100 * (derived - s.best));
+    puts(
+        "one training differs from the next of the same cell by some tenths of a percent; a single "
+        "search proves nothing");
+}
+
+static void print_json(const comparison *c) {
+    const pn_space space = pn_space_darts();
+    json_t *rows = json_array();
+    for (int i = 0; i < c->cells; i++) {
+        const cell *one = &c->cell[i];
+        char text[PN_GENOTYPE_BYTES], brief[PN_SHORT_BYTES];
+        pn_genotype_write(&one->arch, text);
+        pn_genotype_short(&space, &one->arch, brief);
+        json_t *row = json_pack("{s:s,s:b,s:s,s:s}", "name", one->name, "random", one->random,
+                                "genotype", text, "short", brief);
+        if (!isnan(one->shared))
+            json_object_set_new(row, "shared_accuracy", json_real(one->shared));
+        if (c->o.steps) {
+            json_object_set_new(row, "validation_loss", json_real(one->validation.loss));
+            json_object_set_new(row, "validation_accuracy", json_real(one->validation.accuracy));
+            json_object_set_new(row, "test_loss", json_real(one->test.loss));
+            json_object_set_new(row, "test_accuracy", json_real(one->test.accuracy));
+        }
+        json_array_append_new(rows, row);
+    }
+    json_t *root = json_pack("{s:s,s:i,s:i,s:i,s:i,s:I,s:o}", "data", c->o.data, "layers",
+                             c->o.layers, "channels", c->o.channels, "batch", c->o.batch, "steps",
+                             c->o.steps, "seed", (json_int_t)c->o.seed, "cells", rows);
+    json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(8));
+    putchar('\n');
+    json_decref(root);
+}
+
+int pn_command_compare(int argc, char **argv) {
+    static comparison c = {
+        .o = {.steps = 600,      .seed = 1, .random_seed = 1},
+          .run = {.lock = -1}
+    };
+    options *o = &c.o;
+    const char *words[MOST_WORDS];
+    int count;
+    bool help;
+    const pn_option table[] = {
+        {"random",      PN_OPT_INT,  &o->random,      0, MOST_CELLS - MOST_WORDS, "N",
+         "random cells beside them, of the space with distinct inputs [0]",                                                 NULL},
+        {"random-seed", PN_OPT_SEED, &o->random_seed, 0, 0,                       "N",  "which ones [1]",                   NULL},
+        {"steps",       PN_OPT_INT,  &o->steps,       0, 1 << 30,                 "N",
+         "of each training; 0: no training, shared weights only [600]",                                                     NULL},
+        {"seed",        PN_OPT_SEED, &o->seed,        0, 0,                       "N",  "of weights and batches [1]",       NULL},
+        {"data",        PN_OPT_TEXT, &o->data,        0, 0,                       "D",  "as in search",                     NULL},
+        {"layers",      PN_OPT_INT,  &o->layers,      1, PN_MAX_LAYERS,           "N",  "cells [8]",                        NULL},
+        {"channels",    PN_OPT_INT,  &o->channels,    4, 4096,                    "N",  "channels of the first cells [16]",
+         NULL                                                                                                                   },
+        {"batch",       PN_OPT_INT,  &o->batch,       1, 1 << 20,                 "N",  "images [64]",                      NULL},
+        {"json",        PN_OPT_FLAG, &o->json,        0, 0,                       NULL, "print JSON",                       NULL},
+        {"quiet",       PN_OPT_FLAG, &o->quiet,       0, 0,                       NULL, "no progress",                      NULL},
+        PN_DEVICE_OPTIONS(o->device),
+    };
+    enum { COUNT = sizeof table / sizeof *table };
+    pn_status s = pn_options_parse(argc, argv, table, COUNT, words, MOST_WORDS, &count, &help);
+    if (s == PN_OK && help) {
+        fputs(pn_compare_usage, stdout);
+        pn_options_print(stdout, table, COUNT);
+        return 0;
+    }
+    if (s == PN_OK) s = pn_device_open(&o->device, &c.kernels);
+    if (s == PN_OK) s = gather(&c, words, count);
+    if (s == PN_OK) s = train_all(&c);
+    if (s == PN_OK && o->json) print_json(&c);
+    if (s == PN_OK && !o->json) {
+        print_table(&c);
+        print_summary(&c);
+    }
+    const int code = pn_report("compare", s);
+    if (c.run.lock >= 0) pn_run_close(&c.run);
+    pn_data_free(&c.train);
+    pn_data_free(&c.test);
+    return code;
+}
