@@ -35,10 +35,9 @@ import torch_network as net
 MIB = 1024 * 1024
 
 
-def measure_torch(job):
-    """In a child process: prints forward_ms, step_ms, peak_bytes as JSON."""
+def set_up_torch(job):
+    """The batch, the weights by name, and the function that makes a weight when it is asked for."""
     import torch
-    import torch.nn.functional as F
 
     torch.set_num_threads(job["threads"])
     torch.set_flush_denormal(True)
@@ -55,6 +54,16 @@ def measure_torch(job):
                 w = w.to(memory_format=layout)
             weights[name] = w.requires_grad_()
         return weights[name]
+
+    return images, labels, weights, weight
+
+
+def measure_torch(job):
+    """In a child process: prints forward_ms, step_ms, peak_bytes as JSON."""
+    import torch
+    import torch.nn.functional as F
+
+    images, labels, weights, weight = set_up_torch(job)
 
     def logits():
         return net.forward(weight, job["genotype"], job["layers"], job["channels"], 10, images)
@@ -84,21 +93,8 @@ def measure_torch_parsec(job):
     import torch
     import torch.nn.functional as F
 
-    torch.set_num_threads(job["threads"])
-    torch.set_flush_denormal(True)
-    torch.manual_seed(0)
-    layout = torch.channels_last if job["channels_last"] else torch.contiguous_format
-    images = torch.from_numpy(numpy.load(job["images"])).to(memory_format=layout)
-    labels = torch.from_numpy(numpy.load(job["labels"]))
-    K, weights = job["samples"], {}
-
-    def weight(name, shape):
-        if name not in weights:
-            w = torch.randn(shape) * 0.1 if len(shape) > 1 else torch.ones(shape)
-            if len(shape) == 4:
-                w = w.to(memory_format=layout)
-            weights[name] = w.requires_grad_()
-        return weights[name]
+    images, labels, weights, weight = set_up_torch(job)
+    K = job["samples"]
 
     def log_likelihood(text, x, y):
         logits = net.forward(weight, text, job["layers"], job["channels"], 10, x)
@@ -193,12 +189,16 @@ def genotypes(specs, seed):
             yield "given", spec
 
 
-def compare(arguments, directory):
-    at = {name: os.path.join(directory, name) for name in ("x.npy", "y.npy", "out")}
+def save_batch(arguments, images, labels):
     rng = numpy.random.default_rng(0)
     shape = (arguments.batch, 3, arguments.image, arguments.image)
-    numpy.save(at["x.npy"], rng.standard_normal(shape, dtype=numpy.float32))
-    numpy.save(at["y.npy"], rng.integers(0, 10, arguments.batch))
+    numpy.save(images, rng.standard_normal(shape, dtype=numpy.float32))
+    numpy.save(labels, rng.integers(0, 10, arguments.batch))
+
+
+def compare(arguments, directory):
+    at = {name: os.path.join(directory, name) for name in ("x.npy", "y.npy", "out")}
+    save_batch(arguments, at["x.npy"], at["y.npy"])
     plain, tuned = environments(arguments.threads)
 
     isa = ["--device", f"cpu:{arguments.isa}"] if arguments.isa else []
@@ -251,10 +251,7 @@ def compare(arguments, directory):
 
 def compare_parsec(arguments, directory):
     at = {name: os.path.join(directory, name) for name in ("x.npy", "y.npy", "out.json")}
-    rng = numpy.random.default_rng(0)
-    shape = (arguments.batch, 3, arguments.image, arguments.image)
-    numpy.save(at["x.npy"], rng.standard_normal(shape, dtype=numpy.float32))
-    numpy.save(at["y.npy"], rng.integers(0, 10, arguments.batch))
+    save_batch(arguments, at["x.npy"], at["y.npy"])
     plain, tuned = environments(arguments.threads)
     bench = os.path.join(os.path.dirname(arguments.binary), "bench", "bench_step")
 
@@ -315,6 +312,9 @@ def main():
         return
     if not os.access(arguments.binary, os.X_OK):
         parser.error(f"--binary {arguments.binary} is no program; build it first")
+    if arguments.parsec and (arguments.layers, arguments.channels, arguments.batch,
+                             arguments.image) != (8, 16, 64, 32):
+        parser.error("--parsec: bench_step is of 8 layers, 16 channels, batch 64, image 32 only")
     with tempfile.TemporaryDirectory() as directory:
         (compare_parsec if arguments.parsec else compare)(arguments, directory)
 
