@@ -182,7 +182,8 @@ static void magnitude_of_z(const pn_node *s, const pn_twins *t) {
     const pn_term *last = &s->term[s->terms - 1];
     const double *mean = pn_at(t, last->in.norm.stats), *rstd = mean + s->C;
     double *h = pn_at(t, s->h);
-    for (const pn_term *term = s->term; term < last; term++) {
+    for (int i = 0; i + 1 < s->terms; i++) {
+        const pn_term *term = &s->term[i];
         const double *factor = pn_at(t, term->factor);
         double *v = pn_input_v_ref(&term->in, 1, count / s->C, t);
         for (size_t j = 0; j < count; j++)
@@ -195,10 +196,8 @@ static void magnitude_of_z(const pn_node *s, const pn_twins *t) {
 static void magnitude(bool backward, const void *job, const pn_twins *t) {
     pn_node s = *(const pn_node *)job;
     pn_term positive[MAX_TERMS];
-    for (int i = 0; i < s.terms; i++) {
-        positive[i] = s.term[i];
-        positive[i].coef = fabsf(positive[i].coef);
-    }
+    memcpy(positive, s.term, s.terms * sizeof *positive);
+    for (int i = 0; i < s.terms; i++) positive[i].coef = fabsf(positive[i].coef);
     s.term = positive;
     if (backward && s.restore) {
         magnitude_of_z(&s, t);
