@@ -1,0 +1,84 @@
+/* kernels/cuda/gpu.h -- the language the .cu files are written in: CUDA C, with a few words of our
+ * own where a CPU must be able to run the same text.
+ *
+ * Each .cu file is compiled twice: by nvcc for the card, and by g++ for the emulator of
+ * tests/emulator, which runs every thread of a block as a fiber and finds races, divergent
+ * barriers and reads of what nobody wrote. So a kernel file includes this header and no other of
+ * CUDA's, has no <<<>>>, no inline assembly and no cooperative groups. What it may use as it is:
+ * __global__, __device__, __host__, __forceinline__, __launch_bounds__, __restrict__, threadIdx.x,
+ * blockIdx.x, blockDim.x, gridDim.x, __syncthreads, __syncwarp, __shfl_sync, __shfl_xor_sync,
+ * __shfl_down_sync, __threadfence, atomicAdd on unsigned, __ldg, fmaf, float2, float4, int2,
+ * make_float4, #pragma unroll, templates, lambdas. */
+#ifndef PN_GPU_H
+#define PN_GPU_H
+
+#include "kernels/kernels.h"
+
+#ifdef __CUDACC__
+
+#include <cuda_runtime.h>
+
+#include <cmath>
+#include <cstddef>
+
+#define PN_GPU cuda /* the suffix of this backend's functions */
+
+/* An array shared by the threads of a block: GPU_SHARED(float, sums, [8][64]); its contents are
+ * undefined at first (the emulator fills it with NaN). */
+#define GPU_SHARED(type, name, ...) __shared__ __align__(16) type name __VA_ARGS__
+
+/* The block's dynamic shared memory, of as many bytes as the launch says; 16-byte aligned. */
+#define GPU_DYNAMIC(type, name)                            \
+    extern __shared__ __align__(16) char gpu_dynamic_[]; \
+    type *const name = reinterpret_cast<type *>(gpu_dynamic_)
+
+/* 16 bytes at once; p must be aligned to them. gpu_read4: of what the kernel never writes. */
+__device__ __forceinline__ float4 gpu_load4(const float *p) {
+    return *reinterpret_cast<const float4 *>(p);
+}
+__device__ __forceinline__ float4 gpu_read4(const float *p) {
+    return __ldg(reinterpret_cast<const float4 *>(p));
+}
+__device__ __forceinline__ void gpu_store4(float *p, float4 v) {
+    *reinterpret_cast<float4 *>(p) = v;
+}
+
+struct gpu_grid {
+    unsigned blocks, threads;
+    size_t shared; /* bytes of dynamic shared memory */
+    pn_stream stream;
+};
+
+extern "C" long pn_launches_cuda(void); /* kernels launched so far */
+extern "C" void pn_count_launch_cuda(void);
+
+/* Launches kernel(a...). PN_EDEVICE names `what`. */
+template <class... P, class... A>
+inline pn_status gpu_launch(const char *what, gpu_grid g, void (*kernel)(P...), A... a) {
+    if (g.blocks == 0) return PN_OK;
+    cudaError_t e = cudaSuccess;
+    if (g.shared > 48 * 1024)
+        e = cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel),
+                                 cudaFuncAttributeMaxDynamicSharedMemorySize, (int)g.shared);
+    if (e == cudaSuccess) {
+        kernel<<<g.blocks, g.threads, g.shared, reinterpret_cast<cudaStream_t>(g.stream)>>>(a...);
+        e = cudaGetLastError();
+    }
+    pn_count_launch_cuda();
+    if (e == cudaSuccess) return PN_OK;
+    return pn_fail(PN_EDEVICE, "%s: %u blocks of %u threads and %zu bytes: %s", what, g.blocks,
+                   g.threads, g.shared, cudaGetErrorString(e));
+}
+
+#else
+
+#include "tests/emulator/emulator.h" /* the same words, and PN_GPU = emulated */
+
+#endif
+
+/* pn_stage_fwd -> pn_stage_fwd_cuda */
+#define PN_GPU_PASTE2(a, b) a##_##b
+#define PN_GPU_PASTE(a, b) PN_GPU_PASTE2(a, b)
+#define PN_GPU_NAME(name) PN_GPU_PASTE(name, PN_GPU)
+
+#endif

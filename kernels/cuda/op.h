@@ -1,0 +1,419 @@
+/* kernels/cuda/op.h -- what every op of this backend is made of: the place of a block among the
+ * jobs of a call, the two ends of deferred BatchNorm, and sums over blocks in a fixed order.
+ *
+ * Work. A call is one launch. Jobs that share a dx form a group; a group gets the blocks its op
+ * asks for, and every block finds its group by counting through the jobs. The blocks of a group
+ * divide its *tiles* (images, or bands of rows) in a fixed way, tile t to block t % blocks, and
+ * do them for one job of the group after another: so a dx has one writer, in job order.
+ *
+ * Threads. A thread owns a quad of channels for good (columns), so that what it sums per channel
+ * stays in its registers from the first tile to the last.
+ *
+ * Sums. Each block writes its partial sums to a slot of its own in scratch and takes a ticket; the
+ * last block of a group to arrive adds all slots, in the order of their numbers. Which block that
+ * is does not matter to the result: the same bits always, without floating-point atomics, without
+ * a second launch. The memory model wants: write; __threadfence; barrier; atomic by one thread;
+ * barrier; __threadfence; read (CUDA guide, "memory fence functions", threadFenceReduction). */
+#ifndef PN_GPU_OP_H
+#define PN_GPU_OP_H
+
+#include "kernels/check.h"
+#include "kernels/cuda/gpu.h"
+
+namespace {
+
+constexpr int THREADS = 256;        /* of every block */
+constexpr int SLOTS = 128;          /* blocks of a group at most: slots that somebody has to add */
+constexpr int MAX_GROUPS = 1024;    /* of a call: tickets */
+constexpr int MAX_CHANNELS = 1024;  /* of a tensor: 256 quads */
+constexpr size_t SHARED = 48 << 10; /* bytes a block may have on every card, two blocks of it on
+                                       the smallest (sm_86: 100 KB a multiprocessor) */
+
+__host__ __device__ inline int div_up(int a, int b) { return (a + b - 1) / b; }
+__host__ __device__ inline int min_of(int a, int b) { return a < b ? a : b; }
+__host__ __device__ inline int max_of(int a, int b) { return a > b ? a : b; }
+__host__ __device__ inline size_t up4(size_t floats) { return (floats + 3) & ~(size_t)3; }
+
+/* ---- four channels ---------------------------------------------------------------------------- */
+
+__device__ __forceinline__ float4 splat(float a) { return make_float4(a, a, a, a); }
+__device__ __forceinline__ float4 operator+(float4 a, float4 b) {
+    return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
+}
+__device__ __forceinline__ float4 operator-(float4 a, float4 b) {
+    return make_float4(a.x - b.x, a.y - b.y, a.z - b.z, a.w - b.w);
+}
+__device__ __forceinline__ float4 operator*(float4 a, float4 b) {
+    return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w);
+}
+__device__ __forceinline__ float4 operator*(float a, float4 b) {
+    return make_float4(a * b.x, a * b.y, a * b.z, a * b.w);
+}
+__device__ __forceinline__ float4 fma4(float4 a, float4 b, float4 c) {
+    return make_float4(fmaf(a.x, b.x, c.x), fmaf(a.y, b.y, c.y), fmaf(a.z, b.z, c.z),
+                       fmaf(a.w, b.w, c.w));
+}
+__device__ __forceinline__ float4 fma4(float a, float4 b, float4 c) {
+    return make_float4(fmaf(a, b.x, c.x), fmaf(a, b.y, c.y), fmaf(a, b.z, c.z), fmaf(a, b.w, c.w));
+}
+/* v > 0 ? v : 0, also for NaN, as the host has it. */
+__device__ __forceinline__ float4 relu4(float4 v) {
+    return make_float4(v.x > 0 ? v.x : 0, v.y > 0 ? v.y : 0, v.z > 0 ? v.z : 0, v.w > 0 ? v.w : 0);
+}
+__device__ __forceinline__ float4 where_positive(float4 condition, float4 v) {
+    return make_float4(condition.x > 0 ? v.x : 0, condition.y > 0 ? v.y : 0,
+                       condition.z > 0 ? v.z : 0, condition.w > 0 ? v.w : 0);
+}
+
+/* ---- the place of a block ---------------------------------------------------------------------- */
+
+/* An op describes its jobs by a type with
+ *   using Job = ...;
+ *   static bool joined(const Job *jobs, int j);   does job j share a dx with job j - 1?  (forward:
+ *                                                 false)
+ *   static int tiles(const Job &first);           of the group that begins here
+ *   static size_t slot_floats(const Job &job);    a block's partial sums for the job; multiple of 4
+ * all of which depend on shapes and on which pointers are equal, so that host and device agree. */
+struct place {
+    int first, end;         /* jobs of the group */
+    int block, blocks;      /* of the group */
+    int tiles;              /* this block does block, block + blocks, ... */
+    int group;              /* number of its ticket */
+    size_t slots;           /* floats of scratch before the group's: [job][block][slot_floats] */
+};
+
+template <class Op>
+__host__ __device__ inline int group_end(const typename Op::Job *jobs, int count, int first) {
+    int end = first + 1;
+    while (end < count && Op::joined(jobs, end)) end++;
+    return end;
+}
+
+template <class Op>
+__host__ __device__ inline int group_blocks(const typename Op::Job &first) {
+    return min_of(Op::tiles(first), SLOTS);
+}
+
+template <class Op>
+__device__ inline place find_place(const typename Op::Job *jobs, int count) {
+    place p = {0, 0, (int)blockIdx.x, 0, 0, 0, 0};
+    for (;; p.group++) {
+        p.end = group_end<Op>(jobs, count, p.first);
+        p.tiles = Op::tiles(jobs[p.first]);
+        p.blocks = min_of(p.tiles, SLOTS);
+        if (p.block < p.blocks) return p;
+        p.block -= p.blocks;
+        for (int j = p.first; j < p.end; j++)
+            p.slots += (size_t)p.blocks * Op::slot_floats(jobs[j]);
+        p.first = p.end;
+    }
+}
+
+/* The slots of job j of the group (those of the jobs before it come first); block b's slot begins
+ * at b * slot_floats. */
+template <class Op>
+__device__ inline float *slots_of(const typename Op::Job *jobs, const place &p, int j,
+                                  void *scratch) {
+    float *at = static_cast<float *>(scratch) + p.slots;
+    for (int i = p.first; i < j; i++) at += (size_t)p.blocks * Op::slot_floats(jobs[i]);
+    return at;
+}
+
+/* What the host needs of a call. */
+struct call_size {
+    int groups;
+    unsigned blocks;
+    size_t bytes; /* of scratch */
+};
+
+template <class Op>
+inline call_size size_of(const typename Op::Job *jobs, int count) {
+    call_size s = {0, 0, 0};
+    for (int first = 0, end; first < count; first = end, s.groups++) {
+        end = group_end<Op>(jobs, count, first);
+        const int blocks = group_blocks<Op>(jobs[first]);
+        s.blocks += (unsigned)blocks;
+        for (int j = first; j < end; j++)
+            s.bytes += (size_t)blocks * Op::slot_floats(jobs[j]) * sizeof(float);
+    }
+    s.bytes = (s.bytes + 63) & ~(size_t)63;
+    return s;
+}
+
+inline pn_status check_groups(const char *op, call_size s) {
+    if (s.groups <= MAX_GROUPS) return PN_OK;
+    return pn_fail(PN_EARG, "%s: %d groups of jobs, want %d at most", op, s.groups, MAX_GROUPS);
+}
+
+inline pn_status check_width(const char *op, int job, int C) {
+    if (C <= MAX_CHANNELS) return PN_OK;
+    return pn_fail(PN_EARG, "%s: job %d: %d channels, want %d at most on this device", op, job, C,
+                   MAX_CHANNELS);
+}
+
+/* Did the caller say "do nothing"? */
+__device__ __forceinline__ bool gate_closed(const float *gate) { return gate && *gate == 0; }
+
+/* ---- the last block ------------------------------------------------------------------------------ */
+
+/* One counter per group, 0 between launches (a launch that dies takes the run with it). */
+__device__ unsigned tickets[MAX_GROUPS];
+
+/* Is this block the last of its group to have come here? All threads call it, after their writes
+ * to the slots, and get the same answer; in the last block all slots may then be read. */
+__device__ inline bool last_of_group(const place &p) {
+    GPU_SHARED(bool, last);
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        last = atomicAdd(&tickets[p.group], 1u) == (unsigned)p.blocks - 1;
+        if (last) tickets[p.group] = 0;
+    }
+    __syncthreads();
+    const bool mine = last;
+    if (mine) __threadfence();
+    return mine;
+}
+
+/* to[i] += the sum over the blocks of slots[block][i], for count floats: whole block, fixed order. */
+__device__ inline void add_slots(float *to, const float *slots, size_t slot_floats, int blocks,
+                                 int count) {
+    for (int i = (int)threadIdx.x; i < count; i += THREADS) {
+        float sum = 0;
+#pragma unroll 8
+        for (int b = 0; b < blocks; b++) sum += slots[b * slot_floats + i];
+        to[i] += sum;
+    }
+}
+
+/* ---- threads and channels ------------------------------------------------------------------------ */
+
+/* Thread t owns quad t % quads of C channels and is number `row` of the `rows` threads that do;
+ * the few threads beyond rows * quads own none. */
+struct columns {
+    int quads, quad, row, rows;
+    bool active;
+};
+__device__ inline columns columns_of(int C) {
+    columns c;
+    c.quads = C / 4;
+    c.rows = THREADS / c.quads;
+    c.quad = (int)threadIdx.x % c.quads;
+    c.row = (int)threadIdx.x / c.quads;
+    c.active = c.row < c.rows;
+    return c;
+}
+
+/* Folds COUNT sums of every channel over the rows of threads: slot[i*C + c] = sum over the rows of
+ * v[i]. `room`: COUNT * 1024 floats of shared memory that nobody uses any more; synchronises. */
+template <int COUNT>
+__device__ inline void fold_columns(const columns &c, const float4 (&v)[COUNT], float *room,
+                                    float *slot) {
+    const int C = 4 * c.quads;
+    __syncthreads();
+    if (c.active)
+#pragma unroll
+        for (int i = 0; i < COUNT; i++)
+            gpu_store4(room + (size_t)(i * c.rows + c.row) * C + 4 * c.quad, v[i]);
+    __syncthreads();
+    for (int j = (int)threadIdx.x; j < COUNT * C; j += THREADS) {
+        const float *column = room + (size_t)(j / C) * c.rows * C + j % C;
+        float sum = 0;
+        for (int r = 0; r < c.rows; r++) sum += column[r * C];
+        slot[j] = sum;
+    }
+    __syncthreads();
+}
+
+/* ---- BatchNorm: what a consumer's load applies ------------------------------------------------------ */
+
+/* v = (x - mean) * scale + shift, for one quad. */
+struct norm4 {
+    float4 mean, scale, shift;
+    __device__ __forceinline__ float4 operator()(float4 x) const {
+        return fma4(x - mean, scale, shift);
+    }
+};
+
+__device__ inline norm4 load_norm(const pn_norm &n, int C, int quad) {
+    norm4 a = {splat(0), splat(1), splat(0)};
+    if (n.mode == PN_NORM_NONE) return a;
+    a.mean = gpu_load4(n.stats + 4 * quad);
+    a.scale = gpu_load4(n.stats + C + 4 * quad); /* rstd */
+    if (n.gamma) a.scale = a.scale * gpu_read4(n.gamma + 4 * quad);
+    if (n.beta) a.shift = gpu_read4(n.beta + 4 * quad);
+    return a;
+}
+
+/* ---- BatchNorm: a producer's statistics -------------------------------------------------------------- */
+
+/* What one thread knows of the z it made: sums about a pivot, its own first z, so that their
+ * difference loses nothing however far the mean is from 0. */
+struct moments {
+    float4 pivot, sum, square;
+    int count;
+    __device__ __forceinline__ void add(float4 z) {
+        if (count++ == 0) pivot = z;
+        const float4 d = z - pivot;
+        sum = sum + d;
+        square = fma4(d, d, square);
+    }
+};
+__device__ __forceinline__ moments no_moments() { return {splat(0), splat(0), splat(0), 0}; }
+
+/* A slot of statistics: pivot, sum, square of K channels, and the count of pixels. */
+__host__ __device__ inline size_t moments_floats(const pn_norm &n, int K) {
+    return n.mode == PN_NORM_BATCH ? 3 * (size_t)K + 4 : 0;
+}
+
+/* Moves sums about `from` to sums about `to`: with d = from - to,
+ * sum (z - to) = sum + n d,  sum (z - to)^2 = square + 2 d sum + n d^2. */
+__device__ __forceinline__ void move_pivot(float from, float to, float n, float *sum,
+                                           float *square) {
+    const float d = from - to;
+    *square += d * (2 * *sum + n * d);
+    *sum += n * d;
+}
+
+/* The block's moments into its slot. All threads, each with those of its columns; room as for
+ * fold_columns with COUNT 2, and K floats more behind it. Row 0 must have seen a pixel. */
+__device__ inline void store_moments(const columns &c, moments m, int pixels, float *room,
+                                     float *slot) {
+    const int K = 4 * c.quads;
+    float *pivots = room + 2 * 1024;
+    __syncthreads();
+    if (c.row == 0) {
+        gpu_store4(pivots + 4 * c.quad, m.pivot);
+        gpu_store4(slot + 4 * c.quad, m.pivot);
+        if (c.quad == 0) slot[3 * K] = (float)pixels;
+    }
+    __syncthreads();
+    if (c.active && m.count > 0) {
+        const float4 to = gpu_load4(pivots + 4 * c.quad);
+        const float n = (float)m.count;
+        move_pivot(m.pivot.x, to.x, n, &m.sum.x, &m.square.x);
+        move_pivot(m.pivot.y, to.y, n, &m.sum.y, &m.square.y);
+        move_pivot(m.pivot.z, to.z, n, &m.sum.z, &m.square.z);
+        move_pivot(m.pivot.w, to.w, n, &m.sum.w, &m.square.w);
+    }
+    const float4 v[2] = {m.sum, m.square};
+    fold_columns(c, v, room, slot + K);
+}
+
+/* By the last block: mean, 1/sqrt(variance + eps), running statistics (kernels.h). */
+__device__ inline void finish_statistics(const pn_norm &n, int K, const float *slots,
+                                         size_t slot_floats, int blocks) {
+    for (int k = (int)threadIdx.x; k < K; k += THREADS) {
+        const float pivot = slots[k];
+        float count = 0, sum = 0, square = 0;
+        for (int b = 0; b < blocks; b++) {
+            const float *slot = slots + b * slot_floats;
+            float s = slot[K + k], q = slot[2 * K + k];
+            move_pivot(slot[k], pivot, slot[3 * K], &s, &q);
+            count += slot[3 * K];
+            sum += s;
+            square += q;
+        }
+        const float shift = sum / count, mean = pivot + shift;
+        const float m2 = fmaxf(square - sum * shift, 0), variance = m2 / count;
+        n.stats[k] = mean;
+        n.stats[K + k] = 1 / sqrtf(variance + n.eps);
+        if (!n.running_mean) continue;
+        const float unbiased = count > 1 ? m2 / (count - 1) : variance;
+        n.running_mean[k] += n.momentum * (mean - n.running_mean[k]);
+        n.running_var[k] += n.momentum * (unbiased - n.running_var[k]);
+    }
+}
+
+/* In inference: the running statistics, by one block. */
+__device__ inline void copy_statistics(const pn_norm &n, int K) {
+    for (int k = (int)threadIdx.x; k < K; k += THREADS) {
+        n.stats[k] = n.running_mean[k];
+        n.stats[K + k] = 1 / sqrtf(n.running_var[k] + n.eps);
+    }
+}
+
+/* ---- BatchNorm: a producer's backward ------------------------------------------------------------------ */
+
+/* dz from dy and z for one quad, once coef * factor[n] is known (as `f`):
+ * dz = scale * (f dy - s1/n - xhat s2/n), or scale * f dy. */
+struct turn4 {
+    float4 mean, rstd, scale, s1, s2; /* sums already divided by n */
+    bool batch;                       /* batch statistics: z is read */
+    __device__ __forceinline__ float4 operator()(float f, float4 dy, float4 z) const {
+        const float4 dv = f * dy;
+        if (!batch) return scale * dv;
+        const float4 xhat = (z - mean) * rstd;
+        return scale * (dv - s1 - xhat * s2);
+    }
+};
+
+/* pixels: N * P * Q. */
+__device__ inline turn4 load_turn(const pn_output &out, double pixels, int quad) {
+    const pn_norm &n = out.norm;
+    turn4 t = {splat(0), splat(1), splat(1), splat(0), splat(0), false};
+    if (n.mode == PN_NORM_NONE) return t;
+    const int K = out.K;
+    t.rstd = gpu_load4(n.stats + K + 4 * quad);
+    t.scale = n.gamma ? t.rstd * gpu_read4(n.gamma + 4 * quad) : t.rstd;
+    if (n.mode != PN_NORM_BATCH) return t;
+    const float inverse = (float)(1 / pixels);
+    t.batch = true;
+    t.mean = gpu_load4(n.stats + 4 * quad);
+    t.s1 = inverse * gpu_load4(n.stats + 2 * K + 4 * quad);
+    t.s2 = inverse * gpu_load4(n.stats + 3 * K + 4 * quad);
+    return t;
+}
+
+/* coef * factor[n] of an image. */
+__device__ __forceinline__ float weight_of(const pn_output &out, int n) {
+    return out.factor ? out.coef * out.factor[n] : out.coef;
+}
+
+/* dgamma += s2, dbeta += s1, by one block. */
+__device__ inline void add_norm_parameters(const pn_norm &n, int K) {
+    if (n.mode == PN_NORM_NONE) return;
+    for (int k = (int)threadIdx.x; k < K; k += THREADS) {
+        if (n.dgamma) n.dgamma[k] += n.stats[3 * K + k];
+        if (n.dbeta) n.dbeta[k] += n.stats[2 * K + k];
+    }
+}
+
+/* ---- BatchNorm: the sums a consumer's backward makes for it --------------------------------------------- */
+
+__host__ __device__ inline bool wants_sums(const pn_norm &n) {
+    return n.mode == PN_NORM_BATCH || (n.mode == PN_NORM_RUNNING && (n.dgamma || n.dbeta));
+}
+__host__ __device__ inline size_t sums_floats(const pn_input &in) {
+    return wants_sums(in.norm) ? 2 * (size_t)in.C : 0;
+}
+
+/* Of one thread and its quad: dv and dv * (x - mean); rstd comes in at the end. */
+struct sums4 {
+    float4 s1, s2;
+    __device__ __forceinline__ void add(float4 dv, float4 x_less_mean) {
+        s1 = s1 + dv;
+        s2 = fma4(dv, x_less_mean, s2);
+    }
+};
+
+/* By the last block: s1 (+)=, s2 (+)= from slots of (2,C). */
+__device__ inline void finish_sums(const pn_input &in, const float *slots, size_t slot_floats,
+                                   int blocks) {
+    const int C = in.C;
+    float *stats = in.norm.stats;
+    for (int j = (int)threadIdx.x; j < 2 * C; j += THREADS) {
+        float sum = 0;
+#pragma unroll 8
+        for (int b = 0; b < blocks; b++) sum += slots[b * slot_floats + j];
+        if (j >= C) sum *= stats[j]; /* (4,C): row 1 is rstd */
+        if (in.add)
+            stats[2 * C + j] += sum;
+        else
+            stats[2 * C + j] = sum;
+    }
+}
+
+} // namespace
+
+#endif
