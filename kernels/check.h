@@ -15,6 +15,12 @@ pn_status pn_check_stage_shapes(const char *op, const pn_stage *jobs, int count)
 pn_status pn_check_conv1x1_shapes(const char *op, const pn_conv1x1 *jobs, int count);
 pn_status pn_check_reduce_shapes(const char *op, const pn_reduce *jobs, int count);
 
+/* Does job j share a dx with the job before? */
+int pn_stage_shares_dx(const pn_stage *jobs, int j);
+int pn_pool_shares_dx(const pn_pool *jobs, int j);
+int pn_node_shares_dx(const pn_node *jobs, int j);
+int pn_head_shares_dx(const pn_head *jobs, int j);
+
 /* Everything: the call, shapes, pointers, and jobs that share dx. */
 pn_status pn_check_stem(const char *op, const pn_stem *jobs, int count, int backward,
                         const pn_launch *l);

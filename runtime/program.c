@@ -148,8 +148,7 @@ pn_status pn_program_reserve(pn_program *p, int ops, int terms) {
     return reserve((void **)&p->jobs, &p->jobs_max, PASSES * ops, sizeof(any_job));
 }
 
-/* ---- building ----------------------------------------------------------------------------------
- */
+/* ---- building -------------------------------------------------------------------------------- */
 
 void pn_program_begin(pn_program *p, int N, bool training, bool guarded) {
     p->N = N;
@@ -315,8 +314,7 @@ void pn_program_shape(const pn_program *p, pn_value v, int *H, int *W, int *C) {
     *C = p->values[v].C;
 }
 
-/* ---- levels and launches -----------------------------------------------------------------------
- */
+/* ---- levels and launches --------------------------------------------------------------------- */
 
 static bool wants_sums(const value *v) {
     return v->norm.mode == PN_NORM_BATCH || (v->norm.mode != PN_NORM_NONE && v->norm.gamma >= 0);
@@ -480,8 +478,7 @@ static void settle_adds(pn_program *p) {
     }
 }
 
-/* ---- jobs
- * ---------------------------------------------------------------------------------------- */
+/* ---- jobs ------------------------------------------------------------------------------------ */
 
 /* Addresses; NULL before binding. */
 static void *at(const pn_program *p, int buffer) {
@@ -689,8 +686,7 @@ static pn_status run_launch(const pn_program *p, const launch *a) {
     }
 }
 
-/* ---- lives and places
- * ---------------------------------------------------------------------------- */
+/* ---- lives and places ------------------------------------------------------------------------ */
 
 static int add_buffer(pn_program *p, size_t bytes, int first, int last) {
     p->buffers[p->buffer_count] = (pn_buffer){.bytes = bytes + (p->guarded ? PN_GUARD : 0),
@@ -855,8 +851,7 @@ pn_status pn_program_compile(pn_program *p, pn_program_size *size) {
     return PN_OK;
 }
 
-/* ---- binding and running
- * ------------------------------------------------------------------------- */
+/* ---- binding and running --------------------------------------------------------------------- */
 
 pn_status pn_program_bind(pn_program *p, pn_arena *arena, pn_parameters *parameters,
                           const float *image, const int32_t *labels, const float *scale) {

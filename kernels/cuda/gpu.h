@@ -28,7 +28,7 @@
 #define GPU_SHARED(type, name, ...) __shared__ __align__(16) type name __VA_ARGS__
 
 /* The block's dynamic shared memory, of as many bytes as the launch says; 16-byte aligned. */
-#define GPU_DYNAMIC(type, name)                            \
+#define GPU_DYNAMIC(type, name)                          \
     extern __shared__ __align__(16) char gpu_dynamic_[]; \
     type *const name = reinterpret_cast<type *>(gpu_dynamic_)
 

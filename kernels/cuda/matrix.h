@@ -160,6 +160,6 @@ struct outer4 {
     }
 };
 
-} // namespace
+}  // namespace
 
 #endif

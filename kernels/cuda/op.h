@@ -34,7 +34,7 @@ __host__ __device__ inline int min_of(int a, int b) { return a < b ? a : b; }
 __host__ __device__ inline int max_of(int a, int b) { return a > b ? a : b; }
 __host__ __device__ inline size_t up4(size_t floats) { return (floats + 3) & ~(size_t)3; }
 
-/* ---- four channels ---------------------------------------------------------------------------- */
+/* ---- four channels --------------------------------------------------------------------------- */
 
 __device__ __forceinline__ float4 splat(float a) { return make_float4(a, a, a, a); }
 __device__ __forceinline__ float4 operator+(float4 a, float4 b) {
@@ -65,7 +65,7 @@ __device__ __forceinline__ float4 where_positive(float4 condition, float4 v) {
                        condition.z > 0 ? v.z : 0, condition.w > 0 ? v.w : 0);
 }
 
-/* ---- the place of a block ---------------------------------------------------------------------- */
+/* ---- the place of a block -------------------------------------------------------------------- */
 
 /* An op describes its jobs by a type with
  *   using Job = ...;
@@ -75,11 +75,11 @@ __device__ __forceinline__ float4 where_positive(float4 condition, float4 v) {
  *   static size_t slot_floats(const Job &job);    a block's partial sums for the job; multiple of 4
  * all of which depend on shapes and on which pointers are equal, so that host and device agree. */
 struct place {
-    int first, end;         /* jobs of the group */
-    int block, blocks;      /* of the group */
-    int tiles;              /* this block does block, block + blocks, ... */
-    int group;              /* number of its ticket */
-    size_t slots;           /* floats of scratch before the group's: [job][block][slot_floats] */
+    int first, end;    /* jobs of the group */
+    int block, blocks; /* of the group */
+    int tiles;         /* this block does block, block + blocks, ... */
+    int group;         /* number of its ticket */
+    size_t slots;      /* floats of scratch before the group's: [job][block][slot_floats] */
 };
 
 template <class Op>
@@ -154,7 +154,7 @@ inline pn_status check_width(const char *op, int job, int C) {
 /* Did the caller say "do nothing"? */
 __device__ __forceinline__ bool gate_closed(const float *gate) { return gate && *gate == 0; }
 
-/* ---- the last block ------------------------------------------------------------------------------ */
+/* ---- the last block -------------------------------------------------------------------------- */
 
 /* One counter per group, 0 between launches (a launch that dies takes the run with it). */
 __device__ unsigned tickets[MAX_GROUPS];
@@ -175,7 +175,8 @@ __device__ inline bool last_of_group(const place &p) {
     return mine;
 }
 
-/* to[i] += the sum over the blocks of slots[block][i], for count floats: whole block, fixed order. */
+/* to[i] += the sum over the blocks of slots[block][i], for count floats: whole block, fixed order.
+ */
 __device__ inline void add_slots(float *to, const float *slots, size_t slot_floats, int blocks,
                                  int count) {
     for (int i = (int)threadIdx.x; i < count; i += THREADS) {
@@ -186,7 +187,7 @@ __device__ inline void add_slots(float *to, const float *slots, size_t slot_floa
     }
 }
 
-/* ---- threads and channels ------------------------------------------------------------------------ */
+/* ---- threads and channels -------------------------------------------------------------------- */
 
 /* Thread t owns quad t % quads of C channels and is number `row` of the `rows` threads that do;
  * the few threads beyond rows * quads own none. */
@@ -225,7 +226,7 @@ __device__ inline void fold_columns(const columns &c, const float4 (&v)[COUNT], 
     __syncthreads();
 }
 
-/* ---- BatchNorm: what a consumer's load applies ------------------------------------------------------ */
+/* ---- BatchNorm: what a consumer's load applies ----------------------------------------------- */
 
 /* v = (x - mean) * scale + shift, for one quad. */
 struct norm4 {
@@ -245,7 +246,7 @@ __device__ inline norm4 load_norm(const pn_norm &n, int C, int quad) {
     return a;
 }
 
-/* ---- BatchNorm: a producer's statistics -------------------------------------------------------------- */
+/* ---- BatchNorm: a producer's statistics ------------------------------------------------------ */
 
 /* What one thread knows of the z it made: sums about a pivot, its own first z, so that their
  * difference loses nothing however far the mean is from 0. */
@@ -333,7 +334,7 @@ __device__ inline void copy_statistics(const pn_norm &n, int K) {
     }
 }
 
-/* ---- BatchNorm: a producer's backward ------------------------------------------------------------------ */
+/* ---- BatchNorm: a producer's backward -------------------------------------------------------- */
 
 /* dz from dy and z for one quad, once coef * factor[n] is known (as `f`):
  * dz = scale * (f dy - s1/n - xhat s2/n), or scale * f dy. */
@@ -379,7 +380,7 @@ __device__ inline void add_norm_parameters(const pn_norm &n, int K) {
     }
 }
 
-/* ---- BatchNorm: the sums a consumer's backward makes for it --------------------------------------------- */
+/* ---- BatchNorm: the sums a consumer's backward makes for it ---------------------------------- */
 
 __host__ __device__ inline bool wants_sums(const pn_norm &n) {
     return n.mode == PN_NORM_BATCH || (n.mode == PN_NORM_RUNNING && (n.dgamma || n.dbeta));
@@ -414,6 +415,6 @@ __device__ inline void finish_sums(const pn_input &in, const float *slots, size_
     }
 }
 
-} // namespace
+}  // namespace
 
 #endif

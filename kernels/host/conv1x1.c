@@ -20,14 +20,18 @@ static pn_pointwise view(const void *jobs, int i) {
 }
 
 size_t PN_NAME(pn_conv1x1_fwd_scratch)(const pn_conv1x1 *jobs, int count) {
-    return pn_pointwise_scratch("conv1x1_fwd_scratch", view, jobs, count, 0);
+    if (pn_check_conv1x1_shapes("conv1x1_fwd_scratch", jobs, count)) return 0;
+    return pn_pointwise_scratch(view, jobs, count, 0);
 }
 size_t PN_NAME(pn_conv1x1_bwd_scratch)(const pn_conv1x1 *jobs, int count) {
-    return pn_pointwise_scratch("conv1x1_bwd_scratch", view, jobs, count, 1);
+    if (pn_check_conv1x1_shapes("conv1x1_bwd_scratch", jobs, count)) return 0;
+    return pn_pointwise_scratch(view, jobs, count, 1);
 }
 pn_status PN_NAME(pn_conv1x1_fwd)(const pn_conv1x1 *jobs, int count, const pn_launch *l) {
-    return pn_pointwise_fwd("conv1x1_fwd", view, jobs, count, l);
+    PN_TRY(pn_check_conv1x1("conv1x1_fwd", jobs, count, 0, l));
+    return pn_pointwise_fwd(view, jobs, count, l);
 }
 pn_status PN_NAME(pn_conv1x1_bwd)(const pn_conv1x1 *jobs, int count, const pn_launch *l) {
-    return pn_pointwise_bwd("conv1x1_bwd", view, jobs, count, l);
+    PN_TRY(pn_check_conv1x1("conv1x1_bwd", jobs, count, 1, l));
+    return pn_pointwise_bwd(view, jobs, count, l);
 }

@@ -249,61 +249,6 @@ static size_t scratch_of(const pn_head *jobs, int count, int backward_pass) {
     return (PN_WORKERS * l.work + (size_t)count * (l.images + PN_CHUNKS * l.slot)) * sizeof(float);
 }
 
-static int shares_dx(const pn_head *jobs, int j) { /* with the job before */
-    if (j == 0) return 0;
-    for (int i = 0; i < jobs[j].parts; i++)
-        for (int k = 0; k < jobs[j - 1].parts; k++)
-            if (jobs[j].in[i].dx && jobs[j].in[i].dx == jobs[j - 1].in[k].dx) return 1;
-    return 0;
-}
-
-static pn_status check_sharing(const char *op, const pn_head *jobs, int j) {
-    const pn_head *job = &jobs[j], *before = job - 1;
-    if (job->N != before->N || job->H != before->H || job->W != before->W)
-        return pn_fail(PN_EARG,
-                       "%s: job %d shares dx with the one before: N, H, W %d, %d, %d and "
-                       "%d, %d, %d, want one shape",
-                       op, j, job->N, job->H, job->W, before->N, before->H, before->W);
-    for (int i = 0; i < job->parts; i++)
-        for (int k = 0; k < before->parts; k++) {
-            const pn_input *in = &job->in[i], *other = &before->in[k];
-            if (in->dx && in->dx == other->dx && (in->C != other->C || !in->add))
-                return pn_fail(PN_EARG,
-                               "%s: job %d, part %d shares dx with the job before: %d and %d "
-                               "channels, add %d; want the same and add 1",
-                               op, j, i, in->C, other->C, in->add);
-        }
-    return PN_OK;
-}
-
-static pn_status check(const char *op, const pn_head *jobs, int count, int backward_pass,
-                       const pn_launch *launch) {
-    PN_TRY(pn_check_call(op, jobs, count, launch));
-    for (int j = 0; j < count; j++) {
-        const pn_head *job = &jobs[j];
-        PN_TRY(pn_check_shape(op, j, job->N, job->H, job->W));
-        if (job->parts < 1 || job->parts > PN_PARTS)
-            return pn_fail(PN_EARG, "%s: job %d: %d parts, want 1 to %d", op, j, job->parts,
-                           PN_PARTS);
-        if (job->classes < 1)
-            return pn_fail(PN_EARG, "%s: job %d: %d classes, want 1 or more", op, j, job->classes);
-        if (!(job->smoothing >= 0 && job->smoothing <= 1))
-            return pn_fail(PN_EARG, "%s: job %d: label smoothing %g, want 0 to 1", op, j,
-                           job->smoothing);
-        for (int i = 0; i < job->parts; i++) {
-            PN_TRY(pn_check_channels(op, j, job->in[i].C));
-            PN_TRY(pn_check_input(op, j, &job->in[i]));
-        }
-        if (!job->labels || !job->w || !job->pooled || !job->logits)
-            return pn_fail(PN_EARG, "%s: job %d: labels, w, pooled or logits is NULL", op, j);
-        if (backward_pass ? !job->dw || !job->db : !job->b || !job->result)
-            return pn_fail(PN_EARG, "%s: job %d: %s is NULL", op, j,
-                           backward_pass ? "dw or db" : "b or result");
-        if (backward_pass && shares_dx(jobs, j)) PN_TRY(check_sharing(op, jobs, j));
-    }
-    return PN_OK;
-}
-
 size_t PN_NAME(pn_head_fwd_scratch)(const pn_head *jobs, int count) {
     return scratch_of(jobs, count, 0);
 }
@@ -313,7 +258,7 @@ size_t PN_NAME(pn_head_bwd_scratch)(const pn_head *jobs, int count) {
 }
 
 pn_status PN_NAME(pn_head_fwd)(const pn_head *jobs, int count, const pn_launch *launch) {
-    PN_TRY(check("head_fwd", jobs, count, 0, launch));
+    PN_TRY(pn_check_head("head_fwd", jobs, count, 0, launch));
     const layout l = layout_of(jobs, count, 0);
     float *const work = launch->scratch, *const images = work + PN_WORKERS * l.work;
 #pragma omp parallel num_threads(pn_threads())
@@ -333,7 +278,7 @@ pn_status PN_NAME(pn_head_fwd)(const pn_head *jobs, int count, const pn_launch *
 }
 
 pn_status PN_NAME(pn_head_bwd)(const pn_head *jobs, int count, const pn_launch *launch) {
-    PN_TRY(check("head_bwd", jobs, count, 1, launch));
+    PN_TRY(pn_check_head("head_bwd", jobs, count, 1, launch));
     if (launch->gate && *launch->gate == 0) return PN_OK;
     const layout l = layout_of(jobs, count, 1);
     float *const work = launch->scratch, *const images = work + PN_WORKERS * l.work;
@@ -346,12 +291,12 @@ pn_status PN_NAME(pn_head_bwd)(const pn_head *jobs, int count, const pn_launch *
         for (int unit = 0; unit < count * PN_CHUNKS; unit++) {
             const int chunk = unit % PN_CHUNKS;
             int j = unit / PN_CHUNKS;
-            if (chunk >= pn_chunks(jobs[j].N) || shares_dx(jobs, j)) continue;
+            if (chunk >= pn_chunks(jobs[j].N) || pn_head_shares_dx(jobs, j)) continue;
             do {
                 backward(&jobs[j], chunk, mine, images + j * l.images,
                          slots + ((size_t)j * PN_CHUNKS + chunk) * l.slot, l.slot_row);
                 j++;
-            } while (j < count && shares_dx(jobs, j));
+            } while (j < count && pn_head_shares_dx(jobs, j));
         }
         for (int j = 0; j < count; j++) {
             head_work w;

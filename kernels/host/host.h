@@ -7,7 +7,7 @@
 #ifndef PN_HOST_H
 #define PN_HOST_H
 
-#include "kernels/kernels.h"
+#include "kernels/check.h"
 
 #ifdef PN_ISA
 #define PN_PASTE2(a, b) a##_##b

@@ -207,74 +207,6 @@ static size_t scratch_of(const pn_node *jobs, int count, int backward_pass) {
     return (PN_WORKERS * l.work + (size_t)count * PN_CHUNKS * l.slot) * sizeof(float);
 }
 
-static int shares_dx(const pn_node *jobs, int j) { /* with the job before */
-    if (j == 0) return 0;
-    for (int t = 0; t < jobs[j].terms; t++)
-        for (int s = 0; s < jobs[j - 1].terms; s++)
-            if (jobs[j].term[t].in.dx && jobs[j].term[t].in.dx == jobs[j - 1].term[s].in.dx)
-                return 1;
-    return 0;
-}
-
-/* Whoever adds to the dx of the term, or of the job, before it must not overwrite it. */
-static pn_status check_sharing(const char *op, const pn_node *jobs, int j) {
-    const int shares = shares_dx(jobs, j);
-    const pn_node *job = &jobs[j], *before = shares ? job - 1 : NULL;
-    if (shares &&
-        (job->N != before->N || job->H != before->H || job->W != before->W || job->C != before->C))
-        return pn_fail(PN_EARG,
-                       "%s: job %d shares dx with the one before: (%d,%d,%d,%d) and "
-                       "(%d,%d,%d,%d), want one shape",
-                       op, j, job->N, job->H, job->W, job->C, before->N, before->H, before->W,
-                       before->C);
-    for (int t = 0; t < job->terms; t++) {
-        const pn_input *in = &job->term[t].in;
-        int second = t > 0 && in->dx == job->term[t - 1].in.dx;
-        for (int s = 0; shares && s < before->terms; s++) second |= in->dx == before->term[s].in.dx;
-        if (in->dx && second && !in->add)
-            return pn_fail(PN_EARG,
-                           "%s: job %d: term %d shares dx with one before it and has add 0, want 1",
-                           op, j, t);
-    }
-    return PN_OK;
-}
-
-static pn_status check_restore(const char *op, const pn_node *job, int j) {
-    const pn_term *last = &job->term[job->terms - 1];
-    const pn_norm *norm = &last->in.norm;
-    if (last->in.x == job->h && last->coef != 0 && !last->factor && !last->in.dx &&
-        norm->mode == PN_NORM_BATCH && !norm->gamma && !norm->beta)
-        return PN_OK;
-    return pn_fail(PN_EARG,
-                   "%s: job %d: restore %d with a last term of another x than h, coef %g, or a "
-                   "factor, a dx, or no plain BatchNorm of the batch",
-                   op, j, job->restore, (double)last->coef);
-}
-
-static pn_status check(const char *op, const pn_node *jobs, int count, int backward_pass,
-                       const pn_launch *launch) {
-    PN_TRY(pn_check_call(op, jobs, count, launch));
-    for (int j = 0; j < count; j++) {
-        const pn_node *job = &jobs[j];
-        PN_TRY(pn_check_shape(op, j, job->N, job->H, job->W));
-        PN_TRY(pn_check_channels(op, j, job->C));
-        if (job->terms < 1 || !job->term)
-            return pn_fail(PN_EARG, "%s: job %d: %d terms, want 1 or more", op, j, job->terms);
-        if (backward_pass ? !job->dh : !job->h)
-            return pn_fail(PN_EARG, "%s: job %d: %s is NULL", op, j, backward_pass ? "dh" : "h");
-        for (int t = 0; t < job->terms; t++) {
-            const pn_input *in = &job->term[t].in;
-            PN_TRY(pn_check_input(op, j, in));
-            if (in->C != job->C)
-                return pn_fail(PN_EARG, "%s: job %d: term %d has %d channels, want the node's %d",
-                               op, j, t, in->C, job->C);
-        }
-        if (job->restore) PN_TRY(check_restore(op, job, j));
-        if (backward_pass) PN_TRY(check_sharing(op, jobs, j));
-    }
-    return PN_OK;
-}
-
 size_t PN_NAME(pn_node_fwd_scratch)(const pn_node *jobs, int count) {
     return scratch_of(jobs, count, 0);
 }
@@ -284,7 +216,7 @@ size_t PN_NAME(pn_node_bwd_scratch)(const pn_node *jobs, int count) {
 }
 
 pn_status PN_NAME(pn_node_fwd)(const pn_node *jobs, int count, const pn_launch *launch) {
-    PN_TRY(check("node_fwd", jobs, count, 0, launch));
+    PN_TRY(pn_check_node("node_fwd", jobs, count, 0, launch));
     const layout l = layout_of(jobs, count, 0);
     float *const work = launch->scratch;
 #pragma omp parallel for schedule(dynamic) num_threads(pn_threads())
@@ -297,7 +229,7 @@ pn_status PN_NAME(pn_node_fwd)(const pn_node *jobs, int count, const pn_launch *
 }
 
 pn_status PN_NAME(pn_node_bwd)(const pn_node *jobs, int count, const pn_launch *launch) {
-    PN_TRY(check("node_bwd", jobs, count, 1, launch));
+    PN_TRY(pn_check_node("node_bwd", jobs, count, 1, launch));
     if (launch->gate && *launch->gate == 0) return PN_OK;
     const layout l = layout_of(jobs, count, 1);
     float *const work = launch->scratch, *const slots = work + PN_WORKERS * l.work;
@@ -308,12 +240,12 @@ pn_status PN_NAME(pn_node_bwd)(const pn_node *jobs, int count, const pn_launch *
         for (int unit = 0; unit < count * PN_CHUNKS; unit++) {
             const int chunk = unit % PN_CHUNKS;
             int j = unit / PN_CHUNKS;
-            if (chunk >= pn_chunks(jobs[j].N) || shares_dx(jobs, j)) continue;
+            if (chunk >= pn_chunks(jobs[j].N) || pn_node_shares_dx(jobs, j)) continue;
             do {
                 backward(&jobs[j], chunk, work + omp_get_thread_num() * l.work,
                          slots + ((size_t)j * PN_CHUNKS + chunk) * l.slot, l.slot_row);
                 j++;
-            } while (j < count && shares_dx(jobs, j));
+            } while (j < count && pn_node_shares_dx(jobs, j));
         }
 #pragma omp single
         for (int j = 0; j < count; j++)

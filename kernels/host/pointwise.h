@@ -369,63 +369,13 @@ static inline void pn_pointwise_backward(const pn_pointwise *s, int chunk, int i
 
 /* ---- the calls ------------------------------------------------------------------------------ */
 
-/* What scratch depends on, and no more. */
-static inline pn_status pn_pointwise_check_shapes(const char *op, pn_pointwise_view *view,
-                                                  const void *jobs, int count) {
-    for (int j = 0; j < count; j++) {
-        const pn_pointwise s = view(jobs, j);
-        PN_TRY(pn_check_shape(op, j, s.N, s.H, s.W));
-        if (s.parts < 1 || s.parts > PN_PARTS)
-            return pn_fail(PN_EARG, "%s: job %d: %d parts, want 1 to %d", op, j, s.parts, PN_PARTS);
-        for (int i = 0; i < s.parts; i++) PN_TRY(pn_check_channels(op, j, s.in[i].C));
-        PN_TRY(pn_check_channels(op, j, s.out->K));
-    }
-    return PN_OK;
-}
-
-/* Two neighbours that share a dx share all, in one shape, and the second adds. */
-static inline pn_status pn_pointwise_check_sharing(const char *op, int job, const pn_pointwise *s,
-                                                   const pn_pointwise *before) {
-    int same =
-        s->N == before->N && s->H == before->H && s->W == before->W && s->parts == before->parts;
-    for (int i = 0; i < s->parts && same; i++)
-        same = s->in[i].dx == before->in[i].dx && s->in[i].C == before->in[i].C &&
-               (s->in[i].add || !s->in[i].dx);
-    if (same) return PN_OK;
-    return pn_fail(PN_EARG,
-                   "%s: job %d shares dx with the one before, want the same N,H,W, the same dx and "
-                   "C in each of the parts, and add 1",
-                   op, job);
-}
-
-static inline pn_status pn_pointwise_check(const char *op, pn_pointwise_view *view,
-                                           const void *jobs, int count, int backward,
-                                           const pn_launch *l) {
-    PN_TRY(pn_check_call(op, jobs, count, l));
-    PN_TRY(pn_pointwise_check_shapes(op, view, jobs, count));
-    pn_pointwise before = {0};
-    for (int j = 0; j < count; j++) {
-        const pn_pointwise s = view(jobs, j);
-        for (int i = 0; i < s.parts; i++) PN_TRY(pn_check_input(op, j, &s.in[i]));
-        PN_TRY(pn_check_output(op, j, s.out, backward));
-        if (!s.w || (backward && !s.dw))
-            return pn_fail(PN_EARG, "%s: job %d: w%s is NULL", op, j, backward ? " or dw" : "");
-        if (backward && pn_pointwise_share(&before, &s))
-            PN_TRY(pn_pointwise_check_sharing(op, j, &s, &before));
-        before = s;
-    }
-    return PN_OK;
-}
-
-static inline size_t pn_pointwise_scratch(const char *op, pn_pointwise_view *view, const void *jobs,
-                                          int count, int backward) {
-    if (pn_pointwise_check_shapes(op, view, jobs, count)) return 0;
+static inline size_t pn_pointwise_scratch(pn_pointwise_view *view, const void *jobs, int count,
+                                          int backward) {
     return pn_pointwise_lay_out(view, jobs, count, backward, NULL).floats * sizeof(float);
 }
 
-static inline pn_status pn_pointwise_fwd(const char *op, pn_pointwise_view *view, const void *jobs,
-                                         int count, const pn_launch *l) {
-    PN_TRY(pn_pointwise_check(op, view, jobs, count, 0, l));
+static inline pn_status pn_pointwise_fwd(pn_pointwise_view *view, const void *jobs, int count,
+                                         const pn_launch *l) {
     const pn_pointwise_layout at = pn_pointwise_lay_out(view, jobs, count, 0, l->scratch);
 #pragma omp parallel num_threads(pn_threads())
     {
@@ -464,9 +414,8 @@ static inline void pn_pointwise_finish(const pn_pointwise *s, const pn_pointwise
     } while (++s < end && s->joined);
 }
 
-static inline pn_status pn_pointwise_bwd(const char *op, pn_pointwise_view *view, const void *jobs,
-                                         int count, const pn_launch *l) {
-    PN_TRY(pn_pointwise_check(op, view, jobs, count, 1, l));
+static inline pn_status pn_pointwise_bwd(pn_pointwise_view *view, const void *jobs, int count,
+                                         const pn_launch *l) {
     if (pn_gate_closed(l)) return PN_OK;
     const pn_pointwise_layout at = pn_pointwise_lay_out(view, jobs, count, 1, l->scratch);
     const pn_pointwise *end = at.plans + count;

@@ -411,40 +411,6 @@ static size_t scratch_of(const pn_pool *jobs, int count, int backward_pass) {
     return (PN_WORKERS * l.work + (size_t)count * PN_CHUNKS * l.slot) * sizeof(float);
 }
 
-static int shares_dx(const pn_pool *jobs, int j) { /* with the job before */
-    return j > 0 && jobs[j].in.dx && jobs[j].in.dx == jobs[j - 1].in.dx;
-}
-
-static pn_status check(const char *op, const pn_pool *jobs, int count, int backward_pass,
-                       const pn_launch *launch) {
-    PN_TRY(pn_check_call(op, jobs, count, launch));
-    for (int j = 0; j < count; j++) {
-        const pn_pool *job = &jobs[j];
-        PN_TRY(pn_check_shape(op, j, job->N, job->H, job->W));
-        PN_TRY(pn_check_channels(op, j, job->in.C));
-        if (job->out.K != job->in.C)
-            return pn_fail(PN_EARG, "%s: job %d: %d channels out, want the %d in", op, j,
-                           job->out.K, job->in.C);
-        if (job->stride != 1 && job->stride != 2)
-            return pn_fail(PN_EARG, "%s: job %d: stride %d, want 1 or 2", op, j, job->stride);
-        if (job->kind != PN_POOL_MAX && job->kind != PN_POOL_AVG)
-            return pn_fail(PN_EARG, "%s: job %d: kind %d, want %d (max) or %d (average)", op, j,
-                           (int)job->kind, PN_POOL_MAX, PN_POOL_AVG);
-        PN_TRY(pn_check_input(op, j, &job->in));
-        PN_TRY(pn_check_output(op, j, &job->out, backward_pass));
-        if (!backward_pass || !shares_dx(jobs, j)) continue;
-        const pn_pool *before = job - 1;
-        if (job->N != before->N || job->H != before->H || job->W != before->W ||
-            job->in.C != before->in.C || !job->in.add)
-            return pn_fail(PN_EARG,
-                           "%s: job %d shares dx with the one before: (%d,%d,%d,%d) and "
-                           "(%d,%d,%d,%d), add %d; want one shape and add 1",
-                           op, j, job->N, job->H, job->W, job->in.C, before->N, before->H,
-                           before->W, before->in.C, job->in.add);
-    }
-    return PN_OK;
-}
-
 size_t PN_NAME(pn_pool_fwd_scratch)(const pn_pool *jobs, int count) {
     return scratch_of(jobs, count, 0);
 }
@@ -454,7 +420,7 @@ size_t PN_NAME(pn_pool_bwd_scratch)(const pn_pool *jobs, int count) {
 }
 
 pn_status PN_NAME(pn_pool_fwd)(const pn_pool *jobs, int count, const pn_launch *launch) {
-    PN_TRY(check("pool_fwd", jobs, count, 0, launch));
+    PN_TRY(pn_check_pool("pool_fwd", jobs, count, 0, launch));
     const layout l = layout_of(jobs, count, 0);
     float *const work = launch->scratch, *const slots = work + PN_WORKERS * l.work;
 #pragma omp parallel num_threads(pn_threads())
@@ -480,7 +446,7 @@ pn_status PN_NAME(pn_pool_fwd)(const pn_pool *jobs, int count, const pn_launch *
 }
 
 pn_status PN_NAME(pn_pool_bwd)(const pn_pool *jobs, int count, const pn_launch *launch) {
-    PN_TRY(check("pool_bwd", jobs, count, 1, launch));
+    PN_TRY(pn_check_pool("pool_bwd", jobs, count, 1, launch));
     if (launch->gate && *launch->gate == 0) return PN_OK;
     const layout l = layout_of(jobs, count, 1);
     float *const work = launch->scratch, *const slots = work + PN_WORKERS * l.work;
@@ -491,12 +457,13 @@ pn_status PN_NAME(pn_pool_bwd)(const pn_pool *jobs, int count, const pn_launch *
         for (int unit = 0; unit < count * PN_CHUNKS; unit++) {
             const int chunk = unit % PN_CHUNKS;
             int j = unit / PN_CHUNKS;
-            if (chunk >= pn_chunks(jobs[j].N) || !jobs[j].in.dx || shares_dx(jobs, j)) continue;
+            if (chunk >= pn_chunks(jobs[j].N) || !jobs[j].in.dx || pn_pool_shares_dx(jobs, j))
+                continue;
             do {
                 backward(&jobs[j], chunk, work + omp_get_thread_num() * l.work,
                          slots + ((size_t)j * PN_CHUNKS + chunk) * l.slot, l.slot_row);
                 j++;
-            } while (j < count && shares_dx(jobs, j));
+            } while (j < count && pn_pool_shares_dx(jobs, j));
         }
 #pragma omp single
         for (int j = 0; j < count; j++) {

@@ -31,10 +31,6 @@ typedef struct plan {
     size_t slot_floats;
 } plan;
 
-static int shares_dx(const pn_stage *jobs, int i) { /* with the job before */
-    return i > 0 && jobs[i].in.dx && jobs[i].in.dx == jobs[i - 1].in.dx;
-}
-
 /* A thread's workspace. */
 typedef struct space {
     float *r, *u, *g, *du;
@@ -93,7 +89,7 @@ static layout lay_out(const pn_stage *jobs, int count, int backward, void *base)
     layout at = {.plans = (plan *)pn_carve(&c, count * sizeof *at.plans / sizeof(float) + 1)};
     for (int i = 0; i < count; i++) {
         plan s = sizes(&jobs[i]);
-        s.joined = shares_dx(jobs, i);
+        s.joined = pn_stage_shares_dx(jobs, i);
         s.dw = pn_carve(&c, (size_t)s.R * s.R * s.Cp);
         s.pw = pn_carve(&c, pn_packed(s.C, s.C));
         s.scale = pn_carve(&c, s.Cp);
@@ -451,59 +447,17 @@ static void backward_chunk(const plan *s, int chunk, float *workspace) {
 
 /* ---- the calls ------------------------------------------------------------------------------ */
 
-/* What scratch depends on, and no more. */
-static pn_status check_shapes(const char *op, const pn_stage *jobs, int count) {
-    for (int i = 0; i < count; i++) {
-        const pn_stage *j = &jobs[i];
-        PN_TRY(pn_check_shape(op, i, j->N, j->H, j->W));
-        PN_TRY(pn_check_channels(op, i, j->in.C));
-        if (j->out.K != j->in.C)
-            return pn_fail(PN_EARG, "%s: job %d: %d channels out, want the %d in", op, i, j->out.K,
-                           j->in.C);
-        if ((j->R != 3 && j->R != 5) || (j->dilation != 1 && j->dilation != 2) ||
-            (j->stride != 1 && j->stride != 2))
-            return pn_fail(PN_EARG,
-                           "%s: job %d: R %d, dilation %d, stride %d, want R 3 or 5, dilation 1 or "
-                           "2, stride 1 or 2",
-                           op, i, j->R, j->dilation, j->stride);
-    }
-    return PN_OK;
-}
-
-static pn_status check(const char *op, const pn_stage *jobs, int count, int backward,
-                       const pn_launch *l) {
-    PN_TRY(pn_check_call(op, jobs, count, l));
-    PN_TRY(check_shapes(op, jobs, count));
-    for (int i = 0; i < count; i++) {
-        const pn_stage *j = &jobs[i], *before = j - 1;
-        PN_TRY(pn_check_input(op, i, &j->in));
-        PN_TRY(pn_check_output(op, i, &j->out, backward));
-        if (!j->dw || !j->pw || (backward && (!j->ddw || !j->dpw)))
-            return pn_fail(PN_EARG, "%s: job %d: one of dw, pw%s is NULL", op, i,
-                           backward ? ", ddw, dpw" : "");
-        if (!backward || !shares_dx(jobs, i)) continue;
-        if (j->N != before->N || j->H != before->H || j->W != before->W ||
-            j->in.C != before->in.C || !j->in.add)
-            return pn_fail(PN_EARG,
-                           "%s: job %d shares dx with the one before: (%d,%d,%d,%d) and "
-                           "(%d,%d,%d,%d), add %d; want one shape and add 1",
-                           op, i, j->N, j->H, j->W, j->in.C, before->N, before->H, before->W,
-                           before->in.C, j->in.add);
-    }
-    return PN_OK;
-}
-
 size_t PN_NAME(pn_stage_fwd_scratch)(const pn_stage *jobs, int count) {
-    if (check_shapes("stage_fwd_scratch", jobs, count)) return 0;
+    if (pn_check_stage_shapes("stage_fwd_scratch", jobs, count)) return 0;
     return lay_out(jobs, count, 0, NULL).floats * sizeof(float);
 }
 size_t PN_NAME(pn_stage_bwd_scratch)(const pn_stage *jobs, int count) {
-    if (check_shapes("stage_bwd_scratch", jobs, count)) return 0;
+    if (pn_check_stage_shapes("stage_bwd_scratch", jobs, count)) return 0;
     return lay_out(jobs, count, 1, NULL).floats * sizeof(float);
 }
 
 pn_status PN_NAME(pn_stage_fwd)(const pn_stage *jobs, int count, const pn_launch *l) {
-    PN_TRY(check("stage_fwd", jobs, count, 0, l));
+    PN_TRY(pn_check_stage("stage_fwd", jobs, count, 0, l));
     const layout at = lay_out(jobs, count, 0, l->scratch);
     const plan *plans = at.plans;
 #pragma omp parallel num_threads(pn_threads())
@@ -526,7 +480,7 @@ pn_status PN_NAME(pn_stage_fwd)(const pn_stage *jobs, int count, const pn_launch
 }
 
 pn_status PN_NAME(pn_stage_bwd)(const pn_stage *jobs, int count, const pn_launch *l) {
-    PN_TRY(check("stage_bwd", jobs, count, 1, l));
+    PN_TRY(pn_check_stage("stage_bwd", jobs, count, 1, l));
     if (pn_gate_closed(l)) return PN_OK;
     const layout at = lay_out(jobs, count, 1, l->scratch);
     const plan *plans = at.plans;

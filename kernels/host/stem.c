@@ -204,26 +204,6 @@ static size_t scratch_of(const pn_stem *jobs, int count, int backward_pass) {
     return (PN_WORKERS * l.work + (size_t)count * PN_CHUNKS * l.slot) * sizeof(float);
 }
 
-static pn_status check(const char *op, const pn_stem *jobs, int count, int backward_pass,
-                       const pn_launch *launch) {
-    PN_TRY(pn_check_call(op, jobs, count, launch));
-    for (int j = 0; j < count; j++) {
-        const pn_stem *job = &jobs[j];
-        PN_TRY(pn_check_shape(op, j, job->N, job->H, job->W));
-        PN_TRY(pn_check_channels(op, j, job->out.K));
-        if (job->C != 1 && job->C != 3)
-            return pn_fail(PN_EARG, "%s: job %d: an image of %d channels, want 1 or 3", op, j,
-                           job->C);
-        if (!job->x || !(backward_pass ? job->dw : job->w))
-            return pn_fail(PN_EARG, "%s: job %d: %s is NULL", op, j,
-                           !job->x         ? "x"
-                           : backward_pass ? "dw"
-                                           : "w");
-        PN_TRY(pn_check_output(op, j, &job->out, backward_pass));
-    }
-    return PN_OK;
-}
-
 size_t PN_NAME(pn_stem_fwd_scratch)(const pn_stem *jobs, int count) {
     return scratch_of(jobs, count, 0);
 }
@@ -233,7 +213,7 @@ size_t PN_NAME(pn_stem_bwd_scratch)(const pn_stem *jobs, int count) {
 }
 
 pn_status PN_NAME(pn_stem_fwd)(const pn_stem *jobs, int count, const pn_launch *launch) {
-    PN_TRY(check("stem_fwd", jobs, count, 0, launch));
+    PN_TRY(pn_check_stem("stem_fwd", jobs, count, 0, launch));
     const layout l = layout_of(jobs, count, 0);
     float *const work = launch->scratch, *const slots = work + PN_WORKERS * l.work;
 #pragma omp parallel num_threads(pn_threads())
@@ -267,7 +247,7 @@ static void finish_tap(const pn_stem *job, int t, const float *slots, size_t slo
 }
 
 pn_status PN_NAME(pn_stem_bwd)(const pn_stem *jobs, int count, const pn_launch *launch) {
-    PN_TRY(check("stem_bwd", jobs, count, 1, launch));
+    PN_TRY(pn_check_stem("stem_bwd", jobs, count, 1, launch));
     if (launch->gate && *launch->gate == 0) return PN_OK;
     const layout l = layout_of(jobs, count, 1);
     float *const work = launch->scratch, *const slots = work + PN_WORKERS * l.work;

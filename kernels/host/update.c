@@ -24,13 +24,6 @@ static pn_range block_at(const pn_range *ranges, size_t b) {
     return (pn_range){ranges->first + b * BLOCK, left < BLOCK ? left : BLOCK};
 }
 
-static pn_status check_ranges(const char *op, const pn_range *ranges, int count) {
-    if (count < 0 || (count > 0 && !ranges))
-        return pn_fail(PN_EARG, "%s: %d ranges at %p, want an array of 0 or more", op, count,
-                       (const void *)ranges);
-    return PN_OK;
-}
-
 /* The maximum, or NaN if one is: fmax would hide a failed sample. */
 static double max_or_nan(double a, double b) { return isnan(a) || a > b ? a : b; }
 
@@ -57,7 +50,7 @@ pn_status PN_NAME(pn_weigh)(const pn_result *result, double temperature, double 
 pn_status PN_NAME(pn_rescale)(const pn_range *ranges, int count, float *gradient,
                               const float *factor, const pn_launch *launch) {
     (void)launch;
-    PN_TRY(check_ranges("rescale", ranges, count));
+    PN_TRY(pn_check_ranges("rescale", ranges, count));
     if (!factor || (count > 0 && !gradient))
         return pn_fail(PN_EARG, "rescale: gradient or factor is NULL");
     const float f = *factor;
@@ -98,7 +91,7 @@ size_t PN_NAME(pn_sgd_scratch)(const pn_range *ranges, int count) {
 pn_status PN_NAME(pn_sgd)(const pn_range *ranges, int count, float *value, const float *gradient,
                           float *velocity, const float *scale, pn_sgd s, double *norm_out,
                           const pn_launch *launch) {
-    PN_TRY(check_ranges("sgd", ranges, count));
+    PN_TRY(pn_check_ranges("sgd", ranges, count));
     if (!norm_out || (count > 0 && (!value || !gradient || !velocity)))
         return pn_fail(PN_EARG, "sgd: value, gradient, velocity or norm_out is NULL");
     if (!(s.clip >= 0)) return pn_fail(PN_EARG, "sgd: clip %g, want 0 (no limit) or more", s.clip);

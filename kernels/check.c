@@ -1,0 +1,384 @@
+/* check.c -- see check.h. */
+#include "kernels/check.h"
+
+/* The checks that every op has in common; `op` and `job` are for the sentence. */
+static pn_status check_call(const char *op, const void *jobs, int count, const pn_launch *launch) {
+    if (count < 0 || (count > 0 && !jobs))
+        return pn_fail(PN_EARG, "%s: %d jobs at %p, want an array of 0 or more", op, count, jobs);
+    if (!launch || !launch->scratch)
+        return pn_fail(PN_EARG, "%s: no scratch, want what %s_scratch asks for", op, op);
+    return PN_OK;
+}
+
+static pn_status check_shape(const char *op, int job, int N, int H, int W) {
+    if (N < 1 || H < 1 || W < 1)
+        return pn_fail(PN_EARG, "%s: job %d: N %d, H %d, W %d, want 1 or more each", op, job, N, H,
+                       W);
+    return PN_OK;
+}
+
+static pn_status check_channels(const char *op, int job, int C) {
+    if (C < 4 || C % 4)
+        return pn_fail(PN_EARG, "%s: job %d: %d channels, want a multiple of 4", op, job, C);
+    return PN_OK;
+}
+
+static pn_status check_norm(const char *op, int job, const pn_norm *norm, int output) {
+    if (norm->mode == PN_NORM_NONE) return PN_OK;
+    if (norm->mode != PN_NORM_BATCH && norm->mode != PN_NORM_RUNNING)
+        return pn_fail(PN_EARG, "%s: job %d: BatchNorm of mode %d, want 0, 1 or 2", op, job,
+                       (int)norm->mode);
+    if (!norm->stats) return pn_fail(PN_EARG, "%s: job %d: BatchNorm without stats", op, job);
+    if (!norm->running_mean != !norm->running_var)
+        return pn_fail(PN_EARG, "%s: job %d: one of running_mean, running_var is NULL", op, job);
+    if (output && norm->mode == PN_NORM_RUNNING && !norm->running_mean)
+        return pn_fail(PN_EARG, "%s: job %d: running BatchNorm without running statistics", op,
+                       job);
+    return PN_OK;
+}
+
+static pn_status check_input(const char *op, int job, const pn_input *in) {
+    if (!in->x) return pn_fail(PN_EARG, "%s: job %d: x is NULL", op, job);
+    if (in->add != 0 && in->add != 1)
+        return pn_fail(PN_EARG, "%s: job %d: add %d, want 0 or 1", op, job, in->add);
+    return check_norm(op, job, &in->norm, 0);
+}
+
+static pn_status check_output(const char *op, int job, const pn_output *out, int backward) {
+    if (!backward && !out->z) return pn_fail(PN_EARG, "%s: job %d: z is NULL", op, job);
+    if (backward && !out->dy) return pn_fail(PN_EARG, "%s: job %d: dy is NULL", op, job);
+    if (backward && out->norm.mode == PN_NORM_BATCH && !out->z)
+        return pn_fail(PN_EARG, "%s: job %d: z is NULL, but its BatchNorm needs it", op, job);
+    return check_norm(op, job, &out->norm, 1);
+}
+
+/* ---- stem ------------------------------------------------------------------------------------ */
+
+pn_status pn_check_stem(const char *op, const pn_stem *jobs, int count, int backward_pass,
+                        const pn_launch *launch) {
+    PN_TRY(check_call(op, jobs, count, launch));
+    for (int j = 0; j < count; j++) {
+        const pn_stem *job = &jobs[j];
+        PN_TRY(check_shape(op, j, job->N, job->H, job->W));
+        PN_TRY(check_channels(op, j, job->out.K));
+        if (job->C != 1 && job->C != 3)
+            return pn_fail(PN_EARG, "%s: job %d: an image of %d channels, want 1 or 3", op, j,
+                           job->C);
+        if (!job->x || !(backward_pass ? job->dw : job->w))
+            return pn_fail(PN_EARG, "%s: job %d: %s is NULL", op, j,
+                           !job->x         ? "x"
+                           : backward_pass ? "dw"
+                                           : "w");
+        PN_TRY(check_output(op, j, &job->out, backward_pass));
+    }
+    return PN_OK;
+}
+
+/* ---- stage ----------------------------------------------------------------------------------- */
+
+int pn_stage_shares_dx(const pn_stage *jobs, int i) {
+    return i > 0 && jobs[i].in.dx && jobs[i].in.dx == jobs[i - 1].in.dx;
+}
+
+pn_status pn_check_stage_shapes(const char *op, const pn_stage *jobs, int count) {
+    for (int i = 0; i < count; i++) {
+        const pn_stage *j = &jobs[i];
+        PN_TRY(check_shape(op, i, j->N, j->H, j->W));
+        PN_TRY(check_channels(op, i, j->in.C));
+        if (j->out.K != j->in.C)
+            return pn_fail(PN_EARG, "%s: job %d: %d channels out, want the %d in", op, i, j->out.K,
+                           j->in.C);
+        if ((j->R != 3 && j->R != 5) || (j->dilation != 1 && j->dilation != 2) ||
+            (j->stride != 1 && j->stride != 2))
+            return pn_fail(PN_EARG,
+                           "%s: job %d: R %d, dilation %d, stride %d, want R 3 or 5, dilation 1 or "
+                           "2, stride 1 or 2",
+                           op, i, j->R, j->dilation, j->stride);
+    }
+    return PN_OK;
+}
+
+pn_status pn_check_stage(const char *op, const pn_stage *jobs, int count, int backward,
+                         const pn_launch *l) {
+    PN_TRY(check_call(op, jobs, count, l));
+    PN_TRY(pn_check_stage_shapes(op, jobs, count));
+    for (int i = 0; i < count; i++) {
+        const pn_stage *j = &jobs[i], *before = j - 1;
+        PN_TRY(check_input(op, i, &j->in));
+        PN_TRY(check_output(op, i, &j->out, backward));
+        if (!j->dw || !j->pw || (backward && (!j->ddw || !j->dpw)))
+            return pn_fail(PN_EARG, "%s: job %d: one of dw, pw%s is NULL", op, i,
+                           backward ? ", ddw, dpw" : "");
+        if (!backward || !pn_stage_shares_dx(jobs, i)) continue;
+        if (j->N != before->N || j->H != before->H || j->W != before->W ||
+            j->in.C != before->in.C || !j->in.add)
+            return pn_fail(PN_EARG,
+                           "%s: job %d shares dx with the one before: (%d,%d,%d,%d) and "
+                           "(%d,%d,%d,%d), add %d; want one shape and add 1",
+                           op, i, j->N, j->H, j->W, j->in.C, before->N, before->H, before->W,
+                           before->in.C, j->in.add);
+    }
+    return PN_OK;
+}
+
+/* ---- conv1x1 and reduce ---------------------------------------------------------------------- */
+
+/* Either kind of job. */
+typedef struct concat {
+    int N, H, W, parts;
+    const pn_input *in;
+    const pn_output *out;
+    const void *w, *dw;
+} concat;
+
+typedef concat concat_view(const void *jobs, int j);
+
+static concat conv1x1_view(const void *jobs, int j) {
+    const pn_conv1x1 *s = (const pn_conv1x1 *)jobs + j;
+    return (concat){s->N, s->H, s->W, s->parts, s->in, &s->out, s->w, s->dw};
+}
+
+static concat reduce_view(const void *jobs, int j) {
+    const pn_reduce *s = (const pn_reduce *)jobs + j;
+    return (concat){s->N, s->H, s->W, s->parts, s->in, &s->out, s->w, s->dw};
+}
+
+static pn_status check_concat_shapes(const char *op, concat_view *view, const void *jobs,
+                                     int count) {
+    for (int j = 0; j < count; j++) {
+        const concat s = view(jobs, j);
+        PN_TRY(check_shape(op, j, s.N, s.H, s.W));
+        if (s.parts < 1 || s.parts > PN_PARTS)
+            return pn_fail(PN_EARG, "%s: job %d: %d parts, want 1 to %d", op, j, s.parts, PN_PARTS);
+        for (int i = 0; i < s.parts; i++) PN_TRY(check_channels(op, j, s.in[i].C));
+        PN_TRY(check_channels(op, j, s.out->K));
+    }
+    return PN_OK;
+}
+
+static int concats_share_dx(const concat *a, const concat *b) {
+    for (int i = 0; i < a->parts; i++)
+        for (int j = 0; j < b->parts; j++)
+            if (a->in[i].dx && a->in[i].dx == b->in[j].dx) return 1;
+    return 0;
+}
+
+/* Two neighbours that share a dx share all, in one shape, and the second adds. */
+static pn_status check_concat_sharing(const char *op, int job, const concat *s,
+                                      const concat *before) {
+    int same =
+        s->N == before->N && s->H == before->H && s->W == before->W && s->parts == before->parts;
+    for (int i = 0; i < s->parts && same; i++)
+        same = s->in[i].dx == before->in[i].dx && s->in[i].C == before->in[i].C &&
+               (s->in[i].add || !s->in[i].dx);
+    if (same) return PN_OK;
+    return pn_fail(PN_EARG,
+                   "%s: job %d shares dx with the one before, want the same N,H,W, the same dx and "
+                   "C in each of the parts, and add 1",
+                   op, job);
+}
+
+static pn_status check_concat(const char *op, concat_view *view, const void *jobs, int count,
+                              int backward, const pn_launch *l) {
+    PN_TRY(check_call(op, jobs, count, l));
+    PN_TRY(check_concat_shapes(op, view, jobs, count));
+    concat before = {0};
+    for (int j = 0; j < count; j++) {
+        const concat s = view(jobs, j);
+        for (int i = 0; i < s.parts; i++) PN_TRY(check_input(op, j, &s.in[i]));
+        PN_TRY(check_output(op, j, s.out, backward));
+        if (!s.w || (backward && !s.dw))
+            return pn_fail(PN_EARG, "%s: job %d: w%s is NULL", op, j, backward ? " or dw" : "");
+        if (backward && concats_share_dx(&before, &s))
+            PN_TRY(check_concat_sharing(op, j, &s, &before));
+        before = s;
+    }
+    return PN_OK;
+}
+
+pn_status pn_check_conv1x1_shapes(const char *op, const pn_conv1x1 *jobs, int count) {
+    return check_concat_shapes(op, conv1x1_view, jobs, count);
+}
+pn_status pn_check_reduce_shapes(const char *op, const pn_reduce *jobs, int count) {
+    return check_concat_shapes(op, reduce_view, jobs, count);
+}
+pn_status pn_check_conv1x1(const char *op, const pn_conv1x1 *jobs, int count, int backward,
+                           const pn_launch *l) {
+    return check_concat(op, conv1x1_view, jobs, count, backward, l);
+}
+pn_status pn_check_reduce(const char *op, const pn_reduce *jobs, int count, int backward,
+                          const pn_launch *l) {
+    return check_concat(op, reduce_view, jobs, count, backward, l);
+}
+
+/* ---- pool ------------------------------------------------------------------------------------ */
+
+int pn_pool_shares_dx(const pn_pool *jobs, int j) {
+    return j > 0 && jobs[j].in.dx && jobs[j].in.dx == jobs[j - 1].in.dx;
+}
+
+pn_status pn_check_pool(const char *op, const pn_pool *jobs, int count, int backward_pass,
+                        const pn_launch *launch) {
+    PN_TRY(check_call(op, jobs, count, launch));
+    for (int j = 0; j < count; j++) {
+        const pn_pool *job = &jobs[j];
+        PN_TRY(check_shape(op, j, job->N, job->H, job->W));
+        PN_TRY(check_channels(op, j, job->in.C));
+        if (job->out.K != job->in.C)
+            return pn_fail(PN_EARG, "%s: job %d: %d channels out, want the %d in", op, j,
+                           job->out.K, job->in.C);
+        if (job->stride != 1 && job->stride != 2)
+            return pn_fail(PN_EARG, "%s: job %d: stride %d, want 1 or 2", op, j, job->stride);
+        if (job->kind != PN_POOL_MAX && job->kind != PN_POOL_AVG)
+            return pn_fail(PN_EARG, "%s: job %d: kind %d, want %d (max) or %d (average)", op, j,
+                           (int)job->kind, PN_POOL_MAX, PN_POOL_AVG);
+        PN_TRY(check_input(op, j, &job->in));
+        PN_TRY(check_output(op, j, &job->out, backward_pass));
+        if (!backward_pass || !pn_pool_shares_dx(jobs, j)) continue;
+        const pn_pool *before = job - 1;
+        if (job->N != before->N || job->H != before->H || job->W != before->W ||
+            job->in.C != before->in.C || !job->in.add)
+            return pn_fail(PN_EARG,
+                           "%s: job %d shares dx with the one before: (%d,%d,%d,%d) and "
+                           "(%d,%d,%d,%d), add %d; want one shape and add 1",
+                           op, j, job->N, job->H, job->W, job->in.C, before->N, before->H,
+                           before->W, before->in.C, job->in.add);
+    }
+    return PN_OK;
+}
+
+/* ---- node ------------------------------------------------------------------------------------ */
+
+int pn_node_shares_dx(const pn_node *jobs, int j) {
+    if (j == 0) return 0;
+    for (int t = 0; t < jobs[j].terms; t++)
+        for (int s = 0; s < jobs[j - 1].terms; s++)
+            if (jobs[j].term[t].in.dx && jobs[j].term[t].in.dx == jobs[j - 1].term[s].in.dx)
+                return 1;
+    return 0;
+}
+
+/* Whoever adds to the dx of the term, or of the job, before it must not overwrite it. */
+static pn_status check_node_sharing(const char *op, const pn_node *jobs, int j) {
+    const int shares = pn_node_shares_dx(jobs, j);
+    const pn_node *job = &jobs[j], *before = shares ? job - 1 : NULL;
+    if (shares &&
+        (job->N != before->N || job->H != before->H || job->W != before->W || job->C != before->C))
+        return pn_fail(PN_EARG,
+                       "%s: job %d shares dx with the one before: (%d,%d,%d,%d) and "
+                       "(%d,%d,%d,%d), want one shape",
+                       op, j, job->N, job->H, job->W, job->C, before->N, before->H, before->W,
+                       before->C);
+    for (int t = 0; t < job->terms; t++) {
+        const pn_input *in = &job->term[t].in;
+        int second = t > 0 && in->dx == job->term[t - 1].in.dx;
+        for (int s = 0; shares && s < before->terms; s++) second |= in->dx == before->term[s].in.dx;
+        if (in->dx && second && !in->add)
+            return pn_fail(PN_EARG,
+                           "%s: job %d: term %d shares dx with one before it and has add 0, want 1",
+                           op, j, t);
+    }
+    return PN_OK;
+}
+
+static pn_status check_restore(const char *op, const pn_node *job, int j) {
+    const pn_term *last = &job->term[job->terms - 1];
+    const pn_norm *norm = &last->in.norm;
+    if (last->in.x == job->h && last->coef != 0 && !last->factor && !last->in.dx &&
+        norm->mode == PN_NORM_BATCH && !norm->gamma && !norm->beta)
+        return PN_OK;
+    return pn_fail(PN_EARG,
+                   "%s: job %d: restore %d with a last term of another x than h, coef %g, or a "
+                   "factor, a dx, or no plain BatchNorm of the batch",
+                   op, j, job->restore, (double)last->coef);
+}
+
+pn_status pn_check_node(const char *op, const pn_node *jobs, int count, int backward_pass,
+                        const pn_launch *launch) {
+    PN_TRY(check_call(op, jobs, count, launch));
+    for (int j = 0; j < count; j++) {
+        const pn_node *job = &jobs[j];
+        PN_TRY(check_shape(op, j, job->N, job->H, job->W));
+        PN_TRY(check_channels(op, j, job->C));
+        if (job->terms < 1 || !job->term)
+            return pn_fail(PN_EARG, "%s: job %d: %d terms, want 1 or more", op, j, job->terms);
+        if (backward_pass ? !job->dh : !job->h)
+            return pn_fail(PN_EARG, "%s: job %d: %s is NULL", op, j, backward_pass ? "dh" : "h");
+        for (int t = 0; t < job->terms; t++) {
+            const pn_input *in = &job->term[t].in;
+            PN_TRY(check_input(op, j, in));
+            if (in->C != job->C)
+                return pn_fail(PN_EARG, "%s: job %d: term %d has %d channels, want the node's %d",
+                               op, j, t, in->C, job->C);
+        }
+        if (job->restore) PN_TRY(check_restore(op, job, j));
+        if (backward_pass) PN_TRY(check_node_sharing(op, jobs, j));
+    }
+    return PN_OK;
+}
+
+/* ---- head ------------------------------------------------------------------------------------ */
+
+int pn_head_shares_dx(const pn_head *jobs, int j) {
+    if (j == 0) return 0;
+    for (int i = 0; i < jobs[j].parts; i++)
+        for (int k = 0; k < jobs[j - 1].parts; k++)
+            if (jobs[j].in[i].dx && jobs[j].in[i].dx == jobs[j - 1].in[k].dx) return 1;
+    return 0;
+}
+
+static pn_status check_head_sharing(const char *op, const pn_head *jobs, int j) {
+    const pn_head *job = &jobs[j], *before = job - 1;
+    if (job->N != before->N || job->H != before->H || job->W != before->W)
+        return pn_fail(PN_EARG,
+                       "%s: job %d shares dx with the one before: N, H, W %d, %d, %d and "
+                       "%d, %d, %d, want one shape",
+                       op, j, job->N, job->H, job->W, before->N, before->H, before->W);
+    for (int i = 0; i < job->parts; i++)
+        for (int k = 0; k < before->parts; k++) {
+            const pn_input *in = &job->in[i], *other = &before->in[k];
+            if (in->dx && in->dx == other->dx && (in->C != other->C || !in->add))
+                return pn_fail(PN_EARG,
+                               "%s: job %d, part %d shares dx with the job before: %d and %d "
+                               "channels, add %d; want the same and add 1",
+                               op, j, i, in->C, other->C, in->add);
+        }
+    return PN_OK;
+}
+
+pn_status pn_check_head(const char *op, const pn_head *jobs, int count, int backward_pass,
+                        const pn_launch *launch) {
+    PN_TRY(check_call(op, jobs, count, launch));
+    for (int j = 0; j < count; j++) {
+        const pn_head *job = &jobs[j];
+        PN_TRY(check_shape(op, j, job->N, job->H, job->W));
+        if (job->parts < 1 || job->parts > PN_PARTS)
+            return pn_fail(PN_EARG, "%s: job %d: %d parts, want 1 to %d", op, j, job->parts,
+                           PN_PARTS);
+        if (job->classes < 1)
+            return pn_fail(PN_EARG, "%s: job %d: %d classes, want 1 or more", op, j, job->classes);
+        if (!(job->smoothing >= 0 && job->smoothing <= 1))
+            return pn_fail(PN_EARG, "%s: job %d: label smoothing %g, want 0 to 1", op, j,
+                           job->smoothing);
+        for (int i = 0; i < job->parts; i++) {
+            PN_TRY(check_channels(op, j, job->in[i].C));
+            PN_TRY(check_input(op, j, &job->in[i]));
+        }
+        if (!job->labels || !job->w || !job->pooled || !job->logits)
+            return pn_fail(PN_EARG, "%s: job %d: labels, w, pooled or logits is NULL", op, j);
+        if (backward_pass ? !job->dw || !job->db : !job->b || !job->result)
+            return pn_fail(PN_EARG, "%s: job %d: %s is NULL", op, j,
+                           backward_pass ? "dw or db" : "b or result");
+        if (backward_pass && pn_head_shares_dx(jobs, j)) PN_TRY(check_head_sharing(op, jobs, j));
+    }
+    return PN_OK;
+}
+
+/* ---- update ---------------------------------------------------------------------------------- */
+
+pn_status pn_check_ranges(const char *op, const pn_range *ranges, int count) {
+    if (count < 0 || (count > 0 && !ranges))
+        return pn_fail(PN_EARG, "%s: %d ranges at %p, want an array of 0 or more", op, count,
+                       (const void *)ranges);
+    return PN_OK;
+}
