@@ -137,6 +137,7 @@ inline call_size size_of(const typename Op::Job *jobs, int count) {
             s.bytes += (size_t)blocks * Op::slot_floats(jobs[j]) * sizeof(float);
     }
     s.bytes = (s.bytes + 63) & ~(size_t)63;
+    if (s.bytes == 0) s.bytes = 64; /* a call without scratch is refused */
     return s;
 }
 
