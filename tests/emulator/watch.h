@@ -1,0 +1,24 @@
+/* watch.h -- what the emulator tells hooks.cc, where that is linked in. */
+#ifndef PN_EMULATOR_WATCH_H
+#define PN_EMULATOR_WATCH_H
+
+#include <cstddef>
+
+struct pn_emulator_watch {
+    void (*launch)(unsigned blocks, unsigned threads);
+    void (*block)(unsigned index, const char *shared, size_t bytes); /* a block begins */
+    void (*barrier)(); /* all threads of the block have come */
+    void (*syncwarp)(unsigned warp, unsigned mask);
+    void (*atomic)(const void *p, const void *pc); /* one is about to be done, on 4 bytes */
+};
+
+/* NULL without hooks. With them, one OS thread runs all blocks, one after another. */
+extern const pn_emulator_watch *pn_emulator_watcher;
+
+/* Ends the launch with this sentence, block and thread put before it. From a kernel only. */
+[[noreturn]] void pn_emulator_fault(const char *sentence);
+
+/* Is p on the stack of a fiber? */
+bool pn_emulator_on_stack(const void *p);
+
+#endif
