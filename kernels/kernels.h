@@ -42,14 +42,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "runtime/status.h"
+#include "kernels/memory.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
-
-typedef struct CUstream_st
-    *pn_stream; /* a cudaStream_t, without CUDA's headers; NULL on the host */
 
 /* Where a launch finds what is not in its jobs. */
 typedef struct pn_launch {
@@ -242,7 +239,8 @@ typedef struct pn_sgd {
 /* A backend. Sizes of scratch depend on shapes only (pointers in jobs may still be NULL) and not
  * on the number of threads. All calls of one program come from one thread. */
 typedef struct pn_kernels {
-    const char *name; /* "host-avx512", ... */
+    const char *name;        /* "host-avx512", ... */
+    const pn_memory *memory; /* where all pointers in jobs and calls point to */
 
 #define PN_OP(op)                                                              \
     size_t (*op##_fwd_scratch)(const pn_##op *jobs, int count);                \

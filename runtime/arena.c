@@ -1,11 +1,7 @@
-/* arena.c -- reserve by mmap without access, commit by mprotect. */
+/* arena.c -- see arena.h. */
 #include "runtime/arena.h"
 
-#include <errno.h>
-#include <stdint.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #define PN_ASAN 1
@@ -24,66 +20,31 @@
 #define UNPOISON(p, n) (void)0
 #endif
 
-enum { HUGE_PAGE = 2 << 20 };
-
 static size_t up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
-/* The first number in a file, or `otherwise`; "max" in a control group is not a number. */
-static size_t number_in(const char *path, const char *format, size_t otherwise) {
-    FILE *f = fopen(path, "re");
-    if (!f) return otherwise;
-    char line[256];
-    size_t value = otherwise, found;
-    while (fgets(line, sizeof line, f))
-        if (sscanf(line, format, &found) == 1) {
-            value = found;
-            break;
-        }
-    fclose(f);
-    return value;
-}
-
-size_t pn_memory_available(void) {
-    size_t kib = number_in("/proc/meminfo", "MemAvailable: %zu kB", SIZE_MAX >> 10);
-    size_t limit = number_in("/sys/fs/cgroup/memory.max", "%zu", SIZE_MAX);
-    size_t used = number_in("/sys/fs/cgroup/memory.current", "%zu", 0);
-    size_t group = limit == SIZE_MAX ? SIZE_MAX : limit > used ? limit - used : 0;
-    return kib << 10 < group ? kib << 10 : group;
-}
-
-bool pn_arena_checks(void) {
+bool pn_arena_checks(const pn_memory *memory) {
 #if defined(PN_ASAN) || !defined(__OPTIMIZE__)
-    return true;
+    return memory->plain;
 #else
+    (void)memory;
     return false;
 #endif
 }
 
-pn_status pn_arena_create(pn_arena *arena, size_t reserve, size_t limit) {
-    *arena = (pn_arena){.limit = limit};
-    reserve = up(reserve ? reserve : 1, HUGE_PAGE);
-    char *map = mmap(NULL, reserve + HUGE_PAGE, PROT_NONE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (map == MAP_FAILED)
-        return pn_fail(
-            PN_EMEM,
-            "arena: %.1f MiB of address space refused (%s), want a higher limit or a smaller batch",
-            (double)reserve / (1 << 20), strerror(errno));
-    /* What lies around the aligned part goes back, so that base..base+reserved is all there is. */
-    char *base = map + (up((size_t)map, HUGE_PAGE) - (size_t)map);
-    if (base > map) munmap(map, (size_t)(base - map));
-    size_t tail = (size_t)(map + reserve + HUGE_PAGE - (base + reserve));
-    if (tail) munmap(base + reserve, tail);
+pn_status pn_arena_create(pn_arena *arena, const pn_memory *memory, size_t reserve, size_t limit) {
+    *arena = (pn_arena){.memory = memory, .limit = limit, .checked = pn_arena_checks(memory)};
+    void *base;
+    reserve = up(reserve ? reserve : 1, memory->unit);
+    PN_TRY(memory->reserve(reserve, &base));
     arena->base = base;
     arena->reserved = reserve;
-    arena->checked = pn_arena_checks();
     return PN_OK;
 }
 
 void pn_arena_destroy(pn_arena *arena) {
     if (arena->base) {
-        UNPOISON(arena->base, arena->committed);
-        munmap(arena->base, arena->reserved);
+        if (arena->checked) UNPOISON(arena->base, arena->committed);
+        arena->memory->unreserve(arena->base, arena->reserved, arena->committed);
     }
     *arena = (pn_arena){0};
 }
@@ -98,20 +59,15 @@ pn_status pn_arena_commit(pn_arena *arena, size_t bytes) {
                        "batch would fit",
                        (double)bytes / mib, (double)arena->limit / mib);
     if (bytes > arena->committed) {
-        size_t want = up(bytes, HUGE_PAGE), more = want - arena->committed;
-        size_t available = pn_memory_available();
+        size_t want = up(bytes, arena->memory->unit), more = want - arena->committed;
+        size_t available = arena->memory->available();
         if (more > available)
             return pn_fail(PN_EMEM,
                            "arena: %.1f MiB more are needed, %.1f MiB are available; a smaller "
                            "batch would fit",
                            (double)more / mib, (double)available / mib);
-        char *from = arena->base + arena->committed;
-        if (mprotect(from, more, PROT_READ | PROT_WRITE))
-            return pn_fail(PN_EMEM, "arena: %.1f MiB more refused (%s); a smaller batch would fit",
-                           (double)more / mib, strerror(errno));
-        (void)madvise(from, more,
-                      MADV_HUGEPAGE); /* worth about 3 % of a step; no loss if refused */
-        if (arena->checked) POISON(from, more);
+        PN_TRY(arena->memory->commit(arena->base, arena->committed, want));
+        if (arena->checked) POISON(arena->base + arena->committed, more);
         arena->committed = want;
     }
     if (bytes > arena->high_water) arena->high_water = bytes;

@@ -9,10 +9,11 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "runtime/status.h"
+#include "kernels/memory.h"
 
 typedef struct pn_arena {
-    char *base;        /* aligned to 2 MiB */
+    const pn_memory *memory;
+    char *base;        /* of that memory, aligned to 2 MiB */
     size_t reserved;   /* bytes of address space */
     size_t committed;  /* bytes that may be touched */
     size_t high_water; /* most bytes any program has asked for */
@@ -20,11 +21,13 @@ typedef struct pn_arena {
     bool checked;      /* dead memory is poisoned; see pn_arena_born */
 } pn_arena;
 
-/* Whether this build's arenas are checked: it is a debug build, or has AddressSanitizer. */
-bool pn_arena_checks(void);
+/* Whether arenas of this memory are checked: it is the host's, in a debug build or one with
+ * AddressSanitizer. */
+bool pn_arena_checks(const pn_memory *memory);
 
-/* Reserves address space. limit: a promise of the user (--memory), 0 = none. PN_EMEM. */
-pn_status pn_arena_create(pn_arena *arena, size_t reserve, size_t limit);
+/* Reserves address space of `memory`. limit: a promise of the user (--memory), 0 = none. PN_EMEM.
+ */
+pn_status pn_arena_create(pn_arena *arena, const pn_memory *memory, size_t reserve, size_t limit);
 void pn_arena_destroy(pn_arena *arena);
 
 /* Makes base[0..bytes) usable. PN_EMEM names what is needed and what there is. */
@@ -38,9 +41,5 @@ pn_status pn_arena_commit(pn_arena *arena, size_t bytes);
 enum { PN_GUARD = 64 };
 void pn_arena_born(pn_arena *arena, size_t offset, size_t bytes);
 pn_status pn_arena_died(pn_arena *arena, size_t offset, size_t bytes);
-
-/* Bytes of memory that this process could still get without pushing others out: what the system
- * calls available, or less if a control group says so. */
-size_t pn_memory_available(void);
 
 #endif

@@ -42,20 +42,44 @@ static size_t range_floats(const pn_parameters *p) {
 
 size_t pn_parameters_bytes(const pn_parameters *p) { return 3 * range_floats(p) * sizeof(float); }
 
-pn_status pn_parameters_allocate(pn_parameters *p) {
+pn_status pn_parameters_allocate(pn_parameters *p, const pn_memory *memory) {
+    const size_t range = range_floats(p);
+    void *block, *device;
+    p->memory = memory;
     p->block_bytes = pn_parameters_bytes(p);
-    p->block = aligned_alloc(64, p->block_bytes);
-    if (!p->block)
-        return pn_fail(PN_EMEM, "parameters: %.1f MiB refused", (double)p->block_bytes / (1 << 20));
-    memset(p->block, 0, p->block_bytes);
+    PN_TRY(memory->stage(p->block_bytes, &block));
+    p->block = block;
     p->value = p->block;
-    p->gradient = p->value + range_floats(p);
-    p->momentum = p->gradient + range_floats(p);
+    p->gradient = p->value + range;
+    p->momentum = p->gradient + range;
+    if (memory->plain) {
+        device = block;
+    } else {
+        PN_TRY(memory->allocate(p->block_bytes, &device));
+    }
+    p->device.block = device;
+    p->device.value = p->device.block;
+    p->device.gradient = p->device.value + range;
+    p->device.momentum = p->device.gradient + range;
     return PN_OK;
 }
 
+pn_status pn_parameters_push(const pn_parameters *p) {
+    if (p->memory->plain) return PN_OK;
+    int64_t mark;
+    PN_TRY(p->memory->upload(p->device.block, p->block, p->block_bytes));
+    PN_TRY(p->memory->mark(&mark));
+    return p->memory->wait(mark); /* the host may change its copy at once */
+}
+
+pn_status pn_parameters_pull(const pn_parameters *p) {
+    if (p->memory->plain) return PN_OK;
+    return p->memory->download(p->block, p->device.block, p->block_bytes);
+}
+
 void pn_parameters_destroy(pn_parameters *p) {
-    free(p->block);
+    if (p->memory && !p->memory->plain) p->memory->release(p->device.block);
+    if (p->memory) p->memory->unstage(p->block);
     free(p->list);
     *p = (pn_parameters){0};
 }

@@ -1,5 +1,9 @@
 /* parameters.h -- the shared weights: enumerated once, in a fixed order, with names.
  *
+ * They exist twice where kernels do not work in the host's memory: what the kernels read and write
+ * (`device`), and what the host reads and writes (value, gradient, momentum); push and pull carry
+ * all three ranges across. On the host both are one.
+ *
  * Values, gradient and momentum are three equal ranges of floats in one block, so that zeroing,
  * the update and a checkpoint each are one pass over a stretch. Inside the ranges a tensor has
  * the layout its kernel reads (kernels.h); names and shapes as the outside sees them are
@@ -11,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "runtime/status.h"
+#include "kernels/memory.h"
 
 /* How the outside's (O,I,kh,kw), row-major, lies inside. */
 typedef enum pn_layout {
@@ -50,6 +54,10 @@ typedef struct pn_parameters {
     float *block;  /* values, gradient, momentum; NULL until pn_parameters_allocate */
     size_t block_bytes;
     float *value, *gradient, *momentum;
+    const pn_memory *memory;
+    struct {
+        float *block, *value, *gradient, *momentum;
+    } device;
 } pn_parameters;
 
 /* Appends a tensor and gives back its index. `adjacent`: it must follow the one before without a
@@ -59,11 +67,15 @@ pn_status pn_parameters_add(pn_parameters *p, const char *name, pn_layout layout
                             int *index);
 
 /* Allocates the three ranges, zero-filled, when all tensors are known. PN_EMEM. */
-pn_status pn_parameters_allocate(pn_parameters *p);
+pn_status pn_parameters_allocate(pn_parameters *p, const pn_memory *memory);
 void pn_parameters_destroy(pn_parameters *p);
 
+/* The host's three ranges to the device; the device's to the host, waiting for them. */
+pn_status pn_parameters_push(const pn_parameters *p);
+pn_status pn_parameters_pull(const pn_parameters *p);
+
 /* Fills all values from the seed; gradient and momentum become 0. The draw of an element depends
- * on seed, tensor index and element only. */
+ * on seed, tensor index and element only. On the host: push follows. */
 void pn_parameters_init(pn_parameters *p, uint64_t seed);
 
 /* Copies tensor `index` out of or into a range (p->value, ->gradient, ->momentum) in the

@@ -52,6 +52,15 @@ typedef struct launch {
     size_t jobs;      /* offset of the first job, bytes */
 } launch;
 
+/* Jobs and terms as the device reads them. The host fills one half of the staging block while the
+ * other is on its way. */
+typedef struct table {
+    char *device, *staging;
+    size_t bytes; /* of the device's, and of each half of the staging block */
+    int half;
+    int64_t mark[2]; /* of the upload from each half */
+} table;
+
 struct pn_program {
     const pn_kernels *kernels;
     int N;
@@ -70,6 +79,7 @@ struct pn_program {
     int value_count, use_count, op_count, buffer_count, launch_count, term_count;
     int values_max, uses_max, ops_max, buffers_max, launches_max, order_max, plan_max, terms_max;
     int jobs_max; /* in jobs of the largest kind */
+    table tables; /* unused where kernels work in the host's memory */
     int order_count[PASSES], launches_fwd;
     size_t job_bytes;
 
@@ -120,8 +130,15 @@ pn_status pn_program_create(pn_program **program, const pn_kernels *kernels) {
     return PN_OK;
 }
 
+static void release_table(pn_program *p) {
+    p->kernels->memory->release(p->tables.device);
+    p->kernels->memory->unstage(p->tables.staging);
+    p->tables = (table){0};
+}
+
 void pn_program_destroy(pn_program *p) {
     if (!p) return;
+    release_table(p);
     free(p->values);
     free(p->uses);
     free(p->ops);
@@ -132,6 +149,22 @@ void pn_program_destroy(pn_program *p) {
     free(p->terms);
     free(p->jobs);
     free(p);
+}
+
+static pn_status reserve_table(pn_program *p) {
+    const pn_memory *memory = p->kernels->memory;
+    const size_t bytes =
+        ((size_t)p->jobs_max * sizeof(any_job) + (size_t)p->terms_max * sizeof(pn_term) + 15) &
+        ~(size_t)15;
+    void *device, *staging;
+    if (memory->plain || bytes <= p->tables.bytes) return PN_OK;
+    release_table(p);
+    PN_TRY(memory->allocate(bytes, &device));
+    p->tables.device = device;
+    PN_TRY(memory->stage(2 * bytes, &staging));
+    p->tables.staging = staging;
+    p->tables.bytes = bytes;
+    return PN_OK;
 }
 
 pn_status pn_program_reserve(pn_program *p, int ops, int terms) {
@@ -145,7 +178,8 @@ pn_status pn_program_reserve(pn_program *p, int ops, int terms) {
     PN_TRY(RESERVE(p, order, order_max, PASSES * ops));
     PN_TRY(RESERVE(p, plan_order, plan_max, 2 * buffers));
     PN_TRY(RESERVE(p, terms, terms_max, PASSES * terms));
-    return reserve((void **)&p->jobs, &p->jobs_max, PASSES * ops, sizeof(any_job));
+    PN_TRY(reserve((void **)&p->jobs, &p->jobs_max, PASSES * ops, sizeof(any_job)));
+    return reserve_table(p);
 }
 
 /* ---- building -------------------------------------------------------------------------------- */
@@ -485,15 +519,21 @@ static void *at(const pn_program *p, int buffer) {
     return buffer < 0 || !p->arena ? NULL : p->arena->base + p->buffers[buffer].offset;
 }
 
+/* An op that wants none still gets an address. */
+static void *scratch_at(const pn_program *p, const launch *a) {
+    return a->scratch < 0 ? p->arena->base : at(p, a->scratch);
+}
+
 static float *parameter(const pn_program *p, int index) {
-    return index < 0 || !p->parameters ? NULL
-                                       : p->parameters->value + p->parameters->list[index].offset;
+    return index < 0 || !p->parameters
+               ? NULL
+               : p->parameters->device.value + p->parameters->list[index].offset;
 }
 
 static float *gradient(const pn_program *p, int index) {
     return index < 0 || !p->parameters || !p->training
                ? NULL
-               : p->parameters->gradient + p->parameters->list[index].offset;
+               : p->parameters->device.gradient + p->parameters->list[index].offset;
 }
 
 static pn_norm norm_job(const pn_program *p, const value *v) {
@@ -650,6 +690,31 @@ static void write_jobs(pn_program *p) {
     p->job_bytes = offset;
 }
 
+/* The one upload of a program: all jobs, and behind them the terms they point to. */
+static pn_status upload_jobs(pn_program *p) {
+    const pn_memory *memory = p->kernels->memory;
+    table *t = &p->tables;
+    const int half = t->half ^= 1;
+    char *to = t->staging + (size_t)half * t->bytes;
+    const size_t terms_at = p->job_bytes;
+    size_t terms = 0;
+    PN_TRY(memory->wait(t->mark[half]));
+    memcpy(to, p->jobs, p->job_bytes);
+    for (int l = 0; l < p->launch_count; l++) {
+        const launch *a = &p->launches[l];
+        if (a->family != PN_NODE) continue;
+        pn_node *nodes = (pn_node *)(void *)(to + a->jobs);
+        for (int i = 0; i < a->count; i++) {
+            const size_t at = terms_at + (size_t)(nodes[i].term - p->terms) * sizeof(pn_term);
+            nodes[i].term = (const pn_term *)(const void *)(t->device + at);
+            terms += (size_t)nodes[i].terms;
+        }
+    }
+    memcpy(to + terms_at, p->terms, terms * sizeof(pn_term));
+    PN_TRY(memory->upload(t->device, to, terms_at + terms * sizeof(pn_term)));
+    return memory->mark(&t->mark[half]);
+}
+
 #define FAMILY_SWITCH(case_)                                                 \
     case_(PN_STEM, stem) case_(PN_CONV1X1, conv1x1) case_(PN_REDUCE, reduce) \
         case_(PN_STAGE, stage) case_(PN_POOL, pool) case_(PN_NODE, node) case_(PN_HEAD, head)
@@ -672,8 +737,10 @@ static size_t scratch_of(const pn_program *p, const launch *a) {
 static pn_status run_launch(const pn_program *p, const launch *a) {
     const pn_kernels *k = p->kernels;
     const void *jobs = p->jobs + a->jobs;
-    const pn_launch where = {
-        .scratch = at(p, a->scratch), .table = jobs, .gate = a->pass == BACKWARD ? p->scale : NULL};
+    const pn_launch where = {.scratch = scratch_at(p, a),
+                             .table = (k->memory->plain ? p->jobs : p->tables.device) + a->jobs,
+                             .gate = a->pass == BACKWARD ? p->scale : NULL,
+                             .stream = k->memory->stream()};
     switch (a->family) {
 #define RUN(family_, op_)                                                \
     case family_:                                                        \
@@ -863,7 +930,7 @@ pn_status pn_program_bind(pn_program *p, pn_arena *arena, pn_parameters *paramet
     p->labels = labels;
     p->scale = scale;
     write_jobs(p);
-    return PN_OK;
+    return p->kernels->memory->plain ? PN_OK : upload_jobs(p);
 }
 
 static size_t plain_bytes(const pn_program *p, int b) {

@@ -96,7 +96,9 @@ pn_status pn_program_compile(pn_program *program, pn_program_size *size);
 
 /* Fills in the pointers: arena (committed here), parameters, and the batch (image (N,H,W,C),
  * labels (N), both NULL to have the size checked only). scale: what the heads' gradients are
- * multiplied by, and gate for all of backward; may be NULL. */
+ * multiplied by, and gate for all of backward; may be NULL. Where kernels do not work in the host's
+ * memory, all pointers, those given when building too, are the device's, and this queues the one
+ * upload of the program. */
 pn_status pn_program_bind(pn_program *program, pn_arena *arena, pn_parameters *parameters,
                           const float *image, const int32_t *labels, const float *scale);
 
@@ -104,7 +106,8 @@ pn_status pn_program_bind(pn_program *program, pn_arena *arena, pn_parameters *p
 pn_status pn_program_forward(pn_program *program);
 pn_status pn_program_backward(pn_program *program);
 
-/* Logits (N,classes) of head `index` after a forward run, until the next program uses the arena. */
+/* Logits (N,classes) of head `index` after a forward run, until the next program uses the arena; in
+ * memory of the device. */
 const float *pn_program_logits(const pn_program *program, int index);
 
 /* As given to pn_program_begin. */

@@ -5,41 +5,58 @@
 #include <stdlib.h>
 #include <string.h>
 
-pn_status pn_update_create(pn_update *u, const pn_kernels *kernels, pn_parameters *parameters) {
-    *u = (pn_update){.kernels = kernels, .parameters = parameters};
-    const size_t n = (size_t)parameters->count;
+static pn_status create(pn_update *u) {
+    const pn_memory *memory = u->kernels->memory;
+    const pn_parameters *p = u->parameters;
+    const size_t n = (size_t)p->count;
+    void *block;
     u->touched = calloc(n, sizeof *u->touched);
     u->ranges = malloc(n * sizeof *u->ranges);
-    if (u->touched && u->ranges) {
-        for (size_t i = 0; i < n; i++) /* the most stretches there can be */
-            u->ranges[i] = (pn_range){parameters->list[i].offset, parameters->list[i].count};
-        size_t bytes = kernels->sgd_scratch(u->ranges, parameters->count);
-        u->scratch = aligned_alloc(64, (bytes + 64) / 64 * 64);
-    }
-    if (!u->scratch) {
-        pn_update_destroy(u);
-        return pn_fail(PN_EMEM, "update: no memory");
-    }
-    u->launch.scratch = u->scratch;
-    u->weights.max = -INFINITY;
-    return PN_OK;
+    if (!u->touched || !u->ranges) return pn_fail(PN_EMEM, "update: no memory");
+    for (size_t i = 0; i < n; i++) /* the most stretches there can be */
+        u->ranges[i] = (pn_range){p->list[i].offset, p->list[i].count};
+    PN_TRY(memory->allocate(u->kernels->sgd_scratch(u->ranges, p->count), &u->scratch));
+    PN_TRY(memory->allocate(sizeof *u->device, &block));
+    u->device = block;
+    u->launch = (pn_launch){.scratch = u->scratch, .stream = memory->stream()};
+    return pn_update_begin(u);
+}
+
+pn_status pn_update_create(pn_update *u, const pn_kernels *kernels, pn_parameters *parameters) {
+    *u = (pn_update){.kernels = kernels, .parameters = parameters};
+    const pn_status s = create(u);
+    if (s != PN_OK) pn_update_destroy(u);
+    return s;
 }
 
 void pn_update_destroy(pn_update *u) {
     free(u->touched);
     free(u->ranges);
-    free(u->scratch);
+    if (u->kernels) {
+        u->kernels->memory->release(u->scratch);
+        u->kernels->memory->release(u->device);
+    }
     *u = (pn_update){0};
 }
 
-pn_status pn_update_begin(pn_update *u) {
+/* On the host only what was touched: a step costs what its samples cost. A device clears the whole
+ * range faster than it starts two launches. */
+static pn_status clear_gradient(const pn_update *u) {
+    const pn_parameters *p = u->parameters;
+    const pn_memory *memory = u->kernels->memory;
+    if (!memory->plain) return memory->clear(p->device.gradient, p->floats * sizeof(float));
     for (int i = 0; i < u->range_count; i++)
-        memset(u->parameters->gradient + u->ranges[i].first, 0, u->ranges[i].count * sizeof(float));
+        PN_TRY(memory->clear(p->device.gradient + u->ranges[i].first,
+                             u->ranges[i].count * sizeof(float)));
+    return PN_OK;
+}
+
+pn_status pn_update_begin(pn_update *u) {
+    static const pn_update_state start = {.weights = {.max = -INFINITY}};
+    PN_TRY(clear_gradient(u));
     memset(u->touched, 0, (size_t)u->parameters->count * sizeof *u->touched);
     u->range_count = 0;
-    u->weights = (pn_weights){.max = -INFINITY};
-    u->norm = 0;
-    return PN_OK;
+    return u->kernels->memory->upload(u->device, &start, sizeof start);
 }
 
 /* Neighbours in the enumeration become one stretch; the few floats of padding between are zero. */
@@ -59,15 +76,23 @@ static void find_ranges(pn_update *u) {
 
 pn_status pn_update_sample(pn_update *u, const pn_program *program, const pn_result *result,
                            double temperature, double skip_below) {
-    PN_TRY(u->kernels->weigh(result, temperature, skip_below, &u->weights, &u->launch));
-    PN_TRY(u->kernels->rescale(u->ranges, u->range_count, u->parameters->gradient,
-                               &u->weights.rescale, &u->launch));
+    pn_weights *weights = &u->device->weights;
+    PN_TRY(u->kernels->weigh(result, temperature, skip_below, weights, &u->launch));
+    PN_TRY(u->kernels->rescale(u->ranges, u->range_count, u->parameters->device.gradient,
+                               &weights->rescale, &u->launch));
     pn_program_touch(program, u->touched);
     find_ranges(u);
     return PN_OK;
 }
 
+const float *pn_update_scale(const pn_update *u) { return &u->device->weights.scale; }
+
 pn_status pn_update_apply(pn_update *u, pn_sgd sgd) {
-    return u->kernels->sgd(u->ranges, u->range_count, u->parameters->value, u->parameters->gradient,
-                           u->parameters->momentum, &u->weights.inverse, sgd, &u->norm, &u->launch);
+    return u->kernels->sgd(u->ranges, u->range_count, u->parameters->device.value,
+                           u->parameters->device.gradient, u->parameters->device.momentum,
+                           &u->device->weights.inverse, sgd, &u->device->norm, &u->launch);
+}
+
+pn_status pn_update_read(pn_update *u) {
+    return u->kernels->memory->download(&u->state, u->device, sizeof u->state);
 }

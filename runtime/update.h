@@ -11,14 +11,19 @@
 #include "runtime/parameters.h"
 #include "runtime/program.h"
 
+typedef struct pn_update_state {
+    pn_weights weights;
+    double norm; /* of the last gradient before clipping; NaN or infinite: nothing was applied */
+} pn_update_state;
+
 typedef struct pn_update {
     const pn_kernels *kernels;
     pn_parameters *parameters;
     bool *touched;    /* by the samples of this step, per parameter */
     pn_range *ranges; /* the same as stretches of the flat ranges */
     int range_count;
-    pn_weights weights;
-    double norm; /* of the last gradient before clipping; NaN or infinite: nothing was applied */
+    pn_update_state *device; /* in memory of the device: what the kernels write */
+    pn_update_state state;   /* the same as of the last pn_update_read */
     void *scratch;
     pn_launch launch;
 } pn_update;
@@ -31,11 +36,17 @@ void pn_update_destroy(pn_update *u);
 pn_status pn_update_begin(pn_update *u);
 
 /* Between a sample's forward and its backward: takes its log-likelihood into the online weights
- * and rescales the gradient gathered so far. Then run backward with scale = &u->weights.scale. */
+ * and rescales the gradient gathered so far. Then run backward with scale = pn_update_scale(u). */
 pn_status pn_update_sample(pn_update *u, const pn_program *program, const pn_result *result,
                            double temperature, double skip_below);
 
-/* Divides by the sum of weights, clips, steps. u->norm says what was found. */
+/* The weight of the sample at hand, in memory of the device. */
+const float *pn_update_scale(const pn_update *u);
+
+/* Divides by the sum of weights, clips, steps. */
 pn_status pn_update_apply(pn_update *u, pn_sgd sgd);
+
+/* Waits, and gets u->state. */
+pn_status pn_update_read(pn_update *u);
 
 #endif

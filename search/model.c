@@ -25,15 +25,35 @@ pn_model_settings pn_model_defaults(void) {
 static pn_status reserve(pn_model *m) {
     const pn_arch largest = pn_network_largest(&m->network.space);
     PN_TRY(pn_network_build(&m->network, &largest, m->program, m->settings.N, true, false,
-                            pn_arena_checks(), NULL));
+                            pn_arena_checks(m->kernels->memory), NULL));
     PN_TRY(pn_program_compile(m->program, &m->size));
-    return pn_arena_create(&m->arena, 2 * m->size.unshared_bytes + (64 << 20), m->settings.memory);
+    return pn_arena_create(&m->arena, m->kernels->memory, 2 * m->size.unshared_bytes + (64 << 20),
+                           m->settings.memory);
+}
+
+/* What the heads find, and the weights that follow: read once a step. */
+static pn_status allocate_results(pn_model *m) {
+    const pn_memory *memory = m->kernels->memory;
+    const size_t n = (size_t)m->samples;
+    void *found, *weighed;
+    PN_TRY(memory->allocate(2 * n * sizeof *m->found, &found));
+    m->found = found;
+    PN_TRY(memory->allocate(n * sizeof *m->weighed, &weighed));
+    m->weighed = weighed;
+    m->result = calloc(2 * n, sizeof *m->result);
+    m->weights = calloc(n, sizeof *m->weights);
+    m->evaluation = calloc(n, sizeof *m->evaluation);
+    return m->result && m->weights && m->evaluation
+               ? PN_OK
+               : pn_fail(PN_EMEM, "model: no memory for %d samples", m->samples);
 }
 
 static pn_status create(pn_model *m, const pn_space *space, const pn_data *data) {
     PN_TRY(pn_network_create(&m->network, &m->settings.network, space, NULL));
-    PN_TRY(pn_parameters_allocate(&m->network.parameters));
+    const pn_network_spec *n = &m->settings.network;
+    PN_TRY(pn_parameters_allocate(&m->network.parameters, m->kernels->memory));
     pn_parameters_init(&m->network.parameters, m->settings.seed);
+    PN_TRY(pn_parameters_push(&m->network.parameters));
     PN_TRY(pn_update_create(&m->update, m->kernels, &m->network.parameters));
     PN_TRY(pn_program_create(&m->program, m->kernels));
     PN_TRY(pn_program_reserve(m->program, m->network.max_ops, m->network.max_terms));
@@ -43,11 +63,10 @@ static pn_status create(pn_model *m, const pn_space *space, const pn_data *data)
         {.part = PN_PART_SECOND, .N = m->settings.N, .augment = m->settings.augment},
     };
     PN_TRY(pn_batches_create(data, streams, 2, m->settings.seed, &m->batches));
-    m->result = calloc(2 * (size_t)m->samples, sizeof *m->result);
-    m->evaluation = calloc((size_t)m->samples, sizeof *m->evaluation);
-    return m->result && m->evaluation
-               ? PN_OK
-               : pn_fail(PN_EMEM, "model: no memory for %d samples", m->samples);
+    for (int half = 0; half < 2; half++)
+        PN_TRY(pn_feed_create(&m->feed[half], m->kernels->memory, m->settings.N,
+                              (size_t)n->H * (size_t)n->W * (size_t)n->image_channels));
+    return allocate_results(m);
 }
 
 pn_status pn_model_create(pn_model *m, const pn_kernels *kernels, const pn_space *space,
@@ -62,7 +81,13 @@ pn_status pn_model_create(pn_model *m, const pn_kernels *kernels, const pn_space
 
 void pn_model_destroy(pn_model *m) {
     pn_batches_free(m->batches);
+    for (int half = 0; half < 2; half++) pn_feed_destroy(&m->feed[half]);
+    if (m->kernels) {
+        m->kernels->memory->release(m->found);
+        m->kernels->memory->release(m->weighed);
+    }
     free(m->result);
+    free(m->weights);
     free(m->evaluation);
     pn_program_destroy(m->program);
     pn_arena_destroy(&m->arena);
@@ -75,7 +100,9 @@ void pn_model_destroy(pn_model *m) {
 static pn_status take(pn_model *m, int half, int64_t step) {
     if (m->taken[half] == step) return PN_OK;
     m->taken[half] = -1;
-    PN_TRY(pn_batches_take(m->batches, half, step, &m->batch[half]));
+    pn_batch batch;
+    PN_TRY(pn_batches_take(m->batches, half, step, &batch));
+    PN_TRY(pn_feed_give(&m->feed[half], &batch));
     m->taken[half] = step;
     return PN_OK;
 }
@@ -85,28 +112,30 @@ static pn_status prepare(pn_model *m, const pn_arch *arch, int half, pn_result *
     PN_TRY(pn_network_build(&m->network, arch, m->program, m->settings.N, training, false,
                             m->arena.checked, result));
     PN_TRY(pn_program_compile(m->program, &m->size));
-    return pn_program_bind(m->program, &m->arena, &m->network.parameters, m->batch[half].x,
-                           m->batch[half].labels, training ? &m->update.weights.scale : NULL);
+    const pn_batch *batch = &m->feed[half].batch;
+    return pn_program_bind(m->program, &m->arena, &m->network.parameters, batch->x, batch->labels,
+                           training ? pn_update_scale(&m->update) : NULL);
 }
 
 static pn_status begin(void *self, int64_t step) {
     pn_model *m = self;
     m->step = step;
-    memset(m->result, 0, 2 * (size_t)m->samples * sizeof *m->result);
+    PN_TRY(m->kernels->memory->clear(m->found, 2 * (size_t)m->samples * sizeof *m->found));
+    PN_TRY(m->kernels->memory->clear(m->weighed, (size_t)m->samples * sizeof *m->weighed));
     memset(m->evaluation, 0, (size_t)m->samples * sizeof *m->evaluation);
     return pn_update_begin(&m->update);
 }
 
 static pn_status train(void *self, int k, const pn_arch *arch) {
     pn_model *m = self;
-    pn_result *result = &m->result[k];
+    pn_result *result = &m->found[k];
     PN_TRY(take(m, TRAIN, m->step));
     PN_TRY(prepare(m, arch, TRAIN, result));
     PN_TRY(pn_program_forward(m->program));
-    const int skipped = m->update.weights.skipped;
     PN_TRY(pn_update_sample(&m->update, m->program, result, m->settings.temperature,
                             m->settings.skip_below));
-    m->evaluation[k].skipped = m->update.weights.skipped - skipped;
+    PN_TRY(
+        m->kernels->memory->copy(&m->weighed[k], &m->update.device->weights, sizeof *m->weighed));
     m->evaluation[k].bytes = m->size.arena_bytes;
     return pn_program_backward(m->program);
 }
@@ -114,7 +143,7 @@ static pn_status train(void *self, int k, const pn_arch *arch) {
 static pn_status validate(void *self, int k, const pn_arch *arch) {
     pn_model *m = self;
     PN_TRY(take(m, VALIDATE, m->step));
-    PN_TRY(prepare(m, arch, VALIDATE, &m->result[m->samples + k]));
+    PN_TRY(prepare(m, arch, VALIDATE, &m->found[m->samples + k]));
     if (m->size.arena_bytes > m->evaluation[k].bytes) m->evaluation[k].bytes = m->size.arena_bytes;
     return pn_program_forward(m->program);
 }
@@ -129,15 +158,21 @@ static pn_status update(void *self, double rate) {
 
 static pn_status finish(void *self, int count, pn_evaluation *out, double *gradient_norm) {
     pn_model *m = self;
+    const pn_memory *memory = m->kernels->memory;
+    const size_t n = (size_t)m->samples;
+    PN_TRY(memory->download(m->result, m->found, 2 * n * sizeof *m->result));
+    PN_TRY(memory->download(m->weights, m->weighed, n * sizeof *m->weights));
+    PN_TRY(pn_update_read(&m->update));
     for (int k = 0; k < count; k++) {
         const pn_result *t = &m->result[k], *v = &m->result[m->samples + k];
         out[k] = m->evaluation[k];
+        out[k].skipped = m->weights[k].skipped - (k ? m->weights[k - 1].skipped : 0);
         out[k].train_ll = t->log_likelihood;
         out[k].train_correct = t->correct;
         out[k].val_ll = v->log_likelihood;
         out[k].val_correct = v->correct;
     }
-    *gradient_norm = m->update.norm;
+    *gradient_norm = m->update.state.norm;
     return PN_OK;
 }
 
@@ -153,13 +188,17 @@ pn_evaluator pn_model_evaluator(pn_model *m) {
 
 pn_status pn_model_score_on(pn_model *m, const pn_arch *arch, pn_batches *batches, int stream,
                             int64_t steps, double *log_likelihood, double *accuracy) {
+    const pn_memory *memory = m->kernels->memory;
     pn_result result;
     double sum = 0, correct = 0;
     m->taken[VALIDATE] = -1; /* the batch at hand is none of a step's */
     for (int64_t step = 0; step < steps; step++) {
-        PN_TRY(pn_batches_take(batches, stream, step, &m->batch[VALIDATE]));
-        PN_TRY(prepare(m, arch, VALIDATE, &result));
+        pn_batch batch;
+        PN_TRY(pn_batches_take(batches, stream, step, &batch));
+        PN_TRY(pn_feed_give(&m->feed[VALIDATE], &batch));
+        PN_TRY(prepare(m, arch, VALIDATE, m->found));
         PN_TRY(pn_program_forward(m->program));
+        PN_TRY(memory->download(&result, m->found, sizeof result));
         sum += result.log_likelihood;
         correct += (double)result.correct;
     }

@@ -172,6 +172,7 @@ static pn_status write_checkpoint(pn_run *r) {
     double state[3 * PN_MAX_LOGITS + 2];
     pn_search_save(&r->search, state);
     tensors t;
+    PN_TRY(pn_parameters_pull(&r->model.network.parameters));
     pn_status s = gather(&r->model.network.parameters, &t);
     if (s == PN_OK) {
         char *settings = pn_settings_write(&r->settings);
@@ -242,6 +243,7 @@ static pn_status load_checkpoint(pn_run *r, const pn_safetensors *f, int64_t ste
             PN_TRY(pn_safetensors_get(f, name, PN_F32, a.rank, a.shape, &data));
             pn_parameters_set(p, pass ? p->momentum : p->value, i, data);
         }
+    PN_TRY(pn_parameters_push(p));
     const int64_t count = pn_search_state_count(&r->search);
     const void *state;
     PN_TRY(pn_safetensors_get(f, state_name, PN_F64, 1, &count, &state));

@@ -142,7 +142,7 @@ static void online_weights_are_the_weights(void **state) {
     for (int k = 0; k < K; k++) assert_int_equal(e.train(e.self, k, &arch[k]), PN_OK);
     double distance = 0, size = 0;
     for (size_t i = 0; i < p->floats; i++) {
-        const double d = p->gradient[i] * (double)s.model.update.weights.inverse - sum[i];
+        const double d = p->gradient[i] * (double)s.model.update.device->weights.inverse - sum[i];
         distance += d * d;
         size += sum[i] * sum[i];
     }

@@ -114,7 +114,7 @@ static void layouts_go_out_and_come_back(void **state) {
     const pn_network_spec spec = SEARCH(3, 4, 8, 8, 3);
     pn_network n;
     assert_int_equal(pn_network_create(&n, &spec, &space, NULL), PN_OK);
-    assert_int_equal(pn_parameters_allocate(&n.parameters), PN_OK);
+    assert_int_equal(pn_parameters_allocate(&n.parameters, &pn_host_memory), PN_OK);
     float in[4096], out[4096];
     for (int t = 0; t < n.parameters.count; t++) {
         const size_t count = n.parameters.list[t].count;
@@ -313,10 +313,10 @@ static void planned_bytes_are_used_bytes(void **state) {
     const int32_t labels[2] = {3, 7};
     for (int i = 0; i < 2 * 8 * 8 * 3; i++) image[i] = (float)(i % 17) / 8 - 1;
     assert_int_equal(pn_network_create(&n, &spec, &space, NULL), PN_OK);
-    assert_int_equal(pn_parameters_allocate(&n.parameters), PN_OK);
+    assert_int_equal(pn_parameters_allocate(&n.parameters, &pn_host_memory), PN_OK);
     pn_parameters_init(&n.parameters, 1);
     assert_int_equal(pn_program_create(&program, pn_host_kernels(NULL)), PN_OK);
-    assert_int_equal(pn_arena_create(&arena, 64 << 20, 0), PN_OK);
+    assert_int_equal(pn_arena_create(&arena, &pn_host_memory, 64 << 20, 0), PN_OK);
     size_t most = 0;
     double ratio = 0, worst = 0;
     for (uint64_t a = 0; a < 1000; a++) {

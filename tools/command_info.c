@@ -41,11 +41,11 @@ int pn_command_info(int argc, char **argv) {
         const pn_kernels *one = pn_host_kernels(isas[i]);
         if (one) json_array_append_new(devices, json_string(one->name));
     }
-    json_t *root =
-        json_pack("{s:s,s:s,s:s,s:o,s:i,s:f,s:f,s:f}", "version", PN_VERSION, "compiler",
-                  __VERSION__, "device", k->name, "devices", devices, "threads",
-                  omp_get_max_threads(), "memory_available_bytes", (double)pn_memory_available(),
-                  "copy_bytes_per_second", bandwidth, "flops_per_second", flops);
+    json_t *root = json_pack("{s:s,s:s,s:s,s:o,s:i,s:f,s:f,s:f}", "version", PN_VERSION, "compiler",
+                             __VERSION__, "device", k->name, "devices", devices, "threads",
+                             omp_get_max_threads(), "memory_available_bytes",
+                             (double)pn_host_memory.available(), "copy_bytes_per_second", bandwidth,
+                             "flops_per_second", flops);
     if (json) {
         json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(4));
         putchar('\n');
@@ -56,7 +56,7 @@ int pn_command_info(int argc, char **argv) {
         for (size_t i = 0; i < json_array_size(devices); i++)
             printf(" %s", json_string_value(json_array_get(devices, i)));
         printf("; CUDA: not in this build)\n");
-        printf("memory available   %s\n", pn_bytes_text((double)pn_memory_available(), text));
+        printf("memory available   %s\n", pn_bytes_text((double)pn_host_memory.available(), text));
         printf("copy               %.1f GB/s read + write\n", bandwidth / 1e9);
         printf("multiply-add       %.0f GFLOP/s\n", flops / 1e9);
     }

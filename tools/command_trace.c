@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "runtime/batches.h"
+#include "runtime/feed.h"
 #include "runtime/file.h"
 #include "runtime/npy.h"
 #include "runtime/safetensors.h"
@@ -59,9 +60,12 @@ typedef struct tracer {
     pn_program *program;
     pn_arena arena;
     pn_update update;
+    pn_feed feed;
+    pn_result *found; /* in memory of the device */
     bool *used;
     pn_program_size size;
     pn_result result;
+    float *logits; /* copied after the first pass */
 } tracer;
 
 /* ---- the batch ----------------------------------------------------------------------------------
@@ -238,7 +242,7 @@ static double now_ms(void) {
 static pn_status pass(tracer *t) {
     PN_TRY(pn_update_begin(&t->update));
     PN_TRY(pn_program_forward(t->program));
-    PN_TRY(pn_update_sample(&t->update, t->program, &t->result, 1, 0));
+    PN_TRY(pn_update_sample(&t->update, t->program, t->found, 1, 0));
     return pn_program_backward(t->program);
 }
 
@@ -252,6 +256,13 @@ static double median(double *ms, int n) {
     return n % 2 ? ms[n / 2] : (ms[n / 2 - 1] + ms[n / 2]) / 2;
 }
 
+/* Until all that was queued is done. */
+static pn_status wait(const tracer *t) {
+    int64_t mark;
+    PN_TRY(t->kernels->memory->mark(&mark));
+    return t->kernels->memory->wait(mark);
+}
+
 static pn_status time_passes(tracer *t, double *forward_ms, double *step_ms) {
     const int n = t->o->repeat;
     double *ms = malloc((size_t)n * sizeof *ms);
@@ -260,6 +271,7 @@ static pn_status time_passes(tracer *t, double *forward_ms, double *step_ms) {
     for (int i = 0; s == PN_OK && i < n; i++) {
         const double start = now_ms();
         s = pn_program_forward(t->program);
+        if (s == PN_OK) s = wait(t);
         ms[i] = now_ms() - start;
     }
     if (s == PN_OK) *forward_ms = median(ms, n);
@@ -269,6 +281,7 @@ static pn_status time_passes(tracer *t, double *forward_ms, double *step_ms) {
         if (s == PN_OK)
             s = pn_update_apply(
                 &t->update, (pn_sgd){.rate = 0.025F, .momentum = 0.9F, .decay = 3e-4F, .clip = 5});
+        if (s == PN_OK) s = wait(t);
         ms[i] = now_ms() - start;
     }
     if (s == PN_OK) *step_ms = median(ms, n);
@@ -311,29 +324,41 @@ static pn_status write_json(const tracer *t, double forward_ms, double step_ms) 
 static pn_status run(tracer *t) {
     const options *o = t->o;
     const sample *b = &t->batch;
+    const pn_memory *memory = t->kernels->memory;
+    const pn_batch batch = {.n = b->N, .x = b->x, .labels = b->labels};
+    pn_parameters *p = &t->network.parameters;
+    void *found;
+    PN_TRY(pn_parameters_push(p));
+    PN_TRY(pn_feed_create(&t->feed, memory, b->N, (size_t)b->H * (size_t)b->W * (size_t)b->C));
+    PN_TRY(pn_feed_give(&t->feed, &batch));
+    PN_TRY(memory->allocate(sizeof *t->found, &found));
+    t->found = found;
     PN_TRY(pn_update_create(&t->update, t->kernels, &t->network.parameters));
     PN_TRY(pn_program_create(&t->program, t->kernels));
-    PN_TRY(pn_network_build(&t->network, &t->arch, t->program, b->N, true, false, pn_arena_checks(),
-                            &t->result));
+    PN_TRY(pn_network_build(&t->network, &t->arch, t->program, b->N, true, false,
+                            pn_arena_checks(memory), t->found));
     PN_TRY(pn_program_compile(t->program, &t->size));
-    PN_TRY(pn_arena_create(&t->arena, t->size.arena_bytes, 0));
-    PN_TRY(pn_program_bind(t->program, &t->arena, &t->network.parameters, b->x, b->labels,
-                           &t->update.weights.scale));
+    PN_TRY(pn_arena_create(&t->arena, memory, t->size.arena_bytes, 0));
+    PN_TRY(pn_program_bind(t->program, &t->arena, p, t->feed.batch.x, t->feed.batch.labels,
+                           pn_update_scale(&t->update)));
     PN_TRY(pass(t));
+    PN_TRY(memory->download(&t->result, t->found, sizeof t->result));
     if (!isfinite(t->result.loss)) return pn_fail(PN_EDIVERGED, "the loss is not finite");
     PN_TRY(write_batch(t));
-    PN_TRY(write_npy(t, "logits.npy",
-                     (pn_array){
-                         .dtype = PN_F32,
-                         .rank = 2,
-                         .shape = {b->N, b->classes},
-                         .data = pn_program_logits(t->program, 0)
+    const size_t logits = (size_t)b->N * (size_t)b->classes * sizeof(float);
+    t->logits = malloc(logits);
+    if (!t->logits) return pn_fail(PN_EMEM, "no memory for logits");
+    PN_TRY(memory->download(t->logits, pn_program_logits(t->program, 0), logits));
+    PN_TRY(
+        write_npy(t, "logits.npy",
+                  (pn_array){
+                      .dtype = PN_F32, .rank = 2, .shape = {b->N, b->classes},
+                              .data = t->logits
     }));
-    PN_TRY(write_tensors(t, "gradients.safetensors", t->network.parameters.gradient));
-    const pn_result first = t->result;
+    PN_TRY(pn_parameters_pull(p));
+    PN_TRY(write_tensors(t, "gradients.safetensors", p->gradient));
     double forward_ms = 0, step_ms = 0;
     if (o->repeat) PN_TRY(time_passes(t, &forward_ms, &step_ms));
-    t->result = first;
     return write_json(t, forward_ms, step_ms);
 }
 
@@ -357,7 +382,7 @@ static pn_status trace(tracer *t) {
                                   .classes = t->batch.classes};
     const pn_space space = pn_space_darts();
     PN_TRY(pn_network_create(&t->network, &spec, &space, NULL));
-    PN_TRY(pn_parameters_allocate(&t->network.parameters));
+    PN_TRY(pn_parameters_allocate(&t->network.parameters, t->kernels->memory));
     pn_parameters_init(&t->network.parameters, o->seed);
     t->used = calloc((size_t)t->network.parameters.count, sizeof *t->used);
     if (!t->used) return pn_fail(PN_EMEM, "no memory");
@@ -430,6 +455,9 @@ int pn_command_trace(int argc, char **argv) {
     tracer t = {.o = &o};
     if (s == PN_OK) s = check_options(&o);
     if (s == PN_OK) s = trace(&t);
+    if (t.found) t.kernels->memory->release(t.found);
+    free(t.logits);
+    pn_feed_destroy(&t.feed);
     pn_program_destroy(t.program);
     pn_arena_destroy(&t.arena);
     pn_update_destroy(&t.update);

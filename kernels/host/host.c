@@ -11,6 +11,7 @@
     PN_DECLARE_ALL(isa)                      \
     static const pn_kernels table_##isa = {  \
         .name = "host-" #isa,                \
+        .memory = &pn_host_memory,           \
         OP(stem, isa),                       \
         OP(stage, isa),                      \
         OP(conv1x1, isa),                    \

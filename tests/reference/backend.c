@@ -36,6 +36,7 @@ OP(head)
 
 const pn_kernels *pn_reference_kernels(const pn_twins *twins) {
     static const pn_kernels table = {.name = "reference",
+                                     .memory = &pn_host_memory,
                                      CALLS(stem) CALLS(stage) CALLS(conv1x1) CALLS(reduce)
                                          CALLS(pool) CALLS(node) CALLS(head)};
     doubles = twins;

@@ -32,9 +32,13 @@ static pn_status create(pn_whole *w, const pn_whole_case *c, const pn_arch *arch
     const size_t pixels = image_floats(&c->spec, c->N),
                  logits = (size_t)c->N * (size_t)c->spec.classes;
     PN_TRY(pn_network_create(&w->network, &c->spec, &space, arch));
-    PN_TRY(pn_parameters_allocate(&w->network.parameters));
+    void *found;
+    PN_TRY(pn_parameters_allocate(&w->network.parameters, k->memory));
     pn_parameters_init(&w->network.parameters, seed);
     if (c->spec.evaluation) disturb_norms(&w->network.parameters, seed);
+    PN_TRY(pn_parameters_push(&w->network.parameters));
+    PN_TRY(k->memory->allocate(sizeof *w->found, &found));
+    w->found = found;
     w->image = aligned_alloc(64, (pixels * sizeof(float) + 63) / 64 * 64);
     w->labels = malloc((size_t)c->N * sizeof *w->labels);
     w->logits = calloc(logits, sizeof *w->logits);
@@ -43,18 +47,21 @@ static pn_status create(pn_whole *w, const pn_whole_case *c, const pn_arch *arch
     for (int i = 0; i < c->N; i++)
         w->labels[i] = (int32_t)pn_random_below(seed, PN_STREAM_TEST, 2, (uint64_t)i,
                                                 (uint32_t)c->spec.classes);
+    const pn_batch batch = {.n = c->N, .x = w->image, .labels = w->labels};
+    PN_TRY(pn_feed_create(&w->feed, k->memory, c->N, pixels / (size_t)c->N));
+    PN_TRY(pn_feed_give(&w->feed, &batch));
     PN_TRY(pn_program_create(&w->program, k));
     PN_TRY(pn_network_build(&w->network, arch, w->program, c->N, c->training, c->inference,
-                            pn_arena_checks(), &w->result));
+                            pn_arena_checks(k->memory), w->found));
     PN_TRY(pn_program_compile(w->program, &w->size));
-    PN_TRY(pn_arena_create(&w->arena, w->size.arena_bytes, 0));
-    return pn_program_bind(w->program, &w->arena, &w->network.parameters, w->image, w->labels,
-                           NULL);
+    PN_TRY(pn_arena_create(&w->arena, k->memory, w->size.arena_bytes, 0));
+    return pn_program_bind(w->program, &w->arena, &w->network.parameters, w->feed.batch.x,
+                           w->feed.batch.labels, NULL);
 }
 
 pn_status pn_whole_create(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
                           const pn_kernels *k, uint64_t seed) {
-    *w = (pn_whole){0};
+    *w = (pn_whole){.kernels = k};
     pn_status s = create(w, c, arch, k, seed);
     if (s != PN_OK) pn_whole_destroy(w);
     return s;
@@ -62,6 +69,8 @@ pn_status pn_whole_create(pn_whole *w, const pn_whole_case *c, const pn_arch *ar
 
 void pn_whole_destroy(pn_whole *w) {
     pn_program_destroy(w->program);
+    pn_feed_destroy(&w->feed);
+    if (w->kernels) w->kernels->memory->release(w->found);
     pn_arena_destroy(&w->arena);
     pn_network_destroy(&w->network);
     free(w->image);
@@ -76,9 +85,13 @@ static size_t logit_count(const pn_whole *w) {
 }
 
 pn_status pn_whole_run(pn_whole *w) {
+    const pn_memory *memory = w->kernels->memory;
     PN_TRY(pn_program_forward(w->program));
-    memcpy(w->logits, pn_program_logits(w->program, 0), logit_count(w) * sizeof *w->logits);
-    return pn_program_trains(w->program) ? pn_program_backward(w->program) : PN_OK;
+    PN_TRY(memory->download(w->logits, pn_program_logits(w->program, 0),
+                            logit_count(w) * sizeof *w->logits));
+    PN_TRY(memory->download(&w->result, w->found, sizeof w->result));
+    if (pn_program_trains(w->program)) PN_TRY(pn_program_backward(w->program));
+    return pn_parameters_pull(&w->network.parameters);
 }
 
 pn_status pn_whole_reference(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
@@ -104,6 +117,7 @@ pn_status pn_whole_reference(pn_whole *w, const pn_whole_case *c, const pn_arch 
     (void)pn_reference_kernels(&w->twins);
     pn_status s = pn_program_forward(w->program);
     if (s == PN_OK && c->training) s = pn_program_backward(w->program);
+    w->result = *w->found;
     if (s != PN_OK) pn_whole_destroy(w);
     return s;
 }

@@ -2,6 +2,7 @@
 #ifndef PN_WHOLE_H
 #define PN_WHOLE_H
 
+#include "runtime/feed.h"
 #include "search/network.h"
 #include "tests/reference/backend.h"
 
@@ -23,6 +24,9 @@ typedef struct pn_whole {
     pn_program *program;
     pn_program_size size;
     pn_arena arena;
+    const pn_kernels *kernels;
+    pn_feed feed;
+    pn_result *found; /* in memory of the device */
     pn_result result;
     float *image;
     int32_t *labels;

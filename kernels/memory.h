@@ -1,0 +1,61 @@
+/* memory.h -- where a backend's data lives, and how it gets there and back.
+ *
+ * What is queued runs in the order it was queued in, kernels and copies alike, on one stream; the
+ * host waits for nothing but `download` and `wait`. The host backend does everything at once. */
+#ifndef PN_MEMORY_H
+#define PN_MEMORY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "runtime/status.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct CUstream_st
+    *pn_stream; /* a cudaStream_t, without CUDA's headers; NULL on the host */
+
+typedef struct pn_memory {
+    int plain; /* kernels work in the host's own memory: what the host has there they see */
+
+    /* Blocks, zero-filled, aligned to 256 bytes. allocate: for the kernels. stage: of the host, so
+     * that uploads from it run in the background (page-locked). PN_EMEM says how much there is. */
+    pn_status (*allocate)(size_t bytes, void **block);
+    void (*release)(void *block);
+    pn_status (*stage)(size_t bytes, void **block);
+    void (*unstage)(void *block);
+
+    /* Address space that fills from the front: base[0..bytes) is reserved, base[from..to) becomes
+     * usable (its contents undefined); all three are multiples of `unit`. */
+    size_t unit;
+    pn_status (*reserve)(size_t bytes, void **base);
+    pn_status (*commit)(void *base, size_t from, size_t to);
+    void (*unreserve)(void *base, size_t bytes, size_t committed);
+
+    /* Bytes that could still be allocated without pushing others out. */
+    size_t (*available)(void);
+
+    /* Queued: the source of an upload must stay as it is until it is done (a mark tells), the
+     * destination of a download is valid on return. copy: within this memory. */
+    pn_status (*upload)(void *to, const void *from, size_t bytes);
+    pn_status (*download)(void *to, const void *from, size_t bytes);
+    pn_status (*copy)(void *to, const void *from, size_t bytes);
+    pn_status (*clear)(void *to, size_t bytes);
+
+    /* A mark stands for all that was queued before it; wait returns when that is done. */
+    pn_status (*mark)(int64_t *mark);
+    pn_status (*wait)(int64_t mark);
+
+    pn_stream (*stream)(void); /* for pn_launch */
+} pn_memory;
+
+/* The host's. */
+extern const pn_memory pn_host_memory;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
