@@ -85,6 +85,21 @@ __device__ inline void multiply_transposed(const columns &c, const float *g, int
     }
 }
 
+/* sums[i] += sum_c a[at[i] + c] weights(c), where weights(c) is row c of a quad of the matrix: for
+ * products whose sums have to wait in registers while the tile is replaced. C a multiple of 4. */
+template <int COUNT, class Weights>
+__device__ __forceinline__ void accumulate(float4 (&sums)[COUNT], const float *a,
+                                           const int (&at)[COUNT], int C, Weights weights) {
+    for (int c = 0; c < C; c += 4) {
+        const float4 w0 = weights(c), w1 = weights(c + 1), w2 = weights(c + 2), w3 = weights(c + 3);
+#pragma unroll
+        for (int i = 0; i < COUNT; i++) {
+            const float4 v = gpu_load4(a + at[i] + c);
+            sums[i] = fma4(v.w, w3, fma4(v.z, w2, fma4(v.y, w1, fma4(v.x, w0, sums[i]))));
+        }
+    }
+}
+
 /* dw[c][k] = sum over the block's tiles and their pixels of a[p][c] g[p][k], into the block's slot
  * of C * K floats. A thread owns 4x4 of them. Where that leaves threads over, several share a 4x4
  * and take different pixels; where it does not suffice, the sums wait in the slot from tile to

@@ -188,6 +188,19 @@ __device__ inline void add_slots(float *to, const float *slots, size_t slot_floa
     }
 }
 
+/* The same for a whole number of quads, 16-byte aligned: done(i, sum) for quad i of `count`. */
+template <class Done>
+__device__ inline void sum_slots4(const float *slots, size_t slot_floats, int blocks, int count,
+                                  Done done) {
+    for (int i = (int)threadIdx.x; i < count; i += THREADS) {
+        float4 sum = splat(0);
+#pragma unroll 8
+        for (int b = 0; b < blocks; b++)
+            sum = sum + gpu_load4(slots + b * slot_floats + 4 * (size_t)i);
+        done(i, sum);
+    }
+}
+
 /* ---- threads and channels -------------------------------------------------------------------- */
 
 /* Thread t owns quad t % quads of C channels and is number `row` of the `rows` threads that do;
@@ -350,6 +363,11 @@ struct turn4 {
     }
 };
 
+/* Divides: times the inverse, what is a multiple of it would not come out whole. */
+__device__ __forceinline__ float4 over4(float4 a, float b) {
+    return make_float4(a.x / b, a.y / b, a.z / b, a.w / b);
+}
+
 /* pixels: N * P * Q. */
 __device__ inline turn4 load_turn(const pn_output &out, double pixels, int quad) {
     const pn_norm &n = out.norm;
@@ -359,11 +377,11 @@ __device__ inline turn4 load_turn(const pn_output &out, double pixels, int quad)
     t.rstd = gpu_load4(n.stats + K + 4 * quad);
     t.scale = n.gamma ? t.rstd * gpu_read4(n.gamma + 4 * quad) : t.rstd;
     if (n.mode != PN_NORM_BATCH) return t;
-    const float inverse = (float)(1 / pixels);
+    const float count = (float)pixels;
     t.batch = true;
     t.mean = gpu_load4(n.stats + 4 * quad);
-    t.s1 = inverse * gpu_load4(n.stats + 2 * K + 4 * quad);
-    t.s2 = inverse * gpu_load4(n.stats + 3 * K + 4 * quad);
+    t.s1 = over4(gpu_load4(n.stats + 2 * K + 4 * quad), count);
+    t.s2 = over4(gpu_load4(n.stats + 3 * K + 4 * quad), count);
     return t;
 }
 
