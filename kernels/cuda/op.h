@@ -368,11 +368,6 @@ __device__ __forceinline__ float4 over4(float4 a, float b) {
     return make_float4(a.x / b, a.y / b, a.z / b, a.w / b);
 }
 
-/* Divides: times the inverse, what is a multiple of it would not come out whole. */
-__device__ __forceinline__ float4 over4(float4 a, float b) {
-    return make_float4(a.x / b, a.y / b, a.z / b, a.w / b);
-}
-
 /* pixels: N * P * Q. */
 __device__ inline turn4 load_turn(const pn_output &out, double pixels, int quad) {
     const pn_norm &n = out.norm;
