@@ -90,6 +90,7 @@ __device__ inline void multiply_transposed(const columns &c, const float *g, int
 template <int COUNT, class Weights>
 __device__ __forceinline__ void accumulate(float4 (&sums)[COUNT], const float *a,
                                            const int (&at)[COUNT], int C, Weights weights) {
+#pragma unroll 1 /* more of it would take the registers of other blocks */
     for (int c = 0; c < C; c += 4) {
         const float4 w0 = weights(c), w1 = weights(c + 1), w2 = weights(c + 2), w3 = weights(c + 3);
 #pragma unroll

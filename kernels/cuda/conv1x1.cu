@@ -1,0 +1,26 @@
+/* conv1x1.cu -- z = W^T relu(v(x)), x a concatenation of up to four tensors, each read where it is.
+ *
+ * Per pixel: forward reads C floats and writes K, 2 C K operations; backward reads C + 2 K and
+ * writes C (reads 2 C where it adds), 4 C K operations. Bound by memory up to about C = K = 64 on
+ * cards with 20 to 35 operations a byte. See pointwise.h. */
+#include "kernels/cuda/pointwise.h"
+
+extern "C" size_t PN_GPU_NAME(pn_conv1x1_fwd_scratch)(const pn_conv1x1 *jobs, int count) {
+    return size_of<pointwise_forward<pn_conv1x1>>(jobs, count).bytes;
+}
+
+extern "C" size_t PN_GPU_NAME(pn_conv1x1_bwd_scratch)(const pn_conv1x1 *jobs, int count) {
+    return backward_size(jobs, count).bytes;
+}
+
+extern "C" pn_status PN_GPU_NAME(pn_conv1x1_fwd)(const pn_conv1x1 *jobs, int count,
+                                                 const pn_launch *l) {
+    PN_TRY(pn_check_conv1x1("conv1x1_fwd", jobs, count, 0, l));
+    return run_forward("conv1x1_fwd", jobs, count, l);
+}
+
+extern "C" pn_status PN_GPU_NAME(pn_conv1x1_bwd)(const pn_conv1x1 *jobs, int count,
+                                                 const pn_launch *l) {
+    PN_TRY(pn_check_conv1x1("conv1x1_bwd", jobs, count, 1, l));
+    return run_backward("conv1x1_bwd", jobs, count, l);
+}

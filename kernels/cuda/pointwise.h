@@ -1,0 +1,808 @@
+/* kernels/cuda/pointwise.h -- what conv1x1 and reduce are: products of r = relu(v(x)) with a
+ * matrix, pixel by pixel, on one grid of pixels (conv1x1) or on two (reduce).
+ *
+ * Pixels are counted through all images, so that a tile of them crosses rows and images and no
+ * shape leaves a block half empty. x is the concatenation of the parts: a thread that loads owns a
+ * quad of one part's channels (and one grid), with its norm in registers.
+ *
+ * Forward is bound by memory at the few channels of a search (C 64 to K 16: 6 operations a byte).
+ * A tile is 4 pixels (2 where that makes too few tiles for a big card) of every thread's quad of
+ * K. Their r comes through shared memory a chunk of channels at a time, while the sums wait in
+ * registers: 40 KB whatever C is. Read x once, write z once. Two blocks a multiprocessor.
+ *
+ * Backward reads dy, z and x once, writes dx once, at C of up to 128. More channels are cut into
+ * *slices* of about 64, each with blocks, tickets and slots of its own: a block then keeps the sums
+ * of its slice of dw in registers, and slots stay small. Every slice needs all of g = dz, which is
+ * therefore read once more per slice (from L2, mostly). A slice and a tile of pixels depend on the
+ * input alone, so that jobs that share dx agree on them; a job with a large K takes a tile in
+ * several steps. A step: x into registers (each thread the pixels and the quad whose dx it will
+ * make), r and g into shared memory; dw += r^T g; then da = g w^T with w transposed in shared
+ * memory, masked by the x in registers.
+ *
+ * Grids that have no whole number of quads (K/2 = 2, 6, 10 ...) are taken in pairs of channels:
+ * `PAIRS`, an even K/2 in general; slower, and no network of ours has it. */
+#ifndef PN_GPU_POINTWISE_H
+#define PN_GPU_POINTWISE_H
+
+#include "kernels/cuda/matrix.h"
+
+namespace {
+
+/* ---- a job ----------------------------------------------------------------------------------- */
+
+/* Grids of an op, which is also its stride; grid f reads the pixels (2p+f, 2q+f). */
+template <class Job>
+constexpr int grids_of = 1;
+template <>
+constexpr int grids_of<pn_reduce> = 2;
+
+struct pointwise {
+    int N, H, W, P, Q, parts, C, K, Kg; /* C of all parts, Kg of one grid */
+    const pn_input *in;
+    const pn_output *out;
+    const float *w; /* (grids,C,Kg) */
+    float *dw;
+};
+
+template <class Job>
+__host__ __device__ inline pointwise view_of(const Job &j) {
+    pointwise s = {j.N, j.H, j.W, 0, 0, j.parts, 0, j.out.K, 0, j.in, &j.out, j.w, j.dw};
+    s.P = div_up(s.H, grids_of<Job>);
+    s.Q = div_up(s.W, grids_of<Job>);
+    s.Kg = s.K / grids_of<Job>;
+    for (int i = 0; i < s.parts; i++) s.C += s.in[i].C;
+    return s;
+}
+
+/* Rows of threads that have a quad each of `channels`. */
+__host__ __device__ inline int rows_of(int channels) { return max_of(THREADS / (channels / 4), 1); }
+
+__host__ __device__ inline int tiles_of(const pointwise &s, int pixels) {
+    return (int)(((size_t)s.N * s.P * s.Q + pixels - 1) / pixels);
+}
+
+/* A run of output pixels, some of which may not be there. */
+struct run {
+    size_t first;
+    int pixels;      /* 0 or less: nothing */
+    int image, rest; /* of the first: its image, its pixel in there */
+};
+__device__ inline run run_of(const pointwise &s, size_t first, int pixels) {
+    const size_t image = (size_t)s.P * s.Q, all = s.N * image;
+    run r = {first, pixels, (int)(first / image), (int)(first % image)};
+    if (first + pixels > all) r.pixels = (int)(all - first);
+    return r;
+}
+
+/* The image of pixel p of a run. */
+__device__ __forceinline__ int image_of(const pointwise &s, const run &r, int p) {
+    return r.image + (r.rest + p) / (s.P * s.Q);
+}
+
+/* Where the pixels of a run lie in the input, for reduce: a table in shared memory, since it takes
+ * two divisions a pixel. Each entry is of the two by two pixels that begin at (2p, 2q). */
+struct corner {
+    int pixel;  /* its first pixel, from the first pixel of the run's first image */
+    int inside; /* bit 0: there is a pixel to the right; bit 1: below */
+};
+template <int GRIDS>
+__device__ inline void fill_corners(const pointwise &s, const run &r, corner *corners) {
+    if (GRIDS == 1) return;
+    const int image = s.P * s.Q;
+#pragma unroll 1
+    for (int p = (int)threadIdx.x; p < r.pixels; p += THREADS) {
+        const int at = r.rest + p, n = at / image, h = (at - n * image) / s.Q;
+        const int w = at - n * image - h * s.Q;
+        corners[p] = {(n * s.H + 2 * h) * s.W + 2 * w,
+                      (2 * w + 1 < s.W ? 1 : 0) | (2 * h + 1 < s.H ? 2 : 0)};
+    }
+}
+
+/* Where grid f finds pixel p of a run. */
+struct spot {
+    size_t pixel; /* through all images */
+    bool inside;
+};
+template <int GRIDS>
+__device__ __forceinline__ spot spot_of(const pointwise &s, const run &r, const corner *corners,
+                                        int p, int f) {
+    if (GRIDS == 1) return {r.first + p, true};
+    const corner c = corners[p];
+    return {(size_t)r.image * s.H * s.W + c.pixel + f * (s.W + 1), f == 0 || c.inside == 3};
+}
+/* The pixel beside it that no grid reads and grid f clears: right of (2p,2q), or below. */
+__device__ __forceinline__ spot idle_of(const pointwise &s, const run &r, const corner *corners,
+                                        int p, int f) {
+    const corner c = corners[p];
+    return {(size_t)r.image * s.H * s.W + c.pixel + (f ? s.W : 1), (c.inside >> f & 1) != 0};
+}
+
+/* The quad of a part that begins at channel c of the concatenation. */
+struct source {
+    const pn_input *in;
+    int quad;
+};
+__device__ __forceinline__ source source_of(const pointwise &s, int c) {
+    const pn_input *in = s.in;
+    for (; c >= in->C; in++) c -= in->C;
+    return {in, c / 4};
+}
+
+/* ---- forward --------------------------------------------------------------------------------- */
+
+constexpr int FORWARD_FLOATS = 10 << 10; /* of shared memory: 40 KB */
+constexpr int PLANE_GAP = 16;            /* floats between the grids' planes: half the banks */
+
+/* How a job is cut; K and the number of pixels alone decide. */
+struct forward_cut {
+    int each;   /* pixels of a thread */
+    int pixels; /* of a tile */
+    int chunk;  /* channels at a time */
+};
+
+template <class Job>
+__host__ __device__ inline forward_cut forward_cut_of(const pointwise &s) {
+    constexpr int GRIDS = grids_of<Job>;
+    const int rows = rows_of(s.K);
+    forward_cut cut = {PIXELS, 0, 0};
+    if (tiles_of(s, PIXELS * rows) < SLOTS) cut.each = PIXELS / 2;
+    cut.pixels = min_of(cut.each * rows, 512);
+    const int room = FORWARD_FLOATS - (GRIDS > 1 ? 2 * cut.pixels : 0);
+    const int pitch = (room / GRIDS - PLANE_GAP) / cut.pixels;
+    const int most = max_of(min_of(pitch - 4, MAX_CHANNELS / GRIDS) & ~3, 4);
+    const int chunks = div_up(s.C, most);
+    cut.chunk = div_up(s.C / 4, chunks) * 4;
+    return cut;
+}
+
+template <class Job_>
+struct pointwise_forward {
+    using Job = Job_;
+    static __host__ __device__ bool joined(const Job *, int) { return false; }
+    static __host__ __device__ int tiles(const Job &job) {
+        const pointwise s = view_of(job);
+        return tiles_of(s, forward_cut_of<Job>(s).pixels);
+    }
+    static __host__ __device__ size_t slot_floats(const Job &job) {
+        return moments_floats(job.out.norm, job.out.K);
+    }
+};
+
+/* r of a run into planes [grid][pixel][pitch], channels c0 .. c0+C-1 of the concatenation. */
+template <int GRIDS>
+__device__ inline void load_r(const pointwise &s, const run &t, const corner *corners, int c0,
+                              int C, float *r, int pitch, int plane) {
+    const columns k = columns_of(GRIDS * C);
+    if (!k.active) return;
+    const int f = GRIDS == 1 ? 0 : k.quad / (C / 4), quad = k.quad - f * (C / 4);
+    const source from = source_of(s, c0 + 4 * quad);
+    const norm4 norm = load_norm(from.in->norm, from.in->C, from.quad);
+    const float *x = from.in->x + 4 * from.quad;
+    float *to = r + f * plane + 4 * quad;
+#pragma unroll(GRIDS == 1 ? 4 : 2)
+    for (int p = k.row; p < t.pixels; p += k.rows) {
+        const spot at = spot_of<GRIDS>(s, t, corners, p, f);
+        const float4 v = at.inside ? relu4(norm(gpu_read4(x + at.pixel * from.in->C))) : splat(0);
+        gpu_store4(to + p * pitch, v);
+    }
+}
+
+/* A quad's weights where grids end in the middle of a quad: two pairs of columns, each of its own
+ * grid; `low` and `high` point to the pair's column in row 0. */
+struct paired_weights {
+    const float *low, *high;
+    int row;
+    __device__ __forceinline__ float4 operator()(int c) const {
+        const float *l = low + (size_t)c * row, *h = high + (size_t)c * row;
+        return make_float4(__ldg(l), __ldg(l + 1), __ldg(h), __ldg(h + 1));
+    }
+};
+struct quad_weights {
+    const float *column;
+    int row;
+    __device__ __forceinline__ float4 operator()(int c) const {
+        return gpu_read4(column + (size_t)c * row);
+    }
+};
+
+template <int EACH>
+__device__ __forceinline__ void accumulate_pairs(float4 (&z)[EACH], const float *r, int low,
+                                                 int high, const int (&at)[EACH], int C,
+                                                 paired_weights w) {
+    for (int c = 0; c < C; c++) {
+        const float4 row = w(c);
+#pragma unroll
+        for (int i = 0; i < EACH; i++) {
+            const float a = r[low + at[i] + c], b = r[high + at[i] + c];
+            z[i] = fma4(make_float4(a, a, b, b), row, z[i]);
+        }
+    }
+}
+
+/* z and its moments for the tiles of this block. */
+template <class Job, int EACH, bool PAIRS>
+__device__ inline void forward_tiles(const pointwise &s, const place &p, float *shared,
+                                     float *slot) {
+    constexpr int GRIDS = grids_of<Job>;
+    const forward_cut cut = forward_cut_of<Job>(s);
+    const int pitch = pitch_of(cut.chunk), plane = cut.pixels * pitch + PLANE_GAP;
+    const columns k = columns_of(s.K);
+    const int low = PAIRS && 4 * k.quad >= s.Kg, high = PAIRS && 4 * k.quad + 2 >= s.Kg;
+    const int f = GRIDS > 1 && 4 * k.quad >= s.Kg;
+    int at[EACH], seen = 0;
+#pragma unroll
+    for (int i = 0; i < EACH; i++)
+        at[i] = min_of(k.row + i * k.rows, cut.pixels - 1) * pitch + (PAIRS ? 0 : f * plane);
+    moments m = no_moments();
+    corner *const corners = reinterpret_cast<corner *>(shared + GRIDS * plane);
+
+    for (int tile = p.block; tile < p.tiles; tile += p.blocks) {
+        const run t = run_of(s, (size_t)tile * cut.pixels, cut.pixels);
+        float4 z[EACH];
+#pragma unroll
+        for (int i = 0; i < EACH; i++) z[i] = splat(0);
+        fill_corners<GRIDS>(s, t, corners);
+        for (int c = 0; c < s.C; c += cut.chunk) {
+            const int C = min_of(cut.chunk, s.C - c);
+            __syncthreads();
+            load_r<GRIDS>(s, t, corners, c, C, shared, pitch, plane);
+            __syncthreads();
+            if (!k.active || k.row >= t.pixels) continue;
+            if (PAIRS) {
+                const size_t row = (size_t)c * s.Kg;
+                const float *w = s.w + row + 4 * k.quad, *next = s.w + row + 4 * k.quad + 2;
+                const size_t grid = (size_t)s.C * s.Kg - s.Kg;
+                accumulate_pairs(z, shared, low * plane, high * plane, at, C,
+                                 {w + low * grid, next + high * grid, s.Kg});
+            } else {
+                const float *w = s.w + ((size_t)f * s.C + c) * s.Kg + 4 * k.quad - f * s.Kg;
+                accumulate(z, shared, at, C, quad_weights{w, s.Kg});
+            }
+        }
+#pragma unroll
+        for (int i = 0; i < EACH; i++) {
+            const int pixel = k.row + i * k.rows;
+            if (!k.active || pixel >= t.pixels) continue;
+            gpu_store4(s.out->z + (t.first + pixel) * s.K + 4 * k.quad, z[i]);
+            m.add(z[i]);
+        }
+        seen += t.pixels;
+    }
+    if (s.out->norm.mode == PN_NORM_BATCH) store_moments(k, m, seen, shared, slot);
+}
+
+template <class Job, bool PAIRS>
+__global__ __launch_bounds__(THREADS, PAIRS ? 1 : 2) void forward_kernel(const Job *jobs, int count,
+                                                                         float *scratch) {
+    using Op = pointwise_forward<Job>;
+    GPU_DYNAMIC(float, shared);
+    const place p = find_place<Op>(jobs, count);
+    const pointwise s = view_of(jobs[p.first]);
+    const size_t slot_floats = Op::slot_floats(jobs[p.first]);
+    float *const slots = slots_of<Op>(jobs, p, p.first, scratch);
+    float *const slot = slots + p.block * slot_floats;
+    if (forward_cut_of<Job>(s).each == PIXELS)
+        forward_tiles<Job, PIXELS, PAIRS>(s, p, shared, slot);
+    else
+        forward_tiles<Job, PIXELS / 2, PAIRS>(s, p, shared, slot);
+
+    const pn_norm &norm = s.out->norm;
+    if (norm.mode == PN_NORM_RUNNING && p.block == 0) copy_statistics(norm, s.K);
+    if (norm.mode == PN_NORM_BATCH && last_of_group(p))
+        finish_statistics(norm, s.K, slots, slot_floats, p.blocks);
+}
+
+/* ---- backward: how a group is cut ------------------------------------------------------------ */
+
+constexpr int BACKWARD_FLOATS = 12 << 10; /* of shared memory at most: 48 KB, */
+constexpr int BACKWARD_SPARE = 64;        /* less what last_of_group keeps there */
+constexpr int WEIGHT_FLOATS = 4096;       /* of it for w, if w is that large */
+constexpr int SLICE = 72;                 /* channels of a slice, grids counted, at most, */
+constexpr int ONE_SLICE = 128;            /* but so many make a single one */
+
+/* Two tables of corners, floats of a pixel. */
+template <int GRIDS>
+constexpr int CORNER_FLOATS = GRIDS == 1 ? 0 : 4;
+
+/* Of the first job of a group, but true of all: depends on N, H, W and the parts' C. */
+struct backward_cut {
+    int slice, slices; /* channels of a slice (the last may have less); how many */
+    int pixels, tiles; /* of a tile; how many */
+    int blocks;        /* of a slice */
+};
+
+template <class Job>
+__host__ __device__ inline backward_cut backward_cut_of(const pointwise &s) {
+    constexpr int GRIDS = grids_of<Job>;
+    backward_cut cut = {s.C, 1, 0, 0, 0};
+    if (GRIDS * s.C > ONE_SLICE) {
+        cut.slice = div_up(s.C / 4, div_up(GRIDS * s.C, SLICE)) * 4;
+        cut.slices = div_up(s.C, cut.slice);
+    }
+    /* Room for a K like the first part's C, which is the usual one. */
+    const int usual = min_of(s.in[0].C * GRIDS, MAX_CHANNELS);
+    const int fit = (BACKWARD_FLOATS - BACKWARD_SPARE - WEIGHT_FLOATS) /
+                    (GRIDS * cut.slice + pitch_of(usual) + CORNER_FLOATS<GRIDS>);
+    cut.pixels = max_of(min_of(PIXELS * rows_of(GRIDS * cut.slice), fit), 1);
+    cut.tiles = tiles_of(s, cut.pixels);
+    cut.blocks = min_of(cut.tiles, max_of(2 * SLOTS / (cut.slices + 1), 16));
+    return cut;
+}
+
+/* What a job of the group makes of it. */
+struct backward_step {
+    int pixels; /* at a time */
+    int rows;   /* of w transposed, a multiple of 4, at a time; of one grid */
+    int all;    /* rows of w transposed */
+    int floats; /* of shared memory */
+};
+
+__host__ __device__ inline int up4_of(int n) { return (n + 3) & ~3; }
+
+template <class Job>
+__host__ __device__ inline backward_step backward_step_of(const pointwise &s,
+                                                          const backward_cut &cut) {
+    const int channels = grids_of<Job> * cut.slice, room = BACKWARD_FLOATS - BACKWARD_SPARE;
+    const int pixel = channels + pitch_of(s.K) + CORNER_FLOATS<grids_of<Job>>;
+    backward_step step = {cut.pixels, 0, up4_of(s.Kg), 0};
+    const int fit = (room - min_of(channels * step.all, WEIGHT_FLOATS)) / pixel;
+    if (step.pixels > fit) step.pixels = div_up(cut.pixels, div_up(cut.pixels, fit));
+    const int rows = (room - step.pixels * pixel) / channels & ~3;
+    step.rows = div_up(step.all / 4, div_up(step.all, rows)) * 4;
+    step.floats = max_of(step.pixels * pixel + step.rows * channels, 4096);
+    return step;
+}
+
+/* A slot: dw (slice,K), then the sums (2,grids,slice). */
+template <class Job>
+__host__ __device__ inline size_t backward_slot_floats(const Job &job, int slice) {
+    return (size_t)slice * job.out.K + 2 * (size_t)grids_of<Job> * slice;
+}
+
+template <class Job>
+__host__ __device__ inline bool joined_jobs(const Job *jobs, int j) {
+    if (j == 0) return false;
+    for (int i = 0; i < min_of(jobs[j].parts, jobs[j - 1].parts); i++)
+        if (jobs[j].in[i].dx && jobs[j].in[i].dx == jobs[j - 1].in[i].dx) return true;
+    return false;
+}
+
+template <class Job>
+__host__ __device__ inline int joined_end(const Job *jobs, int count, int first) {
+    int end = first + 1;
+    while (end < count && joined_jobs(jobs, end)) end++;
+    return end;
+}
+
+/* Where this block is: a place in which the blocks of a slice count as a group. */
+struct sliced_place {
+    place p;
+    backward_cut cut;
+    int slice;
+};
+
+template <class Job>
+__device__ inline sliced_place find_slice(const Job *jobs, int count) {
+    sliced_place s = {
+        {0,  0, (int)blockIdx.x, 0, 0, 0, 0},
+        {0, 0,  0,                 0,                 0               },
+        0
+    };
+    place &p = s.p;
+    for (;;) {
+        p.end = joined_end(jobs, count, p.first);
+        s.cut = backward_cut_of<Job>(view_of(jobs[p.first]));
+        p.tiles = s.cut.tiles;
+        p.blocks = s.cut.blocks;
+        const int all = s.cut.slices * p.blocks;
+        if (p.block < all) break;
+        p.block -= all;
+        for (int j = p.first; j < p.end; j++)
+            p.slots += all * backward_slot_floats(jobs[j], s.cut.slice);
+        p.group += s.cut.slices;
+        p.first = p.end;
+    }
+    s.slice = p.block / p.blocks;
+    p.block %= p.blocks;
+    p.group += s.slice;
+    return s;
+}
+
+/* The slots of this slice for job j. */
+template <class Job>
+__device__ inline float *slice_slots(const Job *jobs, const sliced_place &s, int j,
+                                     float *scratch) {
+    float *at = scratch + s.p.slots;
+    for (int i = s.p.first; i < j; i++)
+        at += (size_t)s.cut.slices * s.p.blocks * backward_slot_floats(jobs[i], s.cut.slice);
+    return at + (size_t)s.slice * s.p.blocks * backward_slot_floats(jobs[j], s.cut.slice);
+}
+
+/* ---- backward: the weights' gradient --------------------------------------------------------- */
+
+/* dw[c][k] of a slice, k through both grids, as outer4 in matrix.h; but column k finds its r in
+ * the plane of its grid. */
+template <bool PAIRS>
+struct slice_sums {
+    int quads, row, items, segments, item, segment;
+    float4 sum[4];
+
+    __device__ inline void begin(int C, int K) {
+        quads = K / 4;
+        row = K;
+        items = (C / 4) * quads;
+        segments = items <= THREADS ? THREADS / items : 0;
+        item = (int)threadIdx.x % items;
+        segment = (int)threadIdx.x / items;
+        clear();
+    }
+
+    __device__ __forceinline__ void clear() {
+#pragma unroll
+        for (int i = 0; i < 4; i++) sum[i] = splat(0);
+    }
+
+    /* r [plane][pixels][pitch]; Kg columns see each plane. */
+    __device__ __forceinline__ void gather(const float *r, int pitch, int plane, int Kg,
+                                           const float *g, int g_pitch, int which, int from,
+                                           int step, int pixels) {
+        const int k = 4 * (which % quads);
+        const float *low = r + 4 * (which / quads) + (k >= Kg ? plane : 0);
+        const float *high = r + 4 * (which / quads) + (k + 2 >= Kg ? plane : 0);
+        g += k;
+#pragma unroll 2
+        for (int p = from; p < pixels; p += step) {
+            const float4 x = gpu_load4(low + p * pitch), y = gpu_load4(g + p * g_pitch);
+            if (PAIRS) {
+                const float4 h = gpu_load4(high + p * pitch);
+                sum[0] = fma4(make_float4(x.x, x.x, h.x, h.x), y, sum[0]);
+                sum[1] = fma4(make_float4(x.y, x.y, h.y, h.y), y, sum[1]);
+                sum[2] = fma4(make_float4(x.z, x.z, h.z, h.z), y, sum[2]);
+                sum[3] = fma4(make_float4(x.w, x.w, h.w, h.w), y, sum[3]);
+            } else {
+                sum[0] = fma4(x.x, y, sum[0]);
+                sum[1] = fma4(x.y, y, sum[1]);
+                sum[2] = fma4(x.z, y, sum[2]);
+                sum[3] = fma4(x.w, y, sum[3]);
+            }
+        }
+    }
+
+    __device__ __forceinline__ float *place_of(float *slot, int which) const {
+        return slot + (size_t)(4 * (which / quads)) * row + 4 * (which % quads);
+    }
+
+    __device__ inline void add(const float *r, int pitch, int plane, int Kg, const float *g,
+                               int g_pitch, int pixels, float *slot, bool first) {
+        if (segments) {
+            if (segment < segments)
+                gather(r, pitch, plane, Kg, g, g_pitch, item, segment, segments, pixels);
+            return;
+        }
+        for (int which = (int)threadIdx.x; which < items; which += THREADS) {
+            clear();
+            gather(r, pitch, plane, Kg, g, g_pitch, which, 0, 1, pixels);
+            float *to = place_of(slot, which);
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                gpu_store4(to + (size_t)i * row,
+                           first ? sum[i] : gpu_load4(to + (size_t)i * row) + sum[i]);
+        }
+    }
+
+    /* room: 4096 floats that nobody uses any more. */
+    __device__ inline void end(float *room, float *slot) {
+        if (!segments) return;
+        const int floats = 16 * items;
+        __syncthreads();
+        if (segment < segments)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                gpu_store4(place_of(room + (size_t)segment * floats, item) + i * row, sum[i]);
+        __syncthreads();
+        for (int j = (int)threadIdx.x; j < floats; j += THREADS) {
+            float total = 0;
+            for (int i = 0; i < segments; i++) total += room[i * floats + j];
+            slot[j] = total;
+        }
+        __syncthreads();
+    }
+};
+
+/* ---- backward: a block ----------------------------------------------------------------------- */
+
+/* g = dz of a run, [pixels][pitch]. */
+__device__ inline void load_g(const pointwise &s, const run &t, float *g, int pitch) {
+    const columns k = columns_of(s.K);
+    if (!k.active) return;
+    const pn_output &out = *s.out;
+    const turn4 turn = load_turn(out, (double)s.N * s.P * s.Q, k.quad);
+    const size_t from = t.first * s.K + 4 * k.quad;
+#pragma unroll 2
+    for (int p = k.row; p < t.pixels; p += k.rows) {
+        const size_t at = from + (size_t)p * s.K;
+        const float4 dy = gpu_read4(out.dy + at);
+        const float4 z = turn.batch ? gpu_read4(out.z + at) : splat(0);
+        const float f = out.factor ? weight_of(out, image_of(s, t, p)) : out.coef;
+        gpu_store4(g + p * pitch + 4 * k.quad, turn(f, dy, z));
+    }
+}
+
+/* Rows k0 .. k0+rows-1 of w transposed, for channels c0 .. c0+C-1 of every grid:
+ * to[grid][row][c] = w[grid][c][base + row - grid's first], 0 for the other grid's columns. */
+template <int GRIDS>
+__device__ inline void load_turned(const pointwise &s, int c0, int C, int k0, int rows, float *to) {
+    const int one = C * (rows / 4);
+#pragma unroll 1
+    for (int i = (int)threadIdx.x; i < GRIDS * one; i += THREADS) {
+        const int f = GRIDS == 1 ? 0 : i / one, c = (i - f * one) % C;
+        const int quad = (i - f * one) / C, first = GRIDS == 1 ? 0 : (f * s.Kg) & ~3;
+        const int k = first + k0 + 4 * quad - f * s.Kg; /* column of the grid; may be -2 */
+        const float *row = s.w + ((size_t)f * s.C + c0 + c) * s.Kg;
+        float4 v;
+        if (s.Kg % 4 == 0 || GRIDS == 1) {
+            v = gpu_read4(row + k);
+        } else {
+            v.x = k >= 0 ? row[k] : 0;
+            v.y = k >= 0 ? row[k + 1] : 0;
+            v.z = k + 2 < s.Kg ? row[k + 2] : 0;
+            v.w = k + 2 < s.Kg ? row[k + 3] : 0;
+        }
+        float *at = to + (size_t)(f * rows + 4 * quad) * C + c;
+        at[0] = v.x;
+        at[C] = v.y;
+        at[2 * C] = v.z;
+        at[3 * C] = v.w;
+    }
+}
+
+struct shared_weights {
+    const float *column;
+    int row;
+    __device__ __forceinline__ float4 operator()(int k) const {
+        return gpu_load4(column + k * row);
+    }
+};
+
+/* All that the block does for a job: dx of its tiles and slice, partial sums into the slot. */
+template <class Job, bool PAIRS>
+__device__ inline void backward_tiles(const pointwise &s, const sliced_place &at, float *shared,
+                                      float *slot) {
+    constexpr int GRIDS = grids_of<Job>;
+    const backward_step step = backward_step_of<Job>(s, at.cut);
+    const int c0 = at.slice * at.cut.slice, C = min_of(at.cut.slice, s.C - c0);
+    const int plane = step.pixels * C, pitch = pitch_of(s.K);
+    float *const r = shared, *const g = r + GRIDS * plane, *const w = g + step.pixels * pitch;
+    corner *corners = reinterpret_cast<corner *>(w + step.rows * GRIDS * C);
+    int swap = step.pixels;
+
+    const columns k = columns_of(GRIDS * C);
+    const int f = GRIDS == 1 ? 0 : k.quad / (C / 4), quad = k.quad - f * (C / 4);
+    const source from = source_of(s, c0 + 4 * quad);
+    const float *const x = from.in->x + 4 * from.quad;
+    float *const dx = from.in->dx ? from.in->dx + 4 * from.quad : nullptr;
+    const bool add = from.in->add;
+    bool any_dx = false;
+#pragma unroll 1
+    for (int c = c0; c < c0 + C; c += 4) any_dx |= source_of(s, c).in->dx != nullptr;
+
+    slice_sums<PAIRS> dw;
+    dw.begin(C, s.K);
+    sums4 sums = {splat(0), splat(0)};
+    bool first = true;
+    for (int tile = at.p.block; tile < at.p.tiles; tile += at.p.blocks)
+        for (int begin = 0; begin < at.cut.pixels; begin += step.pixels) {
+            const run t = run_of(s, (size_t)tile * at.cut.pixels + begin,
+                                 min_of(step.pixels, at.cut.pixels - begin));
+            if (t.pixels <= 0) break;
+            /* Two tables: dx of the step before may still be under way in other threads. */
+            corners += swap, swap = -swap;
+            fill_corners<GRIDS>(s, t, corners);
+            __syncthreads();
+            float4 v[PIXELS]; /* x of the pixels whose dx this thread makes */
+#pragma unroll
+            for (int i = 0; i < PIXELS; i++) {
+                const int p = k.row + i * k.rows;
+                v[i] = splat(0);
+                if (!k.active || p >= t.pixels) continue;
+                const spot here = spot_of<GRIDS>(s, t, corners, p, f);
+                if (here.inside) v[i] = gpu_read4(x + here.pixel * from.in->C);
+            }
+            load_g(s, t, g, pitch);
+            const norm4 norm = load_norm(from.in->norm, from.in->C, from.quad);
+#pragma unroll
+            for (int i = 0; i < PIXELS; i++) {
+                const int p = k.row + i * k.rows;
+                if (!k.active || p >= t.pixels) continue;
+                const bool inside = spot_of<GRIDS>(s, t, corners, p, f).inside;
+                gpu_store4(r + f * plane + p * C + 4 * quad, inside ? relu4(norm(v[i])) : splat(0));
+            }
+            if (any_dx && first && step.rows == step.all)
+                load_turned<GRIDS>(s, c0, C, 0, step.all, w);
+            __syncthreads();
+            dw.add(r, C, plane, s.Kg, g, pitch, t.pixels, slot, first);
+            first = false;
+            if (!any_dx) continue;
+
+            float4 da[PIXELS];
+            int pixel[PIXELS];
+#pragma unroll
+            for (int i = 0; i < PIXELS; i++) {
+                da[i] = splat(0);
+                pixel[i] = min_of(k.row + i * k.rows, t.pixels - 1) * pitch;
+            }
+            for (int k0 = 0; k0 < step.all; k0 += step.rows) {
+                const int rows = min_of(step.rows, step.all - k0);
+                if (step.rows < step.all) {
+                    __syncthreads();
+                    load_turned<GRIDS>(s, c0, C, k0, rows, w);
+                    __syncthreads();
+                }
+                if (!k.active || !dx || k.row >= t.pixels) continue;
+                const int base = GRIDS == 1 ? 0 : (f * s.Kg) & ~3;
+                accumulate(da, g + base + k0, pixel, rows,
+                           shared_weights{w + f * rows * C + 4 * quad, C});
+            }
+            if (!k.active || !dx) continue;
+            const norm4 again = load_norm(from.in->norm, from.in->C, from.quad);
+#pragma unroll
+            for (int i = 0; i < PIXELS; i++) {
+                const int p = k.row + i * k.rows;
+                if (p >= t.pixels) continue;
+                const spot here = spot_of<GRIDS>(s, t, corners, p, f);
+                if (here.inside) {
+                    float *to = dx + here.pixel * from.in->C;
+                    const float4 d = where_positive(again(v[i]), da[i]);
+                    sums.add(d, v[i] - again.mean);
+                    gpu_store4(to, add ? gpu_load4(to) + d : d);
+                }
+                if (GRIDS == 1 || add) continue;
+                const spot idle = idle_of(s, t, corners, p, f);
+                if (idle.inside) gpu_store4(dx + idle.pixel * from.in->C, splat(0));
+            }
+        }
+    dw.end(shared, slot);
+    const float4 both[2] = {sums.s1, sums.s2};
+    fold_columns(k, both, shared, slot + (size_t)C * s.K);
+}
+
+/* By the last block of a slice: dw += the slots. */
+template <int GRIDS>
+__device__ inline void finish_weights(const pointwise &s, int c0, int C, const float *slots,
+                                      size_t slot_floats, int blocks) {
+    const int quads = s.K / 4;
+    sum_slots4(slots, slot_floats, blocks, C * quads, [&](int i, float4 sum) {
+        const int c = c0 + i / quads, k = 4 * (i % quads);
+        const int f = GRIDS > 1 && k >= s.Kg, next = GRIDS > 1 && k + 2 >= s.Kg;
+        float *low = s.dw + ((size_t)f * s.C + c) * s.Kg + k - f * s.Kg;
+        if (GRIDS == 1 || s.Kg % 4 == 0) {
+            gpu_store4(low, gpu_load4(low) + sum);
+            return;
+        }
+        float *high = s.dw + ((size_t)next * s.C + c) * s.Kg + k + 2 - next * s.Kg;
+        low[0] += sum.x;
+        low[1] += sum.y;
+        high[0] += sum.z;
+        high[1] += sum.w;
+    });
+}
+
+/* s1 and s2 of the slice's channels, where a part wants them. */
+template <int GRIDS>
+__device__ inline void finish_slice_sums(const pointwise &s, int c0, int C, const float *slots,
+                                         size_t slot_floats, int blocks) {
+    for (int j = (int)threadIdx.x; j < 2 * C; j += THREADS) {
+        const int which = j / C, c = c0 + j - which * C;
+        const source from = source_of(s, c & ~3);
+        const pn_input &in = *from.in;
+        if (!in.dx || !wants_sums(in.norm)) continue;
+        const float *at = slots + (size_t)which * GRIDS * C + j - which * C;
+        float sum = 0;
+#pragma unroll 8
+        for (int b = 0; b < blocks; b++) {
+            sum += at[b * slot_floats];
+            if (GRIDS > 1) sum += at[b * slot_floats + C];
+        }
+        const int channel = 4 * from.quad + c % 4;
+        if (which) sum *= in.norm.stats[in.C + channel];
+        float *to = in.norm.stats + (2 + which) * (size_t)in.C + channel;
+        *to = in.add ? *to + sum : sum;
+    }
+}
+
+template <class Job, bool PAIRS>
+__global__ __launch_bounds__(THREADS, PAIRS ? 1 : 2) void backward_kernel(const Job *jobs,
+                                                                          int count, float *scratch,
+                                                                          const float *gate) {
+    constexpr int GRIDS = grids_of<Job>;
+    if (gate_closed(gate)) return;
+    GPU_DYNAMIC(float, shared);
+    const sliced_place at = find_slice(jobs, count);
+    for (int j = at.p.first; j < at.p.end; j++) {
+        const pointwise s = view_of(jobs[j]);
+        float *const slot = slice_slots(jobs, at, j, scratch) +
+                            at.p.block * backward_slot_floats(jobs[j], at.cut.slice);
+        backward_tiles<Job, PAIRS>(s, at, shared, slot);
+    }
+    if (!last_of_group(at.p)) return;
+    for (int j = at.p.first; j < at.p.end; j++) {
+        const pointwise s = view_of(jobs[j]);
+        const size_t slot_floats = backward_slot_floats(jobs[j], at.cut.slice);
+        const float *slots = slice_slots(jobs, at, j, scratch);
+        const int c0 = at.slice * at.cut.slice, C = min_of(at.cut.slice, s.C - c0);
+        finish_weights<GRIDS>(s, c0, C, slots, slot_floats, at.p.blocks);
+        finish_slice_sums<GRIDS>(s, c0, C, slots + (size_t)C * s.K, slot_floats, at.p.blocks);
+        if (at.slice == 0) add_norm_parameters(s.out->norm, s.K);
+        __syncthreads(); /* the next job adds to the same sums */
+    }
+}
+
+/* ---- host ------------------------------------------------------------------------------------ */
+
+/* groups: slices. */
+template <class Job>
+inline call_size backward_size(const Job *jobs, int count) {
+    call_size size = {0, 0, 0};
+    for (int first = 0, end; first < count; first = end) {
+        end = joined_end(jobs, count, first);
+        const backward_cut cut = backward_cut_of<Job>(view_of(jobs[first]));
+        const int blocks = cut.slices * cut.blocks;
+        size.groups += cut.slices;
+        size.blocks += (unsigned)blocks;
+        for (int j = first; j < end; j++)
+            size.bytes += blocks * backward_slot_floats(jobs[j], cut.slice) * sizeof(float);
+    }
+    size.bytes = (size.bytes + 63) & ~(size_t)63;
+    return size;
+}
+
+template <class Job>
+inline pn_status check_widths(const char *op, const Job *jobs, int count) {
+    for (int j = 0; j < count; j++) {
+        for (int i = 0; i < jobs[j].parts; i++) PN_TRY(check_width(op, j, jobs[j].in[i].C));
+        PN_TRY(check_width(op, j, jobs[j].out.K));
+    }
+    return PN_OK;
+}
+
+/* Is there a grid that is no whole number of quads? */
+template <class Job>
+inline bool has_pairs(const Job *jobs, int count) {
+    for (int j = 0; j < count; j++)
+        if (view_of(jobs[j]).Kg % 4) return true;
+    return false;
+}
+
+template <class Job>
+inline pn_status run_forward(const char *op, const Job *jobs, int count, const pn_launch *l) {
+    PN_TRY(check_widths(op, jobs, count));
+    const call_size size = size_of<pointwise_forward<Job>>(jobs, count);
+    PN_TRY(check_groups(op, size));
+    return gpu_launch(op, {size.blocks, THREADS, FORWARD_FLOATS * sizeof(float), l->stream},
+                      has_pairs(jobs, count) ? forward_kernel<Job, grids_of<Job> != 1>
+                                             : forward_kernel<Job, false>,
+                      static_cast<const Job *>(l->table), count, static_cast<float *>(l->scratch));
+}
+
+template <class Job>
+inline pn_status run_backward(const char *op, const Job *jobs, int count, const pn_launch *l) {
+    PN_TRY(check_widths(op, jobs, count));
+    const call_size size = backward_size(jobs, count);
+    PN_TRY(check_groups(op, size));
+    int floats = 0;
+    for (int first = 0, end; first < count; first = end) {
+        end = joined_end(jobs, count, first);
+        const backward_cut cut = backward_cut_of<Job>(view_of(jobs[first]));
+        for (int j = first; j < end; j++)
+            floats = max_of(floats, backward_step_of<Job>(view_of(jobs[j]), cut).floats);
+    }
+    return gpu_launch(op, {size.blocks, THREADS, floats * sizeof(float), l->stream},
+                      has_pairs(jobs, count) ? backward_kernel<Job, grids_of<Job> != 1>
+                                             : backward_kernel<Job, false>,
+                      static_cast<const Job *>(l->table), count, static_cast<float *>(l->scratch),
+                      l->gate);
+}
+
+}  // namespace
+
+#endif
