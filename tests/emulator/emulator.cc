@@ -28,6 +28,10 @@
 #include "tests/emulator/fiber.h"
 #include "tests/emulator/watch.h"
 
+#ifdef PN_FIBER_ASAN
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace {
 
 enum { MAX_THREADS = 1024, LANES = 32, WARPS = MAX_THREADS / LANES };
@@ -101,6 +105,7 @@ struct launch {
     std::atomic<bool> failed;   /* then nobody starts another block */
     std::atomic_flag claimed;   /* by who writes the message */
     char message[640];
+    void (*explain)(char *to, size_t bytes); /* writes what follows the message; or NULL */
 };
 
 /* ---- a worker -------------------------------------------------------------------------------- */
@@ -147,6 +152,8 @@ struct worker {
     pn_fiber *here;
     std::vector<pn_fiber *> fibers, idle;
     pn_fiber outside; /* the OS thread's own stack */
+    char *stacks;
+    size_t stacks_bytes;
 
     char *dynamic;
     size_t dynamic_bytes, static_bytes, arena_bytes;
@@ -177,31 +184,44 @@ const char *kind_name(int kind) {
 }
 
 /* Ends the block, and with it the launch. On a fiber only. */
-[[noreturn]] __attribute__((format(printf, 2, 3))) void fault(worker *w, const char *format, ...) {
-    launch *const l = w->job;
-    if (!l->claimed.test_and_set()) {
-        int n = snprintf(l->message, sizeof l->message, "%s: block %u, thread %u: ", l->what,
-                         pn_emulator_at.index.x, (unsigned)(w->self - w->threads));
-        va_list args;
-        va_start(args, format);
-        if (n > 0 && (size_t)n < sizeof l->message)
-            vsnprintf(l->message + n, sizeof l->message - (size_t)n, format, args);
-        va_end(args);
-    }
-    l->failed = true;
+[[noreturn]] void leave(worker *w) {
+    w->job->failed = true;
     pn_fiber_switch(w->here, &w->outside, true);
     abort(); /* nobody comes back here */
 }
 
+/* Begins the message; false if another block's fault has been the first. */
+bool claim(worker *w, int *length) {
+    launch *const l = w->job;
+    if (l->claimed.test_and_set()) return false;
+    *length = snprintf(l->message, sizeof l->message, "%.300s: block %u, thread %u: ", l->what,
+                       pn_emulator_at.index.x, (unsigned)(w->self - w->threads));
+    return true;
+}
+
+[[noreturn]] __attribute__((format(printf, 2, 3))) void fault(worker *w, const char *format, ...) {
+    launch *const l = w->job;
+    int n;
+    if (claim(w, &n)) {
+        va_list args;
+        va_start(args, format);
+        vsnprintf(l->message + n, sizeof l->message - (size_t)n, format, args);
+        va_end(args);
+    }
+    leave(w);
+}
+
 /* Nobody can go on: says what two of them wait for. */
 [[noreturn]] void stuck(worker *w) {
-    const thread *other = nullptr;
     const unsigned self = (unsigned)(w->self - w->threads);
-    for (unsigned t = 0; t < w->count && !other; t++) {
-        if (w->states[t] == WAITS_IN_WARP && t != self) other = &w->threads[t];
+    const thread *other = nullptr;
+    for (unsigned t = 0; t < w->count; t++) {
+        if (t == self || w->states[t] == ENDED) continue;
+        if (!other) other = &w->threads[t];
+        if (w->states[t] == w->states[self]) continue;
+        other = &w->threads[t]; /* waits for something else: that tells more */
+        break;
     }
-    for (unsigned t = 0; t < w->count && !other; t++)
-        if (w->states[t] == WAITS && t != self) other = &w->threads[t];
     if (w->states[self] == ENDED)
         fault(w, "ends, and thread %u waits for ever at %s:%d", other ? other->index.x : self,
               other ? other->file : "?", other ? other->line : 0);
@@ -227,10 +247,8 @@ void fiber_main();
 pn_fiber *idle_fiber(worker *w) {
     if (w->idle.empty()) {
         pn_fiber *f = static_cast<pn_fiber *>(calloc(1, sizeof *f));
-        if (!f || !pn_fiber_make(f, (unsigned)w->fibers.size())) {
-            fprintf(stderr, "emulator: no memory for the stack of a thread\n");
-            abort();
-        }
+        if (!f) abort();
+        pn_fiber_make(f, w->stacks, (unsigned)w->fibers.size());
         pn_fiber_reset(f, fiber_main);
         w->fibers.push_back(f);
         return f;
@@ -343,6 +361,11 @@ void order_threads(worker *w) {
 
 worker *new_worker() {
     worker *w = new worker();
+    w->stacks = pn_fiber_stacks(MAX_THREADS + 1, &w->stacks_bytes);
+    if (!w->stacks) {
+        fprintf(stderr, "emulator: no memory for the stacks of threads\n");
+        abort();
+    }
     for (unsigned t = 0; t < MAX_THREADS; t++) w->threads[t].index = dim3(t, 0, 0);
     return w;
 }
@@ -377,7 +400,11 @@ void run_block(worker *w, unsigned index) {
 /* Threads that spin never wait, so that only a signal gets them off their fiber. */
 void give_up(int) {
     worker *const w = me;
-    if (w && pn_emulator_self) fault(w, "still runs after %g s", w->job->how.timeout);
+#ifdef PN_FIBER_ASAN
+    if (__asan_report_present()) return; /* that takes long, and ends the process */
+#endif
+    if (w && pn_emulator_self && !w->job->failed)
+        fault(w, "still runs after %g s of processor time", w->job->how.timeout);
 }
 
 struct alarm_clock {
@@ -392,7 +419,7 @@ struct alarm_clock {
         event.sigev_notify = SIGEV_THREAD_ID;
         event.sigev_signo = SIGRTMIN;
         event._sigev_un._tid = (pid_t)syscall(SYS_gettid);
-        timer_create(CLOCK_MONOTONIC, &event, &timer);
+        timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer);
         struct itimerspec when = {};
         when.it_value.tv_sec = (time_t)seconds;
         when.it_value.tv_nsec = (long)((seconds - (double)when.it_value.tv_sec) * 1e9) + 1;
@@ -503,7 +530,21 @@ void pn_emulator_misaligned(const void *p, const char *file, int line) {
     fault(me, "16 bytes at %p, which is no multiple of 16 (%s:%d)", p, file, line);
 }
 
-void pn_emulator_fault(const char *sentence) { fault(me, "%s", sentence); }
+void pn_emulator_fault(void (*explain)(char *to, size_t bytes)) {
+    worker *const w = me;
+    int n;
+    if (claim(w, &n)) w->job->explain = explain;
+    leave(w);
+}
+
+bool pn_emulator_private(const void *p) {
+    const worker *const w = me;
+    const char *const c = static_cast<const char *>(p);
+    return (size_t)(c - w->stacks) < w->stacks_bytes ||
+           (size_t)(c - reinterpret_cast<const char *>(w)) < sizeof *w ||
+           c == reinterpret_cast<const char *>(&pn_emulator_self) ||
+           (size_t)(c - reinterpret_cast<const char *>(&pn_emulator_at)) < sizeof pn_emulator_at;
+}
 
 void *pn_emulator_dynamic(void) { return me->dynamic; }
 
@@ -758,5 +799,9 @@ pn_status pn_emulator_launch(const char *what, gpu_grid g, void (*call)(const vo
     });
     if (team) team->finish();
     if (!l.failed) return PN_OK;
+    if (l.explain) {
+        const size_t n = strlen(l.message);
+        l.explain(l.message + n, sizeof l.message - n);
+    }
     return pn_fail(PN_EDEVICE, "%s", l.message);
 }

@@ -19,7 +19,8 @@
  * Environment (read once):
  *   PN_EMULATOR_ORDER    forward (default), reverse, or a number: the seed of a random order
  *   PN_EMULATOR_THREADS  OS threads that run blocks; default: all cores
- *   PN_EMULATOR_TIMEOUT  seconds after which a launch that still runs is given up; default 0: never
+ *   PN_EMULATOR_TIMEOUT  seconds of processor time after which a launch is given up; 0 (default):
+ *                        never
  *
  * fmaf is a * b + c with the rounding of the machine it is compiled for: fused only where that has
  * an instruction for it. There is no atomicAdd on float: this library has no use for it. */
@@ -121,8 +122,10 @@ void *pn_emulator_dynamic(void);
 [[noreturn]] void pn_emulator_misaligned(const void *p, const char *file, int line);
 
 #ifdef PN_EMULATOR_HOOKS /* reported as one access, whatever the compiler makes of it */
-float4 pn_emulator_load4(const float *p);
-void pn_emulator_store4(float *p, const float4 &v);
+float4 pn_hooked_load4(const float *p);
+void pn_hooked_store4(float *p, const float4 &v);
+#define pn_emulator_load4 pn_hooked_load4
+#define pn_emulator_store4 pn_hooked_store4
 #else
 static inline float4 pn_emulator_load4(const float *p) {
     return *reinterpret_cast<const float4 *>(p);
@@ -132,19 +135,19 @@ static inline void pn_emulator_store4(float *p, const float4 &v) {
 }
 #endif
 
-static inline float4 gpu_load4(const float *p, PN_EMULATOR_SITE) {
+static __forceinline__ float4 gpu_load4(const float *p, PN_EMULATOR_SITE) {
     if (reinterpret_cast<uintptr_t>(p) % 16) pn_emulator_misaligned(p, file, line);
     return pn_emulator_load4(p);
 }
-static inline float4 gpu_read4(const float *p, PN_EMULATOR_SITE) {
+static __forceinline__ float4 gpu_read4(const float *p, PN_EMULATOR_SITE) {
     return gpu_load4(p, file, line);
 }
-static inline void gpu_store4(float *p, float4 v, PN_EMULATOR_SITE) {
+static __forceinline__ void gpu_store4(float *p, float4 v, PN_EMULATOR_SITE) {
     if (reinterpret_cast<uintptr_t>(p) % 16) pn_emulator_misaligned(p, file, line);
     pn_emulator_store4(p, v);
 }
 template <class T>
-static inline T __ldg(const T *p) {
+static __forceinline__ T __ldg(const T *p) {
     return *p;
 }
 
@@ -166,12 +169,14 @@ static inline int __syncthreads_or(int value, PN_EMULATOR_SITE) {
     return pn_emulator_barrier(PN_EMULATOR_OR, value, file, line);
 }
 
+void pn_hooked_fence(void);
+static inline void __threadfence() {
 #ifdef PN_EMULATOR_HOOKS
-void pn_emulator_fence(void);
+    pn_hooked_fence();
 #else
-static inline void pn_emulator_fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
 #endif
-static inline void __threadfence() { pn_emulator_fence(); }
+}
 static inline void __threadfence_block() {}
 
 /* ---- operations of a warp -------------------------------------------------------------------- */

@@ -81,18 +81,24 @@ pn_fiber_swap:
 enum { ENTRY = 1, WORDS = 20 }; /* x30 is where `ret` goes */
 #endif
 
-bool pn_fiber_make(pn_fiber *f, unsigned n) {
-    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    /* One page no one may touch below, and another one above, so that the distance from stack to
-     * stack is no power of two. */
-    void *at = mmap(nullptr, STACK + 2 * page, PROT_READ | PROT_WRITE,
+/* Below each stack a page no one may touch, and one more above, so that the distance from stack to
+ * stack is no power of two: neighbours must not share their sets of the cache. */
+static size_t page_bytes() { return (size_t)sysconf(_SC_PAGESIZE); }
+
+char *pn_fiber_stacks(unsigned count, size_t *bytes) {
+    *bytes = count * (STACK + 2 * page_bytes());
+    void *at = mmap(nullptr, *bytes, PROT_READ | PROT_WRITE,
                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (at == MAP_FAILED) return false;
+    return at == MAP_FAILED ? nullptr : static_cast<char *>(at);
+}
+
+void pn_fiber_make(pn_fiber *f, char *stacks, unsigned n) {
+    const size_t page = page_bytes();
+    char *at = stacks + n * (STACK + 2 * page);
     mprotect(at, page, PROT_NONE);
     memset(f, 0, sizeof *f);
-    f->stack = static_cast<char *>(at) + page;
+    f->stack = at + page;
     f->bytes = STACK + n * 7 % 16 * 256; /* and in the pages too, the first frames lie apart */
-    return true;
 }
 
 void pn_fiber_reset(pn_fiber *f, void (*entry)()) {

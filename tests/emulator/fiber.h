@@ -31,9 +31,11 @@ struct pn_fiber {
 #endif
 };
 
-/* Gives f a stack, number n of its kind (neighbours must not share their sets of the cache). False:
- * no memory. */
-bool pn_fiber_make(pn_fiber *f, unsigned n);
+/* Address space for the stacks of `count` fibers, *bytes long; NULL if there is none. */
+char *pn_fiber_stacks(unsigned count, size_t *bytes);
+
+/* Gives f stack number n of those. */
+void pn_fiber_make(pn_fiber *f, char *stacks, unsigned n);
 
 /* The next switch to f enters entry(), which must not return. Also to forget what f was doing. */
 void pn_fiber_reset(pn_fiber *f, void (*entry)());

@@ -15,10 +15,11 @@ struct pn_emulator_watch {
 /* NULL without hooks. With them, one OS thread runs all blocks, one after another. */
 extern const pn_emulator_watch *pn_emulator_watcher;
 
-/* Ends the launch with this sentence, block and thread put before it. From a kernel only. */
-[[noreturn]] void pn_emulator_fault(const char *sentence);
+/* Ends the launch; `explain` writes the sentence that follows block and thread, later, on a stack
+ * that has room to start other programs. From a kernel only. */
+[[noreturn]] void pn_emulator_fault(void (*explain)(char *to, size_t bytes));
 
-/* Is p on the stack of a fiber? */
-bool pn_emulator_on_stack(const void *p);
+/* Is p on the stack of a fiber, or one of the emulator's own variables? */
+bool pn_emulator_private(const void *p);
 
 #endif
