@@ -28,10 +28,11 @@ typedef struct pn_memory {
     void (*unstage)(void *block);
 
     /* Address space that fills from the front: base[0..bytes) is reserved, base[from..to) becomes
-     * usable (its contents undefined); all three are multiples of `unit`. */
+     * usable; all three are multiples of `unit`. Contents are undefined after a commit, and a
+     * device without virtual memory may move the base. */
     size_t unit;
     pn_status (*reserve)(size_t bytes, void **base);
-    pn_status (*commit)(void *base, size_t from, size_t to);
+    pn_status (*commit)(void **base, size_t from, size_t to);
     void (*unreserve)(void *base, size_t bytes, size_t committed);
 
     /* Bytes that could still be allocated without pushing others out. */
@@ -49,6 +50,9 @@ typedef struct pn_memory {
     pn_status (*wait)(int64_t mark);
 
     pn_stream (*stream)(void); /* for pn_launch */
+
+    /* Names what follows for a profiler; NULL ends the innermost name. NULL where there is none. */
+    void (*range)(const char *name);
 } pn_memory;
 
 /* The host's. */

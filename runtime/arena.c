@@ -66,7 +66,9 @@ pn_status pn_arena_commit(pn_arena *arena, size_t bytes) {
                            "arena: %.1f MiB more are needed, %.1f MiB are available; a smaller "
                            "batch would fit",
                            (double)more / mib, (double)available / mib);
-        PN_TRY(arena->memory->commit(arena->base, arena->committed, want));
+        void *base = arena->base;
+        PN_TRY(arena->memory->commit(&base, arena->committed, want));
+        arena->base = base;
         if (arena->checked) POISON(arena->base + arena->committed, more);
         arena->committed = want;
     }

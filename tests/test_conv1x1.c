@@ -220,15 +220,15 @@ static void adjoint(void **state) {
         {.N = 3, .H = 7, .W = 6, .K = 20, .C = {12, 36, 4},      .in = PN_OPEN},
         {.N = 2, .H = 8, .W = 8, .K = 32, .C = {32, 32, 32, 32}, .in = PN_OPEN}
     };
-    for (int isa = 0; isa < PN_ISAS; isa++)
-        for (int i = 0; i < 2 && pn_isa(isa); i++) {
+    for (int backend = 0; backend < PN_BACKENDS; backend++)
+        for (int i = 0; i < 2 && pn_backend_at(backend); i++) {
             pn_set set;
             pn_set_begin(&set, 77 + i, true, true);
             pn_conv1x1 s = new_job(&set, &rows[i], NULL);
             const size_t weights = pn_set_find(&set, s.w)->count;
             memset(s.dw, 0, weights * sizeof *s.dw);
-            assert_int_equal(pn_call(&subject, pn_isa(isa), false, &s, 1), PN_OK);
-            assert_int_equal(pn_call(&subject, pn_isa(isa), true, &s, 1), PN_OK);
+            assert_int_equal(pn_call(&subject, pn_backend_at(backend), false, &s, 1), PN_OK);
+            assert_int_equal(pn_call(&subject, pn_backend_at(backend), true, &s, 1), PN_OK);
             const double want = pn_dot(s.out.dy, s.out.z, pn_set_find(&set, s.out.z)->count);
             assert_true(want != 0);
             assert_true(pn_dot(s.dw, s.w, weights) == want);
@@ -251,9 +251,9 @@ static void variance_far_from_zero(void **state) {
     for (size_t i = 0; i < 512 * 4; i++)
         ((float *)s.in[0].x)[i] = i % 4 ? 1000 : (float)pn_set_real(&set, 0.5, 1.5);
     for (int i = 0; i < 32; i++) ((float *)s.w)[i] = i / 8 < 2;
-    for (int isa = 0; isa < PN_ISAS; isa++) {
-        if (!pn_isa(isa)) continue;
-        assert_int_equal(pn_call(&subject, pn_isa(isa), false, &s, 1), PN_OK);
+    for (int backend = 0; backend < PN_BACKENDS; backend++) {
+        if (!pn_backend_at(backend)) continue;
+        assert_int_equal(pn_call(&subject, pn_backend_at(backend), false, &s, 1), PN_OK);
         double mean = 0, variance = 0;
         for (int i = 0; i < 512; i++) mean += s.out.z[i * 8] / 512.0;
         for (int i = 0; i < 512; i++) variance += pow(s.out.z[i * 8] - mean, 2) / 512;

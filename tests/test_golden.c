@@ -158,14 +158,15 @@ static void check_file(const char *path) {
     if (!root) fail_msg("cannot read %s", path);
     const json_t *cases = json_object_get(root, "cases");
     assert_true(json_array_size(cases) >= 6);
-    for (int isa = 0; isa < PN_ISAS; isa++) {
-        if (!pn_isa(isa)) continue;
+    for (int backend = 0; backend < PN_BACKENDS; backend++) {
+        if (!pn_backend_at(backend)) continue;
         worst most = {0};
         for (size_t i = 0; i < json_array_size(cases); i++)
-            check_case(json_object_get(root, "settings"), json_array_get(cases, i), pn_isa(isa),
-                       &most);
+            check_case(json_object_get(root, "settings"), json_array_get(cases, i),
+                       pn_backend_at(backend), &most);
         print_message("%s, %s: worst logit %.1e, loss %.1e, gradient norm %.1e, projection %.1e\n",
-                      path, pn_isa_names[isa], most.logit, most.loss, most.norm, most.projection);
+                      path, pn_backend_labels[backend], most.logit, most.loss, most.norm,
+                      most.projection);
     }
     json_decref(root);
 }

@@ -300,12 +300,12 @@ static pn_result biased(const pn_kernels *k, const float *bias, int classes, int
 /* exp(1e4) is no double: the maximum has to be taken off first. */
 static void logits_far_apart(void **state) {
     (void)state;
-    for (int isa = 0; isa < PN_ISAS; isa++) {
-        if (!pn_isa(isa)) continue;
+    for (int backend = 0; backend < PN_BACKENDS; backend++) {
+        if (!pn_backend_at(backend)) continue;
         const float bias[3] = {1e4f, 0, -1e4f};
-        pn_result got = biased(pn_isa(isa), bias, 3, 0);
+        pn_result got = biased(pn_backend_at(backend), bias, 3, 0);
         assert_true(got.log_likelihood == 0 && got.loss == 0 && got.correct == 4);
-        got = biased(pn_isa(isa), bias, 3, 2);
+        got = biased(pn_backend_at(backend), bias, 3, 2);
         assert_true(got.log_likelihood == -8e4 && got.loss == 2e4 && got.correct == 0);
     }
 }
@@ -313,9 +313,10 @@ static void logits_far_apart(void **state) {
 static void first_of_equal_logits_wins(void **state) {
     (void)state;
     static const float bias[5] = {1, 2, 2, 0, 2};
-    for (int isa = 0; isa < PN_ISAS; isa++)
-        for (int label = 0; label < 5 && pn_isa(isa); label++)
-            assert_int_equal(biased(pn_isa(isa), bias, 5, label).correct, label == 1 ? 4 : 0);
+    for (int backend = 0; backend < PN_BACKENDS; backend++)
+        for (int label = 0; label < 5 && pn_backend_at(backend); label++)
+            assert_int_equal(biased(pn_backend_at(backend), bias, 5, label).correct,
+                             label == 1 ? 4 : 0);
 }
 
 /* The caller looks for a NaN in the result to see that training has diverged. */
@@ -324,9 +325,9 @@ static void nan_is_passed_on(void **state) {
     for (int at = 0; at < 3; at++) {
         float bias[3] = {1, 2, 3};
         bias[at] = NAN;
-        for (int isa = 0; isa < PN_ISAS; isa++) {
-            if (!pn_isa(isa)) continue;
-            const pn_result got = biased(pn_isa(isa), bias, 3, 1);
+        for (int backend = 0; backend < PN_BACKENDS; backend++) {
+            if (!pn_backend_at(backend)) continue;
+            const pn_result got = biased(pn_backend_at(backend), bias, 3, 1);
             assert_true(isnan(got.log_likelihood) && isnan(got.loss));
         }
     }

@@ -186,15 +186,16 @@ static void settings_that_cannot_be(void **state) {
 static void against_reference(const pn_whole_case *c, const pn_arch *arch) {
     pn_whole reference;
     if (pn_whole_reference(&reference, c, arch, 3) != PN_OK) fail_msg("%s: %s", c->why, pn_error());
-    for (int isa = 0; isa < PN_ISAS; isa++) {
+    for (int backend = 0; backend < PN_BACKENDS; backend++) {
         pn_whole w;
-        if (!pn_isa(isa)) continue;
-        if (pn_whole_create(&w, c, arch, pn_isa(isa), 3) != PN_OK || pn_whole_run(&w) != PN_OK)
+        if (!pn_backend_at(backend)) continue;
+        if (pn_whole_create(&w, c, arch, pn_backend_at(backend), 3) != PN_OK ||
+            pn_whole_run(&w) != PN_OK)
             fail_msg("%s: %s", c->why, pn_error());
         const pn_whole_distance d = pn_whole_compare(&w, &reference);
         if (!pn_whole_within(d))
-            fail_msg("%s, %s: logits %.1e, loss %.1e, gradients %.1e", c->why, pn_isa_names[isa],
-                     d.logit, d.loss, d.gradient);
+            fail_msg("%s, %s: logits %.1e, loss %.1e, gradients %.1e", c->why,
+                     pn_backend_labels[backend], d.logit, d.loss, d.gradient);
         pn_whole_destroy(&w);
     }
     pn_whole_destroy(&reference);

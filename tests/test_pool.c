@@ -213,13 +213,13 @@ static void by_hand(void **state) {
 /* An image where every value is the padding's would-be rival: all negative. */
 static void padding_never_wins(void **state) {
     (void)state;
-    for (int isa = 0; isa < PN_ISAS; isa++) {
-        if (!pn_isa(isa)) continue;
+    for (int backend = 0; backend < PN_BACKENDS; backend++) {
+        if (!pn_backend_at(backend)) continue;
         pn_set set;
         pn_set_begin(&set, 1, true, false);
         pn_pool s = new_job(&set, &(row){.N = 2, .H = 4, .W = 4, .C = 8}, NULL);
         for (int i = 0; i < 256; i++) ((float *)s.in.x)[i] = -2e30f;
-        assert_int_equal(pn_call(&subject, pn_isa(isa), false, &s, 1), PN_OK);
+        assert_int_equal(pn_call(&subject, pn_backend_at(backend), false, &s, 1), PN_OK);
         for (int i = 0; i < 256; i++) assert_true(s.out.z[i] == -2e30f);
         pn_set_end(&set);
     }

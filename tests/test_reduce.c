@@ -201,15 +201,15 @@ static void adjoint(void **state) {
         {.N = 3, .H = 7, .W = 6, .K = 20, .C = {12, 36, 4},      .in = PN_OPEN},
         {.N = 2, .H = 8, .W = 8, .K = 32, .C = {32, 32, 32, 32}, .in = PN_OPEN}
     };
-    for (int isa = 0; isa < PN_ISAS; isa++)
-        for (int i = 0; i < 2 && pn_isa(isa); i++) {
+    for (int backend = 0; backend < PN_BACKENDS; backend++)
+        for (int i = 0; i < 2 && pn_backend_at(backend); i++) {
             pn_set set;
             pn_set_begin(&set, 77 + i, true, true);
             pn_reduce s = new_job(&set, &rows[i], NULL);
             const size_t weights = pn_set_find(&set, s.w)->count;
             memset(s.dw, 0, weights * sizeof *s.dw);
-            assert_int_equal(pn_call(&subject, pn_isa(isa), false, &s, 1), PN_OK);
-            assert_int_equal(pn_call(&subject, pn_isa(isa), true, &s, 1), PN_OK);
+            assert_int_equal(pn_call(&subject, pn_backend_at(backend), false, &s, 1), PN_OK);
+            assert_int_equal(pn_call(&subject, pn_backend_at(backend), true, &s, 1), PN_OK);
             const double want = pn_dot(s.out.dy, s.out.z, pn_set_find(&set, s.out.z)->count);
             assert_true(want != 0);
             assert_true(pn_dot(s.dw, s.w, weights) == want);

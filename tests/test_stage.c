@@ -237,16 +237,16 @@ static void adjoint(void **state) {
         {      .N = 2, .H = 9,  .W = 8, .C = 16,   .stride = 2, .in = PN_OPEN             },
         { .N = 2, .H = 8, .W = 8,  .C = 20, .R = 3, .dilation = 2,              .in = PN_OPEN}
     };
-    for (int isa = 0; isa < PN_ISAS; isa++)
-        for (int i = 0; i < 3 && pn_isa(isa); i++) {
+    for (int backend = 0; backend < PN_BACKENDS; backend++)
+        for (int i = 0; i < 3 && pn_backend_at(backend); i++) {
             pn_set set;
             pn_set_begin(&set, 77 + i, true, true);
             pn_stage s = new_job(&set, &rows[i], NULL);
             pn_member *ddw = pn_set_find(&set, s.ddw), *dpw = pn_set_find(&set, s.dpw);
             memset(s.ddw, 0, ddw->count * sizeof *s.ddw);
             memset(s.dpw, 0, dpw->count * sizeof *s.dpw);
-            assert_int_equal(pn_call(&subject, pn_isa(isa), false, &s, 1), PN_OK);
-            assert_int_equal(pn_call(&subject, pn_isa(isa), true, &s, 1), PN_OK);
+            assert_int_equal(pn_call(&subject, pn_backend_at(backend), false, &s, 1), PN_OK);
+            assert_int_equal(pn_call(&subject, pn_backend_at(backend), true, &s, 1), PN_OK);
             const double want = pn_dot(s.out.dy, s.out.z, pn_set_find(&set, s.out.z)->count);
             assert_true(want != 0);
             assert_true(pn_dot(s.in.dx, s.in.x, pn_set_find(&set, s.in.x)->count) == want);

@@ -132,15 +132,15 @@ static void by_hand(void **state) {
 /* <dy, z> = <dw, w>: the op is linear in its weights. */
 static void adjoint(void **state) {
     (void)state;
-    for (int isa = 0; isa < PN_ISAS; isa++) {
-        if (!pn_isa(isa)) continue;
+    for (int backend = 0; backend < PN_BACKENDS; backend++) {
+        if (!pn_backend_at(backend)) continue;
         pn_set set;
         pn_set_begin(&set, 77, true, true);
         pn_stem s = new_job(&set, &(row){.N = 3, .H = 7, .W = 6, .C = 3, .K = 20});
         const size_t weights = pn_set_find(&set, s.w)->count;
         memset(s.dw, 0, weights * sizeof *s.dw);
-        assert_int_equal(pn_call(&subject, pn_isa(isa), false, &s, 1), PN_OK);
-        assert_int_equal(pn_call(&subject, pn_isa(isa), true, &s, 1), PN_OK);
+        assert_int_equal(pn_call(&subject, pn_backend_at(backend), false, &s, 1), PN_OK);
+        assert_int_equal(pn_call(&subject, pn_backend_at(backend), true, &s, 1), PN_OK);
         const double want = pn_dot(s.out.dy, s.out.z, pn_set_find(&set, s.out.z)->count);
         assert_true(want != 0);
         assert_true(pn_dot(s.dw, s.w, weights) == want);

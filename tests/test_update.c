@@ -1,6 +1,5 @@
 /* test_update.c -- importance weights online against the softmax itself; rescaling; SGD. */
 #include <math.h>
-#include <omp.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -37,8 +36,8 @@ static const struct sequence {
 /* The gradient as a search gathers it: rescaled when the maximum grows, the sample's own scale. */
 static void weigh(void **state) {
     const struct sequence *s = *state;
-    for (int isa = 0; isa < PN_ISAS; isa++) {
-        const pn_kernels *k = pn_isa(isa);
+    for (int backend = 0; backend < PN_BACKENDS; backend++) {
+        const pn_kernels *k = pn_backend_at(backend);
         if (!k) continue;
         pn_weights w = {.max = -INFINITY};
         double gathered = 0, wanted = 0;
@@ -67,8 +66,8 @@ static void weigh(void **state) {
 
 static void weigh_refuses(void **state) {
     (void)state;
-    for (int isa = 0; isa < PN_ISAS; isa++) {
-        const pn_kernels *k = pn_isa(isa);
+    for (int backend = 0; backend < PN_BACKENDS; backend++) {
+        const pn_kernels *k = pn_backend_at(backend);
         if (!k) continue;
         const pn_result result = {.log_likelihood = -1};
         pn_weights w = {.max = -INFINITY};
@@ -121,12 +120,12 @@ static void rescale(void **state) {
     (void)state;
     static const float factors[] = {1, 0.5f, 0, 1.7f};
     arrays *a = new_arrays(false);
-    for (int isa = 0; isa < PN_ISAS; isa++)
-        for (int i = 0; i < 4 && pn_isa(isa); i++) {
+    for (int backend = 0; backend < PN_BACKENDS; backend++)
+        for (int i = 0; i < 4 && pn_backend_at(backend); i++) {
             pn_set_restore(&a->set);
-            assert_int_equal(
-                pn_isa(isa)->rescale(ranges, RANGES, a->gradient, &factors[i], &(pn_launch){0}),
-                PN_OK);
+            assert_int_equal(pn_backend_at(backend)->rescale(ranges, RANGES, a->gradient,
+                                                             &factors[i], &(pn_launch){0}),
+                             PN_OK);
             pn_member *g = pn_set_find(&a->set, a->gradient);
             for (int j = 0; j < FLOATS; j++) g->d[j] = g->start[j];
             pn_rescale_ref(ranges, RANGES, g->d, factors[i]);
@@ -143,18 +142,19 @@ static void rescale_by_one_does_nothing(void **state) {
     const float one = 1;
     a->gradient[5] = NAN;
     pn_set_freeze(&a->set);
-    for (int isa = 0; isa < PN_ISAS; isa++) {
-        if (!pn_isa(isa)) continue;
-        assert_int_equal(pn_isa(isa)->rescale(ranges, RANGES, a->gradient, &one, &(pn_launch){0}),
-                         PN_OK);
+    for (int backend = 0; backend < PN_BACKENDS; backend++) {
+        if (!pn_backend_at(backend)) continue;
+        assert_int_equal(
+            pn_backend_at(backend)->rescale(ranges, RANGES, a->gradient, &one, &(pn_launch){0}),
+            PN_OK);
         assert_null(pn_set_touched(&a->set));
     }
     end_arrays(a);
 }
 
-static double run_sgd(const pn_kernels *k, arrays *a, const float *scale, pn_sgd s, int threads) {
+static double run_sgd(const pn_kernels *k, arrays *a, const float *scale, pn_sgd s, int order) {
     pn_set_restore(&a->set);
-    omp_set_num_threads(threads);
+    pn_backend_disturb(k, order);
     const size_t bytes = k->sgd_scratch(ranges, RANGES);
     void *scratch = pn_guarded(bytes);
     double norm = -1;
@@ -206,14 +206,15 @@ static void sgd(void **state) {
     const pn_member *value = pn_set_find(&a->set, a->value),
                     *velocity = pn_set_find(&a->set, a->velocity);
     const pn_member *gradient = pn_set_find(&a->set, a->gradient);
-    for (int isa = 0; isa < PN_ISAS; isa++) {
-        if (!pn_isa(isa)) continue;
+    for (int backend = 0; backend < PN_BACKENDS; backend++) {
+        if (!pn_backend_at(backend)) continue;
         float *first = malloc(FLOATS * sizeof *first);
         assert_non_null(first);
-        for (int threads = 1; threads <= 3; threads++) {
-            const double got = run_sgd(pn_isa(isa), a, c->scale > 0 ? &scale : NULL, c->s, threads);
+        for (int order = 0; order < 3; order++) {
+            const double got =
+                run_sgd(pn_backend_at(backend), a, c->scale > 0 ? &scale : NULL, c->s, order);
             assert_true(fabs(got - norm) <= norm_off * norm);
-            if (threads == 1) memcpy(first, a->value, FLOATS * sizeof *first);
+            if (order == 0) memcpy(first, a->value, FLOATS * sizeof *first);
             assert_memory_equal(first, a->value, FLOATS * sizeof *first);
         }
         free(first);
@@ -244,9 +245,9 @@ static void sgd_exact(void **state) {
     const pn_sgd s = {.rate = 0.25f, .momentum = 0.5f, .decay = 0.5f};
     arrays *a = new_arrays(true);
     run_twin(a, 1, s);
-    for (int isa = 0; isa < PN_ISAS; isa++) {
-        if (!pn_isa(isa)) continue;
-        run_sgd(pn_isa(isa), a, NULL, s, 2);
+    for (int backend = 0; backend < PN_BACKENDS; backend++) {
+        if (!pn_backend_at(backend)) continue;
+        run_sgd(pn_backend_at(backend), a, NULL, s, 2);
         for (int m = 0; m < a->set.count; m++)
             for (int i = 0; i < FLOATS; i++)
                 assert_true(a->set.member[m].f[i] == a->set.member[m].d[i]);
@@ -275,9 +276,9 @@ static void norm_that_is_not_finite_changes_nothing(void **state) {
         arrays *a = new_arrays(false);
         a->gradient[70000] = poison[i];
         pn_set_freeze(&a->set);
-        for (int isa = 0; isa < PN_ISAS; isa++) {
-            if (!pn_isa(isa)) continue;
-            const double norm = run_sgd(pn_isa(isa), a, NULL, s, 2);
+        for (int backend = 0; backend < PN_BACKENDS; backend++) {
+            if (!pn_backend_at(backend)) continue;
+            const double norm = run_sgd(pn_backend_at(backend), a, NULL, s, 2);
             assert_false(isfinite(norm));
             assert_true(isnan(poison[i]) == isnan(norm));
             assert_null(pn_set_touched(&a->set));
@@ -293,9 +294,10 @@ static void gradient_beyond_the_square_root_of_float(void **state) {
     const pn_sgd s = {.rate = 1, .clip = 5};
     for (int i = 0; i < FLOATS; i++) a->gradient[i] = 1e30f;
     pn_set_freeze(&a->set);
-    for (int isa = 0; isa < PN_ISAS; isa++) {
-        if (!pn_isa(isa)) continue;
-        const double norm = run_sgd(pn_isa(isa), a, NULL, s, 2), want = 1e30 * sqrt(COVERED);
+    for (int backend = 0; backend < PN_BACKENDS; backend++) {
+        if (!pn_backend_at(backend)) continue;
+        const double norm = run_sgd(pn_backend_at(backend), a, NULL, s, 2),
+                     want = 1e30 * sqrt(COVERED);
         assert_true(fabs(norm / want - 1) < 1e-6);
         assert_true(fabs(a->velocity[3] - 5 / sqrt(COVERED)) < 1e-6);
     }
@@ -309,8 +311,8 @@ static void sgd_refuses(void **state) {
     void *scratch = pn_guarded(1 << 20);
     const pn_launch l = {.scratch = scratch};
     const pn_sgd s = {.rate = 0.1f};
-    for (int isa = 0; isa < PN_ISAS; isa++) {
-        const pn_kernels *k = pn_isa(isa);
+    for (int backend = 0; backend < PN_BACKENDS; backend++) {
+        const pn_kernels *k = pn_backend_at(backend);
         if (!k) continue;
         assert_int_equal(k->sgd(NULL, 1, a->value, a->gradient, a->velocity, NULL, s, &norm, &l),
                          PN_EARG);

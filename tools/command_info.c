@@ -1,6 +1,7 @@
 /* command_info.c -- what this machine is and what it reaches. */
 #include <jansson.h>
 #include <omp.h>
+#include <string.h>
 
 #include "runtime/arena.h"
 #include "tools/commands.h"
@@ -12,6 +13,17 @@ const char pn_info_usage[] =
     "plus bytes\n"
     "written, between arrays of 128 MiB) and multiply-adds on registers, each counted as two.\n"
     "\n";
+
+/* What CUDA sees, or why it sees nothing. */
+static void print_cards(void) {
+    char card[200];
+    int index = 0;
+    pn_status s;
+    if (!strstr(pn_backend_names(), "cuda")) return;
+    while ((s = pn_backend_describe_card(index, card, sizeof card)) == PN_OK)
+        printf("cuda:%d             %s\n", index++, card);
+    if (!index) printf("no card            %s\n", pn_error());
+}
 
 int pn_command_info(int argc, char **argv) {
     static const char *const isas[] = {"avx512", "avx2", "base"};
@@ -41,11 +53,11 @@ int pn_command_info(int argc, char **argv) {
         const pn_kernels *one = pn_host_kernels(isas[i]);
         if (one) json_array_append_new(devices, json_string(one->name));
     }
-    json_t *root = json_pack("{s:s,s:s,s:s,s:o,s:i,s:f,s:f,s:f}", "version", PN_VERSION, "compiler",
-                             __VERSION__, "device", k->name, "devices", devices, "threads",
-                             omp_get_max_threads(), "memory_available_bytes",
-                             (double)pn_host_memory.available(), "copy_bytes_per_second", bandwidth,
-                             "flops_per_second", flops);
+    json_t *root =
+        json_pack("{s:s,s:s,s:s,s:o,s:i,s:f,s:f,s:f}", "version", PN_VERSION, "compiler",
+                  __VERSION__, "device", k->name, "devices", devices, "threads",
+                  omp_get_max_threads(), "memory_available_bytes", (double)k->memory->available(),
+                  "copy_bytes_per_second", bandwidth, "flops_per_second", flops);
     if (json) {
         json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(4));
         putchar('\n');
@@ -55,8 +67,10 @@ int pn_command_info(int argc, char **argv) {
         printf("device             %s, %d threads (also here:", k->name, omp_get_max_threads());
         for (size_t i = 0; i < json_array_size(devices); i++)
             printf(" %s", json_string_value(json_array_get(devices, i)));
-        printf("; CUDA: not in this build)\n");
-        printf("memory available   %s\n", pn_bytes_text((double)pn_host_memory.available(), text));
+        printf(")\n");
+        printf("backends           %s\n", pn_backend_names());
+        print_cards();
+        printf("memory available   %s\n", pn_bytes_text((double)k->memory->available(), text));
         printf("copy               %.1f GB/s read + write\n", bandwidth / 1e9);
         printf("multiply-add       %.0f GFLOP/s\n", flops / 1e9);
     }

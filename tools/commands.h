@@ -2,7 +2,7 @@
 #ifndef PN_COMMANDS_H
 #define PN_COMMANDS_H
 
-#include "kernels/kernels.h"
+#include "kernels/backend.h"
 #include "runtime/status.h"
 #include "tools/options.h"
 
@@ -15,19 +15,18 @@ int pn_report(const char *command, pn_status status);
 
 /* The device options of every command that computes: --device, --threads. */
 typedef struct pn_device_options {
-    const char *device; /* auto, cpu, cpu:avx512, cpu:avx2, cpu:base */
+    const char *device; /* see kernels/backend.h */
     int threads;        /* 0: what OpenMP says */
 } pn_device_options;
 #define PN_DEVICE_OPTIONS(d)                                        \
-    {                                                               \
-        "device",                                                   \
-        PN_OPT_TEXT,                                                \
-        &(d).device,                                                \
-        0,                                                          \
-        0,                                                          \
-        "D",                                                        \
-        "auto, cpu, or cpu:avx512, cpu:avx2, cpu:base",             \
-        NULL},                                                      \
+    {"device",                                                      \
+     PN_OPT_TEXT,                                                   \
+     &(d).device,                                                   \
+     0,                                                             \
+     0,                                                             \
+     "D",                                                           \
+     "auto, cpu, cpu:avx512, cpu:avx2, cpu:base, cuda, cuda:N",     \
+     NULL},                                                         \
     {                                                               \
         "threads", PN_OPT_INT, &(d).threads, 1, 1024, "N",          \
             "threads; the result does not depend on it [all]", NULL \

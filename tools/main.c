@@ -56,19 +56,10 @@ int pn_report(const char *command, pn_status status) {
 }
 
 pn_status pn_device_open(const pn_device_options *options, const pn_kernels **kernels) {
-    const char *device = options->device ? options->device : "auto", *isa = "";
-    if (!strncmp(device, "cpu:", 4))
-        isa = device + 4;
-    else if (!strncmp(device, "cuda", 4))
-        return pn_fail(PN_EDEVICE,
-                       "--device %s: this build has the host backend only, want auto or cpu",
-                       device);
-    else if (strcmp(device, "auto") && strcmp(device, "cpu"))
-        return pn_fail(PN_EARG, "--device %s, want auto, cpu, cpu:avx512, cpu:avx2 or cpu:base",
-                       device);
+    const char *device = options->device ? options->device : "auto";
     if (options->threads) omp_set_num_threads(options->threads);
-    *kernels = pn_host_kernels(isa);
-    return *kernels ? PN_OK : PN_EDEVICE;
+    const pn_status s = pn_backend_open(device, kernels);
+    return s == PN_OK ? s : pn_fail_in(s, "--device");
 }
 
 static void print_list(FILE *out) {

@@ -436,4 +436,35 @@ __device__ inline void finish_sums(const pn_input &in, const float *slots, size_
 
 }  // namespace
 
+/* The functions of this backend, as the table has them: files that define them see these too. */
+#define PN_GPU_OP(op)                                                                              \
+    size_t PN_GPU_NAME(pn_##op##_fwd_scratch)(const pn_##op *jobs, int count);                     \
+    size_t PN_GPU_NAME(pn_##op##_bwd_scratch)(const pn_##op *jobs, int count);                     \
+    pn_status PN_GPU_NAME(pn_##op##_fwd)(const pn_##op *jobs, int count, const pn_launch *launch); \
+    pn_status PN_GPU_NAME(pn_##op##_bwd)(const pn_##op *jobs, int count, const pn_launch *launch);
+
+extern "C" {
+PN_GPU_OP(stem)
+PN_GPU_OP(stage)
+PN_GPU_OP(conv1x1)
+PN_GPU_OP(reduce)
+PN_GPU_OP(pool)
+PN_GPU_OP(node)
+PN_GPU_OP(head)
+pn_status PN_GPU_NAME(pn_weigh)(const pn_result *result, double temperature, double skip_below,
+                                pn_weights *w, const pn_launch *launch);
+pn_status PN_GPU_NAME(pn_rescale)(const pn_range *ranges, int count, float *gradient,
+                                  const float *factor, const pn_launch *launch);
+size_t PN_GPU_NAME(pn_sgd_scratch)(const pn_range *ranges, int count);
+pn_status PN_GPU_NAME(pn_sgd)(const pn_range *ranges, int count, float *value,
+                              const float *gradient, float *velocity, const float *scale, pn_sgd s,
+                              double *norm_out, const pn_launch *launch);
+double PN_GPU_NAME(pn_flop_rate)(void);
+double PN_GPU_NAME(pn_copy_rate)(size_t bytes);
+
+extern const pn_memory PN_GPU_NAME(pn_memory); /* memory.cc; the emulator has its own */
+const pn_kernels *PN_GPU_NAME(pn_kernels)(void);
+}
+#undef PN_GPU_OP
+
 #endif

@@ -60,8 +60,8 @@ static pn_status reserve(size_t bytes, void **out) {
     return PN_OK;
 }
 
-static pn_status commit(void *base, size_t from, size_t to) {
-    char *begin = (char *)base + from;
+static pn_status commit(void **base, size_t from, size_t to) {
+    char *begin = (char *)*base + from;
     if (mprotect(begin, to - from, PROT_READ | PROT_WRITE))
         return pn_fail(PN_EMEM, "arena: %.1f MiB more refused (%s); a smaller batch would fit",
                        (double)(to - from) / mib, strerror(errno));

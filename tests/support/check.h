@@ -4,20 +4,22 @@
  *    what the reference leaves alone is left alone, bit by bit, inputs too;
  *  - nothing written outside the arrays, nor outside the bytes of scratch asked for; nothing in
  *    scratch relied upon (it is NaN);
- *  - the same bits when called again and with 1, 2 and 3 threads;
+ *  - the same bits when called again and in another order of work (pn_backend_disturb);
  *  - backward: nothing at all done when the gate is 0.
  *
- * For every instruction set of this machine. A result that is nearly all zeros is refused. */
+ * For every backend (pn_backend_at). A result that is nearly all zeros is refused. */
 #ifndef PN_CHECK_H
 #define PN_CHECK_H
 
+#include "kernels/backend.h"
 #include "tests/support/jobs.h"
 
-enum { PN_MAX_JOBS = 4, PN_ISAS = 3 };
-extern const char *const pn_isa_names[PN_ISAS];
+enum { PN_MAX_JOBS = 4, PN_BACKENDS = 4 };
+extern const char *const pn_backend_labels[PN_BACKENDS];
 
-/* The table of instruction set i; NULL, once said aloud, where this machine lacks it. */
-const pn_kernels *pn_isa(int i);
+/* The table of backend i, the instruction sets of the host and the emulated card; NULL, once said
+ * aloud, where this machine or build lacks it. */
+const pn_kernels *pn_backend_at(int i);
 
 /* An op, for any kind of job. */
 typedef struct pn_subject {
@@ -67,7 +69,7 @@ typedef struct pn_flaw {
 } pn_flaw;
 enum { PN_NULL = -1000000 };
 
-/* `rows` makes two jobs. Demands that every instruction set accepts the call as it is and, for each
+/* `rows` makes two jobs. Demands that every backend accepts the call as it is and, for each
  * flaw, refuses it with the second job spoilt: PN_EARG, a sentence, nothing touched. */
 int pn_check_flaws(const pn_subject *subject, bool backward, const void *rows, const pn_flaw *flaws,
                    int count);
@@ -76,7 +78,7 @@ int pn_check_flaws(const pn_subject *subject, bool backward, const void *rows, c
  * pointers: must be the same. */
 int pn_check_scratch(const pn_subject *subject, const void *row, const void *bare);
 
-/* One plain call of instruction set i, scratch provided. The results stay in the set's floats. */
+/* One plain call, scratch provided. The results stay in the set's floats. */
 pn_status pn_call(const pn_subject *subject, const pn_kernels *k, bool backward, const void *jobs,
                   int count);
 

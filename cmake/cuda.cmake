@@ -1,0 +1,38 @@
+# The CUDA backend, where nvcc is: kernels/cuda/*.cu for every architecture this toolkit knows of
+# those we support, PTX of the newest for cards to come; the runtime linked statically, so that the
+# program starts on machines without a driver.
+if(NOT CMAKE_CUDA_COMPILER)
+  find_program(nvcc nvcc HINTS ENV CUDA_PATH PATHS /usr/local/cuda/bin)
+  if(nvcc)
+    set(CMAKE_CUDA_COMPILER ${nvcc})
+  endif()
+endif()
+if(NOT CMAKE_CUDA_COMPILER)
+  if(PN_CUDA STREQUAL ON)
+    message(FATAL_ERROR "PN_CUDA is ON and there is no nvcc; say where: -DCMAKE_CUDA_COMPILER=...")
+  endif()
+  return()
+endif()
+
+if(NOT CMAKE_CUDA_ARCHITECTURES)
+  execute_process(COMMAND ${CMAKE_CUDA_COMPILER} --list-gpu-code OUTPUT_VARIABLE known ERROR_QUIET)
+  set(architectures)
+  foreach(wanted 75 80 86 89 90 100 120)
+    if(known MATCHES "sm_${wanted}")
+      list(APPEND architectures ${wanted}-real)
+      set(newest ${wanted})
+    endif()
+  endforeach()
+  set(CMAKE_CUDA_ARCHITECTURES ${architectures} ${newest}-virtual CACHE STRING "compute capabilities")
+endif()
+enable_language(CUDA)
+find_package(CUDAToolkit REQUIRED)
+
+add_library(pn_cuda STATIC ${cuda_ops} kernels/cuda/memory.cc)
+set_target_properties(pn_cuda PROPERTIES CUDA_STANDARD 17 CUDA_RUNTIME_LIBRARY Static)
+target_compile_options(pn_cuda PRIVATE
+  $<$<COMPILE_LANGUAGE:CUDA>:-lineinfo --diag-suppress=177 -Xcompiler=-Wall,-Wextra,-Wno-unused-function>)
+target_include_directories(pn_cuda PRIVATE ${CMAKE_SOURCE_DIR} ${CUDAToolkit_INCLUDE_DIRS})
+target_link_libraries(pn_cuda PUBLIC CUDA::cudart_static)
+target_link_libraries(pn_kernels PUBLIC pn_cuda)
+target_compile_definitions(pn_kernels PRIVATE PN_HAVE_CUDA)

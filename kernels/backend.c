@@ -1,0 +1,85 @@
+/* backend.c -- see backend.h. PN_HAVE_CUDA and PN_HAVE_EMULATOR are the build's. */
+#include "kernels/backend.h"
+
+#ifdef PN_HAVE_EMULATOR
+void pn_emulator_order(int kind, uint64_t seed); /* tests/emulator/emulator.h, which is C++ */
+#endif
+
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *pn_backend_names(void) {
+    return "cpu"
+#ifdef PN_HAVE_CUDA
+           ", cuda"
+#endif
+#ifdef PN_HAVE_EMULATOR
+           ", emulated"
+#endif
+        ;
+}
+
+pn_status pn_backend_describe_card(int index, char *text, size_t bytes) {
+#ifdef PN_HAVE_CUDA
+    return pn_cuda_describe(index, text, bytes);
+#else
+    (void)index;
+    (void)text;
+    (void)bytes;
+    return pn_fail(PN_EDEVICE, "cuda: this build has %s only", pn_backend_names());
+#endif
+}
+
+void pn_backend_disturb(const pn_kernels *kernels, int order) {
+    static const int threads[PN_ORDERS] = {2, 1, 3, 4};
+    omp_set_num_threads(threads[order % PN_ORDERS]);
+#ifdef PN_HAVE_EMULATOR
+    if (kernels == pn_kernels_emulated())
+        pn_emulator_order(order < 2 ? order : 2, 1902 + (uint64_t)order); /* then random */
+#else
+    (void)kernels;
+#endif
+}
+
+static pn_status opened(const pn_kernels *found, const pn_kernels **kernels) {
+    *kernels = found;
+    return found ? PN_OK : PN_EDEVICE;
+}
+
+static pn_status open_card(const char *name, const pn_kernels **kernels) {
+#ifdef PN_HAVE_CUDA
+    char *end = NULL;
+    const long index = name[4] ? strtol(name + 5, &end, 10) : 0;
+    if (name[4] && (name[4] != ':' || end == name + 5 || *end || index < 0 || index > 1000))
+        return pn_fail(PN_EARG, "device \"%s\", want cuda or cuda:N", name);
+    return opened(pn_cuda_kernels((int)index), kernels);
+#else
+    *kernels = NULL;
+    return pn_fail(PN_EDEVICE, "device \"%s\": this build has %s only", name, pn_backend_names());
+#endif
+}
+
+pn_status pn_backend_open(const char *name, const pn_kernels **kernels) {
+    *kernels = NULL;
+    if (!strcmp(name, "auto")) {
+#ifdef PN_HAVE_CUDA
+        if ((*kernels = pn_cuda_kernels(0))) return PN_OK;
+#endif
+        return opened(pn_host_kernels(NULL), kernels);
+    }
+    if (!strncmp(name, "cuda", 4)) return open_card(name, kernels);
+    if (!strcmp(name, "cpu")) return opened(pn_host_kernels(NULL), kernels);
+    if (!strncmp(name, "cpu:", 4)) return opened(pn_host_kernels(name + 4), kernels);
+    if (!strcmp(name, "emulated")) {
+#ifdef PN_HAVE_EMULATOR
+        return opened(pn_kernels_emulated(), kernels);
+#else
+        return pn_fail(PN_EDEVICE, "device \"emulated\": this build has %s only",
+                       pn_backend_names());
+#endif
+    }
+    return pn_fail(PN_EARG,
+                   "device \"%s\", want auto, cpu, cpu:avx512, cpu:avx2, cpu:base, cuda or cuda:N",
+                   name);
+}

@@ -1,0 +1,40 @@
+/* backend.h -- the backends of this build, by name. The one place that knows which there are. */
+#ifndef PN_BACKEND_H
+#define PN_BACKEND_H
+
+#include "kernels/kernels.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* "auto": the first card if there is one that works, else the host; "cpu", "cpu:avx512",
+ * "cpu:avx2", "cpu:base"; "cuda", "cuda:1"; "emulated": the kernels of the card, run by the host,
+ * thread by thread. A process works on one card. PN_EARG for a name that none has, PN_EDEVICE with
+ * what is missing. */
+pn_status pn_backend_open(const char *name, const pn_kernels **kernels);
+
+/* What this build can run on: "cpu", "cpu, cuda", ... */
+const char *pn_backend_names(void);
+
+/* Card `index` in a few words. PN_EDEVICE: no CUDA in this build, no driver, no card; PN_EARG: not
+ * that many. */
+pn_status pn_backend_describe_card(int index, char *text, size_t bytes);
+
+/* For tests. Lets what follows run in another order, which must not change a bit: on the host the
+ * number of threads, in the emulator the order of threads and blocks. 0 is the usual order. */
+enum { PN_ORDERS = 4 };
+void pn_backend_disturb(const pn_kernels *kernels, int order);
+
+/* What a build with CUDA adds: card `index`, opened, or NULL and a sentence; and in a few words. */
+const pn_kernels *pn_cuda_kernels(int index);
+pn_status pn_cuda_describe(int index, char *text, size_t bytes);
+
+/* What a build with the emulator adds. */
+const pn_kernels *pn_kernels_emulated(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

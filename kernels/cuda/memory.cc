@@ -1,0 +1,335 @@
+/* memory.cc -- the card: which one, its memory, its one stream. Host code alone; what only the
+ * driver has (virtual memory) is looked up at run time, so that the program starts without one. */
+#include <cuda.h>
+#include <cuda_runtime.h>
+#include <nvtx3/nvToolsExt.h>
+
+#include <cstdio>
+#include <cstring>
+#include <vector>
+
+#include "kernels/backend.h"
+
+extern "C" const pn_kernels *pn_kernels_cuda(void);
+extern "C" const pn_memory pn_memory_cuda;
+extern "C" const void *pn_a_kernel_cuda(void); /* any one: ceiling.cu */
+
+static long launches;
+extern "C" long pn_launches_cuda(void) { return launches; }
+extern "C" void pn_count_launch_cuda(void) { launches++; }
+
+namespace {
+
+enum { OLDEST = 75, EVENTS = 64 };
+const double mib = 1 << 20;
+
+struct {
+    int index = -1;
+    bool virtual_memory = false;
+    cudaStream_t stream = nullptr;
+    cudaEvent_t event[EVENTS] = {}; /* of mark m: event[m % EVENTS] */
+    int64_t marks = 0;
+} card;
+
+const size_t UNIT = 2 << 20; /* the granularity of physical memory on every card there is */
+
+pn_status failed(const char *what, cudaError_t e) {
+    if (e == cudaErrorMemoryAllocation)
+        return pn_fail(PN_EMEM, "cuda:%d: %s: out of memory", card.index, what);
+    return pn_fail(PN_EDEVICE, "cuda:%d: %s: %s", card.index, what, cudaGetErrorString(e));
+}
+#define CUDA_TRY(what, call)                            \
+    do {                                                \
+        const cudaError_t e_ = (call);                  \
+        if (e_ != cudaSuccess) return failed(what, e_); \
+    } while (0)
+
+/* ---- blocks ---------------------------------------------------------------------------------- */
+
+size_t available() {
+    size_t free_bytes = 0, total = 0;
+    return cudaMemGetInfo(&free_bytes, &total) == cudaSuccess ? free_bytes : 0;
+}
+
+pn_status no_memory(size_t bytes) {
+    return pn_fail(PN_EMEM, "cuda:%d: %.1f MiB are needed, %.1f MiB are available", card.index,
+                   (double)bytes / mib, (double)available() / mib);
+}
+
+pn_status allocate(size_t bytes, void **block) {
+    *block = nullptr;
+    const cudaError_t e = cudaMalloc(block, bytes ? bytes : 1);
+    if (e == cudaErrorMemoryAllocation) {
+        (void)cudaGetLastError();
+        return no_memory(bytes);
+    }
+    CUDA_TRY("allocate", e);
+    CUDA_TRY("clear", cudaMemsetAsync(*block, 0, bytes, card.stream));
+    return PN_OK;
+}
+
+void release(void *block) { (void)cudaFree(block); }
+
+pn_status stage(size_t bytes, void **block) {
+    *block = nullptr;
+    const cudaError_t e = cudaHostAlloc(block, bytes ? bytes : 1, cudaHostAllocDefault);
+    if (e == cudaErrorMemoryAllocation) {
+        (void)cudaGetLastError();
+        return pn_fail(PN_EMEM, "memory: %.1f MiB of page-locked memory refused",
+                       (double)bytes / mib);
+    }
+    CUDA_TRY("page-locked memory", e);
+    memset(*block, 0, bytes);
+    return PN_OK;
+}
+
+void unstage(void *block) { (void)cudaFreeHost(block); }
+
+/* ---- address space --------------------------------------------------------------------------- */
+
+/* A function of the driver; NULL if it has none of that name. */
+template <class F>
+F driver(const char *name, F) {
+    void *f = nullptr;
+    cudaDriverEntryPointQueryResult found;
+#if CUDART_VERSION >= 13000
+    const cudaError_t e =
+        cudaGetDriverEntryPointByVersion(name, &f, 12000, cudaEnableDefault, &found);
+#else
+    const cudaError_t e = cudaGetDriverEntryPoint(name, &f, cudaEnableDefault, &found);
+#endif
+    return e == cudaSuccess && found == cudaDriverEntryPointSuccess ? reinterpret_cast<F>(f)
+                                                                    : nullptr;
+}
+#define DRIVER(name) driver<decltype(&name)>(#name, nullptr)
+
+struct piece {
+    CUdeviceptr at;
+    size_t bytes;
+    CUmemGenericAllocationHandle handle;
+};
+std::vector<piece> pieces; /* of all arenas there are */
+
+CUmemAllocationProp kind_of_memory() {
+    CUmemAllocationProp p = {};
+    p.type = CU_MEM_ALLOCATION_TYPE_PINNED;
+    p.location.type = CU_MEM_LOCATION_TYPE_DEVICE;
+    p.location.id = card.index;
+    return p;
+}
+
+pn_status driver_failed(const char *what, CUresult r, size_t bytes) {
+    if (r == CUDA_ERROR_OUT_OF_MEMORY) return no_memory(bytes);
+    return pn_fail(PN_EDEVICE, "cuda:%d: %s: driver error %d", card.index, what, (int)r);
+}
+
+pn_status reserve(size_t bytes, void **base) {
+    CUdeviceptr at = 0;
+    *base = nullptr;
+    if (!card.virtual_memory) return allocate(1, base); /* commit allocates */
+    const CUresult r = DRIVER(cuMemAddressReserve)(&at, bytes, UNIT, 0, 0);
+    if (r != CUDA_SUCCESS) return driver_failed("address space", r, bytes);
+    *base = reinterpret_cast<void *>(at);
+    return PN_OK;
+}
+
+pn_status commit(void **base, size_t from, size_t to) {
+    if (!card.virtual_memory) {
+        release(*base);
+        return allocate(to, base);
+    }
+    const CUmemAllocationProp kind = kind_of_memory();
+    piece p = {reinterpret_cast<CUdeviceptr>(*base) + from, to - from, 0};
+    CUmemAccessDesc access = {};
+    access.location = kind.location;
+    access.flags = CU_MEM_ACCESS_FLAGS_PROT_READWRITE;
+    CUresult r = DRIVER(cuMemCreate)(&p.handle, p.bytes, &kind, 0);
+    if (r != CUDA_SUCCESS) return driver_failed("memory", r, p.bytes);
+    r = DRIVER(cuMemMap)(p.at, p.bytes, 0, p.handle, 0);
+    if (r != CUDA_SUCCESS) {
+        (void)DRIVER(cuMemRelease)(p.handle);
+        return driver_failed("map", r, p.bytes);
+    }
+    pieces.push_back(p);
+    r = DRIVER(cuMemSetAccess)(p.at, p.bytes, &access, 1);
+    return r == CUDA_SUCCESS ? PN_OK : driver_failed("access", r, p.bytes);
+}
+
+void unreserve(void *base, size_t bytes, size_t committed) {
+    (void)committed;
+    if (!card.virtual_memory) {
+        release(base);
+        return;
+    }
+    const CUdeviceptr begin = reinterpret_cast<CUdeviceptr>(base);
+    (void)cudaStreamSynchronize(card.stream);
+    for (size_t i = pieces.size(); i-- > 0;) {
+        const piece p = pieces[i];
+        if (p.at < begin || p.at >= begin + bytes) continue;
+        (void)DRIVER(cuMemUnmap)(p.at, p.bytes);
+        (void)DRIVER(cuMemRelease)(p.handle);
+        pieces.erase(pieces.begin() + (std::ptrdiff_t)i);
+    }
+    (void)DRIVER(cuMemAddressFree)(begin, bytes);
+}
+
+/* ---- the stream ------------------------------------------------------------------------------ */
+
+pn_status upload(void *to, const void *from, size_t bytes) {
+    CUDA_TRY("upload", cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, card.stream));
+    return PN_OK;
+}
+
+pn_status download(void *to, const void *from, size_t bytes) {
+    CUDA_TRY("download", cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, card.stream));
+    CUDA_TRY("download", cudaStreamSynchronize(card.stream));
+    return PN_OK;
+}
+
+pn_status copy(void *to, const void *from, size_t bytes) {
+    CUDA_TRY("copy", cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, card.stream));
+    return PN_OK;
+}
+
+pn_status clear(void *to, size_t bytes) {
+    CUDA_TRY("clear", cudaMemsetAsync(to, 0, bytes, card.stream));
+    return PN_OK;
+}
+
+pn_status mark(int64_t *out) {
+    *out = ++card.marks;
+    CUDA_TRY("mark", cudaEventRecord(card.event[card.marks % EVENTS], card.stream));
+    return PN_OK;
+}
+
+/* An event taken since by a later mark waits for that one: longer than need be, never less. */
+pn_status wait(int64_t at) {
+    if (at) CUDA_TRY("wait", cudaEventSynchronize(card.event[at % EVENTS]));
+    return PN_OK;
+}
+
+pn_stream stream() { return reinterpret_cast<pn_stream>(card.stream); }
+
+void range(const char *name) {
+    if (name)
+        (void)nvtxRangePushA(name);
+    else
+        (void)nvtxRangePop();
+}
+
+/* ---- the card -------------------------------------------------------------------------------- */
+
+pn_status no_card(cudaError_t e) {
+    if (e == cudaErrorInsufficientDriver) {
+        int version = 0;
+        (void)cudaDriverGetVersion(&version);
+        if (version == 0)
+            return pn_fail(PN_EDEVICE,
+                           "cuda: there is no NVIDIA driver on this machine; "
+                           "--device cpu needs none");
+        return pn_fail(PN_EDEVICE, "cuda: the driver is for CUDA %d.%d, want %d.%d or later",
+                       version / 1000, version % 1000 / 10, CUDART_VERSION / 1000,
+                       CUDART_VERSION % 1000 / 10);
+    }
+    if (e == cudaErrorNoDevice)
+        return pn_fail(PN_EDEVICE,
+                       "cuda: there is no NVIDIA card on this machine; --device cpu needs none");
+    return pn_fail(PN_EDEVICE, "cuda: %s", cudaGetErrorString(e));
+}
+
+/* Has this binary code for the card at hand? */
+cudaError_t probe() {
+    cudaFuncAttributes a;
+    const cudaError_t e = cudaFuncGetAttributes(&a, pn_a_kernel_cuda());
+    (void)cudaGetLastError();
+    return e;
+}
+
+bool has_virtual_memory(int index) {
+    int supported = 0;
+    size_t unit = 0;
+    const auto attribute = DRIVER(cuDeviceGetAttribute);
+    const auto granularity = DRIVER(cuMemGetAllocationGranularity);
+    const CUmemAllocationProp kind = kind_of_memory();
+    return attribute && granularity && DRIVER(cuMemAddressReserve) && DRIVER(cuMemCreate) &&
+           DRIVER(cuMemMap) && DRIVER(cuMemSetAccess) && DRIVER(cuMemUnmap) &&
+           DRIVER(cuMemRelease) && DRIVER(cuMemAddressFree) &&
+           attribute(&supported, CU_DEVICE_ATTRIBUTE_VIRTUAL_MEMORY_MANAGEMENT_SUPPORTED, index) ==
+               CUDA_SUCCESS &&
+           supported &&
+           granularity(&unit, &kind, CU_MEM_ALLOC_GRANULARITY_MINIMUM) == CUDA_SUCCESS && unit &&
+           UNIT % unit == 0;
+}
+
+pn_status open_card(int index) {
+    int count = 0;
+    cudaDeviceProp p;
+    const cudaError_t e = cudaGetDeviceCount(&count);
+    if (e != cudaSuccess || count == 0) return no_card(e == cudaSuccess ? cudaErrorNoDevice : e);
+    if (index < 0 || index >= count)
+        return pn_fail(PN_EDEVICE, "cuda:%d: this machine has %d card%s, want 0 to %d", index,
+                       count, count == 1 ? "" : "s", count - 1);
+    CUDA_TRY("properties", cudaGetDeviceProperties(&p, index));
+    if (10 * p.major + p.minor < OLDEST)
+        return pn_fail(PN_EDEVICE, "cuda:%d: %s has compute capability %d.%d, want %d.%d or more",
+                       index, p.name, p.major, p.minor, OLDEST / 10, OLDEST % 10);
+    CUDA_TRY("select", cudaSetDevice(index));
+    const cudaError_t can = probe();
+    if (can == cudaErrorNoKernelImageForDevice || can == cudaErrorInvalidDeviceFunction)
+        return pn_fail(PN_EDEVICE,
+                       "cuda:%d: this build has no code for %s (compute capability %d.%d); build "
+                       "with -DCMAKE_CUDA_ARCHITECTURES=%d%d",
+                       index, p.name, p.major, p.minor, p.major, p.minor);
+    CUDA_TRY("probe", can);
+    CUDA_TRY("stream", cudaStreamCreateWithFlags(&card.stream, cudaStreamNonBlocking));
+    for (int i = 0; i < EVENTS; i++)
+        CUDA_TRY("event", cudaEventCreateWithFlags(&card.event[i], cudaEventDisableTiming));
+    card.index = index;
+    card.virtual_memory = has_virtual_memory(index);
+    return PN_OK;
+}
+
+pn_memory make_memory() {
+    pn_memory m = {};
+    m.allocate = allocate;
+    m.release = release;
+    m.stage = stage;
+    m.unstage = unstage;
+    m.unit = UNIT;
+    m.reserve = reserve;
+    m.commit = commit;
+    m.unreserve = unreserve;
+    m.available = available;
+    m.upload = upload;
+    m.download = download;
+    m.copy = copy;
+    m.clear = clear;
+    m.mark = mark;
+    m.wait = wait;
+    m.stream = stream;
+    m.range = range;
+    return m;
+}
+
+}  // namespace
+
+extern "C" const pn_memory pn_memory_cuda = make_memory();
+
+extern "C" const pn_kernels *pn_cuda_kernels(int index) {
+    if (card.index < 0 && open_card(index) != PN_OK) return nullptr;
+    if (card.index == index) return pn_kernels_cuda();
+    (void)pn_fail(PN_EARG, "cuda:%d: this process works on cuda:%d already", index, card.index);
+    return nullptr;
+}
+
+extern "C" pn_status pn_cuda_describe(int index, char *text, size_t bytes) {
+    int count = 0;
+    cudaDeviceProp p;
+    const cudaError_t e = cudaGetDeviceCount(&count);
+    if (e != cudaSuccess || count == 0) return no_card(e == cudaSuccess ? cudaErrorNoDevice : e);
+    if (index >= count) return pn_fail(PN_EARG, "cuda:%d: no such card", index);
+    CUDA_TRY("properties", cudaGetDeviceProperties(&p, index));
+    snprintf(text, bytes, "%s, compute capability %d.%d, %d multiprocessors, %.1f GiB", p.name,
+             p.major, p.minor, p.multiProcessorCount, (double)p.totalGlobalMem / (1 << 30));
+    return PN_OK;
+}
