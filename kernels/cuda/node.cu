@@ -1,0 +1,373 @@
+/* kernels/cuda/node.cu -- the weighted sum of normalised terms.
+ *
+ * Bound by memory: forward reads every term and writes h, 12 bytes an element of a node with two;
+ * backward reads dh and, for a term with a norm, its x, and writes the dx that are wanted. Putting
+ * back a term's z adds a write of h: 16 bytes with two terms and no dx. Some 10 operations an
+ * element and term.
+ *
+ * A tile is a stretch of pixels, of which a thread takes a few at once, so that as many loads of
+ * each tensor are on their way. Two terms, the only case of a sampled cell, are done in one pass
+ * with all constants in registers; other counts in a pass for each term, which reads what the
+ * passes before it wrote (its own pixels only: no barrier). Every element is read and written by
+ * one thread: h may be one of the terms, and terms may share dx. Two blocks a multiprocessor. */
+#include "kernels/cuda/op.h"
+
+namespace {
+
+/* Pixels of a thread at once. */
+constexpr int FORWARD = 4, BACKWARD = 2;
+
+/* How the pixels of all images are cut: by shape alone, for jobs that share dx are cut alike. A
+ * tile has STEP pixels for each thread, or fewer, to leave every block a tile. */
+template <int STEP>
+__host__ __device__ inline int tile_pixels(const pn_node &job) {
+    const int rows = THREADS / (job.C / 4);
+    const size_t pixels = (size_t)job.N * job.H * job.W;
+    int step = STEP;
+    while (step > 1 && pixels < (size_t)SLOTS * rows * step) step /= 2;
+    return rows * step;
+}
+
+template <int STEP>
+__host__ __device__ inline int count_tiles(const pn_node &job) {
+    const size_t tile = tile_pixels<STEP>(job);
+    return (int)(((size_t)job.N * job.H * job.W + tile - 1) / tile);
+}
+
+struct node_forward {
+    using Job = pn_node;
+    static __host__ __device__ bool joined(const pn_node *, int) { return false; }
+    static __host__ __device__ int tiles(const pn_node &job) { return count_tiles<FORWARD>(job); }
+    static __host__ __device__ size_t slot_floats(const pn_node &) { return 0; }
+};
+
+struct node_backward {
+    using Job = pn_node;
+    static __host__ __device__ bool joined(const pn_node *jobs, int j) {
+        const pn_node &a = jobs[j - 1], &b = jobs[j];
+        if (!a.term || !b.term) return false;
+        for (int t = 0; t < b.terms; t++)
+            for (int s = 0; s < a.terms; s++)
+                if (b.term[t].in.dx && b.term[t].in.dx == a.term[s].in.dx) return true;
+        return false;
+    }
+    static __host__ __device__ int tiles(const pn_node &job) { return count_tiles<BACKWARD>(job); }
+    static __host__ __device__ size_t slot_floats(const pn_node &job) {
+        return (size_t)job.terms * 2 * job.C; /* s1, s2 of every term, wanted or not */
+    }
+};
+
+/* ---- what a thread knows of a term, for its quad ----------------------------------------------
+ */
+
+/* t = coef * factor[n] * v, v = (x - mean) * scale + shift. */
+struct term4 {
+    const float *x, *factor; /* x at the quad in pixel 0 */
+    float coef;
+    norm4 v;
+};
+
+__device__ inline term4 load_term(const pn_term &t, int C, int quad) {
+    return {t.in.x + 4 * quad, t.factor, t.coef, load_norm(t.in.norm, C, quad)};
+}
+
+/* Where a thread's pixels are: STEP of them, `rows` apart, from `first` on; those from `end` on are
+ * not there. */
+struct stretch {
+    unsigned first, end, rows, image; /* pixels; of an image */
+    int C;
+
+    __device__ __forceinline__ unsigned pixel(int i) const { return first + i * rows; }
+    __device__ __forceinline__ bool has(int i) const { return pixel(i) < end; }
+    __device__ __forceinline__ size_t at(int i) const { return (size_t)pixel(i) * C; }
+};
+
+/* done(stretch) for every stretch of pixels of this thread. */
+template <int STEP, class Done>
+__device__ __forceinline__ void each_stretch(const pn_node &job, const place &p, const columns &c,
+                                             Done done) {
+    if (!c.active) return;
+    const unsigned image = (unsigned)job.H * job.W, pixels = job.N * image, rows = c.rows;
+    const unsigned tile = tile_pixels<STEP>(job);
+    const int C = job.C;
+#pragma unroll 1
+    for (int t = p.block; t < p.tiles; t += p.blocks) {
+        const unsigned first = t * tile;
+        done(stretch{first + c.row, first + tile < pixels ? first + tile : pixels, rows, image, C});
+    }
+}
+
+/* Of what this launch may write in other places than it reads here: plain loads. */
+template <int STEP>
+__device__ __forceinline__ void load_all(float4 (&v)[STEP], const float *x, const stretch &s) {
+#pragma unroll
+    for (int i = 0; i < STEP; i++) v[i] = s.has(i) ? gpu_load4(x + s.at(i)) : splat(0);
+}
+/* coef * factor[n] of every pixel. */
+template <int STEP>
+__device__ __forceinline__ void weigh_all(float (&f)[STEP], float coef, const float *factor,
+                                          const stretch &s) {
+#pragma unroll
+    for (int i = 0; i < STEP; i++)
+        f[i] = factor && s.has(i) ? coef * factor[s.pixel(i) / s.image] : coef;
+}
+template <int STEP>
+__device__ __forceinline__ void store_all(float *to, const float4 (&v)[STEP], const stretch &s) {
+#pragma unroll
+    for (int i = 0; i < STEP; i++)
+        if (s.has(i)) gpu_store4(to + s.at(i), v[i]);
+}
+
+/* ---- forward ----------------------------------------------------------------------------------
+ */
+
+__device__ inline void sum_two(const pn_node &job, const place &p, const columns &c) {
+    const int quad = c.active ? c.quad : 0;
+    const term4 a = load_term(job.term[0], job.C, quad), b = load_term(job.term[1], job.C, quad);
+    float *const h = job.h + 4 * quad;
+    each_stretch<FORWARD>(job, p, c, [=](const stretch &s) {
+        float fa[FORWARD], fb[FORWARD];
+        float4 va[FORWARD], vb[FORWARD];
+        weigh_all(fa, a.coef, a.factor, s);
+        weigh_all(fb, b.coef, b.factor, s);
+        load_all(va, a.x, s);
+        load_all(vb, b.x, s);
+#pragma unroll
+        for (int i = 0; i < FORWARD; i++) va[i] = fma4(fa[i], a.v(va[i]), fb[i] * b.v(vb[i]));
+        store_all(h, va, s);
+    });
+}
+
+__device__ inline void sum_all(const pn_node &job, const place &p, const columns &c) {
+    each_stretch<FORWARD>(job, p, c, [&](const stretch &s) {
+        float4 sum[FORWARD] = {splat(0), splat(0), splat(0), splat(0)};
+#pragma unroll 1
+        for (int t = 0; t < job.terms; t++) {
+            const term4 a = load_term(job.term[t], job.C, c.quad);
+            float f[FORWARD];
+            float4 v[FORWARD];
+            weigh_all(f, a.coef, a.factor, s);
+            load_all(v, a.x, s);
+#pragma unroll
+            for (int i = 0; i < FORWARD; i++) sum[i] = fma4(f[i], a.v(v[i]), sum[i]);
+        }
+        store_all(job.h + 4 * c.quad, sum, s);
+    });
+}
+
+__global__ void __launch_bounds__(THREADS, 2) node_forward_kernel(const pn_node *jobs, int count) {
+    const place p = find_place<node_forward>(jobs, count);
+    const pn_node &job = jobs[p.first];
+    const columns c = columns_of(job.C);
+    if (job.terms == 2)
+        sum_two(job, p, c);
+    else
+        sum_all(job, p, c);
+}
+
+/* ---- backward ---------------------------------------------------------------------------------
+ */
+
+/* What the backward pass of a term needs beside its x, for one quad. */
+struct backward4 {
+    float *dx; /* at the quad in pixel 0; NULL: none */
+    const float *factor;
+    float coef;
+    int add;
+    bool wants;  /* the sums */
+    float4 mean; /* of x, 0 without a norm */
+    sums4 sums;
+};
+__device__ inline backward4 load_backward(const pn_term &t, int quad) {
+    return {
+        t.in.dx ? t.in.dx + 4 * quad : nullptr,
+        t.factor,
+        t.coef,
+        t.in.add,
+        wants_sums(t.in.norm),
+        t.in.norm.mode != PN_NORM_NONE ? gpu_load4(t.in.norm.stats + 4 * quad) : splat(0),
+        {splat(0), splat(0)}
+    };
+}
+
+/* A term's share of a stretch: dx (+)= dt and the sums, dt = f * dh; x less its mean. */
+__device__ __forceinline__ void pass_on(backward4 *t, const float (&f)[BACKWARD],
+                                        const float4 (&dh)[BACKWARD], const float4 (&x)[BACKWARD],
+                                        const stretch &s) {
+#pragma unroll
+    for (int i = 0; i < BACKWARD; i++) {
+        const float4 dt = f[i] * dh[i];
+        if (t->dx && s.has(i)) {
+            float *const to = t->dx + s.at(i);
+            gpu_store4(to, t->add ? gpu_load4(to) + dt : dt);
+        }
+        if (t->wants) t->sums.add(dt, x[i]); /* 0 beyond the end */
+    }
+}
+
+/* The way back through the last term's norm and coefficient: z - mean = (h - others) * back. */
+__device__ inline float4 load_back(const pn_term &last, int C, int quad) {
+    const float4 scale = last.coef * gpu_load4(last.in.norm.stats + C + 4 * quad);
+    return make_float4(1 / scale.x, 1 / scale.y, 1 / scale.z, 1 / scale.w);
+}
+
+/* Both terms in one pass: dh, the first x and h are read once. The pointers are read from the job
+ * each time: there are no registers left to keep them in. */
+__device__ inline void backward_two(const pn_node &job, const place &p, const columns &c,
+                                    backward4 *first, backward4 *second) {
+    const int quad = c.active ? c.quad : 0;
+    const bool restore = job.restore;
+    const norm4 norm = load_norm(job.term[0].in.norm, job.C, quad);
+    const float4 back = restore ? load_back(job.term[1], job.C, quad) : splat(0);
+    const bool reads0 = restore || first->wants, reads1 = restore || second->wants;
+    each_stretch<BACKWARD>(job, p, c, [&](const stretch &s) {
+        float f0[BACKWARD], f1[BACKWARD];
+        float4 d[BACKWARD], v0[BACKWARD], v1[BACKWARD];
+        weigh_all(f0, first->coef, first->factor, s);
+        weigh_all(f1, second->coef, second->factor, s);
+        load_all(d, job.dh + 4 * quad, s);
+        if (reads0) load_all(v0, job.term[0].in.x + 4 * quad, s);
+        if (reads1) load_all(v1, job.term[1].in.x + 4 * quad, s); /* with restore: the sum */
+#pragma unroll
+        for (int i = 0; i < BACKWARD; i++) {
+            v0[i] = v0[i] - first->mean;
+            if (!restore) {
+                v1[i] = v1[i] - second->mean;
+                continue;
+            }
+            v1[i] = (v1[i] - f0[i] * fma4(v0[i], norm.scale, norm.shift)) * back;
+            if (s.has(i)) gpu_store4(job.h + 4 * quad + s.at(i), v1[i] + second->mean);
+        }
+        pass_on(first, f0, d, v0, s);
+        pass_on(second, f1, d, v1, s);
+    });
+}
+
+/* Puts the last term's z back into h. */
+__device__ inline void put_back(const pn_node &job, const place &p, const columns &c) {
+    each_stretch<BACKWARD>(job, p, c, [&](const stretch &s) {
+        const pn_term &last = job.term[job.terms - 1];
+        float4 rest[BACKWARD];
+        load_all(rest, job.h + 4 * c.quad, s);
+#pragma unroll 1
+        for (int t = 0; t + 1 < job.terms; t++) {
+            const term4 a = load_term(job.term[t], job.C, c.quad);
+            float f[BACKWARD];
+            float4 v[BACKWARD];
+            weigh_all(f, a.coef, a.factor, s);
+            load_all(v, a.x, s);
+#pragma unroll
+            for (int i = 0; i < BACKWARD; i++) rest[i] = rest[i] - f[i] * a.v(v[i]);
+        }
+        const float4 mean = gpu_load4(last.in.norm.stats + 4 * c.quad),
+                     back = load_back(last, job.C, c.quad);
+#pragma unroll
+        for (int i = 0; i < BACKWARD; i++) rest[i] = fma4(rest[i], back, mean);
+        store_all(job.h + 4 * c.quad, rest, s);
+    });
+}
+
+__device__ inline void backward_one(const pn_node &job, const place &p, const columns &c,
+                                    const float *x, backward4 *t) {
+    const float *const dh = job.dh + 4 * c.quad;
+    each_stretch<BACKWARD>(job, p, c, [&](const stretch &s) {
+        float f[BACKWARD];
+        float4 d[BACKWARD], v[BACKWARD];
+        weigh_all(f, t->coef, t->factor, s);
+        load_all(d, dh, s);
+        if (t->wants) load_all(v, x + 4 * c.quad, s);
+#pragma unroll
+        for (int i = 0; i < BACKWARD; i++) v[i] = v[i] - t->mean;
+        pass_on(t, f, d, v, s);
+    });
+}
+
+/* The sums of a term into the block's slot. */
+__device__ inline void keep_sums(const columns &c, const backward4 &t, float *room, float *slot) {
+    if (!t.wants) return;
+    const float4 v[2] = {t.sums.s1, t.sums.s2};
+    fold_columns(c, v, room, slot);
+}
+
+constexpr size_t ROOM = 2 * 1024 * sizeof(float); /* fold_columns */
+
+__global__ void __launch_bounds__(THREADS, 2)
+    node_backward_kernel(const pn_node *jobs, int count, float *scratch, const float *gate) {
+    if (gate_closed(gate)) return;
+    GPU_DYNAMIC(float, room);
+    GPU_SHARED(place, p); /* not in registers: they are short */
+    if (threadIdx.x == 0) p = find_place<node_backward>(jobs, count);
+    __syncthreads();
+    bool any = false;
+    for (int j = p.first; j < p.end; j++) {
+        const pn_node &job = jobs[j];
+        const columns c = columns_of(job.C);
+        const int quad = c.active ? c.quad : 0;
+        float *const slot = slots_of<node_backward>(jobs, p, j, scratch) +
+                            p.block * node_backward::slot_floats(job);
+        if (job.terms == 2) {
+            backward4 first = load_backward(job.term[0], quad),
+                      second = load_backward(job.term[1], quad);
+            backward_two(job, p, c, &first, &second);
+            keep_sums(c, first, room, slot);
+            keep_sums(c, second, room, slot + 2 * job.C);
+            any |= first.wants || second.wants;
+            continue;
+        }
+        if (job.restore) put_back(job, p, c);
+        for (int t = 0; t < job.terms; t++) {
+            backward4 term = load_backward(job.term[t], quad);
+            if (!term.dx && !term.wants) continue;
+            backward_one(job, p, c, job.term[t].in.x, &term);
+            keep_sums(c, term, room, slot + t * 2 * job.C);
+            any |= term.wants;
+        }
+    }
+    if (!any || !last_of_group(p)) return;
+    for (int j = p.first; j < p.end; j++)
+        for (int t = 0; t < jobs[j].terms; t++)
+            if (wants_sums(jobs[j].term[t].in.norm))
+                finish_sums(jobs[j].term[t].in,
+                            slots_of<node_backward>(jobs, p, j, scratch) + t * 2 * jobs[j].C,
+                            node_backward::slot_floats(jobs[j]), p.blocks);
+}
+
+pn_status check_sizes(const char *op, const pn_node *jobs, int count) {
+    for (int j = 0; j < count; j++) {
+        const pn_node &job = jobs[j];
+        PN_TRY(check_width(op, j, job.C));
+        if ((double)job.N * job.H * job.W >= 0x1p31)
+            return pn_fail(PN_EARG, "%s: job %d: %d images of %dx%d, want less than 2^31 pixels",
+                           op, j, job.N, job.H, job.W);
+    }
+    return PN_OK;
+}
+
+}  // namespace
+
+extern "C" size_t PN_GPU_NAME(pn_node_fwd_scratch)(const pn_node *jobs, int count) {
+    return size_of<node_forward>(jobs, count).bytes;
+}
+
+extern "C" size_t PN_GPU_NAME(pn_node_bwd_scratch)(const pn_node *jobs, int count) {
+    return size_of<node_backward>(jobs, count).bytes;
+}
+
+extern "C" pn_status PN_GPU_NAME(pn_node_fwd)(const pn_node *jobs, int count, const pn_launch *l) {
+    PN_TRY(pn_check_node("node_fwd", jobs, count, 0, l));
+    PN_TRY(check_sizes("node_fwd", jobs, count));
+    const call_size size = size_of<node_forward>(jobs, count);
+    PN_TRY(check_groups("node_fwd", size));
+    return gpu_launch("node_fwd", {size.blocks, THREADS, 0, l->stream}, node_forward_kernel,
+                      static_cast<const pn_node *>(l->table), count);
+}
+
+extern "C" pn_status PN_GPU_NAME(pn_node_bwd)(const pn_node *jobs, int count, const pn_launch *l) {
+    PN_TRY(pn_check_node("node_bwd", jobs, count, 1, l));
+    PN_TRY(check_sizes("node_bwd", jobs, count));
+    const call_size size = size_of<node_backward>(jobs, count);
+    PN_TRY(check_groups("node_bwd", size));
+    return gpu_launch("node_bwd", {size.blocks, THREADS, ROOM, l->stream}, node_backward_kernel,
+                      static_cast<const pn_node *>(l->table), count,
+                      static_cast<float *>(l->scratch), l->gate);
+}
