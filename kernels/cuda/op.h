@@ -240,6 +240,16 @@ __device__ inline void fold_columns(const columns &c, const float4 (&v)[COUNT], 
     __syncthreads();
 }
 
+/* The quad of a part that begins at channel c of a concatenation. */
+struct source {
+    const pn_input *in;
+    int quad;
+};
+__device__ __forceinline__ source source_of(const pn_input *parts, int c) {
+    for (; c >= parts->C; parts++) c -= parts->C;
+    return {parts, c / 4};
+}
+
 /* ---- BatchNorm: what a consumer's load applies ----------------------------------------------- */
 
 /* v = (x - mean) * scale + shift, for one quad. */

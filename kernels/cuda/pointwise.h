@@ -117,17 +117,6 @@ __device__ __forceinline__ spot idle_of(const pointwise &s, const run &r, const 
     return {(size_t)r.image * s.H * s.W + c.pixel + (f ? s.W : 1), (c.inside >> f & 1) != 0};
 }
 
-/* The quad of a part that begins at channel c of the concatenation. */
-struct source {
-    const pn_input *in;
-    int quad;
-};
-__device__ __forceinline__ source source_of(const pointwise &s, int c) {
-    const pn_input *in = s.in;
-    for (; c >= in->C; in++) c -= in->C;
-    return {in, c / 4};
-}
-
 /* ---- forward --------------------------------------------------------------------------------- */
 
 constexpr int FORWARD_FLOATS = 10 << 10; /* of shared memory: 40 KB */
@@ -175,7 +164,7 @@ __device__ inline void load_r(const pointwise &s, const run &t, const corner *co
     const columns k = columns_of(GRIDS * C);
     if (!k.active) return;
     const int f = GRIDS == 1 ? 0 : k.quad / (C / 4), quad = k.quad - f * (C / 4);
-    const source from = source_of(s, c0 + 4 * quad);
+    const source from = source_of(s.in, c0 + 4 * quad);
     const norm4 norm = load_norm(from.in->norm, from.in->C, from.quad);
     const float *x = from.in->x + 4 * from.quad;
     float *to = r + f * plane + 4 * quad;
@@ -578,13 +567,13 @@ __device__ inline void backward_tiles(const pointwise &s, const sliced_place &at
 
     const columns k = columns_of(GRIDS * C);
     const int f = GRIDS == 1 ? 0 : k.quad / (C / 4), quad = k.quad - f * (C / 4);
-    const source from = source_of(s, c0 + 4 * quad);
+    const source from = source_of(s.in, c0 + 4 * quad);
     const float *const x = from.in->x + 4 * from.quad;
     float *const dx = from.in->dx ? from.in->dx + 4 * from.quad : nullptr;
     const bool add = from.in->add;
     bool any_dx = false;
 #pragma unroll 1
-    for (int c = c0; c < c0 + C; c += 4) any_dx |= source_of(s, c).in->dx != nullptr;
+    for (int c = c0; c < c0 + C; c += 4) any_dx |= source_of(s.in, c).in->dx != nullptr;
 
     slice_sums<PAIRS> dw;
     dw.begin(C, s.K);
@@ -693,7 +682,7 @@ __device__ inline void finish_slice_sums(const pointwise &s, int c0, int C, cons
                                          size_t slot_floats, int blocks) {
     for (int j = (int)threadIdx.x; j < 2 * C; j += THREADS) {
         const int which = j / C, c = c0 + j - which * C;
-        const source from = source_of(s, c & ~3);
+        const source from = source_of(s.in, c & ~3);
         const pn_input &in = *from.in;
         if (!in.dx || !wants_sums(in.norm)) continue;
         const float *at = slots + (size_t)which * GRIDS * C + j - which * C;

@@ -1,0 +1,239 @@
+/* stem.cu -- 3x3 convolution of the image: a product of patches with a matrix.
+ *
+ * Per pixel, at 3 channels to K = 48: forward reads 12 bytes and writes 192, backward reads 12 and
+ * 384 (dy, z); 2592 operations each, 12 and 6 a byte: bound by memory on cards with 20 to 35.
+ *
+ * A tile is a run of pixels through all images. Their patches, 27 (or 9) numbers and the zeros that
+ * make it whole quads, lie in shared memory, [pixels][28] (or [12]); neighbours overlap, so what a
+ * patch reads comes from L1. Forward: z = patch w, 4 pixels and a quad of K a thread, w through L1.
+ * Backward: dw += patch^T dz (outer4), sums in registers up to K = 144; no dx. 28 KB at most
+ * forward, 21 KB backward at K = 48. Two blocks a multiprocessor or more. */
+#include "kernels/cuda/matrix.h"
+
+namespace {
+
+constexpr int FORWARD_PIXELS = 256; /* of a tile, at most */
+constexpr int BACKWARD_PIXELS = 64;
+constexpr size_t SPARE = 64; /* bytes of shared memory that last_of_group has */
+
+/* Numbers of a patch, and floats from patch to patch: 4 times an odd number. */
+__host__ __device__ inline int taps_of(const pn_stem &s) { return 9 * s.C; }
+__host__ __device__ inline int patch_of(const pn_stem &s) { return (9 * s.C + 3) & ~3; }
+
+__host__ __device__ inline int rows_of(const pn_stem &s) { return THREADS / (s.out.K / 4); }
+
+__host__ __device__ inline int forward_pixels(const pn_stem &s) {
+    return min_of(PIXELS * rows_of(s), FORWARD_PIXELS);
+}
+__host__ __device__ inline int backward_pixels(const pn_stem &s) {
+    const int fit = (int)((SHARED - SPARE) / sizeof(float)) / (patch_of(s) + pitch_of(s.out.K));
+    const int rows = rows_of(s);
+    /* Whole rounds of the threads that load dz. */
+    return min_of(rows < BACKWARD_PIXELS ? BACKWARD_PIXELS / rows * rows : BACKWARD_PIXELS, fit);
+}
+__host__ __device__ inline int tiles_of(const pn_stem &s, int pixels) {
+    return (int)(((size_t)s.N * s.H * s.W + pixels - 1) / pixels);
+}
+
+struct stem_forward {
+    using Job = pn_stem;
+    static __host__ __device__ bool joined(const pn_stem *, int) { return false; }
+    static __host__ __device__ int tiles(const pn_stem &s) {
+        return tiles_of(s, forward_pixels(s));
+    }
+    static __host__ __device__ size_t slot_floats(const pn_stem &s) {
+        return moments_floats(s.out.norm, s.out.K);
+    }
+};
+
+struct stem_backward {
+    using Job = pn_stem;
+    static __host__ __device__ bool joined(const pn_stem *, int) { return false; }
+    static __host__ __device__ int tiles(const pn_stem &s) {
+        return tiles_of(s, backward_pixels(s));
+    }
+    static __host__ __device__ size_t slot_floats(const pn_stem &s) {
+        return (size_t)patch_of(s) * s.out.K;
+    }
+};
+
+/* A run of pixels through all images. */
+struct run {
+    size_t first;
+    int pixels, image, rest; /* of the first: its image, its pixel in there */
+};
+__device__ inline run run_of(const pn_stem &s, int tile, int pixels) {
+    const size_t image = (size_t)s.H * s.W, first = (size_t)tile * pixels, all = s.N * image;
+    run r = {first, pixels, (int)(first / image), (int)(first % image)};
+    if (first + pixels > all) r.pixels = (int)(all - first);
+    return r;
+}
+
+/* The patches of a run, [pixels][patch_of]. A thread makes a row of three by C of a patch. */
+template <int C>
+__device__ inline void load_patches(const pn_stem &s, const run &r, float *patches) {
+    constexpr int TAPS = 9 * C, PATCH = (TAPS + 3) & ~3;
+    const int image = s.H * s.W;
+#pragma unroll 1
+    for (int i = (int)threadIdx.x; i < 3 * r.pixels; i += THREADS) {
+        const int p = i / 3, row = i - 3 * p, at = r.rest + p, n = at / image;
+        const int y = (at - n * image) / s.W, w = at - n * image - y * s.W, h = y + row - 1;
+        const bool there = h >= 0 && h < s.H;
+        const float *x = s.x + (((size_t)r.image + n) * s.H + (there ? h : 0)) * s.W * C;
+        float *to = patches + p * PATCH + row * 3 * C;
+#pragma unroll
+        for (int j = 0; j < 3; j++) {
+            const int v = w + j - 1;
+            const bool inside = there && v >= 0 && v < s.W;
+#pragma unroll
+            for (int c = 0; c < C; c++) to[j * C + c] = inside ? __ldg(x + (size_t)v * C + c) : 0;
+        }
+        if (row == 2)
+#pragma unroll
+            for (int t = TAPS; t < PATCH; t++) patches[p * PATCH + t] = 0;
+    }
+}
+__device__ inline void load_patches(const pn_stem &s, const run &r, float *patches) {
+    if (s.C == 1)
+        load_patches<1>(s, r, patches);
+    else
+        load_patches<3>(s, r, patches);
+}
+
+/* Rows of w, zeros after the last. */
+struct tap_weights {
+    const float *column;
+    int row, taps;
+    __device__ __forceinline__ float4 operator()(int t) const {
+        return t < taps ? gpu_read4(column + (size_t)t * row) : splat(0);
+    }
+};
+
+__global__ __launch_bounds__(THREADS, 2) void stem_fwd_kernel(const pn_stem *jobs, int count,
+                                                              float *scratch) {
+    GPU_DYNAMIC(float, patches);
+    const place p = find_place<stem_forward>(jobs, count);
+    const pn_stem &s = jobs[p.first];
+    const int K = s.out.K, pixels = forward_pixels(s), patch = patch_of(s);
+    const columns k = columns_of(K);
+    const tap_weights w = {s.w + 4 * k.quad, K, taps_of(s)};
+    int at[PIXELS], seen = 0;
+#pragma unroll
+    for (int i = 0; i < PIXELS; i++) at[i] = min_of(k.row + i * k.rows, pixels - 1) * patch;
+    moments m = no_moments();
+    for (int tile = p.block; tile < p.tiles; tile += p.blocks) {
+        const run r = run_of(s, tile, pixels);
+        __syncthreads();
+        load_patches(s, r, patches);
+        __syncthreads();
+        seen += r.pixels;
+        if (!k.active || k.row >= r.pixels) continue;
+        float4 z[PIXELS];
+#pragma unroll
+        for (int i = 0; i < PIXELS; i++) z[i] = splat(0);
+        accumulate(z, patches, at, patch, w);
+#pragma unroll
+        for (int i = 0; i < PIXELS; i++) {
+            const int pixel = k.row + i * k.rows;
+            if (pixel >= r.pixels) continue;
+            gpu_store4(s.out.z + (r.first + pixel) * K + 4 * k.quad, z[i]);
+            m.add(z[i]);
+        }
+    }
+
+    const pn_norm &norm = s.out.norm;
+    const size_t slot_floats = stem_forward::slot_floats(s);
+    float *const slots = slots_of<stem_forward>(jobs, p, p.first, scratch);
+    if (norm.mode == PN_NORM_RUNNING && p.block == 0) copy_statistics(norm, K);
+    if (norm.mode != PN_NORM_BATCH) return;
+    store_moments(k, m, seen, patches, slots + p.block * slot_floats);
+    if (last_of_group(p)) finish_statistics(norm, K, slots, slot_floats, p.blocks);
+}
+
+/* dz of a run, [pixels][pitch]. */
+__device__ inline void load_gradient(const pn_stem &s, const run &r, float *g, int pitch) {
+    const int K = s.out.K, image = s.H * s.W;
+    const columns k = columns_of(K);
+    if (!k.active) return;
+    const turn4 turn = load_turn(s.out, (double)s.N * image, k.quad);
+#pragma unroll 4
+    for (int p = k.row; p < r.pixels; p += k.rows) {
+        const size_t at = (r.first + p) * K + 4 * k.quad;
+        const float4 dy = gpu_read4(s.out.dy + at);
+        const float4 z = turn.batch ? gpu_read4(s.out.z + at) : splat(0);
+        const float f =
+            s.out.factor ? weight_of(s.out, r.image + (r.rest + p) / image) : s.out.coef;
+        gpu_store4(g + p * pitch + 4 * k.quad, turn(f, dy, z));
+    }
+}
+
+__global__ __launch_bounds__(THREADS, 2) void stem_bwd_kernel(const pn_stem *jobs, int count,
+                                                              float *scratch, const float *gate) {
+    if (gate_closed(gate)) return;
+    GPU_DYNAMIC(float, patches);
+    const place p = find_place<stem_backward>(jobs, count);
+    const pn_stem &s = jobs[p.first];
+    const int K = s.out.K, pixels = backward_pixels(s), patch = patch_of(s), pitch = pitch_of(K);
+    const size_t slot_floats = stem_backward::slot_floats(s);
+    float *const g = patches + pixels * patch;
+    float *const slots = slots_of<stem_backward>(jobs, p, p.first, scratch);
+    float *const slot = slots + p.block * slot_floats;
+    outer4 dw;
+    dw.begin(patch, K);
+    for (int tile = p.block; tile < p.tiles; tile += p.blocks) {
+        const run r = run_of(s, tile, pixels);
+        __syncthreads();
+        load_gradient(s, r, g, pitch);
+        load_patches(s, r, patches);
+        __syncthreads();
+        dw.add(patches, patch, g, pitch, r.pixels, slot, tile == p.block);
+    }
+    dw.end(patches, slot);
+    if (!last_of_group(p)) return;
+    sum_slots4(slots, slot_floats, p.blocks, taps_of(s) * K / 4, [&](int i, float4 sum) {
+        gpu_store4(s.dw + 4 * (size_t)i, gpu_load4(s.dw + 4 * (size_t)i) + sum);
+    });
+    add_norm_parameters(s.out.norm, K);
+}
+
+pn_status check_widths(const char *op, const pn_stem *jobs, int count) {
+    for (int j = 0; j < count; j++) PN_TRY(check_width(op, j, jobs[j].out.K));
+    return PN_OK;
+}
+
+}  // namespace
+
+extern "C" size_t PN_GPU_NAME(pn_stem_fwd_scratch)(const pn_stem *jobs, int count) {
+    return size_of<stem_forward>(jobs, count).bytes;
+}
+
+extern "C" size_t PN_GPU_NAME(pn_stem_bwd_scratch)(const pn_stem *jobs, int count) {
+    return size_of<stem_backward>(jobs, count).bytes;
+}
+
+extern "C" pn_status PN_GPU_NAME(pn_stem_fwd)(const pn_stem *jobs, int count, const pn_launch *l) {
+    PN_TRY(pn_check_stem("stem_fwd", jobs, count, 0, l));
+    PN_TRY(check_widths("stem_fwd", jobs, count));
+    const call_size size = size_of<stem_forward>(jobs, count);
+    PN_TRY(check_groups("stem_fwd", size));
+    int floats = 3 * MAX_CHANNELS; /* store_moments */
+    for (int j = 0; j < count; j++)
+        floats = max_of(floats, forward_pixels(jobs[j]) * patch_of(jobs[j]));
+    return gpu_launch("stem_fwd", {size.blocks, THREADS, floats * sizeof(float), l->stream},
+                      stem_fwd_kernel, static_cast<const pn_stem *>(l->table), count,
+                      static_cast<float *>(l->scratch));
+}
+
+extern "C" pn_status PN_GPU_NAME(pn_stem_bwd)(const pn_stem *jobs, int count, const pn_launch *l) {
+    PN_TRY(pn_check_stem("stem_bwd", jobs, count, 1, l));
+    PN_TRY(check_widths("stem_bwd", jobs, count));
+    const call_size size = size_of<stem_backward>(jobs, count);
+    PN_TRY(check_groups("stem_bwd", size));
+    int floats = 4096; /* outer4::end */
+    for (int j = 0; j < count; j++)
+        floats = max_of(floats,
+                        backward_pixels(jobs[j]) * (patch_of(jobs[j]) + pitch_of(jobs[j].out.K)));
+    return gpu_launch("stem_bwd", {size.blocks, THREADS, floats * sizeof(float), l->stream},
+                      stem_bwd_kernel, static_cast<const pn_stem *>(l->table), count,
+                      static_cast<float *>(l->scratch), l->gate);
+}
