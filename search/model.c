@@ -21,14 +21,51 @@ pn_model_settings pn_model_defaults(void) {
     };
 }
 
+/* A program of the largest architecture, for batches of N; m->size says what it needs. */
+static pn_status measure(pn_model *m, int N) {
+    const pn_arch largest = pn_network_largest(&m->network.space);
+    PN_TRY(pn_network_build(&m->network, &largest, m->program, N, true, false,
+                            pn_arena_checks(m->kernels->memory), NULL));
+    return pn_program_compile(m->program, &m->size);
+}
+
+/* All but the arena: weights with gradient and momentum, two batches of each half. */
+static size_t fixed_bytes(const pn_model *m, int N) {
+    const pn_network_spec *s = &m->settings.network;
+    const size_t pixels = (size_t)s->H * (size_t)s->W * (size_t)s->image_channels;
+    return pn_parameters_bytes(&m->network.parameters) +
+           4 * (size_t)N * (pixels * sizeof(float) + sizeof(int32_t));
+}
+
+static pn_status too_much(pn_model *m, size_t needed, size_t limit, const char *whose) {
+    const double mib = 1 << 20;
+    int fits = 0, fails = m->settings.N;
+    while (fails - fits > 1) {
+        const int middle = fits + (fails - fits) / 2;
+        PN_TRY(measure(m, middle));
+        *(fixed_bytes(m, middle) + m->size.arena_bytes <= limit ? &fits : &fails) = middle;
+    }
+    if (fits)
+        return pn_fail(PN_EMEM,
+                       "memory: the largest cell needs %.1f MiB at batch %d, %s is %.1f MiB; batch "
+                       "%d would fit",
+                       (double)needed / mib, m->settings.N, whose, (double)limit / mib, fits);
+    return pn_fail(PN_EMEM,
+                   "memory: the largest cell needs %.1f MiB at batch %d, %s is %.1f MiB; no batch "
+                   "would fit",
+                   (double)needed / mib, m->settings.N, whose, (double)limit / mib);
+}
+
 /* Address space for any architecture of the space: see pn_network_largest. */
 static pn_status reserve(pn_model *m) {
-    const pn_arch largest = pn_network_largest(&m->network.space);
-    PN_TRY(pn_network_build(&m->network, &largest, m->program, m->settings.N, true, false,
-                            pn_arena_checks(m->kernels->memory), NULL));
-    PN_TRY(pn_program_compile(m->program, &m->size));
+    const size_t limit = m->settings.memory, fixed = fixed_bytes(m, m->settings.N);
+    PN_TRY(measure(m, m->settings.N));
+    const size_t needed = fixed + m->size.arena_bytes;
+    if (limit && needed > limit) return too_much(m, needed, limit, "the limit");
+    const size_t available = m->kernels->memory->available();
+    if (needed > available) return too_much(m, needed, available, "what the device has");
     return pn_arena_create(&m->arena, m->kernels->memory, 2 * m->size.unshared_bytes + (64 << 20),
-                           m->settings.memory);
+                           limit ? limit - fixed : 0);
 }
 
 /* What the heads find, and the weights that follow: read once a step. */
@@ -51,13 +88,13 @@ static pn_status allocate_results(pn_model *m) {
 static pn_status create(pn_model *m, const pn_space *space, const pn_data *data) {
     PN_TRY(pn_network_create(&m->network, &m->settings.network, space, NULL));
     const pn_network_spec *n = &m->settings.network;
+    PN_TRY(pn_program_create(&m->program, m->kernels));
+    PN_TRY(pn_program_reserve(m->program, m->network.max_ops, m->network.max_terms));
+    PN_TRY(reserve(m));
     PN_TRY(pn_parameters_allocate(&m->network.parameters, m->kernels->memory));
     pn_parameters_init(&m->network.parameters, m->settings.seed);
     PN_TRY(pn_parameters_push(&m->network.parameters));
     PN_TRY(pn_update_create(&m->update, m->kernels, &m->network.parameters));
-    PN_TRY(pn_program_create(&m->program, m->kernels));
-    PN_TRY(pn_program_reserve(m->program, m->network.max_ops, m->network.max_terms));
-    PN_TRY(reserve(m));
     const pn_batch_stream streams[2] = {
         {.part = PN_PART_FIRST,  .N = m->settings.N, .augment = m->settings.augment},
         {.part = PN_PART_SECOND, .N = m->settings.N, .augment = m->settings.augment},

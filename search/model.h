@@ -13,7 +13,7 @@ typedef struct pn_model_settings {
     int N;         /* batch */
     uint64_t seed; /* of weights and batches */
     bool augment;
-    size_t memory;      /* most bytes of the arena; 0 = no limit */
+    size_t memory;      /* most bytes of weights, arena and batches; 0 = no limit */
     double temperature; /* of the weights of v: 1 = the paper's */
     double skip_below;  /* a sample whose weight relative to the largest is below skips backward */
     float momentum, decay, clip; /* SGD */
@@ -44,7 +44,9 @@ typedef struct pn_model {
 } pn_model;
 
 /* Enumerates and initialises the weights, reserves the arena for the largest architecture and
- * starts the batches. `data` must outlive the model. */
+ * starts the batches. `data` must outlive the model. PN_EMEM, before anything large is touched,
+ * if the largest architecture does not fit settings->memory, or the device; the sentence names
+ * the batch that would. */
 pn_status pn_model_create(pn_model *model, const pn_kernels *kernels, const pn_space *space,
                           const pn_model_settings *settings, const pn_data *data, int samples);
 void pn_model_destroy(pn_model *model);

@@ -449,11 +449,6 @@ static pn_status open_run(pn_run *r, const char *directory, const pn_settings *s
     const pn_space space = pn_space_darts();
     const pn_model_settings model = pn_settings_model(&r->settings, &r->data, memory);
     PN_TRY(pn_model_create(&r->model, kernels, &space, &model, &r->data, (int)r->settings.samples));
-    if (memory && r->model.size.arena_bytes > memory)
-        return pn_fail(PN_EMEM,
-                       "arena: the largest cell needs %.1f MiB, the limit is %.1f MiB; a smaller "
-                       "batch would fit",
-                       (double)r->model.size.arena_bytes / (1 << 20), (double)memory / (1 << 20));
 
     int64_t length[3] = {0, 0, 0};
     const int64_t step = there ? newest(r->directory, INT64_MAX) : -1;

@@ -36,7 +36,7 @@ typedef struct pn_run {
 
 /* Opens a directory: a new one (made, if its parent is there), or one with a run in it, which is
  * continued from its last checkpoint. `given[i]`: field i of *settings was asked for; a run that
- * was begun with another value is PN_EARG. `memory`: limit of the arena, 0 = none. *run must be
+ * was begun with another value is PN_EARG. `memory`: as in pn_model_settings. *run must be
  * zero; after a failure pn_run_close frees what there is.
  * PN_EBUSY if another process works on it; PN_EINPUT for a damaged checkpoint, or data that have
  * changed; PN_EARG for a directory that holds something else. */
