@@ -1,0 +1,396 @@
+/* head.cu -- global average pool, linear, softmax cross-entropy.
+ *
+ * Small beside the rest of a network. Bound by memory: forward reads x once; backward writes dx
+ * once, and reads x only for a ReLU or for the sums of a norm. An image is a tile: its pooled
+ * vector, its logits and its probabilities stay in one block (17 KB of shared memory at 256
+ * channels). Probabilities are made in double from float32 logits, as on the host.
+ *
+ * Channels are taken 1024 at a time through all parts, a quad to each column of threads. Backward
+ * leaves the gradient of the logits in scratch, and the last block makes dw = pooled^T dlogits of
+ * it, 4x4 of them a thread: N C classes multiply-adds, 3 us for 64 images of 256 channels and 10
+ * classes; partial sums in slots would cost the same, and C * classes floats for every block. */
+#include "kernels/cuda/op.h"
+
+namespace {
+
+constexpr int CHUNK = MAX_CHANNELS; /* channels at a time: a quad for every thread */
+
+__host__ __device__ inline int channels_of(const pn_head &s) {
+    int C = 0;
+    for (int i = 0; i < s.parts; i++) C += s.in[i].C;
+    return C;
+}
+
+/* Floats of a row of the logits' gradients: whole quads. */
+__host__ __device__ inline int row_of(const pn_head &s) { return (int)up4((size_t)s.classes); }
+
+struct head_forward {
+    using Job = pn_head;
+    static __host__ __device__ bool joined(const pn_head *, int) { return false; }
+    static __host__ __device__ int tiles(const pn_head &s) { return s.N; }
+    static __host__ __device__ size_t slot_floats(const pn_head &) {
+        return sizeof(pn_result) / sizeof(float) + 2; /* 8 */
+    }
+};
+
+/* A slot: the gradients of the logits of the block's images; the sums, (2,channels) a chunk. */
+struct head_backward {
+    using Job = pn_head;
+    static __host__ __device__ bool joined(const pn_head *jobs, int j) {
+        if (j == 0) return false;
+        for (int i = 0; i < jobs[j].parts; i++)
+            for (int k = 0; k < jobs[j - 1].parts; k++)
+                if (jobs[j].in[i].dx && jobs[j].in[i].dx == jobs[j - 1].in[k].dx) return true;
+        return false;
+    }
+    static __host__ __device__ int tiles(const pn_head &s) { return s.N; }
+    static __host__ __device__ size_t sums_at(const pn_head &s) {
+        return (size_t)div_up(s.N, min_of(s.N, SLOTS)) * row_of(s);
+    }
+    static __host__ __device__ size_t slot_floats(const pn_head &s) {
+        return sums_at(s) + 2 * (size_t)channels_of(s);
+    }
+};
+
+/* ---- over all threads of a block ------------------------------------------------------------- */
+
+/* op of every thread's v, in a fixed order; synchronises. */
+template <class T, class Combine>
+__device__ inline T fold(T *room, T v, Combine combine) {
+    room[threadIdx.x] = v;
+    for (int half = THREADS / 2; half; half /= 2) {
+        __syncthreads();
+        if ((int)threadIdx.x < half)
+            room[threadIdx.x] = combine(room[threadIdx.x], room[threadIdx.x + half]);
+    }
+    __syncthreads();
+    const T all = room[0];
+    __syncthreads();
+    return all;
+}
+
+__device__ inline double add_up(double *room, double v) {
+    return fold(room, v, [](double a, double b) { return a + b; });
+}
+
+struct best {
+    float logit;
+    int k;
+};
+
+/* The largest of an image's logits, the first of equals. */
+__device__ inline best best_of(const float *logits, int classes) {
+    GPU_SHARED(best, room, [THREADS]);
+    best mine = {-INFINITY, classes};
+    for (int k = (int)threadIdx.x; k < classes; k += THREADS)
+        if (logits[k] > mine.logit || mine.k == classes) mine = {logits[k], k};
+    return fold(&room[0], mine, [](best a, best b) {
+        const bool second = b.logit > a.logit || (b.logit == a.logit && b.k < a.k);
+        return second ? b : a;
+    });
+}
+
+/* log of the sum of exp(logits); NaN if one of them is. */
+__device__ inline double log_sum_exp(double *room, const float *logits, int classes, double max) {
+    double sum = 0;
+    for (int k = (int)threadIdx.x; k < classes; k += THREADS) sum += exp(logits[k] - max);
+    return max + log(add_up(room, sum));
+}
+
+/* ---- forward --------------------------------------------------------------------------------- */
+
+/* Means over an image of up to CHUNK channels from c0 on; room: 1024 floats. */
+__device__ inline void pool(const pn_head &s, int n, int c0, int C, float *room, float *pooled) {
+    const int image = s.H * s.W;
+    const columns k = columns_of(C);
+    float4 sum = splat(0);
+    if (k.active) {
+        const source from = source_of(s.in, c0 + 4 * k.quad);
+        const norm4 norm = load_norm(from.in->norm, from.in->C, from.quad);
+        const float *x = from.in->x + (size_t)n * image * from.in->C + 4 * from.quad;
+#pragma unroll 8
+        for (int p = k.row; p < image; p += k.rows) {
+            const float4 v = norm(gpu_read4(x + (size_t)p * from.in->C));
+            sum = sum + (s.relu ? relu4(v) : v);
+        }
+        gpu_store4(room + k.row * C + 4 * k.quad, sum);
+    }
+    __syncthreads();
+    for (int c = (int)threadIdx.x; c < C; c += THREADS) {
+        float all = 0;
+        for (int r = 0; r < k.rows; r++) all += room[r * C + c];
+        pooled[c0 + c] = all / (float)image;
+    }
+    __syncthreads();
+}
+
+/* Where there are few classes, several threads share one and take different channels. */
+__device__ inline void classify(const pn_head &s, int C, const float *pooled, float *room,
+                                float *logits) {
+    const int classes = s.classes, shares = max_of(THREADS / classes, 1);
+    for (int first = 0; first < classes; first += THREADS) {
+        const int here = min_of(classes - first, THREADS);
+        const int k = first + (int)threadIdx.x % here, share = (int)threadIdx.x / here;
+        float sum = 0;
+        if (share < shares)
+#pragma unroll 8
+            for (int c = share; c < C; c += shares)
+                sum = fmaf(pooled[c], __ldg(s.w + (size_t)c * classes + k), sum);
+        room[threadIdx.x] = sum;
+        __syncthreads();
+        if ((int)threadIdx.x < here) {
+            float all = s.b[k];
+            for (int i = 0; i < shares; i++) all += room[i * here + threadIdx.x];
+            logits[k] = all;
+        }
+        __syncthreads();
+    }
+}
+
+struct judgement {
+    double log_likelihood, loss;
+    int64_t correct;
+};
+static_assert(sizeof(judgement) == 6 * sizeof(float), "fits a slot");
+
+__device__ inline judgement judge(const pn_head &s, const float *logits, int label, double *room) {
+    const best top = best_of(logits, s.classes);
+    const double lse = log_sum_exp(room, logits, s.classes, top.logit);
+    const double log_p = logits[label] - lse, smooth = s.smoothing;
+    double all = 0; /* all log-probabilities */
+    if (smooth > 0) {
+        for (int k = (int)threadIdx.x; k < s.classes; k += THREADS) all += logits[k] - lse;
+        all = add_up(room, all);
+    }
+    return {log_p, -(1 - smooth) * log_p - smooth / s.classes * all, top.k == label};
+}
+
+__global__ __launch_bounds__(THREADS, 3) void head_fwd_kernel(const pn_head *jobs, int count,
+                                                              float *scratch) {
+    GPU_DYNAMIC(float, room); /* 1024 floats; then pooled */
+    GPU_SHARED(double, doubles, [THREADS]);
+    float *const pooled = room + CHUNK;
+    const place p = find_place<head_forward>(jobs, count);
+    const pn_head &s = jobs[p.first];
+    const int C = channels_of(s);
+    judgement sum = {0, 0, 0};
+    for (int n = p.block; n < s.N; n += p.blocks) {
+        for (int c = 0; c < C; c += CHUNK) pool(s, n, c, min_of(CHUNK, C - c), room, pooled);
+        for (int c = (int)threadIdx.x; c < C; c += THREADS) s.pooled[(size_t)n * C + c] = pooled[c];
+        float *logits = s.logits + (size_t)n * s.classes;
+        classify(s, C, pooled, room, logits);
+        const judgement one = judge(s, logits, s.labels[n], &doubles[0]);
+        sum.log_likelihood += one.log_likelihood;
+        sum.loss += one.loss;
+        sum.correct += one.correct;
+    }
+    char *const slots =
+        static_cast<char *>(static_cast<void *>(slots_of<head_forward>(jobs, p, p.first, scratch)));
+    const size_t slot_bytes = head_forward::slot_floats(s) * sizeof(float);
+    const auto slot = [&](int b) {
+        return static_cast<judgement *>(static_cast<void *>(slots + b * slot_bytes));
+    };
+    if (threadIdx.x == 0) *slot(p.block) = sum;
+    if (!last_of_group(p)) return;
+    const bool mine = (int)threadIdx.x < p.blocks; /* at most SLOTS of them */
+    const judgement part = mine ? *slot((int)threadIdx.x) : judgement{0, 0, 0};
+    const double log_likelihood = add_up(&doubles[0], part.log_likelihood);
+    const double loss = add_up(&doubles[0], part.loss);
+    const double correct = add_up(&doubles[0], (double)part.correct);
+    if (threadIdx.x == 0) *s.result = {log_likelihood, loss / s.N, (int64_t)correct};
+}
+
+/* ---- backward -------------------------------------------------------------------------------- */
+
+/* The gradients of an image's logits, zeros up to a whole quad. */
+__device__ inline void logit_gradients(const pn_head &s, int n, double *room, float *dlogits) {
+    const float *logits = s.logits + (size_t)n * s.classes;
+    const best top = best_of(logits, s.classes);
+    const double lse = log_sum_exp(room, logits, s.classes, top.logit), smooth = s.smoothing;
+    const double factor = (s.scale ? (double)*s.scale : 1.0) * s.loss_weight / s.N;
+    for (int k = (int)threadIdx.x; k < row_of(s); k += THREADS) {
+        const double target = (k == s.labels[n] ? 1 - smooth : 0) + smooth / s.classes;
+        dlogits[k] = k < s.classes ? (float)(factor * (exp(logits[k] - lse) - target)) : 0;
+    }
+    __syncthreads();
+}
+
+/* d[c] = w[c0+c] dlogits / pixels: groups of 1 to 32 threads of a warp share a channel. */
+__device__ inline void mean_gradients(const pn_head &s, const float *dlogits, int c0, int C,
+                                      float *d) {
+    const float pixels = (float)s.H * (float)s.W;
+    int lanes = 1;
+    while (lanes < 32 && 4 * lanes < s.classes) lanes *= 2;
+    const int lane = (int)threadIdx.x % lanes;
+    for (int first = 0; first < C; first += THREADS / lanes) {
+        const int c = first + (int)threadIdx.x / lanes;
+        const float *w = s.w + (size_t)(c0 + (c < C ? c : 0)) * s.classes;
+        float sum = 0;
+#pragma unroll 4
+        for (int k = lane; k < s.classes; k += lanes) sum = fmaf(dlogits[k], __ldg(w + k), sum);
+        for (int i = lanes / 2; i; i /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, i);
+        if (lane == 0 && c < C) d[c] = sum / pixels;
+    }
+    __syncthreads();
+}
+
+/* dx of an image for the thread's quad; d: the gradient of each of its pixels where v > 0. */
+__device__ inline void spread(const pn_head &s, const columns &k, const source &from, int n,
+                              float4 d, sums4 &sums) {
+    const pn_input &in = *from.in;
+    const int image = s.H * s.W, C = in.C;
+    const norm4 norm = load_norm(in.norm, C, from.quad);
+    const bool reads = s.relu || wants_sums(in.norm), add = in.add;
+    const size_t start = (size_t)n * image * C + 4 * from.quad;
+#pragma unroll 4
+    for (int p = k.row; p < image; p += k.rows) {
+        const size_t at = start + (size_t)p * C;
+        float4 dv = d;
+        if (reads) {
+            const float4 x = gpu_read4(in.x + at);
+            if (s.relu) dv = where_positive(norm(x), d);
+            sums.add(dv, x - norm.mean);
+        }
+        gpu_store4(in.dx + at, add ? gpu_load4(in.dx + at) + dv : dv);
+    }
+}
+
+/* All a block does for a job: dlogits of its images, their dx, sums. room: 3 * 1024 floats. */
+__device__ inline void backward_images(const pn_head &s, const place &p, float *room,
+                                       double *doubles, float *slot) {
+    const int row = row_of(s), all = channels_of(s);
+    for (int n = p.block, i = 0; n < s.N; n += p.blocks, i++)
+        logit_gradients(s, n, doubles, slot + (size_t)i * row);
+    for (int c0 = 0; c0 < all; c0 += CHUNK) {
+        const int C = min_of(CHUNK, all - c0);
+        const columns k = columns_of(C);
+        const source from = source_of(s.in, c0 + 4 * k.quad);
+        sums4 sums = {splat(0), splat(0)};
+        for (int n = p.block, i = 0; n < s.N; n += p.blocks, i++) {
+            mean_gradients(s, slot + (size_t)i * row, c0, C, room);
+            if (k.active && from.in->dx) spread(s, k, from, n, gpu_load4(room + 4 * k.quad), sums);
+            __syncthreads();
+        }
+        const float4 both[2] = {sums.s1, sums.s2};
+        fold_columns(k, both, room, slot + head_backward::sums_at(s) + 2 * (size_t)c0);
+    }
+}
+
+/* By the last block: dw += pooled^T dlogits, db += sum of dlogits, images in their order. */
+__device__ inline void finish_weights(const pn_head &s, const float *slots, int blocks) {
+    const size_t slot_floats = head_backward::slot_floats(s);
+    const int C = channels_of(s), row = row_of(s), quads = row / 4, items = C / 4 * quads;
+    for (int item = (int)threadIdx.x; item < items; item += THREADS) {
+        const int c = 4 * (item / quads), k = 4 * (item % quads);
+        float4 sum[4] = {splat(0), splat(0), splat(0), splat(0)};
+        for (int first = 0; first < s.N; first += blocks) {
+            const float *pooled = s.pooled + (size_t)first * C + c;
+            const float *dlogits = slots + (size_t)(first / blocks) * row + k;
+            const int here = min_of(blocks, s.N - first);
+#pragma unroll 4
+            for (int b = 0; b < here; b++) {
+                const float4 a = gpu_read4(pooled + (size_t)b * C);
+                const float4 g = gpu_load4(dlogits + b * slot_floats);
+                sum[0] = fma4(a.x, g, sum[0]);
+                sum[1] = fma4(a.y, g, sum[1]);
+                sum[2] = fma4(a.z, g, sum[2]);
+                sum[3] = fma4(a.w, g, sum[3]);
+            }
+        }
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            float *to = s.dw + (size_t)(c + i) * s.classes + k;
+            to[0] += sum[i].x;
+            if (k + 1 < s.classes) to[1] += sum[i].y;
+            if (k + 2 < s.classes) to[2] += sum[i].z;
+            if (k + 3 < s.classes) to[3] += sum[i].w;
+        }
+    }
+    for (int k = (int)threadIdx.x; k < s.classes; k += THREADS) {
+        float sum = 0;
+        for (int n = 0; n < s.N; n++)
+            sum += slots[n % blocks * slot_floats + (size_t)(n / blocks) * row + k];
+        s.db[k] += sum;
+    }
+}
+
+/* s1, s2 of the parts that want them. */
+__device__ inline void finish_part_sums(const pn_head &s, const float *slots, int blocks) {
+    const size_t slot_floats = head_backward::slot_floats(s);
+    const int all = channels_of(s);
+    for (int j = (int)threadIdx.x; j < all; j += THREADS) {
+        const source from = source_of(s.in, j & ~3);
+        const pn_input &in = *from.in;
+        if (!in.dx || !wants_sums(in.norm)) continue;
+        const int c0 = j / CHUNK * CHUNK, C = min_of(CHUNK, all - c0);
+        const float *at = slots + head_backward::sums_at(s) + c0 + j;
+        float s1 = 0, s2 = 0;
+#pragma unroll 4
+        for (int b = 0; b < blocks; b++) {
+            s1 += at[b * slot_floats];
+            s2 += at[b * slot_floats + C];
+        }
+        float *stats = in.norm.stats + 4 * from.quad + j % 4;
+        s2 *= stats[in.C];
+        stats[2 * in.C] = in.add ? stats[2 * in.C] + s1 : s1;
+        stats[3 * in.C] = in.add ? stats[3 * in.C] + s2 : s2;
+    }
+}
+
+__global__ __launch_bounds__(THREADS, 2) void head_bwd_kernel(const pn_head *jobs, int count,
+                                                              float *scratch, const float *gate) {
+    if (gate_closed(gate)) return;
+    GPU_DYNAMIC(float, room);
+    GPU_SHARED(double, doubles, [THREADS]);
+    const place p = find_place<head_backward>(jobs, count);
+    for (int j = p.first; j < p.end; j++) {
+        float *slots = slots_of<head_backward>(jobs, p, j, scratch);
+        backward_images(jobs[j], p, room, &doubles[0],
+                        slots + p.block * head_backward::slot_floats(jobs[j]));
+    }
+    if (!last_of_group(p)) return;
+    for (int j = p.first; j < p.end; j++) {
+        const float *slots = slots_of<head_backward>(jobs, p, j, scratch);
+        finish_weights(jobs[j], slots, p.blocks);
+        finish_part_sums(jobs[j], slots, p.blocks);
+        __syncthreads(); /* the next job adds to the same sums */
+    }
+}
+
+pn_status check_widths(const char *op, const pn_head *jobs, int count) {
+    for (int j = 0; j < count; j++)
+        for (int i = 0; i < jobs[j].parts; i++) PN_TRY(check_width(op, j, jobs[j].in[i].C));
+    return PN_OK;
+}
+
+}  // namespace
+
+extern "C" size_t PN_GPU_NAME(pn_head_fwd_scratch)(const pn_head *jobs, int count) {
+    return size_of<head_forward>(jobs, count).bytes;
+}
+
+extern "C" size_t PN_GPU_NAME(pn_head_bwd_scratch)(const pn_head *jobs, int count) {
+    return size_of<head_backward>(jobs, count).bytes;
+}
+
+extern "C" pn_status PN_GPU_NAME(pn_head_fwd)(const pn_head *jobs, int count, const pn_launch *l) {
+    PN_TRY(pn_check_head("head_fwd", jobs, count, 0, l));
+    PN_TRY(check_widths("head_fwd", jobs, count));
+    const call_size size = size_of<head_forward>(jobs, count);
+    PN_TRY(check_groups("head_fwd", size));
+    int C = 0;
+    for (int j = 0; j < count; j++) C = max_of(C, channels_of(jobs[j]));
+    return gpu_launch("head_fwd", {size.blocks, THREADS, (CHUNK + C) * sizeof(float), l->stream},
+                      head_fwd_kernel, static_cast<const pn_head *>(l->table), count,
+                      static_cast<float *>(l->scratch));
+}
+
+extern "C" pn_status PN_GPU_NAME(pn_head_bwd)(const pn_head *jobs, int count, const pn_launch *l) {
+    PN_TRY(pn_check_head("head_bwd", jobs, count, 1, l));
+    PN_TRY(check_widths("head_bwd", jobs, count));
+    const call_size size = size_of<head_backward>(jobs, count);
+    PN_TRY(check_groups("head_bwd", size));
+    return gpu_launch("head_bwd", {size.blocks, THREADS, 2 * CHUNK * sizeof(float), l->stream},
+                      head_bwd_kernel, static_cast<const pn_head *>(l->table), count,
+                      static_cast<float *>(l->scratch), l->gate);
+}
