@@ -955,11 +955,27 @@ static pn_status deaths(const pn_program *p, int now) {
     return PN_OK;
 }
 
+/* For a profiler that was asked for: the environment variable PARSEC_NVTX is set. */
+static const char *range_name(const launch *a, char text[64]) {
+    static const char *const family[PN_FAMILIES] = {
+        [PN_STEM] = "stem", [PN_CONV1X1] = "conv1x1", [PN_REDUCE] = "reduce", [PN_STAGE] = "stage",
+        [PN_POOL] = "pool", [PN_NODE] = "node",       [PN_HEAD] = "head",
+    };
+    snprintf(text, 64, "%s %s, %d jobs", family[a->family], a->pass == FORWARD ? "fwd" : "bwd",
+             a->count);
+    return text;
+}
+
 static pn_status run(const pn_program *p, int first, int end) {
+    void (*const range)(const char *) = getenv("PARSEC_NVTX") ? p->kernels->memory->range : NULL;
+    char text[64];
     if (!p->arena || !p->image) return pn_fail(PN_EARG, "program: run before it is bound");
     for (int l = first; l < end; l++) {
         if (p->guarded) births(p, l);
-        PN_TRY(run_launch(p, &p->launches[l]));
+        if (range) range(range_name(&p->launches[l], text));
+        const pn_status s = run_launch(p, &p->launches[l]);
+        if (range) range(NULL);
+        PN_TRY(s);
         /* What lives to the end (logits) is read after the run: its memory is never closed. */
         if (p->guarded && l + 1 < p->launch_count) PN_TRY(deaths(p, l));
     }
