@@ -1,0 +1,273 @@
+/* kernels/cuda/update.cu -- importance weights and the step of the shared weights.
+ *
+ * Bound by memory, and by launches where a sampled network is small. The norm reads the gradient
+ * (4 bytes a float), the step reads gradient, value and velocity and writes the last two (20), a
+ * rescale reads and writes the gradient (8).
+ *
+ * Ranges come in memory of the host, but a captured launch must not depend on it later: they go by
+ * value, RANGES of them in the parameters of a launch (which may be 4 KB), more in more launches.
+ * They are cut into chunks of a quad for each thread, counted through all ranges; a block finds
+ * the range of its chunk by bisection. Ends of a range that fill no quad are done float by float.
+ *
+ * Everything else is read where it is, in memory of the device: *factor, *scale, the norm. So a
+ * step is two launches: squares (a double for each block; the last block adds them in order of
+ * blocks and leaves the factor that scales and clips) and the step itself. */
+#include "kernels/cuda/op.h"
+
+namespace {
+
+constexpr int RANGES = 160;       /* of a launch */
+constexpr int MOST_BLOCKS = 1024; /* of a launch; they go round the chunks */
+
+struct range_list {
+    size_t first[RANGES], count[RANGES]; /* none empty */
+    unsigned chunk[RANGES + 1];          /* the first of each range; the number of all */
+    int ranges;
+};
+
+/* Quads that a range touches. */
+__host__ __device__ inline size_t quads_of(size_t first, size_t count) {
+    return (first + count - 1) / 4 - first / 4 + 1;
+}
+
+/* The next RANGES of the ranges that are not empty; `next` is what comes behind them. */
+range_list list_from(const pn_range *ranges, int count, int *next) {
+    range_list list;
+    list.ranges = 0;
+    list.chunk[0] = 0;
+    for (; *next < count && list.ranges < RANGES; ++*next) {
+        const pn_range r = ranges[*next];
+        if (r.count == 0) continue;
+        const int i = list.ranges++;
+        list.first[i] = r.first;
+        list.count[i] = r.count;
+        list.chunk[i + 1] =
+            list.chunk[i] + (unsigned)((quads_of(r.first, r.count) + THREADS - 1) / THREADS);
+    }
+    return list;
+}
+
+unsigned blocks_of(const range_list &list) {
+    const unsigned chunks = list.chunk[list.ranges];
+    return chunks < MOST_BLOCKS ? chunks : MOST_BLOCKS;
+}
+
+/* Calls whole(i) where the floats i to i + 3 are this thread's, part(i) where i is. */
+template <class Whole, class Part>
+__device__ __forceinline__ void each_float(const range_list &list, Whole whole, Part part) {
+    const unsigned chunks = list.chunk[list.ranges];
+    for (unsigned chunk = blockIdx.x; chunk < chunks; chunk += gridDim.x) {
+        int r = 0;
+        for (int end = list.ranges; r + 1 < end;) { /* chunk[r] <= chunk < chunk[end] */
+            const int middle = (r + end) / 2;
+            if (chunk < list.chunk[middle])
+                end = middle;
+            else
+                r = middle;
+        }
+        const size_t first = list.first[r], end = first + list.count[r];
+        const size_t i = 4 * (first / 4 + (size_t)(chunk - list.chunk[r]) * THREADS + threadIdx.x);
+        if (i >= first && i + 4 <= end) {
+            whole(i);
+            continue;
+        }
+#pragma unroll
+        for (int k = 0; k < 4; k++)
+            if (i + k >= first && i + k < end) part(i + k);
+    }
+}
+
+/* ---- importance weights -----------------------------------------------------------------------
+ */
+
+/* The maximum, or NaN if one is: fmax would hide a failed sample. */
+__device__ inline double max_or_nan(double a, double b) { return a != a || a > b ? a : b; }
+
+__global__ void __launch_bounds__(32)
+    weigh_kernel(const pn_result *result, double temperature, double skip_below, pn_weights *w) {
+    if (threadIdx.x != 0) return;
+    const double l = result->log_likelihood / temperature, max = max_or_nan(w->max, l);
+    const double rescale = exp(w->max - max), weight = exp(l - max);
+    const double sum = w->sum * rescale + weight;
+    const bool skip = weight < skip_below;
+    w->sum = sum;
+    w->max = max;
+    w->scale = skip ? 0 : (float)weight;
+    w->rescale = (float)rescale;
+    w->inverse = (float)(1 / sum);
+    w->count++;
+    w->skipped += skip;
+}
+
+__global__ void __launch_bounds__(THREADS, 4)
+    rescale_kernel(const range_list list, float *gradient, const float *factor) {
+    const float f = *factor;
+    if (f == 1) return;
+    each_float(
+        list, [=](size_t i) { gpu_store4(gradient + i, f * gpu_load4(gradient + i)); },
+        [=](size_t i) { gradient[i] *= f; });
+}
+
+/* ---- the step ---------------------------------------------------------------------------------
+ */
+
+/* The sum over the block's threads, in a fixed order; for all of them. */
+__device__ inline double sum_of_block(double v) {
+    GPU_SHARED(double, room, [THREADS]);
+    __syncthreads();
+    room[threadIdx.x] = v;
+    __syncthreads();
+    for (unsigned half = THREADS / 2; half > 0; half /= 2) {
+        if (threadIdx.x < half) room[threadIdx.x] += room[threadIdx.x + half];
+        __syncthreads();
+    }
+    return room[0];
+}
+
+__device__ __forceinline__ double square(float g, float scale) {
+    const double scaled = g * scale;
+    return scaled * scaled;
+}
+
+/* In scratch. */
+struct step_state {
+    float factor; /* of the gradient: scale and clipping; NaN: no step */
+};
+constexpr size_t STATE_BYTES = 64; /* the squares, a double for each block, come behind it */
+
+/* Blocks of this launch have the squares from `before` on; of the last launch (`all`, the number of
+ * squares, not 0) the last block finishes. */
+__global__ void __launch_bounds__(THREADS, 4)
+    squares_kernel(const range_list list, const float *gradient, const float *scale, float clip,
+                   double *squares, unsigned before, unsigned all, step_state *state,
+                   double *norm_out) {
+    const float factor = scale ? *scale : 1;
+    double sum = 0;
+    each_float(
+        list,
+        [&](size_t i) {
+            const float4 g = gpu_read4(gradient + i);
+            sum += square(g.x, factor) + square(g.y, factor) + square(g.z, factor) +
+                   square(g.w, factor);
+        },
+        [&](size_t i) { sum += square(gradient[i], factor); });
+    sum = sum_of_block(sum);
+    if (threadIdx.x == 0) squares[before + blockIdx.x] = sum;
+    if (all == 0) return;
+    place p = {};
+    p.blocks = (int)gridDim.x;
+    if (!last_of_group(p)) return;
+
+    double total = 0;
+    for (unsigned i = threadIdx.x; i < all; i += THREADS) total += squares[i];
+    total = sum_of_block(total);
+    if (threadIdx.x != 0) return;
+    const double norm = sqrt(total), limit = clip > 0 ? clip / (norm + 1e-6) : 1;
+    *norm_out = norm;
+    state->factor = limit < 1 ? factor * (float)limit : factor;
+    if (!(norm <= 0x1.fffffffffffffp1023)) state->factor = NAN;
+}
+
+/* Of a network without parameters. */
+__global__ void __launch_bounds__(32) no_norm_kernel(double *norm_out) {
+    if (threadIdx.x == 0) *norm_out = 0;
+}
+
+__device__ __forceinline__ float step_of(float value, float gradient, float *velocity, float factor,
+                                         pn_sgd s) {
+    *velocity = s.momentum * *velocity + (gradient * factor + s.decay * value);
+    return value - s.rate * *velocity;
+}
+
+__global__ void __launch_bounds__(THREADS, 4)
+    step_kernel(const range_list list, float *value, const float *gradient, float *velocity,
+                pn_sgd s, const step_state *state) {
+    const float factor = state->factor;
+    if (factor != factor) return;
+    each_float(
+        list,
+        [=](size_t i) {
+            const float4 g = gpu_read4(gradient + i), w = gpu_load4(value + i);
+            float4 v = gpu_load4(velocity + i);
+            const float4 next =
+                make_float4(step_of(w.x, g.x, &v.x, factor, s), step_of(w.y, g.y, &v.y, factor, s),
+                            step_of(w.z, g.z, &v.z, factor, s), step_of(w.w, g.w, &v.w, factor, s));
+            gpu_store4(velocity + i, v);
+            gpu_store4(value + i, next);
+        },
+        [=](size_t i) {
+            float v = velocity[i];
+            value[i] = step_of(value[i], gradient[i], &v, factor, s);
+            velocity[i] = v;
+        });
+}
+
+pn_stream stream_of(const pn_launch *l) { return l ? l->stream : nullptr; }
+
+/* Blocks of all launches: squares. */
+unsigned count_squares(const pn_range *ranges, int count) {
+    unsigned squares = 0;
+    for (int next = 0; next < count;) squares += blocks_of(list_from(ranges, count, &next));
+    return squares;
+}
+
+}  // namespace
+
+extern "C" pn_status PN_GPU_NAME(pn_weigh)(const pn_result *result, double temperature,
+                                           double skip_below, pn_weights *w, const pn_launch *l) {
+    if (!result || !w) return pn_fail(PN_EARG, "weigh: result or weights is NULL");
+    if (!(temperature > 0) || !(skip_below >= 0))
+        return pn_fail(PN_EARG, "weigh: temperature %g, skip_below %g, want > 0 and >= 0",
+                       temperature, skip_below);
+    return gpu_launch("weigh", {1, 32, 0, stream_of(l)}, weigh_kernel, result, temperature,
+                      skip_below, w);
+}
+
+extern "C" pn_status PN_GPU_NAME(pn_rescale)(const pn_range *ranges, int count, float *gradient,
+                                             const float *factor, const pn_launch *l) {
+    PN_TRY(pn_check_ranges("rescale", ranges, count));
+    if (!factor || (count > 0 && !gradient))
+        return pn_fail(PN_EARG, "rescale: gradient or factor is NULL");
+    for (int next = 0; next < count;) {
+        const range_list list = list_from(ranges, count, &next);
+        PN_TRY(gpu_launch("rescale", {blocks_of(list), THREADS, 0, stream_of(l)}, rescale_kernel,
+                          list, gradient, factor));
+    }
+    return PN_OK;
+}
+
+extern "C" size_t PN_GPU_NAME(pn_sgd_scratch)(const pn_range *ranges, int count) {
+    return (STATE_BYTES + count_squares(ranges, count) * sizeof(double) + 63) & ~(size_t)63;
+}
+
+extern "C" pn_status PN_GPU_NAME(pn_sgd)(const pn_range *ranges, int count, float *value,
+                                         const float *gradient, float *velocity, const float *scale,
+                                         pn_sgd s, double *norm_out, const pn_launch *l) {
+    PN_TRY(pn_check_ranges("sgd", ranges, count));
+    if (!norm_out || (count > 0 && (!value || !gradient || !velocity)))
+        return pn_fail(PN_EARG, "sgd: value, gradient, velocity or norm_out is NULL");
+    if (!(s.clip >= 0)) return pn_fail(PN_EARG, "sgd: clip %g, want 0 (no limit) or more", s.clip);
+    const unsigned all = count_squares(ranges, count);
+    if (all == 0) return gpu_launch("sgd", {1, 32, 0, stream_of(l)}, no_norm_kernel, norm_out);
+    if (!l || !l->scratch)
+        return pn_fail(PN_EARG, "sgd: no scratch, want what sgd_scratch asks for");
+    step_state *const state = static_cast<step_state *>(l->scratch);
+    double *const squares =
+        reinterpret_cast<double *>(static_cast<char *>(l->scratch) + STATE_BYTES);
+    unsigned before = 0;
+    for (int next = 0; before < all;) {
+        const range_list list = list_from(ranges, count, &next);
+        const unsigned blocks = blocks_of(list);
+        PN_TRY(gpu_launch("sgd, the norm", {blocks, THREADS, 0, l->stream}, squares_kernel, list,
+                          gradient, scale, s.clip, squares, before,
+                          before + blocks == all ? all : 0u, state, norm_out));
+        before += blocks;
+    }
+    for (int next = 0; next < count;) {
+        const range_list list = list_from(ranges, count, &next);
+        PN_TRY(gpu_launch("sgd, the step", {blocks_of(list), THREADS, 0, l->stream}, step_kernel,
+                          list, value, gradient, velocity, s,
+                          static_cast<const step_state *>(state)));
+    }
+    return PN_OK;
+}
