@@ -276,10 +276,11 @@ __device__ inline void backward_images(const pn_head &s, const place &p, float *
     }
 }
 
-/* By the last block: dw += pooled^T dlogits, db += sum of dlogits, images in their order. */
+/* By the last block: dw += pooled^T dlogits, db += sum of dlogits, images in their order. An item
+ * is 4x4 of dw, or 4 of db, which is a channel that is always 1. */
 __device__ inline void finish_weights(const pn_head &s, const float *slots, int blocks) {
     const size_t slot_floats = head_backward::slot_floats(s);
-    const int C = channels_of(s), row = row_of(s), quads = row / 4, items = C / 4 * quads;
+    const int C = channels_of(s), row = row_of(s), quads = row / 4, items = (C / 4 + 1) * quads;
     for (int item = (int)threadIdx.x; item < items; item += THREADS) {
         const int c = 4 * (item / quads), k = 4 * (item % quads);
         float4 sum[4] = {splat(0), splat(0), splat(0), splat(0)};
@@ -289,7 +290,7 @@ __device__ inline void finish_weights(const pn_head &s, const float *slots, int 
             const int here = min_of(blocks, s.N - first);
 #pragma unroll 4
             for (int b = 0; b < here; b++) {
-                const float4 a = gpu_read4(pooled + (size_t)b * C);
+                const float4 a = c < C ? gpu_read4(pooled + (size_t)b * C) : splat(1);
                 const float4 g = gpu_load4(dlogits + b * slot_floats);
                 sum[0] = fma4(a.x, g, sum[0]);
                 sum[1] = fma4(a.y, g, sum[1]);
@@ -299,18 +300,13 @@ __device__ inline void finish_weights(const pn_head &s, const float *slots, int 
         }
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            float *to = s.dw + (size_t)(c + i) * s.classes + k;
+            if (i > 0 && c == C) break;
+            float *to = (c < C ? s.dw + (size_t)(c + i) * s.classes : s.db) + k;
             to[0] += sum[i].x;
             if (k + 1 < s.classes) to[1] += sum[i].y;
             if (k + 2 < s.classes) to[2] += sum[i].z;
             if (k + 3 < s.classes) to[3] += sum[i].w;
         }
-    }
-    for (int k = (int)threadIdx.x; k < s.classes; k += THREADS) {
-        float sum = 0;
-        for (int n = 0; n < s.N; n++)
-            sum += slots[n % blocks * slot_floats + (size_t)(n / blocks) * row + k];
-        s.db[k] += sum;
     }
 }
 
@@ -318,22 +314,19 @@ __device__ inline void finish_weights(const pn_head &s, const float *slots, int 
 __device__ inline void finish_part_sums(const pn_head &s, const float *slots, int blocks) {
     const size_t slot_floats = head_backward::slot_floats(s);
     const int all = channels_of(s);
-    for (int j = (int)threadIdx.x; j < all; j += THREADS) {
-        const source from = source_of(s.in, j & ~3);
-        const pn_input &in = *from.in;
-        if (!in.dx || !wants_sums(in.norm)) continue;
-        const int c0 = j / CHUNK * CHUNK, C = min_of(CHUNK, all - c0);
-        const float *at = slots + head_backward::sums_at(s) + c0 + j;
-        float s1 = 0, s2 = 0;
-#pragma unroll 4
-        for (int b = 0; b < blocks; b++) {
-            s1 += at[b * slot_floats];
-            s2 += at[b * slot_floats + C];
-        }
-        float *stats = in.norm.stats + 4 * from.quad + j % 4;
-        s2 *= stats[in.C];
-        stats[2 * in.C] = in.add ? stats[2 * in.C] + s1 : s1;
-        stats[3 * in.C] = in.add ? stats[3 * in.C] + s2 : s2;
+    slots += head_backward::sums_at(s);
+    for (int c0 = 0; c0 < all; c0 += CHUNK) {
+        const int quads = min_of(CHUNK, all - c0) / 4;
+        sum_slots4(slots + 2 * (size_t)c0, slot_floats, blocks, 2 * quads, [&](int i, float4 sum) {
+            const int which = i / quads;
+            const source from = source_of(s.in, c0 + 4 * (i - which * quads));
+            const pn_input &in = *from.in;
+            if (!in.dx || !wants_sums(in.norm)) return;
+            float *const stats = in.norm.stats + 4 * from.quad;
+            float *const to = stats + (2 + which) * in.C;
+            if (which) sum = sum * gpu_load4(stats + in.C);
+            gpu_store4(to, in.add ? gpu_load4(to) + sum : sum);
+        });
     }
 }
 

@@ -176,29 +176,49 @@ __device__ inline bool last_of_group(const place &p) {
     return mine;
 }
 
-/* to[i] += the sum over the blocks of slots[block][i], for count floats: whole block, fixed order.
- */
-__device__ inline void add_slots(float *to, const float *slots, size_t slot_floats, int blocks,
-                                 int count) {
-    for (int i = (int)threadIdx.x; i < count; i += THREADS) {
-        float sum = 0;
-#pragma unroll 8
-        for (int b = 0; b < blocks; b++) sum += slots[b * slot_floats + i];
-        to[i] += sum;
-    }
+/* Adding up takes one multiprocessor while the others wait, and 128 loads one after another take
+ * 10 us: so as many neighbouring threads as there are, 1 to 32, share an item and each adds every
+ * n-th slot. All threads of the block call what is below. */
+__device__ inline int sharers_of(int items) {
+    int n = 1;
+    while (n < 32 && 2 * n * items <= THREADS) n *= 2;
+    return n;
+}
+/* The sum over n neighbouring threads (a power of two), for each of them; the whole warp calls. */
+__device__ __forceinline__ float fold_sharers(float v, int n) {
+    for (int i = n / 2; i; i /= 2) v += __shfl_xor_sync(0xffffffffu, v, i);
+    return v;
+}
+__device__ __forceinline__ float4 fold_sharers(float4 v, int n) {
+    return make_float4(fold_sharers(v.x, n), fold_sharers(v.y, n), fold_sharers(v.z, n),
+                       fold_sharers(v.w, n));
 }
 
-/* The same for a whole number of quads, 16-byte aligned: done(i, sum) for quad i of `count`. */
+/* done(i, sum) for quad i of `count`, sum over the blocks of slots[block][4i ..]: in a fixed order.
+ * 16-byte aligned. */
 template <class Done>
 __device__ inline void sum_slots4(const float *slots, size_t slot_floats, int blocks, int count,
                                   Done done) {
-    for (int i = (int)threadIdx.x; i < count; i += THREADS) {
+    const int n = sharers_of(count), share = (int)threadIdx.x % n;
+    for (int first = 0; first < count; first += THREADS / n) {
+        const int i = first + (int)threadIdx.x / n;
         float4 sum = splat(0);
+        if (i < count)
 #pragma unroll 8
-        for (int b = 0; b < blocks; b++)
-            sum = sum + gpu_load4(slots + b * slot_floats + 4 * (size_t)i);
-        done(i, sum);
+            for (int b = share; b < blocks; b += n)
+                sum = sum + gpu_load4(slots + b * slot_floats + 4 * (size_t)i);
+        sum = fold_sharers(sum, n);
+        if (share == 0 && i < count) done(i, sum);
     }
+}
+
+/* to[i] += the sum over the blocks of slots[block][i], for count floats, a multiple of 4. */
+__device__ inline void add_slots(float *to, const float *slots, size_t slot_floats, int blocks,
+                                 int count) {
+    sum_slots4(slots, slot_floats, blocks, count / 4, [&](int i, float4 sum) {
+        float *const quad = to + 4 * (size_t)i;
+        gpu_store4(quad, gpu_load4(quad) + sum);
+    });
 }
 
 /* ---- threads and channels -------------------------------------------------------------------- */
@@ -328,17 +348,26 @@ __device__ inline void store_moments(const columns &c, moments m, int pixels, fl
 /* By the last block: mean, 1/sqrt(variance + eps), running statistics (kernels.h). */
 __device__ inline void finish_statistics(const pn_norm &n, int K, const float *slots,
                                          size_t slot_floats, int blocks) {
-    for (int k = (int)threadIdx.x; k < K; k += THREADS) {
-        const float pivot = slots[k];
-        float count = 0, sum = 0, square = 0;
-        for (int b = 0; b < blocks; b++) {
-            const float *slot = slots + b * slot_floats;
-            float s = slot[K + k], q = slot[2 * K + k];
-            move_pivot(slot[k], pivot, slot[3 * K], &s, &q);
-            count += slot[3 * K];
-            sum += s;
-            square += q;
+    const int sharers = sharers_of(K), share = (int)threadIdx.x % sharers;
+    for (int first = 0; first < K; first += THREADS / sharers) {
+        const int k = first + (int)threadIdx.x / sharers;
+        float pivot = 0, count = 0, sum = 0, square = 0;
+        if (k < K) {
+            pivot = slots[k];
+#pragma unroll 4
+            for (int b = share; b < blocks; b += sharers) {
+                const float *slot = slots + b * slot_floats;
+                float s = slot[K + k], q = slot[2 * K + k];
+                move_pivot(slot[k], pivot, slot[3 * K], &s, &q);
+                count += slot[3 * K];
+                sum += s;
+                square += q;
+            }
         }
+        count = fold_sharers(count, sharers);
+        sum = fold_sharers(sum, sharers);
+        square = fold_sharers(square, sharers);
+        if (share != 0 || k >= K) continue;
         const float shift = sum / count, mean = pivot + shift;
         const float m2 = fmaxf(square - sum * shift, 0), variance = m2 / count;
         n.stats[k] = mean;
@@ -432,16 +461,11 @@ __device__ inline void finish_sums(const pn_input &in, const float *slots, size_
                                    int blocks) {
     const int C = in.C;
     float *stats = in.norm.stats;
-    for (int j = (int)threadIdx.x; j < 2 * C; j += THREADS) {
-        float sum = 0;
-#pragma unroll 8
-        for (int b = 0; b < blocks; b++) sum += slots[b * slot_floats + j];
-        if (j >= C) sum *= stats[j]; /* (4,C): row 1 is rstd */
-        if (in.add)
-            stats[2 * C + j] += sum;
-        else
-            stats[2 * C + j] = sum;
-    }
+    sum_slots4(slots, slot_floats, blocks, C / 2, [&](int i, float4 sum) {
+        float *const to = stats + 2 * C + 4 * i;
+        if (4 * i >= C) sum = sum * gpu_load4(stats + 4 * i); /* (4,C): row 1 is rstd */
+        gpu_store4(to, in.add ? gpu_load4(to) + sum : sum);
+    });
 }
 
 }  // namespace

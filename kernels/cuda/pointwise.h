@@ -680,22 +680,25 @@ __device__ inline void finish_weights(const pointwise &s, int c0, int C, const f
 template <int GRIDS>
 __device__ inline void finish_slice_sums(const pointwise &s, int c0, int C, const float *slots,
                                          size_t slot_floats, int blocks) {
-    for (int j = (int)threadIdx.x; j < 2 * C; j += THREADS) {
-        const int which = j / C, c = c0 + j - which * C;
-        const source from = source_of(s.in, c & ~3);
+    const int quads = C / 4, n = sharers_of(2 * quads), share = (int)threadIdx.x % n;
+    for (int first = 0; first < 2 * quads; first += THREADS / n) {
+        const int j = first + (int)threadIdx.x / n, which = j / quads, quad = j - which * quads;
+        float4 sum = splat(0);
+        if (which < 2)
+#pragma unroll 4
+            for (int b = share; b < blocks; b += n) {
+                const float *at = slots + b * slot_floats + which * GRIDS * C + 4 * quad;
+                sum = sum + gpu_load4(at);
+                if (GRIDS > 1) sum = sum + gpu_load4(at + C);
+            }
+        sum = fold_sharers(sum, n);
+        if (share || which >= 2) continue;
+        const source from = source_of(s.in, c0 + 4 * quad);
         const pn_input &in = *from.in;
         if (!in.dx || !wants_sums(in.norm)) continue;
-        const float *at = slots + (size_t)which * GRIDS * C + j - which * C;
-        float sum = 0;
-#pragma unroll 8
-        for (int b = 0; b < blocks; b++) {
-            sum += at[b * slot_floats];
-            if (GRIDS > 1) sum += at[b * slot_floats + C];
-        }
-        const int channel = 4 * from.quad + c % 4;
-        if (which) sum *= in.norm.stats[in.C + channel];
-        float *to = in.norm.stats + (2 + which) * (size_t)in.C + channel;
-        *to = in.add ? *to + sum : sum;
+        float *const stats = in.norm.stats + 4 * from.quad, *const to = stats + (2 + which) * in.C;
+        if (which) sum = sum * gpu_load4(stats + in.C);
+        gpu_store4(to, in.add ? gpu_load4(to) + sum : sum);
     }
 }
 

@@ -190,9 +190,7 @@ __global__ __launch_bounds__(THREADS, 2) void stem_bwd_kernel(const pn_stem *job
     }
     dw.end(patches, slot);
     if (!last_of_group(p)) return;
-    sum_slots4(slots, slot_floats, p.blocks, taps_of(s) * K / 4, [&](int i, float4 sum) {
-        gpu_store4(s.dw + 4 * (size_t)i, gpu_load4(s.dw + 4 * (size_t)i) + sum);
-    });
+    add_slots(s.dw, slots, slot_floats, p.blocks, taps_of(s) * K);
     add_norm_parameters(s.out.norm, K);
 }
 
