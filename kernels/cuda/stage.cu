@@ -1,0 +1,751 @@
+/* kernels/cuda/stage.cu -- ReLU, depthwise RxR, pointwise: the kernel this project is about.
+ *
+ * Bound by memory at the 16 to 64 channels of a search: forward reads x and writes z, 8 bytes an
+ * element for 2 (R R + C) operations; backward reads x, dy and z and writes dx, 16 bytes.
+ *
+ * Forward: a tile is a rectangle of outputs of one image. A chunk of channels at a time, the
+ * inputs it needs come into shared memory as r = relu(v(x)), with zeros around the image; a thread
+ * makes STRIP outputs of a column at once, so that a row of r is looked at once for all of them;
+ * u stays in shared memory, and when all channels are there the tile times pw is z.
+ *
+ * Backward in one launch: a tile is a rectangle of *inputs* (the same for all jobs that share dx),
+ * and the channels are cut into slices, each with blocks, tickets and slots of its own: what
+ * depends on a channel c of the input alone (u, du, dx, ddw, a row of dpw) needs nothing of the
+ * others but g = dz, of which every slice reads all channels (from L2). For a tile and a slice:
+ *   r of the outputs that the tile owns, those at (p stride, q stride) inside it, in shared memory;
+ *   u of these, from r, into the room of du;
+ *   run by run of the outputs that the tile's dx depends on: g = dz; dpw += u^T g;
+ *     du = g pw^T in place of u;
+ *   ddw += du times shifted r, a row of taps to a thread;
+ *   dx = du through the filter backwards, where r > 0; the sums for the BatchNorm below.
+ * Outputs at the edge of a tile are made by both neighbours; only one owns them.
+ *
+ * Two blocks a multiprocessor: 48 KB of shared memory, up to 128 registers a thread. */
+#include "kernels/cuda/matrix.h"
+
+namespace {
+
+constexpr int STRIP = 4; /* outputs of a column that a thread makes at once */
+constexpr int FLOATS = (int)(SHARED / sizeof(float)) - 128; /* of dynamic shared memory; the rest is
+                                                              last_of_group's */
+
+__host__ __device__ inline int pad_of(const pn_stage &s) { return s.dilation * (s.R - 1) / 2; }
+
+/* Inputs that a run of n outputs looks at. */
+__host__ __device__ inline int span_of(const pn_stage &s, int n) {
+    return (n - 1) * s.stride + (s.R - 1) * s.dilation + 1;
+}
+
+/* A rectangle of pixels of one image: rows h .. h+rows-1, columns w .. w+columns-1. May reach
+ * beyond the image. */
+struct rectangle {
+    int n, h, w, rows, columns;
+};
+
+/* r = relu(v(x)) of a rectangle, C channels from c0 on, into [rows][columns][C]; 0 outside. */
+__device__ inline void load_r(const pn_stage &s, const rectangle &t, int c0, int C, float *r) {
+    const columns k = columns_of(C);
+    if (!k.active) return;
+    const pn_input &in = s.in;
+    const norm4 norm = load_norm(in.norm, in.C, c0 / 4 + k.quad);
+    const float *x = in.x + (size_t)t.n * s.H * s.W * in.C + c0 + 4 * k.quad;
+    const int pixels = t.rows * t.columns;
+#pragma unroll 2
+    for (int p = k.row; p < pixels; p += k.rows) {
+        const int row = p / t.columns, h = t.h + row, w = t.w + p - row * t.columns;
+        const bool inside = h >= 0 && h < s.H && w >= 0 && w < s.W;
+        float4 v = splat(0);
+        if (inside) v = relu4(norm(gpu_read4(x + (size_t)(h * s.W + w) * in.C)));
+        gpu_store4(r + p * C + 4 * k.quad, v);
+    }
+}
+
+/* STRIP outputs, one below the other: u[l] = sum_ij w[i][j] r[l stride + i dilation][j dilation].
+ * r: the first one's upper left input, rows of `row` floats, pixels of C; rows of inputs beyond
+ * `last` repeat it (they are of outputs that are thrown away). w: (R,R) rows of w_row floats. */
+template <int R, int D, int S>
+__device__ __forceinline__ void filter(float4 (&u)[STRIP], const float *r, int row, int C, int last,
+                                       const float *w, int w_row) {
+#pragma unroll
+    for (int l = 0; l < STRIP; l++) u[l] = splat(0);
+#pragma unroll 1
+    for (int j = 0; j < R; j++) {
+        float4 taps[R];
+#pragma unroll
+        for (int i = 0; i < R; i++) taps[i] = gpu_read4(w + (size_t)(i * R + j) * w_row);
+        const float *column = r + j * D * C;
+#pragma unroll
+        for (int h = 0; h < (STRIP - 1) * S + (R - 1) * D + 1; h++) {
+            const float4 v = gpu_load4(column + min_of(h, last) * row);
+#pragma unroll
+            for (int l = 0; l < STRIP; l++)
+                if ((h - l * S) % D == 0 && h >= l * S && (h - l * S) / D < R)
+                    u[l] = fma4(taps[(h - l * S) / D < R && h >= l * S ? (h - l * S) / D : 0], v,
+                                u[l]);
+        }
+    }
+}
+
+/* done(p, q, u) for outputs (p, q) of rows x columns whose inputs begin at r. */
+template <int R, int D, int S, class Done>
+__device__ inline void filter_all(const columns &k, const float *r, int row, int C, int rows,
+                                  int columns, const float *w, int w_row, Done done) {
+    if (!k.active) return;
+    const int items = div_up(rows, STRIP) * columns;
+#pragma unroll 1
+    for (int item = k.row; item < items; item += k.rows) {
+        const int strip = item / columns, q = item - strip * columns, p = strip * STRIP;
+        float4 u[STRIP];
+        const int last = (rows - 1 - p) * S + (R - 1) * D;
+        filter<R, D, S>(u, r + p * S * row + q * S * C + 4 * k.quad, row, C, last, w + 4 * k.quad,
+                        w_row);
+#pragma unroll
+        for (int l = 0; l < STRIP; l++)
+            if (p + l < rows) done(p + l, q, u[l]);
+    }
+}
+
+/* Calls f(R, dilation, stride) with compile-time numbers. */
+template <int V>
+struct constant {
+    static constexpr int value = V;
+};
+template <class F>
+__device__ __forceinline__ void by_filter(const pn_stage &s, F f) {
+    if (s.R == 3 && s.dilation == 1 && s.stride == 1) f(constant<3>(), constant<1>(), constant<1>());
+    if (s.R == 3 && s.dilation == 1 && s.stride == 2) f(constant<3>(), constant<1>(), constant<2>());
+    if (s.R == 3 && s.dilation == 2 && s.stride == 1) f(constant<3>(), constant<2>(), constant<1>());
+    if (s.R == 3 && s.dilation == 2 && s.stride == 2) f(constant<3>(), constant<2>(), constant<2>());
+    if (s.R == 5 && s.dilation == 1 && s.stride == 1) f(constant<5>(), constant<1>(), constant<1>());
+    if (s.R == 5 && s.dilation == 1 && s.stride == 2) f(constant<5>(), constant<1>(), constant<2>());
+    if (s.R == 5 && s.dilation == 2 && s.stride == 1) f(constant<5>(), constant<2>(), constant<1>());
+    if (s.R == 5 && s.dilation == 2 && s.stride == 2) f(constant<5>(), constant<2>(), constant<2>());
+}
+
+/* ---- forward --------------------------------------------------------------------------------- */
+
+/* How a job is cut into tiles. */
+struct forward_cut {
+    int rows, columns, down, across; /* of a tile; tiles of an image */
+    int chunk;                       /* channels of r at a time */
+};
+
+__host__ __device__ inline bool forward_fits(const pn_stage &s, int rows, int columns, int chunk) {
+    return rows * columns * pitch_of(s.in.C) +
+               span_of(s, rows) * span_of(s, columns) * min_of(chunk, s.in.C) <=
+           FLOATS;
+}
+
+/* The largest tile, of 8 rows (16 of narrow images) by 32 columns at most, that leaves room for 8
+ * channels of r: a wide rectangle has little around it, and 8 channels are a sector of memory. */
+__host__ __device__ inline forward_cut forward_cut_of(const pn_stage &s) {
+    const int P = div_up(s.H, s.stride), Q = div_up(s.W, s.stride), C = s.in.C;
+    forward_cut c = {min_of(P, Q <= 16 ? 16 : 8), div_up(Q, div_up(Q, 32)), 0, 0, 8};
+    while (c.rows > 2 && !forward_fits(s, c.rows, c.columns, c.chunk)) c.rows = (c.rows + 1) / 2;
+    while (c.columns > 1 && !forward_fits(s, c.rows, c.columns, c.chunk))
+        c.columns = (c.columns + 1) / 2;
+    if (!forward_fits(s, c.rows, c.columns, c.chunk)) c.rows = 1;
+    if (!forward_fits(s, c.rows, c.columns, c.chunk)) c.chunk = 4;
+    while (c.chunk < C && c.chunk < 64 && forward_fits(s, c.rows, c.columns, 2 * c.chunk))
+        c.chunk *= 2;
+    c.down = div_up(P, c.rows);
+    c.across = div_up(Q, c.columns);
+    return c;
+}
+
+struct stage_forward {
+    using Job = pn_stage;
+    static __host__ __device__ bool joined(const pn_stage *, int) { return false; }
+    static __host__ __device__ int tiles(const pn_stage &s) {
+        const forward_cut c = forward_cut_of(s);
+        return s.N * c.down * c.across;
+    }
+    static __host__ __device__ size_t slot_floats(const pn_stage &s) {
+        return moments_floats(s.out.norm, s.out.K);
+    }
+};
+
+/* u of a rectangle of outputs, into [pixels][pitch]. */
+__device__ inline void fill_u(const pn_stage &s, const rectangle &t, int chunk, float *u, float *r) {
+    const int C = s.in.C, pitch = pitch_of(C), pad = pad_of(s);
+    const rectangle seen = {t.n, t.h * s.stride - pad, t.w * s.stride - pad, span_of(s, t.rows),
+                            span_of(s, t.columns)};
+    for (int c0 = 0; c0 < C; c0 += chunk) {
+        const int wide = min_of(chunk, C - c0);
+        __syncthreads();
+        load_r(s, seen, c0, wide, r);
+        __syncthreads();
+        by_filter(s, [&](auto R, auto D, auto S) {
+            const columns k = columns_of(wide);
+            filter_all<decltype(R)::value, decltype(D)::value, decltype(S)::value>(
+                k, r, seen.columns * wide, wide, t.rows, t.columns, s.dw + c0, C,
+                [&](int p, int q, float4 v) {
+                    gpu_store4(u + (p * t.columns + q) * pitch + c0 + 4 * k.quad, v);
+                });
+        });
+    }
+}
+
+__global__ void __launch_bounds__(THREADS, 2)
+    stage_forward_kernel(const pn_stage *jobs, int count, float *scratch) {
+    GPU_DYNAMIC(float, shared);
+    GPU_SHARED(place, p); /* not in registers: the loops need them */
+    if (threadIdx.x == 0) p = find_place<stage_forward>(jobs, count);
+    __syncthreads();
+    const pn_stage &s = jobs[p.first];
+    const forward_cut cut = forward_cut_of(s);
+    const int C = s.in.C, P = div_up(s.H, s.stride), Q = div_up(s.W, s.stride), pitch = pitch_of(C);
+    const columns k = columns_of(C);
+    float *const u = shared, *const r = u + cut.rows * cut.columns * pitch;
+    moments m = no_moments();
+    int seen = 0;
+#pragma unroll 1
+    for (int tile = p.block; tile < p.tiles; tile += p.blocks) {
+        rectangle t = {tile / (cut.down * cut.across), tile / cut.across % cut.down * cut.rows,
+                       tile % cut.across * cut.columns, 0, 0};
+        t.rows = min_of(cut.rows, P - t.h);
+        t.columns = min_of(cut.columns, Q - t.w);
+        fill_u(s, t, cut.chunk, u, r);
+        __syncthreads();
+        float *const z = s.out.z + (((size_t)t.n * P + t.h) * Q + t.w) * C + 4 * k.quad;
+        multiply(k, u, pitch, t.rows * t.columns, C, s.pw, C, [&](int pixel, float4 v) {
+            const int row = pixel / t.columns;
+            gpu_store4(z + (size_t)(row * Q + pixel - row * t.columns) * C, v);
+            m.add(v);
+        });
+        seen += t.rows * t.columns;
+    }
+    const pn_norm &norm = s.out.norm;
+    if (norm.mode == PN_NORM_RUNNING && p.block == 0) copy_statistics(norm, C);
+    if (norm.mode != PN_NORM_BATCH) return;
+    float *const slots = slots_of<stage_forward>(jobs, p, p.first, scratch);
+    const size_t slot_floats = stage_forward::slot_floats(s);
+    store_moments(k, m, seen, shared, slots + p.block * slot_floats);
+    if (last_of_group(p)) finish_statistics(norm, C, slots, slot_floats, p.blocks);
+}
+
+/* ---- backward: how a group is cut ------------------------------------------------------------ */
+
+constexpr int WIDEST = 4; /* padding of a 5x5 filter with dilation 2 */
+constexpr int SLICES = 64; /* most channels of a slice */
+
+/* By the input's shape alone, with room for any filter. */
+struct backward_cut {
+    int rows, columns, down, across; /* of a tile of inputs; tiles of an image */
+    int slice, slices;               /* channels of a slice (the last may have less); how many */
+    int run;                         /* outputs whose g is in shared memory at a time */
+    int tiles, blocks;               /* of a slice */
+};
+
+__host__ __device__ inline bool backward_fits(int rows, int columns, int slice, int room) {
+    return 2 * (rows + 2 * WIDEST) * (columns + 2 * WIDEST) * slice <= room;
+}
+
+/* Whole images, or bands of 8 rows, with 8 channels; then as many channels as there is room for. */
+__host__ __device__ inline backward_cut backward_cut_of(int N, int H, int W, int C) {
+    backward_cut c;
+    const int pixel = pitch_of(C) + 1; /* of a run: g, and a place in a table */
+    c.run = max_of(min_of(64, 2304 / pixel), 4);
+    const int room = FLOATS - c.run * pixel;
+    c.rows = H <= 16 ? H : div_up(H, div_up(H, 8));
+    c.columns = div_up(W, div_up(W, 32));
+    c.slice = min_of(C, 8);
+    while (c.rows > 4 && !backward_fits(c.rows, c.columns, c.slice, room)) c.rows = (c.rows + 1) / 2;
+    while (c.columns > 4 && !backward_fits(c.rows, c.columns, c.slice, room))
+        c.columns = (c.columns + 1) / 2;
+    while (c.rows > 1 && !backward_fits(c.rows, c.columns, c.slice, room)) c.rows = (c.rows + 1) / 2;
+    while (c.columns > 1 && !backward_fits(c.rows, c.columns, c.slice, room))
+        c.columns = (c.columns + 1) / 2;
+    if (!backward_fits(c.rows, c.columns, c.slice, room)) c.slice = 4;
+    while (c.slice < C && c.slice < SLICES && backward_fits(c.rows, c.columns, c.slice + 4, room))
+        c.slice += 4;
+    c.slices = div_up(C, c.slice);
+    c.slice = div_up(C / 4, c.slices) * 4;
+    c.down = div_up(H, c.rows);
+    c.across = div_up(W, c.columns);
+    c.tiles = N * c.down * c.across;
+    c.blocks = min_of(c.tiles, max_of(2 * SLOTS / (c.slices + 1), 16));
+    return c;
+}
+__host__ __device__ inline backward_cut backward_cut_of(const pn_stage &s) {
+    return backward_cut_of(s.N, s.H, s.W, s.in.C);
+}
+
+/* A slot: rows of dpw, ddw, s1 and s2 of a slice's channels. */
+__host__ __device__ inline size_t backward_slot_floats(const pn_stage &s, int slice) {
+    return (size_t)slice * (s.out.K + s.R * s.R + 2);
+}
+
+__host__ __device__ inline int joined_end(const pn_stage *jobs, int count, int first) {
+    int end = first + 1;
+    while (end < count && jobs[end].in.dx && jobs[end].in.dx == jobs[first].in.dx) end++;
+    return end;
+}
+
+/* A block works on one slice of a group; place.group is the number of the slice's ticket and
+ * place.slots where the slice's slots begin. */
+struct sliced {
+    place p;
+    int slice;
+    backward_cut cut;
+};
+
+__device__ inline sliced find_slice(const pn_stage *jobs, int count) {
+    sliced at;
+    at.p = {0, 0, (int)blockIdx.x, 0, 0, 0, 0};
+    for (;; at.p.first = at.p.end) {
+        at.p.end = joined_end(jobs, count, at.p.first);
+        at.cut = backward_cut_of(jobs[at.p.first]);
+        size_t one = 0; /* slice */
+        for (int j = at.p.first; j < at.p.end; j++)
+            one += at.cut.blocks * backward_slot_floats(jobs[j], at.cut.slice);
+        at.slice = min_of(at.p.block / at.cut.blocks, at.cut.slices);
+        at.p.block -= at.slice * at.cut.blocks;
+        at.p.group += at.slice;
+        at.p.slots += at.slice * one;
+        if (at.slice == at.cut.slices) continue;
+        at.p.blocks = at.cut.blocks;
+        at.p.tiles = at.cut.tiles;
+        return at;
+    }
+}
+
+__device__ inline float *slice_slots(const pn_stage *jobs, const sliced &at, int j,
+                                     float *scratch) {
+    float *to = scratch + at.p.slots;
+    for (int i = at.p.first; i < j; i++)
+        to += at.p.blocks * backward_slot_floats(jobs[i], at.cut.slice);
+    return to;
+}
+
+/* ---- backward: a tile ------------------------------------------------------------------------ */
+
+/* The tile in shared memory. */
+struct work {
+    rectangle dx;    /* the tile of inputs */
+    rectangle own;   /* outputs: those it owns, */
+    rectangle need;  /* those its dx depends on, also beyond the edges of the image, */
+    rectangle there; /* and of these the ones inside */
+    rectangle seen;  /* inputs that the own ones look at */
+    float *r, *du, *g;
+    int *at; /* of the run: where du of its outputs is */
+};
+
+__host__ __device__ inline int floor_div(int a, int b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }
+
+__device__ inline work work_of(const pn_stage &s, const backward_cut &cut, int C, int tile,
+                               float *shared) {
+    const int S = s.stride, pad = pad_of(s), P = div_up(s.H, S), Q = div_up(s.W, S);
+    work t;
+    rectangle &dx = t.dx, &own = t.own, &need = t.need, &there = t.there;
+    dx = {tile / (cut.down * cut.across), tile / cut.across % cut.down * cut.rows,
+          tile % cut.across * cut.columns, 0, 0};
+    dx.rows = min_of(cut.rows, s.H - dx.h);
+    dx.columns = min_of(cut.columns, s.W - dx.w);
+    own = {dx.n, div_up(dx.h, S), div_up(dx.w, S), 0, 0};
+    own.rows = div_up(dx.h + dx.rows, S) - own.h;
+    own.columns = div_up(dx.w + dx.columns, S) - own.w;
+    need = {dx.n, -floor_div(pad - dx.h, S), -floor_div(pad - dx.w, S), 0, 0};
+    need.rows = floor_div(dx.h + dx.rows - 1 + pad, S) + 1 - need.h;
+    need.columns = floor_div(dx.w + dx.columns - 1 + pad, S) + 1 - need.w;
+    there = {dx.n, max_of(need.h, 0), max_of(need.w, 0), 0, 0};
+    there.rows = min_of(need.h + need.rows, P) - there.h;
+    there.columns = min_of(need.w + need.columns, Q) - there.w;
+    t.seen = {dx.n, own.h * S - pad, own.w * S - pad, 0, 0};
+    t.seen.rows = own.rows > 0 ? span_of(s, own.rows) : 0;
+    t.seen.columns = own.columns > 0 ? span_of(s, own.columns) : 0;
+    /* A tile of one row or column may own nothing at stride 2; its mask is still needed. */
+    const int bottom = max_of(t.seen.h + t.seen.rows, dx.h + dx.rows);
+    const int right = max_of(t.seen.w + t.seen.columns, dx.w + dx.columns);
+    t.seen.h = min_of(t.seen.h, dx.h);
+    t.seen.w = min_of(t.seen.w, dx.w);
+    t.seen.rows = bottom - t.seen.h;
+    t.seen.columns = right - t.seen.w;
+    t.r = shared;
+    t.du = t.r + t.seen.rows * t.seen.columns * C;
+    t.g = t.du + need.rows * need.columns * C;
+    t.at = reinterpret_cast<int *>(t.g + cut.run * pitch_of(s.out.K));
+    return t;
+}
+
+/* u of the own outputs into the room of du, which is 0 elsewhere. */
+__device__ inline void fill_own_u(const pn_stage &s, const work &t, int c0, int C) {
+    const int floats = t.need.rows * t.need.columns * C;
+    for (int i = 4 * (int)threadIdx.x; i < floats; i += 4 * THREADS)
+        gpu_store4(t.du + i, splat(0));
+    __syncthreads();
+    if (t.own.rows <= 0 || t.own.columns <= 0) return;
+    const columns k = columns_of(C);
+    const int down = t.own.h - t.need.h, right = t.own.w - t.need.w, pad = pad_of(s);
+    const float *r = t.r + ((t.own.h * s.stride - pad - t.seen.h) * t.seen.columns +
+                            t.own.w * s.stride - pad - t.seen.w) * C;
+    by_filter(s, [&](auto R, auto D, auto S) {
+        filter_all<decltype(R)::value, decltype(D)::value, decltype(S)::value>(
+            k, r, t.seen.columns * C, C, t.own.rows, t.own.columns, s.dw + c0, s.in.C,
+            [&](int p, int q, float4 v) {
+                gpu_store4(t.du + ((p + down) * t.need.columns + q + right) * C + 4 * k.quad, v);
+            });
+    });
+}
+
+/* g = dz of a run of the outputs that are there, from number `first` on, and where their du is. */
+__device__ inline void load_run(const pn_stage &s, const work &t, int C, int first, int pixels) {
+    const pn_output &out = s.out;
+    const int P = div_up(s.H, s.stride), Q = div_up(s.W, s.stride), pitch = pitch_of(out.K);
+    const columns k = columns_of(out.K);
+    const auto row_of = [&](int i) { return i / t.there.columns; };
+    for (int i = (int)threadIdx.x; i < pixels; i += THREADS) {
+        const int row = row_of(first + i), column = first + i - row * t.there.columns;
+        t.at[i] = ((row + t.there.h - t.need.h) * t.need.columns + column + t.there.w - t.need.w) * C;
+    }
+    if (!k.active) return;
+    const turn4 turn = load_turn(out, (double)s.N * P * Q, k.quad);
+    const float f = weight_of(out, t.there.n);
+    const size_t base = (((size_t)t.there.n * P + t.there.h) * Q + t.there.w) * out.K + 4 * k.quad;
+#pragma unroll 2
+    for (int i = k.row; i < pixels; i += k.rows) {
+        const int row = row_of(first + i), column = first + i - row * t.there.columns;
+        const size_t from = base + (size_t)(row * Q + column) * out.K;
+        const float4 z = turn.batch ? gpu_read4(out.z + from) : splat(0);
+        gpu_store4(t.g + i * pitch + 4 * k.quad, turn(f, gpu_read4(out.dy + from), z));
+    }
+}
+
+/* dpw[c][k] += sum over a run of u[c] g[k]: outer4 with the pixels of u where the table says. */
+__device__ inline void add_products(outer4 &sums, const work &t, int pitch, int pixels, float *slot,
+                                    bool first) {
+    const auto gather = [&](int which, int from, int step) {
+        const int quads = sums.K / 4;
+        const float *u = t.du + 4 * (which / quads), *g = t.g + 4 * (which % quads);
+        for (int p = from; p < pixels; p += step) {
+            const float4 x = gpu_load4(u + t.at[p]), y = gpu_load4(g + p * pitch);
+            sums.sum[0] = fma4(x.x, y, sums.sum[0]);
+            sums.sum[1] = fma4(x.y, y, sums.sum[1]);
+            sums.sum[2] = fma4(x.z, y, sums.sum[2]);
+            sums.sum[3] = fma4(x.w, y, sums.sum[3]);
+        }
+    };
+    if (sums.segments) {
+        if (sums.segment < sums.segments) gather(sums.item, sums.segment, sums.segments);
+        return;
+    }
+    for (int which = (int)threadIdx.x; which < sums.items; which += THREADS) {
+        sums.clear();
+        gather(which, 0, 1);
+        float *to = sums.place_of(slot, which);
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            float *row = to + (size_t)i * sums.K;
+            gpu_store4(row, first ? sums.sum[i] : gpu_load4(row) + sums.sum[i]);
+        }
+    }
+}
+
+/* du = g pw^T of a run, in place of u. */
+__device__ inline void make_du(const pn_stage &s, const work &t, int c0, int C, int pixels) {
+    const columns k = columns_of(C);
+    if (!k.active) return;
+    const int K = s.out.K, pitch = pitch_of(K);
+    const float *const row = s.pw + (size_t)(c0 + 4 * k.quad) * K;
+    for (int first = k.row; first < pixels; first += 2 * k.rows) {
+        const int second = min_of(first + k.rows, pixels - 1);
+        const float *ga = t.g + first * pitch, *gb = t.g + second * pitch;
+        float4 a = splat(0), b = splat(0);
+        for (int i = 0; i < K; i += 4) {
+            const float4 w0 = gpu_read4(row + i), w1 = gpu_read4(row + K + i),
+                         w2 = gpu_read4(row + 2 * K + i), w3 = gpu_read4(row + 3 * K + i);
+            const float4 x = gpu_load4(ga + i), y = gpu_load4(gb + i);
+            a = make_float4(dot4(x, w0, a.x), dot4(x, w1, a.y), dot4(x, w2, a.z), dot4(x, w3, a.w));
+            b = make_float4(dot4(y, w0, b.x), dot4(y, w1, b.y), dot4(y, w2, b.z), dot4(y, w3, b.w));
+        }
+        gpu_store4(t.du + t.at[first] + 4 * k.quad, a);
+        if (first + k.rows < pixels) gpu_store4(t.du + t.at[second] + 4 * k.quad, b);
+    }
+}
+
+/* ddw: of the `rows` threads of a quad, thread `row` sums the R taps of filter row row % R over
+ * its share of the own outputs, and keeps them in registers. */
+struct tap_sums {
+    float4 sum[5];
+};
+template <int R>
+__device__ inline void add_taps(const pn_stage &s, const work &t, int C, tap_sums &taps) {
+    const columns k = columns_of(C);
+    const int shares = k.rows / R; /* 12 at 16 channels, 1 at 64 */
+    const int i = k.row % R, share = k.row / R;
+    if (shares > 0 ? share >= shares : true) return;
+    const int outputs = t.own.rows * t.own.columns, D = s.dilation, S = s.stride, pad = pad_of(s);
+    const float *r = t.r + ((t.own.h * S - pad - t.seen.h + i * D) * t.seen.columns + t.own.w * S -
+                            pad - t.seen.w) * C + 4 * k.quad;
+    const float *du = t.du + ((t.own.h - t.need.h) * t.need.columns + t.own.w - t.need.w) * C +
+                      4 * k.quad;
+    for (int o = share; o < outputs; o += shares) {
+        const int p = o / t.own.columns, q = o - p * t.own.columns;
+        const float4 d = gpu_load4(du + (p * t.need.columns + q) * C);
+        const float *at = r + (p * t.seen.columns + q) * S * C;
+#pragma unroll
+        for (int j = 0; j < R; j++)
+            taps.sum[j] = fma4(d, gpu_load4(at + j * D * C), taps.sum[j]);
+    }
+}
+
+/* One input's dr: sum_ij dw[i][j] du[p][q] over p stride + i dilation - pad = h, likewise q. */
+template <int R>
+__device__ __forceinline__ float4 turned(const pn_stage &s, const work &t, int C, int h, int w,
+                                         const float *du, const float *dw) {
+    const int D = s.dilation, S = s.stride, pad = pad_of(s);
+    float4 sum = splat(0);
+#pragma unroll 1
+    for (int i = 0; i < R; i++) {
+        const int y = h + pad - i * D;
+        if (S == 2 && (y & 1)) continue;
+        const float *row = du + ((S == 2 ? y >> 1 : y) - t.need.h) * t.need.columns * C;
+#pragma unroll
+        for (int j = 0; j < R; j++) {
+            const int x = w + pad - j * D;
+            if (S == 2 && (x & 1)) continue;
+            sum = fma4(gpu_read4(dw + (size_t)(i * R + j) * s.in.C),
+                       gpu_load4(row + ((S == 2 ? x >> 1 : x) - t.need.w) * C), sum);
+        }
+    }
+    return sum;
+}
+
+/* Stride 1: STRIP inputs of a column at once; the filter backwards over du. */
+template <int R, int D>
+__device__ __forceinline__ void turned_strip(float4 (&dr)[STRIP], const float *du, int row, int C,
+                                             int last, const float *dw, int dw_row) {
+#pragma unroll
+    for (int l = 0; l < STRIP; l++) dr[l] = splat(0);
+#pragma unroll 1
+    for (int j = 0; j < R; j++) {
+        float4 taps[R];
+#pragma unroll
+        for (int i = 0; i < R; i++)
+            taps[i] = gpu_read4(dw + (size_t)((R - 1 - i) * R + R - 1 - j) * dw_row);
+        const float *column = du + j * D * C;
+#pragma unroll
+        for (int h = 0; h < STRIP + (R - 1) * D; h++) {
+            const float4 v = gpu_load4(column + min_of(h, last) * row);
+#pragma unroll
+            for (int l = 0; l < STRIP; l++)
+                if ((h - l) % D == 0 && h >= l && (h - l) / D < R)
+                    dr[l] = fma4(taps[h >= l && (h - l) / D < R ? (h - l) / D : 0], v, dr[l]);
+        }
+    }
+}
+
+/* dx of the tile and its sums. */
+template <int R>
+__device__ inline void make_dx(const pn_stage &s, const work &t, int c0, int C, sums4 &sums) {
+    const columns k = columns_of(C);
+    if (!k.active) return;
+    const pn_input &in = s.in;
+    const float4 mean = in.norm.mode == PN_NORM_NONE ? splat(0)
+                                                     : gpu_load4(in.norm.stats + c0 + 4 * k.quad);
+    const size_t base =
+        (((size_t)t.dx.n * s.H + t.dx.h) * s.W + t.dx.w) * in.C + c0 + 4 * k.quad;
+    const float *const du = t.du + 4 * k.quad, *const dw = s.dw + c0 + 4 * k.quad;
+    const float *const r = t.r + ((t.dx.h - t.seen.h) * t.seen.columns + t.dx.w - t.seen.w) * C +
+                           4 * k.quad;
+    const bool with_sums = wants_sums(in.norm);
+    const int strips = div_up(t.dx.rows, STRIP) * t.dx.columns;
+#pragma unroll 1
+    for (int item = k.row; item < strips; item += k.rows) {
+        const int strip = item / t.dx.columns, w = item - strip * t.dx.columns, h = strip * STRIP;
+        float4 dr[STRIP];
+        if (s.stride == 1) { /* need begins `pad` above and left of dx, dilation or not */
+            const float *from = du + (h * t.need.columns + w) * C;
+            const int last = t.need.rows - 1 - h, row = t.need.columns * C;
+            if (s.dilation == 1)
+                turned_strip<R, 1>(dr, from, row, C, last, dw, in.C);
+            else
+                turned_strip<R, 2>(dr, from, row, C, last, dw, in.C);
+        } else {
+#pragma unroll
+            for (int l = 0; l < STRIP; l++)
+                dr[l] = h + l < t.dx.rows ? turned<R>(s, t, C, t.dx.h + h + l, t.dx.w + w, du, dw)
+                                          : splat(0);
+        }
+#pragma unroll
+        for (int l = 0; l < STRIP; l++) {
+            if (h + l >= t.dx.rows) continue;
+            const size_t at = base + (size_t)((h + l) * s.W + w) * in.C;
+            const float4 d =
+                where_positive(gpu_load4(r + ((h + l) * t.seen.columns + w) * C), dr[l]);
+            if (with_sums) sums.add(d, gpu_read4(in.x + at) - mean);
+            gpu_store4(in.dx + at, in.add ? gpu_load4(in.dx + at) + d : d);
+        }
+    }
+}
+
+/* The tap sums of all threads into the slot, (R,R,C). */
+template <int R>
+__device__ inline void end_taps(const tap_sums &taps, int C, float *room, float *slot) {
+    const columns k = columns_of(C);
+    const int shares = k.rows / R, i = k.row % R, share = k.row / R;
+    __syncthreads();
+    if (share < shares)
+#pragma unroll
+        for (int j = 0; j < R; j++)
+            gpu_store4(room + (size_t)((share * R + i) * R + j) * C + 4 * k.quad, taps.sum[j]);
+    __syncthreads();
+    for (int o = (int)threadIdx.x; o < R * R * C; o += THREADS) {
+        float sum = 0;
+        for (int n = 0; n < shares; n++) sum += room[(size_t)n * R * R * C + o];
+        slot[o] = sum;
+    }
+    __syncthreads();
+}
+
+/* All that the block does for a job. */
+template <int R>
+__device__ inline void backward_tiles(const pn_stage &s, const sliced &at, work &t, float *shared,
+                                      float *slot) {
+    const int c0 = at.slice * at.cut.slice, C = min_of(at.cut.slice, s.in.C - c0), K = s.out.K;
+    outer4 dpw;
+    tap_sums taps;
+    sums4 sums = {splat(0), splat(0)};
+#pragma unroll
+    for (int j = 0; j < R; j++) taps.sum[j] = splat(0);
+    dpw.begin(C, K);
+    bool first = true;
+#pragma unroll 1
+    for (int tile = at.p.block; tile < at.p.tiles; tile += at.p.blocks) {
+        __syncthreads();
+        if (threadIdx.x == 0) t = work_of(s, at.cut, C, tile, shared);
+        __syncthreads();
+        load_r(s, t.seen, c0, C, t.r);
+        fill_own_u(s, t, c0, C);
+        const int outputs = t.there.rows * t.there.columns;
+#pragma unroll 1
+        for (int begin = 0; begin < outputs; begin += at.cut.run) {
+            const int pixels = min_of(at.cut.run, outputs - begin);
+            __syncthreads();
+            load_run(s, t, C, begin, pixels);
+            __syncthreads();
+            add_products(dpw, t, pitch_of(K), pixels, slot, first);
+            first = false;
+            __syncthreads();
+            make_du(s, t, c0, C, pixels);
+        }
+        __syncthreads();
+        add_taps<R>(s, t, C, taps);
+        if (s.in.dx) make_dx<R>(s, t, c0, C, sums);
+    }
+    dpw.end(shared, slot);
+    end_taps<R>(taps, C, shared, slot + (size_t)C * K);
+    const float4 both[2] = {sums.s1, sums.s2};
+    fold_columns(columns_of(C), both, shared, slot + (size_t)C * (K + R * R));
+}
+
+/* By the last block of a slice: the job's gradients from the slots. */
+__device__ inline void finish_job(const pn_stage &s, const sliced &at, const float *slots) {
+    const size_t slot_floats = backward_slot_floats(s, at.cut.slice);
+    const int c0 = at.slice * at.cut.slice, C = min_of(at.cut.slice, s.in.C - c0), K = s.out.K;
+    const int taps = s.R * s.R, quads = C / 4, blocks = at.p.blocks;
+    sum_slots4(slots, slot_floats, blocks, quads * K, [&](int i, float4 sum) {
+        float *to = s.dpw + (size_t)c0 * K + 4 * (size_t)i;
+        gpu_store4(to, gpu_load4(to) + sum);
+    });
+    slots += (size_t)C * K;
+    sum_slots4(slots, slot_floats, blocks, taps * quads, [&](int i, float4 sum) {
+        float *to = s.ddw + (size_t)(i / quads) * s.in.C + c0 + 4 * (i % quads);
+        gpu_store4(to, gpu_load4(to) + sum);
+    });
+    slots += (size_t)C * taps;
+    if (at.slice == 0) add_norm_parameters(s.out.norm, K);
+    if (!s.in.dx || !wants_sums(s.in.norm)) return;
+    for (int j = (int)threadIdx.x; j < 2 * C; j += THREADS) {
+        const int which = j / C, c = c0 + j - which * C;
+        float sum = 0;
+#pragma unroll 8
+        for (int b = 0; b < blocks; b++) sum += slots[b * slot_floats + j];
+        if (which) sum *= s.in.norm.stats[s.in.C + c];
+        float *to = s.in.norm.stats + (2 + which) * (size_t)s.in.C + c;
+        *to = s.in.add ? *to + sum : sum;
+    }
+}
+
+__global__ void __launch_bounds__(THREADS, 2)
+    stage_backward_kernel(const pn_stage *jobs, int count, float *scratch, const float *gate) {
+    if (gate_closed(gate)) return;
+    GPU_DYNAMIC(float, shared);
+    GPU_SHARED(sliced, at); /* not in registers: the loops need them */
+    GPU_SHARED(work, t);
+    if (threadIdx.x == 0) at = find_slice(jobs, count);
+    __syncthreads();
+#pragma unroll 1
+    for (int j = at.p.first; j < at.p.end; j++) {
+        const pn_stage &s = jobs[j];
+        float *const slot = slice_slots(jobs, at, j, scratch) +
+                            at.p.block * backward_slot_floats(s, at.cut.slice);
+        if (s.R == 3)
+            backward_tiles<3>(s, at, t, shared, slot);
+        else
+            backward_tiles<5>(s, at, t, shared, slot);
+    }
+    if (!last_of_group(at.p)) return;
+    for (int j = at.p.first; j < at.p.end; j++) {
+        finish_job(jobs[j], at, slice_slots(jobs, at, j, scratch));
+        __syncthreads(); /* the next job adds to the same sums */
+    }
+}
+
+/* ---- host ------------------------------------------------------------------------------------ */
+
+/* groups: slices. */
+call_size backward_size(const pn_stage *jobs, int count) {
+    call_size size = {0, 0, 0};
+    for (int first = 0, end; first < count; first = end) {
+        end = joined_end(jobs, count, first);
+        const backward_cut cut = backward_cut_of(jobs[first]);
+        const int blocks = cut.slices * cut.blocks;
+        size.groups += cut.slices;
+        size.blocks += (unsigned)blocks;
+        for (int j = first; j < end; j++)
+            size.bytes += blocks * backward_slot_floats(jobs[j], cut.slice) * sizeof(float);
+    }
+    size.bytes = (size.bytes + 63) & ~(size_t)63;
+    return size;
+}
+
+pn_status check_widths(const char *op, const pn_stage *jobs, int count) {
+    for (int j = 0; j < count; j++) PN_TRY(check_width(op, j, jobs[j].in.C));
+    return PN_OK;
+}
+
+} // namespace
+
+extern "C" {
+
+size_t PN_GPU_NAME(pn_stage_fwd_scratch)(const pn_stage *jobs, int count) {
+    if (pn_check_stage_shapes("stage_fwd_scratch", jobs, count)) return 0;
+    return size_of<stage_forward>(jobs, count).bytes;
+}
+
+size_t PN_GPU_NAME(pn_stage_bwd_scratch)(const pn_stage *jobs, int count) {
+    if (pn_check_stage_shapes("stage_bwd_scratch", jobs, count)) return 0;
+    return backward_size(jobs, count).bytes;
+}
+
+pn_status PN_GPU_NAME(pn_stage_fwd)(const pn_stage *jobs, int count, const pn_launch *l) {
+    PN_TRY(pn_check_stage("stage_fwd", jobs, count, 0, l));
+    PN_TRY(check_widths("stage_fwd", jobs, count));
+    const call_size size = size_of<stage_forward>(jobs, count);
+    PN_TRY(check_groups("stage_fwd", size));
+    return gpu_launch("stage_fwd", {size.blocks, THREADS, FLOATS * sizeof(float), l->stream},
+                      stage_forward_kernel, static_cast<const pn_stage *>(l->table), count,
+                      static_cast<float *>(l->scratch));
+}
+
+pn_status PN_GPU_NAME(pn_stage_bwd)(const pn_stage *jobs, int count, const pn_launch *l) {
+    PN_TRY(pn_check_stage("stage_bwd", jobs, count, 1, l));
+    PN_TRY(check_widths("stage_bwd", jobs, count));
+    const call_size size = backward_size(jobs, count);
+    PN_TRY(check_groups("stage_bwd", size));
+    return gpu_launch("stage_bwd", {size.blocks, THREADS, FLOATS * sizeof(float), l->stream},
+                      stage_backward_kernel, static_cast<const pn_stage *>(l->table), count,
+                      static_cast<float *>(l->scratch), l->gate);
+}
+}
