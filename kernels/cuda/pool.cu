@@ -3,7 +3,7 @@
  * Bound by memory. At stride 1 forward reads x and writes z, 8 bytes an element; backward reads x
  * (an average: only for the sums), dy and z and writes dx, 16 bytes, 20 where it adds to dx. The
  * 25 (forward) to 70 (backward) instructions an element take half of that time on an H100, less on
- * smaller cards. Two blocks a multiprocessor, of 128 registers a thread: what is in flight makes
+ * smaller cards (counted, not timed). Two blocks a multiprocessor: what is in flight makes
  * up for warps.
  *
  * A window is separable: three neighbours along a row, then three rows. A thread owns a column of
@@ -76,49 +76,58 @@ struct pool_forward {
     }
 };
 
+struct taps {
+    float4 left, middle, right;
+};
+__device__ __forceinline__ taps load_taps(const float *middle, three t) {
+    return {gpu_read4(middle + t.left), gpu_read4(middle), gpu_read4(middle + t.right)};
+}
+
 /* The maximum or the sum of three neighbours. */
 template <bool MAX>
-__device__ __forceinline__ float4 along(const float *middle, three t, affine4 norm) {
-    const float4 l = norm(gpu_read4(middle + t.left)), m = norm(gpu_read4(middle)),
-                 r = norm(gpu_read4(middle + t.right));
+__device__ __forceinline__ float4 along(const taps &x, three t, affine4 norm) {
+    const float4 l = norm(x.left), m = norm(x.middle), r = norm(x.right);
     if (MAX) return max4(max4(l, m), r);
     return (t.has_left() ? l : splat(0)) + m + (t.has_right() ? r : splat(0));
 }
 
 /* Outputs `first` to `end` of a column. x: the middle of the windows in row 0 of the image; z: the
- * column's output in row 0. */
-template <bool MAX, int STRIDE>
+ * column's output in row 0. Each row is asked for before the one above it is looked at. */
+template <bool MAX>
 __device__ inline void pool_column(const float *x, float *z, int x_row, int z_row, three t,
-                                   affine4 norm, int first, int end, int H, moments *m) {
-    const auto row = [=](int h) {
-        return along<MAX>(x + min_of(max_of(h, 0), H - 1) * x_row, t, norm);
-    };
-    float4 above = row(first * STRIDE - 1), middle = splat(0);
-    if (STRIDE == 1) middle = row(first);
+                                   affine4 norm, int stride, int first, int end, int H,
+                                   moments *m) {
+    float4 above = splat(0), middle = splat(0), below = splat(0);
+    const int last = (end - 1) * stride + 1; /* may be H */
+    int h = max_of(first * stride - 1, 0);
+    taps next = load_taps(x + h * x_row, t);
 #pragma unroll 2
-    for (int p = first; p < end; p++) {
-        const int y = p * STRIDE;
-        if (STRIDE == 2) middle = row(y);
-        const float4 below = row(y + 1);
+    for (; h <= last; h++) {
+        const int y = h - 1; /* the middle of a window, if it is one of an output */
+        above = middle;
+        middle = below;
+        const taps now = next;
+        if (h + 1 < H && h < last) next = load_taps(x + (h + 1) * x_row, t);
+        if (h < H) below = along<MAX>(now, t, norm);
+        if (y < first * stride || (y & (stride - 1))) continue;
+        const bool up = y > 0, down = h < H;
         float4 v;
         if (MAX) {
-            v = max4(max4(above, middle), below);
+            v = max4(max4(up ? above : middle, middle), below); /* the last row: middle again */
         } else {
-            const bool up = y > 0, down = y + 1 < H;
             v = (up ? above : splat(0)) + middle + (down ? below : splat(0));
             v = share_of(1 + up + down, t.inside()) * v;
         }
-        gpu_store4(z + p * z_row, v);
+        gpu_store4(z + (y >> (stride - 1)) * z_row, v);
         m->add(v);
-        above = STRIDE == 1 ? middle : below;
-        middle = below;
     }
 }
 
 /* The block's tiles of a job; gives back the pixels of output in them. */
-template <bool MAX, int STRIDE>
+template <bool MAX>
 __device__ inline int pool_tiles(const pn_pool &job, const place &p, const columns &c, moments *m) {
-    const int C = job.in.C, P = div_up(job.H, STRIDE), Q = div_up(job.W, STRIDE);
+    const int C = job.in.C, stride = job.stride;
+    const int P = div_up(job.H, stride), Q = div_up(job.W, stride);
     const int band = band_of(job.N, P), bands = div_up(P, band);
     /* Rows of threads that a row of output leaves over take segments of the band. */
     const int height = div_up(band, min_of(max_of(c.rows / Q, 1), band));
@@ -130,12 +139,12 @@ __device__ inline int pool_tiles(const pn_pool &job, const place &p, const colum
         const int items = c.active ? div_up(to - from, height) * Q : 0;
 #pragma unroll 1
         for (int item = c.row; item < items; item += c.rows) {
-            const int q = item % Q, first = from + item / Q * height, w = q * STRIDE;
+            const int q = item % Q, first = from + item / Q * height, w = q * stride;
             const int x_row = job.W * C, z_row = Q * C;
             const float *const x = job.in.x + (size_t)n * job.H * x_row + w * C + 4 * c.quad;
             float *const z = job.out.z + (size_t)n * P * z_row + q * C + 4 * c.quad;
-            pool_column<MAX, STRIDE>(x, z, x_row, z_row, three_at(w, job.W, C), norm, first,
-                                     min_of(first + height, to), job.H, m);
+            pool_column<MAX>(x, z, x_row, z_row, three_at(w, job.W, C), norm, stride, first,
+                             min_of(first + height, to), job.H, m);
         }
         pixels += (to - from) * Q;
     }
@@ -153,13 +162,9 @@ __global__ void __launch_bounds__(THREADS, 2)
     const pn_pool &job = jobs[p.first];
     const pn_norm &norm = job.out.norm;
     const columns c = columns_of(job.in.C);
-    const bool is_max = job.kind == PN_POOL_MAX;
     moments m = no_moments();
-    int pixels;
-    if (job.stride == 1)
-        pixels = is_max ? pool_tiles<true, 1>(job, p, c, &m) : pool_tiles<false, 1>(job, p, c, &m);
-    else
-        pixels = is_max ? pool_tiles<true, 2>(job, p, c, &m) : pool_tiles<false, 2>(job, p, c, &m);
+    const int pixels = job.kind == PN_POOL_MAX ? pool_tiles<true>(job, p, c, &m)
+                                               : pool_tiles<false>(job, p, c, &m);
 
     if (norm.mode == PN_NORM_RUNNING && p.block == 0) copy_statistics(norm, job.out.K);
     if (norm.mode != PN_NORM_BATCH) return;
@@ -219,17 +224,17 @@ struct rectangle {
     unsigned *winner; /* a byte a channel: bit 0, 1 or 2 = the left, middle or right one */
 };
 
-template <int STRIDE>
-__device__ inline rectangle rectangle_at(int tile, cut t, int H, int W, int C, float *room) {
-    const int Q = div_up(W, STRIDE);
+__device__ inline rectangle rectangle_at(const pn_pool &job, int tile, float *room) {
+    const int H = job.H, W = job.W, C = job.in.C, stride = job.stride, Q = div_up(W, stride);
+    const cut t = cut_of(job.N, H, W, C);
     rectangle r;
     r.n = tile / (t.down * t.across);
     r.h0 = tile / t.across % t.down * t.rows;
     r.h1 = min_of(r.h0 + t.rows, H);
     r.w0 = tile % t.across * t.columns;
     r.w1 = min_of(r.w0 + t.columns, W);
-    r.q0 = STRIDE == 1 ? max_of(r.w0 - 1, 0) : r.w0 / 2;
-    r.q1 = min_of(STRIDE == 1 ? r.w1 : r.w1 / 2, Q - 1) + 1;
+    r.q0 = div_up(max_of(r.w0 - 1, 0), stride);
+    r.q1 = min_of(r.w1 / stride, Q - 1) + 1;
     r.spread = room;
     r.winner = reinterpret_cast<unsigned *>(room + t.rows * (r.q1 - r.q0) * C);
     return r;
@@ -265,8 +270,8 @@ __device__ __forceinline__ float first_of_three(float l, float m, float r, three
 
 __device__ __forceinline__ float4 winner_along(const float *middle, three t, float4 sign,
                                                unsigned *winner) {
-    const float4 l = sign * gpu_read4(middle + t.left), m = sign * gpu_read4(middle),
-                 r = sign * gpu_read4(middle + t.right);
+    const taps at = load_taps(middle, t);
+    const float4 l = sign * at.left, m = sign * at.middle, r = sign * at.right;
     unsigned x, y, z, w;
     const float4 best =
         make_float4(first_of_three(l.x, m.x, r.x, t, &x), first_of_three(l.y, m.y, r.y, t, &y),
@@ -296,59 +301,46 @@ struct column {
     int spread_row, winner_row; /* in floats, in words */
 };
 
-/* The spread of input rows `first` to `end`, from h0 on. */
-template <bool MAX, int STRIDE>
+/* The spread of input rows `first` to `end`, from h0 on. A row enters as the lowest of a window, is
+ * its middle and its highest one, and has then met all windows it is in. */
+template <bool MAX>
 __device__ inline void spread_column(const column &at, float4 sign, const line4 &line, float f,
-                                     int first, int end, int h0, int H) {
-    const int P = div_up(H, STRIDE);
-    const int p0 = max_of(STRIDE == 1 ? first - 1 : first / 2, 0);
-    const int p1 = min_of(STRIDE == 1 ? end : end / 2, P - 1);
-    const auto row = [&](int h) {
-        if (!MAX) return splat(0);
-        unsigned winner;
-        const float4 v =
-            winner_along(at.x + min_of(max_of(h, 0), H - 1) * at.x_row, at.t, sign, &winner);
-        if (h >= first && h < end) at.winner[(h - h0) * at.winner_row] = winner;
-        return v;
-    };
-    const auto keep = [&](int h, float4 sum) {
-        if (h >= first && h < end) gpu_store4(at.spread + (h - h0) * at.spread_row, sum);
-    };
-    float4 above = row(p0 * STRIDE - 1), middle = splat(0);
-    if (STRIDE == 1) middle = row(p0);
+                                     int stride, int first, int end, int h0, int H) {
+    float4 above = splat(0), middle = splat(0), below = splat(0);
     float4 to_above = splat(0), to_middle = splat(0), to_below = splat(0);
 #pragma unroll 1
-    for (int p = p0; p <= p1; p++) {
-        const int y = p * STRIDE;
-        const bool up = y > 0, down = y + 1 < H;
-        if (STRIDE == 2) middle = row(y);
-        const float4 below = row(y + 1);
-        float4 g = fma4(line.a, f * gpu_read4(at.dy + p * at.out_row), line.c);
-        if (at.z) g = fma4(line.b, gpu_read4(at.z + p * at.out_row), g);
-        if (MAX) {
+    for (int h = max_of(first - 2, 0); h < end + 2; h++) {
+        const int y = h - 1; /* the middle of a window, if it is one of an output */
+        const bool gives = h >= max_of(first, 1) && y < H && (y & (stride - 1)) == 0;
+        float4 g = splat(0);
+        if (gives) {
+            const int p = (y >> (stride - 1)) * at.out_row;
+            g = fma4(line.a, f * gpu_read4(at.dy + p), line.c);
+            if (at.z) g = fma4(line.b, gpu_read4(at.z + p), g);
+        }
+        above = middle;
+        middle = below;
+        to_above = to_middle;
+        to_middle = to_below;
+        to_below = splat(0);
+        if (MAX && h < H) {
+            unsigned winner;
+            below = winner_along(at.x + h * at.x_row, at.t, sign, &winner);
+            if (h >= first && h < end) at.winner[(h - h0) * at.winner_row] = winner;
+        }
+        if (MAX && gives) {
+            const bool up = y > 0, down = h < H;
             give(g.x, above.x, middle.x, below.x, up, down, &to_above.x, &to_middle.x, &to_below.x);
             give(g.y, above.y, middle.y, below.y, up, down, &to_above.y, &to_middle.y, &to_below.y);
             give(g.z, above.z, middle.z, below.z, up, down, &to_above.z, &to_middle.z, &to_below.z);
             give(g.w, above.w, middle.w, below.w, up, down, &to_above.w, &to_middle.w, &to_below.w);
-        } else {
-            to_below = share_of(1 + up + down, at.t.inside()) * g;
+        } else if (gives) {
+            to_below = share_of(1 + (y > 0) + (h < H), at.t.inside()) * g;
             to_above = to_above + to_below;
             to_middle = to_middle + to_below;
         }
-        keep(y - 1, to_above);
-        if (STRIDE == 1) {
-            to_above = to_middle;
-            to_middle = to_below;
-            above = middle;
-            middle = below;
-        } else {
-            keep(y, to_middle);
-            to_above = to_below;
-            to_middle = splat(0);
-            above = below;
-        }
+        if (h - 2 >= first) gpu_store4(at.spread + (h - 2 - h0) * at.spread_row, to_above);
     }
-    keep(p1 * STRIDE + STRIDE - 1, to_above);
 }
 
 /* The gradient of a pixel as the left, middle or right one (`bit`) of the windows of a column. */
@@ -364,28 +356,28 @@ __device__ __forceinline__ float4 take(const float *spread, const unsigned *winn
     return g;
 }
 
-/* dv of the pixel in row h, column w, for the quad of r's pointers. */
-template <bool MAX, int STRIDE>
-__device__ __forceinline__ float4 gather(const rectangle &r, int h, int w, int quad, int C, int Q) {
-    const int q = STRIDE == 1 ? w : w / 2, pixel = (h - r.h0) * (r.q1 - r.q0) + q - r.q0;
-    const float *const s = r.spread + pixel * C + 4 * quad;
-    const unsigned *const i = r.winner + pixel * (C / 4) + quad;
-    if (STRIDE == 2 && w % 2 == 0) return take<MAX>(s, i, 2);
+/* dv of the pixel in row h, column w, for a quad: its share of the windows whose middle is to the
+ * left of it, on it, to the right of it, as their right one, middle one, left one. */
+template <bool MAX>
+__device__ __forceinline__ float4 gather(const rectangle &r, int h, int w, int quad, int C, int Q,
+                                         int stride) {
     float4 dv = splat(0);
-    if (STRIDE == 2) dv = take<MAX>(s, i, 4);
-    if (STRIDE == 1) {
-        if (q > 0) dv = take<MAX>(s - C, i - C / 4, 4);
-        dv = dv + take<MAX>(s, i, 2);
+#pragma unroll
+    for (int k = 0; k < 3; k++) {
+        const int middle = w + k - 1, q = middle >> (stride - 1); /* stride is 1 or 2 */
+        if (middle < 0 || (middle & (stride - 1)) || q >= Q) continue;
+        const int at = ((h - r.h0) * (r.q1 - r.q0) + q - r.q0) * (C / 4) + quad;
+        dv = dv + take<MAX>(r.spread + 4 * at, r.winner + at, 4 >> k);
     }
-    if (q + 1 < Q) dv = dv + take<MAX>(s + C, i + C / 4, 1);
     return dv;
 }
 
 /* The first half of a tile: the spread of all of its rows. */
-template <bool MAX, int STRIDE>
+template <bool MAX>
 __device__ inline void spread_tile(const pn_pool &job, const columns &c, const rectangle &r) {
     if (!c.active) return;
-    const int H = job.H, W = job.W, C = job.in.C, P = div_up(H, STRIDE), Q = div_up(W, STRIDE);
+    const int H = job.H, W = job.W, C = job.in.C, stride = job.stride, P = div_up(H, stride),
+              Q = div_up(W, stride);
     const int wide = r.q1 - r.q0, high = r.h1 - r.h0;
     /* Rows of threads that the columns leave over take segments of the rows. */
     const int height = div_up(high, min_of(max_of(c.rows / wide, 1), high));
@@ -397,28 +389,29 @@ __device__ inline void spread_tile(const pn_pool &job, const columns &c, const r
 #pragma unroll 1
     for (int item = c.row; item < items; item += c.rows) {
         const int q = r.q0 + item % wide, first = r.h0 + item / wide * height;
-        const size_t in = (size_t)r.n * H * W * C + (q * STRIDE * C + 4 * c.quad),
+        const size_t in = (size_t)r.n * H * W * C + (q * stride * C + 4 * c.quad),
                      out = (size_t)r.n * P * Q * C + (q * C + 4 * c.quad);
         const column at = {job.in.x + in,
                            job.out.dy + out,
                            reads_z ? job.out.z + out : nullptr,
                            W * C,
                            Q * C,
-                           three_at(q * STRIDE, W, C),
+                           three_at(q * stride, W, C),
                            r.spread + (q - r.q0) * C + 4 * c.quad,
                            r.winner + (q - r.q0) * c.quads + c.quad,
                            wide * C,
                            wide * c.quads};
-        spread_column<MAX, STRIDE>(at, sign, line, f, first, min_of(first + height, r.h1), r.h0, H);
+        spread_column<MAX>(at, sign, line, f, stride, first, min_of(first + height, r.h1), r.h0, H);
     }
 }
 
 /* The second half: dx, and the sums of this thread's quad. */
-template <bool MAX, int STRIDE>
+template <bool MAX>
 __device__ inline void gather_tile(const pn_pool &job, const columns &c, const rectangle &r,
                                    sums4 *s) {
     if (!c.active) return;
-    const int W = job.W, C = job.in.C, Q = div_up(W, STRIDE), add = job.in.add;
+    const int W = job.W, C = job.in.C, stride = job.stride, Q = div_up(W, stride);
+    const int add = job.in.add;
     const bool sums = wants_sums(job.in.norm);
     const float4 mean = sums ? gpu_load4(job.in.norm.stats + 4 * c.quad) : splat(0);
     const size_t image = (size_t)r.n * job.H * W * C + 4 * c.quad;
@@ -430,22 +423,21 @@ __device__ inline void gather_tile(const pn_pool &job, const columns &c, const r
         const int h = r.h0 + pixel / width, w = r.w0 + pixel % width, at = (h * W + w) * C;
         const float4 v = sums ? gpu_read4(x + at) : splat(0);
         const float4 was = add ? gpu_load4(dx + at) : splat(0);
-        const float4 dv = gather<MAX, STRIDE>(r, h, w, c.quad, C, Q);
+        const float4 dv = gather<MAX>(r, h, w, c.quad, C, Q, stride);
         gpu_store4(dx + at, add ? was + dv : dv);
         s->add(dv, v - mean);
     }
 }
 
-template <bool MAX, int STRIDE>
+template <bool MAX>
 __device__ inline void spread_and_gather(const pn_pool &job, const place &p, const columns &c,
                                          float *room, sums4 *s) {
 #pragma unroll 1
     for (int tile = p.block; tile < p.tiles; tile += p.blocks) {
-        const rectangle r = rectangle_at<STRIDE>(tile, cut_of(job.N, job.H, job.W, job.in.C), job.H,
-                                                 job.W, job.in.C, room);
-        spread_tile<MAX, STRIDE>(job, c, r);
+        const rectangle r = rectangle_at(job, tile, room);
+        spread_tile<MAX>(job, c, r);
         __syncthreads();
-        gather_tile<MAX, STRIDE>(job, c, r, s);
+        gather_tile<MAX>(job, c, r, s);
         __syncthreads();
     }
 }
@@ -463,16 +455,11 @@ __global__ void __launch_bounds__(THREADS, 2)
         if (p.block == 0) add_norm_parameters(job.out.norm, job.out.K);
         if (!job.in.dx) continue;
         const columns c = columns_of(job.in.C);
-        const bool is_max = job.kind == PN_POOL_MAX;
         sums4 s = {splat(0), splat(0)};
-        if (job.stride == 1 && is_max)
-            spread_and_gather<true, 1>(job, p, c, room, &s);
-        else if (job.stride == 1)
-            spread_and_gather<false, 1>(job, p, c, room, &s);
-        else if (is_max)
-            spread_and_gather<true, 2>(job, p, c, room, &s);
+        if (job.kind == PN_POOL_MAX)
+            spread_and_gather<true>(job, p, c, room, &s);
         else
-            spread_and_gather<false, 2>(job, p, c, room, &s);
+            spread_and_gather<false>(job, p, c, room, &s);
         if (!wants_sums(job.in.norm)) continue;
         any = true;
         const float4 v[2] = {s.s1, s.s2};
