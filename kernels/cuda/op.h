@@ -200,6 +200,7 @@ template <class Done>
 __device__ inline void sum_slots4(const float *slots, size_t slot_floats, int blocks, int count,
                                   Done done) {
     const int n = sharers_of(count), share = (int)threadIdx.x % n;
+#pragma unroll 1
     for (int first = 0; first < count; first += THREADS / n) {
         const int i = first + (int)threadIdx.x / n;
         float4 sum = splat(0);
@@ -251,11 +252,16 @@ __device__ inline void fold_columns(const columns &c, const float4 (&v)[COUNT], 
         for (int i = 0; i < COUNT; i++)
             gpu_store4(room + (size_t)(i * c.rows + c.row) * C + 4 * c.quad, v[i]);
     __syncthreads();
-    for (int j = (int)threadIdx.x; j < COUNT * C; j += THREADS) {
-        const float *column = room + (size_t)(j / C) * c.rows * C + j % C;
+    const int n = sharers_of(COUNT * C), share = (int)threadIdx.x % n;
+#pragma unroll 1
+    for (int first = 0; first < COUNT * C; first += THREADS / n) {
+        const int j = min_of(first + (int)threadIdx.x / n, COUNT * C - 1);
+        const float *column = room + (j / C * c.rows + share) * C + j % C;
         float sum = 0;
-        for (int r = 0; r < c.rows; r++) sum += column[r * C];
-        slot[j] = sum;
+#pragma unroll 2
+        for (int r = share; r < c.rows; r += n, column += n * C) sum += *column;
+        sum = fold_sharers(sum, n);
+        if (share == 0 && first + (int)threadIdx.x / n == j) slot[j] = sum;
     }
     __syncthreads();
 }
@@ -349,6 +355,7 @@ __device__ inline void store_moments(const columns &c, moments m, int pixels, fl
 __device__ inline void finish_statistics(const pn_norm &n, int K, const float *slots,
                                          size_t slot_floats, int blocks) {
     const int sharers = sharers_of(K), share = (int)threadIdx.x % sharers;
+#pragma unroll 1
     for (int first = 0; first < K; first += THREADS / sharers) {
         const int k = first + (int)threadIdx.x / sharers;
         float pivot = 0, count = 0, sum = 0, square = 0;

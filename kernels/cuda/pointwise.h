@@ -168,7 +168,7 @@ __device__ inline void load_r(const pointwise &s, const run &t, const corner *co
     const norm4 norm = load_norm(from.in->norm, from.in->C, from.quad);
     const float *x = from.in->x + 4 * from.quad;
     float *to = r + f * plane + 4 * quad;
-#pragma unroll(GRIDS == 1 ? 4 : 2)
+#pragma unroll 4
     for (int p = k.row; p < t.pixels; p += k.rows) {
         const spot at = spot_of<GRIDS>(s, t, corners, p, f);
         const float4 v = at.inside ? relu4(norm(gpu_read4(x + at.pixel * from.in->C))) : splat(0);
@@ -210,8 +210,9 @@ __device__ __forceinline__ void accumulate_pairs(float4 (&z)[EACH], const float 
 
 /* z and its moments for the tiles of this block. */
 template <class Job, int EACH, bool PAIRS>
-__device__ inline void forward_tiles(const pointwise &s, const place &p, float *shared,
-                                     float *slot) {
+__device__ inline void forward_tiles(const pointwise &s, const place &p, const Job *jobs,
+                                     float *shared, float *scratch) {
+    using Op = pointwise_forward<Job>;
     constexpr int GRIDS = grids_of<Job>;
     const forward_cut cut = forward_cut_of<Job>(s);
     const int pitch = pitch_of(cut.chunk), plane = cut.pixels * pitch + PLANE_GAP;
@@ -257,7 +258,10 @@ __device__ inline void forward_tiles(const pointwise &s, const place &p, float *
         }
         seen += t.pixels;
     }
-    if (s.out->norm.mode == PN_NORM_BATCH) store_moments(k, m, seen, shared, slot);
+    if (s.out->norm.mode != PN_NORM_BATCH) return;
+    store_moments(
+        k, m, seen, shared,
+        slots_of<Op>(jobs, p, p.first, scratch) + p.block * Op::slot_floats(jobs[p.first]));
 }
 
 template <class Job, bool PAIRS>
@@ -267,18 +271,16 @@ __global__ __launch_bounds__(THREADS, PAIRS ? 1 : 2) void forward_kernel(const J
     GPU_DYNAMIC(float, shared);
     const place p = find_place<Op>(jobs, count);
     const pointwise s = view_of(jobs[p.first]);
-    const size_t slot_floats = Op::slot_floats(jobs[p.first]);
-    float *const slots = slots_of<Op>(jobs, p, p.first, scratch);
-    float *const slot = slots + p.block * slot_floats;
     if (forward_cut_of<Job>(s).each == PIXELS)
-        forward_tiles<Job, PIXELS, PAIRS>(s, p, shared, slot);
+        forward_tiles<Job, PIXELS, PAIRS>(s, p, jobs, shared, scratch);
     else
-        forward_tiles<Job, PIXELS / 2, PAIRS>(s, p, shared, slot);
+        forward_tiles<Job, PIXELS / 2, PAIRS>(s, p, jobs, shared, scratch);
 
     const pn_norm &norm = s.out->norm;
     if (norm.mode == PN_NORM_RUNNING && p.block == 0) copy_statistics(norm, s.K);
     if (norm.mode == PN_NORM_BATCH && last_of_group(p))
-        finish_statistics(norm, s.K, slots, slot_floats, p.blocks);
+        finish_statistics(norm, s.K, slots_of<Op>(jobs, p, p.first, scratch),
+                          Op::slot_floats(jobs[p.first]), p.blocks);
 }
 
 /* ---- backward: how a group is cut ------------------------------------------------------------ */
@@ -568,9 +570,7 @@ __device__ inline void backward_tiles(const pointwise &s, const sliced_place &at
     const columns k = columns_of(GRIDS * C);
     const int f = GRIDS == 1 ? 0 : k.quad / (C / 4), quad = k.quad - f * (C / 4);
     const source from = source_of(s.in, c0 + 4 * quad);
-    const float *const x = from.in->x + 4 * from.quad;
-    float *const dx = from.in->dx ? from.in->dx + 4 * from.quad : nullptr;
-    const bool add = from.in->add;
+    const bool wanted = k.active && from.in->dx;
     bool any_dx = false;
 #pragma unroll 1
     for (int c = c0; c < c0 + C; c += 4) any_dx |= source_of(s.in, c).in->dx != nullptr;
@@ -578,7 +578,6 @@ __device__ inline void backward_tiles(const pointwise &s, const sliced_place &at
     slice_sums<PAIRS> dw;
     dw.begin(C, s.K);
     sums4 sums = {splat(0), splat(0)};
-    bool first = true;
     for (int tile = at.p.block; tile < at.p.tiles; tile += at.p.blocks)
         for (int begin = 0; begin < at.cut.pixels; begin += step.pixels) {
             const run t = run_of(s, (size_t)tile * at.cut.pixels + begin,
@@ -588,6 +587,7 @@ __device__ inline void backward_tiles(const pointwise &s, const sliced_place &at
             corners += swap, swap = -swap;
             fill_corners<GRIDS>(s, t, corners);
             __syncthreads();
+            const float *const x = from.in->x + 4 * from.quad;
             float4 v[PIXELS]; /* x of the pixels whose dx this thread makes */
 #pragma unroll
             for (int i = 0; i < PIXELS; i++) {
@@ -606,11 +606,11 @@ __device__ inline void backward_tiles(const pointwise &s, const sliced_place &at
                 const bool inside = spot_of<GRIDS>(s, t, corners, p, f).inside;
                 gpu_store4(r + f * plane + p * C + 4 * quad, inside ? relu4(norm(v[i])) : splat(0));
             }
+            const bool first = tile == at.p.block && begin == 0;
             if (any_dx && first && step.rows == step.all)
                 load_turned<GRIDS>(s, c0, C, 0, step.all, w);
             __syncthreads();
             dw.add(r, C, plane, s.Kg, g, pitch, t.pixels, slot, first);
-            first = false;
             if (!any_dx) continue;
 
             float4 da[PIXELS];
@@ -627,12 +627,14 @@ __device__ inline void backward_tiles(const pointwise &s, const sliced_place &at
                     load_turned<GRIDS>(s, c0, C, k0, rows, w);
                     __syncthreads();
                 }
-                if (!k.active || !dx || k.row >= t.pixels) continue;
+                if (!wanted || k.row >= t.pixels) continue;
                 const int base = GRIDS == 1 ? 0 : (f * s.Kg) & ~3;
                 accumulate(da, g + base + k0, pixel, rows,
                            shared_weights{w + f * rows * C + 4 * quad, C});
             }
-            if (!k.active || !dx) continue;
+            if (!wanted) continue;
+            float *const dx = from.in->dx + 4 * from.quad;
+            const bool add = from.in->add;
             const norm4 again = load_norm(from.in->norm, from.in->C, from.quad);
 #pragma unroll
             for (int i = 0; i < PIXELS; i++) {
