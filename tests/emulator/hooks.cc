@@ -187,8 +187,7 @@ void explain(char *to, size_t bytes) {
 /* ---- accesses -------------------------------------------------------------------------------- */
 
 void check(cell *c, const mark &me, bool writes, const void *p) {
-    const void *const word =
-        reinterpret_cast<const void *>(reinterpret_cast<uintptr_t>(p) & ~(uintptr_t)3);
+    const void *const word = static_cast<const char *>(p) - reinterpret_cast<uintptr_t>(p) % 4;
     if (!(c->write.atomic && me.atomic) && !ordered(c->write, me, word))
         race(c->write, me, true, writes, p);
     if (!writes) {
@@ -233,8 +232,20 @@ void check(cell *c, const mark &me, bool writes, const void *p) {
 std::vector<page *> pages(1 << 12);
 size_t pages_used;
 
+page *last;
+
+/* Between launches: what is remembered has no meaning any more, and takes 18 times the memory. */
+void forget_pages() {
+    for (page *&p : pages) {
+        if (p) free(p->bytes);
+        free(p);
+        p = nullptr;
+    }
+    pages_used = 0;
+    last = nullptr;
+}
+
 page *find_page(uintptr_t number) {
-    static page *last;
     if (last && last->number == number) return last;
     size_t mask = pages.size() - 1, i = (number * 0x9e3779b97f4a7c15u >> 20) & mask;
     while (pages[i] && pages[i]->number != number) i = (i + 1) & mask;
@@ -269,26 +280,28 @@ void split(page *p, unsigned word) {
 void touch(const void *at, size_t bytes, bool writes, bool atomic, const void *pc) {
     if (!pn_emulator_self || pn_emulator_private(at)) return;
     const mark me = {now.block, now.tick, pack(pc), (uint16_t)threadIdx.x, atomic};
-    const uintptr_t end = reinterpret_cast<uintptr_t>(at) + bytes;
-    for (uintptr_t a = reinterpret_cast<uintptr_t>(at); a < end;) {
+    const char *c = static_cast<const char *>(at), *const end = c + bytes;
+    while (c < end) {
+        const uintptr_t a = reinterpret_cast<uintptr_t>(c);
         page *const p = find_page(a / (4 * PAGE_WORDS));
         const unsigned word = (unsigned)(a / 4 % PAGE_WORDS);
-        const bool whole = a % 4 == 0 && end - a >= 4;
+        const bool whole = a % 4 == 0 && end - c >= 4;
         const bool is_split = p->split[word / 64] >> word % 64 & 1;
         if (whole && !is_split) {
-            check(&p->words[word], me, writes, reinterpret_cast<const void *>(a));
-            a += 4;
+            check(&p->words[word], me, writes, c);
+            c += 4;
             continue;
         }
         if (!is_split) split(p, word);
-        do check(&p->bytes[a % (4 * PAGE_WORDS)], me, writes, reinterpret_cast<const void *>(a));
-        while (++a < end && a % 4 != 0);
+        for (unsigned b = (unsigned)(a % 4); b < 4 && c < end; b++, c++)
+            check(&p->bytes[4 * word + b], me, writes, c);
     }
 }
 
 /* ---- events ---------------------------------------------------------------------------------- */
 
 void on_launch(unsigned blocks, unsigned threads) {
+    if (pages_used > 1 << 14) forget_pages();
     now.first = now.block + 1;
     now.threads = threads;
     now.tick = 1;

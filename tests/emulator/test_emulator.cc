@@ -124,11 +124,13 @@ __global__ void one_leaves(float *y) {
 template <bool BROKEN>
 __global__ void two_barriers(float *y) {
     const int t = (int)threadIdx.x;
-    if (BROKEN && t % 2)
+    if (BROKEN && t % 2) {
         __syncthreads();
-    else
+        y[t] = (float)t;
+    } else {
+        y[t] = (float)t;
         __syncthreads();
-    y[t] = (float)t;
+    }
 }
 
 template <bool BROKEN>
@@ -410,7 +412,7 @@ pn_status call_ticket(bool *right) {
     for (int i = 0; i < 2 && s == PN_OK; i++) { /* twice: the counter is 0 again */
         s = gpu_launch("ticket", {blocks, N, 0, nullptr}, KERNEL, slots.data(), &counter, y.data());
         *right &= counter == 0;
-        for (int t = 0; t < N; t++) *right &= y[t] == (float)(blocks * (blocks + 1) / 2);
+        for (int t = 0; t < N; t++) *right &= y[t] == (float)blocks * (float)(blocks + 1) / 2;
     }
     return s;
 }
