@@ -31,8 +31,9 @@ typedef struct op {
     pn_value out; /* -1: a head */
     int first_use, uses;
     bool alive;
-    int level[PASSES], launch[PASSES];
-    int split; /* nodes only: which of several launches of its level, backward */
+    int depth; /* of the longest chain of ops that ends here */
+    int launch[PASSES];
+    bool done, ready, held; /* while launches are chosen */
     int R, dilation, stride;
     pn_pool_kind pool;
     int w, w2; /* parameters; stage: depthwise and pointwise; head: weight and bias */
@@ -365,23 +366,14 @@ static void find_living(pn_program *p) {
     }
 }
 
-static void find_levels(pn_program *p) {
+static void find_depths(pn_program *p) {
     for (int i = 0; i < p->op_count; i++) {
         op *o = &p->ops[i];
-        o->level[FORWARD] = o->level[BACKWARD] = 0;
+        o->depth = 0;
         for (int u = 0; u < o->uses; u++) {
             int producer = p->values[p->uses[o->first_use + u].term.value].op;
-            if (producer >= 0 && p->ops[producer].level[FORWARD] >= o->level[FORWARD])
-                o->level[FORWARD] = p->ops[producer].level[FORWARD] + 1;
-        }
-    }
-    for (int i = p->op_count - 1; i >= 0; i--) {
-        const op *o = &p->ops[i];
-        if (!o->alive) continue;
-        for (int u = 0; u < o->uses; u++) {
-            int producer = p->values[p->uses[o->first_use + u].term.value].op;
-            if (producer >= 0 && p->ops[producer].level[BACKWARD] <= o->level[BACKWARD])
-                p->ops[producer].level[BACKWARD] = o->level[BACKWARD] + 1;
+            if (producer >= 0 && p->ops[producer].depth >= o->depth)
+                o->depth = p->ops[producer].depth + 1;
         }
     }
 }
@@ -425,7 +417,7 @@ static bool writes(const pn_program *p, int u) {
     return has_gradient(p, v) && p->values[v].shared < 0;
 }
 
-/* Nodes of one level that add to the same gradient go to different launches: kernels.h lets
+/* Nodes that add to the same gradient go to different launches: kernels.h lets
  * neighbours share all of their gradients or none. */
 static bool nodes_clash(const pn_program *p, const op *a, const op *b) {
     for (int i = a->first_use; i < a->first_use + a->uses; i++)
@@ -434,69 +426,87 @@ static bool nodes_clash(const pn_program *p, const op *a, const op *b) {
     return false;
 }
 
-static void split_nodes(pn_program *p) {
+/* ready: an op that waits for none that is not done. held: one that cannot become ready before
+ * `family` is launched, whatever else is. Producers come before readers in the list. */
+static void mark_ops(pn_program *p, int pass, pn_family family) {
     for (int i = 0; i < p->op_count; i++) {
-        op *o = &p->ops[i];
-        o->split = 0;
-        if (o->family != PN_NODE || !o->alive) continue;
-        for (int j = 0; j < i; j++) {
-            const op *other = &p->ops[j];
-            if (other->family == PN_NODE && other->alive &&
-                other->level[BACKWARD] == o->level[BACKWARD] && other->split >= o->split &&
-                nodes_clash(p, o, other))
-                o->split = other->split + 1;
+        p->ops[i].ready = !p->ops[i].done;
+        p->ops[i].held = false;
+    }
+    for (int n = 0; n < p->op_count; n++) {
+        op *o = &p->ops[pass == FORWARD ? n : p->op_count - 1 - n];
+        if (!o->alive) continue;
+        for (int u = o->first_use; u < o->first_use + o->uses; u++) {
+            const int producer = p->values[p->uses[u].term.value].op;
+            if (producer < 0) continue;
+            op *const q = &p->ops[producer];
+            op *const before = pass == FORWARD ? q : o, *const after = pass == FORWARD ? o : q;
+            if (before->done) continue;
+            after->ready = false;
+            after->held |= before->held || before->family == family;
         }
     }
 }
 
-/* The key by which ops of a pass are ordered; equal keys keep the order of building. */
-typedef struct key {
-    int level, family, split, group;
-} key;
-
-static key key_of(const pn_program *p, int i, int pass) {
-    const op *o = &p->ops[i];
-    key k = {o->level[pass], o->family, 0, 0};
-    if (pass == BACKWARD) { /* jobs that share a gradient become neighbours */
-        k.split = o->split;
-        k.group = o->family == PN_NODE ? 0 : p->uses[o->first_use].term.value;
+/* A launch is all that is ready of one family. Of the families that have something ready, the one
+ * for which waiting would gather the fewest more: so that a step takes few launches. */
+static pn_family next_family(pn_program *p, int pass) {
+    pn_family best = PN_FAMILIES;
+    int fewest = p->op_count + 1;
+    for (pn_family f = 0; f < PN_FAMILIES && fewest > 0; f++) {
+        int ready = 0, joining = 0;
+        mark_ops(p, pass, f);
+        for (int i = 0; i < p->op_count; i++) {
+            const op *o = &p->ops[i];
+            if (o->family != f || o->done) continue;
+            ready += o->ready;
+            joining += !o->ready && !o->held;
+        }
+        if (!ready || joining >= fewest) continue;
+        fewest = joining;
+        best = f;
     }
-    return k;
+    return best;
 }
 
-static bool key_less(key a, key b) {
-    if (a.level != b.level) return a.level < b.level;
-    if (a.family != b.family) return a.family < b.family;
-    if (a.split != b.split) return a.split < b.split;
-    return a.group < b.group;
+/* Jobs that share a gradient become neighbours; otherwise the order of building. */
+static int group_of(const pn_program *p, const op *o, int pass) {
+    return pass == FORWARD || o->family == PN_NODE ? 0 : p->uses[o->first_use].term.value;
 }
 
-static void order_pass(pn_program *p, int pass, int *order) {
-    int n = 0;
+static void insert(const pn_program *p, int *order, int n, int i, int pass) {
+    const int group = group_of(p, &p->ops[i], pass);
+    for (; n > 0 && group < group_of(p, &p->ops[order[n - 1]], pass); n--) order[n] = order[n - 1];
+    order[n] = i;
+}
+
+static void choose_launches(pn_program *p, int pass) {
+    const int first = pass == BACKWARD ? p->order_count[FORWARD] : 0;
+    int *const order = p->order + first;
+    int n = 0, left = 0;
     for (int i = 0; i < p->op_count; i++) {
-        if (!p->ops[i].alive) continue;
-        key k = key_of(p, i, pass);
-        int at = n++;
-        for (; at > 0 && key_less(k, key_of(p, order[at - 1], pass)); at--)
-            order[at] = order[at - 1];
-        order[at] = i;
+        p->ops[i].done = !p->ops[i].alive;
+        left += p->ops[i].alive;
+    }
+    while (n < left) {
+        const pn_family family = next_family(p, pass);
+        launch *const a = &p->launches[p->launch_count];
+        *a = (launch){.family = family, .pass = pass, .first = first + n, .scratch = -1};
+        for (int i = 0; i < p->op_count; i++) {
+            op *o = &p->ops[i];
+            bool fits = o->family == family && o->ready && !o->done;
+            for (int j = 0; fits && pass == BACKWARD && family == PN_NODE && j < a->count; j++)
+                fits = !nodes_clash(p, o, &p->ops[order[n - a->count + j]]);
+            if (!fits) continue;
+            insert(p, order + n - a->count, a->count, i, pass);
+            o->launch[pass] = p->launch_count;
+            a->count++;
+            n++;
+        }
+        for (int i = 0; i < a->count; i++) p->ops[order[n - 1 - i]].done = true;
+        p->launch_count++;
     }
     p->order_count[pass] = n;
-}
-
-static void make_launches(pn_program *p, int pass) {
-    const int *order = p->order + (pass == BACKWARD ? p->order_count[FORWARD] : 0);
-    for (int i = 0; i < p->order_count[pass]; i++) {
-        key k = key_of(p, order[i], pass), before = {-1, -1, -1, -1};
-        if (i > 0) before = key_of(p, order[i - 1], pass);
-        if (k.level != before.level || k.family != before.family || k.split != before.split)
-            p->launches[p->launch_count++] = (launch){.family = (pn_family)k.family,
-                                                      .pass = pass,
-                                                      .first = (int)(order - p->order) + i,
-                                                      .scratch = -1};
-        p->launches[p->launch_count - 1].count++;
-        p->ops[order[i]].launch[pass] = p->launch_count - 1;
-    }
 }
 
 /* The first launch that adds to a gradient overwrites it. */
@@ -874,17 +884,14 @@ pn_status pn_program_compile(pn_program *p, pn_program_size *size) {
     p->buffer_count = p->launch_count = 0;
 
     find_living(p);
-    find_levels(p);
+    find_depths(p);
     find_shared(p);
     find_restored(p);
-    split_nodes(p);
-    order_pass(p, FORWARD, p->order);
-    make_launches(p, FORWARD);
+    choose_launches(p, FORWARD);
     p->launches_fwd = p->launch_count;
     p->order_count[BACKWARD] = 0;
     if (p->training) {
-        order_pass(p, BACKWARD, p->order + p->order_count[FORWARD]);
-        make_launches(p, BACKWARD);
+        choose_launches(p, BACKWARD);
         settle_adds(p);
     }
     add_lives(p);
@@ -906,9 +913,8 @@ pn_status pn_program_compile(pn_program *p, pn_program_size *size) {
     for (int b = 0; b < p->buffer_count; b++)
         size->unshared_bytes += p->buffers[b].bytes + PN_ALIGN;
     size->floor_bytes = pn_plan_floor(p->buffers, p->buffer_count);
-    for (int l = 0; l < p->launch_count; l++)
-        size->levels =
-            later(size->levels, p->ops[p->order[p->launches[l].first]].level[FORWARD] + 1);
+    for (int i = 0; i < p->op_count; i++)
+        if (p->ops[i].alive) size->levels = later(size->levels, p->ops[i].depth + 1);
     size->launches_fwd = p->launches_fwd;
     size->launches_bwd = p->launch_count - p->launches_fwd;
     size->jobs_fwd = p->order_count[FORWARD];

@@ -1,14 +1,14 @@
-/* program.h -- a network as data: values and ops in, levels of jobs out.
+/* program.h -- a network as data: values and ops in, launches of jobs out.
  *
  * A program is built op by op (each call gives the index of the value it makes), then compiled:
- * ops that no head needs are dropped, the others sorted into levels, all jobs of one op in one
- * level become one launch, every buffer gets its life and its place (plan.h). Binding fills the
- * jobs with pointers. Architecture is never code: the same few kernels run any program, and on a
- * device the job table of a program is one upload.
+ * ops that no head needs are dropped, the others sorted into launches of one family each, every
+ * buffer gets its life and its place (plan.h). Binding fills the jobs with pointers. Architecture
+ * is never code: the same few kernels run any program, and on a device the job table of a program
+ * is one upload.
  *
- * Order. Forward, an op's level is one more than the highest of what it reads; backward, one more
- * than the highest of those that read what it makes. Levels run one after another, within a level
- * the families in the order of pn_family. The first launch that adds to a gradient overwrites it.
+ * Order. A launch is all jobs of one family that are ready: forward, what they read is there;
+ * backward, all that reads what they made is done. Which family goes next is chosen so that a pass
+ * takes few launches. The first launch that adds to a gradient overwrites it.
  *
  * A program is reused for architecture after architecture; after pn_program_reserve for the
  * largest nothing is allocated any more. */

@@ -36,7 +36,6 @@ static pn_status create(pn_whole *w, const pn_whole_case *c, const pn_arch *arch
     PN_TRY(pn_parameters_allocate(&w->network.parameters, k->memory));
     pn_parameters_init(&w->network.parameters, seed);
     if (c->spec.evaluation) disturb_norms(&w->network.parameters, seed);
-    PN_TRY(pn_parameters_push(&w->network.parameters));
     PN_TRY(k->memory->allocate(sizeof *w->found, &found));
     w->found = found;
     w->image = aligned_alloc(64, (pixels * sizeof(float) + 63) / 64 * 64);
@@ -86,6 +85,9 @@ static size_t logit_count(const pn_whole *w) {
 
 pn_status pn_whole_run(pn_whole *w) {
     const pn_memory *memory = w->kernels->memory;
+    const pn_batch batch = {.n = pn_program_batch(w->program), .x = w->image, .labels = w->labels};
+    PN_TRY(pn_parameters_push(&w->network.parameters)); /* and what the caller changed since */
+    PN_TRY(pn_feed_give(&w->feed, &batch));
     PN_TRY(pn_program_forward(w->program));
     PN_TRY(memory->download(w->logits, pn_program_logits(w->program, 0),
                             logit_count(w) * sizeof *w->logits));
