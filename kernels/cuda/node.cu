@@ -87,11 +87,12 @@ template <int STEP, class Done>
 __device__ __forceinline__ void each_stretch(const pn_node &job, const place &p, const columns &c,
                                              Done done) {
     if (!c.active) return;
-    const unsigned image = (unsigned)job.H * job.W, pixels = job.N * image, rows = c.rows;
-    const unsigned tile = tile_pixels<STEP>(job);
-    const int C = job.C;
 #pragma unroll 1
     for (int t = p.block; t < p.tiles; t += p.blocks) {
+        /* read again each time: registers are short */
+        const unsigned image = (unsigned)job.H * job.W, pixels = job.N * image, rows = c.rows;
+        const unsigned tile = tile_pixels<STEP>(job);
+        const int C = job.C;
         const unsigned first = t * tile;
         done(stretch{first + c.row, first + tile < pixels ? first + tile : pixels, rows, image, C});
     }
@@ -171,8 +172,6 @@ __global__ void __launch_bounds__(THREADS, 2) node_forward_kernel(const pn_node 
 /* What the backward pass of a term needs beside its x, for one quad. */
 struct backward4 {
     float *dx; /* at the quad in pixel 0; NULL: none */
-    const float *factor;
-    float coef;
     int add;
     bool wants;  /* the sums */
     float4 mean; /* of x, 0 without a norm */
@@ -181,8 +180,6 @@ struct backward4 {
 __device__ inline backward4 load_backward(const pn_term &t, int quad) {
     return {
         t.in.dx ? t.in.dx + 4 * quad : nullptr,
-        t.factor,
-        t.coef,
         t.in.add,
         wants_sums(t.in.norm),
         t.in.norm.mode != PN_NORM_NONE ? gpu_load4(t.in.norm.stats + 4 * quad) : splat(0),
@@ -213,29 +210,36 @@ __device__ inline float4 load_back(const pn_term &last, int C, int quad) {
 
 /* Both terms in one pass: dh, the first x and h are read once. The pointers are read from the job
  * each time: there are no registers left to keep them in. */
+template <bool RESTORE>
 __device__ inline void backward_two(const pn_node &job, const place &p, const columns &c,
                                     backward4 *first, backward4 *second) {
     const int quad = c.active ? c.quad : 0;
-    const bool restore = job.restore;
-    const norm4 norm = load_norm(job.term[0].in.norm, job.C, quad);
-    const float4 back = restore ? load_back(job.term[1], job.C, quad) : splat(0);
-    const bool reads0 = restore || first->wants, reads1 = restore || second->wants;
+    float4 scale = splat(1), shift = splat(0), back = splat(1);
+    if (RESTORE) {
+        const norm4 norm = load_norm(job.term[0].in.norm, job.C, quad);
+        scale = norm.scale;
+        shift = norm.shift;
+        back = load_back(job.term[1], job.C, quad);
+        second->dx = nullptr; /* as kernels.h has it: known to the compiler, too */
+        second->wants = true;
+    }
+    const bool reads0 = RESTORE || first->wants, reads1 = RESTORE || second->wants;
     each_stretch<BACKWARD>(job, p, c, [&](const stretch &s) {
         float f0[BACKWARD], f1[BACKWARD];
         float4 d[BACKWARD], v0[BACKWARD], v1[BACKWARD];
-        weigh_all(f0, first->coef, first->factor, s);
-        weigh_all(f1, second->coef, second->factor, s);
+        weigh_all(f0, job.term[0].coef, job.term[0].factor, s);
+        weigh_all(f1, job.term[1].coef, RESTORE ? nullptr : job.term[1].factor, s);
         load_all(d, job.dh + 4 * quad, s);
         if (reads0) load_all(v0, job.term[0].in.x + 4 * quad, s);
         if (reads1) load_all(v1, job.term[1].in.x + 4 * quad, s); /* with restore: the sum */
 #pragma unroll
         for (int i = 0; i < BACKWARD; i++) {
             v0[i] = v0[i] - first->mean;
-            if (!restore) {
+            if (!RESTORE) {
                 v1[i] = v1[i] - second->mean;
                 continue;
             }
-            v1[i] = (v1[i] - f0[i] * fma4(v0[i], norm.scale, norm.shift)) * back;
+            v1[i] = (v1[i] - f0[i] * fma4(v0[i], scale, shift)) * back;
             if (s.has(i)) gpu_store4(job.h + 4 * quad + s.at(i), v1[i] + second->mean);
         }
         pass_on(first, f0, d, v0, s);
@@ -268,14 +272,14 @@ __device__ inline void put_back(const pn_node &job, const place &p, const column
 }
 
 __device__ inline void backward_one(const pn_node &job, const place &p, const columns &c,
-                                    const float *x, backward4 *t) {
+                                    const pn_term &term, backward4 *t) {
     const float *const dh = job.dh + 4 * c.quad;
     each_stretch<BACKWARD>(job, p, c, [&](const stretch &s) {
         float f[BACKWARD];
         float4 d[BACKWARD], v[BACKWARD];
-        weigh_all(f, t->coef, t->factor, s);
+        weigh_all(f, term.coef, term.factor, s);
         load_all(d, dh, s);
-        if (t->wants) load_all(v, x + 4 * c.quad, s);
+        if (t->wants) load_all(v, term.in.x + 4 * c.quad, s);
 #pragma unroll
         for (int i = 0; i < BACKWARD; i++) v[i] = v[i] - t->mean;
         pass_on(t, f, d, v, s);
@@ -303,14 +307,19 @@ __global__ void __launch_bounds__(THREADS, 2)
         const pn_node &job = jobs[j];
         const columns c = columns_of(job.C);
         const int quad = c.active ? c.quad : 0;
-        float *const slot = slots_of<node_backward>(jobs, p, j, scratch) +
-                            p.block * node_backward::slot_floats(job);
+        const auto slot_of = [&](int t) {
+            return slots_of<node_backward>(jobs, p, j, scratch) +
+                   p.block * node_backward::slot_floats(job) + t * 2 * job.C;
+        };
         if (job.terms == 2) {
             backward4 first = load_backward(job.term[0], quad),
                       second = load_backward(job.term[1], quad);
-            backward_two(job, p, c, &first, &second);
-            keep_sums(c, first, room, slot);
-            keep_sums(c, second, room, slot + 2 * job.C);
+            if (job.restore)
+                backward_two<true>(job, p, c, &first, &second);
+            else
+                backward_two<false>(job, p, c, &first, &second);
+            keep_sums(c, first, room, slot_of(0));
+            keep_sums(c, second, room, slot_of(1));
             any |= first.wants || second.wants;
             continue;
         }
@@ -318,8 +327,8 @@ __global__ void __launch_bounds__(THREADS, 2)
         for (int t = 0; t < job.terms; t++) {
             backward4 term = load_backward(job.term[t], quad);
             if (!term.dx && !term.wants) continue;
-            backward_one(job, p, c, job.term[t].in.x, &term);
-            keep_sums(c, term, room, slot + t * 2 * job.C);
+            backward_one(job, p, c, job.term[t], &term);
+            keep_sums(c, term, room, slot_of(t));
             any |= term.wants;
         }
     }
