@@ -177,8 +177,8 @@ __device__ inline bool last_of_group(const place &p) {
 }
 
 /* Adding up takes one multiprocessor while the others wait, and 128 loads one after another take
- * 10 us: so as many neighbouring threads as there are, 1 to 32, share an item and each adds every
- * n-th slot. All threads of the block call what is below. */
+ * some 10 us (by count): so as many neighbouring threads as there are, 1 to 32, share an item and
+ * each adds every n-th slot. All threads of the block call what is below. */
 __device__ inline int sharers_of(int items) {
     int n = 1;
     while (n < 32 && 2 * n * items <= THREADS) n *= 2;
