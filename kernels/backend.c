@@ -27,7 +27,7 @@ pn_status pn_backend_describe_card(int index, char *text, size_t bytes) {
     (void)index;
     (void)text;
     (void)bytes;
-    return pn_fail(PN_EDEVICE, "cuda: this build has %s only", pn_backend_names());
+    return pn_fail(PN_EDEVICE, "this build has %s only", pn_backend_names());
 #endif
 }
 
@@ -52,34 +52,42 @@ static pn_status open_card(const char *name, const pn_kernels **kernels) {
     char *end = NULL;
     const long index = name[4] ? strtol(name + 5, &end, 10) : 0;
     if (name[4] && (name[4] != ':' || end == name + 5 || *end || index < 0 || index > 1000))
-        return pn_fail(PN_EARG, "device \"%s\", want cuda or cuda:N", name);
+        return pn_fail(PN_EARG, "want cuda or cuda:N");
     return opened(pn_cuda_kernels((int)index), kernels);
 #else
-    *kernels = NULL;
-    return pn_fail(PN_EDEVICE, "device \"%s\": this build has %s only", name, pn_backend_names());
+    (void)name;
+    (void)kernels;
+    return pn_fail(PN_EDEVICE, "this build has %s only", pn_backend_names());
 #endif
+}
+
+static pn_status open_emulator(const pn_kernels **kernels) {
+#ifdef PN_HAVE_EMULATOR
+    return opened(pn_kernels_emulated(), kernels);
+#else
+    (void)kernels;
+    return pn_fail(PN_EDEVICE, "this build has %s only", pn_backend_names());
+#endif
+}
+
+static pn_status open_any(const pn_kernels **kernels) {
+#ifdef PN_HAVE_CUDA
+    if ((*kernels = pn_cuda_kernels(0))) return PN_OK;
+#endif
+    return opened(pn_host_kernels(NULL), kernels);
+}
+
+static pn_status open_named(const char *name, const pn_kernels **kernels) {
+    if (!strcmp(name, "auto")) return open_any(kernels);
+    if (!strcmp(name, "cpu")) return opened(pn_host_kernels(NULL), kernels);
+    if (!strncmp(name, "cpu:", 4)) return opened(pn_host_kernels(name + 4), kernels);
+    if (!strncmp(name, "cuda", 4)) return open_card(name, kernels);
+    if (!strcmp(name, "emulated")) return open_emulator(kernels);
+    return pn_fail(PN_EARG, "want auto, cpu, cpu:avx512, cpu:avx2, cpu:base, cuda or cuda:N");
 }
 
 pn_status pn_backend_open(const char *name, const pn_kernels **kernels) {
     *kernels = NULL;
-    if (!strcmp(name, "auto")) {
-#ifdef PN_HAVE_CUDA
-        if ((*kernels = pn_cuda_kernels(0))) return PN_OK;
-#endif
-        return opened(pn_host_kernels(NULL), kernels);
-    }
-    if (!strncmp(name, "cuda", 4)) return open_card(name, kernels);
-    if (!strcmp(name, "cpu")) return opened(pn_host_kernels(NULL), kernels);
-    if (!strncmp(name, "cpu:", 4)) return opened(pn_host_kernels(name + 4), kernels);
-    if (!strcmp(name, "emulated")) {
-#ifdef PN_HAVE_EMULATOR
-        return opened(pn_kernels_emulated(), kernels);
-#else
-        return pn_fail(PN_EDEVICE, "device \"emulated\": this build has %s only",
-                       pn_backend_names());
-#endif
-    }
-    return pn_fail(PN_EARG,
-                   "device \"%s\", want auto, cpu, cpu:avx512, cpu:avx2, cpu:base, cuda or cuda:N",
-                   name);
+    const pn_status s = open_named(name, kernels);
+    return s == PN_OK ? s : pn_fail_in(s, "device \"%s\"", name);
 }

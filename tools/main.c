@@ -58,8 +58,7 @@ int pn_report(const char *command, pn_status status) {
 pn_status pn_device_open(const pn_device_options *options, const pn_kernels **kernels) {
     const char *device = options->device ? options->device : "auto";
     if (options->threads) omp_set_num_threads(options->threads);
-    const pn_status s = pn_backend_open(device, kernels);
-    return s == PN_OK ? s : pn_fail_in(s, "--device");
+    return pn_backend_open(device, kernels);
 }
 
 static void print_list(FILE *out) {

@@ -225,16 +225,16 @@ pn_status no_card(cudaError_t e) {
         (void)cudaDriverGetVersion(&version);
         if (version == 0)
             return pn_fail(PN_EDEVICE,
-                           "cuda: there is no NVIDIA driver on this machine; "
+                           "there is no NVIDIA driver on this machine; "
                            "--device cpu needs none");
-        return pn_fail(PN_EDEVICE, "cuda: the driver is for CUDA %d.%d, want %d.%d or later",
+        return pn_fail(PN_EDEVICE, "the driver is for CUDA %d.%d, want %d.%d or later",
                        version / 1000, version % 1000 / 10, CUDART_VERSION / 1000,
                        CUDART_VERSION % 1000 / 10);
     }
     if (e == cudaErrorNoDevice)
         return pn_fail(PN_EDEVICE,
-                       "cuda: there is no NVIDIA card on this machine; --device cpu needs none");
-    return pn_fail(PN_EDEVICE, "cuda: %s", cudaGetErrorString(e));
+                       "there is no NVIDIA card on this machine; --device cpu needs none");
+    return pn_fail(PN_EDEVICE, "%s", cudaGetErrorString(e));
 }
 
 /* Has this binary code for the card at hand? */
@@ -267,19 +267,19 @@ pn_status open_card(int index) {
     const cudaError_t e = cudaGetDeviceCount(&count);
     if (e != cudaSuccess || count == 0) return no_card(e == cudaSuccess ? cudaErrorNoDevice : e);
     if (index < 0 || index >= count)
-        return pn_fail(PN_EDEVICE, "cuda:%d: this machine has %d card%s, want 0 to %d", index,
-                       count, count == 1 ? "" : "s", count - 1);
+        return pn_fail(PN_EDEVICE, "this machine has %d card%s, want 0 to %d", count,
+                       count == 1 ? "" : "s", count - 1);
     CUDA_TRY("properties", cudaGetDeviceProperties(&p, index));
     if (10 * p.major + p.minor < OLDEST)
-        return pn_fail(PN_EDEVICE, "cuda:%d: %s has compute capability %d.%d, want %d.%d or more",
-                       index, p.name, p.major, p.minor, OLDEST / 10, OLDEST % 10);
+        return pn_fail(PN_EDEVICE, "%s has compute capability %d.%d, want %d.%d or more", p.name,
+                       p.major, p.minor, OLDEST / 10, OLDEST % 10);
     CUDA_TRY("select", cudaSetDevice(index));
     const cudaError_t can = probe();
     if (can == cudaErrorNoKernelImageForDevice || can == cudaErrorInvalidDeviceFunction)
         return pn_fail(PN_EDEVICE,
-                       "cuda:%d: this build has no code for %s (compute capability %d.%d); build "
-                       "with -DCMAKE_CUDA_ARCHITECTURES=%d%d",
-                       index, p.name, p.major, p.minor, p.major, p.minor);
+                       "this build has no code for %s (compute capability %d.%d); build with "
+                       "-DCMAKE_CUDA_ARCHITECTURES=%d%d",
+                       p.name, p.major, p.minor, p.major, p.minor);
     CUDA_TRY("probe", can);
     CUDA_TRY("stream", cudaStreamCreateWithFlags(&card.stream, cudaStreamNonBlocking));
     for (int i = 0; i < EVENTS; i++)
@@ -318,7 +318,7 @@ extern "C" const pn_memory pn_memory_cuda = make_memory();
 extern "C" const pn_kernels *pn_cuda_kernels(int index) {
     if (card.index < 0 && open_card(index) != PN_OK) return nullptr;
     if (card.index == index) return pn_kernels_cuda();
-    (void)pn_fail(PN_EARG, "cuda:%d: this process works on cuda:%d already", index, card.index);
+    (void)pn_fail(PN_EARG, "this process works on cuda:%d already", card.index);
     return nullptr;
 }
 
@@ -327,7 +327,7 @@ extern "C" pn_status pn_cuda_describe(int index, char *text, size_t bytes) {
     cudaDeviceProp p;
     const cudaError_t e = cudaGetDeviceCount(&count);
     if (e != cudaSuccess || count == 0) return no_card(e == cudaSuccess ? cudaErrorNoDevice : e);
-    if (index >= count) return pn_fail(PN_EARG, "cuda:%d: no such card", index);
+    if (index >= count) return pn_fail(PN_EARG, "no such card: %d", index);
     CUDA_TRY("properties", cudaGetDeviceProperties(&p, index));
     snprintf(text, bytes, "%s, compute capability %d.%d, %d multiprocessors, %.1f GiB", p.name,
              p.major, p.minor, p.multiProcessorCount, (double)p.totalGlobalMem / (1 << 30));

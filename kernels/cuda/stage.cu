@@ -60,23 +60,24 @@ __device__ inline void load_r(const pn_stage &s, const rectangle &t, int c0, int
     }
 }
 
-/* STRIP outputs, one below the other: u[l] = sum_ij w[i][j] r[l stride + i dilation][j dilation].
- * r: the first one's upper left input, rows of `row` floats, pixels of C; rows of inputs beyond
- * `last` repeat it (they are of outputs that are thrown away). w: (R,R) rows of w_row floats. */
-template <int R, int D, int S>
-__device__ __forceinline__ void filter(float4 (&u)[STRIP], const float *r, int row, int C, int last,
+/* STRIP outputs, one below the other: u[l] = sum_ij w[i][j] r[l stride + i dilation][j dilation],
+ * with w turned half round if BACK. r: the first one's upper left input, rows of `row` floats,
+ * pixels of C. w: (R,R) rows of w_row floats. */
+template <int R, int D, int S, bool BACK>
+__device__ __forceinline__ void filter(float4 (&u)[STRIP], const float *r, int row, int C,
                                        const float *w, int w_row) {
 #pragma unroll
     for (int l = 0; l < STRIP; l++) u[l] = splat(0);
 #pragma unroll 1
-    for (int j = 0; j < R; j++) {
+    for (int j = 0; j < R; j++, r += D * C) {
         float4 taps[R];
 #pragma unroll
-        for (int i = 0; i < R; i++) taps[i] = gpu_read4(w + (size_t)(i * R + j) * w_row);
-        const float *column = r + j * D * C;
+        for (int i = 0; i < R; i++)
+            taps[i] = gpu_read4(w + (BACK ? R * R - 1 - i * R - j : i * R + j) * w_row);
+        const float *at = r; /* walks: a multiple of `row` for every h would take its register */
 #pragma unroll
-        for (int h = 0; h < (STRIP - 1) * S + (R - 1) * D + 1; h++) {
-            const float4 v = gpu_load4(column + min_of(h, last) * row);
+        for (int h = 0; h < (STRIP - 1) * S + (R - 1) * D + 1; h++, at += row) {
+            const float4 v = gpu_load4(at);
 #pragma unroll
             for (int l = 0; l < STRIP; l++)
                 if ((h - l * S) % D == 0 && h >= l * S && (h - l * S) / D < R)
@@ -86,6 +87,18 @@ __device__ __forceinline__ void filter(float4 (&u)[STRIP], const float *r, int r
     }
 }
 
+/* The strips of a rectangle of rows x columns: number `item` is STRIP rows of a column from `top`
+ * on. The last strip of a column begins earlier, that nobody looks beyond the rectangle: its rows
+ * before `first` are of the strip above. Of less than STRIP rows it reaches beyond (room_for). */
+struct strip {
+    int column, top, first;
+};
+__device__ __forceinline__ strip strip_of(int item, int rows, int columns) {
+    const int which = item / columns, first = which * STRIP;
+    return {item - which * columns, max_of(min_of(first, rows - STRIP), 0), first};
+}
+__host__ __device__ inline int room_for(int rows) { return max_of(rows, STRIP); }
+
 /* done(p, q, u) for outputs (p, q) of rows x columns whose inputs begin at r. */
 template <int R, int D, int S, class Done>
 __device__ inline void filter_all(const columns &k, const float *r, int row, int C, int rows,
@@ -94,14 +107,13 @@ __device__ inline void filter_all(const columns &k, const float *r, int row, int
     const int items = div_up(rows, STRIP) * columns;
 #pragma unroll 1
     for (int item = k.row; item < items; item += k.rows) {
-        const int strip = item / columns, q = item - strip * columns, p = strip * STRIP;
+        const strip at = strip_of(item, rows, columns);
         float4 u[STRIP];
-        const int last = (rows - 1 - p) * S + (R - 1) * D;
-        filter<R, D, S>(u, r + p * S * row + q * S * C + 4 * k.quad, row, C, last, w + 4 * k.quad,
-                        w_row);
+        filter<R, D, S, false>(u, r + at.top * S * row + at.column * S * C + 4 * k.quad, row, C,
+                               w + 4 * k.quad, w_row);
 #pragma unroll
         for (int l = 0; l < STRIP; l++)
-            if (p + l < rows) done(p + l, q, u[l]);
+            if (at.top + l >= at.first && at.top + l < rows) done(at.top + l, at.column, u[l]);
     }
 }
 
@@ -110,16 +122,12 @@ template <int V>
 struct constant {
     static constexpr int value = V;
 };
-template <class F>
-__device__ __forceinline__ void by_filter(const pn_stage &s, F f) {
-    if (s.R == 3 && s.dilation == 1 && s.stride == 1) f(constant<3>(), constant<1>(), constant<1>());
-    if (s.R == 3 && s.dilation == 1 && s.stride == 2) f(constant<3>(), constant<1>(), constant<2>());
-    if (s.R == 3 && s.dilation == 2 && s.stride == 1) f(constant<3>(), constant<2>(), constant<1>());
-    if (s.R == 3 && s.dilation == 2 && s.stride == 2) f(constant<3>(), constant<2>(), constant<2>());
-    if (s.R == 5 && s.dilation == 1 && s.stride == 1) f(constant<5>(), constant<1>(), constant<1>());
-    if (s.R == 5 && s.dilation == 1 && s.stride == 2) f(constant<5>(), constant<1>(), constant<2>());
-    if (s.R == 5 && s.dilation == 2 && s.stride == 1) f(constant<5>(), constant<2>(), constant<1>());
-    if (s.R == 5 && s.dilation == 2 && s.stride == 2) f(constant<5>(), constant<2>(), constant<2>());
+template <int R, class F>
+__device__ __forceinline__ void by_filter(int dilation, int stride, F f) {
+    if (dilation == 1 && stride == 1) f(constant<R>(), constant<1>(), constant<1>());
+    if (dilation == 1 && stride == 2) f(constant<R>(), constant<1>(), constant<2>());
+    if (dilation == 2 && stride == 1) f(constant<R>(), constant<2>(), constant<1>());
+    if (dilation == 2 && stride == 2) f(constant<R>(), constant<2>(), constant<2>());
 }
 
 /* ---- forward --------------------------------------------------------------------------------- */
@@ -132,7 +140,7 @@ struct forward_cut {
 
 __host__ __device__ inline bool forward_fits(const pn_stage &s, int rows, int columns, int chunk) {
     return rows * columns * pitch_of(s.in.C) +
-               span_of(s, rows) * span_of(s, columns) * min_of(chunk, s.in.C) <=
+               span_of(s, room_for(rows)) * span_of(s, columns) * min_of(chunk, s.in.C) <=
            FLOATS;
 }
 
@@ -166,18 +174,20 @@ struct stage_forward {
 };
 
 /* u of a rectangle of outputs, into [pixels][pitch]. */
-__device__ inline void fill_u(const pn_stage &s, const rectangle &t, int chunk, float *u, float *r) {
+template <int R>
+__device__ inline void fill_u(const pn_stage &s, const rectangle &t, int chunk, float *u,
+                              float *r) {
     const int C = s.in.C, pitch = pitch_of(C), pad = pad_of(s);
-    const rectangle seen = {t.n, t.h * s.stride - pad, t.w * s.stride - pad, span_of(s, t.rows),
-                            span_of(s, t.columns)};
+    const rectangle seen = {t.n, t.h * s.stride - pad, t.w * s.stride - pad,
+                            span_of(s, room_for(t.rows)), span_of(s, t.columns)};
     for (int c0 = 0; c0 < C; c0 += chunk) {
         const int wide = min_of(chunk, C - c0);
         __syncthreads();
         load_r(s, seen, c0, wide, r);
         __syncthreads();
-        by_filter(s, [&](auto R, auto D, auto S) {
+        by_filter<R>(s.dilation, s.stride, [&](auto E, auto D, auto S) {
             const columns k = columns_of(wide);
-            filter_all<decltype(R)::value, decltype(D)::value, decltype(S)::value>(
+            filter_all<decltype(E)::value, decltype(D)::value, decltype(S)::value>(
                 k, r, seen.columns * wide, wide, t.rows, t.columns, s.dw + c0, C,
                 [&](int p, int q, float4 v) {
                     gpu_store4(u + (p * t.columns + q) * pitch + c0 + 4 * k.quad, v);
@@ -205,7 +215,10 @@ __global__ void __launch_bounds__(THREADS, 2)
                        tile % cut.across * cut.columns, 0, 0};
         t.rows = min_of(cut.rows, P - t.h);
         t.columns = min_of(cut.columns, Q - t.w);
-        fill_u(s, t, cut.chunk, u, r);
+        if (s.R == 3)
+            fill_u<3>(s, t, cut.chunk, u, r);
+        else
+            fill_u<5>(s, t, cut.chunk, u, r);
         __syncthreads();
         float *const z = s.out.z + (((size_t)t.n * P + t.h) * Q + t.w) * C + 4 * k.quad;
         multiply(k, u, pitch, t.rows * t.columns, C, s.pw, C, [&](int pixel, float4 v) {
@@ -226,7 +239,7 @@ __global__ void __launch_bounds__(THREADS, 2)
 
 /* ---- backward: how a group is cut ------------------------------------------------------------ */
 
-constexpr int WIDEST = 4; /* padding of a 5x5 filter with dilation 2 */
+constexpr int WIDEST = 4;  /* padding of a 5x5 filter with dilation 2 */
 constexpr int SLICES = 64; /* most channels of a slice */
 
 /* By the input's shape alone, with room for any filter. */
@@ -238,7 +251,8 @@ struct backward_cut {
 };
 
 __host__ __device__ inline bool backward_fits(int rows, int columns, int slice, int room) {
-    return 2 * (rows + 2 * WIDEST) * (columns + 2 * WIDEST) * slice <= room;
+    const int seen = max_of(rows, 2 * STRIP - 1) + 2 * WIDEST, need = room_for(rows) + 2 * WIDEST;
+    return (seen + need) * (columns + 2 * WIDEST) * slice <= room;
 }
 
 /* Whole images, or bands of 8 rows, with 8 channels; then as many channels as there is room for. */
@@ -250,10 +264,12 @@ __host__ __device__ inline backward_cut backward_cut_of(int N, int H, int W, int
     c.rows = H <= 16 ? H : div_up(H, div_up(H, 8));
     c.columns = div_up(W, div_up(W, 32));
     c.slice = min_of(C, 8);
-    while (c.rows > 4 && !backward_fits(c.rows, c.columns, c.slice, room)) c.rows = (c.rows + 1) / 2;
+    while (c.rows > 4 && !backward_fits(c.rows, c.columns, c.slice, room))
+        c.rows = (c.rows + 1) / 2;
     while (c.columns > 4 && !backward_fits(c.rows, c.columns, c.slice, room))
         c.columns = (c.columns + 1) / 2;
-    while (c.rows > 1 && !backward_fits(c.rows, c.columns, c.slice, room)) c.rows = (c.rows + 1) / 2;
+    while (c.rows > 1 && !backward_fits(c.rows, c.columns, c.slice, room))
+        c.rows = (c.rows + 1) / 2;
     while (c.columns > 1 && !backward_fits(c.rows, c.columns, c.slice, room))
         c.columns = (c.columns + 1) / 2;
     if (!backward_fits(c.rows, c.columns, c.slice, room)) c.slice = 4;
@@ -320,23 +336,29 @@ __device__ inline float *slice_slots(const pn_stage *jobs, const sliced &at, int
 
 /* ---- backward: a tile ------------------------------------------------------------------------ */
 
-/* The tile in shared memory. */
+/* A tile and what is in shared memory. There itself: what was the same for all tiles in registers
+ * would take them from the loops. */
 struct work {
+    int c0, C;       /* channels of the slice */
     rectangle dx;    /* the tile of inputs */
     rectangle own;   /* outputs: those it owns, */
     rectangle need;  /* those its dx depends on, also beyond the edges of the image, */
     rectangle there; /* and of these the ones inside */
     rectangle seen;  /* inputs that the own ones look at */
-    float *r, *du, *g;
-    int *at; /* of the run: where du of its outputs is */
+    int du, g;       /* floats before them; r comes first */
+    int at;          /* ints before those that say where du of the outputs of the run is */
 };
 
-__host__ __device__ inline int floor_div(int a, int b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }
+__host__ __device__ inline int floor_div(int a, int b) {
+    return a >= 0 ? a / b : -((b - 1 - a) / b);
+}
 
-__device__ inline work work_of(const pn_stage &s, const backward_cut &cut, int C, int tile,
-                               float *shared) {
+__device__ inline work work_of(const pn_stage &s, const backward_cut &cut, int slice, int tile) {
+    const int c0 = slice * cut.slice, C = min_of(cut.slice, s.in.C - c0);
     const int S = s.stride, pad = pad_of(s), P = div_up(s.H, S), Q = div_up(s.W, S);
     work t;
+    t.c0 = c0;
+    t.C = C;
     rectangle &dx = t.dx, &own = t.own, &need = t.need, &there = t.there;
     dx = {tile / (cut.down * cut.across), tile / cut.across % cut.down * cut.rows,
           tile % cut.across * cut.columns, 0, 0};
@@ -352,7 +374,7 @@ __device__ inline work work_of(const pn_stage &s, const backward_cut &cut, int C
     there.rows = min_of(need.h + need.rows, P) - there.h;
     there.columns = min_of(need.w + need.columns, Q) - there.w;
     t.seen = {dx.n, own.h * S - pad, own.w * S - pad, 0, 0};
-    t.seen.rows = own.rows > 0 ? span_of(s, own.rows) : 0;
+    t.seen.rows = own.rows > 0 ? span_of(s, room_for(own.rows)) : 0;
     t.seen.columns = own.columns > 0 ? span_of(s, own.columns) : 0;
     /* A tile of one row or column may own nothing at stride 2; its mask is still needed. */
     const int bottom = max_of(t.seen.h + t.seen.rows, dx.h + dx.rows);
@@ -361,64 +383,86 @@ __device__ inline work work_of(const pn_stage &s, const backward_cut &cut, int C
     t.seen.w = min_of(t.seen.w, dx.w);
     t.seen.rows = bottom - t.seen.h;
     t.seen.columns = right - t.seen.w;
-    t.r = shared;
-    t.du = t.r + t.seen.rows * t.seen.columns * C;
+    if (S == 1) need.rows = room_for(dx.rows) + 2 * pad; /* filter() goes backwards over them */
+    t.du = t.seen.rows * t.seen.columns * C;
     t.g = t.du + need.rows * need.columns * C;
-    t.at = reinterpret_cast<int *>(t.g + cut.run * pitch_of(s.out.K));
+    t.at = t.g + cut.run * pitch_of(s.out.K);
     return t;
 }
 
 /* u of the own outputs into the room of du, which is 0 elsewhere. */
-__device__ inline void fill_own_u(const pn_stage &s, const work &t, int c0, int C) {
+template <int R>
+__device__ inline void fill_own_u(const pn_stage &s, const work &t, float *shared) {
+    const int c0 = t.c0, C = t.C;
     const int floats = t.need.rows * t.need.columns * C;
     for (int i = 4 * (int)threadIdx.x; i < floats; i += 4 * THREADS)
-        gpu_store4(t.du + i, splat(0));
+        gpu_store4(shared + t.du + i, splat(0));
     __syncthreads();
     if (t.own.rows <= 0 || t.own.columns <= 0) return;
     const columns k = columns_of(C);
     const int down = t.own.h - t.need.h, right = t.own.w - t.need.w, pad = pad_of(s);
-    const float *r = t.r + ((t.own.h * s.stride - pad - t.seen.h) * t.seen.columns +
-                            t.own.w * s.stride - pad - t.seen.w) * C;
-    by_filter(s, [&](auto R, auto D, auto S) {
-        filter_all<decltype(R)::value, decltype(D)::value, decltype(S)::value>(
+    const float *const r = shared + ((t.own.h * s.stride - pad - t.seen.h) * t.seen.columns +
+                                     t.own.w * s.stride - pad - t.seen.w) *
+                                        C;
+    float *const u = shared + t.du + (down * t.need.columns + right) * C + 4 * k.quad;
+    by_filter<R>(s.dilation, s.stride, [&](auto E, auto D, auto S) {
+        filter_all<decltype(E)::value, decltype(D)::value, decltype(S)::value>(
             k, r, t.seen.columns * C, C, t.own.rows, t.own.columns, s.dw + c0, s.in.C,
-            [&](int p, int q, float4 v) {
-                gpu_store4(t.du + ((p + down) * t.need.columns + q + right) * C + 4 * k.quad, v);
-            });
+            [&](int p, int q, float4 v) { gpu_store4(u + (p * t.need.columns + q) * C, v); });
     });
 }
 
+/* dz = f * a * dy + b * z + c: turn4 in fewer registers. */
+struct line4 {
+    float4 a, b, c;
+};
+__device__ inline line4 load_line(const pn_output &out, float pixels, int quad) {
+    const turn4 t = load_turn(out, pixels, quad);
+    const float4 slope = t.scale * t.rstd * t.s2;
+    return {t.scale, splat(0) - slope, slope * t.mean - t.scale * t.s1};
+}
+
 /* g = dz of a run of the outputs that are there, from number `first` on, and where their du is. */
-__device__ inline void load_run(const pn_stage &s, const work &t, int C, int first, int pixels) {
+__device__ inline void load_run(const pn_stage &s, const work &t, int first, int pixels,
+                                float *shared) {
+    const int C = t.C;
     const pn_output &out = s.out;
     const int P = div_up(s.H, s.stride), Q = div_up(s.W, s.stride), pitch = pitch_of(out.K);
+    const int wide = t.there.columns;
     const columns k = columns_of(out.K);
-    const auto row_of = [&](int i) { return i / t.there.columns; };
+    int *const at = reinterpret_cast<int *>(shared + t.at);
+    const int down = t.there.h - t.need.h, right = t.there.w - t.need.w;
     for (int i = (int)threadIdx.x; i < pixels; i += THREADS) {
-        const int row = row_of(first + i), column = first + i - row * t.there.columns;
-        t.at[i] = ((row + t.there.h - t.need.h) * t.need.columns + column + t.there.w - t.need.w) * C;
+        const int row = (first + i) / wide, column = first + i - row * wide;
+        at[i] = t.du + ((row + down) * t.need.columns + column + right) * C;
     }
     if (!k.active) return;
-    const turn4 turn = load_turn(out, (double)s.N * P * Q, k.quad);
+    const line4 line = load_line(out, (float)s.N * (float)P * (float)Q, k.quad);
     const float f = weight_of(out, t.there.n);
+    const bool reads_z = out.norm.mode == PN_NORM_BATCH;
     const size_t base = (((size_t)t.there.n * P + t.there.h) * Q + t.there.w) * out.K + 4 * k.quad;
+    const float *const dy = out.dy + base, *const z = reads_z ? out.z + base : nullptr;
+    float *const g = shared + t.g + 4 * k.quad;
 #pragma unroll 2
     for (int i = k.row; i < pixels; i += k.rows) {
-        const int row = row_of(first + i), column = first + i - row * t.there.columns;
-        const size_t from = base + (size_t)(row * Q + column) * out.K;
-        const float4 z = turn.batch ? gpu_read4(out.z + from) : splat(0);
-        gpu_store4(t.g + i * pitch + 4 * k.quad, turn(f, gpu_read4(out.dy + from), z));
+        const int row = (first + i) / wide, column = first + i - row * wide;
+        const size_t from = (size_t)(row * Q + column) * out.K;
+        float4 v = fma4(line.a, f * gpu_read4(dy + from), line.c);
+        if (z) v = fma4(line.b, gpu_read4(z + from), v);
+        gpu_store4(g + i * pitch, v);
     }
 }
 
 /* dpw[c][k] += sum over a run of u[c] g[k]: outer4 with the pixels of u where the table says. */
-__device__ inline void add_products(outer4 &sums, const work &t, int pitch, int pixels, float *slot,
-                                    bool first) {
+__device__ inline void add_products(outer4 &sums, const work &t, int pitch, int pixels,
+                                    const float *shared, float *slot, bool first) {
+    const int *const at = reinterpret_cast<const int *>(shared + t.at);
     const auto gather = [&](int which, int from, int step) {
         const int quads = sums.K / 4;
-        const float *u = t.du + 4 * (which / quads), *g = t.g + 4 * (which % quads);
+        const float *u = shared + 4 * (which / quads);
+        const float *g = shared + t.g + 4 * (which % quads);
         for (int p = from; p < pixels; p += step) {
-            const float4 x = gpu_load4(u + t.at[p]), y = gpu_load4(g + p * pitch);
+            const float4 x = gpu_load4(u + at[p]), y = gpu_load4(g + p * pitch);
             sums.sum[0] = fma4(x.x, y, sums.sum[0]);
             sums.sum[1] = fma4(x.y, y, sums.sum[1]);
             sums.sum[2] = fma4(x.z, y, sums.sum[2]);
@@ -442,14 +486,17 @@ __device__ inline void add_products(outer4 &sums, const work &t, int pitch, int 
 }
 
 /* du = g pw^T of a run, in place of u. */
-__device__ inline void make_du(const pn_stage &s, const work &t, int c0, int C, int pixels) {
+__device__ inline void make_du(const pn_stage &s, const work &t, int pixels, float *shared) {
+    const int c0 = t.c0, C = t.C;
     const columns k = columns_of(C);
     if (!k.active) return;
     const int K = s.out.K, pitch = pitch_of(K);
+    const int *const at = reinterpret_cast<const int *>(shared + t.at);
     const float *const row = s.pw + (size_t)(c0 + 4 * k.quad) * K;
+    float *const du = shared + 4 * k.quad;
     for (int first = k.row; first < pixels; first += 2 * k.rows) {
         const int second = min_of(first + k.rows, pixels - 1);
-        const float *ga = t.g + first * pitch, *gb = t.g + second * pitch;
+        const float *ga = shared + t.g + first * pitch, *gb = shared + t.g + second * pitch;
         float4 a = splat(0), b = splat(0);
         for (int i = 0; i < K; i += 4) {
             const float4 w0 = gpu_read4(row + i), w1 = gpu_read4(row + K + i),
@@ -458,8 +505,8 @@ __device__ inline void make_du(const pn_stage &s, const work &t, int c0, int C, 
             a = make_float4(dot4(x, w0, a.x), dot4(x, w1, a.y), dot4(x, w2, a.z), dot4(x, w3, a.w));
             b = make_float4(dot4(y, w0, b.x), dot4(y, w1, b.y), dot4(y, w2, b.z), dot4(y, w3, b.w));
         }
-        gpu_store4(t.du + t.at[first] + 4 * k.quad, a);
-        if (first + k.rows < pixels) gpu_store4(t.du + t.at[second] + 4 * k.quad, b);
+        gpu_store4(du + at[first], a);
+        if (first + k.rows < pixels) gpu_store4(du + at[second], b);
     }
 }
 
@@ -469,23 +516,26 @@ struct tap_sums {
     float4 sum[5];
 };
 template <int R>
-__device__ inline void add_taps(const pn_stage &s, const work &t, int C, tap_sums &taps) {
+__device__ inline void add_taps(const pn_stage &s, const work &t, const float *shared,
+                                tap_sums &taps) {
+    const int C = t.C;
     const columns k = columns_of(C);
     const int shares = k.rows / R; /* 12 at 16 channels, 1 at 64 */
     const int i = k.row % R, share = k.row / R;
     if (shares > 0 ? share >= shares : true) return;
     const int outputs = t.own.rows * t.own.columns, D = s.dilation, S = s.stride, pad = pad_of(s);
-    const float *r = t.r + ((t.own.h * S - pad - t.seen.h + i * D) * t.seen.columns + t.own.w * S -
-                            pad - t.seen.w) * C + 4 * k.quad;
-    const float *du = t.du + ((t.own.h - t.need.h) * t.need.columns + t.own.w - t.need.w) * C +
-                      4 * k.quad;
+    const float *r =
+        shared + 4 * k.quad +
+        ((t.own.h * S - pad - t.seen.h + i * D) * t.seen.columns + t.own.w * S - pad - t.seen.w) *
+            C;
+    const float *du = shared + t.du + 4 * k.quad +
+                      ((t.own.h - t.need.h) * t.need.columns + t.own.w - t.need.w) * C;
     for (int o = share; o < outputs; o += shares) {
         const int p = o / t.own.columns, q = o - p * t.own.columns;
         const float4 d = gpu_load4(du + (p * t.need.columns + q) * C);
         const float *at = r + (p * t.seen.columns + q) * S * C;
 #pragma unroll
-        for (int j = 0; j < R; j++)
-            taps.sum[j] = fma4(d, gpu_load4(at + j * D * C), taps.sum[j]);
+        for (int j = 0; j < R; j++) taps.sum[j] = fma4(d, gpu_load4(at + j * D * C), taps.sum[j]);
     }
 }
 
@@ -511,70 +561,48 @@ __device__ __forceinline__ float4 turned(const pn_stage &s, const work &t, int C
     return sum;
 }
 
-/* Stride 1: STRIP inputs of a column at once; the filter backwards over du. */
-template <int R, int D>
-__device__ __forceinline__ void turned_strip(float4 (&dr)[STRIP], const float *du, int row, int C,
-                                             int last, const float *dw, int dw_row) {
-#pragma unroll
-    for (int l = 0; l < STRIP; l++) dr[l] = splat(0);
-#pragma unroll 1
-    for (int j = 0; j < R; j++) {
-        float4 taps[R];
-#pragma unroll
-        for (int i = 0; i < R; i++)
-            taps[i] = gpu_read4(dw + (size_t)((R - 1 - i) * R + R - 1 - j) * dw_row);
-        const float *column = du + j * D * C;
-#pragma unroll
-        for (int h = 0; h < STRIP + (R - 1) * D; h++) {
-            const float4 v = gpu_load4(column + min_of(h, last) * row);
-#pragma unroll
-            for (int l = 0; l < STRIP; l++)
-                if ((h - l) % D == 0 && h >= l && (h - l) / D < R)
-                    dr[l] = fma4(taps[h >= l && (h - l) / D < R ? (h - l) / D : 0], v, dr[l]);
-        }
-    }
-}
-
 /* dx of the tile and its sums. */
 template <int R>
-__device__ inline void make_dx(const pn_stage &s, const work &t, int c0, int C, sums4 &sums) {
+__device__ inline void make_dx(const pn_stage &s, const work &t, const float *shared, sums4 &sums) {
+    const int c0 = t.c0, C = t.C;
     const columns k = columns_of(C);
     if (!k.active) return;
     const pn_input &in = s.in;
-    const float4 mean = in.norm.mode == PN_NORM_NONE ? splat(0)
-                                                     : gpu_load4(in.norm.stats + c0 + 4 * k.quad);
-    const size_t base =
-        (((size_t)t.dx.n * s.H + t.dx.h) * s.W + t.dx.w) * in.C + c0 + 4 * k.quad;
-    const float *const du = t.du + 4 * k.quad, *const dw = s.dw + c0 + 4 * k.quad;
-    const float *const r = t.r + ((t.dx.h - t.seen.h) * t.seen.columns + t.dx.w - t.seen.w) * C +
-                           4 * k.quad;
+    const float4 mean =
+        in.norm.mode == PN_NORM_NONE ? splat(0) : gpu_load4(in.norm.stats + c0 + 4 * k.quad);
+    const size_t base = (((size_t)t.dx.n * s.H + t.dx.h) * s.W + t.dx.w) * in.C + c0 + 4 * k.quad;
+    const float *const du = shared + t.du + 4 * k.quad, *const dw = s.dw + c0 + 4 * k.quad;
+    const float *const r =
+        shared + 4 * k.quad + ((t.dx.h - t.seen.h) * t.seen.columns + t.dx.w - t.seen.w) * C;
     const bool with_sums = wants_sums(in.norm);
     const int strips = div_up(t.dx.rows, STRIP) * t.dx.columns;
 #pragma unroll 1
     for (int item = k.row; item < strips; item += k.rows) {
-        const int strip = item / t.dx.columns, w = item - strip * t.dx.columns, h = strip * STRIP;
+        const strip at = strip_of(item, t.dx.rows, t.dx.columns);
         float4 dr[STRIP];
         if (s.stride == 1) { /* need begins `pad` above and left of dx, dilation or not */
-            const float *from = du + (h * t.need.columns + w) * C;
-            const int last = t.need.rows - 1 - h, row = t.need.columns * C;
+            const int row = t.need.columns * C;
+            const float *from = du + at.top * row + at.column * C;
             if (s.dilation == 1)
-                turned_strip<R, 1>(dr, from, row, C, last, dw, in.C);
+                filter<R, 1, 1, true>(dr, from, row, C, dw, in.C);
             else
-                turned_strip<R, 2>(dr, from, row, C, last, dw, in.C);
+                filter<R, 2, 1, true>(dr, from, row, C, dw, in.C);
         } else {
 #pragma unroll
             for (int l = 0; l < STRIP; l++)
-                dr[l] = h + l < t.dx.rows ? turned<R>(s, t, C, t.dx.h + h + l, t.dx.w + w, du, dw)
-                                          : splat(0);
+                dr[l] = at.top + l >= at.first && at.top + l < t.dx.rows
+                            ? turned<R>(s, t, C, t.dx.h + at.top + l, t.dx.w + at.column, du, dw)
+                            : splat(0);
         }
 #pragma unroll
         for (int l = 0; l < STRIP; l++) {
-            if (h + l >= t.dx.rows) continue;
-            const size_t at = base + (size_t)((h + l) * s.W + w) * in.C;
+            const int h = at.top + l;
+            if (h < at.first || h >= t.dx.rows) continue;
+            const size_t to = base + (size_t)(h * s.W + at.column) * in.C;
             const float4 d =
-                where_positive(gpu_load4(r + ((h + l) * t.seen.columns + w) * C), dr[l]);
-            if (with_sums) sums.add(d, gpu_read4(in.x + at) - mean);
-            gpu_store4(in.dx + at, in.add ? gpu_load4(in.dx + at) + d : d);
+                where_positive(gpu_load4(r + (h * t.seen.columns + at.column) * C), dr[l]);
+            if (with_sums) sums.add(d, gpu_read4(in.x + to) - mean);
+            gpu_store4(in.dx + to, in.add ? gpu_load4(in.dx + to) + d : d);
         }
     }
 }
@@ -598,41 +626,46 @@ __device__ inline void end_taps(const tap_sums &taps, int C, float *room, float 
     __syncthreads();
 }
 
+/* Of this slice. */
+__device__ inline int channels_of(const pn_stage &s, const sliced &at) {
+    return min_of(at.cut.slice, s.in.C - at.slice * at.cut.slice);
+}
+
 /* All that the block does for a job. */
 template <int R>
 __device__ inline void backward_tiles(const pn_stage &s, const sliced &at, work &t, float *shared,
                                       float *slot) {
-    const int c0 = at.slice * at.cut.slice, C = min_of(at.cut.slice, s.in.C - c0), K = s.out.K;
     outer4 dpw;
     tap_sums taps;
     sums4 sums = {splat(0), splat(0)};
 #pragma unroll
     for (int j = 0; j < R; j++) taps.sum[j] = splat(0);
-    dpw.begin(C, K);
+    dpw.begin(channels_of(s, at), s.out.K);
     bool first = true;
 #pragma unroll 1
     for (int tile = at.p.block; tile < at.p.tiles; tile += at.p.blocks) {
         __syncthreads();
-        if (threadIdx.x == 0) t = work_of(s, at.cut, C, tile, shared);
+        if (threadIdx.x == 0) t = work_of(s, at.cut, at.slice, tile);
         __syncthreads();
-        load_r(s, t.seen, c0, C, t.r);
-        fill_own_u(s, t, c0, C);
+        load_r(s, t.seen, t.c0, t.C, shared);
+        fill_own_u<R>(s, t, shared);
         const int outputs = t.there.rows * t.there.columns;
 #pragma unroll 1
         for (int begin = 0; begin < outputs; begin += at.cut.run) {
             const int pixels = min_of(at.cut.run, outputs - begin);
             __syncthreads();
-            load_run(s, t, C, begin, pixels);
+            load_run(s, t, begin, pixels, shared);
             __syncthreads();
-            add_products(dpw, t, pitch_of(K), pixels, slot, first);
+            add_products(dpw, t, pitch_of(s.out.K), pixels, shared, slot, first);
             first = false;
             __syncthreads();
-            make_du(s, t, c0, C, pixels);
+            make_du(s, t, pixels, shared);
         }
         __syncthreads();
-        add_taps<R>(s, t, C, taps);
-        if (s.in.dx) make_dx<R>(s, t, c0, C, sums);
+        add_taps<R>(s, t, shared, taps);
+        if (s.in.dx) make_dx<R>(s, t, shared, sums);
     }
+    const int C = channels_of(s, at), K = s.out.K;
     dpw.end(shared, slot);
     end_taps<R>(taps, C, shared, slot + (size_t)C * K);
     const float4 both[2] = {sums.s1, sums.s2};
@@ -678,8 +711,8 @@ __global__ void __launch_bounds__(THREADS, 2)
 #pragma unroll 1
     for (int j = at.p.first; j < at.p.end; j++) {
         const pn_stage &s = jobs[j];
-        float *const slot = slice_slots(jobs, at, j, scratch) +
-                            at.p.block * backward_slot_floats(s, at.cut.slice);
+        float *const slot =
+            slice_slots(jobs, at, j, scratch) + at.p.block * backward_slot_floats(s, at.cut.slice);
         if (s.R == 3)
             backward_tiles<3>(s, at, t, shared, slot);
         else
@@ -715,7 +748,7 @@ pn_status check_widths(const char *op, const pn_stage *jobs, int count) {
     return PN_OK;
 }
 
-} // namespace
+}  // namespace
 
 extern "C" {
 
