@@ -72,16 +72,6 @@ static inline void pn_fold(float *to, const float *array, int C, int pixels) {
 #define PN_EACH_PERIOD(at, m) \
     for (size_t at = 0, m; at < n && (m = n - at < period ? n - at : period, 1); at += period)
 
-/* v = scale * x + shift; the next row of x is asked for. */
-PN_PASS pn_flat_load(float *v, const float *x, const float *scale, const float *shift,
-                     size_t period, size_t n) {
-    PN_EACH_PERIOD(at, m) {
-        pn_prefetch(x + n + at, m);
-#pragma omp simd
-        for (size_t i = 0; i < m; i++) v[at + i] = scale[i] * x[at + i] + shift[i];
-    }
-}
-
 /* Adds a row of z to the shifted sums of a forward slot (see norm.h). */
 PN_PASS pn_flat_stats(const float *z, const float *pivot, float *sum, float *square, size_t period,
                       size_t n) {

@@ -20,21 +20,6 @@ enum { PN_WIDE = 4, PN_OUTER = 4 };
 #endif
 enum { PN_BLOCK = 8 }; /* most pixels in a block: what a workspace has behind its last pixel */
 
-PN_INLINE int pn_min(int a, int b) { return a < b ? a : b; }
-PN_INLINE pn_vf pn_load_lanes(const float *p, int lanes) {
-    return lanes >= PN_LANES ? pn_load(p) : pn_load_part(p, lanes);
-}
-PN_INLINE void pn_store_lanes(float *p, pn_vf v, int lanes) {
-    if (lanes >= PN_LANES)
-        pn_store(p, v);
-    else
-        pn_store_part(p, v, lanes);
-}
-/* Lanes of the vector at channel k of K; the literal PN_LANES if K is a literal multiple of it. */
-PN_INLINE int pn_lanes(int K, int k) { return K % PN_LANES ? pn_min(PN_LANES, K - k) : PN_LANES; }
-
-PN_INLINE void pn_add_to(float *p, pn_vf v) { pn_store(p, pn_load(p) + v); }
-
 /* Prefetches nb vectors, one line at a time; 0 to read, 1 to write. */
 #define PN_PREFETCH(p, nb, write)                                \
     do {                                                         \

@@ -1,12 +1,15 @@
 /* node.c -- the weighted sum of normalised terms.
  *
- * Bound by memory: each term is read once and h written once, tile by tile, a tile being one
- * period (flat.h). It is small on purpose: with 4 KB of one tensor after another the prefetches
- * of the next tile come in bursts, and the backward pass takes twice as long. Two terms, the only
- * case of a sampled cell, are summed in registers; other counts in a tile of L1. */
+ * Bound by memory: each tensor is read or written once. Two terms, the only case of a sampled
+ * cell, are summed in registers; other counts in a tile of L1.
+ *
+ * Forward a tile is one period (flat.h). Backward takes blocks of two vectors; blocks that are a
+ * period apart have the same channels, so that their coefficients and sums stay in registers
+ * through a tile. Up to 32 channels (AVX-512) each period is one block and a tile one stream. */
 #include <limits.h>
 
 #include "kernels/host/flat.h"
+#include "kernels/host/vector.h"
 
 static int tile_pixels(const pn_node *job) {
     const long pixels = (long)job->H * job->W;
@@ -18,7 +21,8 @@ typedef struct term_work {
     float *mean, *s1, *s2; /* backward */
 } term_work;
 
-/* Arrays of one tile. Those of a term follow each other, so that no table of terms is needed. */
+/* Arrays of one tile (backward: of one period). Those of a term follow each other, so that no table
+ * of terms is needed. */
 static int term_arrays(int backward_pass) { return backward_pass ? 5 : 2; }
 static term_work carve_term(float *base, size_t tile, int t, int backward_pass) {
     const size_t step = pn_align16(tile);
@@ -74,26 +78,105 @@ static void forward(const pn_node *job, int chunk, float *base) {
         }
 }
 
-static void give(float *dx, const float *dh, float f, int add, size_t n) {
-    if (!add) {
-#pragma omp simd
-        for (size_t i = 0; i < n; i++) dx[i] = f * dh[i];
-        return;
+/* ---- backward ------------------------------------------------------------------------------- */
+
+enum { BLOCK = 2 * PN_LANES, TILE = 2048 }; /* floats; a tile of four tensors fits into L1 */
+
+/* Pixels after which the channels of a block come again; floats of a tile: whole periods. */
+static int period_pixels(int C) {
+    int pixels = 1;
+    while (pixels * C % BLOCK) pixels *= 2; /* C is a multiple of 4, BLOCK a power of two */
+    return pixels;
+}
+static size_t tile_floats(size_t period) { return period < TILE ? TILE / period * period : period; }
+
+/* One or two terms of a tile. */
+typedef struct given {
+    const float *x; /* NULL: nobody wants it */
+    float *dx;      /* or NULL */
+    int add, sums;
+    float f;
+    term_work w;
+} given;
+
+/* What stays in registers for a block. */
+typedef struct block {
+    pn_vf mean[2][2], s1[2], s2[2][2]; /* of a term, of a vector */
+    pn_vf scale[2], shift[2], back[2]; /* restore: of the first term, its factor in them; of h */
+} block;
+
+PN_INLINE void give_block(const int terms, const int restore, int lanes, const given *to, float *h,
+                          const float *dh, size_t at, const int v, block *k) {
+    const pn_vf g = pn_load_lanes(dh + at, lanes);
+    __builtin_prefetch(dh + at + TILE);
+    pn_vf x[2] = {{0}, {0}};
+    PN_UNROLL for (int t = 0; t < terms; t++) {
+        if (!to[t].x) continue;
+        x[t] = pn_load_lanes(to[t].x + at, lanes);
+        __builtin_prefetch(to[t].x + at + TILE);
     }
-#pragma omp simd
-    for (size_t i = 0; i < n; i++) dx[i] += f * dh[i];
+    if (restore) {
+        x[1] = k->back[v] * (x[1] - (k->scale[v] * x[0] + k->shift[v])) + k->mean[1][v];
+        pn_store_lanes(h + at, x[1], lanes);
+    }
+    k->s1[v] += g;
+    PN_UNROLL for (int t = 0; t < terms; t++) {
+        k->s2[t][v] += g * (x[t] - k->mean[t][v]);
+        if (!to[t].dx) continue;
+        float *const dx = to[t].dx + at;
+        pn_vf dt = pn_splat(to[t].f) * g;
+        if (to[t].add) dt += pn_load_lanes(dx, lanes);
+        pn_store_lanes(dx, dt, lanes);
+        __builtin_prefetch(dx + TILE, 1);
+    }
 }
 
-static void add_sums(const float *dh, float f, const float *x, term_work w, size_t n) {
-#pragma omp simd
-    for (size_t i = 0; i < n; i++) {
-        float dt = f * dh[i];
-        w.s1[i] += dt;
-        w.s2[i] += dt * (x[i] - w.mean[i]);
+/* The blocks of a tile that begin at `first` in a period. With restore, h is put back first: it is
+ * the second term's x. */
+PN_INLINE void give_blocks(const int terms, const int restore, const given *all, float *h,
+                           const float *dh, size_t first, size_t period, size_t n) {
+    given to[2]; /* a copy: no store can change it */
+    block k = {0};
+    PN_UNROLL for (int t = 0; t < terms; t++) to[t] = all[t];
+    PN_UNROLL for (int v = 0; v < 2; v++) {
+        const size_t c = first + v * PN_LANES;
+        PN_UNROLL for (int t = 0; t < terms; t++) k.mean[t][v] = pn_load(to[t].w.mean + c);
+        if (!restore) continue;
+        k.scale[v] = pn_splat(to[0].f) * pn_load(to[0].w.scale + c);
+        k.shift[v] = pn_splat(to[0].f) * pn_load(to[0].w.shift + c);
+        k.back[v] = pn_load(to[1].w.scale + c);
+    }
+    size_t i = first;
+    for (; i + BLOCK <= n; i += period)
+        PN_UNROLL for (int v = 0; v < 2; v++)
+            give_block(terms, restore, PN_LANES, to, h, dh, i + v * PN_LANES, v, &k);
+    PN_UNROLL for (int v = 0; v < 2; v++) { /* what is left of the image */
+        const size_t at = i + v * PN_LANES;
+        if (at < n)
+            give_block(terms, restore, pn_min((int)(n - at), PN_LANES), to, h, dh, at, v, &k);
+    }
+    PN_UNROLL for (int t = 0; t < terms; t++) {
+        if (!to[t].sums) continue;
+        PN_UNROLL for (int v = 0; v < 2; v++) {
+            const size_t c = first + v * PN_LANES;
+            pn_add_to(to[t].w.s1 + c, pn_splat(to[t].f) * k.s1[v]);
+            pn_add_to(to[t].w.s2 + c, pn_splat(to[t].f) * k.s2[t][v]);
+        }
     }
 }
 
-/* A tile of the sum becomes z of the last term: subtracts another term, ... */
+static void give_one(const given *to, const float *dh, size_t first, size_t period, size_t n) {
+    give_blocks(1, 0, to, NULL, dh, first, period, n);
+}
+static void give_two(const given *to, const float *dh, size_t first, size_t period, size_t n) {
+    give_blocks(2, 0, to, NULL, dh, first, period, n);
+}
+static void put_back_and_give_two(const given *to, float *h, const float *dh, size_t first,
+                                  size_t period, size_t n) {
+    give_blocks(2, 1, to, h, dh, first, period, n);
+}
+
+/* Where there are not two terms: the sum becomes z of the last term. Subtracts another one, ... */
 static void take_term(float *h, const float *x, float f, term_work a, size_t n) {
 #pragma omp simd
     for (size_t i = 0; i < n; i++) h[i] -= f * (a.scale[i] * x[i] + a.shift[i]);
@@ -103,79 +186,83 @@ static void put_back(float *h, term_work last, size_t n) {
 #pragma omp simd
     for (size_t i = 0; i < n; i++) h[i] = last.scale[i] * h[i] + last.mean[i];
 }
-/* Both at once where there are two terms. */
-static void put_back_of_two(float *h, const float *x, float f, term_work a, term_work last,
-                            size_t n) {
-#pragma omp simd
-    for (size_t i = 0; i < n; i++)
-        h[i] = last.scale[i] * (h[i] - f * (a.scale[i] * x[i] + a.shift[i])) + last.mean[i];
-}
 
-static void restore_tile(const pn_node *job, int n, size_t at, float *terms, size_t tile,
+static void restore_tile(const pn_node *job, int n, size_t at, float *terms, size_t period,
                          size_t size) {
     const int last = job->terms - 1;
-    float *h = job->h + at;
-    const term_work w = carve_term(terms, tile, last, 1);
-    if (job->terms == 2) {
-        put_back_of_two(h, job->term[0].in.x + at, factor_of(&job->term[0], n),
-                        carve_term(terms, tile, 0, 1), w, size);
-        return;
+    for (size_t i = 0; i < size; i += period) {
+        const size_t m = size - i < period ? size - i : period;
+        float *h = job->h + at + i;
+        for (int t = 0; t < last; t++)
+            take_term(h, job->term[t].in.x + at + i, factor_of(&job->term[t], n),
+                      carve_term(terms, period, t, 1), m);
+        put_back(h, carve_term(terms, period, last, 1), m);
     }
-    for (int t = 0; t < last; t++)
-        take_term(h, job->term[t].in.x + at, factor_of(&job->term[t], n),
-                  carve_term(terms, tile, t, 1), size);
-    put_back(h, w, size);
 }
 
-static void prepare_restore(const pn_node *job, float *terms, size_t tile) {
-    const int C = job->C, last = job->terms - 1, pixels = tile_pixels(job);
-    for (int t = 0; t < last; t++) {
-        const term_work w = carve_term(terms, tile, t, 1);
-        pn_norm_load(&job->term[t].in.norm, C, C, w.scale, w.shift);
+/* Numbers per channel, repeated over a period. */
+static void prepare_backward(const pn_node *job, float *terms, size_t period) {
+    const int C = job->C, pixels = (int)(period / C), last = job->terms - 1;
+    for (int t = 0; t < job->terms; t++) {
+        const term_work w = carve_term(terms, period, t, 1);
+        const pn_norm *norm = &job->term[t].in.norm;
+        memset(w.s1, 0, period * sizeof *w.s1);
+        memset(w.s2, 0, period * sizeof *w.s2);
+        for (int c = 0; c < C; c++) w.mean[c] = norm->mode == PN_NORM_NONE ? 0 : norm->stats[c];
+        pn_norm_load(norm, C, C, w.scale, w.shift);
+        if (job->restore && t == last)
+            for (int c = 0; c < C; c++) w.scale[c] = 1 / (job->term[t].coef * norm->stats[C + c]);
+        pn_repeat(w.mean, C, pixels);
         pn_repeat(w.scale, C, pixels);
         pn_repeat(w.shift, C, pixels);
     }
-    const term_work w = carve_term(terms, tile, last, 1);
-    const float *rstd = job->term[last].in.norm.stats + C;
-    for (int c = 0; c < C; c++) w.scale[c] = 1 / (job->term[last].coef * rstd[c]);
-    pn_repeat(w.scale, C, pixels);
+}
+
+static given given_to(const pn_node *job, int t, int n, size_t at, float *terms, size_t period) {
+    const pn_input *in = &job->term[t].in;
+    const int sums = pn_norm_wants_sums(&in->norm);
+    return (given){.x = sums || job->restore ? in->x + at : NULL,
+                   .dx = in->dx ? in->dx + at : NULL,
+                   .add = in->add,
+                   .sums = sums,
+                   .f = factor_of(&job->term[t], n),
+                   .w = carve_term(terms, period, t, 1)};
+}
+
+static void backward_tile(const pn_node *job, int n, size_t at, float *terms, size_t period,
+                          size_t size) {
+    const float *dh = job->dh + at;
+    if (job->terms == 2) {
+        const given to[2] = {given_to(job, 0, n, at, terms, period),
+                             given_to(job, 1, n, at, terms, period)};
+        for (size_t first = 0; first < period && first < size; first += BLOCK)
+            if (job->restore)
+                put_back_and_give_two(to, job->h + at, dh, first, period, size);
+            else
+                give_two(to, dh, first, period, size);
+        return;
+    }
+    if (job->restore) restore_tile(job, n, at, terms, period, size);
+    for (int t = 0; t < job->terms; t++) {
+        const given to = given_to(job, t, n, at, terms, period);
+        for (size_t first = 0; first < period && first < size; first += BLOCK)
+            give_one(&to, dh, first, period, size);
+    }
 }
 
 static void backward(const pn_node *job, int chunk, float *terms, float *slot, int slot_row) {
-    const int C = job->C, pixels = tile_pixels(job);
-    const size_t tile = (size_t)pixels * C, image = (size_t)job->H * job->W * C;
-    if (job->restore) prepare_restore(job, terms, tile);
-    for (int t = 0; t < job->terms; t++) {
-        const pn_norm *norm = &job->term[t].in.norm;
-        if (!pn_norm_wants_sums(norm)) continue;
-        const term_work w = carve_term(terms, tile, t, 1);
-        memcpy(w.mean, norm->stats, (size_t)C * sizeof *w.mean);
-        pn_repeat(w.mean, C, pixels);
-        memset(w.s1, 0, tile * sizeof *w.s1);
-        memset(w.s2, 0, tile * sizeof *w.s2);
-    }
-    const int last = pn_chunk_first(job->N, chunk + 1);
+    const int C = job->C, pixels = period_pixels(C), last = pn_chunk_first(job->N, chunk + 1);
+    const size_t period = (size_t)pixels * C, tile = tile_floats(period);
+    const size_t image = (size_t)job->H * job->W * C;
+    prepare_backward(job, terms, period);
     for (int n = pn_chunk_first(job->N, chunk); n < last; n++)
-        for (size_t i = 0; i < image; i += tile) {
-            const size_t at = n * image + i, size = image - i < tile ? image - i : tile;
-            const float *dh = job->dh + at;
-            pn_prefetch(dh + size, size);
-            for (int t = 0; t < job->terms; t++) {
-                const pn_term *term = &job->term[t];
-                const float f = factor_of(term, n);
-                const int rereads = job->restore || pn_norm_wants_sums(&term->in.norm);
-                if (rereads) pn_prefetch(term->in.x + at + size, size);
-                if (term->in.dx) pn_prefetch_write(term->in.dx + at + size, size);
-                if (job->restore && t == 0) restore_tile(job, n, at, terms, tile, size);
-                if (term->in.dx) give(term->in.dx + at, dh, f, term->in.add, size);
-                if (pn_norm_wants_sums(&term->in.norm))
-                    add_sums(dh, f, term->in.x + at, carve_term(terms, tile, t, 1), size);
-            }
-        }
+        for (size_t i = 0; i < image; i += tile)
+            backward_tile(job, n, n * image + i, terms, period,
+                          image - i < tile ? image - i : tile);
     for (int t = 0; t < job->terms; t++) {
         const pn_norm *norm = &job->term[t].in.norm;
         if (!pn_norm_wants_sums(norm)) continue;
-        const term_work w = carve_term(terms, tile, t, 1);
+        const term_work w = carve_term(terms, period, t, 1);
         pn_fold_sums(slot + (size_t)t * PN_BWD_ROWS * slot_row, slot_row, w.s1, w.s2,
                      norm->stats + C, C, pixels);
     }
@@ -191,7 +278,8 @@ static layout layout_of(const pn_node *jobs, int count, int backward_pass) {
     layout l = {0, 0, 0};
     int terms = 0;
     for (int j = 0; j < count; j++) {
-        const size_t tile = pn_align16((size_t)tile_pixels(&jobs[j]) * jobs[j].C);
+        const int pixels = backward_pass ? period_pixels(jobs[j].C) : tile_pixels(&jobs[j]);
+        const size_t tile = pn_align16((size_t)pixels * jobs[j].C);
         const size_t arrays = (size_t)jobs[j].terms * term_arrays(backward_pass) + !backward_pass;
         if (arrays * tile > l.work) l.work = arrays * tile;
         const int row = (int)pn_align16((size_t)jobs[j].C);

@@ -1,392 +1,503 @@
 /* pool.c -- 3x3 max and average pooling.
  *
- * A window is separable: first along a row, once per input row, then down three rows. The first
- * of equals in row order is the first row whose own maximum is the window's, and in it the first
- * column; so the backward pass is separable too: a window's gradient goes to one of three rows,
- * and in the row to one of three columns, 6 compare-and-adds instead of 9. The last three rows
- * of everything lie in rings in L1, and each tensor passes memory once: that is the bound.
+ * A pass takes one vector of channels along a row. Each column of a window is made once and stays
+ * in registers while it serves its three neighbours; what belongs to the channels stays there as
+ * well. So a pixel costs a dozen vector operations, and each tensor passes memory once: that is
+ * the bound.
  *
- * Padding is NaN for the maximum (it loses every comparison, equality included) and 0 for the
- * average, whose divisor counts the pixels inside the image. */
+ * Forward, and the average's backward pass, go down the rows of a window first (at most three)
+ * and then along. The maximum's backward pass goes along first: the first of equals in row order is
+ * the first row whose own maximum is the window's, and in it the first column. So a window's
+ * gradient goes to one of three rows (`spread`), by their maxima (`along`), and then to one of
+ * three columns: 6 compare-and-adds instead of 9. The last three rows of both lie in rings in L1.
+ *
+ * Outside the image there is NaN for the maximum (it loses every comparison, equality included)
+ * and nothing for the average, whose divisor counts the pixels inside. */
 #include "kernels/host/flat.h"
 #include "kernels/host/vector.h"
 
 enum { RING = 3 };
 
-/* "In" rows have the pixels of an input row, "out" rows of an output row. */
+/* A thread's workspace. A pixel there has Cp floats, whole vectors. */
 typedef struct pool_work {
-    int pixels;           /* of a period, in and out */
-    float *scale, *shift; /* period */
-    float *v;             /* in row, a pixel of padding on either side; also g and dv */
-    float *nowhere;       /* out row: stands for the rows outside the image */
-    float *along[RING];   /* out rows: maximum or sum of three neighbours in an input row */
-    float *inverse[RING]; /* out rows: 1 / pixels inside the image, of 1, 2, 3 rows inside */
-    float *sum1, *sum2;   /* period: sums of z (forward) or dv (backward) */
-    float *centre;        /* period: pivot of z (forward) or mean of x (backward) */
-    float *a, *b, *q;     /* backward, period: what turns dy into g */
-    float *spread[RING];  /* backward, out rows with padding: the gradient of `along` */
-    float *column[RING];  /* the same: which of the three neighbours is the maximum */
+    int Cp, P, Q;
+    float *scale, *shift; /* of the load of x */
+    float *inverse[RING]; /* a float per column of windows: 1 / pixels, of 1, 2, 3 rows inside */
+    float *a, *b, *q;     /* backward: what turns dy into g */
+    float *mean, *rstd;   /* backward: of x, for its sums */
+    float *nowhere;       /* backward, maximum, a row of windows: stands for a row outside */
+    float *along[RING];   /* the same: maximum of three neighbours in an input row */
+    float *spread[RING];  /* the same: its gradient */
 } pool_work;
 
 static size_t carve(pool_work *w, const pn_pool *job, int backward, float *base) {
-    const int Q = pn_out_size(job->W, job->stride);
-    const size_t C = (size_t)job->in.C, in = job->W * C, out = Q * C;
-    w->pixels = pn_period(job->in.C, Q);
-    const size_t period = w->pixels * C;
+    w->Cp = pn_padded(job->in.C);
+    w->P = pn_out_size(job->H, job->stride);
+    w->Q = pn_out_size(job->W, job->stride);
+    const size_t Q = (size_t)w->Q, Cp = (size_t)w->Cp;
     pn_carver from = {base, 0};
-    w->scale = pn_carve(&from, period);
-    w->shift = pn_carve(&from, period);
-    w->sum1 = pn_carve(&from, period);
-    w->sum2 = pn_carve(&from, period);
-    w->centre = pn_carve(&from, period);
-    w->v = pn_carve(&from, in + 2 * C);
-    w->nowhere = pn_carve(&from, out);
-    for (int i = 0; i < RING; i++) {
-        w->along[i] = pn_carve(&from, out);
-        w->inverse[i] = pn_carve(&from, out);
-    }
+    w->scale = pn_carve(&from, Cp);
+    w->shift = pn_carve(&from, Cp);
+    for (int i = 0; i < RING; i++) w->inverse[i] = pn_carve(&from, Q);
     if (!backward) return from.used;
-    w->a = pn_carve(&from, period);
-    w->b = pn_carve(&from, period);
-    w->q = pn_carve(&from, period);
+    w->a = pn_carve(&from, Cp);
+    w->b = pn_carve(&from, Cp);
+    w->q = pn_carve(&from, Cp);
+    w->mean = pn_carve(&from, Cp);
+    w->rstd = pn_carve(&from, Cp);
+    w->nowhere = pn_carve(&from, Q * Cp);
     for (int i = 0; i < RING; i++) {
-        w->spread[i] = pn_carve(&from, out + 2 * C);
-        w->column[i] = pn_carve(&from, out + 2 * C);
+        w->along[i] = pn_carve(&from, Q * Cp);
+        w->spread[i] = pn_carve(&from, Q * Cp);
     }
     return from.used;
 }
 
-static void fill(float *row, float value, size_t n) {
-    for (size_t i = 0; i < n; i++) row[i] = value;
-}
-
-static void prepare(pool_work *w, const pn_pool *job) {
-    const int C = job->in.C, W = job->W, H = job->H, stride = job->stride;
-    const int Q = pn_out_size(W, stride);
-    const float padding = job->kind == PN_POOL_MAX ? NAN : 0;
-    pn_norm_load(&job->in.norm, C, C, w->scale, w->shift);
-    pn_repeat(w->scale, C, w->pixels);
-    pn_repeat(w->shift, C, w->pixels);
-    fill(w->sum1, 0, (size_t)w->pixels * C);
-    fill(w->sum2, 0, (size_t)w->pixels * C);
-    fill(w->v, padding, (size_t)C);
-    fill(w->v + (size_t)(W + 1) * C, padding, (size_t)C);
-    fill(w->nowhere, padding, (size_t)Q * C);
-    if (job->kind == PN_POOL_MAX) return;
-    for (int rows = 1; rows <= RING && rows <= H; rows++)
-        for (int q = 0; q < Q; q++) {
-            const int x = q * stride, columns = 1 + (x > 0) + (x + 1 < W);
-            fill(w->inverse[rows - 1] + (size_t)q * C, 1 / (float)(rows * columns), (size_t)C);
+static void prepare(const pool_work *w, const pn_pool *job) {
+    const int W = job->W;
+    pn_norm_load(&job->in.norm, job->in.C, w->Cp, w->scale, w->shift);
+    for (int rows = 1; rows <= RING; rows++)
+        for (int q = 0; q < w->Q; q++) {
+            const int x = q * job->stride, columns = 1 + (x > 0) + (x + 1 < W);
+            w->inverse[rows - 1][q] = 1 / (float)(rows * columns);
         }
 }
 
-/* What compares, and what may run over single pixels, is written with vectors: of such loops the
- * compilers make branches or scalar code, each in other places. `lanes` is PN_LANES, or less at
- * the end of a run. */
-PN_INLINE pn_vf get(const float *from, size_t lanes) {
-    return lanes == PN_LANES ? pn_load(from) : pn_load_part(from, (int)lanes);
+/* Rows that meet in one row of the other tensor, those inside the image: 1 to 3. */
+typedef struct meeting {
+    int first, count;
+} meeting;
+
+/* The input rows of window row p. */
+static meeting rows_of_window(const pn_pool *job, int p) {
+    const int y = p * job->stride, first = y > 0 ? y - 1 : 0;
+    return (meeting){first, (y + 2 < job->H ? y + 2 : job->H) - first};
 }
 
-PN_INLINE void put(float *to, pn_vf v, size_t lanes) {
-    if (lanes == PN_LANES)
-        pn_store(to, v);
-    else
-        pn_store_part(to, v, (int)lanes);
+/* Calls X with literals for all that shapes a loop: stride, whole vectors (or `lanes`), rows. */
+#define BY_LANES(X, lanes, ...)       \
+    do {                              \
+        if ((lanes) == PN_LANES)      \
+            X(PN_LANES, __VA_ARGS__); \
+        else                          \
+            X(lanes, __VA_ARGS__);    \
+    } while (0)
+#define BY_STRIDE(X, stride, lanes, ...)        \
+    do {                                        \
+        if ((stride) == 1)                      \
+            BY_LANES(X, lanes, 1, __VA_ARGS__); \
+        else                                    \
+            BY_LANES(X, lanes, 2, __VA_ARGS__); \
+    } while (0)
+#define BY_ROWS(X, stride, lanes, rows)     \
+    do {                                    \
+        if ((rows) == 3)                    \
+            BY_STRIDE(X, stride, lanes, 3); \
+        else if ((rows) == 2)               \
+            BY_STRIDE(X, stride, lanes, 2); \
+        else                                \
+            BY_STRIDE(X, stride, lanes, 1); \
+    } while (0)
+
+/* ---- forward -------------------------------------------------------------------------------- */
+
+PN_INLINE pn_vf v_at(const float *x, int lanes, pn_vf scale, pn_vf shift) {
+    return scale * pn_load_lanes(x, lanes) + shift;
 }
 
-PN_INLINE pn_vf when(pn_vi condition, pn_vf v) { return (pn_vf)(condition & (pn_vi)v); }
-
-PN_INLINE pn_vf choose(pn_vi condition, pn_vf yes, pn_vf no) {
-    return (pn_vf)((condition & (pn_vi)yes) | (~condition & (pn_vi)no));
-}
-
-/* Along a row: runs of `width` floats, one per output pixel; at stride 1 the row is one run. */
-typedef struct runs {
-    int count;
-    size_t width, step;
-} runs;
-
-static runs runs_of(const pn_pool *job) {
-    const size_t C = (size_t)job->in.C;
-    const int Q = pn_out_size(job->W, job->stride);
-    return job->stride == 1 ? (runs){1, Q * C, 0} : (runs){Q, C, C};
-}
-
-/* `column` (NULL: not wanted) says which of the three is the maximum: 0, 1 or 2. */
-PN_INLINE void max_of_three(float *out, float *column, const float *v, size_t C, size_t lanes) {
-    const pn_vf left = get(v, lanes), middle = get(v + C, lanes), right = get(v + 2 * C, lanes);
-    const pn_vi first = left >= middle;
-    const pn_vf best = choose(first, left, middle);
-    const pn_vi third = right > best;
-    put(out, choose(third, right, best), lanes);
-    if (column)
-        put(column, choose(third, pn_splat(2), choose(first, pn_splat(0), pn_splat(1))), lanes);
-}
-
-PN_PASS max_along(float *out, float *column, const float *v, const pn_pool *job) {
-    const runs r = runs_of(job);
-    const size_t C = (size_t)job->in.C;
-    for (int k = 0; k < r.count; k++, v += 2 * r.step, out += r.step) {
-        float *where = column ? column + k * r.step : NULL;
-        size_t i = 0;
-        for (; i + PN_LANES <= r.width; i += PN_LANES)
-            max_of_three(out + i, where ? where + i : NULL, v + i, C, PN_LANES);
-        if (i < r.width) max_of_three(out + i, where ? where + i : NULL, v + i, C, r.width - i);
+/* A column of a window: the maximum of v, or the sum of x (the norm is applied to the mean). */
+PN_INLINE pn_vf column_of(const int is_max, const int rows, int lanes, const float *x, size_t row,
+                          pn_vf scale, pn_vf shift) {
+    if (is_max) {
+        pn_vf column = v_at(x, lanes, scale, shift);
+        PN_UNROLL for (int k = 1; k < rows; k++) column =
+            pn_max(v_at(x + k * row, lanes, scale, shift), column);
+        return column;
     }
+    pn_vf column = pn_load_lanes(x, lanes);
+    PN_UNROLL for (int k = 1; k < rows; k++) column += pn_load_lanes(x + k * row, lanes);
+    return column;
 }
 
-PN_INLINE void sum_of_three(float *out, const float *v, size_t C, size_t lanes) {
-    put(out, get(v, lanes) + get(v + C, lanes) + get(v + 2 * C, lanes), lanes);
-}
-
-PN_PASS sum_along(float *out, const float *v, const pn_pool *job) {
-    const runs r = runs_of(job);
-    const size_t C = (size_t)job->in.C;
-    for (int k = 0; k < r.count; k++, v += 2 * r.step, out += r.step) {
-        size_t i = 0;
-        for (; i + PN_LANES <= r.width; i += PN_LANES) sum_of_three(out + i, v + i, C, PN_LANES);
-        if (i < r.width) sum_of_three(out + i, v + i, C, r.width - i);
+/* One vector of channels, the c-th, of a row of z; adds it to the sums of a slot, or none. */
+PN_INLINE void forward_strip(const int is_max, const int stride, const int rows, int lanes,
+                             const pn_pool *job, const pool_work *w, int c, const float *x,
+                             float *z, float *slot, int slot_row, int first) {
+    const size_t C = (size_t)job->in.C, row = job->W * C;
+    const int W = job->W, Q = w->Q;
+    const pn_vf scale = pn_load(w->scale + c), shift = pn_load(w->shift + c);
+    const pn_vf nothing = pn_splat(is_max ? NAN : 0);
+    const float *const inverse = w->inverse[rows - 1];
+    pn_vf pivot = pn_load(slot + c), sum = {0}, squares = {0};
+    pn_vf left = nothing, right = nothing;
+    x += c;
+    z += c;
+    if (stride == 1) right = column_of(is_max, rows, lanes, x, row, scale, shift);
+    for (int q = 0; q < Q; q++) {
+        const float *const next = x + (size_t)(q * stride + 1) * C;
+        const pn_vf middle =
+            stride == 1 ? right : column_of(is_max, rows, lanes, next - C, row, scale, shift);
+        right = nothing;
+        if (q * stride + 1 < W) right = column_of(is_max, rows, lanes, next, row, scale, shift);
+        /* What is new to the next row of windows. */
+        PN_UNROLL for (int k = rows; k < rows + stride; k++) {
+            __builtin_prefetch(next - C + k * row);
+            if (stride == 2) __builtin_prefetch(next + k * row);
+        }
+        pn_vf v;
+        if (is_max)
+            v = pn_max(right, pn_max(left, middle));
+        else
+            v = scale * ((left + middle + right) * pn_splat(inverse[q])) + shift;
+        left = stride == 1 ? middle : right;
+        float *const to = z + q * C;
+        __builtin_prefetch(to + Q * C, 1);
+        pn_store_lanes(to, v, lanes);
+        if (first && q == 0) pivot = v;
+        const pn_vf d = v - pivot;
+        sum += d;
+        squares += d * d;
     }
+    if (first) pn_store(slot + c, pivot);
+    pn_add_to(slot + slot_row + c, sum);
+    pn_add_to(slot + 2 * slot_row + c, squares);
 }
 
-/* The three rows of an output row's window: `above` and `below` may be outside the image. */
-typedef struct window {
-    const float *above, *middle, *below;
-    int rows; /* inside */
-} window;
-
-static window window_at(const pool_work *w, int y, int H) {
-    return (window){y > 0 ? w->along[(y - 1) % RING] : w->nowhere, w->along[y % RING],
-                    y + 1 < H ? w->along[(y + 1) % RING] : w->nowhere, 1 + (y > 0) + (y + 1 < H)};
-}
-
-PN_PASS max_down(float *z, window at, size_t n) {
-#pragma omp simd
-    for (size_t i = 0; i < n; i++) {
-        float best = at.above[i] >= at.middle[i] ? at.above[i] : at.middle[i];
-        z[i] = at.below[i] > best ? at.below[i] : best;
+PN_PASS forward_row(const pn_pool *job, const pool_work *w, int rows, const float *x, float *z,
+                    float *slot, int slot_row, int first) {
+    for (int c = 0; c < job->in.C; c += PN_LANES) {
+        const int lanes = pn_lanes(job->in.C, c);
+#define MAXIMUM(L, S, R) forward_strip(1, S, R, L, job, w, c, x, z, slot, slot_row, first)
+#define AVERAGE(L, S, R) forward_strip(0, S, R, L, job, w, c, x, z, slot, slot_row, first)
+        if (job->kind == PN_POOL_MAX)
+            BY_ROWS(MAXIMUM, job->stride, lanes, rows);
+        else
+            BY_ROWS(AVERAGE, job->stride, lanes, rows);
+#undef MAXIMUM
+#undef AVERAGE
     }
-}
-
-PN_PASS mean_down(float *z, window at, const float *inverse, size_t n) {
-#pragma omp simd
-    for (size_t i = 0; i < n; i++) z[i] = (at.above[i] + at.middle[i] + at.below[i]) * inverse[i];
 }
 
 static void forward(const pn_pool *job, int chunk, float *base, float *slot, int slot_row) {
-    const int C = job->in.C, H = job->H, W = job->W, stride = job->stride;
-    const int P = pn_out_size(H, stride), Q = pn_out_size(W, stride);
-    const size_t in = (size_t)W * C, out = (size_t)Q * C;
-    const int first = pn_chunk_first(job->N, chunk), last = pn_chunk_first(job->N, chunk + 1);
-    const int statistics = job->out.norm.mode == PN_NORM_BATCH;
+    const int from = pn_chunk_first(job->N, chunk), to = pn_chunk_first(job->N, chunk + 1);
     pool_work w;
     carve(&w, job, 0, base);
+    const size_t C = (size_t)job->in.C, in = job->W * C, out = w.Q * C;
     prepare(&w, job);
-    const size_t period = (size_t)w.pixels * C;
-
-    for (int n = first; n < last; n++) {
-        const float *x = job->in.x + (size_t)n * H * in;
-        float *z = job->out.z + (size_t)n * P * out;
-        int ready = 0; /* rows of x in the ring */
-        for (int p = 0; p < P; p++, z += out) {
-            for (; ready < H && ready < p * stride + 2; ready++) {
-                pn_flat_load(w.v + C, x + ready * in, w.scale, w.shift, period, in);
-                if (job->kind == PN_POOL_MAX)
-                    max_along(w.along[ready % RING], NULL, w.v, job);
-                else
-                    sum_along(w.along[ready % RING], w.v, job);
-            }
-            const window at = window_at(&w, p * stride, H);
-            if (job->kind == PN_POOL_MAX)
-                max_down(z, at, out);
-            else
-                mean_down(z, at, w.inverse[at.rows - 1], out);
-            if (!statistics) continue;
-            if (n == first && p == 0) {
-                memcpy(w.centre, z, (size_t)C * sizeof *z);
-                pn_repeat(w.centre, C, w.pixels);
-            }
-            pn_flat_stats(z, w.centre, w.sum1, w.sum2, period, out);
+    memset(slot, 0, (size_t)PN_FWD_ROWS * slot_row * sizeof *slot);
+    for (int n = from; n < to; n++)
+        for (int p = 0; p < w.P; p++) {
+            const meeting rows = rows_of_window(job, p);
+            forward_row(job, &w, rows.count, job->in.x + ((size_t)n * job->H + rows.first) * in,
+                        job->out.z + ((size_t)n * w.P + p) * out, slot, slot_row,
+                        n == from && p == 0);
         }
+}
+
+/* ---- backward ------------------------------------------------------------------------------- */
+
+static void prepare_backward(const pool_work *w, const pn_pool *job) {
+    const int C = job->in.C;
+    const size_t row = (size_t)w->Q * w->Cp;
+    prepare(w, job);
+    pn_norm_turn(&job->out.norm, C, w->Cp, (double)job->N * w->P * w->Q, w->a, w->b, w->q);
+    pn_norm_moments(&job->in.norm, C, w->Cp, w->mean, w->rstd);
+    for (size_t i = 0; i < row; i++) w->nowhere[i] = NAN;
+    for (int i = 0; i < RING; i++) memset(w->spread[i], 0, row * sizeof *w->spread[i]);
+}
+
+/* A row of dx, one vector of channels, and the two sums over it, which lie in a slot. */
+typedef struct gift {
+    float *dx;
+    const float *x; /* NULL: no sums */
+    size_t row;     /* floats; the next row is asked for */
+    int add;
+    pn_vf mean, s1, s2;
+} gift;
+
+PN_INLINE gift gift_at(const pn_pool *job, const pool_work *w, int n, int h, int c) {
+    const size_t row = (size_t)job->W * job->in.C, at = ((size_t)n * job->H + h) * row + c;
+    const int sums = pn_norm_wants_sums(&job->in.norm);
+    return (gift){job->in.dx + at,
+                  sums ? job->in.x + at : NULL,
+                  row,
+                  job->in.add,
+                  pn_load(w->mean + c),
+                  {0},
+                  {0}};
+}
+
+PN_INLINE void give(gift *to, size_t at, pn_vf dv, int lanes) {
+    float *const dx = to->dx + at;
+    __builtin_prefetch(dx + to->row, 1);
+    if (to->x) {
+        __builtin_prefetch(to->x + at + to->row);
+        to->s1 += dv;
+        to->s2 += dv * (pn_load_lanes(to->x + at, lanes) - to->mean);
     }
-    if (!statistics) return;
-    memcpy(slot, w.centre, (size_t)C * sizeof *slot);
-    pn_fold(slot + slot_row, w.sum1, C, w.pixels);
-    pn_fold(slot + 2 * slot_row, w.sum2, C, w.pixels);
+    if (to->add) dv += pn_load_lanes(dx, lanes);
+    pn_store_lanes(dx, dv, lanes);
+}
+
+PN_INLINE void add_sums(const gift *from, const pool_work *w, float *slot, int slot_row, int c) {
+    pn_add_to(slot + c, from->s1);
+    pn_add_to(slot + slot_row + c, from->s2 * pn_load(w->rstd + c));
+}
+
+/* The rows of windows that input row h is in. */
+static meeting windows_of_row(const pn_pool *job, const pool_work *w, int h) {
+    const int first = job->stride == 1 ? (h > 0 ? h - 1 : 0) : h / 2;
+    const int last = job->stride == 1 ? h + 1 : (h + 1) / 2;
+    return (meeting){first, (last < w->P ? last + 1 : w->P) - first};
+}
+
+/* What an average's backward pass reads: rows of dy and z (NULL where b and q are 0), and what
+ * each weighs, 1 / rows of the window. */
+typedef struct source {
+    const float *dy, *z;
+    size_t row;
+    float factor, weight[RING];
+} source;
+
+typedef struct turn {
+    pn_vf a, b, q, weight[RING]; /* a, q: times the factor; times all weights */
+} turn;
+
+/* The gradient that a column of windows has for each of its pixels in the row. */
+PN_INLINE pn_vf share_of(const int rows, int lanes, const source *s, const turn *t, size_t at,
+                         float inverse) {
+    pn_vf dy = {0}, z = {0};
+    PN_UNROLL for (int k = 0; k < rows; k++) dy +=
+        t->weight[k] * pn_load_lanes(s->dy + at + k * s->row, lanes);
+    __builtin_prefetch(s->dy + at + rows * s->row);
+    if (!s->z) return t->a * dy * pn_splat(inverse);
+    PN_UNROLL for (int k = 0; k < rows; k++) z +=
+        t->weight[k] * pn_load_lanes(s->z + at + k * s->row, lanes);
+    __builtin_prefetch(s->z + at + rows * s->row);
+    return (t->a * dy + t->b * z + t->q) * pn_splat(inverse);
+}
+
+PN_INLINE void average_strip(const int stride, const int rows, int lanes, const pn_pool *job,
+                             const pool_work *w, int c, source s, gift *to) {
+    const size_t C = (size_t)job->in.C;
+    const int W = job->W, Q = w->Q;
+    const float *inverse = w->inverse[0];
+    turn t = {pn_load(w->a + c) * pn_splat(s.factor), pn_load(w->b + c), pn_load(w->q + c), {{0}}};
+    float weights = 0;
+    PN_UNROLL for (int k = 0; k < rows; k++) {
+        t.weight[k] = pn_splat(s.weight[k]);
+        weights += s.weight[k];
+    }
+    t.q *= pn_splat(weights);
+    if (s.z) s.z += c;
+    s.dy += c;
+    pn_vf left = {0}, middle = share_of(rows, lanes, &s, &t, 0, inverse[0]);
+    for (int q = 0; q < Q; q++) {
+        pn_vf right = {0};
+        if (q + 1 < Q) right = share_of(rows, lanes, &s, &t, (q + 1) * C, inverse[q + 1]);
+        if (stride == 1)
+            give(to, q * C, left + middle + right, lanes);
+        else {
+            give(to, 2 * q * C, middle, lanes);
+            if (2 * q + 1 < W) give(to, (2 * q + 1) * C, middle + right, lanes);
+        }
+        left = middle;
+        middle = right;
+    }
+}
+
+/* Along an input row: the maximum of every window's three columns. */
+PN_INLINE void along_strip(const int stride, int lanes, const pn_pool *job, const pool_work *w,
+                           int c, const float *x, float *along) {
+    const size_t C = (size_t)job->in.C, Cp = w->Cp;
+    const int W = job->W, Q = w->Q;
+    const pn_vf scale = pn_load(w->scale + c), shift = pn_load(w->shift + c);
+    pn_vf left = pn_splat(NAN), right = left;
+    x += c;
+    along += c;
+    if (stride == 1) right = v_at(x, lanes, scale, shift);
+    for (int q = 0; q < Q; q++) {
+        const float *const next = x + (size_t)(q * stride + 1) * C;
+        const pn_vf middle = stride == 1 ? right : v_at(next - C, lanes, scale, shift);
+        right = pn_splat(NAN);
+        if (q * stride + 1 < W) right = v_at(next, lanes, scale, shift);
+        pn_store(along + q * Cp, pn_max(right, pn_max(left, middle)));
+        __builtin_prefetch(next + W * C);
+        if (stride == 2) __builtin_prefetch(next - C + W * C);
+        left = stride == 1 ? middle : right;
+    }
 }
 
 /* The rows of gradients that a window's gradient goes to. The row below meets its first window
  * here, so it is overwritten; so is the middle row if it is `fresh`. A row outside the image
- * takes its share too: its place in the ring is overwritten before it is used. */
+ * never wins; its place in the ring is overwritten before it is used. */
 typedef struct target {
+    const float *max_above, *max_middle, *max_below;
     float *above, *middle, *below;
     int fresh;
 } target;
 
-PN_INLINE void spread_one(target to, window at, const float *g, size_t i, size_t lanes) {
-    const pn_vf gradient = get(g + i, lanes), upper = get(at.above + i, lanes);
-    const pn_vf middle = get(at.middle + i, lanes);
-    const pn_vi first = upper >= middle;
-    const pn_vi third = get(at.below + i, lanes) > choose(first, upper, middle);
-    const pn_vf was = to.fresh ? (pn_vf){0} : get(to.middle + i, lanes);
-    put(to.above + i, get(to.above + i, lanes) + when(~third & first, gradient), lanes);
-    put(to.middle + i, was + when(~third & ~first, gradient), lanes);
-    put(to.below + i, when(third, gradient), lanes);
-}
-
 /* Gives each window's gradient to the row that holds its maximum. */
-PN_PASS spread_max(target to, window at, const float *g, size_t n) {
-    size_t i = 0;
-    for (; i + PN_LANES <= n; i += PN_LANES) spread_one(to, at, g, i, PN_LANES);
-    if (i < n) spread_one(to, at, g, i, n - i);
-}
-
-PN_PASS spread_mean(target to, const float *inverse, const float *g, size_t n) {
-#pragma omp simd
-    for (size_t i = 0; i < n; i++) {
-        float share = g[i] * inverse[i];
-        to.above[i] += share;
-        to.middle[i] = (to.fresh ? 0 : to.middle[i]) + share;
-        to.below[i] = share;
+PN_INLINE void spread_strip(int lanes, const pn_pool *job, const pool_work *w, int c, source s,
+                            target to) {
+    const size_t C = (size_t)job->in.C, Cp = w->Cp;
+    const int Q = w->Q;
+    const pn_vf a = pn_load(w->a + c) * pn_splat(s.factor), b = pn_load(w->b + c),
+                shift = pn_load(w->q + c);
+    for (int q = 0; q < Q; q++) {
+        const size_t at = q * C + c, i = q * Cp + c;
+        const pn_vf dy = pn_load_lanes(s.dy + at, lanes);
+        pn_vf g = a * dy;
+        __builtin_prefetch(s.dy + at + s.row);
+        if (s.z) {
+            g = a * dy + (b * pn_load_lanes(s.z + at, lanes) + shift);
+            __builtin_prefetch(s.z + at + s.row);
+        }
+        const pn_vf above = pn_load(to.max_above + i), middle = pn_load(to.max_middle + i);
+        const pn_vi first = above >= middle;
+        const pn_vi third = pn_load(to.max_below + i) > pn_max(above, middle);
+        const pn_vf was = to.fresh ? (pn_vf){0} : pn_load(to.middle + i);
+        pn_store(to.above + i, pn_load(to.above + i) + pn_when(~third & first, g));
+        pn_store(to.middle + i, was + pn_when(~third & ~first, g));
+        pn_store(to.below + i, pn_when(third, g));
     }
 }
 
-/* The gradient that a pixel gets as number `which` of a window along the row; of an average
- * (column NULL) each of the three gets the same. */
-PN_INLINE pn_vf share(const float *spread, const float *column, size_t at, float which,
-                      size_t lanes) {
-    const pn_vf gradient = get(spread + at, lanes);
-    return column ? when(get(column + at, lanes) == which, gradient) : gradient;
-}
-
-PN_INLINE void gather_one(float *dv, const float *spread, const float *column, size_t at, size_t C,
-                          int stride, int odd, size_t lanes) {
-    if (stride == 1)
-        put(dv,
-            share(spread, column, at, 2, lanes) + share(spread, column, at + C, 1, lanes) +
-                share(spread, column, at + 2 * C, 0, lanes),
-            lanes);
-    else if (odd)
-        put(dv, share(spread, column, at, 2, lanes) + share(spread, column, at + C, 0, lanes),
-            lanes);
-    else
-        put(dv, share(spread, column, at, 1, lanes), lanes);
-}
-
-PN_INLINE void gather_run(float *dv, const float *spread, const float *column, size_t at, size_t C,
-                          int stride, int odd, size_t n) {
-    size_t i = 0;
-    for (; i + PN_LANES <= n; i += PN_LANES)
-        gather_one(dv + i, spread, column, at + i, C, stride, odd, PN_LANES);
-    if (i < n) gather_one(dv + i, spread, column, at + i, C, stride, odd, n - i);
-}
-
-/* dv of an input row from the gradient of its maxima (or sums) along the row. `spread` and
- * `column` begin with a pixel of padding, of gradient 0. At stride 2 an even pixel is the middle
- * of one window, an odd one the right of one and the left of the next. */
-PN_INLINE void gather(float *dv, const float *spread, const float *column, const pn_pool *job) {
-    const size_t C = (size_t)job->in.C;
-    if (job->stride == 1) {
-        gather_run(dv, spread, column, 0, C, 1, 0, job->W * C);
-        return;
-    }
-    for (int x = 0; x < job->W; x++)
-        if (x % 2)
-            gather_run(dv + x * C, spread, column, (x / 2 + 1) * C, C, 2, 1, C);
+/* And then to the column. At stride 2 an even pixel is the middle of one window, an odd one the
+ * right of one and the left of the next. */
+PN_INLINE void gather_strip(const int stride, int lanes, const pn_pool *job, const pool_work *w,
+                            int c, const float *x, const float *spread, gift *to) {
+    const size_t C = (size_t)job->in.C, Cp = w->Cp;
+    const int W = job->W, Q = w->Q;
+    const pn_vf scale = pn_load(w->scale + c), shift = pn_load(w->shift + c);
+    pn_vf left = pn_splat(NAN), right = left;
+    pn_vf before = {0}, here = {0}; /* what the pixels at q - 1 and q have got */
+    x += c;
+    spread += c;
+    if (stride == 1) right = v_at(x, lanes, scale, shift);
+    for (int q = 0; q < Q; q++) {
+        const float *const next = x + (size_t)(q * stride + 1) * C;
+        const pn_vf middle = stride == 1 ? right : v_at(next - C, lanes, scale, shift);
+        right = pn_splat(NAN);
+        if (q * stride + 1 < W) right = v_at(next, lanes, scale, shift);
+        const pn_vf g = pn_load(spread + q * Cp);
+        const pn_vi first = left >= middle, third = right > pn_max(left, middle);
+        before += pn_when(~third & first, g);
+        here += pn_when(~third & ~first, g);
+        if (q > 0) give(to, (q * stride - 1) * C, before, lanes);
+        if (stride == 1)
+            before = here;
         else
-            gather_run(dv + x * C, spread, column, (x / 2 + 1) * C, C, 2, 0, C);
+            give(to, 2 * q * C, here, lanes);
+        here = pn_when(third, g);
+        if (stride == 2) {
+            before = here;
+            here = (pn_vf){0};
+        }
+        left = stride == 1 ? middle : right;
+    }
+    if (stride == 1 || W % 2 == 0) give(to, (W - 1) * C, before, lanes);
 }
 
-PN_PASS gather_max(float *dv, const float *spread, const float *column, const pn_pool *job) {
-    gather(dv, spread, column, job);
-}
-
-PN_PASS gather_mean(float *dv, const float *spread, const pn_pool *job) {
-    gather(dv, spread, NULL, job);
-}
-
-/* The next row of dx (and of x, if the sums want it and nobody else has asked) is asked for. */
-PN_PASS give(float *dx, const float *dv, int add, const float *x, size_t period, size_t n) {
-    PN_EACH_PERIOD(at, m) {
-        pn_prefetch_write(dx + n + at, m);
-        if (x) pn_prefetch(x + n + at, m);
-        if (add) {
-#pragma omp simd
-            for (size_t i = 0; i < m; i++) dx[at + i] += dv[at + i];
-        } else
-            memcpy(dx + at, dv + at, m * sizeof *dx);
+PN_PASS average_row(const pn_pool *job, const pool_work *w, int rows, const source *s, int n, int h,
+                    float *slot, int slot_row) {
+    for (int c = 0; c < job->in.C; c += PN_LANES) {
+        const int lanes = pn_lanes(job->in.C, c);
+        gift to = gift_at(job, w, n, h, c);
+#define AVERAGE(L, S, R) average_strip(S, R, L, job, w, c, *s, &to)
+        BY_ROWS(AVERAGE, job->stride, lanes, rows);
+#undef AVERAGE
+        add_sums(&to, w, slot, slot_row, c);
     }
 }
 
-static void prepare_backward(pool_work *w, const pn_pool *job, int sums) {
-    const int C = job->in.C, P = pn_out_size(job->H, job->stride);
-    const int Q = pn_out_size(job->W, job->stride);
-    const size_t spread = (size_t)(Q + 2) * C;
-    prepare(w, job);
-    pn_norm_turn(&job->out.norm, C, C, (double)job->N * P * Q, w->a, w->b, w->q);
-    pn_repeat(w->a, C, w->pixels);
-    pn_repeat(w->b, C, w->pixels);
-    pn_repeat(w->q, C, w->pixels);
-    for (int i = 0; i < RING; i++) {
-        fill(w->spread[i], 0, spread);
-        fill(w->column[i], 0, spread);
+static void average_image(const pn_pool *job, const pool_work *w, int n, const source *image,
+                          float *slot, int slot_row) {
+    for (int h = 0; h < job->H; h++) {
+        const meeting windows = windows_of_row(job, w, h);
+        source s = *image;
+        s.dy += windows.first * s.row;
+        if (s.z) s.z += windows.first * s.row;
+        for (int k = 0; k < windows.count; k++)
+            s.weight[k] = 1 / (float)rows_of_window(job, windows.first + k).count;
+        average_row(job, w, windows.count, &s, n, h, slot, slot_row);
     }
-    if (!sums) return;
-    memcpy(w->centre, job->in.norm.stats, (size_t)C * sizeof *w->centre);
-    pn_repeat(w->centre, C, w->pixels);
+}
+
+static void along_row(const pn_pool *job, const pool_work *w, const float *x, float *along) {
+    for (int c = 0; c < job->in.C; c += PN_LANES) {
+#define ALONG(L, S, ...) along_strip(S, L, job, w, c, x, along)
+        BY_STRIDE(ALONG, job->stride, pn_lanes(job->in.C, c), );
+#undef ALONG
+    }
+}
+
+static void spread_row(const pn_pool *job, const pool_work *w, const source *s, const target *to) {
+    for (int c = 0; c < job->in.C; c += PN_LANES) {
+#define SPREAD(L, ...) spread_strip(L, job, w, c, *s, *to)
+        BY_LANES(SPREAD, pn_lanes(job->in.C, c), );
+#undef SPREAD
+    }
+}
+
+static void gather_row(const pn_pool *job, const pool_work *w, int n, int h, float *slot,
+                       int slot_row) {
+    const float *x = job->in.x + ((size_t)n * job->H + h) * job->W * job->in.C;
+    for (int c = 0; c < job->in.C; c += PN_LANES) {
+        gift to = gift_at(job, w, n, h, c);
+#define GATHER(L, S, ...) gather_strip(S, L, job, w, c, x, w->spread[h % RING], &to)
+        BY_STRIDE(GATHER, job->stride, pn_lanes(job->in.C, c), );
+#undef GATHER
+        add_sums(&to, w, slot, slot_row, c);
+    }
+}
+
+static void max_image(const pn_pool *job, const pool_work *w, int n, const source *image,
+                      float *slot, int slot_row) {
+    const int H = job->H, P = w->P;
+    const size_t row = (size_t)job->W * job->in.C;
+    const float *x = job->in.x + n * H * row;
+    int ready = 0, done = 0; /* rows in the rings, rows whose dx is complete */
+    for (int p = 0; p < P; p++) {
+        const int y = p * job->stride;
+        for (; ready < H && ready < y + 2; ready++)
+            along_row(job, w, x + ready * row, w->along[ready % RING]);
+        source s = *image;
+        s.dy += p * s.row;
+        if (s.z) s.z += p * s.row;
+        const int above = (y + RING - 1) % RING, middle = y % RING, below = (y + 1) % RING;
+        const target to = {y > 0 ? w->along[above] : w->nowhere,
+                           w->along[middle],
+                           y + 1 < H ? w->along[below] : w->nowhere,
+                           w->spread[above],
+                           w->spread[middle],
+                           w->spread[below],
+                           p == 0 || job->stride == 2};
+        spread_row(job, w, &s, &to);
+        const int complete = p + 1 < P ? y + job->stride - 1 : H;
+        for (; done < complete; done++) gather_row(job, w, n, done, slot, slot_row);
+    }
 }
 
 static void backward(const pn_pool *job, int chunk, float *base, float *slot, int slot_row) {
-    const int C = job->in.C, H = job->H, W = job->W, stride = job->stride;
-    const int P = pn_out_size(H, stride), Q = pn_out_size(W, stride);
-    const int is_max = job->kind == PN_POOL_MAX, sums = pn_norm_wants_sums(&job->in.norm);
-    const int turn = job->out.norm.mode == PN_NORM_BATCH;
-    const size_t in = (size_t)W * C, out = (size_t)Q * C;
-    const int last = pn_chunk_first(job->N, chunk + 1);
+    const int turns = job->out.norm.mode == PN_NORM_BATCH;
     pool_work w;
     carve(&w, job, 1, base);
-    prepare_backward(&w, job, sums);
-    const size_t period = (size_t)w.pixels * C;
-    float *const row = w.v + C; /* v, g and dv take turns */
-
-    for (int n = pn_chunk_first(job->N, chunk); n < last; n++) {
-        const float *x = job->in.x + (size_t)n * H * in;
-        float *dx = job->in.dx + (size_t)n * H * in;
-        const float factor = job->out.coef * (job->out.factor ? job->out.factor[n] : 1);
-        int ready = 0, done = 0; /* rows in the ring, rows whose dx is complete */
-        for (int p = 0; p < P; p++) {
-            const int y = p * stride;
-            for (; ready < H && ready < y + 2; ready++) {
-                if (!is_max) continue;
-                pn_flat_load(w.v + C, x + ready * in, w.scale, w.shift, period, in);
-                max_along(w.along[ready % RING], w.column[ready % RING] + C, w.v, job);
-            }
-            const size_t z = ((size_t)n * P + p) * out;
-            pn_flat_turn(row, job->out.dy + z, factor, turn ? job->out.z + z : NULL, w.a, w.b, w.q,
-                         period, out);
-            const target to = {w.spread[(y + RING - 1) % RING] + C, w.spread[y % RING] + C,
-                               w.spread[(y + 1) % RING] + C, p == 0 || stride == 2};
-            const window at = window_at(&w, y, H);
-            if (is_max)
-                spread_max(to, at, row, out);
-            else
-                spread_mean(to, w.inverse[at.rows - 1], row, out);
-            const int complete = p + 1 < P ? y + stride - 1 : H;
-            for (; done < complete; done++) {
-                const float *spread = w.spread[done % RING];
-                if (is_max)
-                    gather_max(row, spread, w.column[done % RING], job);
-                else
-                    gather_mean(row, spread, job);
-                give(dx + done * in, row, job->in.add, sums && !is_max ? x + done * in : NULL,
-                     period, in);
-                if (sums) pn_flat_sums(row, x + done * in, w.centre, w.sum1, w.sum2, period, in);
-            }
-        }
+    prepare_backward(&w, job);
+    memset(slot, 0, (size_t)PN_BWD_ROWS * slot_row * sizeof *slot);
+    for (int n = pn_chunk_first(job->N, chunk); n < pn_chunk_first(job->N, chunk + 1); n++) {
+        const size_t row = (size_t)w.Q * job->in.C, at = n * w.P * row;
+        const source s = {job->out.dy + at,
+                          turns ? job->out.z + at : NULL,
+                          row,
+                          job->out.coef * (job->out.factor ? job->out.factor[n] : 1),
+                          {0}};
+        if (job->kind == PN_POOL_MAX)
+            max_image(job, &w, n, &s, slot, slot_row);
+        else
+            average_image(job, &w, n, &s, slot, slot_row);
     }
-    if (sums) pn_fold_sums(slot, slot_row, w.sum1, w.sum2, job->in.norm.stats + C, C, w.pixels);
 }
-
 /* How scratch is used: a workspace per thread, then a slot per job and chunk. */
 typedef struct layout {
     size_t work, slot; /* floats */

@@ -134,9 +134,10 @@ static void prepare(const plan *s, int backward) {
 /* ---- kernels, on a row or a tile ------------------------------------------------------------ */
 
 /* A block of depthwise outputs, one vector of channels: for every row of the filter its weights
- * are kept, and each column of input is read once. Rows outside the image are NULL. `at`: floats
- * from a row's start to the block's first input and channel. */
-PN_INLINE void depthwise_block(const int R, const int D, const int S, const int Cp,
+ * are kept, and each column of input is read once; with gap 2 only the columns of pad's parity,
+ * where all others are 0. Rows outside the image are NULL. `at`: floats from a row's start to the
+ * block's first input and channel. */
+PN_INLINE void depthwise_block(const int R, const int D, const int S, const int gap, const int Cp,
                                const float *const *rows, size_t at, const float *w,
                                pn_vf acc[PN_BLOCK]) {
     PN_UNROLL for (int p = 0; p < PN_BLOCK; p++) acc[p] = (pn_vf){0};
@@ -146,6 +147,7 @@ PN_INLINE void depthwise_block(const int R, const int D, const int S, const int 
         pn_vf tap[MAX_R];
         PN_UNROLL for (int j = 0; j < R; j++) tap[j] = pn_load(w + (i * R + j) * Cp);
         PN_UNROLL for (int column = 0; column <= (PN_BLOCK - 1) * S + (R - 1) * D; column++) {
+            if ((column - D * (R - 1) / 2) % gap) continue;
             const pn_vf v = pn_load(row + column * Cp);
             PN_UNROLL for (int j = 0; j < R; j++) {
                 const int from = column - j * D;
@@ -161,21 +163,22 @@ PN_INLINE void u_row_of(const int R, const int D, const int S, const int Cp, int
     for (int c = 0; c < Cp; c += PN_LANES)
         for (int q = 0; q < Q; q += PN_BLOCK) {
             pn_vf acc[PN_BLOCK];
-            depthwise_block(R, D, S, Cp, rows, (size_t)q * S * Cp + c, w + c, acc);
+            depthwise_block(R, D, S, 1, Cp, rows, (size_t)q * S * Cp + c, w + c, acc);
             PN_UNROLL for (int p = 0; p < PN_BLOCK; p++)
                 pn_store(u + (size_t)(q + p) * Cp + c, acc[p]);
         }
 }
 
-/* A row of dx: the depthwise convolution of du with the filter turned round. */
-PN_INLINE void dx_row_of(const int R, const int D, const int C, int W, const float *const *rows,
-                         const float *w, const pn_dx *d, float *sums) {
+/* A row of dx: the depthwise convolution of du with the filter turned round. Blocks begin at even
+ * pixels, so that at stride 2 every second column of a block is known to be 0. */
+PN_INLINE void dx_row_of(const int R, const int D, const int S, const int C, int W,
+                         const float *const *rows, const float *w, const pn_dx *d, float *sums) {
     const int Cp = pn_padded(C);
     for (int c = 0; c < Cp; c += PN_LANES) {
         const int lanes = pn_lanes(C, c);
         for (int q = 0; q < W; q += PN_BLOCK) {
             pn_vf acc[PN_BLOCK];
-            depthwise_block(R, D, 1, Cp, rows, (size_t)q * Cp + c, w + c, acc);
+            depthwise_block(R, D, 1, S, Cp, rows, (size_t)q * Cp + c, w + c, acc);
             if (q + PN_BLOCK <= W)
                 pn_dx_block(d, C, Cp, q, c, PN_BLOCK, PN_BLOCK, lanes, 1, acc, sums, Cp);
             else
@@ -270,16 +273,12 @@ static void u_row(const plan *s, const float *const *rows, float *u) {
 }
 
 static void dx_row(const plan *s, const float *const *rows, const pn_dx *d, float *sums) {
-#define CASE_OF(C, R, D) dx_row_of(R, D, C, s->job->W, rows, s->dw_turned, d, sums)
-#define CASE(R, D) BY_CHANNELS(s->C, CASE_OF, R, D)
-    if (s->R == 3 && s->D == 1)
-        CASE(3, 1);
-    else if (s->R == 3)
-        CASE(3, 2);
-    else if (s->D == 1)
-        CASE(5, 1);
-    else
-        CASE(5, 2);
+#define CASE_OF(C, R, D, S) dx_row_of(R, D, S, C, s->job->W, rows, s->dw_turned, d, sums)
+#define CASE(kind, R, D, S)                  \
+    case kind:                               \
+        BY_CHANNELS(s->C, CASE_OF, R, D, S); \
+        break;
+    switch (s->kind) { FILTERS(CASE) }
 #undef CASE
 #undef CASE_OF
 }

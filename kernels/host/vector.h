@@ -26,14 +26,19 @@ typedef int32_t pn_vi __attribute__((vector_size(PN_LANES * 4), aligned(4), may_
 PN_INLINE pn_vf pn_load(const float *p) { return *(const pn_vf *)p; }
 PN_INLINE void pn_store(float *p, pn_vf v) { *(pn_vf *)p = v; }
 PN_INLINE pn_vf pn_splat(float a) { return a - (pn_vf){0}; }
-/* v > 0 ? v : 0, also for NaN. */
+/* a > b ? a : b, so b if one of them is NaN. */
 #if PN_LANES == 16 && defined(__AVX512F__)
-PN_INLINE pn_vf pn_relu(pn_vf v) { return (pn_vf)_mm512_max_ps((__m512)v, _mm512_setzero_ps()); }
+PN_INLINE pn_vf pn_max(pn_vf a, pn_vf b) { return (pn_vf)_mm512_max_ps((__m512)a, (__m512)b); }
 #elif PN_LANES == 8 && defined(__AVX2__)
-PN_INLINE pn_vf pn_relu(pn_vf v) { return (pn_vf)_mm256_max_ps((__m256)v, _mm256_setzero_ps()); }
+PN_INLINE pn_vf pn_max(pn_vf a, pn_vf b) { return (pn_vf)_mm256_max_ps((__m256)a, (__m256)b); }
 #else
-PN_INLINE pn_vf pn_relu(pn_vf v) { return (pn_vf)((pn_vi)v & (pn_vi)(v > 0)); }
+PN_INLINE pn_vf pn_max(pn_vf a, pn_vf b) {
+    const pn_vi greater = a > b;
+    return (pn_vf)((greater & (pn_vi)a) | (~greater & (pn_vi)b));
+}
 #endif
+PN_INLINE pn_vf pn_relu(pn_vf v) { return pn_max(v, (pn_vf){0}); }
+PN_INLINE pn_vf pn_when(pn_vi condition, pn_vf v) { return (pn_vf)(condition & (pn_vi)v); }
 PN_INLINE pn_vf pn_where_positive(pn_vf condition, pn_vf v) {
     return (pn_vf)((pn_vi)v & (pn_vi)(condition > 0));
 }
@@ -66,6 +71,21 @@ PN_INLINE pn_vf pn_load_part(const float *p, int n) {
 }
 PN_INLINE void pn_store_part(float *p, pn_vf v, int n) { memcpy(p, &v, (size_t)n * sizeof *p); }
 #endif
+
+PN_INLINE int pn_min(int a, int b) { return a < b ? a : b; }
+PN_INLINE pn_vf pn_load_lanes(const float *p, int lanes) {
+    return lanes >= PN_LANES ? pn_load(p) : pn_load_part(p, lanes);
+}
+PN_INLINE void pn_store_lanes(float *p, pn_vf v, int lanes) {
+    if (lanes >= PN_LANES)
+        pn_store(p, v);
+    else
+        pn_store_part(p, v, lanes);
+}
+/* Lanes of the vector at channel k of K; the literal PN_LANES if K is a literal multiple of it. */
+PN_INLINE int pn_lanes(int K, int k) { return K % PN_LANES ? pn_min(PN_LANES, K - k) : PN_LANES; }
+
+PN_INLINE void pn_add_to(float *p, pn_vf v) { pn_store(p, pn_load(p) + v); }
 
 /* Channels rounded up to whole vectors: the width of everything kept in workspaces. */
 PN_INLINE int pn_padded(int channels) { return (channels + PN_LANES - 1) / PN_LANES * PN_LANES; }
