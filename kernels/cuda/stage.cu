@@ -71,10 +71,9 @@ __device__ __forceinline__ void filter(float4 (&u)[STRIP], const float *r, int r
 #pragma unroll 1
     for (int j = 0; j < R; j++, r += D * C) {
         float4 taps[R];
-#pragma unroll
-        for (int i = 0; i < R; i++)
-            taps[i] = gpu_read4(w + (BACK ? R * R - 1 - i * R - j : i * R + j) * w_row);
-        const float *at = r; /* walks: a multiple of `row` for every h would take its register */
+        const float *tap = w + (BACK ? R - 1 - j : j) * w_row, *at = r; /* they walk: multiples */
+#pragma unroll /* of the rows would take a register each */
+        for (int i = 0; i < R; i++, tap += R * w_row) taps[BACK ? R - 1 - i : i] = gpu_read4(tap);
 #pragma unroll
         for (int h = 0; h < (STRIP - 1) * S + (R - 1) * D + 1; h++, at += row) {
             const float4 v = gpu_load4(at);
@@ -346,19 +345,29 @@ struct work {
     rectangle there; /* and of these the ones inside */
     rectangle seen;  /* inputs that the own ones look at */
     int du, g;       /* floats before them; r comes first */
-    int at;          /* ints before those that say where du of the outputs of the run is */
+    float *slot;
+    int job, tile;
+    bool first; /* of the block's tiles */
+    int at;     /* ints before those that say where du of the outputs of the run is */
 };
 
 __host__ __device__ inline int floor_div(int a, int b) {
     return a >= 0 ? a / b : -((b - 1 - a) / b);
 }
 
-__device__ inline work work_of(const pn_stage &s, const backward_cut &cut, int slice, int tile) {
-    const int c0 = slice * cut.slice, C = min_of(cut.slice, s.in.C - c0);
+/* By one thread each. */
+__device__ inline void begin_job(work &t, const pn_stage &s, const sliced &at, float *slots) {
+    t.c0 = at.slice * at.cut.slice;
+    t.C = min_of(at.cut.slice, s.in.C - t.c0);
+    t.tile = at.p.block - at.p.blocks; /* before the first one */
+    t.slot = slots + at.p.block * backward_slot_floats(s, at.cut.slice);
+}
+
+__device__ inline void next_tile(work &t, const pn_stage &s, const sliced &at) {
+    const backward_cut &cut = at.cut;
+    const int tile = t.tile += at.p.blocks;
     const int S = s.stride, pad = pad_of(s), P = div_up(s.H, S), Q = div_up(s.W, S);
-    work t;
-    t.c0 = c0;
-    t.C = C;
+    t.first = tile == at.p.block;
     rectangle &dx = t.dx, &own = t.own, &need = t.need, &there = t.there;
     dx = {tile / (cut.down * cut.across), tile / cut.across % cut.down * cut.rows,
           tile % cut.across * cut.columns, 0, 0};
@@ -384,10 +393,9 @@ __device__ inline work work_of(const pn_stage &s, const backward_cut &cut, int s
     t.seen.rows = bottom - t.seen.h;
     t.seen.columns = right - t.seen.w;
     if (S == 1) need.rows = room_for(dx.rows) + 2 * pad; /* filter() goes backwards over them */
-    t.du = t.seen.rows * t.seen.columns * C;
-    t.g = t.du + need.rows * need.columns * C;
+    t.du = t.seen.rows * t.seen.columns * t.C;
+    t.g = t.du + need.rows * need.columns * t.C;
     t.at = t.g + cut.run * pitch_of(s.out.K);
-    return t;
 }
 
 /* u of the own outputs into the room of du, which is 0 elsewhere. */
@@ -453,37 +461,69 @@ __device__ inline void load_run(const pn_stage &s, const work &t, int first, int
     }
 }
 
-/* dpw[c][k] += sum over a run of u[c] g[k]: outer4 with the pixels of u where the table says. */
-__device__ inline void add_products(outer4 &sums, const work &t, int pitch, int pixels,
-                                    const float *shared, float *slot, bool first) {
-    const int *const at = reinterpret_cast<const int *>(shared + t.at);
-    const auto gather = [&](int which, int from, int step) {
-        const int quads = sums.K / 4;
-        const float *u = shared + 4 * (which / quads);
-        const float *g = shared + t.g + 4 * (which % quads);
+/* dpw: as outer4, in fewer registers, and with the pixels of u where the table says. */
+struct products {
+    float4 sum[4];
+    unsigned place; /* quad of u, of g, the thread's number among those that share both */
+
+    __device__ inline void begin(int C, int K) {
+        outer4 whole;
+        whole.begin(C, K);
+        place = 0; /* not used then */
+        if (whole.segments)
+            place = (unsigned)whole.segment << 16 | (unsigned)(whole.item / (K / 4)) << 8 |
+                    (unsigned)(whole.item % (K / 4));
+        clear();
+    }
+
+    __device__ __forceinline__ void clear() {
+#pragma unroll
+        for (int i = 0; i < 4; i++) sum[i] = splat(0);
+    }
+
+    /* u: of the first output's quad, `at` floats before those of the others. */
+    __device__ __forceinline__ void gather(const float *u, const int *at, const float *g, int pitch,
+                                           int from, int step, int pixels) {
         for (int p = from; p < pixels; p += step) {
             const float4 x = gpu_load4(u + at[p]), y = gpu_load4(g + p * pitch);
-            sums.sum[0] = fma4(x.x, y, sums.sum[0]);
-            sums.sum[1] = fma4(x.y, y, sums.sum[1]);
-            sums.sum[2] = fma4(x.z, y, sums.sum[2]);
-            sums.sum[3] = fma4(x.w, y, sums.sum[3]);
+            sum[0] = fma4(x.x, y, sum[0]);
+            sum[1] = fma4(x.y, y, sum[1]);
+            sum[2] = fma4(x.z, y, sum[2]);
+            sum[3] = fma4(x.w, y, sum[3]);
         }
-    };
-    if (sums.segments) {
-        if (sums.segment < sums.segments) gather(sums.item, sums.segment, sums.segments);
-        return;
     }
-    for (int which = (int)threadIdx.x; which < sums.items; which += THREADS) {
-        sums.clear();
-        gather(which, 0, 1);
-        float *to = sums.place_of(slot, which);
+
+    /* dpw[c][k] += sum over a run of u[c] g[k]. */
+    __device__ inline void add(const work &t, int K, int pixels, const float *shared, bool first) {
+        const int *const at = reinterpret_cast<const int *>(shared + t.at);
+        const float *const g = shared + t.g;
+        const int quads = K / 4, items = t.C / 4 * quads, pitch = pitch_of(K);
+        if (items <= THREADS) {
+            const int segments = THREADS / items, segment = (int)(place >> 16);
+            if (segment < segments)
+                gather(shared + 4 * (place >> 8 & 255), at, g + 4 * (place & 255), pitch, segment,
+                       segments, pixels);
+            return;
+        }
+        for (int which = (int)threadIdx.x; which < items; which += THREADS) {
+            const int row = which / quads, quad = which - row * quads;
+            clear();
+            gather(shared + 4 * row, at, g + 4 * quad, pitch, 0, 1, pixels);
+            float *to = t.slot + (size_t)(4 * row) * K + 4 * quad;
 #pragma unroll
-        for (int i = 0; i < 4; i++) {
-            float *row = to + (size_t)i * sums.K;
-            gpu_store4(row, first ? sums.sum[i] : gpu_load4(row) + sums.sum[i]);
+            for (int i = 0; i < 4; i++, to += K)
+                gpu_store4(to, first ? sum[i] : gpu_load4(to) + sum[i]);
         }
     }
-}
+
+    __device__ inline void end(int C, int K, float *room, float *slot) {
+        outer4 whole;
+        whole.begin(C, K);
+#pragma unroll
+        for (int i = 0; i < 4; i++) whole.sum[i] = sum[i];
+        whole.end(room, slot);
+    }
+};
 
 /* du = g pw^T of a run, in place of u. */
 __device__ inline void make_du(const pn_stage &s, const work &t, int pixels, float *shared) {
@@ -498,6 +538,7 @@ __device__ inline void make_du(const pn_stage &s, const work &t, int pixels, flo
         const int second = min_of(first + k.rows, pixels - 1);
         const float *ga = shared + t.g + first * pitch, *gb = shared + t.g + second * pitch;
         float4 a = splat(0), b = splat(0);
+#pragma unroll 1
         for (int i = 0; i < K; i += 4) {
             const float4 w0 = gpu_read4(row + i), w1 = gpu_read4(row + K + i),
                          w2 = gpu_read4(row + 2 * K + i), w3 = gpu_read4(row + 3 * K + i);
@@ -626,27 +667,21 @@ __device__ inline void end_taps(const tap_sums &taps, int C, float *room, float 
     __syncthreads();
 }
 
-/* Of this slice. */
-__device__ inline int channels_of(const pn_stage &s, const sliced &at) {
-    return min_of(at.cut.slice, s.in.C - at.slice * at.cut.slice);
-}
-
 /* All that the block does for a job. */
 template <int R>
-__device__ inline void backward_tiles(const pn_stage &s, const sliced &at, work &t, float *shared,
-                                      float *slot) {
-    outer4 dpw;
+__device__ inline void backward_tiles(const pn_stage &s, const sliced &at, work &t, float *shared) {
+    products dpw;
     tap_sums taps;
     sums4 sums = {splat(0), splat(0)};
 #pragma unroll
     for (int j = 0; j < R; j++) taps.sum[j] = splat(0);
-    dpw.begin(channels_of(s, at), s.out.K);
-    bool first = true;
+    dpw.begin(t.C, s.out.K);
 #pragma unroll 1
-    for (int tile = at.p.block; tile < at.p.tiles; tile += at.p.blocks) {
+    for (;;) {
         __syncthreads();
-        if (threadIdx.x == 0) t = work_of(s, at.cut, at.slice, tile);
+        if (threadIdx.x == 0) next_tile(t, s, at);
         __syncthreads();
+        if (t.tile >= at.p.tiles) break;
         load_r(s, t.seen, t.c0, t.C, shared);
         fill_own_u<R>(s, t, shared);
         const int outputs = t.there.rows * t.there.columns;
@@ -656,8 +691,7 @@ __device__ inline void backward_tiles(const pn_stage &s, const sliced &at, work 
             __syncthreads();
             load_run(s, t, begin, pixels, shared);
             __syncthreads();
-            add_products(dpw, t, pitch_of(s.out.K), pixels, shared, slot, first);
-            first = false;
+            dpw.add(t, s.out.K, pixels, shared, t.first && begin == 0);
             __syncthreads();
             make_du(s, t, pixels, shared);
         }
@@ -665,8 +699,9 @@ __device__ inline void backward_tiles(const pn_stage &s, const sliced &at, work 
         add_taps<R>(s, t, shared, taps);
         if (s.in.dx) make_dx<R>(s, t, shared, sums);
     }
-    const int C = channels_of(s, at), K = s.out.K;
-    dpw.end(shared, slot);
+    const int C = t.C, K = s.out.K;
+    float *const slot = t.slot;
+    dpw.end(C, K, shared, slot);
     end_taps<R>(taps, C, shared, slot + (size_t)C * K);
     const float4 both[2] = {sums.s1, sums.s2};
     fold_columns(columns_of(C), both, shared, slot + (size_t)C * (K + R * R));
@@ -706,17 +741,24 @@ __global__ void __launch_bounds__(THREADS, 2)
     GPU_DYNAMIC(float, shared);
     GPU_SHARED(sliced, at); /* not in registers: the loops need them */
     GPU_SHARED(work, t);
-    if (threadIdx.x == 0) at = find_slice(jobs, count);
-    __syncthreads();
+    GPU_SHARED(pn_stage, s);
+    if (threadIdx.x == 0) {
+        at = find_slice(jobs, count);
+        t.job = at.p.first - 1;
+    }
 #pragma unroll 1
-    for (int j = at.p.first; j < at.p.end; j++) {
-        const pn_stage &s = jobs[j];
-        float *const slot =
-            slice_slots(jobs, at, j, scratch) + at.p.block * backward_slot_floats(s, at.cut.slice);
+    for (;;) {
+        __syncthreads();
+        if (threadIdx.x == 0 && ++t.job < at.p.end) {
+            s = jobs[t.job];
+            begin_job(t, s, at, slice_slots(jobs, at, t.job, scratch));
+        }
+        __syncthreads();
+        if (t.job == at.p.end) break;
         if (s.R == 3)
-            backward_tiles<3>(s, at, t, shared, slot);
+            backward_tiles<3>(s, at, t, shared);
         else
-            backward_tiles<5>(s, at, t, shared, slot);
+            backward_tiles<5>(s, at, t, shared);
     }
     if (!last_of_group(at.p)) return;
     for (int j = at.p.first; j < at.p.end; j++) {
