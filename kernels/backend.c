@@ -91,3 +91,28 @@ pn_status pn_backend_open(const char *name, const pn_kernels **kernels) {
     const pn_status s = open_named(name, kernels);
     return s == PN_OK ? s : pn_fail_in(s, "device \"%s\"", name);
 }
+
+/* The ops of the card and of the emulator are compiled from one text: they ask for the same. */
+static const pn_kernels *table_of_card(void) {
+#if defined(PN_HAVE_CUDA)
+    return pn_kernels_cuda();
+#elif defined(PN_HAVE_EMULATOR)
+    return pn_kernels_emulated();
+#else
+    return NULL;
+#endif
+}
+
+pn_status pn_backend_sizes(const char *name, const pn_kernels **kernels) {
+    static pn_kernels sizes;
+    if (strncmp(name, "cuda", 4) != 0 && strcmp(name, "emulated") != 0)
+        return pn_backend_open(name, kernels);
+    *kernels = NULL;
+    if (!table_of_card())
+        return pn_fail(PN_EDEVICE, "device \"%s\": this build has %s only", name,
+                       pn_backend_names());
+    sizes = *table_of_card();
+    sizes.memory = &pn_host_memory;
+    *kernels = &sizes;
+    return PN_OK;
+}

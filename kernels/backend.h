@@ -14,6 +14,10 @@ extern "C" {
  * what is missing. */
 pn_status pn_backend_open(const char *name, const pn_kernels **kernels);
 
+/* For sizes alone: the table a device of that name would have, without opening it, with the host's
+ * memory. No op of it may be called. */
+pn_status pn_backend_sizes(const char *name, const pn_kernels **kernels);
+
 /* What this build can run on: "cpu", "cpu, cuda", ... */
 const char *pn_backend_names(void);
 
@@ -28,6 +32,7 @@ void pn_backend_disturb(const pn_kernels *kernels, int order);
 
 /* What a build with CUDA adds: card `index`, opened, or NULL and a sentence; and in a few words. */
 const pn_kernels *pn_cuda_kernels(int index);
+const pn_kernels *pn_kernels_cuda(void); /* without opening a card */
 pn_status pn_cuda_describe(int index, char *text, size_t bytes);
 
 /* What a build with the emulator adds. */

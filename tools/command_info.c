@@ -18,9 +18,8 @@ const char pn_info_usage[] =
 static void print_cards(void) {
     char card[200];
     int index = 0;
-    pn_status s;
     if (!strstr(pn_backend_names(), "cuda")) return;
-    while ((s = pn_backend_describe_card(index, card, sizeof card)) == PN_OK)
+    while (pn_backend_describe_card(index, card, sizeof card) == PN_OK)
         printf("cuda:%d             %s\n", index++, card);
     if (!index) printf("no card            %s\n", pn_error());
 }

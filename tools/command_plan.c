@@ -38,6 +38,7 @@ typedef struct options {
     int layers, channels, batch, classes, samples, image[3];
     uint64_t seed;
     size_t memory;
+    const char *device;
     bool supernet, json, share_slot;
 } options;
 
@@ -241,6 +242,8 @@ int pn_command_plan(int argc, char **argv) {
         {"batch",      PN_OPT_INT,   &o.batch,      1, 1 << 20,       "N",     "images a batch [64; eval 96]",          NULL},
         {"image",      PN_OPT_IMAGE, o.image,       0, 0,             "HxWxC", "image size [32x32x3]",                  NULL},
         {"classes",    PN_OPT_INT,   &o.classes,    2, 100000,        "N",     "classes [10]",                          NULL},
+        {"device",     PN_OPT_TEXT,  &o.device,     0, 0,             "D",
+         "cpu or cuda (which need not be here): scratch is the device's [cpu]",                                         NULL},
         {"memory",     PN_OPT_BYTES, &o.memory,     0, 0,             "SIZE",  "also find the largest batch that fits",
          NULL                                                                                                               },
         {"share-slot", PN_OPT_FLAG,  &o.share_slot, 0, 0,             NULL,
@@ -267,7 +270,8 @@ int pn_command_plan(int argc, char **argv) {
     if (!o.channels) o.channels = evaluation ? 36 : 16;
     if (!o.batch) o.batch = evaluation ? 96 : 64;
     if (samples) o.samples = samples;
-    planner p = {.o = &o, .kernels = pn_host_kernels(NULL)};
+    planner p = {.o = &o};
+    if (s == PN_OK) s = pn_backend_sizes(o.device ? o.device : "cpu", &p.kernels);
     if (s == PN_OK) s = pn_program_create(&p.program, p.kernels);
     if (s == PN_OK) s = plan(&o, &p);
     pn_program_destroy(p.program);

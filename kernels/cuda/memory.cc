@@ -10,7 +10,6 @@
 
 #include "kernels/backend.h"
 
-extern "C" const pn_kernels *pn_kernels_cuda(void);
 extern "C" const pn_memory pn_memory_cuda;
 extern "C" const void *pn_a_kernel_cuda(void); /* any one: ceiling.cu */
 

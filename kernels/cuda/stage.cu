@@ -199,10 +199,13 @@ __global__ void __launch_bounds__(THREADS, 2)
     stage_forward_kernel(const pn_stage *jobs, int count, float *scratch) {
     GPU_DYNAMIC(float, shared);
     GPU_SHARED(place, p); /* not in registers: the loops need them */
-    if (threadIdx.x == 0) p = find_place<stage_forward>(jobs, count);
+    GPU_SHARED(forward_cut, cut);
+    if (threadIdx.x == 0) {
+        p = find_place<stage_forward>(jobs, count);
+        cut = forward_cut_of(jobs[p.first]);
+    }
     __syncthreads();
     const pn_stage &s = jobs[p.first];
-    const forward_cut cut = forward_cut_of(s);
     const int C = s.in.C, P = div_up(s.H, s.stride), Q = div_up(s.W, s.stride), pitch = pitch_of(C);
     const columns k = columns_of(C);
     float *const u = shared, *const r = u + cut.rows * cut.columns * pitch;
@@ -609,9 +612,6 @@ __device__ inline void make_dx(const pn_stage &s, const work &t, const float *sh
     const columns k = columns_of(C);
     if (!k.active) return;
     const pn_input &in = s.in;
-    const float4 mean =
-        in.norm.mode == PN_NORM_NONE ? splat(0) : gpu_load4(in.norm.stats + c0 + 4 * k.quad);
-    const size_t base = (((size_t)t.dx.n * s.H + t.dx.h) * s.W + t.dx.w) * in.C + c0 + 4 * k.quad;
     const float *const du = shared + t.du + 4 * k.quad, *const dw = s.dw + c0 + 4 * k.quad;
     const float *const r =
         shared + 4 * k.quad + ((t.dx.h - t.seen.h) * t.seen.columns + t.dx.w - t.seen.w) * C;
@@ -635,11 +635,16 @@ __device__ inline void make_dx(const pn_stage &s, const work &t, const float *sh
                             ? turned<R>(s, t, C, t.dx.h + at.top + l, t.dx.w + at.column, du, dw)
                             : splat(0);
         }
+        /* Not before: they would take the filter's registers. */
+        const size_t base =
+            (((size_t)t.dx.n * s.H + t.dx.h + at.top) * s.W + t.dx.w + at.column) * in.C + t.c0 +
+            4 * k.quad;
+        const float4 mean = with_sums ? gpu_load4(in.norm.stats + t.c0 + 4 * k.quad) : splat(0);
 #pragma unroll
         for (int l = 0; l < STRIP; l++) {
             const int h = at.top + l;
             if (h < at.first || h >= t.dx.rows) continue;
-            const size_t to = base + (size_t)(h * s.W + at.column) * in.C;
+            const size_t to = base + (size_t)(l * s.W) * in.C;
             const float4 d =
                 where_positive(gpu_load4(r + (h * t.seen.columns + at.column) * C), dr[l]);
             if (with_sums) sums.add(d, gpu_read4(in.x + to) - mean);

@@ -11,7 +11,7 @@
 
 namespace {
 __global__ void nothing() {}
-} // namespace
+}  // namespace
 
 /* Whose attributes tell whether the binary has code for a card. */
 extern "C" const void *PN_GPU_NAME(pn_a_kernel)(void) {

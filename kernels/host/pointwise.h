@@ -12,6 +12,8 @@
 #ifndef PN_HOST_POINTWISE_H
 #define PN_HOST_POINTWISE_H
 
+#include <assert.h>
+
 #include "kernels/host/matrix.h"
 
 /* Room behind a pixel of r and g: for the last vector of what lies unaligned, and because a step
@@ -376,6 +378,7 @@ static inline size_t pn_pointwise_scratch(pn_pointwise_view *view, const void *j
 
 static inline pn_status pn_pointwise_fwd(pn_pointwise_view *view, const void *jobs, int count,
                                          const pn_launch *l) {
+    assert(l->scratch); /* as the call was checked */
     const pn_pointwise_layout at = pn_pointwise_lay_out(view, jobs, count, 0, l->scratch);
 #pragma omp parallel num_threads(pn_threads())
     {
@@ -417,6 +420,7 @@ static inline void pn_pointwise_finish(const pn_pointwise *s, const pn_pointwise
 static inline pn_status pn_pointwise_bwd(pn_pointwise_view *view, const void *jobs, int count,
                                          const pn_launch *l) {
     if (pn_gate_closed(l)) return PN_OK;
+    assert(l->scratch); /* as the call was checked */
     const pn_pointwise_layout at = pn_pointwise_lay_out(view, jobs, count, 1, l->scratch);
     const pn_pointwise *end = at.plans + count;
 #pragma omp parallel num_threads(pn_threads())
