@@ -25,9 +25,18 @@ double copy_rate(const pn_kernels *kernels, double bytes) {
 
 std::vector<const pn_kernels *> backends() {
     std::vector<const pn_kernels *> all;
-    for (const char *isa : {"avx512", "avx2", "base"})
-        if (const pn_kernels *kernels = pn_host_kernels(isa)) all.push_back(kernels);
+    const char *const only = std::getenv("PN_BENCH_DEVICE");
+    for (const char *name : {"cpu:avx512", "cpu:avx2", "cpu:base", "cuda"}) {
+        const pn_kernels *kernels;
+        if (pn_backend_open(only ? only : name, &kernels) == PN_OK) all.push_back(kernels);
+        if (only) break;
+    }
     return all;
+}
+
+std::string label(const pn_kernels *kernels) {
+    const std::string name = kernels->name;
+    return name.rfind("host-", 0) == 0 ? name.substr(5) : name;
 }
 
 int run(int argc, char **argv) {

@@ -6,32 +6,49 @@
 #include <benchmark/benchmark.h>
 
 #include <cstdlib>
-#include <memory>
 #include <random>
+#include <string>
 #include <vector>
 
-#include "kernels/kernels.h"
+#include "kernels/backend.h"
 
 namespace bench {
 
-/* Arrays for one benchmark: aligned as the arena aligns, freed together. */
+/* Blocks of a backend's memory for one benchmark, freed together. */
 class Memory {
    public:
+    explicit Memory(const pn_kernels *kernels) : memory_(kernels->memory) {}
+    ~Memory() {
+        for (void *block : blocks_) memory_->release(block);
+    }
+    Memory(const Memory &) = delete;
+    Memory &operator=(const Memory &) = delete;
+
     float *floats(size_t n, float low = -1, float high = 1) {
-        auto *p = static_cast<float *>(take(n * sizeof(float)));
+        std::vector<float> all(n);
         std::uniform_real_distribution<float> any(low, high);
-        for (size_t i = 0; i < n; i++) p[i] = any(random_);
-        return p;
+        for (float &f : all) f = any(random_);
+        return copy(all.data(), n);
+    }
+    template <typename T>
+    T *copy(const T *from, size_t n) {
+        void *block = take(n * sizeof(T));
+        int64_t mark;
+        if (memory_->upload(block, from, n * sizeof(T)) || memory_->mark(&mark) ||
+            memory_->wait(mark))
+            std::abort();
+        return static_cast<T *>(block);
     }
     void *take(size_t bytes) {
-        void *p = std::aligned_alloc(4096, (bytes + 4096) / 4096 * 4096);
-        if (!p) std::abort();
-        blocks_.emplace_back(p, &std::free);
-        return p;
+        void *block;
+        if (memory_->allocate(bytes, &block) != PN_OK) std::abort();
+        blocks_.push_back(block);
+        return block;
     }
 
    private:
-    std::vector<std::unique_ptr<void, void (*)(void *)>> blocks_;
+    const pn_memory *memory_;
+    std::vector<void *> blocks_;
     std::mt19937 random_{1};
 };
 
@@ -39,8 +56,10 @@ class Memory {
 double flop_rate(const pn_kernels *kernels);
 double copy_rate(const pn_kernels *kernels, double bytes);
 
-/* The instruction sets of this machine, best first. */
+/* The instruction sets of this machine, best first, and its card; or the one backend that the
+ * environment variable PN_BENCH_DEVICE names. Their names in those of benchmarks. */
 std::vector<const pn_kernels *> backends();
+std::string label(const pn_kernels *kernels);
 
 /* What one call must do at least: each tensor read or written once, and the arithmetic. */
 struct Work {
@@ -59,8 +78,15 @@ void measure(benchmark::State &state, const pn_kernels *kernels, Work work, Call
         state.SkipWithError(pn_error());
         return;
     }
-    for (auto _ : state) {
-        if (call() != PN_OK) state.SkipWithError(pn_error());
+    /* A device only queues the calls: so many are timed that waiting for the last one of them does
+     * not count. */
+    const pn_memory *memory = kernels->memory;
+    const int batch = memory->plain ? 1 : 64;
+    while (state.KeepRunningBatch(batch)) {
+        int64_t mark;
+        for (int i = 0; i < batch; i++)
+            if (call() != PN_OK) state.SkipWithError(pn_error());
+        if (memory->mark(&mark) || memory->wait(mark)) state.SkipWithError(pn_error());
     }
     using benchmark::Counter;
     state.counters["bytes/s"] = Counter(work.bytes, Counter::kIsIterationInvariantRate);

@@ -54,11 +54,14 @@ struct Calls {
     ((pass) == kForward ? Calls<pn_##op>{(kernels)->op##_fwd_scratch, (kernels)->op##_fwd} \
                         : Calls<pn_##op>{(kernels)->op##_bwd_scratch, (kernels)->op##_bwd})
 
+/* table: the job as the device reads it, where that is not the same. */
 template <typename Job>
 void time_job(benchmark::State &state, const pn_kernels *kernels, Memory &memory, Calls<Job> calls,
-              const Job &job, Work work) {
+              const Job &job, Work work, const Job *table = nullptr) {
     pn_launch launch = {};
     launch.scratch = memory.take(calls.scratch(&job, 1));
+    launch.table = table ? memory.copy(table, 1) : memory.copy(&job, 1);
+    launch.stream = kernels->memory->stream();
     bench::measure(state, kernels, work, [&] { return calls.run(&job, 1, &launch); });
 }
 
@@ -71,7 +74,7 @@ struct StageShape {
     int N, C, HW, R, dilation, stride;
 };
 void stage(benchmark::State &state, const pn_kernels *kernels, Pass pass, StageShape s) {
-    Memory memory;
+    Memory memory(kernels);
     const int PQ = pn_out_size(s.HW, s.stride);
     const size_t in = static_cast<size_t>(s.N) * s.HW * s.HW,
                  out = static_cast<size_t>(s.N) * PQ * PQ;
@@ -98,7 +101,7 @@ struct PointwiseShape {
     int N, parts, C, HW, K; /* C of each part */
 };
 void conv1x1(benchmark::State &state, const pn_kernels *kernels, Pass pass, PointwiseShape s) {
-    Memory memory;
+    Memory memory(kernels);
     const size_t pixels = static_cast<size_t>(s.N) * s.HW * s.HW,
                  weights = static_cast<size_t>(s.parts) * s.C * s.K;
     pn_conv1x1 job = {};
@@ -116,7 +119,7 @@ void conv1x1(benchmark::State &state, const pn_kernels *kernels, Pass pass, Poin
 }
 
 void reduce(benchmark::State &state, const pn_kernels *kernels, Pass pass, PointwiseShape s) {
-    Memory memory;
+    Memory memory(kernels);
     const int PQ = pn_out_size(s.HW, 2);
     const size_t in = static_cast<size_t>(s.N) * s.HW * s.HW,
                  out = static_cast<size_t>(s.N) * PQ * PQ;
@@ -141,7 +144,7 @@ struct PoolShape {
     pn_pool_kind kind;
 };
 void pool(benchmark::State &state, const pn_kernels *kernels, Pass pass, PoolShape s) {
-    Memory memory;
+    Memory memory(kernels);
     const int PQ = pn_out_size(s.HW, s.stride);
     const size_t in = static_cast<size_t>(s.N) * s.HW * s.HW,
                  out = static_cast<size_t>(s.N) * PQ * PQ;
@@ -160,8 +163,9 @@ void pool(benchmark::State &state, const pn_kernels *kernels, Pass pass, PoolSha
 struct TensorShape {
     int N, C, HW;
 };
-void node(benchmark::State &state, const pn_kernels *kernels, Pass pass, TensorShape s) {
-    Memory memory;
+void node(benchmark::State &state, const pn_kernels *kernels, Pass pass, TensorShape s,
+          bool restored) {
+    Memory memory(kernels);
     const size_t pixels = static_cast<size_t>(s.N) * s.HW * s.HW;
     pn_term terms[2] = {};
     for (pn_term &term : terms) {
@@ -175,16 +179,30 @@ void node(benchmark::State &state, const pn_kernels *kernels, Pass pass, TensorS
     job.terms = 2;
     job.term = terms;
     job.h = memory.floats(pixels * s.C);
-    job.dh = job.h;
+    job.dh = memory.floats(pixels * s.C);
+    double tensors = 3;
+    if (restored) { /* one tensor is the second term's z and the sum; backward puts z back */
+        job.restore = 1;
+        job.h = const_cast<float *>(terms[1].in.x);
+        if (pass == kBackward) tensors = 4;
+    }
+    pn_node table = job;
+    table.term = memory.copy(terms, 2);
     time_job(state, kernels, memory, CALLS(kernels, node, pass), job,
-             work_of(3 * static_cast<double>(pixels) * s.C, 0));
+             work_of(tensors * static_cast<double>(pixels) * s.C, 0), &table);
+}
+void node_sum(benchmark::State &state, const pn_kernels *kernels, Pass pass, TensorShape s) {
+    node(state, kernels, pass, s, false);
+}
+void node_restored(benchmark::State &state, const pn_kernels *kernels, Pass pass, TensorShape s) {
+    node(state, kernels, pass, s, true);
 }
 
 struct StemShape {
     int N, C, HW, K;
 };
 void stem(benchmark::State &state, const pn_kernels *kernels, Pass pass, StemShape s) {
-    Memory memory;
+    Memory memory(kernels);
     const size_t pixels = static_cast<size_t>(s.N) * s.HW * s.HW,
                  weights = static_cast<size_t>(9) * s.C * s.K;
     pn_stem job = {};
@@ -203,11 +221,10 @@ void stem(benchmark::State &state, const pn_kernels *kernels, Pass pass, StemSha
 
 void head(benchmark::State &state, const pn_kernels *kernels, Pass pass, TensorShape s) {
     enum { kClasses = 10 };
-    Memory memory;
+    Memory memory(kernels);
     const size_t pixels = static_cast<size_t>(s.N) * s.HW * s.HW,
                  C = static_cast<size_t>(PN_PARTS) * s.C;
-    std::vector<int32_t> labels(s.N);
-    pn_result result = {};
+    const std::vector<int32_t> labels(s.N);
     pn_head job = {};
     job.N = s.N;
     job.H = job.W = s.HW;
@@ -218,30 +235,30 @@ void head(benchmark::State &state, const pn_kernels *kernels, Pass pass, TensorS
         in = input_of(memory, pixels, s.C, true);
         in.norm = {};
     }
-    job.labels = labels.data();
+    job.labels = memory.copy(labels.data(), labels.size());
     job.w = memory.floats(C * kClasses);
     job.b = memory.floats(kClasses);
     job.dw = memory.floats(C * kClasses);
     job.db = memory.floats(kClasses);
     job.pooled = memory.floats(s.N * C);
     job.logits = memory.floats(static_cast<size_t>(s.N) * kClasses);
-    job.result = &result;
+    job.result = static_cast<pn_result *>(memory.take(sizeof(pn_result)));
     time_job(state, kernels, memory, CALLS(kernels, head, pass), job,
              work_of(static_cast<double>(pixels) * static_cast<double>(C), 0));
 }
 
 void sgd(benchmark::State &state, const pn_kernels *kernels, size_t count) {
-    Memory memory;
+    Memory memory(kernels);
     const pn_range range = {0, count};
     float *value = memory.floats(count), *gradient = memory.floats(count, -1e-3F, 1e-3F),
           *velocity = memory.floats(count, 0, 0);
     const pn_sgd settings = {1e-6F, 0.9F, 3e-4F, 5};
-    double norm;
+    auto *norm = static_cast<double *>(memory.take(sizeof(double)));
     pn_launch launch = {};
+    launch.stream = kernels->memory->stream();
     launch.scratch = memory.take(kernels->sgd_scratch(&range, 1));
     bench::measure(state, kernels, work_of(6 * static_cast<double>(count), 0), [&] {
-        return kernels->sgd(&range, 1, value, gradient, velocity, nullptr, settings, &norm,
-                            &launch);
+        return kernels->sgd(&range, 1, value, gradient, velocity, nullptr, settings, norm, &launch);
     });
 }
 
@@ -267,8 +284,8 @@ template <typename Function, typename Shape>
 void add(const pn_kernels *kernels, const char *op, const std::string &shape, Function function,
          const Shape &s) {
     for (Pass pass : {kForward, kBackward}) {
-        const std::string name = std::string(kernels->name + sizeof "host-" - 1) + "/" + op +
-                                 (pass == kForward ? "/fwd/" : "/bwd/") + shape;
+        const std::string name =
+            bench::label(kernels) + "/" + op + (pass == kForward ? "/fwd/" : "/bwd/") + shape;
         benchmark::RegisterBenchmark(name.c_str(), function, kernels, pass, s)->UseRealTime();
     }
 }
@@ -304,7 +321,8 @@ void add_size(const pn_kernels *kernels, int N, int C, int HW, bool first) {
                 name + "/stride:" + std::to_string(stride), pool,
                 PoolShape{N, C, HW, stride, kind});
     }
-    add(kernels, "node", name, node, TensorShape{N, C, HW});
+    add(kernels, "node", name, node_sum, TensorShape{N, C, HW});
+    add(kernels, "node", name + "/restored", node_restored, TensorShape{N, C, HW});
     if (first) add(kernels, "stem", tensor_name(N, 3 * C, HW), stem, StemShape{N, 3, HW, 3 * C});
     if (HW <= 8) add(kernels, "head", name, head, TensorShape{N, C, HW});
 }
@@ -315,10 +333,9 @@ const bool registered = [] {
             for (int i = 0; i < net.sizes; i++)
                 add_size(kernels, net.N, net.C << i, net.HW >> i, i == 0 && net.sizes > 1);
         for (size_t count : {size_t{1900000}, size_t{3300000}})
-            benchmark::RegisterBenchmark((std::string(kernels->name + sizeof "host-" - 1) +
-                                          "/sgd/floats:" + std::to_string(count))
-                                             .c_str(),
-                                         sgd, kernels, count)
+            benchmark::RegisterBenchmark(
+                (bench::label(kernels) + "/sgd/floats:" + std::to_string(count)).c_str(), sgd,
+                kernels, count)
                 ->UseRealTime();
     }
     return true;

@@ -83,9 +83,12 @@ void train(benchmark::State &state, const pn_kernels *kernels, pn_arch arch) {
 
 void forward(benchmark::State &state, const pn_kernels *kernels, pn_arch arch) {
     Subject s(kernels);
+    pn_evaluation out;
+    double norm;
     repeat(state, s, [&](int64_t i) {
         PN_TRY(s.evaluator.begin(s.evaluator.self, i));
-        return s.evaluator.validate(s.evaluator.self, 0, &arch);
+        PN_TRY(s.evaluator.validate(s.evaluator.self, 0, &arch));
+        return s.evaluator.finish(s.evaluator.self, 1, &out, &norm);
     });
 }
 
@@ -105,7 +108,7 @@ void parsec(benchmark::State &state, const pn_kernels *kernels) {
 
 const bool registered = [] {
     for (const pn_kernels *kernels : bench::backends()) {
-        const std::string isa = kernels->name + sizeof "host-" - 1;
+        const std::string isa = bench::label(kernels);
         const auto add = [&](const std::string &what, auto function, auto... arguments) {
             benchmark::RegisterBenchmark((isa + "/" + what).c_str(), function, kernels,
                                          arguments...)
