@@ -51,6 +51,12 @@ static void begin(setup *s, const char *name) {
     assert_int_equal(pn_search_init(&s->search, &space, &settings), PN_OK);
 }
 
+/* Also for a card, where one is: PN_TEST_DEVICE=cuda. */
+static const char *card_name(void) {
+    const char *name = getenv("PN_TEST_DEVICE");
+    return name ? name : "emulated";
+}
+
 static void end(setup *s) {
     pn_model_destroy(&s->model);
     pn_data_free(&s->data);
@@ -78,7 +84,7 @@ static void same_search_as_on_the_host(void **state) {
     (void)state;
     static setup host, card;
     begin(&host, "cpu");
-    begin(&card, "emulated");
+    begin(&card, card_name());
     for (int i = 0; i < STEPS; i++) {
         step(&host);
         step(&card);

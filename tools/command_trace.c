@@ -305,6 +305,8 @@ static pn_status write_json(const tracer *t, double forward_ms, double step_ms) 
     json_object_set_new(root, "loss", json_real(t->result.loss));
     json_object_set_new(root, "log_likelihood", json_real(t->result.log_likelihood));
     json_object_set_new(root, "correct", json_integer(t->result.correct));
+    json_object_set_new(root, "parameter_bytes",
+                        json_integer((json_int_t)pn_parameters_bytes(&t->network.parameters)));
     json_object_set_new(root, "arena_bytes", json_integer((json_int_t)t->size.arena_bytes));
     if (t->o->repeat) {
         json_object_set_new(root, "repeat", json_integer(t->o->repeat));

@@ -42,14 +42,18 @@ def set_up_torch(job):
     torch.set_num_threads(job["threads"])
     torch.set_flush_denormal(True)
     torch.manual_seed(0)
+    torch.backends.cudnn.benchmark = True  # on a card; float32 there as here
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    device = job["device"]
     layout = torch.channels_last if job["channels_last"] else torch.contiguous_format
-    images = torch.from_numpy(numpy.load(job["images"])).to(memory_format=layout)
-    labels = torch.from_numpy(numpy.load(job["labels"]))
+    images = torch.from_numpy(numpy.load(job["images"])).to(device, memory_format=layout)
+    labels = torch.from_numpy(numpy.load(job["labels"])).to(device)
     weights = {}
 
     def weight(name, shape):
         if name not in weights:
             w = torch.randn(shape) * 0.1 if len(shape) > 1 else torch.ones(shape)
+            w = w.to(device)
             if len(shape) == 4:
                 w = w.to(memory_format=layout)
             weights[name] = w.requires_grad_()
@@ -81,8 +85,12 @@ def measure_torch(job):
     logits()  # names the weights
     used = list(weights.values())
     optimizer = torch.optim.SGD(used, lr=0.025, momentum=0.9, weight_decay=3e-4)
-    step_ms = median_ms(step, job["repeat"])
-    forward_ms = median_ms(forward, job["repeat"])
+    step_ms = median_ms(step, job)
+    forward_ms = median_ms(forward, job)
+    if job["device"] == "cuda":
+        peak = torch.cuda.max_memory_allocated()
+        print(json.dumps({"forward_ms": forward_ms, "step_ms": step_ms, "peak_bytes": peak}))
+        return
     with open("/proc/self/status", encoding="ascii") as status:
         peak = int(re.search(r"VmHWM:\s*(\d+) kB", status.read()).group(1)) * 1024
     print(json.dumps({"forward_ms": forward_ms, "step_ms": step_ms, "peak_bytes": peak}))
@@ -106,7 +114,7 @@ def measure_torch_parsec(job):
         with torch.no_grad():
             log_likelihood(text, images[:2], labels[:2])
     optimizer = torch.optim.SGD(weights.values(), lr=0.025, momentum=0.9, weight_decay=3e-4)
-    pi = torch.zeros(168, requires_grad=True)
+    pi = torch.zeros(168, requires_grad=True, device=job["device"])
     adam = torch.optim.Adam([pi], lr=1e-3, betas=(0.5, 0.999))
 
     def step(texts):
@@ -138,14 +146,25 @@ def measure_torch_parsec(job):
     start = time.perf_counter()
     for texts in steps[1:]:
         step(texts)
+    wait(job)
     print(json.dumps({"step_ms": 1e3 * (time.perf_counter() - start) / job["repeat"]}))
 
 
-def median_ms(function, repeat):
+def wait(job):
+    """A card is given work and does it later."""
+    if job["device"] == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
+
+
+def median_ms(function, job):
     times = []
-    for i in range(2 + repeat):
+    for i in range(2 + job["repeat"]):
+        wait(job)
         start = time.perf_counter()
         function()
+        wait(job)
         if i >= 2:
             times.append(1e3 * (time.perf_counter() - start))
     return statistics.median(times)
@@ -201,26 +220,30 @@ def compare(arguments, directory):
     save_batch(arguments, at["x.npy"], at["y.npy"])
     plain, tuned = environments(arguments.threads)
 
-    isa = ["--device", f"cpu:{arguments.isa}"] if arguments.isa else []
+    on_card = arguments.device == "cuda"
+    device = f"cpu:{arguments.isa}" if arguments.isa else arguments.device
 
     def ours(text):
-        run([arguments.binary, "trace", *isa, "--network", "search", "--genotype", text,
+        run([arguments.binary, "trace", "--device", device, "--network", "search", "--genotype", text,
              "--layers", str(arguments.layers), "--channels", str(arguments.channels),
              "--input", at["x.npy"], "--labels", at["y.npy"], "--out", at["out"],
              "--repeat", str(arguments.repeat)], plain)
         with open(os.path.join(at["out"], "trace.json"), encoding="utf-8") as file:
-            return json.load(file)
+            found = json.load(file)
+        if on_card:  # what lies on the card, to the byte
+            found["peak_bytes"] = found["arena_bytes"] + found["parameter_bytes"]
+        return found
 
     def theirs(text, channels_last, environment, repeat):
         job = {"genotype": text, "layers": arguments.layers, "channels": arguments.channels,
                "images": at["x.npy"], "labels": at["y.npy"], "threads": arguments.threads,
-               "channels_last": channels_last, "repeat": repeat}
+               "channels_last": channels_last, "repeat": repeat, "device": arguments.device}
         return json.loads(run([sys.executable, __file__, "--measure", json.dumps(job)],
                               environment))
 
     print(f"{arguments.layers} cells, C={arguments.channels}, batch {arguments.batch}, "
           f"{arguments.image}x{arguments.image}, {arguments.threads} threads; times in ms, "
-          "peak resident memory in MiB\n")
+          "peak memory in MiB: resident, or on the card\n")
     row = "{:16} {:>9} {:>9} {:>8} {:>6}  {:>8} {:>8} {:>6}  {:>8} {:>8} {:>6}"
     print(row.format("genotype", "step cont.", "ch. last", "ours", "ratio", "forward", "ours",
                      "ratio", "memory", "ours", "ratio"))
@@ -255,8 +278,10 @@ def compare_parsec(arguments, directory):
     plain, tuned = environments(arguments.threads)
     bench = os.path.join(os.path.dirname(arguments.binary), "bench", "bench_step")
 
+    label = "cuda" if arguments.device == "cuda" else arguments.isa or ".*"
+
     def ours():
-        run([bench, f"--benchmark_filter=^{arguments.isa or '.*'}/parsec",
+        run([bench, f"--benchmark_filter=^{label}/parsec",
              f"--benchmark_out={at['out.json']}"], plain)
         with open(at["out.json"], encoding="utf-8") as file:
             return json.load(file)["benchmarks"][0]["real_time"]
@@ -264,7 +289,8 @@ def compare_parsec(arguments, directory):
     def theirs(channels_last):
         job = {"layers": arguments.layers, "channels": arguments.channels, "images": at["x.npy"],
                "labels": at["y.npy"], "threads": arguments.threads, "samples": arguments.parsec,
-               "channels_last": channels_last, "repeat": arguments.repeat}
+               "channels_last": channels_last, "repeat": arguments.repeat,
+               "device": arguments.device}
         return json.loads(run([sys.executable, __file__, "--measure", json.dumps(job)],
                               tuned))["step_ms"]
 
@@ -299,6 +325,8 @@ def main():
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--image", type=int, default=32, help="edge of the images (32)")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"],
+                        help="where both run; PyTorch's and ours must know it (cpu)")
     parser.add_argument("--isa", help="instruction set of ours: avx512, avx2, base (the best)")
     parser.add_argument("--parsec", type=int, metavar="K", choices=[4],
                         help="time a step of the search instead; bench_step has K = 4")

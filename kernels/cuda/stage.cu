@@ -71,8 +71,9 @@ __device__ __forceinline__ void filter(float4 (&u)[STRIP], const float *r, int r
 #pragma unroll 1
     for (int j = 0; j < R; j++, r += D * C) {
         float4 taps[R];
-        const float *tap = w + (BACK ? R - 1 - j : j) * w_row, *at = r; /* they walk: multiples */
-#pragma unroll /* of the rows would take a register each */
+        /* They walk: multiples of the rows would take a register each. */
+        const float *tap = w + (BACK ? R - 1 - j : j) * w_row, *at = r;
+#pragma unroll
         for (int i = 0; i < R; i++, tap += R * w_row) taps[BACK ? R - 1 - i : i] = gpu_read4(tap);
 #pragma unroll
         for (int h = 0; h < (STRIP - 1) * S + (R - 1) * D + 1; h++, at += row) {
@@ -181,7 +182,6 @@ __device__ inline void fill_u(const pn_stage &s, const rectangle &t, int chunk, 
                             span_of(s, room_for(t.rows)), span_of(s, t.columns)};
     for (int c0 = 0; c0 < C; c0 += chunk) {
         const int wide = min_of(chunk, C - c0);
-        __syncthreads();
         load_r(s, seen, c0, wide, r);
         __syncthreads();
         by_filter<R>(s.dilation, s.stride, [&](auto E, auto D, auto S) {
@@ -192,50 +192,72 @@ __device__ inline void fill_u(const pn_stage &s, const rectangle &t, int chunk, 
                     gpu_store4(u + (p * t.columns + q) * pitch + c0 + 4 * k.quad, v);
                 });
         });
+        __syncthreads();
     }
+}
+
+/* The tile in shared memory, with the pixels of the tiles before it. */
+struct forward_tile {
+    int number, pixels;
+    rectangle at;
+};
+
+/* By one thread. */
+__device__ inline void next_tile(forward_tile &t, const pn_stage &s, const forward_cut &cut,
+                                 int step) {
+    t.pixels += t.at.rows * t.at.columns;
+    t.number += step;
+    t.at.n = t.number / (cut.down * cut.across);
+    t.at.h = t.number / cut.across % cut.down * cut.rows;
+    t.at.w = t.number % cut.across * cut.columns;
+    t.at.rows = min_of(cut.rows, div_up(s.H, s.stride) - t.at.h);
+    t.at.columns = min_of(cut.columns, div_up(s.W, s.stride) - t.at.w);
 }
 
 __global__ void __launch_bounds__(THREADS, 2)
     stage_forward_kernel(const pn_stage *jobs, int count, float *scratch) {
     GPU_DYNAMIC(float, shared);
     GPU_SHARED(place, p); /* not in registers: the loops need them */
+    GPU_SHARED(pn_stage, s);
     GPU_SHARED(forward_cut, cut);
+    GPU_SHARED(forward_tile, t);
     if (threadIdx.x == 0) {
         p = find_place<stage_forward>(jobs, count);
-        cut = forward_cut_of(jobs[p.first]);
+        s = jobs[p.first];
+        cut = forward_cut_of(s);
+        t = {
+            p.block - p.blocks, 0, {0, 0, 0, 0, 0}
+        };
     }
-    __syncthreads();
-    const pn_stage &s = jobs[p.first];
-    const int C = s.in.C, P = div_up(s.H, s.stride), Q = div_up(s.W, s.stride), pitch = pitch_of(C);
-    const columns k = columns_of(C);
-    float *const u = shared, *const r = u + cut.rows * cut.columns * pitch;
     moments m = no_moments();
-    int seen = 0;
 #pragma unroll 1
-    for (int tile = p.block; tile < p.tiles; tile += p.blocks) {
-        rectangle t = {tile / (cut.down * cut.across), tile / cut.across % cut.down * cut.rows,
-                       tile % cut.across * cut.columns, 0, 0};
-        t.rows = min_of(cut.rows, P - t.h);
-        t.columns = min_of(cut.columns, Q - t.w);
-        if (s.R == 3)
-            fill_u<3>(s, t, cut.chunk, u, r);
-        else
-            fill_u<5>(s, t, cut.chunk, u, r);
+    for (;;) {
         __syncthreads();
-        float *const z = s.out.z + (((size_t)t.n * P + t.h) * Q + t.w) * C + 4 * k.quad;
-        multiply(k, u, pitch, t.rows * t.columns, C, s.pw, C, [&](int pixel, float4 v) {
-            const int row = pixel / t.columns;
-            gpu_store4(z + (size_t)(row * Q + pixel - row * t.columns) * C, v);
+        if (threadIdx.x == 0) next_tile(t, s, cut, p.blocks);
+        __syncthreads();
+        if (t.number >= p.tiles) break;
+        const int C = s.in.C, pitch = pitch_of(C);
+        float *const r = shared + cut.rows * cut.columns * pitch;
+        if (s.R == 3)
+            fill_u<3>(s, t.at, cut.chunk, shared, r);
+        else
+            fill_u<5>(s, t.at, cut.chunk, shared, r);
+        const columns k = columns_of(C);
+        const int P = div_up(s.H, s.stride), Q = div_up(s.W, s.stride), wide = t.at.columns;
+        float *const z = s.out.z + (((size_t)t.at.n * P + t.at.h) * Q + t.at.w) * C + 4 * k.quad;
+        multiply(k, shared, pitch, t.at.rows * wide, C, s.pw, C, [&](int pixel, float4 v) {
+            const int row = pixel / wide;
+            gpu_store4(z + (size_t)(row * Q + pixel - row * wide) * C, v);
             m.add(v);
         });
-        seen += t.rows * t.columns;
     }
+    const int C = s.in.C;
     const pn_norm &norm = s.out.norm;
     if (norm.mode == PN_NORM_RUNNING && p.block == 0) copy_statistics(norm, C);
     if (norm.mode != PN_NORM_BATCH) return;
     float *const slots = slots_of<stage_forward>(jobs, p, p.first, scratch);
     const size_t slot_floats = stage_forward::slot_floats(s);
-    store_moments(k, m, seen, shared, slots + p.block * slot_floats);
+    store_moments(columns_of(C), m, t.pixels, shared, slots + p.block * slot_floats);
     if (last_of_group(p)) finish_statistics(norm, C, slots, slot_floats, p.blocks);
 }
 
@@ -348,6 +370,7 @@ struct work {
     rectangle there; /* and of these the ones inside */
     rectangle seen;  /* inputs that the own ones look at */
     int du, g;       /* floats before them; r comes first */
+    bool sums;       /* are wanted by the norm of x */
     float *slot;
     int job, tile;
     bool first; /* of the block's tiles */
@@ -363,6 +386,7 @@ __device__ inline void begin_job(work &t, const pn_stage &s, const sliced &at, f
     t.c0 = at.slice * at.cut.slice;
     t.C = min_of(at.cut.slice, s.in.C - t.c0);
     t.tile = at.p.block - at.p.blocks; /* before the first one */
+    t.sums = wants_sums(s.in.norm);
     t.slot = slots + at.p.block * backward_slot_floats(s, at.cut.slice);
 }
 
@@ -583,24 +607,21 @@ __device__ inline void add_taps(const pn_stage &s, const work &t, const float *s
     }
 }
 
-/* One input's dr: sum_ij dw[i][j] du[p][q] over p stride + i dilation - pad = h, likewise q. */
+/* Stride 2: one input's dr, sum_ij dw[i][j] du[p][q] over 2 p + i dilation - pad = h, likewise q:
+ * every other tap, or with dilation 2 all or none; from one to the next p is one less. */
 template <int R>
 __device__ __forceinline__ float4 turned(const pn_stage &s, const work &t, int C, int h, int w,
                                          const float *du, const float *dw) {
-    const int D = s.dilation, S = s.stride, pad = pad_of(s);
+    const int y = h + pad_of(s), x = w + pad_of(s), step = s.dilation == 1 ? 2 : 1;
     float4 sum = splat(0);
+    if (step == 1 && ((y | x) & 1)) return sum;
+    const float *row = du + (((y >> 1) - t.need.h) * t.need.columns + (x >> 1) - t.need.w) * C;
 #pragma unroll 1
-    for (int i = 0; i < R; i++) {
-        const int y = h + pad - i * D;
-        if (S == 2 && (y & 1)) continue;
-        const float *row = du + ((S == 2 ? y >> 1 : y) - t.need.h) * t.need.columns * C;
-#pragma unroll
-        for (int j = 0; j < R; j++) {
-            const int x = w + pad - j * D;
-            if (S == 2 && (x & 1)) continue;
-            sum = fma4(gpu_read4(dw + (size_t)(i * R + j) * s.in.C),
-                       gpu_load4(row + ((S == 2 ? x >> 1 : x) - t.need.w) * C), sum);
-        }
+    for (int i = y & 1; i < R; i += step, row -= t.need.columns * C) {
+        const float *at = row;
+#pragma unroll 1
+        for (int j = x & 1; j < R; j += step, at -= C)
+            sum = fma4(gpu_read4(dw + (i * R + j) * s.in.C), gpu_load4(at), sum);
     }
     return sum;
 }
@@ -613,9 +634,6 @@ __device__ inline void make_dx(const pn_stage &s, const work &t, const float *sh
     if (!k.active) return;
     const pn_input &in = s.in;
     const float *const du = shared + t.du + 4 * k.quad, *const dw = s.dw + c0 + 4 * k.quad;
-    const float *const r =
-        shared + 4 * k.quad + ((t.dx.h - t.seen.h) * t.seen.columns + t.dx.w - t.seen.w) * C;
-    const bool with_sums = wants_sums(in.norm);
     const int strips = div_up(t.dx.rows, STRIP) * t.dx.columns;
 #pragma unroll 1
     for (int item = k.row; item < strips; item += k.rows) {
@@ -639,15 +657,17 @@ __device__ inline void make_dx(const pn_stage &s, const work &t, const float *sh
         const size_t base =
             (((size_t)t.dx.n * s.H + t.dx.h + at.top) * s.W + t.dx.w + at.column) * in.C + t.c0 +
             4 * k.quad;
-        const float4 mean = with_sums ? gpu_load4(in.norm.stats + t.c0 + 4 * k.quad) : splat(0);
+        const float *const r =
+            shared + 4 * k.quad +
+            ((t.dx.h + at.top - t.seen.h) * t.seen.columns + t.dx.w + at.column - t.seen.w) * C;
+        const float4 mean = t.sums ? gpu_load4(in.norm.stats + t.c0 + 4 * k.quad) : splat(0);
 #pragma unroll
         for (int l = 0; l < STRIP; l++) {
             const int h = at.top + l;
             if (h < at.first || h >= t.dx.rows) continue;
             const size_t to = base + (size_t)(l * s.W) * in.C;
-            const float4 d =
-                where_positive(gpu_load4(r + (h * t.seen.columns + at.column) * C), dr[l]);
-            if (with_sums) sums.add(d, gpu_read4(in.x + to) - mean);
+            const float4 d = where_positive(gpu_load4(r + l * t.seen.columns * C), dr[l]);
+            if (t.sums) sums.add(d, gpu_read4(in.x + to) - mean);
             gpu_store4(in.dx + to, in.add ? gpu_load4(in.dx + to) + d : d);
         }
     }
@@ -689,10 +709,9 @@ __device__ inline void backward_tiles(const pn_stage &s, const sliced &at, work 
         if (t.tile >= at.p.tiles) break;
         load_r(s, t.seen, t.c0, t.C, shared);
         fill_own_u<R>(s, t, shared);
-        const int outputs = t.there.rows * t.there.columns;
 #pragma unroll 1
-        for (int begin = 0; begin < outputs; begin += at.cut.run) {
-            const int pixels = min_of(at.cut.run, outputs - begin);
+        for (int begin = 0; begin < t.there.rows * t.there.columns; begin += at.cut.run) {
+            const int pixels = min_of(at.cut.run, t.there.rows * t.there.columns - begin);
             __syncthreads();
             load_run(s, t, begin, pixels, shared);
             __syncthreads();
