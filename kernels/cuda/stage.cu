@@ -26,8 +26,8 @@
 namespace {
 
 constexpr int STRIP = 4; /* outputs of a column that a thread makes at once */
-constexpr int FLOATS = (int)(SHARED / sizeof(float)) - 128; /* of dynamic shared memory; the rest is
-                                                              last_of_group's */
+/* Of dynamic shared memory; the rest is what GPU_SHARED asks for. */
+constexpr int FLOATS = (int)(SHARED / sizeof(float)) - 128;
 
 __host__ __device__ inline int pad_of(const pn_stage &s) { return s.dilation * (s.R - 1) / 2; }
 
