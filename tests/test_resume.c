@@ -353,12 +353,13 @@ static void the_other_run_may_be_gone_when_continued(void **state) {
     remove_run("orphan");
 }
 
-/* Each instruction set that this machine has; the others are refused. */
-static void every_instruction_set(void **state) {
+/* Each device that this machine or build has; the others are refused. */
+static void every_device(void **state) {
     (void)state;
-    static const char *const devices[] = {"cpu:base", "cpu:avx2", "cpu:avx512"};
+    enum { DEVICES = 4 };
+    static const char *const devices[DEVICES] = {"cpu:base", "cpu:avx2", "cpu:avx512", "emulated"};
     int there = 0;
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < DEVICES; i++) {
         const char *const arguments[] = {SMALL, "--steps",  "20",       "--warmup",
                                          "5",   "--device", devices[i], NULL};
         pn_process p;
@@ -381,6 +382,36 @@ static void every_instruction_set(void **state) {
     assert_true(there >= 1);
 }
 
+/* A card that fails in the middle of a step ends the run, says so, and leaves the last checkpoint
+ * as it was: the run continues from there, to the bits of one that was not disturbed. */
+static void a_device_that_fails(void **state) {
+    (void)state;
+#ifdef PN_HAVE_EMULATOR
+    static const char *const arguments[] = {SMALL, "--steps",  "12",       "--warmup",
+                                            "4",   "--device", "emulated", NULL};
+    const manner often = {"1", "0"};
+    pn_process p;
+    finish("undisturbed", arguments, often);
+    char *want = pn_folder_text(in_folder("undisturbed"), "lock");
+    setenv("PN_EMULATOR_FAIL_AT", "1200", 1);
+    start(&p, "failed", arguments, often);
+    pn_process_wait(&p, LIMIT);
+    unsetenv("PN_EMULATOR_FAIL_AT");
+    assert_code(&p, DEVICE);
+    assert_non_null(strstr(p.err, "launch 1200 failed"));
+    assert_true(holds("failed", "checkpoint-"));
+    assert_false(holds("failed", "genotype.txt"));
+    pn_process_free(&p);
+    finish("failed", arguments, often);
+    assert_text("failed", want);
+    free(want);
+    remove_run("undisturbed");
+    remove_run("failed");
+#else
+    skip();
+#endif
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_finished_run_has_its_files_and_no_others),
@@ -396,7 +427,8 @@ int main(void) {
         cmocka_unit_test(grey_images_of_odd_size),
         cmocka_unit_test(one_cell_that_skips_backwards),
         cmocka_unit_test(the_other_run_may_be_gone_when_continued),
-        cmocka_unit_test(every_instruction_set),
+        cmocka_unit_test(every_device),
+        cmocka_unit_test(a_device_that_fails),
     };
     return cmocka_run_group_tests_name("resume", tests, begin, end);
 }

@@ -1,7 +1,17 @@
 /* kernels/cuda/stage.cu -- ReLU, depthwise RxR, pointwise: the kernel this project is about.
  *
- * Bound by memory at the 16 to 64 channels of a search: forward reads x and writes z, 8 bytes an
- * element for 2 (R R + C) operations; backward reads x, dy and z and writes dx, 16 bytes.
+ * Moves, at stride 1, in bytes an element (what is counted from the cuts below; nothing timed):
+ *   of memory: forward reads x and writes z, 8, for 2 (R R + C) operations; backward reads x, dy
+ *   and z and writes dx, 16;
+ *   of L2, which has what the tiles and slices of an image look at again, for the filters 3x3,
+ *   5x5 (as 3x3 with dilation 2), 5x5 with dilation 2:
+ *                            forward            backward           slots, written and read
+ *     32x32, 16 channels     8.8, 9.5, 11       32, 35.5, 43       0.2
+ *     16x16, 32 channels     8, 9, 10           44                 0.7
+ *     8x8, 64 channels       8                  44                 6
+ *   The 44: dy and z are read by each of 4 slices. Shared memory and L1 take about 70 reads of 16
+ *   bytes for the backward of 4 elements (3x3, 16 channels): on a card with 15 bytes of memory a
+ *   clock and multiprocessor these are the bound.
  *
  * Forward: a tile is a rectangle of outputs of one image. A chunk of channels at a time, the
  * inputs it needs come into shared memory as r = relu(v(x)), with zeros around the image; a thread
@@ -20,7 +30,10 @@
  *   dx = du through the filter backwards, where r > 0; the sums for the BatchNorm below.
  * Outputs at the edge of a tile are made by both neighbours; only one owns them.
  *
- * Two blocks a multiprocessor: 48 KB of shared memory, up to 128 registers a thread. */
+ * Two blocks a multiprocessor: 48 KB of shared memory, up to 128 registers a thread. The backward
+ * needs all of them: 44 are the sums that a thread keeps from tile to tile (5x5), 36 those of a
+ * strip and its taps. So what all threads agree on is in shared memory, and what a thread can
+ * compute again is not kept. */
 #include "kernels/cuda/matrix.h"
 
 namespace {
@@ -304,7 +317,8 @@ __host__ __device__ inline backward_cut backward_cut_of(int N, int H, int W, int
     c.down = div_up(H, c.rows);
     c.across = div_up(W, c.columns);
     c.tiles = N * c.down * c.across;
-    c.blocks = min_of(c.tiles, max_of(2 * SLOTS / (c.slices + 1), 16));
+    /* As many as all have the same number of tiles, or one less. */
+    c.blocks = div_up(c.tiles, div_up(c.tiles, max_of(2 * SLOTS / (c.slices + 1), 16)));
     return c;
 }
 __host__ __device__ inline backward_cut backward_cut_of(const pn_stage &s) {

@@ -773,6 +773,11 @@ pn_status pn_emulator_launch(const char *what, gpu_grid g, void (*call)(const vo
     l.call = call;
     l.kernel = kernel;
     l.number = ++number;
+    /* For tests of what follows when a card fails: from that launch on, all do. */
+    static const char *const fail_at = getenv("PN_EMULATOR_FAIL_AT");
+    if (fail_at && l.number >= strtoull(fail_at, nullptr, 10))
+        return pn_fail(PN_EDEVICE, "%s: launch %llu failed, as was asked for", what,
+                       (unsigned long long)l.number);
     l.how = configuration();
     static std::vector<unsigned> order;
     if (l.how.order == PN_EMULATOR_RANDOM) {
