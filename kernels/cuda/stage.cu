@@ -1,6 +1,6 @@
 /* kernels/cuda/stage.cu -- ReLU, depthwise RxR, pointwise: the kernel this project is about.
  *
- * Moves, at stride 1, in bytes an element (what is counted from the cuts below; nothing timed):
+ * Moves, at stride 1 and 64 images, in bytes an element (counted from the cuts below, not timed):
  *   of memory: forward reads x and writes z, 8, for 2 (R R + C) operations; backward reads x, dy
  *   and z and writes dx, 16;
  *   of L2, which has what the tiles and slices of an image look at again, for the filters 3x3,
