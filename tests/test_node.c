@@ -28,6 +28,18 @@ static const struct call {
     const char *why;
     row job[PN_MAX_JOBS];
 } calls[] = {
+    {"more tiles than a card's blocks, in place",
+     {{.N = 70, .H = 32, .W = 32, .C = 16, .in = PN_BATCH, .coef = {1, 2}, .in_place = 2}}                                },
+    {"as wide as a card takes, z put back",
+     {{.N = 2,
+       .H = 3,
+       .W = 3,
+       .C = 1024,
+       .in = PN_BATCH,
+       .also = {0, PN_NO_DX},
+       .coef = {1, 2},
+       .in_place = 2,
+       .restore = true}}                                                                                                  },
     {"one pixel",                                     {{.N = 1, .H = 1, .W = 1, .C = 4, .coef = {1, 1}}}                  },
     {"a sampled cell's two terms, 16 channels",
      {{.N = 2, .H = 32, .W = 32, .C = 16, .in = PN_BATCH | PN_NO_DX, .coef = {1, 1}}}                                     },

@@ -23,6 +23,11 @@ static const struct call {
     const char *why;
     row job[PN_MAX_JOBS];
 } calls[] = {
+    {"as wide as a card takes",
+     {{.N = 1, .H = 3, .W = 9, .C = 1024, .in = PN_BATCH, .out = PN_BATCH}}                                                             },
+    {"more tiles than a card's blocks, dx shared",
+     {{.N = 130, .H = 17, .W = 3, .C = 4, .in = PN_BATCH, .out = PN_BATCH},
+      {.N = 130, .H = 17, .W = 3, .C = 4, .stride = 2, .shares = true}}                                                                 },
     {"one pixel",                                                  {{.N = 1, .H = 1, .W = 1, .C = 4}}                                   },
     {"one row",                                                    {{.N = 2, .H = 1, .W = 7, .C = 8, .in = PN_BATCH, .out = PN_BATCH}}  },
     {"one column, stride 2",

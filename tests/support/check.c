@@ -227,12 +227,12 @@ static float *all_floats(const pn_set *set, size_t *bytes) {
 
 static int check_isa(place at, const pn_subject *s, const pn_kernels *k, pn_set *set,
                      const void *jobs, int count) {
-    static const int orders[] = {0, 0, 1, 2};
+    static const int orders[] = {0, 0, 1, 2, 3};
     static const float closed = 0, open = 1;
     float *first = NULL;
     size_t bytes = 0;
     int failures = 0;
-    for (int i = 0; i < 4 && !failures; i++) {
+    for (int i = 0; i < 5 && !failures; i++) {
         failures += call(at, s, k, set, jobs, count, orders[i], i % 2 ? &open : NULL);
         if (failures) break;
         if (i > 0) {
