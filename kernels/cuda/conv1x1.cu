@@ -10,7 +10,7 @@ extern "C" size_t PN_GPU_NAME(pn_conv1x1_fwd_scratch)(const pn_conv1x1 *jobs, in
 }
 
 extern "C" size_t PN_GPU_NAME(pn_conv1x1_bwd_scratch)(const pn_conv1x1 *jobs, int count) {
-    return backward_size(jobs, count).bytes;
+    return sliced_size<pointwise_backward<pn_conv1x1>>(jobs, count).bytes;
 }
 
 extern "C" pn_status PN_GPU_NAME(pn_conv1x1_fwd)(const pn_conv1x1 *jobs, int count,

@@ -1,5 +1,5 @@
-/* kernels/cuda/matrix.h -- the three products of a 1x1 convolution, on a tile of pixels in shared
- * memory: z = a w, da = g w^T, dw += a^T g.
+/* kernels/cuda/matrix.h -- the products of a 1x1 convolution, on a tile of pixels in shared
+ * memory: z = a w, dw += a^T g.
  *
  * A tile is [pixels][pitch] floats. A thread makes 4 pixels of its quad of channels at once: 8
  * loads of 16 bytes for 64 multiply-adds. Its pixels lie `rows` apart, so that the threads of a
@@ -50,39 +50,6 @@ __device__ inline void multiply(const columns &k, const float *a, int pitch, int
 
 __device__ __forceinline__ float dot4(float4 a, float4 b, float sum) {
     return fmaf(a.w, b.w, fmaf(a.z, b.z, fmaf(a.y, b.y, fmaf(a.x, b.x, sum))));
-}
-
-/* done(p, da) with da = sum_k g[p][k] w[c][k] for the quad c of this thread; w: its rows c, of
- * w_row floats, the first K used. */
-template <class Done>
-__device__ inline void multiply_transposed(const columns &c, const float *g, int pitch, int pixels,
-                                           int K, const float *w, size_t w_row, Done done) {
-    if (!c.active) return;
-    const float *const row = w + 4 * c.quad * w_row;
-    for (int first = c.row; first < pixels; first += PIXELS * c.rows) {
-        float4 da[PIXELS];
-        const float *x[PIXELS];
-#pragma unroll
-        for (int i = 0; i < PIXELS; i++) {
-            da[i] = splat(0);
-            x[i] = g + min_of(first + i * c.rows, pixels - 1) * pitch;
-        }
-        for (int k = 0; k < K; k += 4) {
-            const float4 w0 = gpu_read4(row + k), w1 = gpu_read4(row + w_row + k),
-                         w2 = gpu_read4(row + 2 * w_row + k), w3 = gpu_read4(row + 3 * w_row + k);
-#pragma unroll
-            for (int i = 0; i < PIXELS; i++) {
-                const float4 v = gpu_load4(x[i] + k);
-                da[i].x = dot4(v, w0, da[i].x);
-                da[i].y = dot4(v, w1, da[i].y);
-                da[i].z = dot4(v, w2, da[i].z);
-                da[i].w = dot4(v, w3, da[i].w);
-            }
-        }
-#pragma unroll
-        for (int i = 0; i < PIXELS; i++)
-            if (first + i * c.rows < pixels) done(first + i * c.rows, da[i]);
-    }
 }
 
 /* sums[i] += sum_c a[at[i] + c] weights(c), where weights(c) is row c of a quad of the matrix: for

@@ -336,7 +336,7 @@ __global__ void __launch_bounds__(THREADS, 2)
     for (int j = p.first; j < p.end; j++)
         for (int t = 0; t < jobs[j].terms; t++)
             if (wants_sums(jobs[j].term[t].in.norm))
-                finish_sums(jobs[j].term[t].in,
+                finish_sums(jobs[j].term[t].in, 0, jobs[j].C,
                             slots_of<node_backward>(jobs, p, j, scratch) + t * 2 * jobs[j].C,
                             node_backward::slot_floats(jobs[j]), p.blocks);
 }

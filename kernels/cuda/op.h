@@ -431,6 +431,16 @@ __device__ inline turn4 load_turn(const pn_output &out, double pixels, int quad)
     return t;
 }
 
+/* dz = f * a * dy + b * z + c: turn4 in fewer registers. (The mean is in c.) */
+struct line4 {
+    float4 a, b, c;
+};
+__device__ inline line4 load_line(const pn_output &out, float pixels, int quad) {
+    const turn4 t = load_turn(out, pixels, quad);
+    const float4 slope = t.scale * t.rstd * t.s2;
+    return {t.scale, splat(0) - slope, slope * t.mean - t.scale * t.s1};
+}
+
 /* coef * factor[n] of an image. */
 __device__ __forceinline__ float weight_of(const pn_output &out, int n) {
     return out.factor ? out.coef * out.factor[n] : out.coef;
@@ -450,9 +460,6 @@ __device__ inline void add_norm_parameters(const pn_norm &n, int K) {
 __host__ __device__ inline bool wants_sums(const pn_norm &n) {
     return n.mode == PN_NORM_BATCH || (n.mode == PN_NORM_RUNNING && (n.dgamma || n.dbeta));
 }
-__host__ __device__ inline size_t sums_floats(const pn_input &in) {
-    return wants_sums(in.norm) ? 2 * (size_t)in.C : 0;
-}
 
 /* Of one thread and its quad: dv and dv * (x - mean); rstd comes in at the end. */
 struct sums4 {
@@ -463,14 +470,14 @@ struct sums4 {
     }
 };
 
-/* By the last block: s1 (+)=, s2 (+)= from slots of (2,C). */
-__device__ inline void finish_sums(const pn_input &in, const float *slots, size_t slot_floats,
-                                   int blocks) {
-    const int C = in.C;
-    float *stats = in.norm.stats;
+/* By the last block: s1 (+)=, s2 (+)= of C channels from c0 on, from slots of (2,C). */
+__device__ inline void finish_sums(const pn_input &in, int c0, int C, const float *slots,
+                                   size_t slot_floats, int blocks) {
+    float *const stats = in.norm.stats + c0;
     sum_slots4(slots, slot_floats, blocks, C / 2, [&](int i, float4 sum) {
-        float *const to = stats + 2 * C + 4 * i;
-        if (4 * i >= C) sum = sum * gpu_load4(stats + 4 * i); /* (4,C): row 1 is rstd */
+        const int which = 4 * i >= C, c = 4 * i - which * C;
+        float *const to = stats + (2 + which) * in.C + c;
+        if (which) sum = sum * gpu_load4(stats + in.C + c); /* (4,C): row 1 is rstd */
         gpu_store4(to, in.add ? gpu_load4(to) + sum : sum);
     });
 }

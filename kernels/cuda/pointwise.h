@@ -25,6 +25,7 @@
 #define PN_GPU_POINTWISE_H
 
 #include "kernels/cuda/matrix.h"
+#include "kernels/cuda/slices.h"
 
 namespace {
 
@@ -345,69 +346,22 @@ __host__ __device__ inline backward_step backward_step_of(const pointwise &s,
 }
 
 /* A slot: dw (slice,K), then the sums (2,grids,slice). */
-template <class Job>
-__host__ __device__ inline size_t backward_slot_floats(const Job &job, int slice) {
-    return (size_t)slice * job.out.K + 2 * (size_t)grids_of<Job> * slice;
-}
-
-template <class Job>
-__host__ __device__ inline bool joined_jobs(const Job *jobs, int j) {
-    if (j == 0) return false;
-    for (int i = 0; i < min_of(jobs[j].parts, jobs[j - 1].parts); i++)
-        if (jobs[j].in[i].dx && jobs[j].in[i].dx == jobs[j - 1].in[i].dx) return true;
-    return false;
-}
-
-template <class Job>
-__host__ __device__ inline int joined_end(const Job *jobs, int count, int first) {
-    int end = first + 1;
-    while (end < count && joined_jobs(jobs, end)) end++;
-    return end;
-}
-
-/* Where this block is: a place in which the blocks of a slice count as a group. */
-struct sliced_place {
-    place p;
-    backward_cut cut;
-    int slice;
-};
-
-template <class Job>
-__device__ inline sliced_place find_slice(const Job *jobs, int count) {
-    sliced_place s = {
-        {0,  0, (int)blockIdx.x, 0, 0, 0, 0},
-        {0, 0,  0,                 0,                 0               },
-        0
-    };
-    place &p = s.p;
-    for (;;) {
-        p.end = joined_end(jobs, count, p.first);
-        s.cut = backward_cut_of<Job>(view_of(jobs[p.first]));
-        p.tiles = s.cut.tiles;
-        p.blocks = s.cut.blocks;
-        const int all = s.cut.slices * p.blocks;
-        if (p.block < all) break;
-        p.block -= all;
-        for (int j = p.first; j < p.end; j++)
-            p.slots += all * backward_slot_floats(jobs[j], s.cut.slice);
-        p.group += s.cut.slices;
-        p.first = p.end;
+template <class Job_>
+struct pointwise_backward {
+    using Job = Job_;
+    using Cut = backward_cut;
+    static __host__ __device__ bool joined(const Job *jobs, int j) {
+        for (int i = 0; i < min_of(jobs[j].parts, jobs[j - 1].parts); i++)
+            if (jobs[j].in[i].dx && jobs[j].in[i].dx == jobs[j - 1].in[i].dx) return true;
+        return false;
     }
-    s.slice = p.block / p.blocks;
-    p.block %= p.blocks;
-    p.group += s.slice;
-    return s;
-}
-
-/* The slots of this slice for job j. */
-template <class Job>
-__device__ inline float *slice_slots(const Job *jobs, const sliced_place &s, int j,
-                                     float *scratch) {
-    float *at = scratch + s.p.slots;
-    for (int i = s.p.first; i < j; i++)
-        at += (size_t)s.cut.slices * s.p.blocks * backward_slot_floats(jobs[i], s.cut.slice);
-    return at + (size_t)s.slice * s.p.blocks * backward_slot_floats(jobs[j], s.cut.slice);
-}
+    static __host__ __device__ backward_cut cut(const Job &first) {
+        return backward_cut_of<Job>(view_of(first));
+    }
+    static __host__ __device__ size_t slot_floats(const Job &job, int slice) {
+        return (size_t)slice * job.out.K + 2 * (size_t)grids_of<Job> * slice;
+    }
+};
 
 /* ---- backward: the weights' gradient --------------------------------------------------------- */
 
@@ -557,8 +511,9 @@ struct shared_weights {
 
 /* All that the block does for a job: dx of its tiles and slice, partial sums into the slot. */
 template <class Job, bool PAIRS>
-__device__ inline void backward_tiles(const pointwise &s, const sliced_place &at, float *shared,
-                                      float *slot) {
+__device__ inline void backward_tiles(const pointwise &s,
+                                      const sliced_place<pointwise_backward<Job>> &at,
+                                      float *shared, float *slot) {
     constexpr int GRIDS = grids_of<Job>;
     const backward_step step = backward_step_of<Job>(s, at.cut);
     const int c0 = at.slice * at.cut.slice, C = min_of(at.cut.slice, s.C - c0);
@@ -711,17 +666,18 @@ __global__ __launch_bounds__(THREADS, PAIRS ? 1 : 2) void backward_kernel(const 
     constexpr int GRIDS = grids_of<Job>;
     if (gate_closed(gate)) return;
     GPU_DYNAMIC(float, shared);
-    const sliced_place at = find_slice(jobs, count);
+    using Op = pointwise_backward<Job>;
+    const sliced_place<Op> at = find_slice<Op>(jobs, count);
     for (int j = at.p.first; j < at.p.end; j++) {
         const pointwise s = view_of(jobs[j]);
-        float *const slot = slice_slots(jobs, at, j, scratch) +
-                            at.p.block * backward_slot_floats(jobs[j], at.cut.slice);
+        float *const slot =
+            slice_slots(jobs, at, j, scratch) + at.p.block * Op::slot_floats(jobs[j], at.cut.slice);
         backward_tiles<Job, PAIRS>(s, at, shared, slot);
     }
     if (!last_of_group(at.p)) return;
     for (int j = at.p.first; j < at.p.end; j++) {
         const pointwise s = view_of(jobs[j]);
-        const size_t slot_floats = backward_slot_floats(jobs[j], at.cut.slice);
+        const size_t slot_floats = Op::slot_floats(jobs[j], at.cut.slice);
         const float *slots = slice_slots(jobs, at, j, scratch);
         const int c0 = at.slice * at.cut.slice, C = min_of(at.cut.slice, s.C - c0);
         finish_weights<GRIDS>(s, c0, C, slots, slot_floats, at.p.blocks);
@@ -732,23 +688,6 @@ __global__ __launch_bounds__(THREADS, PAIRS ? 1 : 2) void backward_kernel(const 
 }
 
 /* ---- host ------------------------------------------------------------------------------------ */
-
-/* groups: slices. */
-template <class Job>
-inline call_size backward_size(const Job *jobs, int count) {
-    call_size size = {0, 0, 0};
-    for (int first = 0, end; first < count; first = end) {
-        end = joined_end(jobs, count, first);
-        const backward_cut cut = backward_cut_of<Job>(view_of(jobs[first]));
-        const int blocks = cut.slices * cut.blocks;
-        size.groups += cut.slices;
-        size.blocks += (unsigned)blocks;
-        for (int j = first; j < end; j++)
-            size.bytes += blocks * backward_slot_floats(jobs[j], cut.slice) * sizeof(float);
-    }
-    size.bytes = (size.bytes + 63) & ~(size_t)63;
-    return size;
-}
 
 template <class Job>
 inline pn_status check_widths(const char *op, const Job *jobs, int count) {
@@ -781,11 +720,11 @@ inline pn_status run_forward(const char *op, const Job *jobs, int count, const p
 template <class Job>
 inline pn_status run_backward(const char *op, const Job *jobs, int count, const pn_launch *l) {
     PN_TRY(check_widths(op, jobs, count));
-    const call_size size = backward_size(jobs, count);
+    const call_size size = sliced_size<pointwise_backward<Job>>(jobs, count);
     PN_TRY(check_groups(op, size));
     int floats = 0;
     for (int first = 0, end; first < count; first = end) {
-        end = joined_end(jobs, count, first);
+        end = group_end<pointwise_backward<Job>>(jobs, count, first);
         const backward_cut cut = backward_cut_of<Job>(view_of(jobs[first]));
         for (int j = first; j < end; j++)
             floats = max_of(floats, backward_step_of<Job>(view_of(jobs[j]), cut).floats);

@@ -249,16 +249,6 @@ __device__ inline float4 load_sign(const pn_norm &n, int quad) {
     return make_float4(sign_of(a.x), sign_of(a.y), sign_of(a.z), sign_of(a.w));
 }
 
-/* dz = f * a * dy + b * z + c: turn4 in fewer registers, for the walks below. */
-struct line4 {
-    float4 a, b, c;
-};
-__device__ inline line4 load_line(const pn_output &out, float pixels, int quad) {
-    const turn4 t = load_turn(out, pixels, quad);
-    const float4 slope = t.scale * t.rstd * t.s2;
-    return {t.scale, splat(0) - slope, slope * t.mean - t.scale * t.s1};
-}
-
 /* One channel of a row of three: its maximum and the bit of the first that has it. */
 __device__ __forceinline__ float first_of_three(float l, float m, float r, three t, unsigned *bit) {
     const bool left = t.has_left() && l >= m;
@@ -470,7 +460,7 @@ __global__ void __launch_bounds__(THREADS, 2)
     if (!any || !last_of_group(p)) return;
     for (int j = p.first; j < p.end; j++)
         if (jobs[j].in.dx && wants_sums(jobs[j].in.norm))
-            finish_sums(jobs[j].in, slots_of<pool_backward>(jobs, p, j, scratch),
+            finish_sums(jobs[j].in, 0, jobs[j].in.C, slots_of<pool_backward>(jobs, p, j, scratch),
                         pool_backward::slot_floats(jobs[j]), p.blocks);
 }
 

@@ -10,7 +10,7 @@ extern "C" size_t PN_GPU_NAME(pn_reduce_fwd_scratch)(const pn_reduce *jobs, int 
 }
 
 extern "C" size_t PN_GPU_NAME(pn_reduce_bwd_scratch)(const pn_reduce *jobs, int count) {
-    return backward_size(jobs, count).bytes;
+    return sliced_size<pointwise_backward<pn_reduce>>(jobs, count).bytes;
 }
 
 extern "C" pn_status PN_GPU_NAME(pn_reduce_fwd)(const pn_reduce *jobs, int count,

@@ -35,6 +35,7 @@
  * strip and its taps. So what all threads agree on is in shared memory, and what a thread can
  * compute again is not kept. */
 #include "kernels/cuda/matrix.h"
+#include "kernels/cuda/slices.h"
 
 namespace {
 
@@ -321,56 +322,21 @@ __host__ __device__ inline backward_cut backward_cut_of(int N, int H, int W, int
     c.blocks = div_up(c.tiles, div_up(c.tiles, max_of(2 * SLOTS / (c.slices + 1), 16)));
     return c;
 }
-__host__ __device__ inline backward_cut backward_cut_of(const pn_stage &s) {
-    return backward_cut_of(s.N, s.H, s.W, s.in.C);
-}
-
 /* A slot: rows of dpw, ddw, s1 and s2 of a slice's channels. */
-__host__ __device__ inline size_t backward_slot_floats(const pn_stage &s, int slice) {
-    return (size_t)slice * (s.out.K + s.R * s.R + 2);
-}
-
-__host__ __device__ inline int joined_end(const pn_stage *jobs, int count, int first) {
-    int end = first + 1;
-    while (end < count && jobs[end].in.dx && jobs[end].in.dx == jobs[first].in.dx) end++;
-    return end;
-}
-
-/* A block works on one slice of a group; place.group is the number of the slice's ticket and
- * place.slots where the slice's slots begin. */
-struct sliced {
-    place p;
-    int slice;
-    backward_cut cut;
-};
-
-__device__ inline sliced find_slice(const pn_stage *jobs, int count) {
-    sliced at;
-    at.p = {0, 0, (int)blockIdx.x, 0, 0, 0, 0};
-    for (;; at.p.first = at.p.end) {
-        at.p.end = joined_end(jobs, count, at.p.first);
-        at.cut = backward_cut_of(jobs[at.p.first]);
-        size_t one = 0; /* slice */
-        for (int j = at.p.first; j < at.p.end; j++)
-            one += at.cut.blocks * backward_slot_floats(jobs[j], at.cut.slice);
-        at.slice = min_of(at.p.block / at.cut.blocks, at.cut.slices);
-        at.p.block -= at.slice * at.cut.blocks;
-        at.p.group += at.slice;
-        at.p.slots += at.slice * one;
-        if (at.slice == at.cut.slices) continue;
-        at.p.blocks = at.cut.blocks;
-        at.p.tiles = at.cut.tiles;
-        return at;
+struct stage_backward {
+    using Job = pn_stage;
+    using Cut = backward_cut;
+    static __host__ __device__ bool joined(const pn_stage *jobs, int j) {
+        return jobs[j].in.dx && jobs[j].in.dx == jobs[j - 1].in.dx;
     }
-}
-
-__device__ inline float *slice_slots(const pn_stage *jobs, const sliced &at, int j,
-                                     float *scratch) {
-    float *to = scratch + at.p.slots;
-    for (int i = at.p.first; i < j; i++)
-        to += at.p.blocks * backward_slot_floats(jobs[i], at.cut.slice);
-    return to;
-}
+    static __host__ __device__ backward_cut cut(const pn_stage &first) {
+        return backward_cut_of(first.N, first.H, first.W, first.in.C);
+    }
+    static __host__ __device__ size_t slot_floats(const pn_stage &s, int slice) {
+        return (size_t)slice * (s.out.K + s.R * s.R + 2);
+    }
+};
+using sliced = sliced_place<stage_backward>;
 
 /* ---- backward: a tile ------------------------------------------------------------------------ */
 
@@ -401,7 +367,7 @@ __device__ inline void begin_job(work &t, const pn_stage &s, const sliced &at, f
     t.C = min_of(at.cut.slice, s.in.C - t.c0);
     t.tile = at.p.block - at.p.blocks; /* before the first one */
     t.sums = wants_sums(s.in.norm);
-    t.slot = slots + at.p.block * backward_slot_floats(s, at.cut.slice);
+    t.slot = slots + at.p.block * stage_backward::slot_floats(s, at.cut.slice);
 }
 
 __device__ inline void next_tile(work &t, const pn_stage &s, const sliced &at) {
@@ -459,16 +425,6 @@ __device__ inline void fill_own_u(const pn_stage &s, const work &t, float *share
             k, r, t.seen.columns * C, C, t.own.rows, t.own.columns, s.dw + c0, s.in.C,
             [&](int p, int q, float4 v) { gpu_store4(u + (p * t.need.columns + q) * C, v); });
     });
-}
-
-/* dz = f * a * dy + b * z + c: turn4 in fewer registers. */
-struct line4 {
-    float4 a, b, c;
-};
-__device__ inline line4 load_line(const pn_output &out, float pixels, int quad) {
-    const turn4 t = load_turn(out, pixels, quad);
-    const float4 slope = t.scale * t.rstd * t.s2;
-    return {t.scale, splat(0) - slope, slope * t.mean - t.scale * t.s1};
 }
 
 /* g = dz of a run of the outputs that are there, from number `first` on, and where their du is. */
@@ -747,7 +703,7 @@ __device__ inline void backward_tiles(const pn_stage &s, const sliced &at, work 
 
 /* By the last block of a slice: the job's gradients from the slots. */
 __device__ inline void finish_job(const pn_stage &s, const sliced &at, const float *slots) {
-    const size_t slot_floats = backward_slot_floats(s, at.cut.slice);
+    const size_t slot_floats = stage_backward::slot_floats(s, at.cut.slice);
     const int c0 = at.slice * at.cut.slice, C = min_of(at.cut.slice, s.in.C - c0), K = s.out.K;
     const int taps = s.R * s.R, quads = C / 4, blocks = at.p.blocks;
     sum_slots4(slots, slot_floats, blocks, quads * K, [&](int i, float4 sum) {
@@ -762,15 +718,7 @@ __device__ inline void finish_job(const pn_stage &s, const sliced &at, const flo
     slots += (size_t)C * taps;
     if (at.slice == 0) add_norm_parameters(s.out.norm, K);
     if (!s.in.dx || !wants_sums(s.in.norm)) return;
-    for (int j = (int)threadIdx.x; j < 2 * C; j += THREADS) {
-        const int which = j / C, c = c0 + j - which * C;
-        float sum = 0;
-#pragma unroll 8
-        for (int b = 0; b < blocks; b++) sum += slots[b * slot_floats + j];
-        if (which) sum *= s.in.norm.stats[s.in.C + c];
-        float *to = s.in.norm.stats + (2 + which) * (size_t)s.in.C + c;
-        *to = s.in.add ? *to + sum : sum;
-    }
+    finish_sums(s.in, c0, C, slots, slot_floats, blocks);
 }
 
 __global__ void __launch_bounds__(THREADS, 2)
@@ -781,7 +729,7 @@ __global__ void __launch_bounds__(THREADS, 2)
     GPU_SHARED(work, t);
     GPU_SHARED(pn_stage, s);
     if (threadIdx.x == 0) {
-        at = find_slice(jobs, count);
+        at = find_slice<stage_backward>(jobs, count);
         t.job = at.p.first - 1;
     }
 #pragma unroll 1
@@ -807,22 +755,6 @@ __global__ void __launch_bounds__(THREADS, 2)
 
 /* ---- host ------------------------------------------------------------------------------------ */
 
-/* groups: slices. */
-call_size backward_size(const pn_stage *jobs, int count) {
-    call_size size = {0, 0, 0};
-    for (int first = 0, end; first < count; first = end) {
-        end = joined_end(jobs, count, first);
-        const backward_cut cut = backward_cut_of(jobs[first]);
-        const int blocks = cut.slices * cut.blocks;
-        size.groups += cut.slices;
-        size.blocks += (unsigned)blocks;
-        for (int j = first; j < end; j++)
-            size.bytes += blocks * backward_slot_floats(jobs[j], cut.slice) * sizeof(float);
-    }
-    size.bytes = (size.bytes + 63) & ~(size_t)63;
-    return size;
-}
-
 pn_status check_widths(const char *op, const pn_stage *jobs, int count) {
     for (int j = 0; j < count; j++) PN_TRY(check_width(op, j, jobs[j].in.C));
     return PN_OK;
@@ -839,7 +771,7 @@ size_t PN_GPU_NAME(pn_stage_fwd_scratch)(const pn_stage *jobs, int count) {
 
 size_t PN_GPU_NAME(pn_stage_bwd_scratch)(const pn_stage *jobs, int count) {
     if (pn_check_stage_shapes("stage_bwd_scratch", jobs, count)) return 0;
-    return backward_size(jobs, count).bytes;
+    return sliced_size<stage_backward>(jobs, count).bytes;
 }
 
 pn_status PN_GPU_NAME(pn_stage_fwd)(const pn_stage *jobs, int count, const pn_launch *l) {
@@ -855,7 +787,7 @@ pn_status PN_GPU_NAME(pn_stage_fwd)(const pn_stage *jobs, int count, const pn_la
 pn_status PN_GPU_NAME(pn_stage_bwd)(const pn_stage *jobs, int count, const pn_launch *l) {
     PN_TRY(pn_check_stage("stage_bwd", jobs, count, 1, l));
     PN_TRY(check_widths("stage_bwd", jobs, count));
-    const call_size size = backward_size(jobs, count);
+    const call_size size = sliced_size<stage_backward>(jobs, count);
     PN_TRY(check_groups("stage_bwd", size));
     return gpu_launch("stage_bwd", {size.blocks, THREADS, FLOATS * sizeof(float), l->stream},
                       stage_backward_kernel, static_cast<const pn_stage *>(l->table), count,
