@@ -31,10 +31,8 @@ static pn_status measure(pn_model *m, int N) {
 
 /* All but the arena: weights with gradient and momentum, two batches of each half. */
 static size_t fixed_bytes(const pn_model *m, int N) {
-    const pn_network_spec *s = &m->settings.network;
-    const size_t pixels = (size_t)s->H * (size_t)s->W * (size_t)s->image_channels;
     return pn_parameters_bytes(&m->network.parameters) +
-           4 * (size_t)N * (pixels * sizeof(float) + sizeof(int32_t));
+           pn_network_batch_bytes(&m->settings.network, N);
 }
 
 static pn_status too_much(pn_model *m, size_t needed, size_t limit, const char *whose) {

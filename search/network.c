@@ -423,6 +423,11 @@ static double term_macs(const cell_shape *s, pn_op op, int input) {
     return pixels * stages * ((double)R * R * s->C + square);
 }
 
+size_t pn_network_batch_bytes(const pn_network_spec *spec, int N) {
+    const size_t numbers = (size_t)spec->H * (size_t)spec->W * (size_t)spec->image_channels;
+    return 4 * (size_t)N * (numbers * sizeof(float) + sizeof(int32_t));
+}
+
 double pn_network_macs(const pn_network *n, const pn_arch *arch) {
     const pn_network_spec *spec = &n->spec;
     cell_shape shape[PN_MAX_LAYERS];

@@ -63,6 +63,9 @@ void pn_network_uses(const pn_network *network, const pn_arch *arch, bool *used)
 void pn_network_count(const pn_network *network, const pn_arch *arch, size_t *weights,
                       size_t *auxiliary);
 
+/* Bytes of the batches of a search: images and labels, two of each half of the data. */
+size_t pn_network_batch_bytes(const pn_network_spec *spec, int N);
+
 /* Multiply-adds of one image: convolutions and the classifier, without the auxiliary head. */
 double pn_network_macs(const pn_network *network, const pn_arch *arch);
 

@@ -101,9 +101,8 @@ static pn_status measure(planner *p, const pn_arch *arch, int batch, double figu
     PN_TRY(pn_program_compile(p->program, &training));
     PN_TRY(pn_network_build(&p->network, arch, p->program, batch, false, evaluation, false, NULL));
     PN_TRY(pn_program_compile(p->program, &forward));
-    const double pixels = (double)o->image[0] * o->image[1] * o->image[2];
     const double parameters = (double)pn_parameters_bytes(&p->network.parameters);
-    const double batches = 4.0 * batch * (pixels * sizeof(float) + sizeof(int32_t));
+    const double batches = (double)pn_network_batch_bytes(&p->network.spec, batch);
     const double values[FIGURES] = {
         [PARAMS] = (double)weights,
         [PARAMS_AUXILIARY] = (double)auxiliary,
