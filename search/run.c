@@ -1,67 +1,21 @@
 /* run.c -- the run directory. */
 #include "search/run.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
-#include <unistd.h>
 #include <zlib.h>
 
-#include "runtime/safetensors.h"
 #include "search/genotype.h"
+#include "search/weights.h"
 
-enum { PATH_BYTES = PN_TEXT_BYTES + 64, KEEP_CHECKPOINTS = 2, RUN_JSON_LIMIT = 1 << 20 };
+enum { KEEP_CHECKPOINTS = 2, RUN_JSON_LIMIT = 1 << 20 };
 
 static const char checkpoint_format[] = "parsec-nas search 1";
 static const char state_name[] = "search.state";
 static const char momentum_prefix[] = "momentum.";
-
-static void path_of(const pn_run *r, const char *name, char path[PATH_BYTES]) {
-    snprintf(path, PATH_BYTES, "%s/%s", r->directory, name);
-}
-
-/* ---- checkpoints: which there are
- * ---------------------------------------------------------------- */
-
-/* The step in "checkpoint-00000120.safetensors", or -1. */
-static int64_t checkpoint_step(const char *name) {
-    int64_t step = -1;
-    int end = 0;
-    if (sscanf(name, "checkpoint-%" SCNd64 ".safetensors%n", &step, &end) != 1 || !end || name[end])
-        return -1;
-    return step;
-}
-
-static void checkpoint_path(const char *directory, int64_t step, char path[PATH_BYTES]) {
-    snprintf(path, PATH_BYTES, "%s/checkpoint-%08" PRId64 ".safetensors", directory, step);
-}
-
-/* The newest checkpoint's step, below `below`; -1 if there is none. */
-static int64_t newest(const char *directory, int64_t below) {
-    int64_t best = -1;
-    DIR *d = opendir(directory);
-    for (struct dirent *e; d && (e = readdir(d));) {
-        int64_t step = checkpoint_step(e->d_name);
-        if (step > best && step < below) best = step;
-    }
-    if (d) closedir(d);
-    return best;
-}
-
-static void remove_old(const pn_run *r, int keep) {
-    int64_t step = INT64_MAX;
-    for (int i = 0; (step = newest(r->directory, step)) >= 0; i++) {
-        char path[PATH_BYTES];
-        checkpoint_path(r->directory, step, path);
-        if (i >= keep) (void)unlink(path); /* one that stays is no harm */
-    }
-}
 
 /* ---- run.json
  * ------------------------------------------------------------------------------------- */
@@ -73,7 +27,7 @@ static uint32_t data_checksum(const pn_data *d) {
 }
 
 static pn_status write_json(const pn_run *r, const char *state) {
-    char *settings = pn_settings_write(&r->settings);
+    char *settings = pn_fields_write(&pn_settings_fields, &r->settings);
     json_t *object = json_object(), *parsed = settings ? json_loads(settings, 0, NULL) : NULL;
     json_object_set_new(object, "program", json_string("parsec-nas"));
     json_object_set_new(object, "version", json_string(PN_VERSION));
@@ -86,27 +40,25 @@ static pn_status write_json(const pn_run *r, const char *state) {
         object, "parameter_bytes",
         json_integer((json_int_t)pn_parameters_bytes(&r->model.network.parameters)));
     json_object_set_new(object, "settings", parsed);
-    char *text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(17)), path[PATH_BYTES];
+    char *text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(17)), path[PN_PATH_BYTES];
     json_decref(object);
     free(settings);
     if (!text) return pn_fail(PN_EMEM, "run.json: no memory");
-    path_of(r, "run.json", path);
+    pn_directory_path(&r->directory, "run.json", path);
     pn_status s = pn_file_write(path, text, strlen(text));
     free(text);
     return s;
 }
 
-/* Reads what an earlier process wrote; *there = false if there is no run.json. */
-static pn_status read_json(const pn_run *r, pn_settings *settings, uint32_t *checksum,
-                           bool *there) {
-    char path[PATH_BYTES];
-    path_of(r, "run.json", path);
-    *there = access(path, F_OK) == 0;
-    if (!*there) return PN_OK;
+/* Reads what an earlier process wrote. */
+static pn_status read_json(const pn_run *r, pn_settings *settings, uint32_t *checksum) {
+    char path[PN_PATH_BYTES];
+    pn_directory_path(&r->directory, "run.json", path);
     void *text;
     size_t length;
     PN_TRY(pn_file_read(path, RUN_JSON_LIMIT, &text, &length));
-    pn_status s = pn_settings_read(path, text, length, settings);
+    *settings = pn_settings_defaults();
+    pn_status s = pn_fields_read(&pn_settings_fields, path, text, length, settings);
     if (s == PN_OK) {
         json_t *root = json_loadb(text, length, 0, NULL);
         const json_t *sum = json_object_get(root, "data_crc32"),
@@ -125,45 +77,6 @@ static pn_status read_json(const pn_run *r, pn_settings *settings, uint32_t *che
 /* ---- saving and loading
  * --------------------------------------------------------------------------- */
 
-/* The arrays of a checkpoint: every tensor's value and momentum in the outside's layout. */
-typedef struct tensors {
-    pn_array *list;
-    char (*name)[96]; /* of the momenta */
-    float *data;
-    int count;
-} tensors;
-
-static void shape_of(const pn_parameter *t, pn_array *a) {
-    a->rank = t->rank;
-    for (int i = 0; i < t->rank; i++) a->shape[i] = t->shape[i];
-}
-
-static pn_status gather(const pn_parameters *p, tensors *out) {
-    size_t floats = 0, n = (size_t)p->count;
-    for (size_t i = 0; i < n; i++) floats += 2 * p->list[i].count;
-    *out = (tensors){calloc(2 * n + 1, sizeof *out->list), calloc(n, sizeof *out->name),
-                     malloc((floats + 1) * sizeof(float)), 0};
-    if (!out->list || !out->name || !out->data) return pn_fail(PN_EMEM, "checkpoint: no memory");
-    float *at = out->data;
-    for (int pass = 0; pass < 2; pass++)
-        for (int i = 0; i < p->count; i++) {
-            const pn_parameter *t = &p->list[i];
-            pn_array *a = &out->list[out->count++];
-            pn_parameters_get(p, pass ? p->momentum : p->value, i, at);
-            snprintf(out->name[i], sizeof *out->name, "%s%s", momentum_prefix, t->name);
-            *a = (pn_array){.name = pass ? out->name[i] : t->name, .dtype = PN_F32, .data = at};
-            shape_of(t, a);
-            at += t->count;
-        }
-    return PN_OK;
-}
-
-static void free_tensors(tensors *t) {
-    free(t->list);
-    free(t->name);
-    free(t->data);
-}
-
 static pn_status write_checkpoint(pn_run *r) {
     PN_TRY(pn_table_sync(r->metrics));
     PN_TRY(pn_table_sync(r->samples));
@@ -171,12 +84,20 @@ static pn_status write_checkpoint(pn_run *r) {
 
     double state[3 * PN_MAX_LOGITS + 2];
     pn_search_save(&r->search, state);
-    tensors t;
-    PN_TRY(pn_parameters_pull(&r->model.network.parameters));
-    pn_status s = gather(&r->model.network.parameters, &t);
+    pn_tensors t = {0};
+    const pn_parameters *p = &r->model.network.parameters;
+    PN_TRY(pn_parameters_pull(p));
+    pn_status s = pn_tensors_add(&t, p, p->value, "", NULL, PN_ALL_ROLES);
+    if (s == PN_OK) s = pn_tensors_add(&t, p, p->momentum, momentum_prefix, NULL, PN_ALL_ROLES);
+    if (s == PN_OK)
+        s = pn_tensors_add_array(&t, (pn_array){.name = state_name,
+                                                .dtype = PN_F64,
+                                                .rank = 1,
+                                                .shape = {pn_search_state_count(&r->search)},
+                                                .data = state});
     if (s == PN_OK) {
-        char *settings = pn_settings_write(&r->settings);
-        char step[24], metrics[24], samples[24], prior[24], path[PATH_BYTES];
+        char *settings = pn_fields_write(&pn_settings_fields, &r->settings);
+        char step[24], metrics[24], samples[24], prior[24], path[PN_PATH_BYTES];
         snprintf(step, sizeof step, "%" PRId64, r->search.step);
         snprintf(metrics, sizeof metrics, "%" PRId64, pn_table_size(r->metrics));
         snprintf(samples, sizeof samples, "%" PRId64, pn_table_size(r->samples));
@@ -189,17 +110,12 @@ static pn_status write_checkpoint(pn_run *r) {
             {"prior.csv",   prior            },
             {"settings",    settings         }
         };
-        t.list[t.count++] = (pn_array){.name = state_name,
-                                       .dtype = PN_F64,
-                                       .rank = 1,
-                                       .shape = {pn_search_state_count(&r->search)},
-                                       .data = state};
-        checkpoint_path(r->directory, r->search.step, path);
+        pn_checkpoint_path(r->directory.path, r->search.step, path);
         s = settings ? pn_safetensors_write(path, t.list, t.count, meta, sizeof meta / sizeof *meta)
                      : pn_fail(PN_EMEM, "checkpoint: no memory");
         free(settings);
     }
-    free_tensors(&t);
+    pn_tensors_free(&t);
     return s;
 }
 
@@ -220,7 +136,7 @@ static pn_status load_checkpoint(pn_run *r, const pn_safetensors *f, int64_t ste
     if (!format || strcmp(format, checkpoint_format) || !settings || !pn_safetensors_checked(f))
         return pn_fail(PN_EINPUT, "not a checkpoint of a search (no format \"%s\" with a checksum)",
                        checkpoint_format);
-    char *ours = pn_settings_write(&r->settings);
+    char *ours = pn_fields_write(&pn_settings_fields, &r->settings);
     const bool same = ours && !strcmp(ours, settings);
     free(ours);
     if (!same) return pn_fail(PN_EINPUT, "a checkpoint of other settings than run.json's");
@@ -232,17 +148,9 @@ static pn_status load_checkpoint(pn_run *r, const pn_safetensors *f, int64_t ste
     PN_TRY(length_in(f, "samples.csv", &length[1]));
     PN_TRY(length_in(f, "prior.csv", &length[2]));
 
-    pn_parameters *p = &r->model.network.parameters;
-    for (int pass = 0; pass < 2; pass++)
-        for (int i = 0; i < p->count; i++) {
-            pn_array a = {0};
-            const void *data;
-            char name[96];
-            snprintf(name, sizeof name, "%s%s", pass ? momentum_prefix : "", p->list[i].name);
-            shape_of(&p->list[i], &a);
-            PN_TRY(pn_safetensors_get(f, name, PN_F32, a.rank, a.shape, &data));
-            pn_parameters_set(p, pass ? p->momentum : p->value, i, data);
-        }
+    const pn_parameters *p = &r->model.network.parameters;
+    PN_TRY(pn_weights_get(f, p, p->value, "", NULL, PN_ALL_ROLES));
+    PN_TRY(pn_weights_get(f, p, p->momentum, momentum_prefix, NULL, PN_ALL_ROLES));
     PN_TRY(pn_parameters_push(p));
     const int64_t count = pn_search_state_count(&r->search);
     const void *state;
@@ -254,8 +162,8 @@ static pn_status load_checkpoint(pn_run *r, const pn_safetensors *f, int64_t ste
 }
 
 static pn_status load(pn_run *r, int64_t step, int64_t length[3]) {
-    char path[PATH_BYTES];
-    checkpoint_path(r->directory, step, path);
+    char path[PN_PATH_BYTES];
+    pn_checkpoint_path(r->directory.path, step, path);
     pn_safetensors *f = NULL;
     pn_status s = pn_safetensors_read(path, &f);
     if (s == PN_OK) {
@@ -264,7 +172,7 @@ static pn_status load(pn_run *r, int64_t step, int64_t length[3]) {
     }
     pn_safetensors_free(f);
     if (s != PN_EINPUT) return s;
-    const int64_t before = newest(r->directory, step);
+    const int64_t before = pn_checkpoint_newest(r->directory.path, step);
     char sentence[512];
     snprintf(sentence, sizeof sentence, "%s", pn_error());
     return before < 0 ? pn_fail(s, "%s; without this file the search begins anew", sentence)
@@ -276,8 +184,8 @@ static pn_status load(pn_run *r, int64_t step, int64_t length[3]) {
  * ------------------------------------------------------------------------------------ */
 
 static pn_status open_table(const pn_run *r, const char *name, int64_t keep, pn_table **table) {
-    char path[PATH_BYTES];
-    path_of(r, name, path);
+    char path[PN_PATH_BYTES];
+    pn_directory_path(&r->directory, name, path);
     return pn_table_open(path, keep, table);
 }
 
@@ -336,81 +244,6 @@ static pn_status write_rows(pn_run *r) {
 /* ---- a run
  * ------------------------------------------------------------------------------------------ */
 
-/* Opens DIR/lock and holds it. A process that begins nothing removes the one that it made, perhaps
- * between our open and our lock; then the name is looked up anew. */
-static pn_status take_lock(pn_run *r) {
-    char path[PATH_BYTES];
-    path_of(r, "lock", path);
-    for (;;) {
-        r->made_lock = access(path, F_OK) != 0;
-        r->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-        if (r->lock < 0) return pn_fail(PN_EIO, "%s: %s", path, strerror(errno));
-        if (flock(r->lock, LOCK_EX | LOCK_NB)) {
-            const bool busy = errno == EWOULDBLOCK;
-            const char *why = strerror(errno);
-            close(r->lock);
-            r->lock = -1; /* not ours to remove */
-            return busy ? pn_fail(PN_EBUSY, "%s: another process is at work here", r->directory)
-                        : pn_fail(PN_EIO, "%s: %s", path, why);
-        }
-        struct stat held, named;
-        if (!fstat(r->lock, &held) && !stat(path, &named) && held.st_ino == named.st_ino &&
-            held.st_dev == named.st_dev)
-            return PN_OK;
-        close(r->lock);
-    }
-}
-
-/* The directory exists afterwards, and is ours. */
-static pn_status take_directory(pn_run *r, const char *directory) {
-    if (strlen(directory) >= sizeof r->directory)
-        return pn_fail(PN_EARG, "a directory name of %zu bytes, want at most %zu",
-                       strlen(directory), sizeof r->directory - 1);
-    snprintf(r->directory, sizeof r->directory, "%s", directory);
-    r->made_directory = mkdir(directory, 0777) == 0;
-    if (!r->made_directory && errno != EEXIST)
-        return pn_fail(PN_EIO, "%s: cannot make this directory: %s", directory, strerror(errno));
-    return take_lock(r);
-}
-
-/* Undoes take_directory, for a search that was not begun. */
-static void leave_directory(const pn_run *r) {
-    char path[PATH_BYTES];
-    path_of(r, "run.json", path);
-    const bool begun = access(path, F_OK) == 0;
-    path_of(r, "lock", path);
-    if (r->lock >= 0 && r->made_lock && !begun) (void)unlink(path);
-    if (r->made_directory) (void)rmdir(r->directory); /* not if there is anything in it */
-}
-
-/* What a killed process was writing has no use any more. */
-static void remove_unfinished(const pn_run *r) {
-    DIR *d = opendir(r->directory);
-    for (struct dirent *e; d && (e = readdir(d));) {
-        const size_t n = strlen(e->d_name);
-        char path[PATH_BYTES + 256];
-        snprintf(path, sizeof path, "%s/%s", r->directory, e->d_name);
-        const bool ours = !strncmp(e->d_name, "checkpoint-", 11) ||
-                          !strncmp(e->d_name, "run.json", 8) ||
-                          !strncmp(e->d_name, "genotype.txt", 12);
-        if (ours && n > 4 && !strcmp(e->d_name + n - 4, ".tmp")) (void)unlink(path);
-    }
-    if (d) closedir(d);
-}
-
-/* A directory without run.json may hold nothing but our lock and what an interrupted write left. */
-static pn_status check_empty(const pn_run *r) {
-    pn_status s = PN_OK;
-    DIR *d = opendir(r->directory);
-    for (struct dirent *e; d && s == PN_OK && (e = readdir(d));)
-        if (strcmp(e->d_name, ".") && strcmp(e->d_name, "..") && strcmp(e->d_name, "lock") &&
-            !strstr(e->d_name, ".tmp"))
-            s = pn_fail(PN_EARG, "%s: holds %s and no run.json, want a new or empty directory",
-                        r->directory, e->d_name);
-    if (d) closedir(d);
-    return s;
-}
-
 /* Step 0; `anew`: not to be replaced by a checkpoint, so that the prior matters. */
 static pn_status begin_search(pn_run *r, bool anew) {
     const pn_space space = pn_space_darts();
@@ -425,15 +258,15 @@ static pn_status begin_search(pn_run *r, bool anew) {
 
 static pn_status open_run(pn_run *r, const char *directory, const pn_settings *settings,
                           const bool *given, const pn_kernels *kernels, size_t memory) {
-    PN_TRY(take_directory(r, directory));
+    static const char *const written[] = {"checkpoint-", "run.json", "genotype.txt", NULL};
     bool there;
     uint32_t checksum = 0;
     pn_settings now = *settings;
-    PN_TRY(read_json(r, &r->settings, &checksum, &there));
-    if (there)
-        PN_TRY(pn_settings_same(&r->settings, &now, given));
-    else
-        PN_TRY(check_empty(r));
+    PN_TRY(pn_directory_take(&r->directory, directory, &there));
+    if (there) {
+        PN_TRY(read_json(r, &r->settings, &checksum));
+        PN_TRY(pn_fields_same(&pn_settings_fields, &r->settings, &now, given));
+    }
     PN_TRY(pn_data_open(there ? r->settings.data : now.data, PN_TRAIN, &r->data));
     if (!there) {
         PN_TRY(pn_settings_resolve(&now, &r->data));
@@ -444,21 +277,21 @@ static pn_status open_run(pn_run *r, const char *directory, const pn_settings *s
             "%s: other images than those this run was begun with (checksum %08x, want %08x)",
             r->settings.data, data_checksum(&r->data), checksum);
     } else if (pn_settings_resolve(&r->settings, &r->data) != PN_OK) { /* nothing is open in ours */
-        return pn_fail_in(PN_EINPUT, "%s/run.json", r->directory);
+        return pn_fail_in(PN_EINPUT, "%s/run.json", r->directory.path);
     }
     const pn_space space = pn_space_darts();
     const pn_model_settings model = pn_settings_model(&r->settings, &r->data, memory);
     PN_TRY(pn_model_create(&r->model, kernels, &space, &model, &r->data, (int)r->settings.samples));
 
     int64_t length[3] = {0, 0, 0};
-    const int64_t step = there ? newest(r->directory, INT64_MAX) : -1;
+    const int64_t step = there ? pn_checkpoint_newest(r->directory.path, INT64_MAX) : -1;
     PN_TRY(begin_search(r, step < 0));
     if (step >= 0) PN_TRY(load(r, step, length));
     r->continued = step >= 0;
     r->saved_step = step;
     r->finished = r->search.step == r->settings.steps;
     pn_health_check(&r->search.prior, (int)r->settings.layers, &r->health);
-    remove_unfinished(r);
+    pn_directory_clean(&r->directory, written);
     if (!there) PN_TRY(write_json(r, "running"));
     PN_TRY(open_table(r, "metrics.csv", length[0], &r->metrics));
     PN_TRY(open_table(r, "samples.csv", length[1], &r->samples));
@@ -468,10 +301,9 @@ static pn_status open_run(pn_run *r, const char *directory, const pn_settings *s
 
 pn_status pn_run_open(pn_run *r, const char *directory, const pn_settings *settings,
                       const bool *given, const pn_kernels *kernels, size_t memory) {
-    r->lock = -1;
     r->saved_step = -1;
     const pn_status s = open_run(r, directory, settings, given, kernels, memory);
-    if (s != PN_OK) leave_directory(r);
+    if (s != PN_OK) pn_directory_abandon(&r->directory);
     return s;
 }
 
@@ -493,21 +325,21 @@ pn_status pn_run_save(pn_run *r) {
     if (r->saved_step == r->search.step) return PN_OK;
     PN_TRY(write_checkpoint(r));
     r->saved_step = r->search.step;
-    remove_old(r, KEEP_CHECKPOINTS);
+    pn_checkpoint_remove(r->directory.path, KEEP_CHECKPOINTS);
     return PN_OK;
 }
 
 pn_status pn_run_finish(pn_run *r) {
     PN_TRY(pn_run_save(r));
     pn_arch mode;
-    char text[PN_GENOTYPE_BYTES], line[PN_GENOTYPE_BYTES + 1], path[PATH_BYTES];
+    char text[PN_GENOTYPE_BYTES], line[PN_GENOTYPE_BYTES + 1], path[PN_PATH_BYTES];
     pn_prior_mode(&r->search.prior, &mode);
     pn_genotype_write(&mode, text);
     snprintf(line, sizeof line, "%s\n", text);
-    path_of(r, "genotype.txt", path);
+    pn_directory_path(&r->directory, "genotype.txt", path);
     PN_TRY(pn_file_write(path, line, strlen(line)));
     PN_TRY(write_json(r, "finished"));
-    remove_old(r, 1);
+    pn_checkpoint_remove(r->directory.path, 1);
     r->finished = true;
     return PN_OK;
 }
@@ -518,18 +350,18 @@ void pn_run_close(pn_run *r) {
     (void)pn_table_close(r->prior);
     pn_model_destroy(&r->model);
     pn_data_free(&r->data);
-    if (r->lock >= 0) close(r->lock);
-    *r = (pn_run){.lock = -1};
+    pn_directory_release(&r->directory);
+    *r = (pn_run){.directory.lock = -1};
 }
 
 pn_status pn_run_prior(const char *path, pn_prior *prior) {
-    char file[PATH_BYTES];
+    char file[PN_PATH_BYTES];
     struct stat st;
     snprintf(file, sizeof file, "%s", path);
     if (!stat(path, &st) && S_ISDIR(st.st_mode)) {
-        const int64_t step = newest(path, INT64_MAX);
+        const int64_t step = pn_checkpoint_newest(path, INT64_MAX);
         if (step < 0) return pn_fail(PN_EINPUT, "%s: a directory without a checkpoint", path);
-        checkpoint_path(path, step, file);
+        pn_checkpoint_path(path, step, file);
     }
     pn_safetensors *f = NULL;
     PN_TRY(pn_safetensors_read(file, &f));

@@ -15,11 +15,12 @@
 #define PN_RUN_H
 
 #include "runtime/file.h"
+#include "search/directory.h"
 #include "search/health.h"
 #include "search/settings.h"
 
 typedef struct pn_run {
-    char directory[PN_TEXT_BYTES];
+    pn_directory directory;
     pn_settings settings;
     pn_data data;
     pn_model model;
@@ -28,8 +29,6 @@ typedef struct pn_run {
     pn_step_report report; /* of the last step */
     bool continued;        /* from a checkpoint */
     bool finished;
-    int lock; /* file descriptor */
-    bool made_directory, made_lock;
     int64_t saved_step; /* of the last checkpoint, -1: none */
     pn_table *metrics, *samples, *prior;
 } pn_run;

@@ -276,7 +276,7 @@ static void print_json(const comparison *c) {
 int pn_command_compare(int argc, char **argv) {
     static comparison c = {
         .o = {.steps = 600,      .seed = 1, .random_seed = 1},
-          .run = {.lock = -1}
+          .run = {.directory.lock = -1}
     };
     options *o = &c.o;
     const char *words[MOST_WORDS];
@@ -314,7 +314,7 @@ int pn_command_compare(int argc, char **argv) {
         print_summary(&c);
     }
     const int code = pn_report("compare", s);
-    if (c.run.lock >= 0) pn_run_close(&c.run);
+    if (c.run.directory.lock >= 0) pn_run_close(&c.run);
     pn_data_free(&c.train);
     pn_data_free(&c.test);
     return code;

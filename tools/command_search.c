@@ -43,7 +43,7 @@ typedef struct binding {
 static pn_status set_field(void *value, const char *text) {
     const binding *b = value;
     *b->given = true;
-    return pn_settings_set(b->settings, b->field, text);
+    return pn_field_set(b->settings, b->field, text);
 }
 
 /* ---- what a person sees
@@ -167,7 +167,7 @@ static pn_status conclude(pn_run *r, bool quiet) {
     fprintf(stderr,
             "%s/: genotype.txt, metrics.csv, samples.csv, prior.csv, run.json, "
             "checkpoint-*.safetensors\n",
-            r->directory);
+            r->directory.path);
     return PN_OK;
 }
 
@@ -220,8 +220,8 @@ int pn_command_search(int argc, char **argv) {
     pn_device_options device = {0};
     size_t memory = 0;
     double save_every = 30;
-    for (int i = 0; i < pn_settings_fields; i++) {
-        const pn_field *f = &pn_settings_field[i];
+    for (int i = 0; i < pn_settings_fields.count; i++) {
+        const pn_field *f = &pn_settings_fields.list[i];
         bindings[i] = (binding){&settings, f, &given[i]};
         table[i] = (pn_option){f->name, PN_OPT_CUSTOM, &bindings[i], 0,
                                0,       f->argument,   f->help,      set_field};
@@ -234,8 +234,8 @@ int pn_command_search(int argc, char **argv) {
         {"quiet",      PN_OPT_FLAG,  &quiet,      0, 0,   NULL,      "no progress, the genotype alone", NULL},
         PN_DEVICE_OPTIONS(device),
     };
-    memcpy(table + pn_settings_fields, own, sizeof own);
-    const int count = pn_settings_fields + OWN;
+    memcpy(table + pn_settings_fields.count, own, sizeof own);
+    const int count = pn_settings_fields.count + OWN;
     const char *directory = NULL;
     int words;
     pn_status s = pn_options_parse(argc, argv, table, count, &directory, 1, &words, &help);
@@ -250,7 +250,7 @@ int pn_command_search(int argc, char **argv) {
                                      .sa_flags = (int)SA_RESETHAND}; /* twice: at once */
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
-    static pn_run run = {.lock = -1}; /* large: a report of all samples is in it */
+    static pn_run run = {.directory.lock = -1}; /* large: a report of all samples is in it */
     if (s == PN_OK)
         s = search(&run, directory, &settings, given, &device, memory, save_every, quiet);
     const int code = pn_report("search", s);

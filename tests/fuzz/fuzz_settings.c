@@ -27,8 +27,8 @@ static char *joined(const char *before, const char *middle, size_t size, const c
 
 /* Every number within its bounds, or unset. */
 static void check_fields(const pn_settings *s) {
-    for (int i = 0; i < pn_settings_fields; i++) {
-        const pn_field *f = &pn_settings_field[i];
+    for (int i = 0; i < pn_settings_fields.count; i++) {
+        const pn_field *f = &pn_settings_fields.list[i];
         const char *at = (const char *)s + f->offset;
         if (f->kind == PN_FIELD_TEXT) {
             must(memchr(at, 0, f->size) != NULL);
@@ -41,19 +41,20 @@ static void check_fields(const pn_settings *s) {
 }
 
 static void check(const char *json, size_t length) {
-    pn_settings settings, again;
-    const pn_status status = pn_settings_read("run.json", json, length, &settings);
+    pn_settings settings = pn_settings_defaults(), again = settings;
+    const pn_status status =
+        pn_fields_read(&pn_settings_fields, "run.json", json, length, &settings);
     if (status != PN_OK) {
         must(status == PN_EINPUT && !strncmp(pn_error(), "run.json", 8));
         return;
     }
     check_fields(&settings);
-    char *text = pn_settings_write(&settings);
+    char *text = pn_fields_write(&pn_settings_fields, &settings);
     must(text != NULL);
     size_t size;
     char *file = joined("{\"settings\":", text, strlen(text), "}", &size);
-    must(pn_settings_read("again", file, size, &again) == PN_OK);
-    char *same = pn_settings_write(&again);
+    must(pn_fields_read(&pn_settings_fields, "again", file, size, &again) == PN_OK);
+    char *same = pn_fields_write(&pn_settings_fields, &again);
     must(same && !strcmp(text, same));
     free(text);
     free(file);
@@ -64,8 +65,8 @@ static void check(const char *json, size_t length) {
  * chooses. */
 static void check_field(const char *data, size_t size) {
     const pn_settings defaults = pn_settings_defaults();
-    const pn_field *f = &pn_settings_field[(uint8_t)data[0] % pn_settings_fields];
-    char *text = pn_settings_write(&defaults), key[64];
+    const pn_field *f = &pn_settings_fields.list[(uint8_t)data[0] % pn_settings_fields.count];
+    char *text = pn_fields_write(&pn_settings_fields, &defaults), key[64];
     must(text != NULL);
     snprintf(key, sizeof key, "\"%s\": ", f->name);
     char *value = strstr(text, key);
