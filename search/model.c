@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "search/budget.h"
+
 enum { TRAIN, VALIDATE };
 
 pn_model_settings pn_model_defaults(void) {
@@ -35,35 +37,22 @@ static size_t fixed_bytes(const pn_model *m, int N) {
            pn_network_batch_bytes(&m->settings.network, N);
 }
 
-static pn_status too_much(pn_model *m, size_t needed, size_t limit, const char *whose) {
-    const double mib = 1 << 20;
-    int fits = 0, fails = m->settings.N;
-    while (fails - fits > 1) {
-        const int middle = fits + (fails - fits) / 2;
-        PN_TRY(measure(m, middle));
-        *(fixed_bytes(m, middle) + m->size.arena_bytes <= limit ? &fits : &fails) = middle;
-    }
-    if (fits)
-        return pn_fail(PN_EMEM,
-                       "memory: the largest cell needs %.1f MiB at batch %d, %s is %.1f MiB; batch "
-                       "%d would fit",
-                       (double)needed / mib, m->settings.N, whose, (double)limit / mib, fits);
-    return pn_fail(PN_EMEM,
-                   "memory: the largest cell needs %.1f MiB at batch %d, %s is %.1f MiB; no batch "
-                   "would fit",
-                   (double)needed / mib, m->settings.N, whose, (double)limit / mib);
+static pn_status needed_bytes(void *self, int N, size_t *bytes) {
+    pn_model *m = self;
+    PN_TRY(measure(m, N));
+    *bytes = fixed_bytes(m, N) + m->size.arena_bytes;
+    return PN_OK;
 }
 
 /* Address space for any architecture of the space: see pn_network_largest. */
 static pn_status reserve(pn_model *m) {
-    const size_t limit = m->settings.memory, fixed = fixed_bytes(m, m->settings.N);
-    PN_TRY(measure(m, m->settings.N));
-    const size_t needed = fixed + m->size.arena_bytes;
-    if (limit && needed > limit) return too_much(m, needed, limit, "the limit");
-    const size_t available = m->kernels->memory->available();
-    if (needed > available) return too_much(m, needed, available, "what the device has");
+    const int N = m->settings.N;
+    const size_t limit = m->settings.memory;
+    PN_TRY(pn_budget_check(needed_bytes, m, "the largest cell", N, limit,
+                           m->kernels->memory->available()));
+    PN_TRY(measure(m, N));
     return pn_arena_create(&m->arena, m->kernels->memory, 2 * m->size.unshared_bytes + (64 << 20),
-                           limit ? limit - fixed : 0);
+                           limit ? limit - fixed_bytes(m, N) : 0);
 }
 
 /* What the heads find, and the weights that follow: read once a step. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "search/budget.h"
 #include "search/genotype.h"
 #include "search/network.h"
 #include "search/prior.h"
@@ -121,18 +122,22 @@ static pn_status measure(planner *p, const pn_arch *arch, int batch, double figu
     return PN_OK;
 }
 
-/* The largest batch whose total stays within --memory, for the largest of the architectures. */
-static pn_status largest_batch(planner *p, const pn_arch *arch, int *batch) {
+/* What the largest of the architectures needs with batches of N. */
+typedef struct candidate {
+    planner *p;
+    const pn_arch *arch;
+} candidate;
+
+static pn_status total_bytes(void *self, int N, size_t *bytes) {
+    const candidate *c = self;
     double figure[FIGURES];
-    int fits = 0, fails = 1 << 20;
-    while (fails - fits > 1) {
-        int middle = fits + (fails - fits) / 2;
-        if (fits == 0 && middle > 64) middle = 64;
-        PN_TRY(measure(p, arch, middle, figure));
-        *(figure[TOTAL_BYTES] <= (double)p->o->memory ? &fits : &fails) = middle;
-    }
-    *batch = fits;
+    PN_TRY(measure(c->p, c->arch, N, figure));
+    *bytes = (size_t)figure[TOTAL_BYTES];
     return PN_OK;
+}
+
+static pn_status largest_batch(planner *p, const pn_arch *arch, int *batch) {
+    return pn_budget_batch(total_bytes, &(candidate){p, arch}, 1 << 20, p->o->memory, batch);
 }
 
 static void print_text(const options *o, double (*row)[FIGURES], bool one, int fitting) {
