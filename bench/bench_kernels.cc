@@ -199,7 +199,7 @@ void node_restored(benchmark::State &state, const pn_kernels *kernels, Pass pass
 }
 
 struct StemShape {
-    int N, C, HW, K;
+    int N, C, HW, K, stride;
 };
 void stem(benchmark::State &state, const pn_kernels *kernels, Pass pass, StemShape s) {
     Memory memory(kernels);
@@ -209,12 +209,15 @@ void stem(benchmark::State &state, const pn_kernels *kernels, Pass pass, StemSha
     job.N = s.N;
     job.H = job.W = s.HW;
     job.C = s.C;
+    job.stride = s.stride;
     job.x = memory.floats(pixels * s.C);
-    job.out = output_of(memory, pixels, s.K);
+    const int edge = pn_out_size(s.HW, s.stride);
+    const size_t outputs = static_cast<size_t>(s.N) * edge * edge;
+    job.out = output_of(memory, outputs, s.K);
     job.w = memory.floats(weights);
     job.dw = memory.floats(weights);
-    const double a = static_cast<double>(pixels) * s.C, b = static_cast<double>(pixels) * s.K,
-                 product = 18 * a * s.K;
+    const double a = static_cast<double>(pixels) * s.C, b = static_cast<double>(outputs) * s.K,
+                 product = 18 * b * s.C;
     time_job(state, kernels, memory, CALLS(kernels, stem, pass), job,
              work_of(a + (pass == kForward ? b : 2 * b), product));
 }
@@ -323,7 +326,7 @@ void add_size(const pn_kernels *kernels, int N, int C, int HW, bool first) {
     }
     add(kernels, "node", name, node_sum, TensorShape{N, C, HW});
     add(kernels, "node", name + "/restored", node_restored, TensorShape{N, C, HW});
-    if (first) add(kernels, "stem", tensor_name(N, 3 * C, HW), stem, StemShape{N, 3, HW, 3 * C});
+    if (first) add(kernels, "stem", tensor_name(N, 3 * C, HW), stem, StemShape{N, 3, HW, 3 * C, 1});
     if (HW <= 8) add(kernels, "head", name, head, TensorShape{N, C, HW});
 }
 

@@ -54,9 +54,7 @@ static pn_status check_output(const char *op, int job, const pn_output *out, int
 
 /* ---- stem ------------------------------------------------------------------------------------ */
 
-pn_status pn_check_stem(const char *op, const pn_stem *jobs, int count, int backward_pass,
-                        const pn_launch *launch) {
-    PN_TRY(check_call(op, jobs, count, launch));
+pn_status pn_check_stem_shapes(const char *op, const pn_stem *jobs, int count) {
     for (int j = 0; j < count; j++) {
         const pn_stem *job = &jobs[j];
         PN_TRY(check_shape(op, j, job->N, job->H, job->W));
@@ -64,6 +62,18 @@ pn_status pn_check_stem(const char *op, const pn_stem *jobs, int count, int back
         if (job->C != 1 && job->C != 3)
             return pn_fail(PN_EARG, "%s: job %d: an image of %d channels, want 1 or 3", op, j,
                            job->C);
+        if (job->stride != 1 && job->stride != 2)
+            return pn_fail(PN_EARG, "%s: job %d: stride %d, want 1 or 2", op, j, job->stride);
+    }
+    return PN_OK;
+}
+
+pn_status pn_check_stem(const char *op, const pn_stem *jobs, int count, int backward_pass,
+                        const pn_launch *launch) {
+    PN_TRY(check_call(op, jobs, count, launch));
+    PN_TRY(pn_check_stem_shapes(op, jobs, count));
+    for (int j = 0; j < count; j++) {
+        const pn_stem *job = &jobs[j];
         if (!job->x || !(backward_pass ? job->dw : job->w))
             return pn_fail(PN_EARG, "%s: job %d: %s is NULL", op, j,
                            !job->x         ? "x"
@@ -121,9 +131,9 @@ pn_status pn_check_stage(const char *op, const pn_stage *jobs, int count, int ba
     return PN_OK;
 }
 
-/* ---- conv1x1 and reduce ---------------------------------------------------------------------- */
+/* ---- conv1x1, reduce and conv ---------------------------------------------------------------- */
 
-/* Either kind of job. */
+/* Any of these kinds of job. */
 typedef struct concat {
     int N, H, W, parts;
     const pn_input *in;
@@ -140,6 +150,11 @@ static concat conv1x1_view(const void *jobs, int j) {
 
 static concat reduce_view(const void *jobs, int j) {
     const pn_reduce *s = (const pn_reduce *)jobs + j;
+    return (concat){s->N, s->H, s->W, s->parts, s->in, &s->out, s->w, s->dw};
+}
+
+static concat conv_view(const void *jobs, int j) {
+    const pn_conv *s = (const pn_conv *)jobs + j;
     return (concat){s->N, s->H, s->W, s->parts, s->in, &s->out, s->w, s->dw};
 }
 
@@ -161,6 +176,12 @@ static int concats_share_dx(const concat *a, const concat *b) {
         for (int j = 0; j < b->parts; j++)
             if (a->in[i].dx && a->in[i].dx == b->in[j].dx) return 1;
     return 0;
+}
+
+int pn_conv_shares_dx(const pn_conv *jobs, int j) {
+    if (j == 0) return 0;
+    const concat s = conv_view(jobs, j), before = conv_view(jobs, j - 1);
+    return concats_share_dx(&before, &s);
 }
 
 /* Two neighbours that share a dx share all, in one shape, and the second adds. */
@@ -196,11 +217,33 @@ static pn_status check_concat(const char *op, concat_view *view, const void *job
     return PN_OK;
 }
 
+static pn_status check_windows(const char *op, const pn_conv *jobs, int count) {
+    for (int i = 0; i < count; i++) {
+        const pn_conv *j = &jobs[i];
+        if (j->R < 1 || j->R > 5 || j->stride < 1 || j->stride > 3 || (j->mean & ~1))
+            return pn_fail(PN_EARG,
+                           "%s: job %d: R %d, stride %d, mean %d, want R 1 to 5, stride 1 to 3, "
+                           "mean 0 or 1",
+                           op, i, j->R, j->stride, j->mean);
+        if (j->pad < 0 || j->pad >= (j->mean ? 1 : j->R))
+            return pn_fail(PN_EARG, "%s: job %d: pad %d, want 0 to %d", op, i, j->pad,
+                           j->mean ? 0 : j->R - 1);
+        if (j->H + 2 * j->pad < j->R || j->W + 2 * j->pad < j->R)
+            return pn_fail(PN_EARG, "%s: job %d: an image of %dx%d with pad %d, want R %d or more",
+                           op, i, j->H, j->W, j->pad, j->R);
+    }
+    return PN_OK;
+}
+
 pn_status pn_check_conv1x1_shapes(const char *op, const pn_conv1x1 *jobs, int count) {
     return check_concat_shapes(op, conv1x1_view, jobs, count);
 }
 pn_status pn_check_reduce_shapes(const char *op, const pn_reduce *jobs, int count) {
     return check_concat_shapes(op, reduce_view, jobs, count);
+}
+pn_status pn_check_conv_shapes(const char *op, const pn_conv *jobs, int count) {
+    PN_TRY(check_concat_shapes(op, conv_view, jobs, count));
+    return check_windows(op, jobs, count);
 }
 pn_status pn_check_conv1x1(const char *op, const pn_conv1x1 *jobs, int count, int backward,
                            const pn_launch *l) {
@@ -209,6 +252,11 @@ pn_status pn_check_conv1x1(const char *op, const pn_conv1x1 *jobs, int count, in
 pn_status pn_check_reduce(const char *op, const pn_reduce *jobs, int count, int backward,
                           const pn_launch *l) {
     return check_concat(op, reduce_view, jobs, count, backward, l);
+}
+pn_status pn_check_conv(const char *op, const pn_conv *jobs, int count, int backward,
+                        const pn_launch *l) {
+    PN_TRY(check_concat(op, conv_view, jobs, count, backward, l));
+    return check_windows(op, jobs, count);
 }
 
 /* ---- pool ------------------------------------------------------------------------------------ */

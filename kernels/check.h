@@ -11,12 +11,15 @@ extern "C" {
 #endif
 
 /* Shapes alone: all that the size of scratch depends on. */
+pn_status pn_check_stem_shapes(const char *op, const pn_stem *jobs, int count);
 pn_status pn_check_stage_shapes(const char *op, const pn_stage *jobs, int count);
 pn_status pn_check_conv1x1_shapes(const char *op, const pn_conv1x1 *jobs, int count);
 pn_status pn_check_reduce_shapes(const char *op, const pn_reduce *jobs, int count);
+pn_status pn_check_conv_shapes(const char *op, const pn_conv *jobs, int count);
 
 /* Does job j share a dx with the job before? */
 int pn_stage_shares_dx(const pn_stage *jobs, int j);
+int pn_conv_shares_dx(const pn_conv *jobs, int j);
 int pn_pool_shares_dx(const pn_pool *jobs, int j);
 int pn_node_shares_dx(const pn_node *jobs, int j);
 int pn_head_shares_dx(const pn_head *jobs, int j);
@@ -30,6 +33,8 @@ pn_status pn_check_conv1x1(const char *op, const pn_conv1x1 *jobs, int count, in
                            const pn_launch *l);
 pn_status pn_check_reduce(const char *op, const pn_reduce *jobs, int count, int backward,
                           const pn_launch *l);
+pn_status pn_check_conv(const char *op, const pn_conv *jobs, int count, int backward,
+                        const pn_launch *l);
 pn_status pn_check_pool(const char *op, const pn_pool *jobs, int count, int backward,
                         const pn_launch *l);
 pn_status pn_check_node(const char *op, const pn_node *jobs, int count, int backward,

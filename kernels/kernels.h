@@ -134,6 +134,20 @@ typedef struct pn_reduce {
     float *dw;      /* += */
 } pn_reduce;
 
+/* conv: a dense RxR convolution of the ReLU of its input, for what stands outside the cells: the
+ * later convolutions of the ImageNet stem (R 3, stride 2, pad 1), the auxiliary head (R 2, pad 0).
+ * P = (H + 2*pad - R) / stride + 1, Q likewise, at least 1; R 1 to 5, stride 1 to 3, pad < R.
+ *   z[n,p,q,k] = sum_{i,j,c} w[i,j,c,k] * r[n, p*stride + i - pad, q*stride + j - pad, c]
+ * with r = relu(v(x)), 0 outside the image; x as in conv1x1.  mean = 1 (with pad 0): all taps have
+ * the filter w[c,k] / R^2: an average pool and a 1x1 convolution behind it. */
+typedef struct pn_conv {
+    int N, H, W, parts, R, stride, pad, mean;
+    pn_input in[PN_PARTS];
+    pn_output out;
+    const float *w; /* (R,R,C,K); mean: (C,K) */
+    float *dw;      /* += */
+} pn_conv;
+
 typedef enum pn_pool_kind { PN_POOL_MAX, PN_POOL_AVG } pn_pool_kind;
 
 /* pool: 3x3, padding 1, stride 1 or 2, no ReLU. K = C. Padding never wins a maximum and is not
@@ -173,10 +187,10 @@ typedef struct pn_node {
     const float *dh;
 } pn_node;
 
-/* stem: 3x3 convolution, padding 1, stride 1, of the image itself: C = 1 or 3, no ReLU, no dx.
- *   z[n,p,q,k] = sum_{i,j,c} w[i,j,c,k] * x[n, p+i-1, q+j-1, c] */
+/* stem: 3x3 convolution, padding 1, stride 1 or 2, of the image itself: C = 1 or 3, no ReLU, no dx.
+ *   z[n,p,q,k] = sum_{i,j,c} w[i,j,c,k] * x[n, p*stride + i - 1, q*stride + j - 1, c] */
 typedef struct pn_stem {
-    int N, H, W, C;
+    int N, H, W, C, stride;
     const float *x;
     pn_output out;
     const float *w; /* (3,3,C,K) */
@@ -251,6 +265,7 @@ typedef struct pn_kernels {
     PN_OP(stage)
     PN_OP(conv1x1)
     PN_OP(reduce)
+    PN_OP(conv)
     PN_OP(pool)
     PN_OP(node)
     PN_OP(head)
@@ -291,6 +306,11 @@ const pn_kernels *pn_host_kernels(const char *isa);
 
 /* Output edge of an op with "same" padding: ceil(H / stride). */
 static inline int pn_out_size(int H, int stride) { return (H + stride - 1) / stride; }
+
+/* Output edge of conv; 0 where the window does not fit. */
+static inline int pn_conv_size(int H, int R, int stride, int pad) {
+    return H + 2 * pad < R ? 0 : (H + 2 * pad - R) / stride + 1;
+}
 
 #ifdef __cplusplus
 }

@@ -34,7 +34,8 @@ typedef struct op {
     int depth; /* of the longest chain of ops that ends here */
     int launch[PASSES];
     bool done, ready, held; /* while launches are chosen */
-    int R, dilation, stride;
+    int R, dilation, stride, pad;
+    bool mean;
     pn_pool_kind pool;
     int w, w2; /* parameters; stage: depthwise and pointwise; head: weight and bias */
     bool relu;
@@ -96,6 +97,7 @@ typedef union any_job {
     pn_stem stem;
     pn_conv1x1 conv1x1;
     pn_reduce reduce;
+    pn_conv conv;
     pn_stage stage;
     pn_pool pool;
     pn_node node;
@@ -103,10 +105,9 @@ typedef union any_job {
 } any_job;
 
 static const size_t job_size[PN_FAMILIES] = {
-    [PN_STEM] = sizeof(pn_stem),     [PN_CONV1X1] = sizeof(pn_conv1x1),
-    [PN_REDUCE] = sizeof(pn_reduce), [PN_STAGE] = sizeof(pn_stage),
-    [PN_POOL] = sizeof(pn_pool),     [PN_NODE] = sizeof(pn_node),
-    [PN_HEAD] = sizeof(pn_head),
+    [PN_STEM] = sizeof(pn_stem), [PN_CONV1X1] = sizeof(pn_conv1x1), [PN_REDUCE] = sizeof(pn_reduce),
+    [PN_CONV] = sizeof(pn_conv), [PN_STAGE] = sizeof(pn_stage),     [PN_POOL] = sizeof(pn_pool),
+    [PN_NODE] = sizeof(pn_node), [PN_HEAD] = sizeof(pn_head),
 };
 
 /* ---- memory of the program itself ------------------------------------------------------------ */
@@ -252,12 +253,20 @@ static op *add_op(pn_program *p, pn_family family, const pn_term_spec *terms, in
     return o;
 }
 
-static pn_value add_output(pn_program *p, op *o, int stride, int K, pn_norm_spec norm) {
-    const value *x = &p->values[p->uses[o->first_use].term.value];
-    int H = pn_out_size(x->H, stride), W = pn_out_size(x->W, stride);
+/* The first value that an op reads. */
+static const value *input_of(const pn_program *p, const op *o) {
+    return &p->values[p->uses[o->first_use].term.value];
+}
+
+static pn_value add_sized_output(pn_program *p, op *o, int H, int W, int K, pn_norm_spec norm) {
     pn_value out = add_value(p, H, W, K, (int)(o - p->ops), norm);
     if (out >= 0) o->out = out;
     return out;
+}
+
+static pn_value add_output(pn_program *p, op *o, int stride, int K, pn_norm_spec norm) {
+    const value *x = input_of(p, o);
+    return add_sized_output(p, o, pn_out_size(x->H, stride), pn_out_size(x->W, stride), K, norm);
 }
 
 static const pn_norm_spec no_norm = {PN_NORM_NONE, -1, -1, -1, -1};
@@ -269,11 +278,13 @@ pn_value pn_program_image(pn_program *p, int H, int W, int C) {
     return add_value(p, H, W, C, -1, no_norm);
 }
 
-pn_value pn_program_stem(pn_program *p, pn_value image, int w, int K, pn_norm_spec norm) {
+pn_value pn_program_stem(pn_program *p, pn_value image, int stride, int w, int K,
+                         pn_norm_spec norm) {
     op *o = add_op(p, PN_STEM, &(pn_term_spec){image, 1, NULL}, 1);
     if (!o) return -1;
+    o->stride = stride;
     o->w = w;
-    return add_output(p, o, 1, K, norm);
+    return add_output(p, o, stride, K, norm);
 }
 
 pn_value pn_program_stage(pn_program *p, pn_value x, int R, int dilation, int stride, int dw,
@@ -312,6 +323,25 @@ pn_value pn_program_reduce(pn_program *p, const pn_value *x, int parts, int w, i
     if (!o) return -1;
     o->w = w;
     return add_output(p, o, 2, K, norm);
+}
+
+pn_value pn_program_conv(pn_program *p, const pn_value *x, int parts, int R, int stride, int pad,
+                         bool mean, int w, int K, pn_norm_spec norm) {
+    op *o = add_concat(p, PN_CONV, x, parts);
+    if (!o) return -1;
+    const value *in = input_of(p, o);
+    const int H = pn_conv_size(in->H, R, stride, pad), W = pn_conv_size(in->W, R, stride, pad);
+    if (H < 1 || W < 1)
+        return fail(p, pn_fail(PN_EARG,
+                               "program: a convolution of an image of %dx%d with pad %d, want R %d "
+                               "or more",
+                               in->H, in->W, pad, R));
+    o->R = R;
+    o->stride = stride;
+    o->pad = pad;
+    o->mean = mean;
+    o->w = w;
+    return add_sized_output(p, o, H, W, K, norm);
 }
 
 pn_value pn_program_pool(pn_program *p, pn_value x, pn_pool_kind kind, int stride,
@@ -583,7 +613,7 @@ static pn_output output_job(const pn_program *p, const op *o) {
 }
 
 static any_job make_job(pn_program *p, const op *o, pn_term *terms) {
-    const value *x = &p->values[p->uses[o->first_use].term.value];
+    const value *x = input_of(p, o);
     const int N = p->N, H = x->H, W = x->W;
     any_job job;
     switch (o->family) {
@@ -592,6 +622,7 @@ static any_job make_job(pn_program *p, const op *o, pn_term *terms) {
                                  .H = H,
                                  .W = W,
                                  .C = x->C,
+                                 .stride = o->stride,
                                  .x = p->image,
                                  .out = output_job(p, o),
                                  .w = parameter(p, o->w),
@@ -616,6 +647,20 @@ static any_job make_job(pn_program *p, const op *o, pn_term *terms) {
                                      .w = parameter(p, o->w),
                                      .dw = gradient(p, o->w)};
             for (int i = 0; i < o->uses; i++) job.reduce.in[i] = input_job(p, o->first_use + i);
+            break;
+        case PN_CONV:
+            job.conv = (pn_conv){.N = N,
+                                 .H = H,
+                                 .W = W,
+                                 .parts = o->uses,
+                                 .R = o->R,
+                                 .stride = o->stride,
+                                 .pad = o->pad,
+                                 .mean = o->mean,
+                                 .out = output_job(p, o),
+                                 .w = parameter(p, o->w),
+                                 .dw = gradient(p, o->w)};
+            for (int i = 0; i < o->uses; i++) job.conv.in[i] = input_job(p, o->first_use + i);
             break;
         case PN_STAGE:
             job.stage = (pn_stage){.N = N,
@@ -725,8 +770,8 @@ static pn_status upload_jobs(pn_program *p) {
     return memory->mark(&t->mark[half]);
 }
 
-#define FAMILY_SWITCH(case_)                                                 \
-    case_(PN_STEM, stem) case_(PN_CONV1X1, conv1x1) case_(PN_REDUCE, reduce) \
+#define FAMILY_SWITCH(case_)                                                                      \
+    case_(PN_STEM, stem) case_(PN_CONV1X1, conv1x1) case_(PN_REDUCE, reduce) case_(PN_CONV, conv) \
         case_(PN_STAGE, stage) case_(PN_POOL, pool) case_(PN_NODE, node) case_(PN_HEAD, head)
 
 static size_t scratch_of(const pn_program *p, const launch *a) {
@@ -964,8 +1009,8 @@ static pn_status deaths(const pn_program *p, int now) {
 /* For a profiler that was asked for: the environment variable PARSEC_NVTX is set. */
 static const char *range_name(const launch *a, char text[64]) {
     static const char *const family[PN_FAMILIES] = {
-        [PN_STEM] = "stem", [PN_CONV1X1] = "conv1x1", [PN_REDUCE] = "reduce", [PN_STAGE] = "stage",
-        [PN_POOL] = "pool", [PN_NODE] = "node",       [PN_HEAD] = "head",
+        [PN_STEM] = "stem",   [PN_CONV1X1] = "conv1x1", [PN_REDUCE] = "reduce", [PN_CONV] = "conv",
+        [PN_STAGE] = "stage", [PN_POOL] = "pool",       [PN_NODE] = "node",     [PN_HEAD] = "head",
     };
     snprintf(text, 64, "%s %s, %d jobs", family[a->family], a->pass == FORWARD ? "fwd" : "bwd",
              a->count);

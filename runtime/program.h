@@ -26,6 +26,7 @@ typedef enum pn_family {
     PN_STEM,
     PN_CONV1X1,
     PN_REDUCE,
+    PN_CONV,
     PN_STAGE,
     PN_POOL,
     PN_NODE,
@@ -63,13 +64,18 @@ void pn_program_begin(pn_program *program, int N, bool training, bool guarded);
 
 /* Building. A failure sticks: it gives -1 from there on, and pn_program_compile returns it. */
 pn_value pn_program_image(pn_program *p, int H, int W, int C);
-pn_value pn_program_stem(pn_program *p, pn_value image, int w, int K, pn_norm_spec norm);
+pn_value pn_program_stem(pn_program *p, pn_value image, int stride, int w, int K,
+                         pn_norm_spec norm);
 pn_value pn_program_stage(pn_program *p, pn_value x, int R, int dilation, int stride, int dw,
                           int pw, pn_norm_spec norm);
 pn_value pn_program_conv1x1(pn_program *p, const pn_value *x, int parts, int w, int K,
                             pn_norm_spec norm);
 pn_value pn_program_reduce(pn_program *p, const pn_value *x, int parts, int w, int K,
                            pn_norm_spec norm);
+/* w: (R,R,C,K), or (C,K) of an average (pn_conv.mean). An image that has no room for a window is
+ * PN_EARG. */
+pn_value pn_program_conv(pn_program *p, const pn_value *x, int parts, int R, int stride, int pad,
+                         bool mean, int w, int K, pn_norm_spec norm);
 pn_value pn_program_pool(pn_program *p, pn_value x, pn_pool_kind kind, int stride,
                          pn_norm_spec norm);
 /* A value may stand in one term of a node only (merge equal terms into one coef). */

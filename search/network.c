@@ -341,7 +341,8 @@ pn_status pn_network_build(const pn_network *n, const pn_arch *arch, pn_program 
     pn_norm_spec stem_norm = norm_at(&b, n->stem + 1);
     if (!spec->evaluation)
         stem_norm = (pn_norm_spec){PN_NORM_BATCH, n->stem + 1, n->stem + 2, -1, -1};
-    pn_value stem = pn_program_stem(p, image, n->stem, PN_STEM_FACTOR * spec->channels, stem_norm);
+    pn_value stem =
+        pn_program_stem(p, image, 1, n->stem, PN_STEM_FACTOR * spec->channels, stem_norm);
 
     /* The outputs of the two cells before, as the parts that they are concatenated of. */
     pn_value before[2][PN_PARTS] = {{stem}, {stem}};

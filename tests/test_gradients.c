@@ -169,6 +169,7 @@ PN_ANY(stem)
 PN_ANY(stage)
 PN_ANY(conv1x1)
 PN_ANY(reduce)
+PN_ANY(conv)
 PN_ANY(pool)
 
 /* The norms of an op's input and output: all kinds, twice with gamma and beta. */
@@ -250,6 +251,42 @@ static void reduce(void **state) {
     }
 }
 
+static void conv(void **state) {
+    (void)state;
+    static const int shapes[LIKES][6] = {
+        {5, 4, 3, 2, 1, 0},
+        {4, 5, 2, 1, 0, 0},
+        {5, 6, 3, 2, 0, 1},
+        {3, 7, 5, 3, 4, 0}
+    };
+    for (int i = 0; i < LIKES; i++) {
+        pn_set set;
+        pn_set_begin(&set, 60 + i, false, true);
+        const int *v = shapes[i], K = 8;
+        pn_conv s = {.N = 2,
+                     .H = v[0],
+                     .W = v[1],
+                     .parts = 1 + i % 3,
+                     .R = v[2],
+                     .stride = v[3],
+                     .pad = v[4],
+                     .mean = v[5]};
+        const int P = pn_conv_size(s.H, s.R, s.stride, s.pad),
+                  Q = pn_conv_size(s.W, s.R, s.stride, s.pad);
+        for (int part = 0; part < s.parts; part++)
+            s.in[part] = pn_set_input(&set, (size_t)s.N * s.H * s.W, 4 + 4 * part,
+                                      likes[(i + part) % LIKES][0], 0);
+        const size_t weights =
+            (size_t)(s.mean ? 1 : s.R * s.R) * pn_channels_ref(s.in, s.parts) * K;
+        s.out = pn_set_output(&set, s.N, (size_t)P * Q, K, likes[i][1], 0);
+        s.w = weights_of(&set, weights);
+        s.dw = gradient_of(&set, weights);
+        alone a = {"conv",  conv_forward, conv_backward, &s,         s.in,
+                   s.parts, &s.out,       {.N = s.N},    {.coef = 1}};
+        assert_int_equal(check_alone(&a, &set, P, Q, &(pair){"w", s.w, s.dw, NULL, 0}, 1), 0);
+    }
+}
+
 /* Random inputs are multiples of 1/64 and have ties: moved apart, by much more than h. */
 static void part_ties(float *x, size_t count) {
     for (size_t i = 0; i < count; i++) x[i] += (float)(i * 37 % 101) * 1.5e-4f;
@@ -290,15 +327,16 @@ static void stem(void **state) {
     for (int i = 0; i < LIKES; i++) {
         pn_set set;
         pn_set_begin(&set, 40 + i, false, true);
-        pn_stem s = {.N = 3, .H = 3, .W = 4, .C = i % 2 ? 1 : 3};
-        const int weights = 9 * s.C * 8;
+        pn_stem s = {.N = 3, .H = 3, .W = 4, .C = i % 2 ? 1 : 3, .stride = 1 + i / 2};
+        const int weights = 9 * s.C * 8, P = pn_out_size(s.H, s.stride),
+                  Q = pn_out_size(s.W, s.stride);
         s.x = pn_set_data(&set, "image", (size_t)36 * s.C, 1, 1);
-        s.out = pn_set_output(&set, s.N, 12, 8, likes[i][1], 0);
+        s.out = pn_set_output(&set, s.N, (size_t)P * Q, 8, likes[i][1], 0);
         s.w = weights_of(&set, weights);
         s.dw = gradient_of(&set, weights);
         alone a = {"stem", stem_forward, stem_backward, &s,         NULL,
                    0,      &s.out,       {.N = s.N},    {.coef = 1}};
-        assert_int_equal(check_alone(&a, &set, 3, 4, &(pair){"w", s.w, s.dw, NULL, 0}, 1), 0);
+        assert_int_equal(check_alone(&a, &set, P, Q, &(pair){"w", s.w, s.dw, NULL, 0}, 1), 0);
     }
 }
 
@@ -454,6 +492,7 @@ static void build_network(network *n) {
                         .H = EDGE,
                         .W = EDGE,
                         .C = 3,
+                        .stride = 1,
                         .x = pn_set_data(set, "image", (size_t)IMAGES * EDGE * EDGE * 3, 1, 1),
                         .out = output_of(set, EDGE, 1),
                         .w = weights_of(set, 27 * WIDTH),
@@ -633,9 +672,9 @@ static void whole_network(void **state) {
 
 int main(void) {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(stage), cmocka_unit_test(conv1x1),       cmocka_unit_test(reduce),
-        cmocka_unit_test(pool),  cmocka_unit_test(stem),          cmocka_unit_test(head),
-        cmocka_unit_test(node),  cmocka_unit_test(whole_network),
+        cmocka_unit_test(stage), cmocka_unit_test(conv1x1), cmocka_unit_test(reduce),
+        cmocka_unit_test(conv),  cmocka_unit_test(pool),    cmocka_unit_test(stem),
+        cmocka_unit_test(head),  cmocka_unit_test(node),    cmocka_unit_test(whole_network),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

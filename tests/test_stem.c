@@ -11,7 +11,7 @@
 #include "tests/support/check.h"
 
 typedef struct row {
-    int N, H, W, C, K, out;
+    int N, H, W, C, K, out, two; /* two: stride 2 */
 } row;
 
 static const struct call {
@@ -38,6 +38,16 @@ static const struct call {
     {"running statistics",
      {{.N = 3, .H = 6, .W = 6, .C = 1, .K = 16, .out = PN_RUNNING | PN_AFFINE}}                                        },
     {"no norm, weighted per image",                       {{.N = 3, .H = 6, .W = 6, .C = 3, .K = 16, .out = PN_FACTOR}}},
+    {"stride 2, one pixel",                               {{.N = 2, .H = 1, .W = 1, .C = 3, .K = 8, .two = 1}}         },
+    {"stride 2, even: the last window ends inside",
+     {{.N = 2, .H = 8, .W = 6, .C = 3, .K = 8, .two = 1, .out = PN_BATCH}}                                             },
+    {"stride 2, odd: the last window ends outside",
+     {{.N = 3, .H = 7, .W = 9, .C = 1, .K = 20, .two = 1, .out = PN_BATCH | PN_AFFINE}}                                },
+    {"ImageNet's image to 24, stride 2",
+     {{.N = 1, .H = 6, .W = 224, .C = 3, .K = 24, .two = 1, .out = PN_BATCH | PN_AFFINE}}                              },
+    {"both strides in one call, weighted per image",
+     {{.N = 3, .H = 6, .W = 6, .C = 3, .K = 16, .out = PN_FACTOR},
+      {.N = 17, .H = 5, .W = 4, .C = 1, .K = 12, .two = 1, .out = PN_BATCH | PN_FACTOR}}                               },
     {"jobs of different shapes",
      {{.N = 4, .H = 4, .W = 4, .C = 3, .K = 16, .out = PN_BATCH},
       {.N = 2, .H = 9, .W = 9, .C = 1, .K = 4, .out = PN_BATCH | PN_AFFINE},
@@ -45,10 +55,11 @@ static const struct call {
 };
 
 static pn_stem new_job(pn_set *set, const row *r) {
-    pn_stem s = {.N = r->N, .H = r->H, .W = r->W, .C = r->C};
-    const int pixels = s.N * s.H * s.W, weights = 9 * r->C * r->K;
-    s.x = pn_set_data(set, "x", (size_t)pixels * r->C, 3, 2);
-    s.out = pn_set_output(set, s.N, (size_t)s.H * s.W, r->K, r->out, 9 * r->C + 2);
+    pn_stem s = {.N = r->N, .H = r->H, .W = r->W, .C = r->C, .stride = 1 + r->two};
+    const int outputs = pn_out_size(s.H, s.stride) * pn_out_size(s.W, s.stride),
+              pixels = s.N * outputs, weights = 9 * r->C * r->K;
+    s.x = pn_set_data(set, "x", (size_t)s.N * s.H * s.W * r->C, 3, 2);
+    s.out = pn_set_output(set, s.N, outputs, r->K, r->out, 9 * r->C + 2);
     s.w = pn_set_data(set, "w", weights, 3, 1);
     s.dw = pn_set_result(set, "dw", weights, pixels + 16, true);
     pn_set_find(set, s.dw)->must = set->backward;
@@ -73,7 +84,7 @@ static void magnitude(bool backward, const void *job, const pn_twins *t) {
 
 static const pn_output *output(const void *job, size_t *pixels) {
     const pn_stem *s = job;
-    *pixels = (size_t)s->N * s->H * s->W;
+    *pixels = (size_t)s->N * pn_out_size(s->H, s->stride) * pn_out_size(s->W, s->stride);
     return &s->out;
 }
 
@@ -91,18 +102,19 @@ static void combinations_nobody_thought_of(void **state) {
                                 PN_RUNNING | PN_AFFINE};
     int failures = 0;
     pn_set dice = {.state = 1902};
-    for (int i = 0; i < 40; i++) {
+    for (int i = 0; i < 60; i++) {
         row r[PN_MAX_JOBS] = {
             {.N = pn_set_whole(&dice, 1, 20),
              .H = pn_set_whole(&dice, 1, 13),
              .W = pn_set_whole(&dice, 1, 13)}
         };
+        r->two = pn_set_whole(&dice, 0, 1);
         r->C = pn_set_whole(&dice, 0, 1) ? 1 : 3;
         r->K = 4 * pn_set_whole(&dice, 1, 17);
         r->out = likes[pn_set_whole(&dice, 0, 4)] | (pn_set_whole(&dice, 0, 1) ? 0 : PN_FACTOR);
         char why[200];
-        snprintf(why, sizeof why, "%d: N %d H %d W %d C %d K %d out %d", i, r->N, r->H, r->W, r->C,
-                 r->K, r->out);
+        snprintf(why, sizeof why, "%d: N %d H %d W %d C %d K %d out %d two %d", i, r->N, r->H, r->W,
+                 r->C, r->K, r->out, r->two);
         failures += pn_check(&subject, why, r, 1000 + i);
     }
     assert_int_equal(failures, 0);
@@ -132,11 +144,12 @@ static void by_hand(void **state) {
 /* <dy, z> = <dw, w>: the op is linear in its weights. */
 static void adjoint(void **state) {
     (void)state;
-    for (int backend = 0; backend < PN_BACKENDS; backend++) {
+    for (int i = 0; i < 2 * PN_BACKENDS; i++) {
+        const int backend = i / 2;
         if (!pn_backend_at(backend)) continue;
         pn_set set;
         pn_set_begin(&set, 77, true, true);
-        pn_stem s = new_job(&set, &(row){.N = 3, .H = 7, .W = 6, .C = 3, .K = 20});
+        pn_stem s = new_job(&set, &(row){.N = 3, .H = 7, .W = 6, .C = 3, .K = 20, .two = i % 2});
         const size_t weights = pn_set_find(&set, s.w)->count;
         memset(s.dw, 0, weights * sizeof *s.dw);
         assert_int_equal(pn_call(&subject, pn_backend_at(backend), false, &s, 1), PN_OK);
@@ -153,6 +166,8 @@ static void bad_arguments(void **state) {
     static const pn_flaw flaws[] = {
         {"an image of 2 channels",  offsetof(pn_stem, C),              2      },
         {"an image of 4 channels",  offsetof(pn_stem, C),              4      },
+        {"stride 3",                offsetof(pn_stem, stride),         3      },
+        {"no stride",               offsetof(pn_stem, stride),         0      },
         {"no image",                offsetof(pn_stem, N),              0      },
         {"negative height",         offsetof(pn_stem, H),              -5     },
         {"no width",                offsetof(pn_stem, W),              0      },
@@ -183,7 +198,12 @@ static void scratch_depends_on_shapes_only(void **state) {
         {.N = 5, .H = 9, .W = 7, .C = 3, .K = 20, .out = PN_BATCH}
     };
     const pn_stem bare = {
-        .N = 5, .H = 9, .W = 7, .C = 3, .out = {.K = 20, .norm = {.mode = PN_NORM_BATCH}}
+        .N = 5,
+        .H = 9,
+        .W = 7,
+        .C = 3,
+        .stride = 1,
+        .out = {.K = 20, .norm = {.mode = PN_NORM_BATCH}}
     };
     assert_int_equal(pn_check_scratch(&subject, r, &bare), 0);
 }

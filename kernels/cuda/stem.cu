@@ -1,13 +1,14 @@
-/* stem.cu -- 3x3 convolution of the image: a product of patches with a matrix.
+/* stem.cu -- 3x3 convolution of the image, stride 1 or 2: a product of patches with a matrix.
  *
- * Per pixel, at 3 channels to K = 48: forward reads 12 bytes and writes 192, backward reads 12 and
- * 384 (dy, z); 2592 operations each, 12 and 6 a byte: bound by memory on cards with 20 to 35.
+ * Per pixel of stride 1, at 3 channels to K = 48: forward reads 12 bytes and writes 192, backward
+ * reads 12 and 384 (dy, z); 2592 operations each, 12 and 6 a byte: bound by memory on cards with 20
+ * to 35.
  *
- * A tile is a run of pixels through all images. Their patches, 27 (or 9) numbers and the zeros that
- * make it whole quads, lie in shared memory, [pixels][28] (or [12]); neighbours overlap, so what a
- * patch reads comes from L1. Forward: z = patch w, 4 pixels and a quad of K a thread, w through L1.
- * Backward: dw += patch^T dz (outer4), sums in registers up to K = 144; no dx. 28 KB at most
- * forward, 21 KB backward at K = 48. Two blocks a multiprocessor or more. */
+ * A tile is a run of output pixels through all images. Their patches, 27 (or 9) numbers and the
+ * zeros that make it whole quads, lie in shared memory, [pixels][28] (or [12]); neighbours overlap,
+ * so what a patch reads comes from L1. Forward: z = patch w, 4 pixels and a quad of K a thread, w
+ * through L1. Backward: dw += patch^T dz (outer4), sums in registers up to K = 144; no dx. 28 KB at
+ * most forward, 21 KB backward at K = 48. Two blocks a multiprocessor or more. */
 #include "kernels/cuda/matrix.h"
 
 namespace {
@@ -19,6 +20,11 @@ constexpr size_t SPARE = 64; /* bytes of shared memory that last_of_group has */
 /* Numbers of a patch, and floats from patch to patch: 4 times an odd number. */
 __host__ __device__ inline int taps_of(const pn_stem &s) { return 9 * s.C; }
 __host__ __device__ inline int patch_of(const pn_stem &s) { return (9 * s.C + 3) & ~3; }
+
+/* Output pixels of an image. */
+__host__ __device__ inline int image_of(const pn_stem &s) {
+    return div_up(s.H, s.stride) * div_up(s.W, s.stride);
+}
 
 __host__ __device__ inline int rows_of(const pn_stem &s) { return THREADS / (s.out.K / 4); }
 
@@ -32,7 +38,7 @@ __host__ __device__ inline int backward_pixels(const pn_stem &s) {
     return min_of(rows < BACKWARD_PIXELS ? BACKWARD_PIXELS / rows * rows : BACKWARD_PIXELS, fit);
 }
 __host__ __device__ inline int tiles_of(const pn_stem &s, int pixels) {
-    return (int)(((size_t)s.N * s.H * s.W + pixels - 1) / pixels);
+    return (int)(((size_t)s.N * image_of(s) + pixels - 1) / pixels);
 }
 
 struct stem_forward {
@@ -57,13 +63,13 @@ struct stem_backward {
     }
 };
 
-/* A run of pixels through all images. */
+/* A run of output pixels through all images. */
 struct run {
     size_t first;
     int pixels, image, rest; /* of the first: its image, its pixel in there */
 };
 __device__ inline run run_of(const pn_stem &s, int tile, int pixels) {
-    const size_t image = (size_t)s.H * s.W, first = (size_t)tile * pixels, all = s.N * image;
+    const size_t image = (size_t)image_of(s), first = (size_t)tile * pixels, all = s.N * image;
     run r = {first, pixels, (int)(first / image), (int)(first % image)};
     if (first + pixels > all) r.pixels = (int)(all - first);
     return r;
@@ -73,17 +79,18 @@ __device__ inline run run_of(const pn_stem &s, int tile, int pixels) {
 template <int C>
 __device__ inline void load_patches(const pn_stem &s, const run &r, float *patches) {
     constexpr int TAPS = 9 * C, PATCH = (TAPS + 3) & ~3;
-    const int image = s.H * s.W;
+    const int Q = div_up(s.W, s.stride), image = image_of(s);
 #pragma unroll 1
     for (int i = (int)threadIdx.x; i < 3 * r.pixels; i += THREADS) {
         const int p = i / 3, row = i - 3 * p, at = r.rest + p, n = at / image;
-        const int y = (at - n * image) / s.W, w = at - n * image - y * s.W, h = y + row - 1;
+        const int y = (at - n * image) / Q, left = (at - n * image - y * Q) * s.stride - 1;
+        const int h = y * s.stride + row - 1;
         const bool there = h >= 0 && h < s.H;
         const float *x = s.x + (((size_t)r.image + n) * s.H + (there ? h : 0)) * s.W * C;
         float *to = patches + p * PATCH + row * 3 * C;
 #pragma unroll
         for (int j = 0; j < 3; j++) {
-            const int v = w + j - 1;
+            const int v = left + j;
             const bool inside = there && v >= 0 && v < s.W;
 #pragma unroll
             for (int c = 0; c < C; c++) to[j * C + c] = inside ? __ldg(x + (size_t)v * C + c) : 0;
@@ -152,7 +159,7 @@ __global__ __launch_bounds__(THREADS, 2) void stem_fwd_kernel(const pn_stem *job
 
 /* dz of a run, [pixels][pitch]. */
 __device__ inline void load_gradient(const pn_stem &s, const run &r, float *g, int pitch) {
-    const int K = s.out.K, image = s.H * s.W;
+    const int K = s.out.K, image = image_of(s);
     const columns k = columns_of(K);
     if (!k.active) return;
     const turn4 turn = load_turn(s.out, (double)s.N * image, k.quad);
@@ -202,10 +209,12 @@ pn_status check_widths(const char *op, const pn_stem *jobs, int count) {
 }  // namespace
 
 extern "C" size_t PN_GPU_NAME(pn_stem_fwd_scratch)(const pn_stem *jobs, int count) {
+    if (pn_check_stem_shapes("stem_fwd_scratch", jobs, count)) return 0;
     return size_of<stem_forward>(jobs, count).bytes;
 }
 
 extern "C" size_t PN_GPU_NAME(pn_stem_bwd_scratch)(const pn_stem *jobs, int count) {
+    if (pn_check_stem_shapes("stem_bwd_scratch", jobs, count)) return 0;
     return size_of<stem_backward>(jobs, count).bytes;
 }
 

@@ -26,6 +26,7 @@ static pn_kernels make_table() {
     OP(stage)
     OP(conv1x1)
     OP(reduce)
+    OP(conv)
     OP(pool)
     OP(node)
     OP(head)

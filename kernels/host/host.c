@@ -16,6 +16,7 @@
         OP(stage, isa),                      \
         OP(conv1x1, isa),                    \
         OP(reduce, isa),                     \
+        OP(conv, isa),                       \
         OP(pool, isa),                       \
         OP(node, isa),                       \
         OP(head, isa),                       \

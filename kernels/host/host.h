@@ -27,6 +27,7 @@
     PN_DECLARE_OP(stage, isa)                                                                      \
     PN_DECLARE_OP(conv1x1, isa)                                                                    \
     PN_DECLARE_OP(reduce, isa)                                                                     \
+    PN_DECLARE_OP(conv, isa)                                                                       \
     PN_DECLARE_OP(pool, isa)                                                                       \
     PN_DECLARE_OP(node, isa)                                                                       \
     PN_DECLARE_OP(head, isa)                                                                       \

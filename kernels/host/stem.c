@@ -1,4 +1,4 @@
-/* stem.c -- 3x3 convolution of the image itself, 1 or 3 channels to K.
+/* stem.c -- 3x3 convolution of the image itself, stride 1 or 2, 1 or 3 channels to K.
  *
  * The three rows of a filter lie in L1 with a zero pixel on either side, so a window's row is 3*C
  * floats in a run. Forward: 8 pixels by one vector of K in registers, a broadcast pixel value
@@ -14,12 +14,15 @@ typedef struct stem_work {
     float *w;                    /* forward: (9*C, K padded) */
     int pixels;                  /* of a period */
     float *pivot, *sum, *square; /* forward: a period of K */
-    float *a, *b, *q, *g;        /* backward: a period of K; g (W, K) and a vector more */
+    float *a, *b, *q, *g;        /* backward: a period of K; g (Q, K) and a vector more */
 } stem_work;
 
+static int height_of(const pn_stem *job) { return pn_out_size(job->H, job->stride); }
+static int width_of(const pn_stem *job) { return pn_out_size(job->W, job->stride); }
+
 static size_t carve(stem_work *w, const pn_stem *job, int backward_pass, float *base) {
-    const size_t row = (size_t)job->W * job->out.K;
-    w->pixels = pn_period(job->out.K, job->W);
+    const size_t row = (size_t)width_of(job) * job->out.K;
+    w->pixels = pn_period(job->out.K, width_of(job));
     const size_t period = (size_t)w->pixels * job->out.K;
     pn_carver from = {base, 0};
     for (int i = 0; i < ROWS; i++) w->x[i] = pn_carve(&from, ((size_t)job->W + 2) * job->C);
@@ -37,19 +40,21 @@ static size_t carve(stem_work *w, const pn_stem *job, int backward_pass, float *
     return from.used;
 }
 
+/* The input rows of output row p. */
 static void fill_rows(const stem_work *w, const pn_stem *job, int n, int p) {
     const size_t C = (size_t)job->C, row = job->W * C;
     for (int i = 0; i < ROWS; i++) {
-        const int h = p + i - 1;
+        const int h = p * job->stride + i - 1;
         memset(w->x[i], 0, (row + 2 * C) * sizeof(float));
         if (h >= 0 && h < job->H)
             memcpy(w->x[i] + C, job->x + ((size_t)n * job->H + h) * row, row * sizeof(float));
     }
 }
 
-/* z of `pixels` neighbours, the vector of channels at k. pixels and C are literals. */
-PN_INLINE void convolve_block(const float *const x[ROWS], int pixels, int C, const float *w,
-                              int padded, float *z, int K, int k) {
+/* z of `pixels` neighbours, whose windows are `step` floats apart: the vector of channels at k.
+ * pixels, C and step are literals. */
+PN_INLINE void convolve_block(const float *const x[ROWS], int pixels, int C, int step,
+                              const float *w, int padded, float *z, int K, int k) {
     pn_vf acc[PIXELS];
     PN_UNROLL
     for (int i = 0; i < pixels; i++) acc[i] = (pn_vf){0};
@@ -57,7 +62,7 @@ PN_INLINE void convolve_block(const float *const x[ROWS], int pixels, int C, con
         for (int t = 0; t < 3 * C; t++, w += padded) {
             const pn_vf weight = pn_load(w + k);
             PN_UNROLL
-            for (int i = 0; i < pixels; i++) acc[i] += x[row][i * C + t] * weight;
+            for (int i = 0; i < pixels; i++) acc[i] += x[row][i * step + t] * weight;
         }
     const int left = K - k;
     PN_UNROLL
@@ -70,24 +75,38 @@ PN_INLINE void convolve_block(const float *const x[ROWS], int pixels, int C, con
     }
 }
 
-PN_INLINE void convolve_row(const stem_work *work, const pn_stem *job, int C, float *z) {
+PN_INLINE void convolve_pixels(const stem_work *work, const pn_stem *job, int pixels, int C,
+                               int step, int q, float *z) {
     const int K = job->out.K, padded = pn_padded(K);
-    int q = 0;
-    for (; q + PIXELS <= job->W; q += PIXELS) {
-        const float *const x[ROWS] = {work->x[0] + q * C, work->x[1] + q * C, work->x[2] + q * C};
-        for (int k = 0; k < K; k += PN_LANES)
-            convolve_block(x, PIXELS, C, work->w, padded, z + (size_t)q * K, K, k);
-    }
-    for (; q < job->W; q++) {
-        const float *const x[ROWS] = {work->x[0] + q * C, work->x[1] + q * C, work->x[2] + q * C};
-        for (int k = 0; k < K; k += PN_LANES)
-            convolve_block(x, 1, C, work->w, padded, z + (size_t)q * K, K, k);
-    }
+    const float *const x[ROWS] = {work->x[0] + q * step, work->x[1] + q * step,
+                                  work->x[2] + q * step};
+    for (int k = 0; k < K; k += PN_LANES)
+        convolve_block(x, pixels, C, step, work->w, padded, z + (size_t)q * K, K, k);
 }
 
+PN_INLINE void convolve_row(const stem_work *work, const pn_stem *job, int C, int step, float *z) {
+    const int Q = width_of(job);
+    int q = 0;
+    for (; q + PIXELS <= Q; q += PIXELS) convolve_pixels(work, job, PIXELS, C, step, q, z);
+    for (; q < Q; q++) convolve_pixels(work, job, 1, C, step, q, z);
+}
+
+/* Calls X with the job's channels and the distance of its windows, as literals. */
+#define BY_WINDOWS(job, X)                       \
+    do {                                         \
+        if ((job)->C == 1 && (job)->stride == 1) \
+            X(1, 1);                             \
+        else if ((job)->C == 1)                  \
+            X(1, 2);                             \
+        else if ((job)->stride == 1)             \
+            X(3, 3);                             \
+        else                                     \
+            X(3, 6);                             \
+    } while (0)
+
 static void forward(const pn_stem *job, int chunk, float *base, float *slot, int slot_row) {
-    const int K = job->out.K, padded = pn_padded(K), H = job->H, W = job->W;
-    const size_t row = (size_t)W * K;
+    const int K = job->out.K, padded = pn_padded(K), P = height_of(job);
+    const size_t row = (size_t)width_of(job) * K;
     const int first = pn_chunk_first(job->N, chunk), last = pn_chunk_first(job->N, chunk + 1);
     const int statistics = job->out.norm.mode == PN_NORM_BATCH;
     stem_work w;
@@ -101,13 +120,12 @@ static void forward(const pn_stem *job, int chunk, float *base, float *slot, int
     memset(w.square, 0, period * sizeof *w.square);
 
     for (int n = first; n < last; n++)
-        for (int p = 0; p < H; p++) {
-            float *z = job->out.z + ((size_t)n * H + p) * row;
+        for (int p = 0; p < P; p++) {
+            float *z = job->out.z + ((size_t)n * P + p) * row;
             fill_rows(&w, job, n, p);
-            if (job->C == 3)
-                convolve_row(&w, job, 3, z);
-            else
-                convolve_row(&w, job, 1, z);
+#define CONVOLVE(C, step) convolve_row(&w, job, C, step, z)
+            BY_WINDOWS(job, CONVOLVE);
+#undef CONVOLVE
             if (!statistics) continue;
             if (n == first && p == 0) {
                 memcpy(w.pivot, z, (size_t)K * sizeof *z);
@@ -122,18 +140,18 @@ static void forward(const pn_stem *job, int chunk, float *base, float *slot, int
 }
 
 /* dw of nine taps, one vector of channels, over a row; the taps are nine floats in a run of one
- * input row (C = 3) or three of each row (C = 1). C is a literal. Lanes beyond K gather rubbish
- * from the pixel after, and stay in the padding of dw. */
-PN_INLINE void weights_block(const float *const x[ROWS], int C, const float *g, int K, int W,
-                             float *dw, int padded) {
+ * input row (C = 3) or three of each row (C = 1). C and step are literals. Lanes beyond K gather
+ * rubbish from the pixel after, and stay in the padding of dw. */
+PN_INLINE void weights_block(const float *const x[ROWS], int C, int step, const float *g, int K,
+                             int Q, float *dw, int padded) {
     pn_vf acc[TAPS];
     PN_UNROLL
     for (int t = 0; t < TAPS; t++) acc[t] = (pn_vf){0};
-    for (int q = 0; q < W; q++) {
+    for (int q = 0; q < Q; q++) {
         const pn_vf gradient = pn_load(g + (size_t)q * K);
         PN_UNROLL
         for (int t = 0; t < TAPS; t++)
-            acc[t] += (C == 3 ? x[0][q * C + t] : x[t / 3][q * C + t % 3]) * gradient;
+            acc[t] += (C == 3 ? x[0][q * step + t] : x[t / 3][q * step + t % 3]) * gradient;
     }
     PN_UNROLL
     for (int t = 0; t < TAPS; t++) {
@@ -142,14 +160,30 @@ PN_INLINE void weights_block(const float *const x[ROWS], int C, const float *g, 
     }
 }
 
+/* The same for all taps of a row of output. */
+PN_INLINE void weights_row(const stem_work *w, const pn_stem *job, int C, int step, float *dw) {
+    const int K = job->out.K, padded = pn_padded(K), Q = width_of(job);
+    for (int k = 0; k < K; k += PN_LANES) {
+        if (C == 1) {
+            const float *const x[ROWS] = {w->x[0], w->x[1], w->x[2]};
+            weights_block(x, 1, step, w->g + k, K, Q, dw + k, padded);
+            continue;
+        }
+        for (int i = 0; i < ROWS; i++) {
+            const float *const x[ROWS] = {w->x[i]};
+            weights_block(x, 3, step, w->g + k, K, Q, dw + (size_t)i * TAPS * padded + k, padded);
+        }
+    }
+}
+
 static void backward(const pn_stem *job, int chunk, float *base, float *dw) {
-    const int K = job->out.K, padded = pn_padded(K), H = job->H, W = job->W;
-    const size_t row = (size_t)W * K;
+    const int K = job->out.K, padded = pn_padded(K), P = height_of(job);
+    const size_t row = (size_t)width_of(job) * K;
     const int last = pn_chunk_first(job->N, chunk + 1);
     const int turn = job->out.norm.mode == PN_NORM_BATCH;
     stem_work w;
     carve(&w, job, 1, base);
-    pn_norm_turn(&job->out.norm, K, K, (double)job->N * H * W, w.a, w.b, w.q);
+    pn_norm_turn(&job->out.norm, K, K, (double)job->N * P * width_of(job), w.a, w.b, w.q);
     pn_repeat(w.a, K, w.pixels);
     pn_repeat(w.b, K, w.pixels);
     pn_repeat(w.q, K, w.pixels);
@@ -158,22 +192,14 @@ static void backward(const pn_stem *job, int chunk, float *base, float *dw) {
 
     for (int n = pn_chunk_first(job->N, chunk); n < last; n++) {
         const float factor = job->out.coef * (job->out.factor ? job->out.factor[n] : 1);
-        for (int p = 0; p < H; p++) {
-            const size_t at = ((size_t)n * H + p) * row;
+        for (int p = 0; p < P; p++) {
+            const size_t at = ((size_t)n * P + p) * row;
             pn_flat_turn(w.g, job->out.dy + at, factor, turn ? job->out.z + at : NULL, w.a, w.b,
                          w.q, (size_t)w.pixels * K, row);
             fill_rows(&w, job, n, p);
-            for (int k = 0; k < K; k += PN_LANES) {
-                if (job->C == 1) {
-                    const float *const x[ROWS] = {w.x[0], w.x[1], w.x[2]};
-                    weights_block(x, 1, w.g + k, K, W, dw + k, padded);
-                    continue;
-                }
-                for (int i = 0; i < ROWS; i++) {
-                    const float *const x[ROWS] = {w.x[i]};
-                    weights_block(x, 3, w.g + k, K, W, dw + (size_t)i * TAPS * padded + k, padded);
-                }
-            }
+#define WEIGHTS(C, step) weights_row(&w, job, C, step, dw)
+            BY_WINDOWS(job, WEIGHTS);
+#undef WEIGHTS
         }
     }
 }
@@ -205,10 +231,12 @@ static size_t scratch_of(const pn_stem *jobs, int count, int backward_pass) {
 }
 
 size_t PN_NAME(pn_stem_fwd_scratch)(const pn_stem *jobs, int count) {
+    if (pn_check_stem_shapes("stem_fwd_scratch", jobs, count)) return 0;
     return scratch_of(jobs, count, 0);
 }
 
 size_t PN_NAME(pn_stem_bwd_scratch)(const pn_stem *jobs, int count) {
+    if (pn_check_stem_shapes("stem_bwd_scratch", jobs, count)) return 0;
     return scratch_of(jobs, count, 1);
 }
 
@@ -229,8 +257,8 @@ pn_status PN_NAME(pn_stem_fwd)(const pn_stem *jobs, int count, const pn_launch *
 #pragma omp for
         for (int j = 0; j < count; j++)
             pn_norm_finish_fwd(&jobs[j].out.norm, jobs[j].out.K, jobs[j].N,
-                               (long)jobs[j].H * jobs[j].W, slots + (size_t)j * PN_CHUNKS * l.slot,
-                               l.slot, l.slot_row);
+                               (long)height_of(&jobs[j]) * width_of(&jobs[j]),
+                               slots + (size_t)j * PN_CHUNKS * l.slot, l.slot, l.slot_row);
     }
     return PN_OK;
 }

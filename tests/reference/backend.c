@@ -26,6 +26,7 @@ OP(stem)
 OP(stage)
 OP(conv1x1)
 OP(reduce)
+OP(conv)
 OP(pool)
 OP(node)
 OP(head)
@@ -38,7 +39,7 @@ const pn_kernels *pn_reference_kernels(const pn_twins *twins) {
     static const pn_kernels table = {.name = "reference",
                                      .memory = &pn_host_memory,
                                      CALLS(stem) CALLS(stage) CALLS(conv1x1) CALLS(reduce)
-                                         CALLS(pool) CALLS(node) CALLS(head)};
+                                         CALLS(conv) CALLS(pool) CALLS(node) CALLS(head)};
     doubles = twins;
     return &table;
 }

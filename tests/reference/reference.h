@@ -32,6 +32,8 @@ void pn_conv1x1_fwd_ref(const pn_conv1x1 *job, const pn_twins *t);
 void pn_conv1x1_bwd_ref(const pn_conv1x1 *job, const pn_twins *t);
 void pn_reduce_fwd_ref(const pn_reduce *job, const pn_twins *t);
 void pn_reduce_bwd_ref(const pn_reduce *job, const pn_twins *t);
+void pn_conv_fwd_ref(const pn_conv *job, const pn_twins *t);
+void pn_conv_bwd_ref(const pn_conv *job, const pn_twins *t);
 void pn_pool_fwd_ref(const pn_pool *job, const pn_twins *t);
 void pn_pool_bwd_ref(const pn_pool *job, const pn_twins *t);
 void pn_node_fwd_ref(const pn_node *job, const pn_twins *t);
