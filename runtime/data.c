@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <zlib.h>
 
 #include "runtime/file.h"
 
@@ -309,4 +310,10 @@ pn_status pn_data_open(const char *spec, pn_split split, pn_data *data) {
     if (!opened.name[0]) set_name(spec, &opened);
     *data = opened;
     return PN_OK;
+}
+
+uint32_t pn_data_checksum(const pn_data *d) {
+    const size_t pixels = (size_t)d->count * (size_t)d->H * (size_t)d->W * (size_t)d->C;
+    uLong crc = crc32_z(crc32_z(0, NULL, 0), d->images, pixels);
+    return (uint32_t)crc32_z(crc, d->labels, (size_t)d->count);
 }

@@ -41,6 +41,9 @@ typedef struct pn_data {
 pn_status pn_data_open(const char *spec, pn_split split, pn_data *data);
 void pn_data_free(pn_data *data); /* leaves it empty; an empty one is allowed */
 
+/* CRC-32 of images and labels: whether these are the images that a run was begun with. */
+uint32_t pn_data_checksum(const pn_data *data);
+
 /* The loaders of data_cifar.c, data_idx.c and data_synthetic.c, from memory where they can be.
  * CIFAR-10: records of one label and 3 x 32 x 32 bytes, plane by plane; they become NHWC.
  * Each fills its outputs anew; the caller frees them. */

@@ -147,7 +147,7 @@ static void adam(pn_search *search, const double *gradient) {
 static void draw(const pn_search *search, pn_step_report *r) {
     const pn_search_settings *s = &search->settings;
     pn_prior from = search->prior;
-    if (r->warmup) memset(from.logit, 0, sizeof from.logit); /* uniform */
+    if (r->warmup && !s->warmup_prior) memset(from.logit, 0, sizeof from.logit); /* uniform */
     for (int k = 0; k < r->count; k++) {
         pn_prior_sample(&from, s->seed, (uint64_t)r->step, (uint64_t)k, &r->arch[k]);
         r->log_p[k] = pn_prior_log_p(&from, &r->arch[k]);

@@ -54,10 +54,12 @@ typedef enum pn_rule { PN_RULE_PAPER, PN_RULE_PRACTICAL } pn_rule;
 
 /* How to search. Take a preset, then change what you like: each is independent of the others. */
 typedef struct pn_search_settings {
-    pn_rule rule;         /* which preset this began as; for the records */
-    int samples;          /* K, 2..PN_MAX_SAMPLES */
-    int64_t steps;        /* of the whole search */
-    int64_t warmup;       /* the first of them: v alone, one uniformly drawn architecture a step */
+    pn_rule rule;   /* which preset this began as; for the records */
+    int samples;    /* K, 2..PN_MAX_SAMPLES */
+    int64_t steps;  /* of the whole search */
+    int64_t warmup; /* the first of them: v alone, one architecture a step, ... */
+    bool
+        warmup_prior; /* ... drawn from pi as it is, not uniformly: for a pi that knows something */
     double temperature;   /* T of pi's weights: 1 = the paper's sum of log-probabilities, the
                            * batch size = their mean over the batch */
     double temperature_v; /* T of v's weights. The evaluator applies it; here for the report */

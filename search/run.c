@@ -5,26 +5,21 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <zlib.h>
 
 #include "search/genotype.h"
+#include "search/source.h"
 #include "search/weights.h"
 
-enum { KEEP_CHECKPOINTS = 2, RUN_JSON_LIMIT = 1 << 20 };
+enum {
+    KEEP_CHECKPOINTS = 2,
+    RUN_JSON_LIMIT = 1 << 20,
+    PRIOR_HEADER_BYTES = (PN_MAX_LOGITS + 1) * PN_NAME_BYTES
+};
 
-static const char checkpoint_format[] = "parsec-nas search 1";
-static const char state_name[] = "search.state";
 static const char momentum_prefix[] = "momentum.";
 
 /* ---- run.json
  * ------------------------------------------------------------------------------------- */
-
-static uint32_t data_checksum(const pn_data *d) {
-    const size_t pixels = (size_t)d->count * (size_t)d->H * (size_t)d->W * (size_t)d->C;
-    uLong crc = crc32_z(crc32_z(0, NULL, 0), d->images, pixels);
-    return (uint32_t)crc32_z(crc, d->labels, (size_t)d->count);
-}
 
 static pn_status write_json(const pn_run *r, const char *state) {
     char *settings = pn_fields_write(&pn_settings_fields, &r->settings);
@@ -35,11 +30,12 @@ static pn_status write_json(const pn_run *r, const char *state) {
     json_object_set_new(object, "state", json_string(state));
     json_object_set_new(object, "step", json_integer(r->search.step));
     json_object_set_new(object, "device", json_string(r->model.kernels->name));
-    json_object_set_new(object, "data_crc32", json_integer(data_checksum(&r->data)));
+    json_object_set_new(object, "data_crc32", json_integer(pn_data_checksum(&r->data)));
     json_object_set_new(
         object, "parameter_bytes",
         json_integer((json_int_t)pn_parameters_bytes(&r->model.network.parameters)));
     json_object_set_new(object, "settings", parsed);
+    if (r->history) json_object_set_new(object, "history", json_loads(r->history, 0, NULL));
     char *text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(17)), path[PN_PATH_BYTES];
     json_decref(object);
     free(settings);
@@ -51,7 +47,7 @@ static pn_status write_json(const pn_run *r, const char *state) {
 }
 
 /* Reads what an earlier process wrote. */
-static pn_status read_json(const pn_run *r, pn_settings *settings, uint32_t *checksum) {
+static pn_status read_json(pn_run *r, pn_settings *settings, uint32_t *checksum) {
     char path[PN_PATH_BYTES];
     pn_directory_path(&r->directory, "run.json", path);
     void *text;
@@ -68,6 +64,8 @@ static pn_status read_json(const pn_run *r, pn_settings *settings, uint32_t *che
             s = pn_fail(PN_EINPUT, "%s: not a search's", path);
         else
             *checksum = (uint32_t)json_integer_value(sum);
+        const json_t *history = json_object_get(root, "history");
+        if (history) r->history = json_dumps(history, JSON_REAL_PRECISION(17));
         json_decref(root);
     }
     free(text);
@@ -90,28 +88,33 @@ static pn_status write_checkpoint(pn_run *r) {
     pn_status s = pn_tensors_add(&t, p, p->value, "", NULL, PN_ALL_ROLES);
     if (s == PN_OK) s = pn_tensors_add(&t, p, p->momentum, momentum_prefix, NULL, PN_ALL_ROLES);
     if (s == PN_OK)
-        s = pn_tensors_add_array(&t, (pn_array){.name = state_name,
+        s = pn_tensors_add_array(&t, (pn_array){.name = pn_checkpoint_state,
                                                 .dtype = PN_F64,
                                                 .rank = 1,
                                                 .shape = {pn_search_state_count(&r->search)},
                                                 .data = state});
     if (s == PN_OK) {
         char *settings = pn_fields_write(&pn_settings_fields, &r->settings);
-        char step[24], metrics[24], samples[24], prior[24], path[PN_PATH_BYTES];
+        char step[24], metrics[24], samples[24], prior[24], space[PN_SPACE_BYTES],
+            path[PN_PATH_BYTES];
+        pn_space_text(&r->search.prior.space, space);
         snprintf(step, sizeof step, "%" PRId64, r->search.step);
         snprintf(metrics, sizeof metrics, "%" PRId64, pn_table_size(r->metrics));
         snprintf(samples, sizeof samples, "%" PRId64, pn_table_size(r->samples));
         snprintf(prior, sizeof prior, "%" PRId64, pn_table_size(r->prior));
         const pn_meta meta[] = {
-            {"format",      checkpoint_format},
-            {"step",        step             },
-            {"metrics.csv", metrics          },
-            {"samples.csv", samples          },
-            {"prior.csv",   prior            },
-            {"settings",    settings         }
+            {"format",      pn_checkpoint_format},
+            {"step",        step                },
+            {"metrics.csv", metrics             },
+            {"samples.csv", samples             },
+            {"prior.csv",   prior               },
+            {"settings",    settings            },
+            {"space",       space               },
+            {"history",     r->history          }
         };
+        const int metas = sizeof meta / sizeof *meta - !r->history;
         pn_checkpoint_path(r->directory.path, r->search.step, path);
-        s = settings ? pn_safetensors_write(path, t.list, t.count, meta, sizeof meta / sizeof *meta)
+        s = settings ? pn_safetensors_write(path, t.list, t.count, meta, metas)
                      : pn_fail(PN_EMEM, "checkpoint: no memory");
         free(settings);
     }
@@ -133,9 +136,9 @@ static pn_status load_checkpoint(pn_run *r, const pn_safetensors *f, int64_t ste
                                  int64_t length[3]) {
     const char *format = pn_safetensors_meta(f, "format"),
                *settings = pn_safetensors_meta(f, "settings");
-    if (!format || strcmp(format, checkpoint_format) || !settings || !pn_safetensors_checked(f))
+    if (!format || strcmp(format, pn_checkpoint_format) || !settings || !pn_safetensors_checked(f))
         return pn_fail(PN_EINPUT, "not a checkpoint of a search (no format \"%s\" with a checksum)",
-                       checkpoint_format);
+                       pn_checkpoint_format);
     char *ours = pn_fields_write(&pn_settings_fields, &r->settings);
     const bool same = ours && !strcmp(ours, settings);
     free(ours);
@@ -154,7 +157,7 @@ static pn_status load_checkpoint(pn_run *r, const pn_safetensors *f, int64_t ste
     PN_TRY(pn_parameters_push(p));
     const int64_t count = pn_search_state_count(&r->search);
     const void *state;
-    PN_TRY(pn_safetensors_get(f, state_name, PN_F64, 1, &count, &state));
+    PN_TRY(pn_safetensors_get(f, pn_checkpoint_state, PN_F64, 1, &count, &state));
     PN_TRY(pn_search_restore(&r->search, state, (int)count));
     return r->search.step == step
                ? PN_OK
@@ -171,13 +174,7 @@ static pn_status load(pn_run *r, int64_t step, int64_t length[3]) {
         if (s != PN_OK) s = pn_fail_in(s, "%s", path);
     }
     pn_safetensors_free(f);
-    if (s != PN_EINPUT) return s;
-    const int64_t before = pn_checkpoint_newest(r->directory.path, step);
-    char sentence[512];
-    snprintf(sentence, sizeof sentence, "%s", pn_error());
-    return before < 0 ? pn_fail(s, "%s; without this file the search begins anew", sentence)
-                      : pn_fail(s, "%s; without this file the search continues from step %" PRId64,
-                                sentence, before);
+    return s == PN_EINPUT ? pn_checkpoint_damaged(r->directory.path, step, "search") : s;
 }
 
 /* ---- the tables
@@ -198,7 +195,18 @@ static pn_status write_prior(pn_run *r) {
     return pn_table_printf(r->prior, "\n");
 }
 
-static pn_status write_headers(pn_run *r) {
+/* The columns of prior.csv. */
+static void prior_header(const pn_prior *prior, char header[PRIOR_HEADER_BYTES]) {
+    size_t at = (size_t)snprintf(header, PRIOR_HEADER_BYTES, "step");
+    for (int i = 0; i < prior->count; i++) {
+        char name[PN_NAME_BYTES];
+        pn_logit_name(&prior->space, i, name);
+        at += (size_t)snprintf(header + at, PRIOR_HEADER_BYTES - at, ",%s", name);
+    }
+}
+
+static pn_status write_headers(pn_run *r, const pn_source *source) {
+    char header[PRIOR_HEADER_BYTES];
     PN_TRY(pn_table_printf(
         r->metrics,
         "step,phase,entropy,ess_v,ess_pi,train_loss,val_loss,train_accuracy,val_accuracy,rate,"
@@ -207,13 +215,9 @@ static pn_status write_headers(pn_run *r) {
         r->samples,
         "step,sample,phase,log_p,train_log_likelihood,val_log_likelihood,weight_v,weight_pi,"
         "train_correct,val_correct,skipped,bytes,architecture\n"));
-    PN_TRY(pn_table_printf(r->prior, "step"));
-    for (int i = 0; i < r->search.prior.count; i++) {
-        char name[PN_NAME_BYTES];
-        pn_logit_name(&r->search.prior.space, i, name);
-        PN_TRY(pn_table_printf(r->prior, ",%s", name));
-    }
-    PN_TRY(pn_table_printf(r->prior, "\n"));
+    prior_header(&r->search.prior, header);
+    PN_TRY(pn_table_printf(r->prior, "%s\n", header));
+    if (source->checkpoint) PN_TRY(pn_source_rows(source, header, r->prior));
     return write_prior(r);
 }
 
@@ -244,20 +248,26 @@ static pn_status write_rows(pn_run *r) {
 /* ---- a run
  * ------------------------------------------------------------------------------------------ */
 
-/* Step 0; `anew`: not to be replaced by a checkpoint, so that the prior matters. */
-static pn_status begin_search(pn_run *r, bool anew) {
+/* Step 0. `source` is open if this search begins now, from another one. */
+static pn_status begin_search(pn_run *r, const pn_source *source) {
     const pn_space space = pn_space_darts();
     const pn_search_settings settings = pn_settings_search(&r->settings);
     PN_TRY(pn_search_init(&r->search, &space, &settings));
-    if (!anew || !r->settings.prior[0]) return PN_OK;
+    if (!source->checkpoint) return PN_OK;
     pn_prior from = r->search.prior;
-    PN_TRY(pn_run_prior(r->settings.prior, &from));
+    PN_TRY(pn_source_prior(source, &from));
     memcpy(r->search.prior.logit, from.logit, sizeof from.logit);
-    return PN_OK;
+    free(r->history);
+    r->history = pn_source_history(source, &r->search.prior);
+    if (!r->history) return pn_fail(PN_EMEM, "no memory for the history of pi");
+    if (!r->settings.keep_weights) return PN_OK;
+    PN_TRY(pn_source_weights(source, &r->model.network.parameters));
+    return pn_parameters_push(&r->model.network.parameters);
 }
 
 static pn_status open_run(pn_run *r, const char *directory, const pn_settings *settings,
-                          const bool *given, const pn_kernels *kernels, size_t memory) {
+                          const bool *given, const pn_kernels *kernels, size_t memory,
+                          pn_source *source) {
     static const char *const written[] = {"checkpoint-", "run.json", "genotype.txt", NULL};
     bool there;
     uint32_t checksum = 0;
@@ -271,21 +281,22 @@ static pn_status open_run(pn_run *r, const char *directory, const pn_settings *s
     if (!there) {
         PN_TRY(pn_settings_resolve(&now, &r->data));
         r->settings = now;
-    } else if (data_checksum(&r->data) != checksum) {
+    } else if (pn_data_checksum(&r->data) != checksum) {
         return pn_fail(
             PN_EINPUT,
             "%s: other images than those this run was begun with (checksum %08x, want %08x)",
-            r->settings.data, data_checksum(&r->data), checksum);
+            r->settings.data, pn_data_checksum(&r->data), checksum);
     } else if (pn_settings_resolve(&r->settings, &r->data) != PN_OK) { /* nothing is open in ours */
         return pn_fail_in(PN_EINPUT, "%s/run.json", r->directory.path);
     }
     const pn_space space = pn_space_darts();
+    const int64_t step = there ? pn_checkpoint_newest(r->directory.path, INT64_MAX) : -1;
+    if (step < 0 && r->settings.prior[0]) PN_TRY(pn_source_open(source, r->settings.prior, &space));
     const pn_model_settings model = pn_settings_model(&r->settings, &r->data, memory);
     PN_TRY(pn_model_create(&r->model, kernels, &space, &model, &r->data, (int)r->settings.samples));
 
     int64_t length[3] = {0, 0, 0};
-    const int64_t step = there ? pn_checkpoint_newest(r->directory.path, INT64_MAX) : -1;
-    PN_TRY(begin_search(r, step < 0));
+    PN_TRY(begin_search(r, source));
     if (step >= 0) PN_TRY(load(r, step, length));
     r->continued = step >= 0;
     r->saved_step = step;
@@ -296,13 +307,15 @@ static pn_status open_run(pn_run *r, const char *directory, const pn_settings *s
     PN_TRY(open_table(r, "metrics.csv", length[0], &r->metrics));
     PN_TRY(open_table(r, "samples.csv", length[1], &r->samples));
     PN_TRY(open_table(r, "prior.csv", length[2], &r->prior));
-    return r->continued ? PN_OK : write_headers(r);
+    return r->continued ? PN_OK : write_headers(r, source);
 }
 
 pn_status pn_run_open(pn_run *r, const char *directory, const pn_settings *settings,
                       const bool *given, const pn_kernels *kernels, size_t memory) {
     r->saved_step = -1;
-    const pn_status s = open_run(r, directory, settings, given, kernels, memory);
+    pn_source source = {0};
+    const pn_status s = open_run(r, directory, settings, given, kernels, memory, &source);
+    pn_source_close(&source);
     if (s != PN_OK) pn_directory_abandon(&r->directory);
     return s;
 }
@@ -350,38 +363,7 @@ void pn_run_close(pn_run *r) {
     (void)pn_table_close(r->prior);
     pn_model_destroy(&r->model);
     pn_data_free(&r->data);
+    free(r->history);
     pn_directory_release(&r->directory);
     *r = (pn_run){.directory.lock = -1};
-}
-
-pn_status pn_run_prior(const char *path, pn_prior *prior) {
-    char file[PN_PATH_BYTES];
-    struct stat st;
-    snprintf(file, sizeof file, "%s", path);
-    if (!stat(path, &st) && S_ISDIR(st.st_mode)) {
-        const int64_t step = pn_checkpoint_newest(path, INT64_MAX);
-        if (step < 0) return pn_fail(PN_EINPUT, "%s: a directory without a checkpoint", path);
-        pn_checkpoint_path(path, step, file);
-    }
-    pn_safetensors *f = NULL;
-    PN_TRY(pn_safetensors_read(file, &f));
-    pn_search search;
-    const pn_space space = prior->space;
-    pn_search_settings settings = pn_rule_paper(1);
-    pn_status s = pn_search_init(&search, &space, &settings);
-    const void *state = NULL;
-    const int64_t count = pn_search_state_count(&search);
-    if (s == PN_OK) s = pn_safetensors_get(f, state_name, PN_F64, 1, &count, &state);
-    if (s == PN_OK) memcpy(prior->logit, state, (size_t)prior->count * sizeof *prior->logit);
-    for (int i = 0; s == PN_OK && i < prior->count; i++)
-        if (!(prior->logit[i] - prior->logit[i] == 0))
-            s = pn_fail(PN_EINPUT, "%s: logit %d is not a number", file, i);
-    if (s == PN_OK) {
-        const char *text = pn_safetensors_meta(f, "settings");
-        json_t *settings_of = text ? json_loads(text, 0, NULL) : NULL;
-        prior->distinct = json_is_true(json_object_get(settings_of, "distinct-inputs"));
-        json_decref(settings_of);
-    }
-    pn_safetensors_free(f);
-    return s;
 }

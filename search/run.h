@@ -27,6 +27,7 @@ typedef struct pn_run {
     pn_search search;
     pn_health health;      /* of the distribution as it is */
     pn_step_report report; /* of the last step */
+    char *history;         /* where pi comes from (source.h); NULL: from here */
     bool continued;        /* from a checkpoint */
     bool finished;
     int64_t saved_step; /* of the last checkpoint, -1: none */
@@ -53,8 +54,5 @@ pn_status pn_run_finish(pn_run *run);
 
 /* Gives everything back; nothing is written. */
 void pn_run_close(pn_run *run);
-
-/* The distribution that a run directory or a checkpoint holds; *prior is initialised. */
-pn_status pn_run_prior(const char *path, pn_prior *prior);
 
 #endif

@@ -37,6 +37,10 @@ static const pn_field rows[] = {
     FLAG("share-slot", share_slot, "separate weights for the two terms of a node [off]"),
     INT("seed", seed, 0, 9007199254740992.0, "of weights, batches and samples [1]"),
     TEXT("prior", prior, NULL, "RUN", "begin from the pi of another run (directory or checkpoint)"),
+    FLAG("warmup-prior", warmup_prior,
+         "warm up with architectures drawn from pi, not uniformly [on with --prior]"),
+    FLAG("keep-weights", keep_weights,
+         "with --prior: also its shared weights, of the same network; then no warm-up [off]"),
 };
 const pn_fields pn_settings_fields = {rows, sizeof rows / sizeof *rows};
 
@@ -64,7 +68,9 @@ pn_settings pn_settings_defaults(void) {
                          .distinct_inputs = PN_UNSET,
                          .freeze_weights = 0,
                          .augment = 1,
-                         .share_slot = 0};
+                         .share_slot = 0,
+                         .warmup_prior = PN_UNSET,
+                         .keep_weights = 0};
 }
 
 /* ---- what is left open
@@ -86,7 +92,10 @@ pn_status pn_settings_resolve(pn_settings *s, const pn_data *data) {
                                           ? pn_rule_paper(s->steps)
                                           : pn_rule_practical(s->steps, (int)s->batch);
     fill(&s->samples, preset.samples);
-    fill(&s->warmup, s->freeze_weights ? 0 : preset.warmup);
+    fill(&s->warmup, s->freeze_weights || s->keep_weights ? 0 : preset.warmup);
+    fill(&s->warmup_prior, s->prior[0] != 0);
+    if (s->keep_weights && !s->prior[0])
+        return pn_fail(PN_EARG, "--keep-weights wants --prior RUN, whose weights are kept");
     fill(&s->baseline, preset.baseline);
     fill(&s->distinct_inputs, preset.distinct_inputs);
     if (s->temperature == PN_UNSET_REAL) s->temperature = preset.temperature;
@@ -101,6 +110,7 @@ pn_search_settings pn_settings_search(const pn_settings *s) {
     (void)pn_rule_read(s->rule, &out.rule); /* it has been read before */
     out.samples = (int)s->samples;
     out.warmup = s->warmup;
+    out.warmup_prior = s->warmup_prior;
     out.temperature = s->temperature;
     out.temperature_v = s->temperature_v;
     out.baseline = s->baseline;

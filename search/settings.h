@@ -11,7 +11,8 @@ typedef struct pn_settings {
     int64_t layers, channels, batch, samples, epochs, steps, warmup, seed;
     double temperature, temperature_v, rate_pi, rate_v, rate_v_end, momentum, decay, clip,
         skip_below;
-    int64_t baseline, distinct_inputs, freeze_weights, augment, share_slot; /* 0, 1, PN_UNSET */
+    int64_t baseline, distinct_inputs, freeze_weights, augment, share_slot, warmup_prior,
+        keep_weights;          /* 0, 1, PN_UNSET */
     char prior[PN_TEXT_BYTES]; /* where pi came from; "" = uniform */
 } pn_settings;
 

@@ -2,6 +2,7 @@
 #include "search/space.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 
 const char *const pn_op_name[PN_MAX_OPS] = {"max_pool_3x3", "avg_pool_3x3", "skip_connect",
                                             "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3",
@@ -35,4 +36,10 @@ pn_status pn_space_check(const pn_space *space) {
         seen[op] = true;
     }
     return PN_OK;
+}
+
+void pn_space_text(const pn_space *space, char text[PN_SPACE_BYTES]) {
+    int at = snprintf(text, PN_SPACE_BYTES, "%d kinds, %d nodes,", space->kinds, space->nodes);
+    for (int i = 0; i < space->ops && at < PN_SPACE_BYTES; i++)
+        at += snprintf(text + at, (size_t)(PN_SPACE_BYTES - at), " %s", pn_op_name[space->op[i]]);
 }

@@ -53,6 +53,10 @@ pn_space pn_space_darts(void);
 /* PN_EARG unless the counts are in the ranges above and the ops are different pn_ops. */
 pn_status pn_space_check(const pn_space *space);
 
+/* The space in words, "2 kinds, 4 nodes, max_pool_3x3 ...": the same text means the same space. */
+enum { PN_SPACE_BYTES = 160 };
+void pn_space_text(const pn_space *space, char text[PN_SPACE_BYTES]);
+
 /* How many inputs a term of `node` can choose from: the cell's two and every earlier node. */
 static inline int pn_inputs(int node) { return 2 + node; }
 

@@ -1,6 +1,7 @@
 /* weights.c -- see weights.h. */
 #include "search/weights.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -79,6 +80,114 @@ pn_status pn_weights_get(const pn_safetensors *file, const pn_parameters *p, flo
         snprintf(name, sizeof name, "%s%s", prefix, p->list[i].name);
         PN_TRY(pn_safetensors_get(file, name, PN_F32, a.rank, a.shape, &data));
         pn_parameters_set(p, range, i, data);
+    }
+    return PN_OK;
+}
+
+/* ---- weights that travel --------------------------------------------------------------------- */
+
+static const char weights_format[] = "parsec-nas weights 1";
+static const char mean_name[] = "running_mean", tracked_name[] = "num_batches_tracked";
+static const char auxiliary_prefix[] = "auxiliary_head.";
+
+static bool ends_with(const char *name, const char *end) {
+    const size_t n = strlen(name), m = strlen(end);
+    return n >= m && !strcmp(name + n - m, end);
+}
+
+static bool is_auxiliary(const char *name) {
+    return !strncmp(name, auxiliary_prefix, strlen(auxiliary_prefix));
+}
+
+/* PyTorch counts the batches that a BatchNorm has seen, in a tensor of its own beside the others.
+ */
+static pn_status add_tracked(pn_tensors *t, int64_t batches) {
+    for (int i = 0, count = t->count; i < count; i++) {
+        char name[NAME_BYTES];
+        if (!ends_with(t->list[i].name, mean_name)) continue;
+        snprintf(name, sizeof name, "%.*s%s", (int)(strlen(t->list[i].name) - strlen(mean_name)),
+                 t->list[i].name, tracked_name);
+        PN_TRY(pn_tensors_add_array(
+            t, (pn_array){.name = name, .dtype = PN_I64, .rank = 0, .data = &batches}));
+    }
+    return PN_OK;
+}
+
+static char *describe(const pn_network_spec *s, bool auxiliary) {
+    json_t *object = json_pack("{s:s,s:s,s:i,s:i,s:[iii],s:i,s:b}", "network", "eval", "stem",
+                               s->imagenet_stem ? "imagenet" : "cifar", "layers", s->layers,
+                               "channels", s->channels, "image", s->H, s->W, s->image_channels,
+                               "classes", s->classes, "auxiliary", auxiliary);
+    char *text = json_dumps(object, 0);
+    json_decref(object);
+    return text;
+}
+
+pn_status pn_weights_save(const char *path, const pn_network *n, const pn_arch *arch,
+                          int64_t batches, bool auxiliary) {
+    const pn_parameters *p = &n->parameters;
+    char genotype[PN_GENOTYPE_BYTES];
+    bool used[p->count];
+    pn_tensors t = {0};
+    auxiliary = auxiliary && n->spec.auxiliary;
+    for (int i = 0; i < p->count; i++) used[i] = auxiliary || !is_auxiliary(p->list[i].name);
+    pn_genotype_write(arch, genotype);
+    char *network = describe(&n->spec, auxiliary);
+    pn_status s = network ? pn_tensors_add(&t, p, p->value, "", used, PN_ALL_ROLES)
+                          : pn_fail(PN_EMEM, "no memory for metadata");
+    if (s == PN_OK) s = add_tracked(&t, batches);
+    const pn_meta meta[] = {
+        {"format",   weights_format},
+        {"genotype", genotype      },
+        {"network",  network       }
+    };
+    if (s == PN_OK)
+        s = pn_safetensors_write(path, t.list, t.count, meta, sizeof meta / sizeof *meta);
+    free(network);
+    pn_tensors_free(&t);
+    return s;
+}
+
+pn_status pn_weights_describe(const pn_safetensors *file, pn_weights_about *about) {
+    const char *format = pn_safetensors_meta(file, "format"),
+               *genotype = pn_safetensors_meta(file, "genotype"),
+               *network = pn_safetensors_meta(file, "network");
+    *about = (pn_weights_about){0};
+    if (!format || strcmp(format, weights_format)) return PN_OK; /* made elsewhere */
+    json_t *object = network ? json_loads(network, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    const char *kind = "", *stem = "";
+    int auxiliary = 0;
+    pn_network_spec *s = &about->spec;
+    *s = (pn_network_spec){.evaluation = true};
+    const bool read =
+        object &&
+        !json_unpack(object, "{s:s,s:s,s:i,s:i,s:[iii],s:i,s:b}", "network", &kind, "stem", &stem,
+                     "layers", &s->layers, "channels", &s->channels, "image", &s->H, &s->W,
+                     &s->image_channels, "classes", &s->classes, "auxiliary", &auxiliary);
+    const bool right = read && !strcmp(kind, "eval") && genotype &&
+                       (!strcmp(stem, "cifar") || !strcmp(stem, "imagenet"));
+    s->imagenet_stem = right && !strcmp(stem, "imagenet");
+    json_decref(object);
+    pn_arch arch;
+    if (!right || pn_genotype_read(genotype, strlen(genotype), &arch) != PN_OK)
+        return pn_fail(PN_EINPUT,
+                       "metadata \"network\" or \"genotype\" are not those of a network");
+    pn_genotype_write(&arch, about->genotype);
+    about->known = true;
+    return PN_OK;
+}
+
+pn_status pn_weights_load(const pn_safetensors *file, const pn_network *n) {
+    const pn_parameters *p = &n->parameters;
+    PN_TRY(pn_weights_get(file, p, p->value, "", NULL, PN_ALL_ROLES));
+    for (int i = 0; i < pn_safetensors_count(file); i++) {
+        const char *name = pn_safetensors_at(file, i)->name;
+        if (pn_parameters_find(p, name) < 0 && !is_auxiliary(name) &&
+            !ends_with(name, tracked_name))
+            return pn_fail(PN_EINPUT,
+                           "%s: no tensor of this network; another genotype, or another "
+                           "number of layers?",
+                           name);
     }
     return PN_OK;
 }

@@ -4,8 +4,9 @@
 #ifndef PN_WEIGHTS_H
 #define PN_WEIGHTS_H
 
-#include "runtime/parameters.h"
 #include "runtime/safetensors.h"
+#include "search/genotype.h"
+#include "search/network.h"
 
 /* Arrays to be written; owns the copies of all data and names. Zero is an empty one. */
 typedef struct pn_tensors {
@@ -27,5 +28,31 @@ enum { PN_ALL_ROLES = 1 << PN_ROLE_WEIGHT | 1 << PN_ROLE_AUXILIARY | 1 << PN_ROL
  * tensor that is missing, or of another shape. */
 pn_status pn_weights_get(const pn_safetensors *file, const pn_parameters *p, float *range,
                          const char *prefix, const bool *used, unsigned roles);
+
+/* ---- weights that travel: an evaluation network's, as PyTorch's state_dict has them ----
+ *
+ * Names and shapes are those of the public DARTS code, running statistics and num_batches_tracked
+ * included, no key missing and none left over: load_state_dict(strict=True) takes the file. Its
+ * metadata say what network it is of. */
+
+/* What the metadata say. */
+typedef struct pn_weights_about {
+    bool known; /* the file carries them: it is one of ours */
+    char genotype[PN_GENOTYPE_BYTES];
+    pn_network_spec spec;
+} pn_weights_about;
+
+/* Writes the host's values. `batches`: training steps that the running statistics have seen.
+ * `auxiliary`: with the auxiliary head's, if the network has one. */
+pn_status pn_weights_save(const char *path, const pn_network *network, const pn_arch *arch,
+                          int64_t batches, bool auxiliary);
+
+/* PN_EINPUT if the metadata are there and wrong. */
+pn_status pn_weights_describe(const pn_safetensors *file, pn_weights_about *about);
+
+/* Fills the host's values of a network without auxiliary head. PN_EINPUT names the first tensor
+ * that is missing, differs in shape, or belongs to no network of this genotype; an auxiliary head's
+ * and num_batches_tracked may be there or not. */
+pn_status pn_weights_load(const pn_safetensors *file, const pn_network *network);
 
 #endif

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "search/genotype.h"
-#include "search/run.h"
+#include "search/source.h"
 #include "tools/commands.h"
 
 const char pn_sample_usage[] =
@@ -38,7 +38,13 @@ static pn_status sample(const char *run, int count, int top, uint64_t seed, bool
     const pn_space space = pn_space_darts();
     pn_prior prior;
     PN_TRY(pn_prior_init(&prior, &space, distinct));
-    if (run) PN_TRY(pn_run_prior(run, &prior));
+    if (run) {
+        pn_source source;
+        PN_TRY(pn_source_open(&source, run, &space));
+        const pn_status read = pn_source_prior(&source, &prior);
+        pn_source_close(&source);
+        PN_TRY(read);
+    }
     prior.distinct |= distinct;
     pn_arch *arch = malloc((size_t)(top ? top : 1) * sizeof *arch);
     double *log_p = malloc((size_t)(top ? top : 1) * sizeof *log_p);
