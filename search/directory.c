@@ -133,3 +133,13 @@ void pn_checkpoint_remove(const char *directory, int keep) {
         if (i >= keep) (void)unlink(path); /* one that stays is no harm */
     }
 }
+
+pn_status pn_checkpoint_damaged(const char *directory, int64_t number, const char *what) {
+    const int64_t before = pn_checkpoint_newest(directory, number);
+    char sentence[512];
+    snprintf(sentence, sizeof sentence, "%s", pn_error());
+    return before < 0
+               ? pn_fail(PN_EINPUT, "%s; without this file the %s begins anew", sentence, what)
+               : pn_fail(PN_EINPUT, "%s; without this file the %s continues from step %" PRId64,
+                         sentence, what, before);
+}

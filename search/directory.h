@@ -42,4 +42,8 @@ int64_t pn_checkpoint_newest(const char *directory, int64_t below);
 void pn_checkpoint_path(const char *directory, int64_t number, char path[PN_PATH_BYTES]);
 void pn_checkpoint_remove(const char *directory, int keep);
 
+/* PN_EINPUT: the sentence at hand, about checkpoint `number`, and what happens without that file.
+ * `what` is continued: "search". */
+pn_status pn_checkpoint_damaged(const char *directory, int64_t number, const char *what);
+
 #endif

@@ -26,8 +26,9 @@ pn_model_settings pn_model_defaults(void) {
 /* A program of the largest architecture, for batches of N; m->size says what it needs. */
 static pn_status measure(pn_model *m, int N) {
     const pn_arch largest = pn_network_largest(&m->network.space);
-    PN_TRY(pn_network_build(&m->network, &largest, m->program, N, true, false,
-                            pn_arena_checks(m->kernels->memory), NULL));
+    PN_TRY(pn_network_build(
+        &m->network, &largest, m->program,
+        &(pn_build){.N = N, .training = true, .guarded = pn_arena_checks(m->kernels->memory)}));
     return pn_program_compile(m->program, &m->size);
 }
 
@@ -133,8 +134,11 @@ static pn_status take(pn_model *m, int half, int64_t step) {
 
 static pn_status prepare(pn_model *m, const pn_arch *arch, int half, pn_result *result) {
     const bool training = half == TRAIN;
-    PN_TRY(pn_network_build(&m->network, arch, m->program, m->settings.N, training, false,
-                            m->arena.checked, result));
+    PN_TRY(pn_network_build(&m->network, arch, m->program,
+                            &(pn_build){.N = m->settings.N,
+                                        .training = training,
+                                        .guarded = m->arena.checked,
+                                        .result = result}));
     PN_TRY(pn_program_compile(m->program, &m->size));
     const pn_batch *batch = &m->feed[half].batch;
     return pn_program_bind(m->program, &m->arena, &m->network.parameters, batch->x, batch->labels,

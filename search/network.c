@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "runtime/rng.h"
+
 /* ---- shapes ------------------------------------------------------------------------------------
  */
 
@@ -19,10 +21,20 @@ typedef struct cell_shape {
     int P, Q;           /* of the nodes */
 } cell_shape;
 
+/* Of what the first cell reads. */
+static int stem_channels(const pn_network_spec *spec) {
+    return spec->imagenet_stem ? spec->channels : PN_STEM_FACTOR * spec->channels;
+}
+
 static void cell_shapes(const pn_network_spec *spec, int nodes, cell_shape *shape) {
     int C = spec->channels, H = spec->H, W = spec->W;
-    int before[2] = {PN_STEM_FACTOR * C, PN_STEM_FACTOR * C};
-    bool reduced = false;
+    int before[2] = {stem_channels(spec), stem_channels(spec)};
+    bool reduced = spec->imagenet_stem; /* its last convolution halves the image once more */
+    if (spec->imagenet_stem)
+        for (int i = 0; i < PN_IMAGENET_STEM; i++) {
+            H = pn_out_size(H, 2);
+            W = pn_out_size(W, 2);
+        }
     for (int i = 0; i < spec->layers; i++) {
         cell_shape *s = &shape[i];
         s->kind = pn_kind_at(i, spec->layers);
@@ -190,19 +202,54 @@ static void add_own_ops(enumerator *e, int layer, const cell_shape *s, const pn_
         }
 }
 
-/* After DARTS: 5x5 average pool with stride 3, 1x1 to 128 channels, 2x2 to 768, linear. */
+/* Of an evaluation network's norm in the list of tensors: scale, shift, mean, variance. */
+enum { NORM = 4 };
+
+/* NetworkImageNet: to C/2, to C, and again, each with stride 2. */
+static void add_imagenet_stem(enumerator *e) {
+    static const char *const conv[PN_IMAGENET_STEM] = {"stem0.0.weight", "stem0.3.weight",
+                                                       "stem1.1.weight"},
+                             *const bn[PN_IMAGENET_STEM] = {"stem0.1", "stem0.4", "stem1.2"};
+    const pn_network_spec *s = &e->network->spec;
+    const int C[PN_IMAGENET_STEM + 1] = {s->image_channels, s->channels / 2, s->channels,
+                                         s->channels};
+    for (int i = 0; i < PN_IMAGENET_STEM; i++) {
+        const int index = add_conv(e, "", conv[i], C[i + 1], C[i], 3, false);
+        add_norm(e, "", bn[i], C[i + 1]);
+        if (i == 0) e->network->stem = index;
+    }
+}
+
+static void add_stem(enumerator *e) {
+    const pn_network_spec *s = &e->network->spec;
+    const int K = stem_channels(s);
+    if (s->imagenet_stem) {
+        add_imagenet_stem(e);
+        return;
+    }
+    e->network->stem = add_conv(e, "stem.", s->evaluation ? "0.weight" : "conv.weight", K,
+                                s->image_channels, 3, false);
+    add_norm(e, "stem.", s->evaluation ? "1" : "bn", K);
+}
+
+/* After DARTS: 5x5 average pool, 1x1 to 128 channels, 2x2 to 768, linear; for ImageNet without the
+ * second BatchNorm, which is a comment in the public code. */
+enum { AUXILIARY_POOL = 5, AUXILIARY_NARROW = 128, AUXILIARY_WIDE = 768 };
+static int auxiliary_stride(const pn_network_spec *s) { return s->imagenet_stem ? 2 : 3; }
+
 static void add_auxiliary(enumerator *e, int C_in) {
-    enum { NARROW = 128, WIDE = 768 };
-    const int classes = e->network->spec.classes;
+    const pn_network_spec *s = &e->network->spec;
+    static const char prefix[] = "auxiliary_head.";
     e->role = PN_ROLE_AUXILIARY;
-    add_conv(e, "auxiliary_head.", "features.2.weight", NARROW, C_in, 1, false);
-    add_norm(e, "auxiliary_head.", "features.3", NARROW);
-    add_conv(e, "auxiliary_head.", "features.5.weight", WIDE, NARROW, 2, false);
-    add_norm(e, "auxiliary_head.", "features.6", WIDE);
-    add(e, "auxiliary_head.classifier.weight", PN_LAYOUT_LINEAR, PN_INIT_UNIFORM, WIDE, false, 2,
-        (int[]){classes, WIDE});
-    add(e, "auxiliary_head.classifier.bias", PN_LAYOUT_SAME, PN_INIT_UNIFORM, WIDE, false, 1,
-        &classes);
+    e->network->auxiliary =
+        add_conv(e, prefix, "features.2.weight", AUXILIARY_NARROW, C_in, 1, false);
+    add_norm(e, prefix, "features.3", AUXILIARY_NARROW);
+    add_conv(e, prefix, "features.5.weight", AUXILIARY_WIDE, AUXILIARY_NARROW, 2, false);
+    if (!s->imagenet_stem) add_norm(e, prefix, "features.6", AUXILIARY_WIDE);
+    add(e, "auxiliary_head.classifier.weight", PN_LAYOUT_LINEAR, PN_INIT_UNIFORM, AUXILIARY_WIDE,
+        false, 2, (int[]){s->classes, AUXILIARY_WIDE});
+    add(e, "auxiliary_head.classifier.bias", PN_LAYOUT_SAME, PN_INIT_UNIFORM, AUXILIARY_WIDE, false,
+        1, &s->classes);
     e->role = PN_ROLE_WEIGHT;
 }
 
@@ -217,6 +264,11 @@ static pn_status check_spec(const pn_network_spec *s) {
         return pn_fail(PN_EARG, "images of %d channels, want 1 or 3", s->image_channels);
     if (s->classes < 2 || s->classes > 100000)
         return pn_fail(PN_EARG, "%d classes, want 2 to 100000", s->classes);
+    if (s->imagenet_stem && (!s->evaluation || s->channels % 8))
+        return pn_fail(PN_EARG,
+                       "the ImageNet stem with %d channels, want an evaluation network with a "
+                       "multiple of 8",
+                       s->channels);
     return PN_OK;
 }
 
@@ -224,16 +276,13 @@ pn_status pn_network_create(pn_network *n, const pn_network_spec *spec, const pn
                             const pn_arch *arch) {
     PN_TRY(check_spec(spec));
     PN_TRY(pn_space_check(space));
-    *n = (pn_network){.spec = *spec, .space = *space};
+    *n = (pn_network){.spec = *spec, .space = *space, .auxiliary = -1};
     memset(n->cell, -1, sizeof n->cell);
     cell_shape shape[PN_MAX_LAYERS];
     cell_shapes(spec, space->nodes, shape);
 
     enumerator e = {n, PN_OK, PN_ROLE_WEIGHT};
-    const int stem = PN_STEM_FACTOR * spec->channels;
-    n->stem = add_conv(&e, "stem.", spec->evaluation ? "0.weight" : "conv.weight", stem,
-                       spec->image_channels, 3, false);
-    add_norm(&e, "stem.", spec->evaluation ? "1" : "bn", stem);
+    add_stem(&e);
     for (int i = 0; i < spec->layers; i++) {
         add_preprocess(&e, i, &shape[i]);
         if (spec->evaluation)
@@ -249,8 +298,9 @@ pn_status pn_network_create(pn_network *n, const pn_network_spec *spec, const pn
     add(&e, "classifier.bias", PN_LAYOUT_SAME, PN_INIT_UNIFORM, C, false, 1, &spec->classes);
 
     const int terms = PN_SLOTS * space->nodes;
-    n->max_ops = 2 + spec->layers * (2 + 2 * terms + space->nodes);
-    n->max_terms = 1 + PN_PARTS + spec->layers * (2 * PN_PARTS + 3 * terms);
+    enum { STEM_AND_HEADS = PN_IMAGENET_STEM + 1 + 3 };
+    n->max_ops = STEM_AND_HEADS + spec->layers * (2 + 2 * terms + space->nodes);
+    n->max_terms = STEM_AND_HEADS + 2 * PN_PARTS + spec->layers * (2 * PN_PARTS + 3 * terms);
     if (e.status != PN_OK) pn_network_destroy(n);
     return e.status;
 }
@@ -263,14 +313,14 @@ void pn_network_destroy(pn_network *n) { pn_parameters_destroy(&n->parameters); 
 typedef struct builder {
     const pn_network *network;
     pn_program *program;
-    bool inference;
+    const pn_build *how;
 } builder;
 
 /* BatchNorm after an op whose convolutions are followed, in an evaluation network, by the four
  * tensors of a norm, the first of them at index `scale`. */
 static pn_norm_spec norm_at(const builder *b, int scale) {
     if (!b->network->spec.evaluation) return (pn_norm_spec){PN_NORM_BATCH, -1, -1, -1, -1};
-    return (pn_norm_spec){b->inference ? PN_NORM_RUNNING : PN_NORM_BATCH, scale, scale + 1,
+    return (pn_norm_spec){b->how->inference ? PN_NORM_RUNNING : PN_NORM_BATCH, scale, scale + 1,
                           scale + 2, scale + 3};
 }
 
@@ -296,21 +346,32 @@ static pn_value build_op(const builder *b, const cell_shape *s, pn_op op, int in
 
 enum { MAX_TERMS = (2 + PN_MAX_NODES - 1) * PN_MAX_OPS };
 
+/* Whether both terms of a node are one: the same op without weights, or with the same ones, on the
+ * same input. */
+static bool equal_terms(const pn_cell_weights *w, int node, const pn_choice *t) {
+    return t[0].op == t[1].op && t[0].input == t[1].input &&
+           w->op[node][0][t[0].input][t[0].op] == w->op[node][1][t[1].input][t[1].op];
+}
+
+/* The factors of a term for each image, NULL: 1. */
+static const float *factor_of(const builder *b, int layer, int node, int slot) {
+    const int place = (layer * b->network->space.nodes + node) * PN_SLOTS + slot;
+    return b->how->drop_path ? b->how->drop_path + (size_t)place * (size_t)b->how->N : NULL;
+}
+
 /* The two terms of a node; one if they are equal, since the same term twice is computed once. */
-static int own_terms(const builder *b, const cell_shape *s, const pn_cell_weights *w, int node,
+static int own_terms(const builder *b, const cell_shape *s, int layer, int node,
                      const pn_choice *choice, const pn_value *input, pn_term_spec *terms) {
-    int count = 0, first_weights = -1;
-    for (int slot = 0; slot < PN_SLOTS; slot++) {
+    const pn_cell_weights *w = &b->network->cell[layer];
+    const bool twice = equal_terms(w, node, choice);
+    const int count = twice ? 1 : PN_SLOTS;
+    for (int slot = 0; slot < count; slot++) {
         const pn_choice t = choice[slot];
         const int weights = w->op[node][slot][t.input][t.op];
-        if (slot > 0 && choice[0].op == t.op && choice[0].input == t.input &&
-            first_weights == weights) {
-            terms[0].coef += 1;
-            continue;
-        }
-        first_weights = weights;
-        terms[count++] =
-            (pn_term_spec){build_op(b, s, t.op, t.input, input[t.input], weights), 1, NULL};
+        const bool identity = t.op == PN_SKIP_CONNECT && term_stride(s, t.input) == 1;
+        const float *factor = identity ? NULL : factor_of(b, layer, node, slot);
+        terms[slot] = (pn_term_spec){build_op(b, s, t.op, t.input, input[t.input], weights),
+                                     twice && !factor ? 2 : 1, factor};
     }
     return count;
 }
@@ -329,24 +390,63 @@ static int all_terms(const builder *b, const cell_shape *s, const pn_cell_weight
     return count;
 }
 
-pn_status pn_network_build(const pn_network *n, const pn_arch *arch, pn_program *p, int N,
-                           bool training, bool inference, bool guarded, pn_result *result) {
+static pn_norm_spec stem_norm(const builder *b, int scale) {
+    return b->network->spec.evaluation ? norm_at(b, scale)
+                                       : (pn_norm_spec){PN_NORM_BATCH, scale, scale + 1, -1, -1};
+}
+
+/* What the first cell reads as its two inputs. */
+static void build_stem(const builder *b, pn_value *before0, pn_value *before1) {
+    const pn_network *n = b->network;
     const pn_network_spec *spec = &n->spec;
-    const builder b = {n, p, inference};
+    pn_program *p = b->program;
+    int w = n->stem;
+    const pn_value image = pn_program_image(p, spec->H, spec->W, spec->image_channels);
+    if (!spec->imagenet_stem) {
+        *before0 = *before1 =
+            pn_program_stem(p, image, 1, w, stem_channels(spec), stem_norm(b, w + 1));
+        return;
+    }
+    *before1 = pn_program_stem(p, image, 2, w, spec->channels / 2, norm_at(b, w + 1));
+    for (int i = 1; i < PN_IMAGENET_STEM; i++) {
+        w += 1 + NORM;
+        *before0 = *before1;
+        *before1 =
+            pn_program_conv(p, before0, 1, 3, 2, 1, false, w, spec->channels, norm_at(b, w + 1));
+    }
+}
+
+static void build_auxiliary(const builder *b, const pn_value *x, int parts) {
+    const pn_network_spec *spec = &b->network->spec;
+    int w = b->network->auxiliary;
+    const pn_norm_spec none = {PN_NORM_NONE, -1, -1, -1, -1};
+    pn_value v = pn_program_conv(b->program, x, parts, AUXILIARY_POOL, auxiliary_stride(spec), 0,
+                                 true, w, AUXILIARY_NARROW, norm_at(b, w + 1));
+    w += 1 + NORM;
+    v = pn_program_conv(b->program, &v, 1, 2, 1, 0, false, w, AUXILIARY_WIDE,
+                        spec->imagenet_stem ? none : norm_at(b, w + 1));
+    w += spec->imagenet_stem ? 1 : 1 + NORM;
+    pn_program_head(b->program, &v, 1, true, w, w + 1, spec->classes, spec->smoothing,
+                    b->how->auxiliary_weight, b->how->result ? b->how->result + 1 : NULL);
+}
+
+pn_status pn_network_build(const pn_network *n, const pn_arch *arch, pn_program *p,
+                           const pn_build *how) {
+    const pn_network_spec *spec = &n->spec;
+    const builder b = {n, p, how};
     cell_shape shape[PN_MAX_LAYERS];
     cell_shapes(spec, n->space.nodes, shape);
-
-    pn_program_begin(p, N, training, guarded);
-    pn_value image = pn_program_image(p, spec->H, spec->W, spec->image_channels);
-    pn_norm_spec stem_norm = norm_at(&b, n->stem + 1);
-    if (!spec->evaluation)
-        stem_norm = (pn_norm_spec){PN_NORM_BATCH, n->stem + 1, n->stem + 2, -1, -1};
-    pn_value stem =
-        pn_program_stem(p, image, 1, n->stem, PN_STEM_FACTOR * spec->channels, stem_norm);
+    if (how->auxiliary && (n->auxiliary < 0 || !pn_network_auxiliary_fits(spec)))
+        return pn_fail(PN_EARG,
+                       "an auxiliary head behind images of %dx%d: want a network that has one, and "
+                       "8x8 pixels there (7x7 with the ImageNet stem)",
+                       shape[2 * spec->layers / 3].P, shape[2 * spec->layers / 3].Q);
 
     /* The outputs of the two cells before, as the parts that they are concatenated of. */
-    pn_value before[2][PN_PARTS] = {{stem}, {stem}};
+    pn_value before[2][PN_PARTS], middle[PN_PARTS] = {-1};
     int parts[2] = {1, 1};
+    pn_program_begin(p, how->N, how->training, how->guarded);
+    build_stem(&b, before[0], before[1]);
     for (int i = 0; i < spec->layers; i++) {
         const cell_shape *s = &shape[i];
         const pn_cell_weights *w = &n->cell[i];
@@ -361,7 +461,7 @@ pn_status pn_network_build(const pn_network *n, const pn_arch *arch, pn_program 
         for (int node = 0; node < n->space.nodes; node++) {
             pn_term_spec terms[MAX_TERMS];
             const int count =
-                arch ? own_terms(&b, s, w, node, arch->cell[s->kind].term[node], input, terms)
+                arch ? own_terms(&b, s, i, node, arch->cell[s->kind].term[node], input, terms)
                      : all_terms(&b, s, w, node, input, terms);
             input[2 + node] = pn_program_node(p, terms, count);
         }
@@ -369,10 +469,54 @@ pn_status pn_network_build(const pn_network *n, const pn_arch *arch, pn_program 
         parts[0] = parts[1];
         memcpy(before[1], input + 2, sizeof before[1]);
         parts[1] = n->space.nodes;
+        if (i == 2 * spec->layers / 3) memcpy(middle, before[1], sizeof middle);
     }
     pn_program_head(p, before[1], parts[1], false, n->classifier, n->classifier + 1, spec->classes,
-                    spec->smoothing, 1, result);
+                    spec->smoothing, 1, how->result);
+    if (how->auxiliary) build_auxiliary(&b, middle, n->space.nodes);
     return PN_OK; /* a failure sticks to the program, and compiling it returns it */
+}
+
+bool pn_network_auxiliary_fits(const pn_network_spec *spec) {
+    cell_shape shape[PN_MAX_LAYERS];
+    cell_shapes(spec, PN_MAX_NODES, shape);
+    const cell_shape *s = &shape[2 * spec->layers / 3];
+    const int stride = auxiliary_stride(spec);
+    return s->P >= AUXILIARY_POOL && s->Q >= AUXILIARY_POOL &&
+           (s->P - AUXILIARY_POOL) / stride == 1 && (s->Q - AUXILIARY_POOL) / stride == 1;
+}
+
+/* ---- drop-path ------------------------------------------------------------------------------- */
+
+static void drop_term(double keep, uint64_t seed, int64_t step, int place, float *factor, int N) {
+    for (int i = 0; i < N; i++) {
+        const uint64_t index = (uint64_t)place << 32 | (uint64_t)i;
+        const bool kept = pn_uniform(seed, PN_STREAM_DROP_PATH, (uint64_t)step, index) < keep;
+        factor[i] = kept ? (float)(1 / keep) : 0;
+    }
+}
+
+void pn_network_drop_path(const pn_network *n, const pn_arch *arch, double keep, uint64_t seed,
+                          int64_t step, float *factor, int N) {
+    cell_shape shape[PN_MAX_LAYERS];
+    int place = 0;
+    cell_shapes(&n->spec, n->space.nodes, shape);
+    for (int layer = 0; layer < n->spec.layers; layer++)
+        for (int node = 0; node < n->space.nodes; node++) {
+            const pn_choice *terms = arch->cell[shape[layer].kind].term[node];
+            float *const pair = factor;
+            for (int slot = 0; slot < PN_SLOTS; slot++, place++, factor += N) {
+                drop_term(keep, seed, step, place, factor, N);
+                if (terms[slot].op == PN_SKIP_CONNECT &&
+                    term_stride(&shape[layer], terms[slot].input) == 1)
+                    for (int i = 0; i < N; i++) factor[i] = 1;
+            }
+            if (equal_terms(&n->cell[layer], node, terms))
+                for (int i = 0; i < N; i++) {
+                    pair[i] += pair[N + i];
+                    pair[N + i] = 0;
+                }
+        }
 }
 
 /* ---- counting
@@ -429,11 +573,25 @@ size_t pn_network_batch_bytes(const pn_network_spec *spec, int N) {
     return 4 * (size_t)N * (numbers * sizeof(float) + sizeof(int32_t));
 }
 
+static double stem_macs(const pn_network_spec *s) {
+    if (!s->imagenet_stem) return 9.0 * s->image_channels * stem_channels(s) * s->H * s->W;
+    const double C[PN_IMAGENET_STEM + 1] = {s->image_channels, s->channels / 2, s->channels,
+                                            s->channels};
+    double macs = 0;
+    int H = s->H, W = s->W;
+    for (int i = 0; i < PN_IMAGENET_STEM; i++) {
+        H = pn_out_size(H, 2);
+        W = pn_out_size(W, 2);
+        macs += 9 * C[i] * C[i + 1] * H * W;
+    }
+    return macs;
+}
+
 double pn_network_macs(const pn_network *n, const pn_arch *arch) {
     const pn_network_spec *spec = &n->spec;
     cell_shape shape[PN_MAX_LAYERS];
     cell_shapes(spec, n->space.nodes, shape);
-    double macs = 9.0 * spec->image_channels * PN_STEM_FACTOR * spec->channels * spec->H * spec->W;
+    double macs = stem_macs(spec);
     for (int i = 0; i < spec->layers; i++) {
         const cell_shape *s = &shape[i];
         for (int j = 0; j < 2; j++) macs += (double)s->in_channels[j] * s->C * s->H * s->W;

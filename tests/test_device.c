@@ -160,8 +160,9 @@ static void launches_and_memory_of_the_space(void **state) {
         pn_arch arch;
         pn_program_size size;
         pn_prior_sample(&prior, 1902, 0, i, &arch);
-        assert_int_equal(pn_network_build(&network, &arch, program, 64, true, false, false, NULL),
-                         PN_OK);
+        assert_int_equal(
+            pn_network_build(&network, &arch, program, &(pn_build){.N = 64, .training = true}),
+            PN_OK);
         assert_int_equal(pn_program_compile(program, &size), PN_OK);
         launches += (double)(size.launches_fwd + size.launches_bwd) / COUNT;
         bytes += (double)size.arena_bytes / COUNT;

@@ -325,7 +325,10 @@ static void planned_bytes_are_used_bytes(void **state) {
         const bool training = a % 4 != 3;
         pn_program_size size;
         assert_int_equal(
-            pn_network_build(&n, &arch, program, 2, training, false, arena.checked, &result),
+            pn_network_build(
+                &n, &arch, program,
+                &(pn_build){
+                    .N = 2, .training = training, .guarded = arena.checked, .result = &result}),
             PN_OK);
         assert_int_equal(pn_program_compile(program, &size), PN_OK);
         assert_int_equal(pn_program_bind(program, &arena, &n.parameters, image, labels, NULL),
@@ -361,14 +364,15 @@ static void the_largest_architecture_bounds_all(void **state) {
     pn_program *program;
     pn_program_size size;
     const pn_arch largest = pn_network_largest(&space);
+    const pn_build big = {.N = 64, .training = true};
     assert_int_equal(pn_network_create(&n, &spec, &space, NULL), PN_OK);
     assert_int_equal(pn_program_create(&program, pn_host_kernels(NULL)), PN_OK);
-    assert_int_equal(pn_network_build(&n, &largest, program, 64, true, false, false, NULL), PN_OK);
+    assert_int_equal(pn_network_build(&n, &largest, program, &big), PN_OK);
     assert_int_equal(pn_program_compile(program, &size), PN_OK);
     const size_t bound = 2 * size.unshared_bytes;
     for (uint64_t a = 0; a < 300; a++) {
         const pn_arch arch = random_arch(a);
-        assert_int_equal(pn_network_build(&n, &arch, program, 64, true, false, false, NULL), PN_OK);
+        assert_int_equal(pn_network_build(&n, &arch, program, &big), PN_OK);
         assert_int_equal(pn_program_compile(program, &size), PN_OK);
         assert_true(size.unshared_bytes <= bound);
     }

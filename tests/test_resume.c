@@ -1,8 +1,9 @@
-/* test_resume.c -- a search that was killed, interrupted or run with other threads ends with the
- * same bytes as one that was left alone.
+/* test_resume.c -- a search or a training that was killed, interrupted or run with other threads
+ * ends with the same bytes as one that was left alone.
  *
- * Every test runs the program on the same small search and compares whole directories with that
- * of an undisturbed run. When a kill strikes depends on the machine; what must follow does not. */
+ * Every test runs the program on the same small search, or training, and compares whole directories
+ * with that of an undisturbed run. When a kill strikes depends on the machine; what must follow
+ * does not. */
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -52,12 +53,15 @@ static const char *in_folder(const char *name) {
 /* How a search is run, beside what decides its result. */
 typedef struct manner {
     const char *threads, *save_every;
+    bool training; /* not a search */
 } manner;
-static const manner usual = {"1", "0.02"};
+static const manner usual = {"1", "0.02", false};
 
 static void start(pn_process *p, const char *directory, const char *const *arguments, manner how) {
-    const char *argv[MOST_ARGUMENTS] = {PN_PROGRAM,  "search",    directory,      "--quiet",
-                                        "--threads", how.threads, "--save-every", how.save_every};
+    const char *argv[MOST_ARGUMENTS] = {PN_PROGRAM,     how.training ? "train" : "search",
+                                        directory,      "--quiet",
+                                        "--threads",    how.threads,
+                                        "--save-every", how.save_every};
     int n = 8;
     while (*arguments) {
         assert_true(n < MOST_ARGUMENTS - 1);
@@ -111,7 +115,7 @@ static void kill_amid(const char *directory, const char *const *arguments) {
     for (bool finished = true; finished;) {
         pn_folder_remove(in_folder(directory));
         pn_process p;
-        start(&p, directory, arguments, (manner){"1", "0"});
+        start(&p, directory, arguments, (manner){"1", "0", false});
         while (pn_process_runs(&p) && !holds(directory, "checkpoint-00000002.safetensors"))
             continue;
         kill(p.pid, SIGKILL);
@@ -173,7 +177,7 @@ static void killed_at_random_instants(void **state) {
     int killed = 0, continued = 0;
     double span = reference_time;
     for (int round = 0; round < 12; round++) {
-        const manner how = {"1", round % 2 ? "0" : "0.02"};
+        const manner how = {"1", round % 2 ? "0" : "0.02", false};
         const int kills = 1 + (int)(4 * fraction());
         for (int i = 0; i < kills; i++) {
             const bool early = round < 3 && i == 0;
@@ -197,7 +201,7 @@ static void killed_on_sight_of(void **state) {
     static const char *const names[] = {"lock",         "run.json",         "metrics.csv",
                                         "prior.csv",    ".safetensors.tmp", "checkpoint-",
                                         "genotype.txt", "genotype.txt.tmp"};
-    const manner how = {"1", "0"};
+    const manner how = {"1", "0", false};
     int killed = 0;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         pn_process p;
@@ -239,7 +243,7 @@ static void leftovers_of_a_kill_are_removed(void **state) {
 /* ---- interrupted -------------------------------------------------------------------------- */
 
 static void interrupt(int signal_number, int code) {
-    const manner how = {"1", "1000"}; /* the only checkpoint is that of the signal */
+    const manner how = {"1", "1000", false}; /* the only checkpoint is that of the signal */
     bool finished = true;
     for (double wait = reference_time / 4; finished; wait /= 2) { /* it may be faster than we */
         pn_process p;
@@ -281,7 +285,7 @@ static void any_number_of_threads(void **state) {
     (void)state;
     static const char *const threads[] = {"2", "3"};
     for (int i = 0; i < 2; i++) {
-        finish("threads", plain, (manner){threads[i], "0.02"});
+        finish("threads", plain, (manner){threads[i], "0.02", false});
         assert_text("threads", reference);
         remove_run("threads");
     }
@@ -312,9 +316,9 @@ static void compare(const char *const *arguments) {
     finish("alone", arguments, usual);
     const double seconds = pn_clock() - start_time;
     char *want = pn_folder_text(in_folder("alone"), "lock");
-    kill_after("twice", arguments, (manner){"2", "0"}, seconds * fraction());
+    kill_after("twice", arguments, (manner){"2", "0", false}, seconds * fraction());
     kill_after("twice", arguments, usual, seconds * fraction());
-    finish("twice", arguments, (manner){"2", "0.02"});
+    finish("twice", arguments, (manner){"2", "0.02", false});
     assert_text("twice", want);
     assert_string_not_equal(want, reference);
     free(want);
@@ -368,7 +372,7 @@ static void every_device(void **state) {
         if (p.code != DEVICE) {
             assert_code(&p, 0);
             char *want = pn_folder_text(in_folder("device"), "lock");
-            kill_after("again", arguments, (manner){"2", "0"}, reference_time / 6);
+            kill_after("again", arguments, (manner){"2", "0", false}, reference_time / 6);
             finish("again", arguments, usual);
             assert_text("again", want);
             free(want);
@@ -389,7 +393,7 @@ static void a_device_that_fails(void **state) {
 #ifdef PN_HAVE_EMULATOR
     static const char *const arguments[] = {SMALL, "--steps",  "12",       "--warmup",
                                             "4",   "--device", "emulated", NULL};
-    const manner often = {"1", "0"};
+    const manner often = {"1", "0", false};
     pn_process p;
     finish("undisturbed", arguments, often);
     char *want = pn_folder_text(in_folder("undisturbed"), "lock");
@@ -412,6 +416,91 @@ static void a_device_that_fails(void **state) {
 #endif
 }
 
+/* ---- trainings ---------------------------------------------------------------------------- */
+
+#define TRAIN \
+    "--genotype", "PDARTS", "--layers", "3", "--channels", "4", "--batch", "8", "--epochs", "5"
+static const char *const trained[] = {TRAIN, "--data", "synthetic:80x8x8x3", "--hold-out", NULL};
+static const manner train_usual = {"1", "0.02", true}, train_often = {"2", "0", true};
+
+/* Kills that fall anywhere: while weights are made, in an epoch, in a score, while files are
+ * written. */
+static void a_training_killed_at_random_instants(void **state) {
+    (void)state;
+    const double start_time = pn_clock();
+    finish("trained", trained, train_usual);
+    double span = pn_clock() - start_time;
+    char *want = pn_folder_text(in_folder("trained"), "lock");
+    int killed = 0, continued = 0;
+    for (int round = 0; round < 8; round++) {
+        const manner how = {round % 3 ? "1" : "2", round % 2 ? "0" : "0.02", true};
+        const int kills = 1 + (int)(3 * fraction());
+        for (int i = 0; i < kills; i++) {
+            const bool hit = kill_after("killed", trained, how, span * fraction());
+            const bool saved = holds("killed", "seed-1") && holds("killed/seed-1", "checkpoint-");
+            killed += hit;
+            continued += hit && saved;
+            span *= !hit ? 0.8 : saved ? 1 : 1.2;
+        }
+        finish("killed", trained, how);
+        assert_text("killed", want);
+        remove_run("killed");
+    }
+    assert_true(killed >= 6);
+    assert_true(continued >= 2);
+    free(want);
+    remove_run("trained");
+}
+
+/* With what else is random in a training: drop-path, cut squares; and with the auxiliary head, on
+ * the emulated card too. */
+static void a_training_with_everything(void **state) {
+    (void)state;
+    static const char *const all[][2] = {
+        {"cpu",      "20"},
+#ifdef PN_HAVE_EMULATOR
+        {"emulated", "8" },
+#endif
+    };
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        const char *const arguments[] = {
+            "--genotype",  "DARTS_V2",    "--layers", "2",
+            "--channels",  "4",           "--data",   "synthetic:16x32x32x3",
+            "--batch",     "4",           "--epochs", "2",
+            "--auxiliary", "--cutout",    all[i][1],  "--drop-path",
+            "0.5",         "--smoothing", "0.1",      "--device",
+            all[i][0],     NULL};
+        finish("alone", arguments, train_usual);
+        char *want = pn_folder_text(in_folder("alone"), "lock");
+        kill_after("again", arguments, train_often, 0.2);
+        finish("again", arguments, train_often);
+        assert_text("again", want);
+        free(want);
+        remove_run("alone");
+        remove_run("again");
+    }
+}
+
+/* Seeds that come later leave those that are there as they are. */
+static void another_seed(void **state) {
+    (void)state;
+    const char *const one[] = {TRAIN, "--data", "synthetic:80x8x8x3", NULL};
+    const char *const both[] = {TRAIN, "--data", "synthetic:80x8x8x3", "--seeds", "1,7", NULL};
+    finish("both", both, train_usual);
+    char *want = pn_folder_text(in_folder("both"), "lock");
+    finish("later", one, train_usual);
+    finish("later", both, train_usual);
+    assert_text("later", want);
+    free(want);
+    char *first = pn_folder_text(in_folder("both/seed-1"), "lock"),
+         *second = pn_folder_text(in_folder("both/seed-7"), "lock");
+    assert_string_not_equal(first, second);
+    free(first);
+    free(second);
+    remove_run("both");
+    remove_run("later");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_finished_run_has_its_files_and_no_others),
@@ -429,6 +518,9 @@ int main(void) {
         cmocka_unit_test(the_other_run_may_be_gone_when_continued),
         cmocka_unit_test(every_device),
         cmocka_unit_test(a_device_that_fails),
+        cmocka_unit_test(a_training_killed_at_random_instants),
+        cmocka_unit_test(a_training_with_everything),
+        cmocka_unit_test(another_seed),
     };
     return cmocka_run_group_tests_name("resume", tests, begin, end);
 }

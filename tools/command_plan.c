@@ -98,9 +98,11 @@ static pn_status measure(planner *p, const pn_arch *arch, int batch, double figu
     size_t weights, auxiliary;
     pn_network_count(&p->network, arch, &weights, &auxiliary);
     pn_program_size training, forward;
-    PN_TRY(pn_network_build(&p->network, arch, p->program, batch, true, false, false, NULL));
+    PN_TRY(
+        pn_network_build(&p->network, arch, p->program, &(pn_build){.N = batch, .training = true}));
     PN_TRY(pn_program_compile(p->program, &training));
-    PN_TRY(pn_network_build(&p->network, arch, p->program, batch, false, evaluation, false, NULL));
+    PN_TRY(pn_network_build(&p->network, arch, p->program,
+                            &(pn_build){.N = batch, .inference = evaluation}));
     PN_TRY(pn_program_compile(p->program, &forward));
     const double parameters = (double)pn_parameters_bytes(&p->network.parameters);
     const double batches = (double)pn_network_batch_bytes(&p->network.spec, batch);

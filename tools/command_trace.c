@@ -337,8 +337,10 @@ static pn_status run(tracer *t) {
     t->found = found;
     PN_TRY(pn_update_create(&t->update, t->kernels, &t->network.parameters));
     PN_TRY(pn_program_create(&t->program, t->kernels));
-    PN_TRY(pn_network_build(&t->network, &t->arch, t->program, b->N, true, false,
-                            pn_arena_checks(memory), t->found));
+    PN_TRY(pn_network_build(
+        &t->network, &t->arch, t->program,
+        &(pn_build){
+            .N = b->N, .training = true, .guarded = pn_arena_checks(memory), .result = t->found}));
     PN_TRY(pn_program_compile(t->program, &t->size));
     PN_TRY(pn_arena_create(&t->arena, memory, t->size.arena_bytes, 0));
     PN_TRY(pn_program_bind(t->program, &t->arena, p, t->feed.batch.x, t->feed.batch.labels,

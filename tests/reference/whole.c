@@ -50,8 +50,12 @@ static pn_status create(pn_whole *w, const pn_whole_case *c, const pn_arch *arch
     PN_TRY(pn_feed_create(&w->feed, k->memory, c->N, pixels / (size_t)c->N));
     PN_TRY(pn_feed_give(&w->feed, &batch));
     PN_TRY(pn_program_create(&w->program, k));
-    PN_TRY(pn_network_build(&w->network, arch, w->program, c->N, c->training, c->inference,
-                            pn_arena_checks(k->memory), w->found));
+    PN_TRY(pn_network_build(&w->network, arch, w->program,
+                            &(pn_build){.N = c->N,
+                                        .training = c->training,
+                                        .inference = c->inference,
+                                        .guarded = pn_arena_checks(k->memory),
+                                        .result = w->found}));
     PN_TRY(pn_program_compile(w->program, &w->size));
     PN_TRY(pn_arena_create(&w->arena, k->memory, w->size.arena_bytes, 0));
     return pn_program_bind(w->program, &w->arena, &w->network.parameters, w->feed.batch.x,
