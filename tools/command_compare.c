@@ -4,13 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "search/alone.h"
 #include "search/genotype.h"
 #include "search/run.h"
 #include "tools/commands.h"
+#include "tools/progress.h"
 
 const char pn_compare_usage[] =
     "parsec-nas compare [RUN | GENOTYPE]... [--random N] [OPTIONS]\n"
@@ -57,12 +57,6 @@ typedef struct comparison {
     cell cell[MOST_CELLS];
     int cells;
 } comparison;
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static bool is_directory(const char *path) {
     struct stat status;
@@ -159,7 +153,7 @@ static pn_status train_all(comparison *c) {
                                   &c->cell[i].shared));
         }
     }
-    const double begin = now();
+    const double begin = pn_now();
     for (int i = 0; i < c->cells && o->steps; i++) {
         cell *one = &c->cell[i];
         pn_status status = pn_alone_train(c->kernels, &s, &c->train, &c->test, &one->arch,
@@ -167,7 +161,7 @@ static pn_status train_all(comparison *c) {
         if (status != PN_OK) return pn_fail_in(status, "%s", one->name);
         if (!o->quiet)
             fprintf(stderr, "%s%d of %d cells trained, %.0f s%s",
-                    isatty(STDERR_FILENO) ? "\r\033[K" : "", i + 1, c->cells, now() - begin,
+                    isatty(STDERR_FILENO) ? "\r\033[K" : "", i + 1, c->cells, pn_now() - begin,
                     isatty(STDERR_FILENO) ? "" : "\n");
     }
     if (!o->quiet && isatty(STDERR_FILENO)) fputc('\n', stderr);

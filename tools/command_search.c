@@ -1,15 +1,14 @@
 /* command_search.c -- runs or continues a search, with a progress line and a way to stop. */
 #include <omp.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "search/alone.h"
 #include "search/genotype.h"
 #include "search/run.h"
 #include "tools/commands.h"
+#include "tools/progress.h"
 
 const char pn_search_usage[] =
     "parsec-nas search DIR [OPTIONS]\n"
@@ -20,31 +19,6 @@ const char pn_search_usage[] =
     "goes\n"
     "to stdout and to DIR/genotype.txt.\n"
     "\n";
-
-static volatile sig_atomic_t stopped; /* the signal that asked for it */
-
-static void on_signal(int signal_number) { stopped = signal_number; }
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-/* ---- the settings as options
- * --------------------------------------------------------------------- */
-
-typedef struct binding {
-    pn_settings *settings;
-    const pn_field *field;
-    bool *given;
-} binding;
-
-static pn_status set_field(void *value, const char *text) {
-    const binding *b = value;
-    *b->given = true;
-    return pn_field_set(b->settings, b->field, text);
-}
 
 /* ---- what a person sees
  * --------------------------------------------------------------------------- */
@@ -59,28 +33,20 @@ typedef struct progress {
     int warnings; /* most that were shown at once */
 } progress;
 
-static void clock_text(double seconds, char text[32]) {
-    const long s = (long)(seconds + 0.5);
-    if (s >= 3600)
-        snprintf(text, 32, "%ld:%02ld:%02ld", s / 3600, s / 60 % 60, s % 60);
-    else
-        snprintf(text, 32, "%ld:%02ld", s / 60, s % 60);
-}
-
 /* Work up to a step, in warm-up steps. */
 static double work(const pn_settings *s, int64_t step) {
     return pn_search_cost(step, s->warmup, (int)s->samples, s->freeze_weights);
 }
 
 static void show(const pn_run *r, progress *p, bool force) {
-    const double t = now();
+    const double t = pn_now();
     if (p->quiet || (!force && t - p->shown < (p->terminal ? 0.5 : 10))) return;
     const int64_t done = r->search.step, steps = r->settings.steps;
     const double rate = (double)(done - p->first_step) / (t - p->begun);
     const double begun = work(&r->settings, p->first_step), now_done = work(&r->settings, done);
     const double per_work = now_done > begun ? (t - p->begun) / (now_done - begun) : 0;
     char left[32];
-    clock_text((work(&r->settings, steps) - now_done) * per_work, left);
+    pn_clock_text((work(&r->settings, steps) - now_done) * per_work, left);
     fprintf(stderr, "%sstep %lld/%lld  %s  %.1f steps/s  entropy %.2f  loss %.3f",
             p->terminal ? "\r\033[K" : "", (long long)done, (long long)steps,
             r->report.warmup ? "warm-up" : "search", rate, r->report.entropy,
@@ -175,17 +141,17 @@ static pn_status conclude(pn_run *r, bool quiet) {
  * ---------------------------------------------------------------------------------------- */
 
 static pn_status loop(pn_run *r, progress *p, double save_every) {
-    double saved = now();
+    double saved = pn_now();
     p->begun = p->shown = saved;
     p->first_step = r->search.step;
-    while (r->search.step < r->settings.steps && !stopped) {
+    while (r->search.step < r->settings.steps && !pn_stopped) {
         PN_TRY(pn_run_step(r));
         gather(p, &r->report);
         warn(r, p);
         show(r, p, false);
-        if (now() - saved >= save_every) {
+        if (pn_now() - saved >= save_every) {
             PN_TRY(pn_run_save(r));
-            saved = now();
+            saved = pn_now();
         }
     }
     if (r->search.step > p->first_step) show(r, p, true);
@@ -213,19 +179,14 @@ static pn_status search(pn_run *r, const char *directory, const pn_settings *set
 
 int pn_command_search(int argc, char **argv) {
     pn_settings settings = pn_settings_defaults();
-    enum { OWN = 5, MOST = 64 };
-    bool given[MOST] = {false}, help, quiet = false;
-    binding bindings[MOST];
-    pn_option table[MOST];
+    enum { OWN = 5 };
+    bool given[PN_MAX_FIELDS] = {false}, help, quiet = false;
+    pn_binding bindings[PN_MAX_FIELDS];
+    pn_option table[PN_MAX_FIELDS + OWN];
     pn_device_options device = {0};
     size_t memory = 0;
     double save_every = 30;
-    for (int i = 0; i < pn_settings_fields.count; i++) {
-        const pn_field *f = &pn_settings_fields.list[i];
-        bindings[i] = (binding){&settings, f, &given[i]};
-        table[i] = (pn_option){f->name, PN_OPT_CUSTOM, &bindings[i], 0,
-                               0,       f->argument,   f->help,      set_field};
-    }
+    int count = pn_options_of_fields(&pn_settings_fields, &settings, given, bindings, table);
     const pn_option own[OWN] = {
         {"memory",     PN_OPT_BYTES, &memory,     0, 0,   "SIZE",
          "most bytes of weights, arena and batches; refused before anything is touched",                NULL},
@@ -234,8 +195,8 @@ int pn_command_search(int argc, char **argv) {
         {"quiet",      PN_OPT_FLAG,  &quiet,      0, 0,   NULL,      "no progress, the genotype alone", NULL},
         PN_DEVICE_OPTIONS(device),
     };
-    memcpy(table + pn_settings_fields.count, own, sizeof own);
-    const int count = pn_settings_fields.count + OWN;
+    memcpy(table + count, own, sizeof own);
+    count += OWN;
     const char *directory = NULL;
     int words;
     pn_status s = pn_options_parse(argc, argv, table, count, &directory, 1, &words, &help);
@@ -246,14 +207,11 @@ int pn_command_search(int argc, char **argv) {
     }
     if (s == PN_OK && !directory) s = pn_fail(PN_EARG, "want a directory: parsec-nas search DIR");
 
-    const struct sigaction action = {.sa_handler = on_signal,
-                                     .sa_flags = (int)SA_RESETHAND}; /* twice: at once */
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    pn_stop_on_signals();
     static pn_run run = {.directory.lock = -1}; /* large: a report of all samples is in it */
     if (s == PN_OK)
         s = search(&run, directory, &settings, given, &device, memory, save_every, quiet);
-    const int code = pn_report("search", s);
+    const int code = pn_report_stopped("search", s);
     pn_run_close(&run);
-    return s == PN_EINTR && stopped == SIGTERM ? 143 : code;
+    return code;
 }

@@ -42,9 +42,13 @@ int pn_command_sample(int argc, char **argv);
 int pn_command_compare(int argc, char **argv);
 int pn_command_check(int argc, char **argv);
 int pn_command_trace(int argc, char **argv);
+int pn_command_train(int argc, char **argv);
+int pn_command_eval(int argc, char **argv);
+int pn_command_export(int argc, char **argv);
 
 /* The words about each for `parsec-nas help`. */
 extern const char pn_info_usage[], pn_plan_usage[], pn_search_usage[], pn_sample_usage[],
-    pn_compare_usage[], pn_check_usage[], pn_trace_usage[];
+    pn_compare_usage[], pn_check_usage[], pn_trace_usage[], pn_train_usage[], pn_eval_usage[],
+    pn_export_usage[];
 
 #endif

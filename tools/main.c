@@ -12,6 +12,12 @@ static const struct {
     const char *usage, *summary;
 } commands[] = {
     {"search",  pn_command_search,  pn_search_usage,  "run or continue a search in a directory"           },
+    {"train",   pn_command_train,   pn_train_usage,
+     "train one cell from scratch by the protocol of the papers"                                          },
+    {"eval",    pn_command_eval,    pn_eval_usage,
+     "error, loss and confusion of trained weights on a data set, ours or PyTorch's"                      },
+    {"export",  pn_command_export,  pn_export_usage,
+     "trained weights to a file that PyTorch's DARTS network loads"                                       },
     {"plan",    pn_command_plan,    pn_plan_usage,
      "parameters, multiply-adds and exact bytes, before anything is allocated"                            },
     {"sample",  pn_command_sample,  pn_sample_usage,

@@ -184,6 +184,26 @@ void pn_options_print(FILE *out, const pn_option *options, int count) {
     }
 }
 
+static pn_status set_field(void *value, const char *text) {
+    const pn_binding *b = value;
+    *b->given = true;
+    return pn_field_set(b->settings, b->field, text);
+}
+
+int pn_options_of_fields(const pn_fields *fields, void *settings, bool *given, pn_binding *bindings,
+                         pn_option *table) {
+    int count = 0;
+    for (int i = 0; i < fields->count; i++) {
+        const pn_field *f = &fields->list[i];
+        if (!f->help) continue;
+        bindings[count] = (pn_binding){settings, f, &given[i]};
+        table[count] = (pn_option){f->name, PN_OPT_CUSTOM, &bindings[count], 0,
+                                   0,       f->argument,   f->help,          set_field};
+        count++;
+    }
+    return count;
+}
+
 const char *pn_bytes_text(double bytes, char text[32]) {
     static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
     int u = 0;

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "runtime/status.h"
+#include "search/fields.h"
 
 typedef enum pn_option_kind {
     PN_OPT_FLAG,  /* bool: --name, --no-name */
@@ -37,6 +38,17 @@ pn_status pn_options_parse(int argc, char **argv, const pn_option *options, int 
 
 /* Prints the table. */
 void pn_options_print(FILE *out, const pn_option *options, int count);
+
+/* The fields of a table of settings (fields.h) as options, all that have a help text; gives their
+ * number. given[i] becomes true when field i is set. `bindings` (PN_MAX_FIELDS) must live as long
+ * as `table`, which has room for as many. */
+typedef struct pn_binding {
+    void *settings;
+    const pn_field *field;
+    bool *given;
+} pn_binding;
+int pn_options_of_fields(const pn_fields *fields, void *settings, bool *given, pn_binding *bindings,
+                         pn_option *table);
 
 /* A size in words: "1.5 GiB". */
 const char *pn_bytes_text(double bytes, char text[32]);

@@ -1,0 +1,207 @@
+/* command_eval.c -- what trained weights are worth on a data set. */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "runtime/npy.h"
+#include "search/judge.h"
+#include "search/weights.h"
+#include "tools/commands.h"
+
+const char pn_eval_usage[] =
+    "parsec-nas eval WEIGHTS [OPTIONS]\n"
+    "\n"
+    "Error, loss, accuracy of each class and confusion matrix of an evaluation network on a data "
+    "set; BatchNorm\n"
+    "takes the running statistics. WEIGHTS is a .safetensors file, or a directory that train has "
+    "made (its\n"
+    "last.safetensors). Our own files say what network they are of; for one of PyTorch's DARTS "
+    "network give\n"
+    "--genotype, --layers and --channels. An auxiliary head in it is not looked at.\n"
+    "\n";
+
+typedef struct options {
+    const char *weights, *genotype, *stem, *data, *split, *logits;
+    int layers, channels, batch;
+    bool json;
+    pn_device_options device;
+} options;
+
+typedef struct evaluation {
+    const options *o;
+    const pn_kernels *kernels;
+    char path[1100]; /* of the weights */
+    pn_data data;
+    pn_arch arch;
+    pn_network network;
+    pn_program *program;
+    pn_arena arena;
+    pn_judgement judgement;
+} evaluation;
+
+static void find_weights(evaluation *e) {
+    struct stat status;
+    const bool directory = !stat(e->o->weights, &status) && S_ISDIR(status.st_mode);
+    snprintf(e->path, sizeof e->path, "%.1000s%s", e->o->weights,
+             directory ? "/last.safetensors" : "");
+}
+
+/* Which network: what the file says of itself, or the options; they may not disagree. */
+static pn_status describe(evaluation *e, const pn_safetensors *f, pn_network_spec *spec) {
+    const options *o = e->o;
+    pn_weights_about about;
+    PN_TRY(pn_weights_describe(f, &about));
+    if (!about.known && (!o->genotype || !o->layers || !o->channels))
+        return pn_fail(PN_EARG,
+                       "does not say what network it is of; want --genotype, --layers and "
+                       "--channels");
+    if (o->genotype)
+        PN_TRY(pn_genotype_open(o->genotype, &e->arch));
+    else
+        PN_TRY(pn_genotype_read(about.genotype, strlen(about.genotype), &e->arch));
+    *spec = about.known ? about.spec
+                        : (pn_network_spec){.H = e->data.H,
+                                            .W = e->data.W,
+                                            .image_channels = e->data.C,
+                                            .classes = e->data.classes};
+    spec->evaluation = true;
+    spec->auxiliary = false;
+    if (o->layers) spec->layers = o->layers;
+    if (o->channels) spec->channels = o->channels;
+    if (o->stem) spec->imagenet_stem = !strcmp(o->stem, "imagenet");
+    return PN_OK;
+}
+
+static pn_status read_weights(evaluation *e) {
+    const pn_space space = pn_space_darts();
+    pn_network_spec spec;
+    pn_safetensors *f = NULL;
+    pn_status s = pn_safetensors_read(e->path, &f);
+    if (s != PN_OK) return s;
+    s = describe(e, f, &spec);
+    if (s == PN_OK) s = pn_network_create(&e->network, &spec, &space, &e->arch);
+    if (s == PN_OK) s = pn_parameters_allocate(&e->network.parameters, e->kernels->memory);
+    if (s == PN_OK) s = pn_weights_load(f, &e->network);
+    pn_safetensors_free(f);
+    return s == PN_OK ? pn_parameters_push(&e->network.parameters) : pn_fail_in(s, "%s", e->path);
+}
+
+static int64_t row_sum(const pn_judgement *j, int label) {
+    int64_t sum = 0;
+    for (int k = 0; k < j->classes; k++) sum += j->confusion[label * j->classes + k];
+    return sum;
+}
+
+static void print_text(const evaluation *e) {
+    const pn_judgement *j = &e->judgement;
+    printf("%s, %d images of the %s split: error %.2f %%, loss %.4f\n", e->data.name, j->images,
+           e->o->split, 100 * (1 - pn_judgement_accuracy(j)), j->loss);
+    if (j->classes > 20) return; /* too wide for a page; --json has it */
+    printf("\nclass  accuracy   taken for");
+    for (int k = 0; k < j->classes; k++) printf("%6d", k);
+    putchar('\n');
+    for (int i = 0; i < j->classes; i++) {
+        const int64_t images = row_sum(j, i);
+        printf("%5d  %6.2f %%            ", i,
+               images ? 100 * (double)j->confusion[i * j->classes + i] / (double)images : 0);
+        for (int k = 0; k < j->classes; k++)
+            printf("%6lld", (long long)j->confusion[i * j->classes + k]);
+        putchar('\n');
+    }
+}
+
+static void print_json(const evaluation *e) {
+    const pn_judgement *j = &e->judgement;
+    json_t *classes = json_array(), *confusion = json_array();
+    for (int i = 0; i < j->classes; i++) {
+        const int64_t images = row_sum(j, i);
+        json_t *row = json_array();
+        for (int k = 0; k < j->classes; k++)
+            json_array_append_new(row, json_integer(j->confusion[i * j->classes + k]));
+        json_array_append_new(confusion, row);
+        json_array_append_new(
+            classes, images ? json_real((double)j->confusion[i * j->classes + i] / (double)images)
+                            : json_null());
+    }
+    json_t *root = json_pack(
+        "{s:s,s:s,s:s,s:i,s:f,s:f,s:I,s:o,s:o}", "weights", e->path, "data", e->data.name, "split",
+        e->o->split, "images", j->images, "error", 1 - pn_judgement_accuracy(j), "loss", j->loss,
+        "correct", (json_int_t)j->correct, "class_accuracy", classes, "confusion", confusion);
+    json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
+    putchar('\n');
+    json_decref(root);
+}
+
+static pn_status evaluate(evaluation *e) {
+    const options *o = e->o;
+    size_t bytes;
+    PN_TRY(pn_device_open(&o->device, &e->kernels));
+    PN_TRY(pn_data_open(o->data, !strcmp(o->split, "train") ? PN_TRAIN : PN_TEST, &e->data));
+    find_weights(e);
+    PN_TRY(read_weights(e));
+    const int N = o->batch < e->data.count ? o->batch : e->data.count;
+    PN_TRY(pn_program_create(&e->program, e->kernels));
+    PN_TRY(pn_judge_bytes(&e->network, &e->arch, e->program, e->kernels->memory, N, &bytes));
+    PN_TRY(pn_arena_create(&e->arena, e->kernels->memory, bytes, 0));
+    PN_TRY(pn_judge(e->kernels, &e->network, &e->arch, e->program, &e->arena, N, &e->data,
+                    PN_PART_ALL, &e->judgement));
+    const pn_judgement *j = &e->judgement;
+    if (o->logits)
+        PN_TRY(pn_npy_write(
+            o->logits,
+            &(pn_array){
+                .dtype = PN_F32, .rank = 2, .shape = {j->images, j->classes},
+                        .data = j->logits
+        }));
+    (o->json ? print_json : print_text)(e);
+    return PN_OK;
+}
+
+static pn_status check_options(const options *o) {
+    if (!o->weights) return pn_fail(PN_EARG, "want WEIGHTS: a .safetensors file, or a directory");
+    if (strcmp(o->split, "test") && strcmp(o->split, "train"))
+        return pn_fail(PN_EARG, "--split %s, want test or train", o->split);
+    if (o->stem && strcmp(o->stem, "cifar") && strcmp(o->stem, "imagenet"))
+        return pn_fail(PN_EARG, "--stem %s, want cifar or imagenet", o->stem);
+    if (o->channels % 4)
+        return pn_fail(PN_EARG, "--channels %d, want a multiple of 4", o->channels);
+    return PN_OK;
+}
+
+int pn_command_eval(int argc, char **argv) {
+    options o = {.data = "cifar10", .split = "test", .batch = 64};
+    bool help;
+    int words;
+    const pn_option table[] = {
+        {"data",     PN_OPT_TEXT, &o.data,     0, 0,             "D",     "as in train [cifar10]",                 NULL},
+        {"split",    PN_OPT_TEXT, &o.split,    0, 0,             "SPLIT", "test or train [test]",                  NULL},
+        {"logits",   PN_OPT_TEXT, &o.logits,   0, 0,             "F.npy", "write them, float32 (images, classes)",
+         NULL                                                                                                          },
+        {"genotype", PN_OPT_TEXT, &o.genotype, 0, 0,             "G",     "the cell, if the file does not say",
+         NULL                                                                                                          },
+        {"layers",   PN_OPT_INT,  &o.layers,   1, PN_MAX_LAYERS, "N",     "cells, likewise",                       NULL},
+        {"channels", PN_OPT_INT,  &o.channels, 4, 4096,          "N",     "channels of the first, likewise",
+         NULL                                                                                                          },
+        {"stem",     PN_OPT_TEXT, &o.stem,     0, 0,             "STEM",  "cifar or imagenet, likewise [cifar]",   NULL},
+        {"batch",    PN_OPT_INT,  &o.batch,    1, 1 << 20,       "N",     "images at a time [64]",                 NULL},
+        {"json",     PN_OPT_FLAG, &o.json,     0, 0,             NULL,    "print JSON",                            NULL},
+        PN_DEVICE_OPTIONS(o.device),
+    };
+    enum { COUNT = sizeof table / sizeof *table };
+    pn_status s = pn_options_parse(argc, argv, table, COUNT, &o.weights, 1, &words, &help);
+    if (s == PN_OK && help) {
+        fputs(pn_eval_usage, stdout);
+        pn_options_print(stdout, table, COUNT);
+        return 0;
+    }
+    evaluation e = {.o = &o};
+    if (s == PN_OK) s = check_options(&o);
+    if (s == PN_OK) s = evaluate(&e);
+    pn_judgement_free(&e.judgement);
+    pn_program_destroy(e.program);
+    pn_arena_destroy(&e.arena);
+    pn_network_destroy(&e.network);
+    pn_data_free(&e.data);
+    return pn_report("eval", s);
+}

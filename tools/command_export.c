@@ -1,0 +1,87 @@
+/* command_export.c -- weights out of a training's directory, into a file of their own. */
+#include <string.h>
+#include <sys/stat.h>
+
+#include "search/weights.h"
+#include "tools/commands.h"
+
+const char pn_export_usage[] =
+    "parsec-nas export TRAINING --safetensors FILE [OPTIONS]\n"
+    "\n"
+    "Writes the weights of a training (a directory DIR/seed-N that train has made, or one of its "
+    ".safetensors\n"
+    "files) with the names and shapes of PyTorch's DARTS evaluation network, running statistics "
+    "included:\n"
+    "load_state_dict(strict=True) takes them. Without an auxiliary head in your network say "
+    "--no-auxiliary.\n"
+    "\n";
+
+typedef struct options {
+    const char *from, *safetensors;
+    bool best, auxiliary;
+} options;
+
+static pn_status copy(const options *o, const pn_safetensors *f, const pn_weights_about *about) {
+    const pn_space space = pn_space_darts();
+    pn_arch arch;
+    pn_network network = {0};
+    PN_TRY(pn_genotype_read(about->genotype, strlen(about->genotype), &arch));
+    PN_TRY(pn_network_create(&network, &about->spec, &space, &arch));
+    const pn_parameters *p = &network.parameters;
+    pn_status s = pn_parameters_allocate(&network.parameters, &pn_host_memory);
+    if (s == PN_OK) s = pn_weights_get(f, p, p->value, "", NULL, PN_ALL_ROLES);
+    const int64_t *tracked = NULL;
+    const void *data;
+    if (s == PN_OK)
+        s = pn_safetensors_get(f,
+                               about->spec.imagenet_stem ? "stem0.1.num_batches_tracked"
+                                                         : "stem.1.num_batches_tracked",
+                               PN_I64, 0, NULL, &data);
+    if (s == PN_OK) tracked = data;
+    if (s == PN_OK) s = pn_weights_save(o->safetensors, &network, &arch, *tracked, o->auxiliary);
+    pn_network_destroy(&network);
+    return s;
+}
+
+static pn_status export(const options *o) {
+    char path[1100];
+    struct stat status;
+    pn_safetensors *f = NULL;
+    pn_weights_about about = {0};
+    if (!o->from) return pn_fail(PN_EARG, "want TRAINING: a directory that train has made");
+    if (!o->safetensors) return pn_fail(PN_EARG, "want --safetensors FILE");
+    const bool directory = !stat(o->from, &status) && S_ISDIR(status.st_mode);
+    snprintf(path, sizeof path, "%.1000s%s", o->from,
+             !directory ? ""
+             : o->best  ? "/best.safetensors"
+                        : "/last.safetensors");
+    PN_TRY(pn_safetensors_read(path, &f));
+    pn_status s = pn_weights_describe(f, &about);
+    if (s == PN_OK && !about.known)
+        s = pn_fail(PN_EINPUT, "not weights of a training (no format in its metadata)");
+    if (s == PN_OK) s = copy(o, f, &about);
+    pn_safetensors_free(f);
+    return s == PN_OK || s == PN_EIO ? s : pn_fail_in(s, "%s", path);
+}
+
+int pn_command_export(int argc, char **argv) {
+    options o = {.auxiliary = true};
+    bool help;
+    int words;
+    const pn_option table[] = {
+        {"safetensors", PN_OPT_TEXT, &o.safetensors, 0, 0, "FILE", "where to", NULL},
+        {"best",        PN_OPT_FLAG, &o.best,        0, 0, NULL,
+         "of the epoch with the best score, not of the last",                  NULL},
+        {"auxiliary",   PN_OPT_FLAG, &o.auxiliary,   0, 0, NULL,
+         "the auxiliary head's too, if there is one [on]",                     NULL},
+    };
+    enum { COUNT = sizeof table / sizeof *table };
+    pn_status s = pn_options_parse(argc, argv, table, COUNT, &o.from, 1, &words, &help);
+    if (s == PN_OK && help) {
+        fputs(pn_export_usage, stdout);
+        pn_options_print(stdout, table, COUNT);
+        return 0;
+    }
+    if (s == PN_OK) s = export(&o);
+    return pn_report("export", s);
+}

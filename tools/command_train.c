@@ -1,0 +1,290 @@
+/* command_train.c -- trains one cell from scratch, for one or several seeds, with a progress line
+ * and a way to stop. */
+#include <errno.h>
+#include <jansson.h>
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "runtime/file.h"
+#include "search/training.h"
+#include "tools/commands.h"
+#include "tools/progress.h"
+
+const char pn_train_usage[] =
+    "parsec-nas train DIR --genotype G [OPTIONS]\n"
+    "\n"
+    "Trains the evaluation network of one cell from scratch, by the protocol of DARTS and PARSEC "
+    "if "
+    "nothing\n"
+    "else is said, once for each seed, in DIR/seed-1, DIR/seed-2, ...; the same command again "
+    "continues where\n"
+    "it was stopped, to the bit, and another --seeds adds to what is there. Each directory has "
+    "metrics.csv,\n"
+    "best.safetensors and last.safetensors (weights as PyTorch's DARTS network has them) and "
+    "run.json; DIR has\n"
+    "results.json. The best epoch is chosen by the images it is scored on: compare cells by the "
+    "last.\n"
+    "\n";
+
+enum { MOST_SEEDS = 100 };
+
+typedef struct options {
+    const char *directory, *seeds;
+    size_t memory;
+    double save_every;
+    bool quiet;
+    pn_device_options device;
+    pn_recipe recipe;
+    bool given[PN_MAX_FIELDS];
+} options;
+
+typedef struct result {
+    int64_t seed;
+    pn_epoch_score last, best;
+} result;
+
+/* ---- what a person sees ---------------------------------------------------------------------- */
+
+typedef struct progress {
+    bool terminal, quiet;
+    double begun, shown;
+    int64_t first_step;
+} progress;
+
+static void show(const pn_training *t, progress *p, bool force) {
+    const double now = pn_now();
+    if (p->quiet || (!force && now - p->shown < (p->terminal ? 0.5 : 10))) return;
+    const int64_t done = t->trainer.step, per_epoch = t->trainer.steps_per_epoch;
+    const double rate = (double)(done - p->first_step) / (now - p->begun);
+    const pn_epoch_sums *s = &t->sums;
+    char left[32];
+    pn_clock_text(rate > 0 ? (double)(t->steps - done) / rate : 0, left);
+    fprintf(stderr, "%sseed %lld  epoch %.2f/%lld  %.0f images/s", p->terminal ? "\r\033[K" : "",
+            (long long)t->recipe.seed, (double)done / (double)per_epoch,
+            (long long)t->recipe.epochs, rate * (double)t->recipe.batch);
+    if (s->steps)
+        fprintf(stderr, "  loss %.3f  acc %.1f %%", s->loss / (double)s->steps,
+                100 * (double)s->correct / (double)s->images);
+    if (t->last.epoch) fprintf(stderr, "  scored %.2f %%", 100 * t->last.accuracy);
+    fprintf(stderr, "  left %s%s", left, p->terminal ? "" : "\n");
+    fflush(stderr);
+    p->shown = now;
+}
+
+static void introduce(const pn_training *t) {
+    const pn_recipe *r = &t->recipe;
+    const pn_trainer *n = &t->trainer;
+    size_t weights, auxiliary;
+    char a[32], b[32];
+    pn_network_count(&n->network, &n->arch, &weights, &auxiliary);
+    fprintf(stderr, "%s: %d images of %dx%dx%d to train on, scored on %s\n", t->data.name,
+            r->hold_out ? t->data.count / 2 : t->data.count, t->data.H, t->data.W, t->data.C,
+            pn_training_scored_on(r));
+    fprintf(stderr,
+            "%lld cells, %lld channels, %zu parameters%s; %lld epochs of %lld batches of %lld\n",
+            (long long)r->layers, (long long)r->channels, weights,
+            r->auxiliary ? ", an auxiliary head" : "", (long long)r->epochs,
+            (long long)n->steps_per_epoch, (long long)r->batch);
+    fprintf(stderr, "weights %s with gradient and momentum, arena %s; %s, %d threads\n",
+            pn_bytes_text((double)pn_parameters_bytes(&n->network.parameters), a),
+            pn_bytes_text((double)n->size.arena_bytes, b), n->kernels->name, omp_get_max_threads());
+}
+
+static void conclude_epoch(const pn_training *t, progress *p) {
+    if (p->quiet || t->trainer.step % t->trainer.steps_per_epoch || t->last.epoch == 0) return;
+    const int64_t epoch = t->trainer.step / t->trainer.steps_per_epoch;
+    if (t->last.epoch != epoch) return;
+    fprintf(stderr,
+            "%sseed %lld  epoch %lld: %s loss %.4f, accuracy %.2f %%; best %.2f %% (epoch %lld)\n",
+            p->terminal ? "\r\033[K" : "", (long long)t->recipe.seed, (long long)epoch,
+            pn_training_scored_on(&t->recipe), t->last.loss, 100 * t->last.accuracy,
+            100 * t->best.accuracy, (long long)t->best.epoch);
+}
+
+/* ---- running --------------------------------------------------------------------------------- */
+
+static pn_status loop(pn_training *t, const options *o) {
+    progress p = {.terminal = isatty(STDERR_FILENO), .quiet = o->quiet, .begun = pn_now()};
+    double saved = p.begun;
+    p.shown = p.begun;
+    p.first_step = t->trainer.step;
+    if (t->continued && !o->quiet)
+        fprintf(stderr, "continuing from step %lld of %lld\n", (long long)t->trainer.step,
+                (long long)t->steps);
+    while (t->trainer.step < t->steps && !pn_stopped) {
+        PN_TRY(pn_training_step(t));
+        conclude_epoch(t, &p);
+        show(t, &p, false);
+        if (pn_now() - saved >= o->save_every) {
+            PN_TRY(pn_training_save(t));
+            saved = pn_now();
+        }
+    }
+    if (p.terminal && !p.quiet) fputs("\r\033[K", stderr);
+    if (t->trainer.step == t->steps) return pn_training_finish(t);
+    PN_TRY(pn_training_save(t));
+    return pn_fail(PN_EINTR, "stopped after step %lld of %lld; the same command continues",
+                   (long long)t->trainer.step, (long long)t->steps);
+}
+
+static pn_status train_seed(options *o, const pn_kernels *kernels, bool first, result *r) {
+    static pn_training training; /* large: paths and a recipe */
+    char path[PN_TEXT_BYTES];
+    training = (pn_training){.directory.lock = -1};
+    if ((size_t)snprintf(path, sizeof path, "%s/seed-%lld", o->directory, (long long)r->seed) >=
+        sizeof path)
+        return pn_fail(PN_EARG, "a directory name of %zu bytes, want less", strlen(o->directory));
+    o->recipe.seed = r->seed;
+    pn_status s = pn_training_open(&training, path, &o->recipe, o->given, kernels, o->memory);
+    if (s == PN_OK && first && !o->quiet) introduce(&training);
+    if (s == PN_OK)
+        s = training.finished ? pn_training_finish(&training) /* perhaps killed just before */
+                              : loop(&training, o);
+    if (s == PN_OK) {
+        r->last = training.last;
+        r->best = training.best;
+        o->recipe = training.recipe; /* resolved: for what is printed */
+    }
+    pn_training_close(&training);
+    return s;
+}
+
+/* The directory of all seeds: ours to make; not a run's own. */
+static pn_status make_directory(const char *path) {
+    char json[PN_PATH_BYTES];
+    if (mkdir(path, 0777) && errno != EEXIST)
+        return pn_fail(PN_EIO, "%s: cannot make this directory: %s", path, strerror(errno));
+    snprintf(json, sizeof json, "%.1000s/run.json", path);
+    return access(json, F_OK)
+               ? PN_OK
+               : pn_fail(PN_EARG, "%s: holds a run of its own, want a new directory", path);
+}
+
+static pn_status read_seeds(const char *text, result *list, int *count) {
+    const char *at = text;
+    for (*count = 0; *count < MOST_SEEDS; at++) {
+        char *end;
+        errno = 0;
+        const long long seed = strtoll(at, &end, 10);
+        if (end == at || (*end && *end != ',') || errno || seed < 0 || seed > 1LL << 53) break;
+        for (int i = 0; i < *count; i++)
+            if (list[i].seed == seed)
+                return pn_fail(PN_EARG, "--seeds %s names %lld twice", text, seed);
+        list[(*count)++] = (result){.seed = seed};
+        at = end;
+        if (!*at) return PN_OK;
+    }
+    return pn_fail(PN_EARG, "--seeds %s, want up to %d whole numbers from 0, as 1,2,3", text,
+                   MOST_SEEDS);
+}
+
+/* ---- what came out --------------------------------------------------------------------------- */
+
+/* Mean and standard deviation (of a sample) of the errors in percent. */
+static void summarize(const result *r, int count, bool best, double *mean, double *deviation) {
+    double sum = 0, square = 0;
+    for (int i = 0; i < count; i++) sum += 100 * (1 - (best ? r[i].best : r[i].last).accuracy);
+    *mean = sum / count;
+    for (int i = 0; i < count; i++) {
+        const double d = 100 * (1 - (best ? r[i].best : r[i].last).accuracy) - *mean;
+        square += d * d;
+    }
+    *deviation = count > 1 ? sqrt(square / (count - 1)) : NAN;
+}
+
+static void print_text(const options *o, const result *r, int count) {
+    printf("error on %s, %%   last epoch    best epoch\n", pn_training_scored_on(&o->recipe));
+    for (int i = 0; i < count; i++)
+        printf("seed %-26lld %10.2f    %10.2f (epoch %lld)\n", (long long)r[i].seed,
+               100 * (1 - r[i].last.accuracy), 100 * (1 - r[i].best.accuracy),
+               (long long)r[i].best.epoch);
+    if (count < 2) return;
+    double last, last_deviation, best, best_deviation;
+    summarize(r, count, false, &last, &last_deviation);
+    summarize(r, count, true, &best, &best_deviation);
+    printf("%-31s %10.2f    %10.2f\n", "mean", last, best);
+    printf("%-31s %10.2f    %10.2f\n", "standard deviation", last_deviation, best_deviation);
+}
+
+static pn_status write_results(const options *o, const result *r, int count) {
+    json_t *root = json_pack("{s:s,s:s,s:[]}", "genotype", o->recipe.genotype, "scored_on",
+                             pn_training_scored_on(&o->recipe), "seeds");
+    for (int i = 0; root && i < count; i++)
+        json_array_append_new(
+            json_object_get(root, "seeds"),
+            json_pack("{s:I,s:f,s:f,s:f,s:I}", "seed", (json_int_t)r[i].seed, "error",
+                      1 - r[i].last.accuracy, "loss", r[i].last.loss, "best_error",
+                      1 - r[i].best.accuracy, "best_epoch", (json_int_t)r[i].best.epoch));
+    double mean, deviation;
+    summarize(r, count, false, &mean, &deviation);
+    json_object_set_new(root, "mean_error", json_real(mean / 100));
+    if (count > 1) json_object_set_new(root, "standard_deviation", json_real(deviation / 100));
+    char path[PN_PATH_BYTES],
+        *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(8)) : NULL;
+    json_decref(root);
+    if (!text) return pn_fail(PN_EMEM, "no memory for results.json");
+    snprintf(path, sizeof path, "%.1000s/results.json", o->directory);
+    const pn_status s = pn_file_write(path, text, strlen(text));
+    free(text);
+    return s;
+}
+
+static pn_status train(options *o) {
+    result list[MOST_SEEDS];
+    const pn_kernels *kernels;
+    int count;
+    PN_TRY(read_seeds(o->seeds, list, &count));
+    if (o->recipe.genotype[0]) { /* whatever it was called, the recipe holds its notation */
+        pn_arch arch;
+        PN_TRY(pn_genotype_open(o->recipe.genotype, &arch));
+        pn_genotype_write(&arch, o->recipe.genotype);
+    }
+    PN_TRY(pn_device_open(&o->device, &kernels));
+    PN_TRY(make_directory(o->directory));
+    for (int i = 0; i < count; i++) {
+        const pn_status s = train_seed(o, kernels, i == 0, &list[i]);
+        if (s != PN_OK) {
+            (void)rmdir(o->directory); /* if nothing was begun in it */
+            return s;
+        }
+    }
+    print_text(o, list, count);
+    return write_results(o, list, count);
+}
+
+int pn_command_train(int argc, char **argv) {
+    enum { OWN = 6 };
+    static options o = {.seeds = "1", .save_every = 30};
+    pn_binding bindings[PN_MAX_FIELDS];
+    pn_option table[PN_MAX_FIELDS + OWN];
+    bool help;
+    int words;
+    o.recipe = pn_recipe_defaults();
+    int count = pn_options_of_fields(&pn_recipe_fields, &o.recipe, o.given, bindings, table);
+    const pn_option own[OWN] = {
+        {"seeds",      PN_OPT_TEXT,  &o.seeds,      0, 0,   "N,N...",
+         "of weights, batches and drop-path, a training for each [1]",                                 NULL},
+        {"memory",     PN_OPT_BYTES, &o.memory,     0, 0,   "SIZE",
+         "most bytes of weights, arena and batches; refused before anything is touched",               NULL},
+        {"save-every", PN_OPT_REAL,  &o.save_every, 0, 1e9, "SECONDS", "between checkpoints [30]",
+         NULL                                                                                              },
+        {"quiet",      PN_OPT_FLAG,  &o.quiet,      0, 0,   NULL,      "no progress, the table alone", NULL},
+        PN_DEVICE_OPTIONS(o.device),
+    };
+    memcpy(table + count, own, sizeof own);
+    count += OWN;
+    pn_status s = pn_options_parse(argc, argv, table, count, &o.directory, 1, &words, &help);
+    if (s == PN_OK && help) {
+        fputs(pn_train_usage, stdout);
+        pn_options_print(stdout, table, count);
+        return 0;
+    }
+    if (s == PN_OK && !o.directory) s = pn_fail(PN_EARG, "want a directory: parsec-nas train DIR");
+    pn_stop_on_signals();
+    if (s == PN_OK) s = train(&o);
+    return pn_report_stopped("train", s);
+}
