@@ -570,7 +570,9 @@ static double term_macs(const cell_shape *s, pn_op op, int input) {
 
 size_t pn_network_batch_bytes(const pn_network_spec *spec, int N) {
     const size_t numbers = (size_t)spec->H * (size_t)spec->W * (size_t)spec->image_channels;
-    return 4 * (size_t)N * (numbers * sizeof(float) + sizeof(int32_t));
+    const size_t batch = (size_t)N * (numbers * sizeof(float) + sizeof(int32_t));
+    const size_t terms = (size_t)spec->layers * PN_MAX_NODES * PN_SLOTS;
+    return spec->evaluation ? 2 * batch + terms * (size_t)N * sizeof(float) : 4 * batch;
 }
 
 static double stem_macs(const pn_network_spec *s) {

@@ -31,18 +31,11 @@ static pn_status arena_bytes(pn_trainer *t, int N, size_t *bytes) {
     return PN_OK;
 }
 
-static size_t factors_of(const pn_trainer *t, int N) {
-    return t->recipe.drop_path > 0
-               ? (size_t)t->recipe.layers * (size_t)t->network.space.nodes * PN_SLOTS * (size_t)N
-               : 0;
-}
-
 static pn_status measure(void *self, int N, size_t *bytes) {
     pn_trainer *t = self;
     PN_TRY(arena_bytes(t, N, bytes));
-    *bytes += pn_parameters_bytes(&t->network.parameters) +
-              pn_network_batch_bytes(&t->network.spec, N) / 2 + /* one stream of two */
-              factors_of(t, N) * sizeof(float);
+    *bytes +=
+        pn_parameters_bytes(&t->network.parameters) + pn_network_batch_bytes(&t->network.spec, N);
     return PN_OK;
 }
 
@@ -80,7 +73,8 @@ static pn_status create(pn_trainer *t, const pn_data *data, size_t limit) {
         pn_feed_create(&t->feed, memory, N, (size_t)data->H * (size_t)data->W * (size_t)data->C));
     PN_TRY(allocate(t, &block, 2 * sizeof *t->found));
     t->found = block;
-    t->factors = factors_of(t, N);
+    if (r->drop_path > 0)
+        t->factors = (size_t)r->layers * (size_t)space.nodes * PN_SLOTS * (size_t)N;
     PN_TRY(allocate(t, &block, t->factors * sizeof(float)));
     t->factor = block;
     if (t->factors) {

@@ -167,6 +167,7 @@ pn_status pn_weights_describe(const pn_safetensors *file, pn_weights_about *abou
     const bool right = read && !strcmp(kind, "eval") && genotype &&
                        (!strcmp(stem, "cifar") || !strcmp(stem, "imagenet"));
     s->imagenet_stem = right && !strcmp(stem, "imagenet");
+    s->auxiliary = auxiliary;
     json_decref(object);
     pn_arch arch;
     if (!right || pn_genotype_read(genotype, strlen(genotype), &arch) != PN_OK)

@@ -183,6 +183,32 @@ static void parameters_of_published_cells(void **state) {
     }
 }
 
+/* And these for ImageNet: 14 cells, 48 channels, 1000 classes; the mobile setting's limit of
+ * multiply-adds is the reason for those sizes. */
+static void parameters_for_imagenet(void **state) {
+    (void)state;
+    json_t *root = json_of(OUTPUT("plan", "--json", "--network", "eval", "--stem", "imagenet",
+                                  "--genotype", "DARTS_V2", "--batch", "2"));
+    assert_true(number(root, "params") == 4718752);
+    assert_true(number(root, "layers") == 14);
+    assert_true(number(root, "channels") == 48);
+    assert_true(number(root, "classes") == 1000);
+    assert_true(number(root, "macs") > 500e6 && number(root, "macs") < 600e6);
+    json_decref(root);
+}
+
+/* The auxiliary head's tensors live in the arena of training, not in that of a forward pass. */
+static void the_auxiliary_head_counts(void **state) {
+    (void)state;
+#define EVAL "plan", "--json", "--network", "eval", "--genotype", "PDARTS", "--layers", "6"
+    json_t *with = json_of(OUTPUT(EVAL)), *without = json_of(OUTPUT(EVAL, "--no-auxiliary"));
+    assert_true(number(with, "launches_fwd") == number(without, "launches_fwd") + 3);
+    assert_true(number(with, "activation_bytes") > number(without, "activation_bytes"));
+    assert_true(number(with, "arena_bytes_eval") == number(without, "arena_bytes_eval"));
+    json_decref(with);
+    json_decref(without);
+}
+
 /* Counted by hand: one cell (a reduction, so it has twice the channels) of pools has no weights but
  * the stem's, the two preprocessings' and the classifier's. */
 static void parameters_of_one_cell_by_hand(void **state) {
@@ -251,8 +277,9 @@ static void bytes_of_one_architecture(void **state) {
         assert_true(number(root, "total_bytes") == number(root, "parameter_bytes") +
                                                        number(root, "arena_bytes") +
                                                        number(root, "batch_bytes"));
-        /* images and labels of two halves, double-buffered */
-        assert_true(number(root, "batch_bytes") == 4. * 16 * (32 * 32 * 3 * 4 + 4));
+        /* images and labels, double-buffered: of two halves, or with a factor for every term */
+        const double batch = 16. * (32 * 32 * 3 * 4 + 4), factors = 20. * 8 * 16 * 4;
+        assert_true(number(root, "batch_bytes") == (i ? 2 * batch + factors : 4 * batch));
         json_decref(root);
     }
 }
@@ -646,6 +673,8 @@ int main(void) {
         cmocka_unit_test(version_is_one_line),
         cmocka_unit_test(info_as_json),
         cmocka_unit_test(parameters_of_published_cells),
+        cmocka_unit_test(parameters_for_imagenet),
+        cmocka_unit_test(the_auxiliary_head_counts),
         cmocka_unit_test(parameters_of_one_cell_by_hand),
         cmocka_unit_test(every_spelling_of_a_genotype),
         cmocka_unit_test(bytes_of_one_architecture),

@@ -22,7 +22,7 @@ static const char legend[] =
     "\n"
     "  params              numbers learnt by one architecture's network, without the auxiliary "
     "head\n"
-    "  params_auxiliary    of the auxiliary head (evaluation network of at least one reduction)\n"
+    "  params_auxiliary    of the auxiliary head (evaluation network)\n"
     "  macs                multiply-adds per image: convolutions and classifier, whether a cell is "
     "read or not\n"
     "  parameter_bytes     values, gradient and momentum; of a search network for the whole space\n"
@@ -30,17 +30,22 @@ static const char legend[] =
     "dropped\n"
     "  arena_bytes         all of a training step: activations, their gradients, scratch; exact\n"
     "  arena_bytes_eval    the same for a forward pass alone\n"
-    "  batch_bytes         images and labels, two halves of the data, double-buffered\n"
-    "  total_bytes         parameter_bytes + arena_bytes + batch_bytes\n"
-    "The auxiliary head's activations are not in the arena's figures.\n";
+    "  batch_bytes         images and labels, double-buffered: of a search for two halves of the "
+    "data, of an\n"
+    "                      evaluation network with the factors of drop-path\n"
+    "  total_bytes         parameter_bytes + arena_bytes + batch_bytes: what --memory of search "
+    "and "
+    "train limits\n"
+    "The auxiliary head trains along where images have the size that it wants (32 or 224), unless "
+    "--no-auxiliary.\n";
 
 typedef struct options {
-    const char *genotype, *network;
+    const char *genotype, *network, *stem;
     int layers, channels, batch, classes, samples, image[3];
     uint64_t seed;
     size_t memory;
     const char *device;
-    bool supernet, json, share_slot;
+    bool supernet, json, share_slot, auxiliary;
 } options;
 
 /* One column of what is printed; the order is that of `keys`. */
@@ -90,7 +95,8 @@ static pn_status measure(planner *p, const pn_arch *arch, int batch, double figu
                                       .image_channels = o->image[2],
                                       .classes = o->classes,
                                       .share_slot = o->share_slot,
-                                      .auxiliary = true};
+                                      .auxiliary = true,
+                                      .imagenet_stem = !strcmp(o->stem, "imagenet")};
         const pn_space space = pn_space_darts();
         PN_TRY(pn_network_create(&p->network, &spec, &space, arch));
         p->created = true;
@@ -100,6 +106,12 @@ static pn_status measure(planner *p, const pn_arch *arch, int batch, double figu
     pn_program_size training, forward;
     PN_TRY(
         pn_network_build(&p->network, arch, p->program, &(pn_build){.N = batch, .training = true}));
+    PN_TRY(pn_program_compile(p->program, &training));
+    const pn_build train = {
+        .N = batch,
+        .training = true,
+        .auxiliary = evaluation && o->auxiliary && pn_network_auxiliary_fits(&p->network.spec)};
+    PN_TRY(pn_network_build(&p->network, arch, p->program, &train));
     PN_TRY(pn_program_compile(p->program, &training));
     PN_TRY(pn_network_build(&p->network, arch, p->program,
                             &(pn_build){.N = batch, .inference = evaluation}));
@@ -228,34 +240,45 @@ static pn_status plan(options *o, planner *p) {
 
 int pn_command_plan(int argc, char **argv) {
     options o = {
-        .network = "search", .classes = 10, .samples = 100, .image = {32, 32, 3},
-                   .seed = 1
+        .network = "search",
+        .stem = "cifar",
+        .samples = 100,
+        .image = {0, 0, 3},
+        .seed = 1,
+        .auxiliary = true
     };
     bool help;
     int words, samples = 0;
     const pn_option table[] = {
         {"genotype",   PN_OPT_TEXT,  &o.genotype,   0, 0,             "G",
-         "a published name, a file, a run directory, or the text itself",                                               NULL},
+         "a published name, a file, a run directory, or the text itself",                                                  NULL},
         {"samples",    PN_OPT_INT,   &samples,      1, 1e6,           "N",
-         "that many random architectures of the space [100]",                                                           NULL},
+         "that many random architectures of the space [100]",                                                              NULL},
         {"supernet",   PN_OPT_FLAG,  &o.supernet,   0, 0,             NULL,
-         "the network of all ops on all inputs, as DARTS searches it",                                                  NULL},
+         "the network of all ops on all inputs, as DARTS searches it",                                                     NULL},
         {"network",    PN_OPT_TEXT,  &o.network,    0, 0,             "NET",
-         "search, or eval: the one that is trained from scratch [search]",                                              NULL},
-        {"layers",     PN_OPT_INT,   &o.layers,     1, PN_MAX_LAYERS, "N",     "cells [8; eval 20]",                    NULL},
+         "search, or eval: the one that is trained from scratch [search]",                                                 NULL},
+        {"stem",       PN_OPT_TEXT,  &o.stem,       0, 0,             "STEM",
+         "of an evaluation network: cifar, or imagenet (three convolutions, 224 pixels) [cifar]",                          NULL},
+        {"auxiliary",  PN_OPT_FLAG,  &o.auxiliary,  0, 0,             NULL,
+         "of an evaluation network: with the auxiliary head, where it fits [on]",                                          NULL},
+        {"layers",     PN_OPT_INT,   &o.layers,     1, PN_MAX_LAYERS, "N",     "cells [8; eval 20, imagenet 14]",
+         NULL                                                                                                                  },
         {"channels",   PN_OPT_INT,   &o.channels,   4, 4096,          "N",
-         "channels of the first cells [16; eval 36]",                                                                   NULL},
-        {"batch",      PN_OPT_INT,   &o.batch,      1, 1 << 20,       "N",     "images a batch [64; eval 96]",          NULL},
-        {"image",      PN_OPT_IMAGE, o.image,       0, 0,             "HxWxC", "image size [32x32x3]",                  NULL},
-        {"classes",    PN_OPT_INT,   &o.classes,    2, 100000,        "N",     "classes [10]",                          NULL},
+         "channels of the first cells [16; eval 36, imagenet 48]",                                                         NULL},
+        {"batch",      PN_OPT_INT,   &o.batch,      1, 1 << 20,       "N",
+         "images a batch [64; eval 96, imagenet 128]",                                                                     NULL},
+        {"image",      PN_OPT_IMAGE, o.image,       0, 0,             "HxWxC", "image size [32x32x3; imagenet 224x224x3]",
+         NULL                                                                                                                  },
+        {"classes",    PN_OPT_INT,   &o.classes,    2, 100000,        "N",     "classes [10; imagenet 1000]",              NULL},
         {"device",     PN_OPT_TEXT,  &o.device,     0, 0,             "D",
-         "cpu or cuda (which need not be here): scratch is the device's [cpu]",                                         NULL},
+         "cpu or cuda (which need not be here): scratch is the device's [cpu]",                                            NULL},
         {"memory",     PN_OPT_BYTES, &o.memory,     0, 0,             "SIZE",  "also find the largest batch that fits",
-         NULL                                                                                                               },
+         NULL                                                                                                                  },
         {"share-slot", PN_OPT_FLAG,  &o.share_slot, 0, 0,             NULL,
-         "separate weights for the two terms of a node",                                                                NULL},
-        {"seed",       PN_OPT_SEED,  &o.seed,       0, 0,             "N",     "of the random architectures [1]",       NULL},
-        {"json",       PN_OPT_FLAG,  &o.json,       0, 0,             NULL,    "print JSON",                            NULL},
+         "separate weights for the two terms of a node",                                                                   NULL},
+        {"seed",       PN_OPT_SEED,  &o.seed,       0, 0,             "N",     "of the random architectures [1]",          NULL},
+        {"json",       PN_OPT_FLAG,  &o.json,       0, 0,             NULL,    "print JSON",                               NULL},
     };
     enum { COUNT = sizeof table / sizeof *table };
     pn_status s = pn_options_parse(argc, argv, table, COUNT, NULL, 0, &words, &help);
@@ -272,9 +295,14 @@ int pn_command_plan(int argc, char **argv) {
         s = pn_fail(PN_EARG, "want one of --genotype, --samples and --supernet");
     if (s == PN_OK && o.supernet && evaluation)
         s = pn_fail(PN_EARG, "--supernet has no evaluation network, want --network search");
-    if (!o.layers) o.layers = evaluation ? 20 : 8;
-    if (!o.channels) o.channels = evaluation ? 36 : 16;
-    if (!o.batch) o.batch = evaluation ? 96 : 64;
+    const bool imagenet = !strcmp(o.stem, "imagenet");
+    if (s == PN_OK && strcmp(o.stem, "cifar") && !(imagenet && evaluation))
+        s = pn_fail(PN_EARG, "--stem %s, want cifar, or imagenet with --network eval", o.stem);
+    if (!o.layers) o.layers = imagenet ? 14 : evaluation ? 20 : 8;
+    if (!o.channels) o.channels = imagenet ? 48 : evaluation ? 36 : 16;
+    if (!o.batch) o.batch = imagenet ? 128 : evaluation ? 96 : 64;
+    if (!o.classes) o.classes = imagenet ? 1000 : 10;
+    if (!o.image[0]) o.image[0] = o.image[1] = imagenet ? 224 : 32;
     if (samples) o.samples = samples;
     planner p = {.o = &o};
     if (s == PN_OK) s = pn_backend_sizes(o.device ? o.device : "cpu", &p.kernels);

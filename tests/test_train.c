@@ -1,0 +1,381 @@
+/* test_train.c -- train, eval and export as a person uses them: what they write agrees with each
+ * other and with the recipe, and what they refuse. That a training continues to the bit:
+ * test_resume.c. */
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/data.h"
+#include "runtime/file.h"
+#include "runtime/npy.h"
+#include "search/weights.h"
+#include "tests/support/process.h"
+
+/* cmocka.h wants the others before it. */
+/* clang-format off */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+/* clang-format on */
+
+enum { LIMIT = 300, MOST = 48, EPOCHS = 4, STEPS = 12, IMAGES = 100, TESTED = 20 };
+#define DATA "synthetic:100x32x32x3"
+
+static char *folder;
+static pn_process last; /* the process run last */
+
+static const char *in_folder(const char *name) {
+    static char path[4][512];
+    static int next;
+    next = (next + 1) % 4;
+    snprintf(path[next], sizeof path[next], "%s/%s", folder, name);
+    return path[next];
+}
+
+static int run(const char *const *arguments) {
+    const char *argv[MOST] = {PN_PROGRAM};
+    const pn_conditions where = {.folder = folder};
+    int n = 1;
+    for (; *arguments; arguments++) {
+        assert_true(n < MOST - 1);
+        argv[n++] = *arguments;
+    }
+    pn_process_free(&last);
+    pn_process_run(&last, argv, &where, LIMIT);
+    return last.code;
+}
+#define RUN(...) run((const char *const[]){__VA_ARGS__, NULL})
+
+/* It ends with that code, and one sentence that has these words. */
+static void refuse(int code, const char *words, const char *const *arguments) {
+    assert_int_equal(run(arguments), code);
+    if (!strstr(last.err, words)) fail_msg("said %swant %s", last.err, words);
+    assert_ptr_equal(strchr(last.err, '\n') + 1, strchr(last.err, '\0'));
+    assert_string_equal(last.out, "");
+}
+#define REFUSE(code, words, ...) refuse(code, words, (const char *const[]){__VA_ARGS__, NULL})
+
+#define TRAIN "train", "trained", "--genotype", "PDARTS", "--data", DATA, "--layers", "3", "--quiet"
+#define SIZE "--channels", "4", "--batch", "32", "--epochs", "4", "--cutout", "8"
+
+static int begin(void **state) {
+    (void)state;
+    folder = pn_folder_make();
+    return RUN(TRAIN, SIZE, "--seeds", "3,8", "--rate", "0.1");
+}
+
+static int end(void **state) {
+    (void)state;
+    pn_process_free(&last);
+    pn_folder_remove(folder);
+    free(folder);
+    return 0;
+}
+
+__attribute__((noinline)) static char *text_of(const char *name) {
+    void *data = NULL;
+    size_t size;
+    assert_int_equal(pn_file_read(in_folder(name), 1 << 26, &data, &size), PN_OK);
+    return data;
+}
+
+static json_t *json_of(const char *text) {
+    json_t *root = json_loads(text, 0, NULL);
+    assert_non_null(root);
+    return root;
+}
+
+static double number(const json_t *object, const char *key) {
+    const json_t *value = json_object_get(object, key);
+    if (!json_is_number(value)) fail_msg("no number %s", key);
+    return json_number_value(value);
+}
+
+/* ---- what is written --------------------------------------------------------------------------
+ */
+
+enum {
+    EPOCH,
+    RATE,
+    DROP_PATH,
+    TRAIN_LOSS,
+    AUXILIARY_LOSS,
+    TRAIN_ACCURACY,
+    NORM,
+    LOSS,
+    ACCURACY,
+    COLUMNS
+};
+
+static void read_metrics(const char *name, double row[EPOCHS][COLUMNS]) {
+    char *text = text_of(name), *line = strchr(text, '\n') + 1;
+    for (int i = 0; i < EPOCHS; i++)
+        for (int c = 0; c < COLUMNS; c++) {
+            row[i][c] = strtod(line, &line);
+            assert_int_equal(*line++, c == COLUMNS - 1 ? '\n' : ',');
+        }
+    assert_int_equal(*line, 0);
+    free(text);
+}
+
+/* The cosine of DARTS moves once an epoch, drop-path grows by the epoch. */
+static void rates_follow_the_recipe(void **state) {
+    (void)state;
+    double row[EPOCHS][COLUMNS];
+    read_metrics("trained/seed-3/metrics.csv", row);
+    for (int i = 0; i < EPOCHS; i++) {
+        assert_true(row[i][EPOCH] == i + 1);
+        assert_true(fabs(row[i][RATE] - 0.05 * (1 + cos(acos(-1) * i / EPOCHS))) < 1e-9);
+        assert_true(fabs(row[i][DROP_PATH] - 0.2 * i / EPOCHS) < 1e-9);
+    }
+    assert_true(row[EPOCHS - 1][TRAIN_LOSS] < row[0][TRAIN_LOSS]); /* it learns */
+    assert_true(row[EPOCHS - 1][AUXILIARY_LOSS] < row[0][AUXILIARY_LOSS]);
+}
+
+static void results_are_the_seeds(void **state) {
+    (void)state;
+    char *text = text_of("trained/results.json");
+    json_t *root = json_of(text), *seeds = json_object_get(root, "seeds");
+    static const char *const metrics[] = {"trained/seed-3/metrics.csv",
+                                          "trained/seed-8/metrics.csv"};
+    double error[2];
+    for (size_t i = 0; i < 2; i++) {
+        double row[EPOCHS][COLUMNS], best = 0;
+        const json_t *one = json_array_get(seeds, i);
+        read_metrics(metrics[i], row);
+        for (int e = 0; e < EPOCHS; e++) best = fmax(best, row[e][ACCURACY]);
+        error[i] = number(one, "error");
+        assert_true(number(one, "seed") == (i ? 8 : 3));
+        assert_true(fabs(error[i] - (1 - row[EPOCHS - 1][ACCURACY])) < 1e-7);
+        assert_true(fabs(number(one, "best_error") - (1 - best)) < 1e-7);
+    }
+    assert_true(fabs(number(root, "mean_error") - (error[0] + error[1]) / 2) < 1e-7);
+    assert_true(fabs(number(root, "standard_deviation") - fabs(error[0] - error[1]) / sqrt(2)) <
+                1e-7);
+    json_decref(root);
+    free(text);
+}
+
+/* eval, with batches of another size, says of the last weights what the training said. */
+static void eval_agrees_with_the_training(void **state) {
+    (void)state;
+    double row[EPOCHS][COLUMNS];
+    read_metrics("trained/seed-3/metrics.csv", row);
+    assert_int_equal(RUN("eval", "trained/seed-3", "--data", DATA, "--batch", "7", "--json",
+                         "--logits", "l.npy"),
+                     0);
+    json_t *root = json_of(last.out), *confusion = json_object_get(root, "confusion");
+    assert_true(number(root, "images") == TESTED);
+    assert_true(fabs(number(root, "loss") - row[EPOCHS - 1][LOSS]) < 1e-6 * row[EPOCHS - 1][LOSS]);
+    assert_true(fabs(1 - number(root, "error") - row[EPOCHS - 1][ACCURACY]) < 1e-9);
+    json_int_t sum = 0, correct = 0;
+    for (size_t i = 0; i < 10; i++)
+        for (size_t k = 0; k < 10; k++) {
+            const json_int_t n =
+                json_integer_value(json_array_get(json_array_get(confusion, i), k));
+            sum += n;
+            if (i == k) correct += n;
+        }
+    assert_int_equal(sum, TESTED);
+    assert_true(number(root, "correct") == (double)correct);
+    const double loss = number(root, "loss");
+    json_decref(root);
+
+    pn_array logits = {0};
+    assert_int_equal(pn_npy_read(in_folder("l.npy"), &logits), PN_OK);
+    assert_int_equal(logits.rank, 2);
+    assert_int_equal(logits.shape[0], TESTED);
+    assert_int_equal(logits.shape[1], 10);
+    pn_data data = {0};
+    assert_int_equal(pn_data_open(DATA, PN_TEST, &data), PN_OK);
+    double mean = 0;
+    for (int i = 0; i < TESTED; i++) {
+        const float *x = (const float *)logits.data + (ptrdiff_t)10 * i;
+        double exponentials = 0;
+        for (int k = 0; k < 10; k++) exponentials += exp((double)x[k]);
+        mean += (log(exponentials) - (double)x[data.labels[i]]) / TESTED;
+    }
+    assert_true(fabs(mean - loss) < 1e-9 + 1e-12 * fabs(loss));
+    pn_data_free(&data);
+    pn_npy_free(&logits);
+}
+
+static bool ends_with(const char *name, const char *part) {
+    const size_t n = strlen(name), m = strlen(part);
+    return n >= m && !strcmp(name + n - m, part);
+}
+
+/* Every BatchNorm has PyTorch's five tensors, every other name is a weight or a bias. */
+static void an_export_has_the_keys_of_a_state_dict(void **state) {
+    (void)state;
+    static const char *const some[] = {"stem.0.weight",
+                                       "stem.1.running_var",
+                                       "cells.0.preprocess0.op.1.weight",
+                                       "cells.0.preprocess1.op.2.num_batches_tracked",
+                                       "cells.0._ops.1.op.1.weight",
+                                       "cells.2.preprocess0.conv_2.weight",
+                                       "cells.2.preprocess0.bn.bias",
+                                       "auxiliary_head.features.5.weight",
+                                       "auxiliary_head.classifier.bias",
+                                       "classifier.weight"};
+    assert_int_equal(RUN("export", "trained/seed-3", "--safetensors", "all.safetensors"), 0);
+    assert_int_equal(
+        RUN("export", "trained/seed-3", "--safetensors", "bare.safetensors", "--no-auxiliary"), 0);
+    pn_safetensors *all = NULL, *bare = NULL;
+    assert_int_equal(pn_safetensors_read(in_folder("all.safetensors"), &all), PN_OK);
+    assert_int_equal(pn_safetensors_read(in_folder("bare.safetensors"), &bare), PN_OK);
+    for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+        assert_non_null(pn_safetensors_find(all, some[i]));
+        assert_true(!pn_safetensors_find(bare, some[i]) == !strncmp(some[i], "auxiliary", 9));
+    }
+    int norms = 0;
+    for (int i = 0; i < pn_safetensors_count(all); i++) {
+        const pn_array *a = pn_safetensors_at(all, i);
+        if (ends_with(a->name, "running_mean")) {
+            char name[128];
+            const int stem = (int)(strlen(a->name) - strlen("running_mean"));
+            static const char *const parts[] = {"weight", "bias", "running_var"};
+            for (int k = 0; k < 3; k++) {
+                snprintf(name, sizeof name, "%.*s%s", stem, a->name, parts[k]);
+                assert_non_null(pn_safetensors_find(all, name));
+            }
+            snprintf(name, sizeof name, "%.*snum_batches_tracked", stem, a->name);
+            const pn_array *tracked = pn_safetensors_find(all, name);
+            assert_non_null(tracked);
+            assert_int_equal(tracked->rank, 0);
+            assert_int_equal(*(const int64_t *)tracked->data, STEPS);
+            norms++;
+        } else {
+            assert_true(ends_with(a->name, "weight") || ends_with(a->name, "bias") ||
+                        ends_with(a->name, "running_var") ||
+                        ends_with(a->name, "num_batches_tracked"));
+        }
+    }
+    /* Stem; two preprocessings a cell; PDARTS' normal cell: five terms of sep_conv with two norms,
+     * two of dil_conv; its reduction: two sep_conv, four dil_conv, each of two cells; the auxiliary
+     * two. */
+    assert_int_equal(norms, 1 + 3 * 2 + (4 * 2 + 2) + 2 * (2 * 2 + 4) + 2);
+    pn_safetensors_free(all);
+    pn_safetensors_free(bare);
+}
+
+/* The same tensors without our metadata, as another program would write them, perhaps with one more
+ * or one less. */
+static void rewrite(const char *name, const char *without, const char *with) {
+    pn_safetensors *f = NULL;
+    assert_int_equal(pn_safetensors_read(in_folder("trained/seed-3/last.safetensors"), &f), PN_OK);
+    pn_tensors t = {0};
+    for (int i = 0; i < pn_safetensors_count(f); i++)
+        if (!without || strcmp(pn_safetensors_at(f, i)->name, without))
+            assert_int_equal(pn_tensors_add_array(&t, *pn_safetensors_at(f, i)), PN_OK);
+    const float zero = 0;
+    if (with)
+        assert_int_equal(
+            pn_tensors_add_array(
+                &t, (pn_array){.name = with, .dtype = PN_F32, .rank = 0, .data = &zero}),
+            PN_OK);
+    assert_int_equal(pn_safetensors_write(in_folder(name), t.list, t.count, NULL, 0), PN_OK);
+    pn_tensors_free(&t);
+    pn_safetensors_free(f);
+}
+
+#define ELSEWHERE "--genotype", "PDARTS", "--layers", "3", "--channels", "4"
+static void weights_made_elsewhere(void **state) {
+    (void)state;
+    rewrite("plain.safetensors", NULL, NULL);
+    rewrite("less.safetensors", "cells.1._ops.1.op.2.weight", NULL);
+    rewrite("more.safetensors", NULL, "cells.3.preprocess1.op.1.weight");
+    assert_int_equal(RUN("eval", "trained/seed-3", "--data", DATA), 0);
+    char *want = strdup(last.out);
+    assert_int_equal(RUN("eval", "plain.safetensors", "--data", DATA, ELSEWHERE), 0);
+    assert_string_equal(last.out, want);
+    assert_int_equal(RUN("eval", "bare.safetensors", "--data", DATA), 0);
+    assert_string_equal(last.out, want);
+    free(want);
+    REFUSE(2, "want --genotype, --layers and --channels", "eval", "plain.safetensors", "--data",
+           DATA);
+    REFUSE(3, "cells.1._ops.1.op.2.weight", "eval", "less.safetensors", "--data", DATA, ELSEWHERE);
+    REFUSE(3, "cells.3.preprocess1.op.1.weight: no tensor of this network", "eval",
+           "more.safetensors", "--data", DATA, ELSEWHERE);
+    REFUSE(3, "stem.0.weight is F32 (12,3,3,3), want F32 (24,3,3,3)", "eval", "plain.safetensors",
+           "--data", DATA, "--genotype", "PDARTS", "--layers", "3", "--channels", "8");
+    REFUSE(3, "cells.0._ops.0.op.1.weight", "eval", "plain.safetensors", "--data", DATA,
+           "--genotype", "DARTS_V2", "--layers", "3", "--channels", "4");
+}
+
+static void weights_of_another_number_of_classes(void **state) {
+    (void)state;
+    const pn_space space = pn_space_darts();
+    const pn_network_spec spec = {.evaluation = true,
+                                  .layers = 1,
+                                  .channels = 4,
+                                  .H = 32,
+                                  .W = 32,
+                                  .image_channels = 3,
+                                  .classes = 7};
+    pn_arch arch;
+    pn_network n;
+    assert_int_equal(pn_genotype_open("PDARTS", &arch), PN_OK);
+    assert_int_equal(pn_network_create(&n, &spec, &space, &arch), PN_OK);
+    assert_int_equal(pn_parameters_allocate(&n.parameters, &pn_host_memory), PN_OK);
+    pn_parameters_init(&n.parameters, 1);
+    assert_int_equal(pn_weights_save(in_folder("seven.safetensors"), &n, &arch, 0, false), PN_OK);
+    pn_network_destroy(&n);
+    REFUSE(2, "7 classes apart, synthetic has 10", "eval", "seven.safetensors", "--data", DATA);
+    REFUSE(2, "images of 32x32x3, those of synthetic are 16x16x3", "eval", "trained/seed-3",
+           "--data", "synthetic:100x16x16x3");
+}
+
+/* ---- what is refused --------------------------------------------------------------------------
+ */
+
+#define NEW \
+    "train", "new", "--data", DATA, "--layers", "3", "--channels", "4", "--batch", "32", "--quiet"
+static void what_cannot_be_trained(void **state) {
+    (void)state;
+    REFUSE(2, "want --genotype", NEW);
+    REFUSE(2, "sep_conv_9x9", NEW, "--genotype", "Genotype(normal=[('sep_conv_9x9', 0)])");
+    REFUSE(2, "want a multiple of 4", NEW, "--genotype", "PDARTS", "--channels", "6");
+    REFUSE(2, "--batch 101, want at most 100", NEW, "--genotype", "PDARTS", "--batch", "101");
+    REFUSE(2, "--batch 51, want at most 50", NEW, "--genotype", "PDARTS", "--batch", "51",
+           "--hold-out");
+    REFUSE(2, "--auxiliary", NEW, "--genotype", "PDARTS", "--data", "synthetic:100x16x16x3",
+           "--auxiliary");
+    REFUSE(2, "--seeds 1,1 names 1 twice", NEW, "--genotype", "PDARTS", "--seeds", "1,1");
+    REFUSE(2, "--seeds 1,x", NEW, "--genotype", "PDARTS", "--seeds", "1,x");
+    REFUSE(2, "--drop-path 1, want a number", NEW, "--genotype", "PDARTS", "--drop-path", "1");
+    REFUSE(2, "did you mean --seeds?", NEW, "--genotype", "PDARTS", "--seed", "3");
+    REFUSE(4, "batch 3 would fit", NEW, "--genotype", "PDARTS", "--memory", "16MiB");
+    REFUSE(4, "no batch would fit", NEW, "--genotype", "PDARTS", "--memory", "1MiB");
+    REFUSE(2, "begun with 4", TRAIN, SIZE, "--seeds", "3", "--epochs", "5");
+    REFUSE(2, "holds a run of its own", "train", "trained/seed-3", "--genotype", "PDARTS", "--data",
+           DATA);
+    char *left = pn_folder_text(folder, NULL);
+    assert_null(strstr(left, "new")); /* nothing was begun */
+    free(left);
+}
+
+static void a_training_that_diverges(void **state) {
+    (void)state;
+    REFUSE(7, "not finite", NEW, "--genotype", "PDARTS", "--rate", "1e3", "--clip", "0", "--epochs",
+           "20", "--decay", "100");
+    char *json = text_of("new/seed-1/run.json");
+    assert_non_null(strstr(json, "\"state\": \"diverged\""));
+    free(json);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rates_follow_the_recipe),
+        cmocka_unit_test(results_are_the_seeds),
+        cmocka_unit_test(eval_agrees_with_the_training),
+        cmocka_unit_test(an_export_has_the_keys_of_a_state_dict),
+        cmocka_unit_test(weights_made_elsewhere),
+        cmocka_unit_test(weights_of_another_number_of_classes),
+        cmocka_unit_test(what_cannot_be_trained),
+        cmocka_unit_test(a_training_that_diverges),
+    };
+    return cmocka_run_group_tests_name("train", tests, begin, end);
+}
