@@ -1,5 +1,6 @@
 /* kernels/cuda/pointwise.h -- what conv1x1 and reduce are: products of r = relu(v(x)) with a
- * matrix, pixel by pixel, on one grid of pixels (conv1x1) or on two (reduce).
+ * matrix, pixel by pixel, on one grid of pixels (conv1x1) or on two (reduce). And the forward pass
+ * of conv, whose matrix has a row for each number that a window sees (conv.cu).
  *
  * Pixels are counted through all images, so that a tile of them crosses rows and images and no
  * shape leaves a block half empty. x is the concatenation of the parts: a thread that loads owns a
@@ -37,17 +38,22 @@ constexpr int grids_of = 1;
 template <>
 constexpr int grids_of<pn_reduce> = 2;
 
+/* Does an op need to be told where its pixels lie in the input? */
+template <class Job>
+constexpr bool has_corners = grids_of<Job> > 1;
+
 struct pointwise {
-    int N, H, W, P, Q, parts, C, K, Kg; /* C of all parts, Kg of one grid */
+    int N, H, W, P, Q, parts, C, K, Kg; /* C of all parts, of conv of a patch; Kg of one grid */
     const pn_input *in;
     const pn_output *out;
     const float *w; /* (grids,C,Kg) */
     float *dw;
+    const pn_conv *conv; /* conv: the job itself, which tells its windows; else NULL */
 };
 
 template <class Job>
 __host__ __device__ inline pointwise view_of(const Job &j) {
-    pointwise s = {j.N, j.H, j.W, 0, 0, j.parts, 0, j.out.K, 0, j.in, &j.out, j.w, j.dw};
+    pointwise s = {j.N, j.H, j.W, 0, 0, j.parts, 0, j.out.K, 0, j.in, &j.out, j.w, j.dw, nullptr};
     s.P = div_up(s.H, grids_of<Job>);
     s.Q = div_up(s.W, grids_of<Job>);
     s.Kg = s.K / grids_of<Job>;
@@ -80,15 +86,15 @@ __device__ __forceinline__ int image_of(const pointwise &s, const run &r, int p)
     return r.image + (r.rest + p) / (s.P * s.Q);
 }
 
-/* Where the pixels of a run lie in the input, for reduce: a table in shared memory, since it takes
- * two divisions a pixel. Each entry is of the two by two pixels that begin at (2p, 2q). */
+/* Where the pixels of a run lie in the input: a table in shared memory, since it takes two
+ * divisions a pixel. Each entry is, for reduce, of the two by two pixels that begin at (2p, 2q). */
 struct corner {
     int pixel;  /* its first pixel, from the first pixel of the run's first image */
     int inside; /* bit 0: there is a pixel to the right; bit 1: below */
 };
-template <int GRIDS>
+template <class Job>
 __device__ inline void fill_corners(const pointwise &s, const run &r, corner *corners) {
-    if (GRIDS == 1) return;
+    if (!has_corners<Job>) return;
     const int image = s.P * s.Q;
 #pragma unroll 1
     for (int p = (int)threadIdx.x; p < r.pixels; p += THREADS) {
@@ -137,7 +143,7 @@ __host__ __device__ inline forward_cut forward_cut_of(const pointwise &s) {
     forward_cut cut = {PIXELS, 0, 0};
     if (tiles_of(s, PIXELS * rows) < SLOTS) cut.each = PIXELS / 2;
     cut.pixels = min_of(cut.each * rows, 512);
-    const int room = FORWARD_FLOATS - (GRIDS > 1 ? 2 * cut.pixels : 0);
+    const int room = FORWARD_FLOATS - (has_corners<Job> ? 2 * cut.pixels : 0);
     const int pitch = (room / GRIDS - PLANE_GAP) / cut.pixels;
     const int most = max_of(min_of(pitch - 4, MAX_CHANNELS / GRIDS) & ~3, 4);
     const int chunks = div_up(s.C, most);
@@ -159,9 +165,10 @@ struct pointwise_forward {
 };
 
 /* r of a run into planes [grid][pixel][pitch], channels c0 .. c0+C-1 of the concatenation. */
-template <int GRIDS>
+template <class Job>
 __device__ inline void load_r(const pointwise &s, const run &t, const corner *corners, int c0,
                               int C, float *r, int pitch, int plane) {
+    constexpr int GRIDS = grids_of<Job>;
     const columns k = columns_of(GRIDS * C);
     if (!k.active) return;
     const int f = GRIDS == 1 ? 0 : k.quad / (C / 4), quad = k.quad - f * (C / 4);
@@ -232,11 +239,11 @@ __device__ inline void forward_tiles(const pointwise &s, const place &p, const J
         float4 z[EACH];
 #pragma unroll
         for (int i = 0; i < EACH; i++) z[i] = splat(0);
-        fill_corners<GRIDS>(s, t, corners);
+        fill_corners<Job>(s, t, corners);
         for (int c = 0; c < s.C; c += cut.chunk) {
             const int C = min_of(cut.chunk, s.C - c);
             __syncthreads();
-            load_r<GRIDS>(s, t, corners, c, C, shared, pitch, plane);
+            load_r<Job>(s, t, corners, c, C, shared, pitch, plane);
             __syncthreads();
             if (!k.active || k.row >= t.pixels) continue;
             if (PAIRS) {
@@ -540,7 +547,7 @@ __device__ inline void backward_tiles(const pointwise &s,
             if (t.pixels <= 0) break;
             /* Two tables: dx of the step before may still be under way in other threads. */
             corners += swap, swap = -swap;
-            fill_corners<GRIDS>(s, t, corners);
+            fill_corners<Job>(s, t, corners);
             __syncthreads();
             const float *const x = from.in->x + 4 * from.quad;
             float4 v[PIXELS]; /* x of the pixels whose dx this thread makes */
