@@ -118,6 +118,35 @@ void conv1x1(benchmark::State &state, const pn_kernels *kernels, Pass pass, Poin
              pass == kForward ? work_of(a + b, product) : work_of(2 * a + 2 * b, 2 * product));
 }
 
+struct ConvShape {
+    int N, parts, C, HW, R, stride, pad, mean, K; /* C of each part */
+};
+void conv(benchmark::State &state, const pn_kernels *kernels, Pass pass, ConvShape s) {
+    Memory memory(kernels);
+    const int PQ = pn_conv_size(s.HW, s.R, s.stride, s.pad), taps = s.R * s.R;
+    const size_t in = static_cast<size_t>(s.N) * s.HW * s.HW,
+                 out = static_cast<size_t>(s.N) * PQ * PQ;
+    const size_t weights = static_cast<size_t>(s.mean ? 1 : taps) * s.parts * s.C * s.K;
+    pn_conv job = {};
+    job.N = s.N;
+    job.H = job.W = s.HW;
+    job.parts = s.parts;
+    job.R = s.R;
+    job.stride = s.stride;
+    job.pad = s.pad;
+    job.mean = s.mean;
+    for (int i = 0; i < s.parts; i++) job.in[i] = input_of(memory, in, s.C, true);
+    job.out = output_of(memory, out, s.K);
+    job.w = memory.floats(weights);
+    job.dw = memory.floats(weights);
+    const double a = static_cast<double>(in) * s.parts * s.C, b = static_cast<double>(out) * s.K,
+                 sums = s.mean ? static_cast<double>(out) * taps * s.parts * s.C : 0,
+                 product = 2 * static_cast<double>(out) * static_cast<double>(weights);
+    time_job(state, kernels, memory, CALLS(kernels, conv, pass), job,
+             pass == kForward ? work_of(a + b, product + sums)
+                              : work_of(2 * a + 2 * b, 2 * product + 2 * sums));
+}
+
 void reduce(benchmark::State &state, const pn_kernels *kernels, Pass pass, PointwiseShape s) {
     Memory memory(kernels);
     const int PQ = pn_out_size(s.HW, 2);
@@ -330,11 +359,30 @@ void add_size(const pn_kernels *kernels, int N, int C, int HW, bool first) {
     if (HW <= 8) add(kernels, "head", name, head, TensorShape{N, C, HW});
 }
 
+/* What stands outside the cells of a network for evaluation: the stem's convolutions at 224x224 and
+ * the auxiliary head of 36 channels on CIFAR. */
+void add_outside(const pn_kernels *kernels) {
+    const auto row = [&](ConvShape s) {
+        add(kernels, "conv",
+            tensor_name(s.N, s.K, s.HW) + "/parts:" + std::to_string(s.parts) + "x" +
+                std::to_string(s.C) + "/R:" + std::to_string(s.R) +
+                "/stride:" + std::to_string(s.stride) + (s.mean ? "/mean" : ""),
+            conv, s);
+    };
+    add(kernels, "stem", tensor_name(32, 24, 224) + "/stride:2", stem,
+        StemShape{32, 3, 224, 24, 2});
+    row({32, 1, 24, 112, 3, 2, 1, 0, 48});
+    row({32, 1, 48, 56, 3, 2, 1, 0, 48});
+    row({32, 4, 144, 8, 5, 3, 0, 1, 128});
+    row({32, 1, 128, 2, 2, 1, 0, 0, 768});
+}
+
 const bool registered = [] {
     for (const pn_kernels *kernels : bench::backends()) {
         for (const Network &net : networks)
             for (int i = 0; i < net.sizes; i++)
                 add_size(kernels, net.N, net.C << i, net.HW >> i, i == 0 && net.sizes > 1);
+        add_outside(kernels);
         for (size_t count : {size_t{1900000}, size_t{3300000}})
             benchmark::RegisterBenchmark(
                 (bench::label(kernels) + "/sgd/floats:" + std::to_string(count)).c_str(), sgd,
