@@ -1,13 +1,16 @@
-"""The search network of PARSEC in plain PyTorch: cells as in DARTS' NetworkCIFAR.
+"""PARSEC's search network and DARTS' evaluation network in plain PyTorch.
 
-It is what our network is compared with: by tests/golden/make_golden.py in float64, by
+They are what our networks are compared with: by tests/golden/make_golden.py in float64, by
 bench/peers/torch_step.py in time. Nothing here is clever on purpose. Weights are asked for by
 name, so that the names and shapes below are the list of what a genotype uses.
 
-Images are NCHW. BatchNorm takes its statistics from the batch (eps 1e-5) and has scale and shift
-in the stem alone. Where our definitions go beyond DARTS: a factorized reduce of an image with an
-odd edge reads zeros outside of it, and two terms of a node with the same input and the same op
-share their weights, so that the term counts twice.
+Images are NCHW. `forward` is the search network: cells as in DARTS' NetworkCIFAR, BatchNorm takes
+its statistics from the batch (eps 1e-5) and has scale and shift in the stem alone. `evaluation` is
+the network of one genotype, NetworkCIFAR or NetworkImageNet, with the public code's names: all
+BatchNorms have scale, shift and running statistics, pools have no BatchNorm. Where our definitions
+go beyond DARTS: a factorized reduce of an image with an odd edge reads zeros outside of it, and in
+the search network two terms of a node with the same input and the same op share their weights, so
+that the term counts twice.
 """
 
 import random
@@ -67,13 +70,17 @@ def norm(x):
     return F.batch_norm(x, None, None, training=True, eps=1e-5)
 
 
-def factorized_reduce(weight, name, x, K):
+def two_grids(x, even, odd):
+    """A factorized reduce before its BatchNorm."""
     x = F.relu(x)
-    C, H, W = x.shape[1:]
+    H, W = x.shape[2:]
     shifted = F.pad(x[:, :, 1:, 1:], (0, W % 2, 0, H % 2)) if H % 2 or W % 2 else x[:, :, 1:, 1:]
-    return norm(torch.cat([
-        F.conv2d(x, weight(f"{name}.weight_1", (K // 2, C, 1, 1)), stride=2),
-        F.conv2d(shifted, weight(f"{name}.weight_2", (K // 2, C, 1, 1)), stride=2)], dim=1))
+    return torch.cat([F.conv2d(x, even, stride=2), F.conv2d(shifted, odd, stride=2)], dim=1)
+
+
+def factorized_reduce(weight, name, x, K):
+    shape = (K // 2, x.shape[1], 1, 1)
+    return norm(two_grids(x, weight(f"{name}.weight_1", shape), weight(f"{name}.weight_2", shape)))
 
 
 def stage(weight, name, number, x, size, dilation, stride):
@@ -132,3 +139,116 @@ def forward(weight, genotype, layers, channels, classes, images):
     pooled = s1.mean(dim=(2, 3))
     return F.linear(pooled, weight("classifier.weight", (classes, pooled.shape[1])),
                     weight("classifier.bias", (classes,)))
+
+
+class Evaluation:
+    """The evaluation network of a genotype on one batch of images.
+
+    weight(name, shape) gives the tensor of that name, running statistics too: those want no
+    gradient, and are updated in place (momentum 0.1) where `training`. drop_path: None, or what
+    each term that is not the identity is multiplied by, (layers, nodes, 2, N).
+    """
+
+    def __init__(self, weight, genotype, training, drop_path=None):
+        self.weight, self.training, self.drop_path = weight, training, drop_path
+        self.normal, self.reduce = parse(genotype)
+
+    def norm(self, name, x):
+        shape = (x.shape[1],)
+        mean, var, scale, shift = (self.weight(f"{name}.{part}", shape) for part in
+                                   ("running_mean", "running_var", "weight", "bias"))
+        return F.batch_norm(x, mean, var, scale, shift, self.training, momentum=0.1, eps=1e-5)
+
+    def conv(self, name, x, K, size, **how):
+        shape = (K, x.shape[1] // how.get("groups", 1), size, size)
+        return F.conv2d(x, self.weight(f"{name}.weight", shape), **how)
+
+    def relu_conv_norm(self, name, x, K):
+        return self.norm(f"{name}.op.2", self.conv(f"{name}.op.1", F.relu(x), K, 1))
+
+    def factorized_reduce(self, name, x, K):
+        shape = (K // 2, x.shape[1], 1, 1)
+        return self.norm(f"{name}.bn", two_grids(x, self.weight(f"{name}.conv_1.weight", shape),
+                                                 self.weight(f"{name}.conv_2.weight", shape)))
+
+    def stage(self, name, first, x, size, dilation, stride):
+        """ReLU, depthwise, pointwise, BatchNorm: numbers first .. first + 3 of the sequence."""
+        C = x.shape[1]
+        x = self.conv(f"{name}.op.{first + 1}", F.relu(x), C, size, stride=stride,
+                      padding=dilation * (size - 1) // 2, dilation=dilation, groups=C)
+        return self.norm(f"{name}.op.{first + 3}", self.conv(f"{name}.op.{first + 2}", x, C, 1))
+
+    def term(self, name, op, x, stride):
+        if op == "max_pool_3x3":
+            return F.max_pool2d(x, 3, stride, padding=1)
+        if op == "avg_pool_3x3":
+            return F.avg_pool2d(x, 3, stride, padding=1, count_include_pad=False)
+        if op == "skip_connect":
+            return x if stride == 1 else self.factorized_reduce(name, x, x.shape[1])
+        size = int(op[-1])
+        if op.startswith("dil_conv"):
+            return self.stage(name, 0, x, size, 2, stride)
+        return self.stage(name, 4, self.stage(name, 0, x, size, 1, stride), size, 1, 1)
+
+    def cell(self, number, s0, s1, C, reduction, after_reduction):
+        name = f"cells.{number}"
+        preprocess0 = self.factorized_reduce if after_reduction else self.relu_conv_norm
+        states = [preprocess0(f"{name}.preprocess0", s0, C),
+                  self.relu_conv_norm(f"{name}.preprocess1", s1, C)]
+        terms = self.reduce if reduction else self.normal
+        for node in range(NODES):
+            total = 0
+            for slot in range(2):
+                op, source = terms[2 * node + slot]
+                stride = 2 if reduction and source < 2 else 1
+                h = self.term(f"{name}._ops.{2 * node + slot}", op, states[source], stride)
+                if self.drop_path is not None and (op != "skip_connect" or stride == 2):
+                    h = h * self.drop_path[number, node, slot][:, None, None, None]
+                total = total + h
+            states.append(total)
+        return torch.cat(states[2:], dim=1)
+
+    def stem(self, images, C, imagenet):
+        """The first cell's two inputs."""
+        if not imagenet:
+            x = self.norm("stem.1", self.conv("stem.0", images, 3 * C, 3, padding=1))
+            return x, x
+        x = self.norm("stem0.1", self.conv("stem0.0", images, C // 2, 3, stride=2, padding=1))
+        s0 = self.norm("stem0.4", self.conv("stem0.3", F.relu(x), C, 3, stride=2, padding=1))
+        return s0, self.norm("stem1.2", self.conv("stem1.1", F.relu(s0), C, 3, stride=2, padding=1))
+
+    def classifier(self, name, x, classes):
+        x = x.mean(dim=(2, 3))
+        return F.linear(x, self.weight(f"{name}.weight", (classes, x.shape[1])),
+                        self.weight(f"{name}.bias", (classes,)))
+
+    def auxiliary(self, x, classes, imagenet):
+        name = "auxiliary_head.features"
+        x = F.avg_pool2d(F.relu(x), 5, 2 if imagenet else 3, count_include_pad=False)
+        x = F.relu(self.norm(f"{name}.3", self.conv(f"{name}.2", x, 128, 1)))
+        x = self.conv(f"{name}.5", x, 768, 2)
+        if not imagenet:  # the public code has that one commented out
+            x = self.norm(f"{name}.6", x)
+        return self.classifier("auxiliary_head.classifier", F.relu(x), classes)
+
+
+def evaluation(weight, genotype, layers, channels, classes, images, *, imagenet=False,
+               auxiliary=False, training=True, drop_path=None):
+    """Logits, and those of the auxiliary head or None. See Evaluation."""
+    net = Evaluation(weight, genotype, training, drop_path)
+    C, after_reduction, auxiliary_logits = channels, imagenet, None
+    s0, s1 = net.stem(images, C, imagenet)
+    for i in range(layers):
+        reduction = i in (layers // 3, 2 * layers // 3)
+        if reduction:
+            C *= 2
+        s0, s1 = s1, net.cell(i, s0, s1, C, reduction, after_reduction)
+        after_reduction = reduction
+        if auxiliary and i == 2 * layers // 3:
+            auxiliary_logits = net.auxiliary(s1, classes, imagenet)
+    return net.classifier("classifier", s1, classes), auxiliary_logits
+
+
+def is_statistic(name):
+    """Of the tensors that `evaluation` asks for: not learnt."""
+    return name.endswith((".running_mean", ".running_var"))
