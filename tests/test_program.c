@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "runtime/data.h"
 #include "runtime/file.h"
@@ -619,6 +620,89 @@ static void trace_times_without_changing_anything(void **state) {
 }
 
 /* Every row says ok; the bounds and the comparison themselves are tested in test_network.c. */
+#define EVAL_DATA "--data", "synthetic:16x32x32x3"
+#define TRACE_EVAL TRACE, "--network", "eval", EVAL_DATA, "--batch", "16", "--auxiliary"
+
+/* The classifier knows nothing of the auxiliary head's loss, the stem does, and with weight 0 the
+ * head learns nothing; what is found in the forward pass is the same to the bit. */
+static void trace_of_an_evaluation_network(void **state) {
+    (void)state;
+    static const char *const same[] = {"logits.npy", "logits_auxiliary.npy", "running.safetensors",
+                                       "weights.safetensors"};
+    QUIETLY(TRACE_EVAL, "--out", "eval");
+    QUIETLY(TRACE_EVAL, "--auxiliary-weight", "0", "--weights", "eval/weights.safetensors",
+            "--seed", "9", "--out", "eval-0");
+    for (size_t i = 0; i < sizeof same / sizeof *same; i++) {
+        char a[64], b[64];
+        snprintf(a, sizeof a, "eval/%s", same[i]);
+        snprintf(b, sizeof b, "eval-0/%s", same[i]);
+        assert_same_file(a, b);
+    }
+    pn_safetensors *g = tensors("eval/gradients.safetensors"),
+                   *without = tensors("eval-0/gradients.safetensors");
+    assert_int_equal(pn_safetensors_count(g), pn_safetensors_count(without));
+    for (int i = 0; i < pn_safetensors_count(g); i++) {
+        const pn_array *a = pn_safetensors_at(g, i), *b = pn_safetensors_find(without, a->name);
+        const bool auxiliary = !strncmp(a->name, "auxiliary_head.", 15);
+        assert_non_null(b);
+        assert_null(strstr(a->name, "running_"));
+        assert_true(norm(a) > 0);
+        assert_true(auxiliary ? norm(b) == 0 : norm(b) > 0);
+        if (auxiliary) continue;
+        const bool equal = !memcmp(a->data, b->data, pn_array_bytes(a));
+        if (equal != !strncmp(a->name, "classifier.", 11)) fail_msg("gradient of %s", a->name);
+    }
+    json_t *root = json_file("eval/trace.json");
+    assert_true(number(root, "loss_auxiliary") > 0);
+    assert_true(number(root, "loss_auxiliary") != number(root, "loss"));
+    json_decref(root);
+    pn_safetensors_free(g);
+    pn_safetensors_free(without);
+}
+
+/* Inference with given running statistics is what eval does with the same file. */
+static void trace_of_inference(void **state) {
+    (void)state;
+    QUIETLY(TRACE_EVAL, "--weights", "eval/weights.safetensors", "--mode", "inference", "--out",
+            "inference");
+    assert_int_equal(access(in_folder("inference/gradients.safetensors"), F_OK), -1);
+    json_t *root = json_file("inference/trace.json"),
+           *judged = json_of(OUTPUT("eval", "eval/weights.safetensors", EVAL_DATA, "--split",
+                                    "train", "--json", "--logits", "judged.npy"));
+    assert_true(fabs(number(root, "loss") - number(judged, "loss")) <=
+                1e-12 * number(root, "loss"));
+    assert_int_equal(number(root, "correct"), number(judged, "correct"));
+    assert_same_file("inference/logits.npy", "judged.npy");
+    json_decref(root);
+    json_decref(judged);
+}
+
+/* Ones leave everything as it is, to the bit; a term dropped for all images has no gradient. */
+static void trace_with_drop_path(void **state) {
+    (void)state;
+    float factor[3][4][2][16];
+    for (int i = 0; i < 3 * 4 * 2 * 16; i++) (&factor[0][0][0][0])[i] = 1;
+    const pn_array array = {
+        .dtype = PN_F32, .rank = 4, .shape = {3, 4, 2, 16},
+                .data = factor
+    };
+    assert_int_equal(pn_npy_write(in_folder("ones.npy"), &array), PN_OK);
+    memset(factor[0][0][1], 0, sizeof factor[0][0][1]); /* sep_conv_3x3 on input 1 */
+    assert_int_equal(pn_npy_write(in_folder("dropped.npy"), &array), PN_OK);
+    QUIETLY(TRACE_EVAL, "--drop-path", "ones.npy", "--out", "ones");
+    QUIETLY(TRACE_EVAL, "--drop-path", "dropped.npy", "--out", "dropped");
+    assert_same_file("ones/gradients.safetensors", "eval/gradients.safetensors");
+    assert_same_file("dropped/drop_path.npy", "dropped.npy");
+    pn_safetensors *g = tensors("dropped/gradients.safetensors");
+    for (int slot = 0; slot < 2; slot++) {
+        char name[64];
+        snprintf(name, sizeof name, "cells.0._ops.%d.op.1.weight", slot);
+        assert_true(slot ? norm(pn_safetensors_find(g, name)) == 0
+                         : norm(pn_safetensors_find(g, name)) > 0);
+    }
+    pn_safetensors_free(g);
+}
+
 static void check_finds_this_build_right(void **state) {
     (void)state;
     char *text = OUTPUT("check", "--samples", "1");
@@ -691,6 +775,9 @@ int main(void) {
         cmocka_unit_test(trace_of_initial_weights_only),
         cmocka_unit_test(trace_with_a_checkpoints_weights),
         cmocka_unit_test(trace_times_without_changing_anything),
+        cmocka_unit_test(trace_of_an_evaluation_network),
+        cmocka_unit_test(trace_of_inference),
+        cmocka_unit_test(trace_with_drop_path),
         cmocka_unit_test(compare_trains_every_cell),
         cmocka_unit_test(check_finds_this_build_right),
         cmocka_unit_test(info_measures_this_machine),

@@ -1,5 +1,5 @@
-/* command_trace.c -- one batch forward and backward with given weights, everything to files, so
- * that anybody can compare with another framework. */
+/* command_trace.c -- one batch forward and backward with given weights through either network,
+ * everything to files, so that anybody can compare with another framework. */
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
@@ -15,31 +15,42 @@
 #include "runtime/npy.h"
 #include "runtime/safetensors.h"
 #include "runtime/update.h"
-#include "search/genotype.h"
-#include "search/network.h"
+#include "search/weights.h"
 #include "tools/commands.h"
 
 const char pn_trace_usage[] =
     "parsec-nas trace --genotype G (--data D [--batch N] | --input x.npy --labels y.npy) --out DIR "
     "[OPTIONS]\n"
     "\n"
-    "Runs one batch forward and backward through the search network and writes to DIR\n"
-    "  weights.safetensors    what was used; names cells.I.nodes.J.input.M.OP.dw1.weight ..., "
-    "PyTorch's shapes\n"
+    "Runs one batch forward and backward through the search network, or with --network eval "
+    "through the\n"
+    "evaluation network, and writes to DIR\n"
+    "  weights.safetensors    what was used, in PyTorch's shapes; names "
+    "cells.I.nodes.J.input.M.OP.dw1.weight ...,\n"
+    "                         of an evaluation network those of the public DARTS code\n"
     "  input.npy, labels.npy  float32, normalised, (N,C,H,W); int64 (N)\n"
     "  logits.npy             float32 (N,classes)\n"
     "  gradients.safetensors  of the mean cross-entropy; zero for what the loss does not depend "
-    "on\n"
+    "on;\n"
+    "                         with --auxiliary plus --auxiliary-weight times the auxiliary head's\n"
     "  trace.json             loss (mean cross-entropy), log_likelihood (minus its sum), correct; "
     "with\n"
     "                         --repeat also forward_ms, step_ms (medians), peak_bytes\n"
+    "and of an evaluation network\n"
+    "  running.safetensors    BatchNorm's running statistics after the pass\n"
+    "  logits_auxiliary.npy   with --auxiliary, and loss_auxiliary in trace.json\n"
+    "  drop_path.npy          with --drop-path: a copy\n"
+    "--mode inference runs forward alone, with the running statistics of the weights.\n"
     "\n";
 
 typedef struct options {
-    const char *genotype, *network, *data, *input, *labels, *weights, *out;
+    const char *genotype, *network, *mode, *stem, *data, *input, *labels, *weights, *drop_path,
+        *out;
     int layers, channels, batch, classes, repeat, image[3];
+    double auxiliary_weight, smoothing;
     uint64_t seed;
-    bool init_only;
+    bool init_only, auxiliary;
+    bool evaluation, training; /* what network and mode say */
     pn_device_options device;
 } options;
 
@@ -61,11 +72,12 @@ typedef struct tracer {
     pn_arena arena;
     pn_update update;
     pn_feed feed;
-    pn_result *found; /* in memory of the device */
+    pn_result *found; /* in memory of the device: the classifier's and the auxiliary head's */
+    pn_array drop_path;
+    float *factors; /* the same in memory of the device */
     bool *used;
     pn_program_size size;
-    pn_result result;
-    float *logits; /* copied after the first pass */
+    pn_result result[2];
 } tracer;
 
 /* ---- the batch ----------------------------------------------------------------------------------
@@ -149,6 +161,19 @@ static pn_status batch_from_files(const options *o, sample *b) {
     return s;
 }
 
+static pn_status read_drop_path(tracer *t) {
+    const char *path = t->o->drop_path;
+    pn_array *f = &t->drop_path;
+    PN_TRY(pn_npy_read(path, f));
+    if (f->dtype != PN_F32 || f->rank != 4 || f->shape[0] != t->o->layers ||
+        f->shape[1] != t->network.space.nodes || f->shape[2] != PN_SLOTS ||
+        f->shape[3] != t->batch.N)
+        return pn_fail(PN_EINPUT, "%s: %s of shape %s, want F32 of shape (%d,%d,%d,%d)", path,
+                       pn_dtype_name(f->dtype), pn_shape_text(f->rank, f->shape), t->o->layers,
+                       t->network.space.nodes, PN_SLOTS, t->batch.N);
+    return PN_OK;
+}
+
 /* ---- files out
  * ----------------------------------------------------------------------------------- */
 
@@ -157,28 +182,24 @@ static void path_of(const tracer *t, const char *name, char path[1100]) {
 }
 
 /* The tensors that the genotype uses, from one of the three ranges. */
-static pn_status write_tensors(const tracer *t, const char *name, const float *range) {
-    const pn_parameters *p = &t->network.parameters;
-    float *data = malloc(p->floats * sizeof *data), *at = data;
-    pn_array *list = calloc((size_t)p->count, sizeof *list);
-    int count = 0;
-    for (int i = 0; data && list && i < p->count; i++) {
-        if (!t->used[i]) continue;
-        pn_parameters_get(p, range, i, at);
-        list[count] = (pn_array){
-            .name = p->list[i].name, .dtype = PN_F32, .rank = p->list[i].rank, .data = at};
-        for (int d = 0; d < p->list[i].rank; d++) list[count].shape[d] = p->list[i].shape[d];
-        at += p->list[i].count;
-        count++;
-    }
+static pn_status write_tensors(const tracer *t, const char *name, const float *range,
+                               unsigned roles) {
+    char path[1100];
+    const pn_meta meta = {"genotype", t->genotype};
+    pn_tensors tensors = {0};
+    path_of(t, name, path);
+    pn_status s = pn_tensors_add(&tensors, &t->network.parameters, range, "", t->used, roles);
+    if (s == PN_OK) s = pn_safetensors_write(path, tensors.list, tensors.count, &meta, 1);
+    pn_tensors_free(&tensors);
+    return s;
+}
+
+static pn_status write_weights(const tracer *t) {
+    static const char name[] = "weights.safetensors";
     char path[1100];
     path_of(t, name, path);
-    const pn_meta meta = {"genotype", t->genotype};
-    pn_status s = data && list ? pn_safetensors_write(path, list, count, &meta, 1)
-                               : pn_fail(PN_EMEM, "no memory for %s", name);
-    free(list);
-    free(data);
-    return s;
+    return t->o->evaluation ? pn_weights_save(path, &t->network, &t->arch, 0, true)
+                            : write_tensors(t, name, t->network.parameters.value, PN_ALL_ROLES);
 }
 
 static pn_status write_npy(const tracer *t, const char *name, pn_array array) {
@@ -218,16 +239,9 @@ static pn_status write_batch(const tracer *t) {
 
 static pn_status read_weights(tracer *t) {
     pn_safetensors *f = NULL;
-    pn_parameters *p = &t->network.parameters;
+    const pn_parameters *p = &t->network.parameters;
     pn_status s = pn_safetensors_read(t->o->weights, &f);
-    for (int i = 0; s == PN_OK && i < p->count; i++) {
-        if (!t->used[i]) continue;
-        int64_t shape[4];
-        const void *data;
-        for (int d = 0; d < p->list[i].rank; d++) shape[d] = p->list[i].shape[d];
-        s = pn_safetensors_get(f, p->list[i].name, PN_F32, p->list[i].rank, shape, &data);
-        if (s == PN_OK) pn_parameters_set(p, p->value, i, data);
-    }
+    if (s == PN_OK) s = pn_weights_get(f, p, p->value, "", t->used, PN_ALL_ROLES);
     pn_safetensors_free(f);
     return s;
 }
@@ -240,6 +254,7 @@ static double now_ms(void) {
 
 /* Forward, weight 1, backward: the gradient of the mean loss is in the gradient range. */
 static pn_status pass(tracer *t) {
+    if (!t->o->training) return pn_program_forward(t->program);
     PN_TRY(pn_update_begin(&t->update));
     PN_TRY(pn_program_forward(t->program));
     PN_TRY(pn_update_sample(&t->update, t->program, t->found, 1, 0));
@@ -275,7 +290,7 @@ static pn_status time_passes(tracer *t, double *forward_ms, double *step_ms) {
         ms[i] = now_ms() - start;
     }
     if (s == PN_OK) *forward_ms = median(ms, n);
-    for (int i = 0; s == PN_OK && i < n; i++) {
+    for (int i = 0; s == PN_OK && i < n && t->o->training; i++) {
         const double start = now_ms();
         s = pass(t);
         if (s == PN_OK)
@@ -284,7 +299,7 @@ static pn_status time_passes(tracer *t, double *forward_ms, double *step_ms) {
         if (s == PN_OK) s = wait(t);
         ms[i] = now_ms() - start;
     }
-    if (s == PN_OK) *step_ms = median(ms, n);
+    if (s == PN_OK && t->o->training) *step_ms = median(ms, n);
     free(ms);
     return s;
 }
@@ -302,16 +317,26 @@ static pn_status write_json(const tracer *t, double forward_ms, double step_ms) 
     json_object_set_new(root, "batch", json_integer(b->N));
     json_object_set_new(root, "image", json_pack("[iii]", b->H, b->W, b->C));
     json_object_set_new(root, "device", json_string(t->kernels->name));
-    json_object_set_new(root, "loss", json_real(t->result.loss));
-    json_object_set_new(root, "log_likelihood", json_real(t->result.log_likelihood));
-    json_object_set_new(root, "correct", json_integer(t->result.correct));
+    json_object_set_new(root, "smoothing", json_real(t->o->smoothing));
+    if (t->o->evaluation) {
+        json_object_set_new(root, "mode", json_string(t->o->mode));
+        json_object_set_new(root, "stem", json_string(t->o->stem));
+        json_object_set_new(root, "auxiliary", json_boolean(t->o->auxiliary));
+    }
+    json_object_set_new(root, "loss", json_real(t->result[0].loss));
+    json_object_set_new(root, "log_likelihood", json_real(t->result[0].log_likelihood));
+    json_object_set_new(root, "correct", json_integer(t->result[0].correct));
+    if (t->o->auxiliary) {
+        json_object_set_new(root, "auxiliary_weight", json_real(t->o->auxiliary_weight));
+        json_object_set_new(root, "loss_auxiliary", json_real(t->result[1].loss));
+    }
     json_object_set_new(root, "parameter_bytes",
                         json_integer((json_int_t)pn_parameters_bytes(&t->network.parameters)));
     json_object_set_new(root, "arena_bytes", json_integer((json_int_t)t->size.arena_bytes));
     if (t->o->repeat) {
         json_object_set_new(root, "repeat", json_integer(t->o->repeat));
         json_object_set_new(root, "forward_ms", json_real(forward_ms));
-        json_object_set_new(root, "step_ms", json_real(step_ms));
+        if (t->o->training) json_object_set_new(root, "step_ms", json_real(step_ms));
     }
     json_object_set_new(root, "peak_bytes", json_integer((json_int_t)usage.ru_maxrss * 1024));
     char *text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(17)), path[1100];
@@ -323,46 +348,86 @@ static pn_status write_json(const tracer *t, double forward_ms, double step_ms) 
     return s;
 }
 
-static pn_status run(tracer *t) {
+static pn_status write_logits(const tracer *t, int head, const char *name) {
+    const sample *b = &t->batch;
+    const size_t bytes = (size_t)b->N * (size_t)b->classes * sizeof(float);
+    float *logits = malloc(bytes);
+    if (!logits) return pn_fail(PN_EMEM, "no memory for logits");
+    pn_status s = t->kernels->memory->download(logits, pn_program_logits(t->program, head), bytes);
+    if (s == PN_OK)
+        s = write_npy(t, name,
+                      (pn_array){
+                          .dtype = PN_F32, .rank = 2, .shape = {b->N, b->classes},
+                                  .data = logits
+        });
+    free(logits);
+    return s;
+}
+
+static pn_status write_outcome(tracer *t) {
     const options *o = t->o;
+    const pn_parameters *p = &t->network.parameters;
+    PN_TRY(write_batch(t));
+    PN_TRY(write_logits(t, 0, "logits.npy"));
+    if (o->auxiliary) PN_TRY(write_logits(t, 1, "logits_auxiliary.npy"));
+    if (o->drop_path) PN_TRY(write_npy(t, "drop_path.npy", t->drop_path));
+    PN_TRY(pn_parameters_pull(p));
+    if (o->evaluation)
+        PN_TRY(write_tensors(t, "running.safetensors", p->value, 1U << PN_ROLE_STATE));
+    if (!o->training) return PN_OK;
+    return write_tensors(t, "gradients.safetensors", p->gradient,
+                         1U << PN_ROLE_WEIGHT | 1U << PN_ROLE_AUXILIARY);
+}
+
+/* What the program finds, and what it reads beside weights and batch. */
+static pn_status place(tracer *t) {
+    const pn_memory *memory = t->kernels->memory;
+    void *block;
+    PN_TRY(memory->allocate(sizeof t->result, &block));
+    t->found = block;
+    if (!t->o->drop_path) return PN_OK;
+    const size_t bytes = pn_array_bytes(&t->drop_path);
+    PN_TRY(memory->allocate(bytes, &block));
+    t->factors = block;
+    return memory->upload(t->factors, t->drop_path.data, bytes);
+}
+
+static pn_status compile(tracer *t) {
+    const options *o = t->o;
+    const pn_memory *memory = t->kernels->memory;
+    PN_TRY(place(t));
+    PN_TRY(pn_program_create(&t->program, t->kernels));
+    const pn_build how = {.N = t->batch.N,
+                          .training = o->training,
+                          .inference = !o->training,
+                          .guarded = pn_arena_checks(memory),
+                          .auxiliary = o->auxiliary,
+                          .auxiliary_weight = (float)o->auxiliary_weight,
+                          .drop_path = t->factors,
+                          .result = t->found};
+    PN_TRY(pn_network_build(&t->network, &t->arch, t->program, &how));
+    return pn_program_compile(t->program, &t->size);
+}
+
+static pn_status run(tracer *t) {
     const sample *b = &t->batch;
     const pn_memory *memory = t->kernels->memory;
     const pn_batch batch = {.n = b->N, .x = b->x, .labels = b->labels};
     pn_parameters *p = &t->network.parameters;
-    void *found;
     PN_TRY(pn_parameters_push(p));
     PN_TRY(pn_feed_create(&t->feed, memory, b->N, (size_t)b->H * (size_t)b->W * (size_t)b->C));
     PN_TRY(pn_feed_give(&t->feed, &batch));
-    PN_TRY(memory->allocate(sizeof *t->found, &found));
-    t->found = found;
-    PN_TRY(pn_update_create(&t->update, t->kernels, &t->network.parameters));
-    PN_TRY(pn_program_create(&t->program, t->kernels));
-    PN_TRY(pn_network_build(
-        &t->network, &t->arch, t->program,
-        &(pn_build){
-            .N = b->N, .training = true, .guarded = pn_arena_checks(memory), .result = t->found}));
-    PN_TRY(pn_program_compile(t->program, &t->size));
+    PN_TRY(pn_update_create(&t->update, t->kernels, p));
     PN_TRY(pn_arena_create(&t->arena, memory, t->size.arena_bytes, 0));
     PN_TRY(pn_program_bind(t->program, &t->arena, p, t->feed.batch.x, t->feed.batch.labels,
                            pn_update_scale(&t->update)));
     PN_TRY(pass(t));
-    PN_TRY(memory->download(&t->result, t->found, sizeof t->result));
-    if (!isfinite(t->result.loss)) return pn_fail(PN_EDIVERGED, "the loss is not finite");
-    PN_TRY(write_batch(t));
-    const size_t logits = (size_t)b->N * (size_t)b->classes * sizeof(float);
-    t->logits = malloc(logits);
-    if (!t->logits) return pn_fail(PN_EMEM, "no memory for logits");
-    PN_TRY(memory->download(t->logits, pn_program_logits(t->program, 0), logits));
-    PN_TRY(
-        write_npy(t, "logits.npy",
-                  (pn_array){
-                      .dtype = PN_F32, .rank = 2, .shape = {b->N, b->classes},
-                              .data = t->logits
-    }));
-    PN_TRY(pn_parameters_pull(p));
-    PN_TRY(write_tensors(t, "gradients.safetensors", p->gradient));
+    PN_TRY(memory->download(t->result, t->found, sizeof t->result));
+    if (!isfinite(t->result[0].loss) || !isfinite(t->result[1].loss))
+        return pn_fail(PN_EDIVERGED, "the loss is not finite");
+    PN_TRY(write_outcome(t));
     double forward_ms = 0, step_ms = 0;
-    if (o->repeat) PN_TRY(time_passes(t, &forward_ms, &step_ms));
+    if (t->o->repeat) PN_TRY(time_passes(t, &forward_ms, &step_ms));
     return write_json(t, forward_ms, step_ms);
 }
 
@@ -378,31 +443,56 @@ static pn_status trace(tracer *t) {
     else
         t->batch = (sample){
             .N = 1, .H = o->image[0], .W = o->image[1], .C = o->image[2], .classes = o->classes};
-    const pn_network_spec spec = {.layers = o->layers,
+    const pn_network_spec spec = {.evaluation = o->evaluation,
+                                  .layers = o->layers,
                                   .channels = o->channels,
                                   .H = t->batch.H,
                                   .W = t->batch.W,
                                   .image_channels = t->batch.C,
-                                  .classes = t->batch.classes};
+                                  .classes = t->batch.classes,
+                                  .auxiliary = o->auxiliary,
+                                  .imagenet_stem = !strcmp(o->stem, "imagenet"),
+                                  .smoothing = (float)o->smoothing};
     const pn_space space = pn_space_darts();
-    PN_TRY(pn_network_create(&t->network, &spec, &space, NULL));
+    PN_TRY(pn_network_create(&t->network, &spec, &space, &t->arch));
     PN_TRY(pn_parameters_allocate(&t->network.parameters, t->kernels->memory));
     pn_parameters_init(&t->network.parameters, o->seed);
     t->used = calloc((size_t)t->network.parameters.count, sizeof *t->used);
     if (!t->used) return pn_fail(PN_EMEM, "no memory");
     pn_network_uses(&t->network, &t->arch, t->used);
     if (o->weights) PN_TRY(read_weights(t));
+    if (o->drop_path) PN_TRY(read_drop_path(t));
+    if (!o->init_only) PN_TRY(compile(t));
     if (mkdir(o->out, 0777) && errno != EEXIST)
         return pn_fail(PN_EIO, "%s: cannot make this directory: %s", o->out, strerror(errno));
-    PN_TRY(write_tensors(t, "weights.safetensors", t->network.parameters.value));
+    PN_TRY(write_weights(t));
     return o->init_only ? PN_OK : run(t);
 }
 
-static pn_status check_options(const options *o) {
+static pn_status check_network(options *o) {
+    const bool imagenet = !strcmp(o->stem, "imagenet"), inference = !strcmp(o->mode, "inference");
+    o->evaluation = !strcmp(o->network, "eval");
+    o->training = !inference;
+    if (!o->evaluation && strcmp(o->network, "search"))
+        return pn_fail(PN_EARG, "--network %s, want search or eval", o->network);
+    if (strcmp(o->stem, "cifar") && !(imagenet && o->evaluation))
+        return pn_fail(PN_EARG, "--stem %s, want cifar, or imagenet with --network eval", o->stem);
+    if (strcmp(o->mode, "training") && !(inference && o->evaluation))
+        return pn_fail(PN_EARG, "--mode %s, want training, or inference with --network eval",
+                       o->mode);
+    if (o->auxiliary && !o->evaluation)
+        return pn_fail(PN_EARG, "--auxiliary goes with --network eval");
+    if (o->drop_path && (!o->evaluation || inference))
+        return pn_fail(PN_EARG, "--drop-path goes with --network eval and --mode training");
+    if (!o->layers) o->layers = !o->evaluation ? 8 : imagenet ? 14 : 20;
+    if (!o->channels) o->channels = !o->evaluation ? 16 : imagenet ? 48 : 36;
+    return PN_OK;
+}
+
+static pn_status check_options(options *o) {
+    PN_TRY(check_network(o));
     if (!o->genotype) return pn_fail(PN_EARG, "want --genotype G");
     if (!o->out) return pn_fail(PN_EARG, "want --out DIR");
-    if (strcmp(o->network, "search"))
-        return pn_fail(PN_EARG, "--network %s, want search", o->network);
     if (!o->input != !o->labels) return pn_fail(PN_EARG, "--input and --labels go together");
     if (o->input && o->data) return pn_fail(PN_EARG, "want one of --data and --input, not both");
     if (!o->input && !o->data && !o->init_only)
@@ -415,8 +505,9 @@ static pn_status check_options(const options *o) {
 int pn_command_trace(int argc, char **argv) {
     options o = {
         .network = "search",
-        .layers = 8,
-        .channels = 16,
+        .mode = "training",
+        .stem = "cifar",
+        .auxiliary_weight = 0.4,
         .batch = 64,
         .classes = 10,
         .seed = 1,
@@ -425,28 +516,42 @@ int pn_command_trace(int argc, char **argv) {
     bool help;
     int words;
     const pn_option table[] = {
-        {"genotype",  PN_OPT_TEXT,  &o.genotype,  0, 0,             "G",
-         "a published name, a file, a run directory, or the text itself",                                        NULL},
-        {"network",   PN_OPT_TEXT,  &o.network,   0, 0,             "NET",   "search [search]",                  NULL},
-        {"layers",    PN_OPT_INT,   &o.layers,    1, PN_MAX_LAYERS, "N",     "cells [8]",                        NULL},
-        {"channels",  PN_OPT_INT,   &o.channels,  4, 4096,          "N",     "channels of the first cells [16]",
-         NULL                                                                                                        },
-        {"data",      PN_OPT_TEXT,  &o.data,      0, 0,             "D",
-         "first images of this data set's training split, not augmented",                                        NULL},
-        {"batch",     PN_OPT_INT,   &o.batch,     1, 1 << 20,       "N",     "with --data: how many [64]",       NULL},
-        {"input",     PN_OPT_TEXT,  &o.input,     0, 0,             "X.npy", "images, float32 (N,C,H,W)",        NULL},
-        {"labels",    PN_OPT_TEXT,  &o.labels,    0, 0,             "Y.npy", "labels, int64 (N)",                NULL},
-        {"classes",   PN_OPT_INT,   &o.classes,   2, 100000,        "N",     "with --input: classes [10]",       NULL},
-        {"weights",   PN_OPT_TEXT,  &o.weights,   0, 0,             "FILE",
-         "safetensors, also a checkpoint of a search: every tensor that the genotype uses",                      NULL},
-        {"init-only", PN_OPT_FLAG,  &o.init_only, 0, 0,             NULL,
-         "write the weights and stop: to see names and shapes",                                                  NULL},
-        {"image",     PN_OPT_IMAGE, o.image,      0, 0,             "HxWxC",
-         "with --init-only and neither data nor input [32x32x3]",                                                NULL},
-        {"repeat",    PN_OPT_INT,   &o.repeat,    1, 100000,        "R",
-         "then time R forward passes and R training steps",                                                      NULL},
-        {"seed",      PN_OPT_SEED,  &o.seed,      0, 0,             "N",     "of the initial weights [1]",       NULL},
-        {"out",       PN_OPT_TEXT,  &o.out,       0, 0,             "DIR",   "directory for the files",          NULL},
+        {"genotype",         PN_OPT_TEXT,  &o.genotype,         0, 0,             "G",
+         "a published name, a file, a run directory, or the text itself",                                                     NULL},
+        {"network",          PN_OPT_TEXT,  &o.network,          0, 0,             "NET",
+         "search, or eval: the one that is trained from scratch [search]",                                                    NULL},
+        {"mode",             PN_OPT_TEXT,  &o.mode,             0, 0,             "MODE",
+         "of an evaluation network: training, or inference [training]",                                                       NULL},
+        {"stem",             PN_OPT_TEXT,  &o.stem,             0, 0,             "STEM",
+         "of an evaluation network: cifar, or imagenet (three convolutions) [cifar]",                                         NULL},
+        {"auxiliary",        PN_OPT_FLAG,  &o.auxiliary,        0, 0,             NULL,
+         "with the auxiliary head of an evaluation network",                                                                  NULL},
+        {"auxiliary-weight", PN_OPT_REAL,  &o.auxiliary_weight, 0, 1000,          "X",
+         "of its loss in the gradient [0.4]",                                                                                 NULL},
+        {"drop-path",        PN_OPT_TEXT,  &o.drop_path,        0, 0,             "F.npy",
+         "what terms are multiplied by, float32 (layers,4,2,N); of two equal terms without weights "
+         "the first's counts, for both; the identity's are not looked at",                                                    NULL},
+        {"smoothing",        PN_OPT_REAL,  &o.smoothing,        0, 1,             "X",     "of the labels [0]",               NULL},
+        {"layers",           PN_OPT_INT,   &o.layers,           1, PN_MAX_LAYERS, "N",     "cells [8; eval 20, imagenet 14]",
+         NULL                                                                                                                     },
+        {"channels",         PN_OPT_INT,   &o.channels,         4, 4096,          "N",
+         "channels of the first cells [16; eval 36, imagenet 48]",                                                            NULL},
+        {"data",             PN_OPT_TEXT,  &o.data,             0, 0,             "D",
+         "first images of this data set's training split, not augmented",                                                     NULL},
+        {"batch",            PN_OPT_INT,   &o.batch,            1, 1 << 20,       "N",     "with --data: how many [64]",      NULL},
+        {"input",            PN_OPT_TEXT,  &o.input,            0, 0,             "X.npy", "images, float32 (N,C,H,W)",       NULL},
+        {"labels",           PN_OPT_TEXT,  &o.labels,           0, 0,             "Y.npy", "labels, int64 (N)",               NULL},
+        {"classes",          PN_OPT_INT,   &o.classes,          2, 100000,        "N",     "with --input: classes [10]",      NULL},
+        {"weights",          PN_OPT_TEXT,  &o.weights,          0, 0,             "FILE",
+         "safetensors, also a checkpoint of a search: every tensor that the genotype uses",                                   NULL},
+        {"init-only",        PN_OPT_FLAG,  &o.init_only,        0, 0,             NULL,
+         "write the weights and stop: to see names and shapes",                                                               NULL},
+        {"image",            PN_OPT_IMAGE, o.image,             0, 0,             "HxWxC",
+         "with --init-only and neither data nor input [32x32x3]",                                                             NULL},
+        {"repeat",           PN_OPT_INT,   &o.repeat,           1, 100000,        "R",
+         "then time R forward passes and R training steps",                                                                   NULL},
+        {"seed",             PN_OPT_SEED,  &o.seed,             0, 0,             "N",     "of the initial weights [1]",      NULL},
+        {"out",              PN_OPT_TEXT,  &o.out,              0, 0,             "DIR",   "directory for the files",         NULL},
         PN_DEVICE_OPTIONS(o.device),
     };
     enum { COUNT = sizeof table / sizeof *table };
@@ -459,8 +564,9 @@ int pn_command_trace(int argc, char **argv) {
     tracer t = {.o = &o};
     if (s == PN_OK) s = check_options(&o);
     if (s == PN_OK) s = trace(&t);
-    if (t.found) t.kernels->memory->release(t.found);
-    free(t.logits);
+    if (t.kernels) t.kernels->memory->release(t.found);
+    if (t.kernels) t.kernels->memory->release(t.factors);
+    pn_npy_free(&t.drop_path);
     pn_feed_destroy(&t.feed);
     pn_program_destroy(t.program);
     pn_arena_destroy(&t.arena);
