@@ -224,8 +224,8 @@ static pn_status write_genotype(const pn_training *t) {
 
 static pn_status open_training(pn_training *t, const char *directory, const pn_recipe *recipe,
                                const bool *given, const pn_kernels *kernels, size_t memory) {
-    static const char *const written[] = {"checkpoint-",  "run.json",         "genotype.txt",
-                                          "best.safeten", "last.safetensors", NULL};
+    static const char *const written[] = {"checkpoint-",      "run.json",         "genotype.txt",
+                                          "best.safetensors", "last.safetensors", NULL};
     bool there;
     uint32_t checksum = 0;
     pn_recipe now = *recipe;
