@@ -380,6 +380,30 @@ static void the_largest_architecture_bounds_all(void **state) {
     pn_network_destroy(&n);
 }
 
+/* Output sizes of what stands outside the cells, and an image too small for the window. */
+static void windows_that_fit_and_one_that_does_not(void **state) {
+    (void)state;
+    static const pn_norm_spec none = {PN_NORM_NONE, -1, -1, -1, -1};
+    pn_program *p;
+    pn_program_size size;
+    int shape[3];
+    assert_int_equal(pn_program_create(&p, pn_host_kernels(NULL)), PN_OK);
+    pn_program_begin(p, 1, false, false);
+    const pn_value image = pn_program_image(p, 9, 14, 3);
+    pn_value v = pn_program_stem(p, image, 2, 0, 8, none);
+    pn_program_shape(p, v, &shape[0], &shape[1], &shape[2]);
+    assert_memory_equal(shape, ((const int[]){5, 7, 8}), sizeof shape);
+    v = pn_program_conv(p, &v, 1, 5, 2, 1, false, 1, 12, none);
+    pn_program_shape(p, v, &shape[0], &shape[1], &shape[2]);
+    assert_memory_equal(shape, ((const int[]){2, 3, 12}), sizeof shape);
+    assert_int_equal(pn_program_conv(p, &v, 1, 3, 1, 0, true, 2, 12, none), -1);
+    assert_non_null(strstr(pn_error(), "2x3"));
+    assert_non_null(strstr(pn_error(), "R 3"));
+    assert_int_equal(pn_program_conv(p, &v, 1, 1, 1, 0, false, 2, 12, none), -1);
+    assert_int_equal(pn_program_compile(p, &size), PN_EARG);
+    pn_program_destroy(p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parameters_of_published_networks),
@@ -393,6 +417,7 @@ int main(void) {
         cmocka_unit_test(forward_only_gives_the_bits_of_training),
         cmocka_unit_test(planned_bytes_are_used_bytes),
         cmocka_unit_test(the_largest_architecture_bounds_all),
+        cmocka_unit_test(windows_that_fit_and_one_that_does_not),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

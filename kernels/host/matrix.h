@@ -1,5 +1,5 @@
-/* kernels/host/matrix.h -- the blocks that stage, conv1x1 and reduce are made of: pixels times
- * weights, the outer product for the weight gradient, and what stands before and after them.
+/* kernels/host/matrix.h -- the blocks that stage, conv1x1, reduce and conv are made of: pixels
+ * times weights, the outer product for the weight gradient, and what stands before and after them.
  *
  * A workspace keeps pixels as rows of whole vectors, in L1. A product makes a block of 8 pixels by
  * two vectors of channels (4 by 2 where there are 16 registers): accumulators stay in registers,
