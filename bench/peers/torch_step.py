@@ -3,6 +3,7 @@
 
     bench/peers/torch_step.py [--genotypes random:8 | NAME | TEXT ...] [--isa avx2]
     bench/peers/torch_step.py --parsec 4
+    bench/peers/torch_step.py --network eval [--genotypes DARTS_V2 ...]
 
 PyTorch (Debian: python3-torch, with libopenblas0-pthread and libjemalloc2 for its best) gets what
 makes it fast: float32 through oneDNN, jemalloc on huge pages that gives nothing back, denormals
@@ -11,6 +12,9 @@ measurement is a process of its own; ours and PyTorch's alternate, so that a bus
 both. A step is forward, backward, clip_grad_norm_(5) and SGD (momentum 0.9, decay 3e-4). Its time
 is the median of --repeat steps after two for warming up. Peak memory is the process's largest
 resident size, for PyTorch with the C library's allocator if that takes less.
+
+With --network eval it is the network that trains a cell from scratch: 20 cells, 36 channels, batch 32,
+auxiliary head, without drop-path; DARTS_V2, PDARTS, PC_DARTS_cifar and one random cell if none are named.
 
 With --parsec K it times a whole step of the search instead: K architectures drawn anew, each
 forward and backward on one batch with its importance weight (online, so that PyTorch too needs the
@@ -53,10 +57,12 @@ def set_up_torch(job):
     def weight(name, shape):
         if name not in weights:
             w = torch.randn(shape) * 0.1 if len(shape) > 1 else torch.ones(shape)
+            if name.endswith("running_mean"):
+                w.zero_()
             w = w.to(device)
             if len(shape) == 4:
                 w = w.to(memory_format=layout)
-            weights[name] = w.requires_grad_()
+            weights[name] = w.requires_grad_(not net.is_statistic(name))
         return weights[name]
 
     return images, labels, weights, weight
@@ -69,21 +75,25 @@ def measure_torch(job):
 
     images, labels, weights, weight = set_up_torch(job)
 
-    def logits():
-        return net.forward(weight, job["genotype"], job["layers"], job["channels"], 10, images)
+    def loss():
+        sizes = (job["genotype"], job["layers"], job["channels"], 10, images)
+        if job["network"] == "search":
+            return F.cross_entropy(net.forward(weight, *sizes), labels)
+        logits, auxiliary = net.evaluation(weight, *sizes, auxiliary=True)
+        return F.cross_entropy(logits, labels) + 0.4 * F.cross_entropy(auxiliary, labels)
 
     def forward():
         with torch.no_grad():
-            F.cross_entropy(logits(), labels)
+            loss()
 
     def step():
         optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(logits(), labels).backward()
+        loss().backward()
         torch.nn.utils.clip_grad_norm_(used, 5.0)
         optimizer.step()
 
-    logits()  # names the weights
-    used = list(weights.values())
+    loss()  # names the weights
+    used = [w for w in weights.values() if w.requires_grad]
     optimizer = torch.optim.SGD(used, lr=0.025, momentum=0.9, weight_decay=3e-4)
     step_ms = median_ms(step, job)
     forward_ms = median_ms(forward, job)
@@ -224,8 +234,8 @@ def compare(arguments, directory):
     device = f"cpu:{arguments.isa}" if arguments.isa else arguments.device
 
     def ours(text):
-        run([arguments.binary, "trace", "--device", device, "--network", "search", "--genotype", text,
-             "--layers", str(arguments.layers), "--channels", str(arguments.channels),
+        run([arguments.binary, "trace", "--device", device, "--network", arguments.network,
+             *(["--auxiliary"] if arguments.network == "eval" else []), "--genotype", text, "--layers", str(arguments.layers), "--channels", str(arguments.channels),
              "--input", at["x.npy"], "--labels", at["y.npy"], "--out", at["out"],
              "--repeat", str(arguments.repeat)], plain)
         with open(os.path.join(at["out"], "trace.json"), encoding="utf-8") as file:
@@ -235,8 +245,8 @@ def compare(arguments, directory):
         return found
 
     def theirs(text, channels_last, environment, repeat):
-        job = {"genotype": text, "layers": arguments.layers, "channels": arguments.channels,
-               "images": at["x.npy"], "labels": at["y.npy"], "threads": arguments.threads,
+        job = {"network": arguments.network, "genotype": text, "layers": arguments.layers,
+               "channels": arguments.channels, "images": at["x.npy"], "labels": at["y.npy"], "threads": arguments.threads,
                "channels_last": channels_last, "repeat": repeat, "device": arguments.device}
         return json.loads(run([sys.executable, __file__, "--measure", json.dumps(job)],
                               environment))
@@ -268,8 +278,9 @@ def compare(arguments, directory):
     print_row(row, "mean", f"{mean['step']:.1f}", "(best)", mean)
     geometric = [statistics.geometric_mean(r[key] / r[key + "_ours"] for r in rows)
                  for key in ("step", "forward", "memory")]
-    print("\ngeometric mean of PyTorch / ours: step {:.2f}, forward {:.2f}, memory {:.2f}".format(
-        *geometric))
+    print("\ngeometric mean of PyTorch / ours: step {:.2f}, forward {:.2f}, memory {:.2f}; "
+          "a step is {:.1f} ms an image, ours {:.1f}".format(
+              *geometric, mean["step"] / arguments.batch, mean["step_ours"] / arguments.batch))
 
 
 def compare_parsec(arguments, directory):
@@ -317,12 +328,14 @@ def print_row(row, name, contiguous, last, v):
 def main():
     root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--genotypes", nargs="+", default=["random:8"], metavar="G",
+    parser.add_argument("--network", default="search", choices=["search", "eval"],
+                        help="of a search, or the one that trains a cell from scratch (search)")
+    parser.add_argument("--genotypes", nargs="+", metavar="G",
                         help="random:COUNT, a published name, or genotype text (random:8)")
     parser.add_argument("--seed", type=int, default=1, help="of the first random genotype (1)")
-    parser.add_argument("--layers", type=int, default=8)
-    parser.add_argument("--channels", type=int, default=16)
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--layers", type=int, help="cells (8; eval 20)")
+    parser.add_argument("--channels", type=int, help="of the first cells (16; eval 36)")
+    parser.add_argument("--batch", type=int, help="images (64; eval 32)")
     parser.add_argument("--image", type=int, default=32, help="edge of the images (32)")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"],
@@ -338,6 +351,12 @@ def main():
         (measure_torch_parsec if "samples" in arguments.measure else measure_torch)(
             arguments.measure)
         return
+    evaluation = arguments.network == "eval"
+    arguments.layers = arguments.layers or (20 if evaluation else 8)
+    arguments.channels = arguments.channels or (36 if evaluation else 16)
+    arguments.batch = arguments.batch or (32 if evaluation else 64)
+    arguments.genotypes = arguments.genotypes or (
+        ["DARTS_V2", "PDARTS", "PC_DARTS_cifar", "random:1"] if evaluation else ["random:8"])
     if not os.access(arguments.binary, os.X_OK):
         parser.error(f"--binary {arguments.binary} is no program; build it first")
     if arguments.parsec and (arguments.layers, arguments.channels, arguments.batch,
