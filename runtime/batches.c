@@ -59,11 +59,11 @@ static void copy_image(const pn_batches *b, const uint8_t *image, int dy, int dx
         }
 }
 
-static void cut_out(const pn_data *data, int edge, int centre_h, int centre_w, float *x) {
+void pn_cut_out(int H, int W, int C, int edge, int centre_h, int centre_w, float *x) {
     const int top = centre_h - edge / 2, left = centre_w - edge / 2;
-    for (int h = top < 0 ? 0 : top; h < top + edge && h < data->H; h++)
-        for (int w = left < 0 ? 0 : left; w < left + edge && w < data->W; w++)
-            memset(x + ((ptrdiff_t)h * data->W + w) * data->C, 0, (size_t)data->C * sizeof *x);
+    for (int h = top < 0 ? 0 : top; h < top + edge && h < H; h++)
+        for (int w = left < 0 ? 0 : left; w < left + edge && w < W; w++)
+            memset(x + ((ptrdiff_t)h * W + w) * C, 0, (size_t)C * sizeof *x);
 }
 
 /* A whole number in 0..n-1 from 32 random bits. */
@@ -104,7 +104,8 @@ static void make_batch(const pn_batches *b, const stream *s, int64_t step, float
         copy_image(b, data->images + image * size, dy, dx, flip, x);
         if (s->want.cutout > 0) {
             const pn_random4 r = pn_random(b->seed, PN_STREAM_AUGMENT, (uint64_t)step, index | 1);
-            cut_out(data, s->want.cutout, below(r.v[0], data->H), below(r.v[1], data->W), x);
+            pn_cut_out(data->H, data->W, data->C, s->want.cutout, below(r.v[0], data->H),
+                       below(r.v[1], data->W), x);
         }
     }
 }

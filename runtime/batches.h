@@ -52,4 +52,8 @@ int64_t pn_batches_steps_per_epoch(const pn_batches *batches, int stream);
 int pn_batches_images(const pn_batches *batches, int stream); /* images of the part */
 size_t pn_batches_bytes(const pn_batches *batches);           /* of all buffers */
 
+/* Cutout: zeros in rows centre_h - edge/2 .. centre_h - edge/2 + edge - 1 of an image (H,W,C), and
+ * columns alike, as far as they lie inside. */
+void pn_cut_out(int H, int W, int C, int edge, int centre_h, int centre_w, float *x);
+
 #endif
