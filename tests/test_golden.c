@@ -1,6 +1,6 @@
-/* test_golden.c -- the search network against PyTorch in float64: 12 genotypes in 4 sizes, on every
- * instruction set. golden/make_golden.py says what the files hold; weights, images and labels
- * follow from its formula. */
+/* test_golden.c -- both networks against PyTorch in float64, on every instruction set: the search
+ * network, 12 genotypes in 4 sizes; the evaluation network, 5 in 3 sizes. golden/make_golden.py
+ * says what the files hold; weights, images and labels follow from its formula. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,6 +13,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
+#include "runtime/batches.h"
 #include "search/genotype.h"
 #include "tests/reference/whole.h"
 #include "tests/support/check.h"
@@ -20,6 +21,12 @@
 /* Bounds of the projection of a gradient, relative to its norm: a gradient as a whole feels a ReLU
  * that float32 decides otherwise (make_golden.py). */
 #define PROJECTION_BOUND 1e-1
+
+/* Of the evaluation network, whose files hold few and wide cells. Running statistics: relative to
+ * a tensor's norm. They are means over hundreds of pixels, and feel few roundings (6e-8 each). */
+#define EVALUATION_LOGIT_BOUND 1e-5
+#define EVALUATION_LOSS_BOUND 1e-6
+#define STATISTICS_BOUND 1e-5
 
 static uint32_t bits(const char *name, uint32_t i) {
     uint32_t x = 0x811C9DC5U;
@@ -34,8 +41,8 @@ static float uniform(const char *name, size_t i) {
     return (float)((int32_t)bits(name, (uint32_t)i) >> 8) * 0x1p-23F;
 }
 
-/* Fills weights, image and labels in place of the random ones of pn_whole_create. */
-static void fill(pn_whole *w, int N) {
+/* Weights, and below images and labels, in place of the random ones of pn_whole_create. */
+static void fill_weights(pn_whole *w) {
     pn_parameters *p = &w->network.parameters;
     for (int t = 0; t < p->count; t++) {
         const pn_parameter *tensor = &p->list[t];
@@ -46,18 +53,21 @@ static void fill(pn_whole *w, int N) {
         for (size_t i = 0; i < tensor->count; i++) {
             value[i] = uniform(tensor->name, i);
             if (tensor->rank == 1)
-                value[i] = value[i] * 0.25F + (float)!strcmp(tensor->name, "stem.bn.weight");
+                value[i] = value[i] * 0.25F + (float)(tensor->init == PN_INIT_ONE);
             else
                 value[i] *= 1.0F / sqrtf(fan_in);
         }
         pn_parameters_set(p, p->value, t, value);
         free(value);
     }
+}
+
+static void fill_batch(pn_whole *w, const char *name) {
     const pn_network_spec *s = &w->network.spec;
+    const int N = pn_program_batch(w->program);
     const size_t C = (size_t)s->image_channels, plane = (size_t)s->H * (size_t)s->W;
     for (size_t i = 0; i < (size_t)N * C * plane; i++) /* i counts (N,C,H,W); ours is (N,H,W,C) */
-        w->image[(i / plane / C * plane + i % plane) * C + i / plane % C] =
-            uniform("input", i) * 1.7F;
+        w->image[(i / plane / C * plane + i % plane) * C + i / plane % C] = uniform(name, i) * 1.7F;
     for (int i = 0; i < N; i++)
         w->labels[i] = (int32_t)(bits("labels", (uint32_t)i) % (uint32_t)s->classes);
 }
@@ -69,41 +79,71 @@ static double number(const json_t *object, const char *key) {
 }
 
 typedef struct worst {
-    double logit, loss, norm, projection;
+    double logit, loss, norm, projection, statistic;
 } worst;
 
-static void check_gradient(const pn_parameters *p, int t, const json_t *pair, const char *where,
-                           worst *most) {
+/* How far norm and projection of a tensor of one of the ranges are off, relative to the norm. */
+static void compare(const pn_parameters *p, const float *range, int t, const json_t *pair,
+                    double *norm, double *projection) {
     const pn_parameter *tensor = &p->list[t];
-    const double want = json_number_value(json_array_get(pair, 0));
+    const double want = json_number_value(json_array_get(pair, 0)), scale = want > 0 ? want : 1;
     float *g = malloc(tensor->count * sizeof *g);
     char direction[128];
     snprintf(direction, sizeof direction, "%s.direction", tensor->name);
     assert_non_null(g);
-    pn_parameters_get(p, p->gradient, t, g);
-    double square = 0, projection = 0;
+    pn_parameters_get(p, range, t, g);
+    double square = 0, along = 0;
     for (size_t i = 0; i < tensor->count; i++) {
         square += (double)g[i] * g[i];
-        projection += (double)g[i] * uniform(direction, i);
+        along += (double)g[i] * uniform(direction, i);
     }
     free(g);
-    const double scale = want > 0 ? want : 1;
-    const double norm = fabs(sqrt(square) - want) / scale;
-    const double off = fabs(projection - json_number_value(json_array_get(pair, 1))) / scale;
-    if (!(norm <= PN_GRADIENT_BOUND) || !(off <= PROJECTION_BOUND))
-        fail_msg("%s: gradient of %s: norm off by %.1e, projection by %.1e", where, tensor->name,
-                 norm, off);
-    most->norm = fmax(most->norm, norm);
-    most->projection = fmax(most->projection, off);
+    *norm = fabs(sqrt(square) - want) / scale;
+    *projection = fabs(along - json_number_value(json_array_get(pair, 1))) / scale;
 }
 
-static void check_case(const json_t *settings, const json_t *golden, const pn_kernels *k,
-                       worst *most) {
+static void check_gradients(const pn_whole *w, const pn_arch *arch, const json_t *gradients,
+                            const char *where, worst *most) {
+    const pn_parameters *p = &w->network.parameters;
+    bool *used = calloc((size_t)p->count, sizeof *used);
+    size_t seen = 0;
+    assert_non_null(used);
+    pn_network_uses(&w->network, arch, used);
+    for (int t = 0; t < p->count; t++) {
+        if (p->list[t].role == PN_ROLE_STATE) continue;
+        const json_t *pair = json_object_get(gradients, p->list[t].name);
+        double norm, off;
+        if (used[t] != (pair != NULL))
+            fail_msg("%s: %s is used by one side only", where, p->list[t].name);
+        if (!pair) continue;
+        compare(p, p->gradient, t, pair, &norm, &off);
+        if (!(norm <= PN_GRADIENT_BOUND) || !(off <= PROJECTION_BOUND))
+            fail_msg("%s: gradient of %s: norm off by %.1e, projection by %.1e", where,
+                     p->list[t].name, norm, off);
+        most->norm = fmax(most->norm, norm);
+        most->projection = fmax(most->projection, off);
+        seen++;
+    }
+    assert_int_equal(seen, json_object_size(gradients));
+    free(used);
+}
+
+static void check_logits(const float *logits, int N, int classes, const json_t *rows, double bound,
+                         const char *where, worst *most) {
+    assert_int_equal(json_array_size(rows), N);
+    for (int i = 0; i < N * classes; i++) {
+        const json_t *row = json_array_get(rows, (size_t)(i / classes));
+        const double d =
+            fabs(logits[i] - json_number_value(json_array_get(row, (size_t)(i % classes))));
+        if (!(d <= bound)) fail_msg("%s: logit %d off by %.1e", where, i, d);
+        most->logit = fmax(most->logit, d);
+    }
+}
+
+static pn_whole_case case_of(const json_t *settings, const json_t *golden, pn_arch *arch) {
     const char *text = json_string_value(json_object_get(golden, "genotype"));
-    pn_arch arch;
-    assert_int_equal(pn_genotype_read(text, strlen(text), &arch), PN_OK);
-    const int N = (int)number(settings, "batch");
-    const pn_whole_case c = {
+    assert_int_equal(pn_genotype_read(text, strlen(text), arch), PN_OK);
+    return (pn_whole_case){
         .why = json_string_value(json_object_get(golden, "name")),
         .spec = {.layers = (int)number(settings, "layers"),
                  .channels = (int)number(settings, "channels"),
@@ -111,45 +151,155 @@ static void check_case(const json_t *settings, const json_t *golden, const pn_ke
                  .W = (int)number(settings, "width"),
                  .image_channels = (int)number(settings, "image_channels"),
                  .classes = (int)number(settings, "classes")},
-        .N = N,
+        .N = (int)number(settings, "batch"),
         .training = true,
     };
+}
+
+static void run_whole(pn_whole *w, const pn_whole_case *c) {
+    if (pn_whole_run(w) != PN_OK) fail_msg("%s: %s", c->why, pn_error());
+}
+
+/* Loss, log-likelihood, correct ones, logits and gradients of one training pass. */
+static void check_pass(const pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
+                       const json_t *golden, double logit_bound, double loss_bound, worst *most) {
+    static const char *const losses[] = {"loss", "loss_auxiliary"}, *const logits[] = {
+                                                                        "logits",
+                                                                        "logits_auxiliary"};
+    for (int head = 0; head < w->heads; head++) {
+        const double loss = fabs(w->result[head].loss - number(golden, losses[head]));
+        if (!(loss <= loss_bound)) fail_msg("%s: %s off by %.1e", c->why, losses[head], loss);
+        most->loss = fmax(most->loss, loss);
+        check_logits(w->logits + (size_t)head * (size_t)c->N * (size_t)c->spec.classes, c->N,
+                     c->spec.classes, json_object_get(golden, logits[head]), logit_bound, c->why,
+                     most);
+    }
+    assert_true(fabs(w->result[0].log_likelihood - number(golden, "log_likelihood")) <=
+                c->N * loss_bound);
+    assert_int_equal(w->result[0].correct, (int64_t)number(golden, "correct"));
+    check_gradients(w, arch, json_object_get(golden, "gradients"), c->why, most);
+}
+
+static void check_search(const json_t *settings, const json_t *golden, const pn_kernels *k,
+                         worst *most) {
+    pn_arch arch;
     pn_whole w;
+    const pn_whole_case c = case_of(settings, golden, &arch);
     if (pn_whole_create(&w, &c, &arch, k, 1) != PN_OK) fail_msg("%s: %s", c.why, pn_error());
-    fill(&w, N);
-    assert_int_equal(pn_whole_run(&w), PN_OK);
+    fill_weights(&w);
+    fill_batch(&w, "input");
+    run_whole(&w, &c);
+    check_pass(&w, &c, &arch, golden, PN_LOGIT_BOUND, PN_LOSS_BOUND, most);
+    pn_whole_destroy(&w);
+}
 
-    const double loss = fabs(w.result.loss - number(golden, "loss"));
-    if (!(loss <= PN_LOSS_BOUND)) fail_msg("%s: loss off by %.1e", c.why, loss);
-    assert_true(fabs(w.result.log_likelihood - number(golden, "log_likelihood")) <=
-                N * PN_LOSS_BOUND);
-    assert_int_equal(w.result.correct, (int64_t)number(golden, "correct"));
-    for (int i = 0; i < N * c.spec.classes; i++) {
-        const json_t *row =
-            json_array_get(json_object_get(golden, "logits"), (size_t)(i / c.spec.classes));
-        const double d = fabs(w.logits[i] -
-                              json_number_value(json_array_get(row, (size_t)(i % c.spec.classes))));
-        if (!(d <= PN_LOGIT_BOUND)) fail_msg("%s: logit %d off by %.1e", c.why, i, d);
-        most->logit = fmax(most->logit, d);
-    }
-    most->loss = fmax(most->loss, loss);
+/* ---- the evaluation network -------------------------------------------------------------------
+ */
 
-    const json_t *gradients = json_object_get(golden, "gradients");
-    const pn_parameters *p = &w.network.parameters;
-    bool *used = calloc((size_t)p->count, sizeof *used);
-    size_t seen = 0;
-    assert_non_null(used);
-    pn_network_uses(&w.network, &arch, used);
-    for (int t = 0; t < p->count; t++) {
-        const json_t *pair = json_object_get(gradients, p->list[t].name);
-        if (used[t] != (pair != NULL))
-            fail_msg("%s: %s is used by one side only", c.why, p->list[t].name);
-        if (!pair) continue;
-        check_gradient(p, t, pair, c.why, most);
-        seen++;
+/* Factors of 1/0.8 or 0 by the formula; pn_network_drop_path says which places are the identity's
+ * (its factors are all one then) and which two are one term: the second has zeros alone. */
+static void fill_factors(pn_whole *w, const pn_arch *arch) {
+    const int N = pn_program_batch(w->program), nodes = w->network.space.nodes;
+    for (int layer = 0; layer < w->network.spec.layers; layer++)
+        for (int node = 0; node < nodes; node++) {
+            const pn_kind kind = pn_kind_at(layer, w->network.spec.layers);
+            const pn_choice *t = arch->cell[kind].term[node];
+            float *const pair = w->factor + (size_t)((layer * nodes + node) * PN_SLOTS * N);
+            for (int slot = 0; slot < PN_SLOTS; slot++) {
+                const bool identity =
+                    t[slot].op == PN_SKIP_CONNECT && (kind == PN_NORMAL || t[slot].input > 1);
+                char name[64];
+                snprintf(name, sizeof name, "drop_path.%d.%d.%d", layer, node, slot);
+                for (int i = 0; i < N; i++)
+                    pair[slot * N + i] =
+                        identity || bits(name, (uint32_t)i) % 5 ? (identity ? 1 : 1 / 0.8F) : 0;
+            }
+            const bool reduce = t[0].op == PN_SKIP_CONNECT && kind == PN_REDUCTION &&
+                                t[0].input < 2; /* has weights */
+            if (t[0].op != t[1].op || t[0].input != t[1].input || pn_op_has_weights(t[0].op) ||
+                reduce)
+                continue;
+            for (int i = 0; i < N; i++) {
+                pair[i] += pair[N + i];
+                pair[N + i] = 0;
+            }
+        }
+}
+
+static void cut_out(pn_whole *w, int edge) {
+    const pn_network_spec *s = &w->network.spec;
+    const size_t floats = (size_t)s->H * (size_t)s->W * (size_t)s->image_channels;
+    for (int n = 0; edge && n < pn_program_batch(w->program); n++)
+        pn_cut_out(s->H, s->W, s->image_channels, edge,
+                   (int)(bits("cutout", 2 * (uint32_t)n) % (uint32_t)s->H),
+                   (int)(bits("cutout", 2 * (uint32_t)n + 1) % (uint32_t)s->W),
+                   w->image + (size_t)n * floats);
+}
+
+static void check_statistics(const pn_whole *w, const json_t *statistics, const char *where,
+                             worst *most) {
+    const pn_parameters *p = &w->network.parameters;
+    const char *name;
+    json_t *pair;
+    assert_true(json_object_size(statistics) > 20);
+    json_object_foreach((json_t *)(uintptr_t)statistics, name, pair) {
+        const int t = pn_parameters_find(p, name);
+        double norm, off;
+        if (t < 0 || p->list[t].role != PN_ROLE_STATE) fail_msg("%s: no %s", where, name);
+        compare(p, p->value, t, pair, &norm, &off);
+        if (!(norm <= STATISTICS_BOUND) || !(off <= STATISTICS_BOUND))
+            fail_msg("%s: %s: norm off by %.1e, projection by %.1e", where, name, norm, off);
+        most->statistic = fmax(most->statistic, fmax(norm, off));
     }
-    assert_int_equal(seen, json_object_size(gradients));
-    free(used);
+}
+
+/* With the weights and running statistics of `w`. */
+static void check_inference(const pn_whole *w, const pn_whole_case *training, const pn_arch *arch,
+                            int cutout, const json_t *golden, worst *most) {
+    pn_whole_case c = *training;
+    c.training = c.auxiliary = false;
+    c.inference = true;
+    c.keep = 0;
+    pn_whole still;
+    const pn_parameters *p = &w->network.parameters;
+    if (pn_whole_create(&still, &c, arch, w->kernels, 1) != PN_OK)
+        fail_msg("%s: %s", c.why, pn_error());
+    memcpy(still.network.parameters.value, p->value, p->floats * sizeof *p->value);
+    fill_batch(&still, "input");
+    cut_out(&still, cutout);
+    run_whole(&still, &c);
+    check_logits(still.logits, c.N, c.spec.classes, json_object_get(golden, "logits_inference"),
+                 EVALUATION_LOGIT_BOUND, c.why, most);
+    pn_whole_destroy(&still);
+}
+
+static void check_evaluation(const json_t *settings, const json_t *golden, const pn_kernels *k,
+                             worst *most) {
+    static const char *const batches[] = {"input", "input.1", "input.2"};
+    pn_arch arch;
+    pn_whole w;
+    pn_whole_case c = case_of(settings, golden, &arch);
+    const int cutout = (int)number(golden, "cutout");
+    assert_true(number(settings, "auxiliary_weight") == PN_AUXILIARY_WEIGHT);
+    c.auxiliary = json_is_true(json_object_get(settings, "auxiliary"));
+    c.keep = json_is_true(json_object_get(golden, "drop_path")) ? 0.8 : 0;
+    c.spec.evaluation = true;
+    c.spec.auxiliary = c.auxiliary;
+    c.spec.imagenet_stem =
+        !strcmp(json_string_value(json_object_get(settings, "stem")), "imagenet");
+    c.spec.smoothing = (float)number(golden, "smoothing");
+    if (pn_whole_create(&w, &c, &arch, k, 1) != PN_OK) fail_msg("%s: %s", c.why, pn_error());
+    fill_weights(&w);
+    if (w.factor) fill_factors(&w, &arch);
+    for (int step = 0; step < 3; step++) {
+        fill_batch(&w, batches[step]);
+        cut_out(&w, cutout);
+        run_whole(&w, &c);
+        if (step == 0)
+            check_pass(&w, &c, &arch, golden, EVALUATION_LOGIT_BOUND, EVALUATION_LOSS_BOUND, most);
+    }
+    check_statistics(&w, json_object_get(golden, "statistics"), c.why, most);
+    check_inference(&w, &c, &arch, cutout, golden, most);
     pn_whole_destroy(&w);
 }
 
@@ -157,16 +307,20 @@ static void check_file(const char *path) {
     json_t *root = json_load_file(path, 0, NULL);
     if (!root) fail_msg("cannot read %s", path);
     const json_t *cases = json_object_get(root, "cases");
-    assert_true(json_array_size(cases) >= 6);
+    const json_t *settings = json_object_get(root, "settings");
+    const bool evaluation = json_object_get(settings, "network") != NULL;
+    assert_true(json_array_size(cases) >= 5);
     for (int backend = 0; backend < PN_BACKENDS; backend++) {
         if (!pn_backend_at(backend)) continue;
         worst most = {0};
         for (size_t i = 0; i < json_array_size(cases); i++)
-            check_case(json_object_get(root, "settings"), json_array_get(cases, i),
-                       pn_backend_at(backend), &most);
-        print_message("%s, %s: worst logit %.1e, loss %.1e, gradient norm %.1e, projection %.1e\n",
-                      path, pn_backend_labels[backend], most.logit, most.loss, most.norm,
-                      most.projection);
+            (evaluation ? check_evaluation : check_search)(settings, json_array_get(cases, i),
+                                                           pn_backend_at(backend), &most);
+        print_message(
+            "%s, %s: worst logit %.1e, loss %.1e, gradient norm %.1e, projection %.1e, "
+            "running statistic %.1e\n",
+            path, pn_backend_labels[backend], most.logit, most.loss, most.norm, most.projection,
+            most.statistic);
     }
     json_decref(root);
 }
@@ -188,12 +342,28 @@ static void the_search_network(void **state) {
     check_file("golden/search.json");
 }
 
+static void the_evaluation_network(void **state) {
+    (void)state;
+    check_file("golden/eval_small.json");
+}
+static void the_evaluation_network_at_odd_edges(void **state) {
+    (void)state;
+    check_file("golden/eval_odd.json");
+}
+static void the_evaluation_network_for_imagenet(void **state) {
+    (void)state;
+    check_file("golden/eval_imagenet.json");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(small),
         cmocka_unit_test(grey),
         cmocka_unit_test(odd_edges),
         cmocka_unit_test(the_search_network),
+        cmocka_unit_test(the_evaluation_network),
+        cmocka_unit_test(the_evaluation_network_at_odd_edges),
+        cmocka_unit_test(the_evaluation_network_for_imagenet),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,10 +24,10 @@ const char pn_check_usage[] =
     { .layers = (L), .channels = (C), .H = (h), .W = (w), .image_channels = (c), .classes = 10 }
 
 static const pn_whole_case cases[] = {
-    {"one cell",                        SEARCH_NETWORK(1, 4,  8,  8,  3), 2, true, false},
-    {"two reductions, odd edges, grey", SEARCH_NETWORK(3, 8,  7,  9,  1), 3, true, false},
-    {"channels that fill no vector",    SEARCH_NETWORK(4, 12, 12, 12, 3), 5, true, false},
-    {"the search network's channels",   SEARCH_NETWORK(8, 16, 16, 16, 3), 4, true, false},
+    {"one cell",                        SEARCH_NETWORK(1, 4,  8,  8,  3), 2, true, false, false, 0},
+    {"two reductions, odd edges, grey", SEARCH_NETWORK(3, 8,  7,  9,  1), 3, true, false, false, 0},
+    {"channels that fill no vector",    SEARCH_NETWORK(4, 12, 12, 12, 3), 5, true, false, false, 0},
+    {"the search network's channels",   SEARCH_NETWORK(8, 16, 16, 16, 3), 4, true, false, false, 0},
 };
 enum { CASES = sizeof cases / sizeof *cases, BACKENDS = 4 };
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Golden files: what the search network computes, according to PyTorch in float64.
+"""Golden files: what search and evaluation network compute, according to PyTorch in float64.
 
     make_golden.py              writes the .json files beside this script
     make_golden.py compare DIR  checks what `parsec-nas trace --out DIR` wrote
@@ -13,6 +13,13 @@ and its dot product with the direction uniform(NAME + ".direction", i), i counti
 The second number sees what the first cannot, a layout or a sign. Of a cell input that no term
 reads, the preprocessing's gradient is 0.
 
+A file of the evaluation network ("network": "eval") is of its training mode, and has more in a case:
+"smoothing" of the labels, the "cutout" edge and whether there is "drop_path"; "logits_auxiliary" and
+"loss_auxiliary" of the auxiliary head, if the settings have it, and then the gradient is that of
+loss + 0.4 loss_auxiliary; "statistics", such pairs of the running statistics after forward passes
+over three batches ("input", "input.1", "input.2") of every BatchNorm that the loss depends on; and
+"logits_inference" of the first batch with these statistics.
+
 Inputs are not stored. They follow from a tensor's name, in the same few lines of C and Python:
 
     hash       = 32-bit FNV-1a of the name's bytes
@@ -21,7 +28,10 @@ Inputs are not stored. They follow from a tensor's name, in the same few lines o
     image      = uniform * 1.7f           name "input", i counts (N, C, H, W)
     label      = bits mod classes         name "labels", i counts images
     weight     = uniform * (1 / sqrtf(product of all sizes of its shape but the first))
-    vector     = uniform * 0.25f, and 1 is added for stem.bn.weight
+    vector     = uniform * 0.25f, and 1 is added for BatchNorm's scale and running variance
+    drop-path  = bits mod 5 ? 1 / 0.8f : 0   name "drop_path.LAYER.NODE.SLOT", i counts images
+    cutout     = zeros in a square about row bits(2n) mod H, column bits(2n+1) mod W of image n,
+                 name "cutout"; of an edge e, rows row - e/2 .. row + e/2 - 1 inside the image
 
 i counts a weight's elements in PyTorch's order (O, I, kh, kw). Every step is rounded to float32,
 and no two roundings merge into one, so that contraction to FMA changes nothing.
@@ -44,7 +54,7 @@ import torch_network as net  # noqa: E402
 # What the float32 engine is held to. A gradient as a whole is for finding layouts and signs: where
 # float32 decides a ReLU or a maximum otherwise, single elements are far off (PyTorch's own float32:
 # 6e-3 at 8 cells, C=16, 32x32).
-LOGITS, LOSS, GRADIENT_NORM, GRADIENT = 5e-5, 5e-5, 2e-2, 1e-1
+LOGITS, LOSS, GRADIENT_NORM, GRADIENT, STATISTICS = 5e-5, 5e-5, 2e-2, 1e-1, 5e-5
 
 
 def bits(name, count):
@@ -66,53 +76,101 @@ def uniform(name, count):
 def make_weight(name, shape):
     u = uniform(name, int(numpy.prod(shape)))
     if len(shape) == 1:
-        return u * numpy.float32(0.25) + numpy.float32(name == "stem.bn.weight")
+        about_one = name.endswith((".weight", ".running_var"))
+        return u * numpy.float32(0.25) + numpy.float32(about_one)
     scale = numpy.float32(1) / numpy.sqrt(numpy.float32(numpy.prod(shape[1:])))
     return (u * scale).reshape(shape)
 
 
-def make_batch(settings):
+def make_batch(settings, name="input"):
     shape = [settings[key] for key in ("batch", "image_channels", "height", "width")]
-    images = (uniform("input", int(numpy.prod(shape))) * numpy.float32(1.7)).reshape(shape)
+    images = (uniform(name, int(numpy.prod(shape))) * numpy.float32(1.7)).reshape(shape)
     labels = (bits("labels", shape[0]) % settings["classes"]).astype(numpy.int64)
+    cut_out(images, settings.get("cutout", 0))
     return images, labels
 
 
-def run(genotype, settings, images, labels, source, dtype=torch.float64):
-    """Forward and backward; source(name, shape) gives a weight as float32 array."""
+def cut_out(images, edge):
+    N, _, H, W = images.shape
+    centres = bits("cutout", 2 * N)
+    for n in range(N):
+        top, left = int(centres[2 * n] % H) - edge // 2, int(centres[2 * n + 1] % W) - edge // 2
+        images[n, :, max(top, 0):max(top + edge, 0), max(left, 0):max(left + edge, 0)] = 0
+
+
+def make_drop_path(settings):
+    shape = (settings["layers"], net.NODES, 2, settings["batch"])
+    factors = numpy.empty(shape, numpy.float32)
+    for place in numpy.ndindex(shape[:3]):
+        kept = bits("drop_path.{}.{}.{}".format(*place), shape[3]) % 5 > 0
+        factors[place] = kept / numpy.float32(0.8)
+    return factors
+
+
+def run(genotype, settings, images, labels, source, dtype=torch.float64, drop_path=None):
+    """Forward and, in training mode, backward; source(name, shape) gives a weight as float32
+    array, or as one of the tensors that this has returned before."""
     weights = {}
+    training = settings.get("mode", "training") == "training"
 
     def weight(name, shape):
         if name not in weights:
-            weights[name] = torch.tensor(source(name, shape), dtype=dtype, requires_grad=True)
+            w = torch.as_tensor(source(name, shape)).to(dtype).clone()
+            weights[name] = w.requires_grad_(not net.is_statistic(name))
         return weights[name]
 
-    logits = net.forward(weight, genotype, settings["layers"], settings["channels"],
-                         settings["classes"], torch.tensor(images, dtype=dtype))
-    labels = torch.tensor(labels)
-    loss = F.cross_entropy(logits, labels)
-    loss.backward()
-    return {"logits": logits.detach().double().numpy(), "loss": loss.item(),
-            "log_likelihood": -loss.item() * len(labels),
-            "correct": int((logits.argmax(dim=1) == labels).sum()),
-            "gradients": {name: (torch.zeros_like(w) if w.grad is None else w.grad).double().numpy()
-                          for name, w in weights.items()}}
+    sizes = settings["layers"], settings["channels"], settings["classes"]
+    images, labels = torch.tensor(images, dtype=dtype), torch.tensor(labels)
+    if settings.get("network") == "eval":
+        logits, auxiliary = net.evaluation(
+            weight, genotype, *sizes, images, imagenet=settings["stem"] == "imagenet",
+            auxiliary=settings["auxiliary"], training=training,
+            drop_path=None if drop_path is None else torch.tensor(drop_path, dtype=dtype))
+    else:
+        logits, auxiliary = net.forward(weight, genotype, *sizes, images), None
+    smoothing = settings.get("smoothing", 0)
+    total = loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
+    found = {"logits": logits.detach().double().numpy(), "loss": loss.item(),
+             "log_likelihood": -F.cross_entropy(logits, labels).item() * len(labels),
+             "correct": int((logits.argmax(dim=1) == labels).sum())}
+    if auxiliary is not None:
+        extra = F.cross_entropy(auxiliary, labels, label_smoothing=smoothing)
+        total = loss + settings["auxiliary_weight"] * extra
+        found["logits_auxiliary"] = auxiliary.detach().double().numpy()
+        found["loss_auxiliary"] = extra.item()
+    if training:
+        total.backward()
+    learnt = {name: w for name, w in weights.items() if not net.is_statistic(name)}
+    found["gradients"] = {
+        name: (torch.zeros_like(w) if w.grad is None else w.grad).double().numpy()
+        for name, w in learnt.items()}
+    found["read"] = {name for name, w in learnt.items() if w.grad is not None}
+    found["weights"] = {name: w.detach() for name, w in weights.items()}
+    return found
 
 
 def distances(got, want):
-    """Largest difference of a logit, of the loss, and over the tensors of a gradient's norm and
+    """Largest difference of a logit, of a loss, and over the tensors of a gradient's norm and
     of a gradient itself, the last two relative to the wanted gradient's norm."""
     size = numpy.linalg.norm
-    norm, whole = {}, {}
+    norm, whole = {"none": 0.0}, {"none": 0.0}
     for name in sorted(set(got["gradients"]) | set(want["gradients"])):
         # Weights that nothing reads may be left out.
         a, b = (side["gradients"].get(name, numpy.zeros(1)) for side in (got, want))
         scale = size(b) or 1.0
         norm[name] = abs(size(a) - size(b)) / scale
         whole[name] = size(a - b) / scale
-    return (abs(got["logits"] - want["logits"]).max(), abs(got["loss"] - want["loss"]),
+    return (max(abs(got[key] - want[key]).max() for key in ("logits", "logits_auxiliary")
+                if key in want),
+            max(abs(got[key] - want[key]) for key in ("loss", "loss_auxiliary") if key in want),
             max(norm.items(), key=lambda item: item[1]),
             max(whole.items(), key=lambda item: item[1]))
+
+
+def statistics_of(found):
+    """The running statistics of what the loss depends on."""
+    return {name: w.double().numpy() for name, w in found["weights"].items()
+            if net.is_statistic(name) and name.rpartition(".")[0] + ".weight" in found["read"]}
 
 
 def settings(layers, channels, classes, batch, height, width, image_channels):
@@ -129,6 +187,21 @@ SIZES = {
     "search": settings(8, 16, 10, 4, 16, 16, 3),
     # Every reduction meets an odd edge: 15 x 13 -> 8 x 7 -> 4 x 4.
     "odd": settings(4, 12, 10, 3, 15, 13, 3),
+}
+
+
+def evaluation(stem, auxiliary, *sizes):
+    return dict(settings(*sizes), network="eval", stem=stem, auxiliary=auxiliary,
+                auxiliary_weight=0.4)
+
+
+EVALUATION_SIZES = {
+    # Two reductions in a row; the auxiliary head sits on the last cell.
+    "eval_small": evaluation("cifar", True, 3, 4, 10, 8, 32, 32, 3),
+    # 38 x 34 -> 19 x 17 -> 10 x 9.
+    "eval_odd": evaluation("cifar", True, 5, 8, 7, 6, 38, 34, 1),
+    # 224 -> 112 -> 56 -> 28 in the stem, 14, 7 in the reductions.
+    "eval_imagenet": evaluation("imagenet", True, 3, 8, 10, 4, 224, 224, 3),
 }
 
 M3, A3, SK, S3, S5, D3, D5 = net.OPS
@@ -156,47 +229,97 @@ GENOTYPES = {
     "random 2": net.parse(net.random_genotype(2)),
 }
 
+# With what a case of the evaluation network trains.
+EVALUATION_CASES = {
+    "DARTS_V2": {},
+    "PDARTS": dict(smoothing=0.1, drop_path=True),
+    "both terms the same": dict(drop_path=True, cutout=16),
+    "every op": dict(drop_path=True, smoothing=0.1, cutout=10),
+    "random 1": dict(cutout=12),
+}
+
 
 def digits(v):
     """Nine significant digits, as many as tell all float32 apart."""
     return float(f"{v:.9g}")
 
 
-def write_golden():
-    for size, s in SIZES.items():
-        images, labels = make_batch(s)
-        cases, worst = [], numpy.zeros(4)
-        for name, cells in GENOTYPES.items():
-            genotype = net.text(*cells)
-            want = run(genotype, s, images, labels, make_weight)
-            # PyTorch's own float32 shows how much of the bounds rounding takes.
-            got = run(genotype, s, images, labels, make_weight, torch.float32)
-            d = distances(got, want)
-            worst = numpy.maximum(worst, [d[0], d[1], d[2][1], d[3][1]])
-            gradients = {
-                tensor: [digits(numpy.linalg.norm(g)),
-                         digits(g.ravel() @ uniform(tensor + ".direction", g.size).astype(float))]
-                for tensor, g in want["gradients"].items()}
-            cases.append({"name": name, "genotype": genotype,
-                          "logits": [[digits(v) for v in row] for row in want["logits"]],
-                          "loss": want["loss"], "log_likelihood": want["log_likelihood"],
-                          "correct": want["correct"], "gradients": gradients})
-        path = os.path.join(here, size + ".json")
-        with open(path, "w", encoding="ascii") as file:
-            file.write('{"made_by": "make_golden.py, which says what the numbers mean",\n'
-                       f'"settings": {json.dumps(s)},\n"cases": [\n'
-                       + ",\n".join(map(line_by_line, cases)) + "\n]}\n")
-        print(f"{size}.json: {len(cases)} genotypes, {os.path.getsize(path)} bytes; float32 differs "
-              "by {:.1e} in a logit, {:.1e} in the loss, relatively {:.1e} in a gradient's norm, "
-              "{:.1e} in a gradient".format(*worst))
+def pairs(tensors):
+    return {name: [digits(numpy.linalg.norm(g)),
+                   digits(g.ravel() @ uniform(name + ".direction", g.size).astype(float))]
+            for name, g in tensors.items()}
+
+
+def table(array):
+    return [[digits(v) for v in row] for row in array]
+
+
+def search_case(genotype, s, _options, dtype):
+    images, labels = make_batch(s)
+    found = run(genotype, s, images, labels, make_weight, dtype)
+    return found, {}
+
+
+def evaluation_case(genotype, s, options, dtype):
+    """Three training passes, the first of which has its gradients kept, and one of inference."""
+    s = dict(s, **options)
+    drop_path = make_drop_path(s) if options.get("drop_path") else None
+    images, labels = make_batch(s)
+    found = now = run(genotype, s, images, labels, make_weight, dtype, drop_path)
+    for name in ("input.1", "input.2"):
+        now = run(genotype, s, make_batch(s, name)[0], labels,
+                  lambda name, _: now["weights"][name], dtype, drop_path)
+    inference = run(genotype, dict(s, mode="inference"), images, labels,
+                    lambda name, _: now["weights"][name], dtype)
+    return found, {"smoothing": options.get("smoothing", 0), "cutout": options.get("cutout", 0),
+                   "drop_path": options.get("drop_path", False),
+                   "logits_auxiliary": table(found["logits_auxiliary"]),
+                   "loss_auxiliary": found["loss_auxiliary"],
+                   "logits_inference": table(inference["logits"]),
+                   "statistics": pairs(statistics_of(now))}
+
+
+def write_golden(size, s, make_case, cases):
+    """cases: {name of a genotype: options}"""
+    written, worst = [], numpy.zeros(4)
+    for name, options in cases.items():
+        genotype = net.text(*GENOTYPES[name])
+        want, more = make_case(genotype, s, options, torch.float64)
+        # PyTorch's own float32 shows how much of the bounds rounding takes.
+        got, rounded = make_case(genotype, s, options, torch.float32)
+        d = distances(got, want)
+        worst = numpy.maximum(worst, [d[0], d[1], d[2][1], d[3][1]])
+        show_rounding(name, rounded, more)
+        written.append({"name": name, "genotype": genotype, "logits": table(want["logits"]),
+                        "loss": want["loss"], "log_likelihood": want["log_likelihood"],
+                        "correct": want["correct"], **more, "gradients": pairs(want["gradients"])})
+    path = os.path.join(here, size + ".json")
+    with open(path, "w", encoding="ascii") as file:
+        file.write('{"made_by": "make_golden.py, which says what the numbers mean",\n'
+                   f'"settings": {json.dumps(s)},\n"cases": [\n'
+                   + ",\n".join(map(line_by_line, written)) + "\n]}\n")
+    print(f"{size}.json: {len(written)} genotypes, {os.path.getsize(path)} bytes; float32 differs "
+          "by {:.1e} in a logit, {:.1e} in the loss, relatively {:.1e} in a gradient's norm, "
+          "{:.1e} in a gradient".format(*worst))
+
+
+def show_rounding(name, got, want):
+    if not want:
+        return
+    a, b = (numpy.array(side["logits_inference"]) for side in (got, want))
+    off = max(abs(got["statistics"][key][0] - norm) / norm
+              for key, (norm, _) in want["statistics"].items())
+    print(f"  {name}: inference's logits reach {abs(b).max():.1f} and differ by "
+          f"{abs(a - b).max():.1e}, running statistics relatively by {off:.1e}")
 
 
 def line_by_line(case):
-    """JSON with one gradient on a line: a difference between two versions can be read."""
-    gradients = case.pop("gradients")
-    return (json.dumps(case)[:-1] + ', "gradients": {\n'
-            + ",\n".join(f'"{name}": {json.dumps(pair)}' for name, pair in gradients.items())
-            + "}}")
+    """JSON with one tensor on a line: a difference between two versions can be read."""
+    lists = {key: case.pop(key) for key in ("statistics", "gradients") if key in case}
+    return json.dumps(case)[:-1] + "".join(
+        f', "{key}": {{\n'
+        + ",\n".join(f'"{name}": {json.dumps(pair)}' for name, pair in tensors.items()) + "}"
+        for key, tensors in lists.items()) + "}"
 
 
 def read_safetensors(path):
@@ -206,10 +329,12 @@ def read_safetensors(path):
     header.pop("__metadata__", None)
     tensors = {}
     for name, entry in header.items():
+        if name.endswith(".num_batches_tracked"):
+            continue
         if entry["dtype"] != "F32":
             raise ValueError(f"{path}: {name} is {entry['dtype']}, expected F32")
         first, last = entry["data_offsets"]
-        tensors[name] = numpy.frombuffer(data[first:last], "<f4").reshape(entry["shape"])
+        tensors[name] = numpy.frombuffer(data[first:last], "<f4").reshape(entry["shape"]).copy()
     return tensors
 
 
@@ -229,9 +354,15 @@ def compare(directory):
             raise ValueError(f"{name} has shape {weights[name].shape}, expected {shape}")
         return weights[name]
 
-    want = run(trace["genotype"], trace, images, labels, source)
-    got = {"logits": numpy.load(at("logits.npy")), "loss": trace["loss"],
-           "gradients": read_safetensors(at("gradients.safetensors"))}
+    evaluation = trace.get("network") == "eval"
+    drop_path = numpy.load(at("drop_path.npy")) if os.path.exists(at("drop_path.npy")) else None
+    want = run(trace["genotype"], trace, images, labels, source, drop_path=drop_path)
+    got = {"logits": numpy.load(at("logits.npy")), "loss": trace["loss"], "gradients": {}}
+    if want["read"]:
+        got["gradients"] = read_safetensors(at("gradients.safetensors"))
+    if "loss_auxiliary" in want:
+        got["logits_auxiliary"] = numpy.load(at("logits_auxiliary.npy"))
+        got["loss_auxiliary"] = trace["loss_auxiliary"]
     logits, loss, norm, whole = distances(got, want)
     likelihood = abs(trace["log_likelihood"] - want["log_likelihood"])
     print(f"logits          differ by at most {logits:.2e}   (allowed {LOGITS:.0e})")
@@ -246,6 +377,13 @@ def compare(directory):
     ok = (logits <= LOGITS and loss <= LOSS and likelihood <= LOSS * len(labels)
           and norm[1] <= GRADIENT_NORM and whole[1] <= GRADIENT
           and trace["correct"] == want["correct"])
+    if evaluation and want["read"]:
+        running = read_safetensors(at("running.safetensors"))
+        off = max((numpy.linalg.norm(running[name] - w) / numpy.linalg.norm(w), name)
+                  for name, w in statistics_of(want).items())
+        print(f"statistics      differ relatively by {off[0]:.2e} in {off[1]}"
+              f"   (allowed {STATISTICS:.0e})")
+        ok = ok and off[0] <= STATISTICS
     print("equal within the bounds" if ok else "NOT equal within the bounds")
     return 0 if ok else 1
 
@@ -261,7 +399,10 @@ def main():
             return compare(arguments.directory)
         except (OSError, ValueError, KeyError) as error:
             sys.exit(f"{arguments.directory}: {error}")
-    write_golden()
+    for size, s in SIZES.items():
+        write_golden(size, s, search_case, {name: {} for name in GENOTYPES})
+    for size, s in EVALUATION_SIZES.items():
+        write_golden(size, s, evaluation_case, EVALUATION_CASES)
     return 0
 
 
