@@ -193,8 +193,14 @@ bool pn_whole_within(pn_whole_distance d) {
 }
 
 bool pn_whole_same(const pn_whole *a, const pn_whole *b) {
-    return !memcmp(a->network.parameters.block, b->network.parameters.block,
-                   a->network.parameters.block_bytes) &&
-           !memcmp(a->logits, b->logits, (size_t)a->heads * logit_count(a) * sizeof *a->logits) &&
-           !memcmp(a->result, b->result, sizeof a->result);
+    bool same =
+        !memcmp(a->network.parameters.block, b->network.parameters.block,
+                a->network.parameters.block_bytes) &&
+        !memcmp(a->logits, b->logits, (size_t)a->heads * logit_count(a) * sizeof *a->logits);
+    for (int head = 0; same && head < a->heads; head++) {
+        const pn_result *x = &a->result[head], *y = &b->result[head];
+        same = x->log_likelihood == y->log_likelihood && x->loss == y->loss &&
+               x->correct == y->correct;
+    }
+    return same;
 }
