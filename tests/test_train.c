@@ -291,9 +291,10 @@ static void weights_made_elsewhere(void **state) {
     char *want = strdup(last.out);
     assert_int_equal(RUN("eval", "plain.safetensors", "--data", DATA, ELSEWHERE), 0);
     assert_string_equal(last.out, want);
-    assert_int_equal(RUN("eval", "bare.safetensors", "--data", DATA), 0);
+    assert_int_equal(RUN("eval", "--weights", "bare.safetensors", "--data", DATA), 0);
     assert_string_equal(last.out, want);
     free(want);
+    REFUSE(2, "want one of a and --weights b", "eval", "a", "--weights", "b");
     REFUSE(2, "want --genotype, --layers and --channels", "eval", "plain.safetensors", "--data",
            DATA);
     REFUSE(3, "cells.1._ops.1.op.2.weight", "eval", "less.safetensors", "--data", DATA, ELSEWHERE);

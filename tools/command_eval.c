@@ -10,7 +10,7 @@
 #include "tools/commands.h"
 
 const char pn_eval_usage[] =
-    "parsec-nas eval WEIGHTS [OPTIONS]\n"
+    "parsec-nas eval [--weights] WEIGHTS [OPTIONS]\n"
     "\n"
     "Error, loss, accuracy of each class and confusion matrix of an evaluation network on a data "
     "set; BatchNorm\n"
@@ -174,27 +174,32 @@ int pn_command_eval(int argc, char **argv) {
     bool help;
     int words;
     const pn_option table[] = {
-        {"data",     PN_OPT_TEXT, &o.data,     0, 0,             "D",     "as in train [cifar10]",                 NULL},
-        {"split",    PN_OPT_TEXT, &o.split,    0, 0,             "SPLIT", "test or train [test]",                  NULL},
-        {"logits",   PN_OPT_TEXT, &o.logits,   0, 0,             "F.npy", "write them, float32 (images, classes)",
-         NULL                                                                                                          },
-        {"genotype", PN_OPT_TEXT, &o.genotype, 0, 0,             "G",     "the cell, if the file does not say",
-         NULL                                                                                                          },
-        {"layers",   PN_OPT_INT,  &o.layers,   1, PN_MAX_LAYERS, "N",     "cells, likewise",                       NULL},
-        {"channels", PN_OPT_INT,  &o.channels, 4, 4096,          "N",     "channels of the first, likewise",
-         NULL                                                                                                          },
-        {"stem",     PN_OPT_TEXT, &o.stem,     0, 0,             "STEM",  "cifar or imagenet, likewise [cifar]",   NULL},
-        {"batch",    PN_OPT_INT,  &o.batch,    1, 1 << 20,       "N",     "images at a time [64]",                 NULL},
-        {"json",     PN_OPT_FLAG, &o.json,     0, 0,             NULL,    "print JSON",                            NULL},
+        {"weights",  PN_OPT_TEXT, &o.weights,  0, 0,             "WEIGHTS", "the same as the word",                  NULL},
+        {"data",     PN_OPT_TEXT, &o.data,     0, 0,             "D",       "as in train [cifar10]",                 NULL},
+        {"split",    PN_OPT_TEXT, &o.split,    0, 0,             "SPLIT",   "test or train [test]",                  NULL},
+        {"logits",   PN_OPT_TEXT, &o.logits,   0, 0,             "F.npy",   "write them, float32 (images, classes)",
+         NULL                                                                                                            },
+        {"genotype", PN_OPT_TEXT, &o.genotype, 0, 0,             "G",       "the cell, if the file does not say",
+         NULL                                                                                                            },
+        {"layers",   PN_OPT_INT,  &o.layers,   1, PN_MAX_LAYERS, "N",       "cells, likewise",                       NULL},
+        {"channels", PN_OPT_INT,  &o.channels, 4, 4096,          "N",       "channels of the first, likewise",
+         NULL                                                                                                            },
+        {"stem",     PN_OPT_TEXT, &o.stem,     0, 0,             "STEM",    "cifar or imagenet, likewise [cifar]",   NULL},
+        {"batch",    PN_OPT_INT,  &o.batch,    1, 1 << 20,       "N",       "images at a time [64]",                 NULL},
+        {"json",     PN_OPT_FLAG, &o.json,     0, 0,             NULL,      "print JSON",                            NULL},
         PN_DEVICE_OPTIONS(o.device),
     };
     enum { COUNT = sizeof table / sizeof *table };
-    pn_status s = pn_options_parse(argc, argv, table, COUNT, &o.weights, 1, &words, &help);
+    const char *word = NULL;
+    pn_status s = pn_options_parse(argc, argv, table, COUNT, &word, 1, &words, &help);
     if (s == PN_OK && help) {
         fputs(pn_eval_usage, stdout);
         pn_options_print(stdout, table, COUNT);
         return 0;
     }
+    if (s == PN_OK && word && o.weights)
+        s = pn_fail(PN_EARG, "want one of %s and --weights %s", word, o.weights);
+    if (word) o.weights = word;
     evaluation e = {.o = &o};
     if (s == PN_OK) s = check_options(&o);
     if (s == PN_OK) s = evaluate(&e);
