@@ -25,27 +25,27 @@ typedef enum pn_field_kind {
 typedef struct pn_field {
     const char *name; /* --name */
     pn_field_kind kind;
+    int multiple;         /* of what a whole number must be one; 0 and 1: any */
     size_t offset;        /* in the struct of the settings */
     size_t size;          /* of a text, with its zero */
     double min, max;      /* of a number */
     const char *choices;  /* of a text: "a|b", or NULL */
     const char *argument; /* in the help text; NULL: a flag */
     const char *help;
-    int multiple; /* of what a whole number must be one; 0 and 1: any */
 } pn_field;
 
 /* Rows of a table for members of struct `type`. */
-#define PN_TEXT_FIELD(type, name, member, choices, argument, help)                             \
-    {                                                                                          \
-        name, PN_FIELD_TEXT, offsetof(type, member), sizeof((type *)0)->member, 0, 0, choices, \
-            argument, help, 0                                                                  \
+#define PN_TEXT_FIELD(type, name, member, choices, argument, help)                                \
+    {                                                                                             \
+        name, PN_FIELD_TEXT, 0, offsetof(type, member), sizeof((type *)0)->member, 0, 0, choices, \
+            argument, help                                                                        \
     }
 #define PN_INT_FIELD(type, name, member, min, max, help) \
-    { name, PN_FIELD_INT, offsetof(type, member), 0, min, max, NULL, "N", help, 0 }
+    { name, PN_FIELD_INT, 0, offsetof(type, member), 0, min, max, NULL, "N", help }
 #define PN_REAL_FIELD(type, name, member, min, max, help) \
-    { name, PN_FIELD_REAL, offsetof(type, member), 0, min, max, NULL, "X", help, 0 }
+    { name, PN_FIELD_REAL, 0, offsetof(type, member), 0, min, max, NULL, "X", help }
 #define PN_FLAG_FIELD(type, name, member, help) \
-    { name, PN_FIELD_FLAG, offsetof(type, member), 0, 0, 1, NULL, NULL, help, 0 }
+    { name, PN_FIELD_FLAG, 0, offsetof(type, member), 0, 0, 1, NULL, NULL, help }
 
 typedef struct pn_fields {
     const pn_field *list;

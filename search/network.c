@@ -577,14 +577,14 @@ size_t pn_network_batch_bytes(const pn_network_spec *spec, int N) {
 
 static double stem_macs(const pn_network_spec *s) {
     if (!s->imagenet_stem) return 9.0 * s->image_channels * stem_channels(s) * s->H * s->W;
-    const double C[PN_IMAGENET_STEM + 1] = {s->image_channels, s->channels / 2, s->channels,
-                                            s->channels};
+    const int C[PN_IMAGENET_STEM + 1] = {s->image_channels, s->channels / 2, s->channels,
+                                         s->channels};
     double macs = 0;
     int H = s->H, W = s->W;
     for (int i = 0; i < PN_IMAGENET_STEM; i++) {
         H = pn_out_size(H, 2);
         W = pn_out_size(W, 2);
-        macs += 9 * C[i] * C[i + 1] * H * W;
+        macs += 9.0 * C[i] * C[i + 1] * H * W;
     }
     return macs;
 }

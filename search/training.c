@@ -77,11 +77,10 @@ static pn_status read_json(pn_training *t, uint32_t *checksum) {
     return s;
 }
 
-static bool read_mark(const json_t *object, pn_epoch_score *mark) {
+static bool read_mark(json_t *object, pn_epoch_score *mark) {
     json_int_t epoch = 0;
-    const bool read =
-        object && !json_unpack((json_t *)(uintptr_t)object, "{s:I,s:F,s:F}", "epoch", &epoch,
-                               "loss", &mark->loss, "accuracy", &mark->accuracy);
+    const bool read = object && !json_unpack(object, "{s:I,s:F,s:F}", "epoch", &epoch, "loss",
+                                             &mark->loss, "accuracy", &mark->accuracy);
     mark->epoch = epoch;
     return read;
 }

@@ -17,23 +17,32 @@ static void shape_of(const pn_parameter *t, pn_array *a) {
     for (int i = 0; i < t->rank; i++) a->shape[i] = t->shape[i];
 }
 
+struct pn_owned {
+    char *name;
+    void *data;
+};
+
+static bool grow(pn_tensors *t) {
+    const int capacity = t->capacity ? 2 * t->capacity : 256;
+    pn_array *list = realloc(t->list, (size_t)capacity * sizeof *list);
+    if (list) t->list = list;
+    struct pn_owned *owned = realloc(t->owned, (size_t)capacity * sizeof *owned);
+    if (owned) t->owned = owned;
+    if (!list || !owned) return false;
+    t->capacity = capacity;
+    return true;
+}
+
 /* Takes over name and data, which may be NULL for lack of memory. */
 static pn_status append(pn_tensors *t, pn_array array, char *name, void *data) {
-    if (t->count == t->capacity) {
-        const int capacity = t->capacity ? 2 * t->capacity : 256;
-        pn_array *list = realloc(t->list, (size_t)capacity * sizeof *list);
-        if (list) {
-            t->list = list;
-            t->capacity = capacity;
-        }
-    }
-    if (!name || !data || t->count == t->capacity) {
+    if (!name || !data || (t->count == t->capacity && !grow(t))) {
         free(name);
         free(data);
         return pn_fail(PN_EMEM, "no memory for a copy of %d tensors", t->count + 1);
     }
     array.name = name;
     array.data = data;
+    t->owned[t->count] = (struct pn_owned){name, data};
     t->list[t->count++] = array;
     return PN_OK;
 }
@@ -62,9 +71,10 @@ pn_status pn_tensors_add_array(pn_tensors *t, pn_array array) {
 
 void pn_tensors_free(pn_tensors *t) {
     for (int i = 0; i < t->count; i++) {
-        free((void *)(uintptr_t)t->list[i].name); /* ours, though arrays lend theirs as const */
-        free((void *)(uintptr_t)t->list[i].data);
+        free(t->owned[i].name);
+        free(t->owned[i].data);
     }
+    free(t->owned);
     free(t->list);
     *t = (pn_tensors){0};
 }

@@ -11,6 +11,7 @@
 /* Arrays to be written; owns the copies of all data and names. Zero is an empty one. */
 typedef struct pn_tensors {
     pn_array *list;
+    struct pn_owned *owned; /* the same names and data, to be freed */
     int count, capacity;
 } pn_tensors;
 
