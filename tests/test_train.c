@@ -78,6 +78,7 @@ __attribute__((noinline)) static char *text_of(const char *name) {
     void *data = NULL;
     size_t size;
     assert_int_equal(pn_file_read(in_folder(name), 1 << 26, &data, &size), PN_OK);
+    if (!data) abort();
     return data;
 }
 
