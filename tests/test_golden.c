@@ -160,7 +160,7 @@ static void run_whole(pn_whole *w, const pn_whole_case *c) {
     if (pn_whole_run(w) != PN_OK) fail_msg("%s: %s", c->why, pn_error());
 }
 
-/* What the two files differ in. */
+/* Of a logit and of a loss: the two networks differ in them. */
 typedef struct bounds {
     double logit, loss;
 } bounds;

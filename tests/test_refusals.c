@@ -316,7 +316,7 @@ static void refuse_all(const refusal *rows, size_t bytes) {
 static void words_that_are_no_command_or_option(void **state) {
     (void)state;
     static const refusal rows[] = {
-        {"a command that is none",                  USAGE, "search, plan",                         {"serch"}                               },
+        {"a command that is none",                  USAGE, "search, train",                        {"serch"}                               },
         {"help for such a one",                     USAGE, "no command serch",                     {"help", "serch"}                       },
         {"an option with a slip",                   USAGE, "mean --genotype?",                     {"plan", "--genotpe", "DARTS_V2"}       },
         {"an option of no likeness",                USAGE, "--help lists",                         {"plan", "--quetzalcoatl"}              },
@@ -512,7 +512,7 @@ static void run_directories_that_cannot_go_on(void **state) {
          {"search", "new", SEARCH, "--prior", "flipped"}                                                     },
         {"samples of a damaged checkpoint",      INPUT, "CRC-32",               {"sample", "flipped"}        },
         {"samples of weights without pi",
-         INPUT,                                         "search.state",
+         INPUT,                                         "not a checkpoint",
          {"sample", "weights/weights.safetensors"}                                                           },
         {"samples of a file of another kind",    INPUT, "images.npy",           {"sample", "images.npy"}     },
     };

@@ -104,9 +104,6 @@ static pn_status measure(planner *p, const pn_arch *arch, int batch, double figu
     size_t weights, auxiliary;
     pn_network_count(&p->network, arch, &weights, &auxiliary);
     pn_program_size training, forward;
-    PN_TRY(
-        pn_network_build(&p->network, arch, p->program, &(pn_build){.N = batch, .training = true}));
-    PN_TRY(pn_program_compile(p->program, &training));
     const pn_build train = {
         .N = batch,
         .training = true,
