@@ -319,11 +319,14 @@ static void check_file(const char *path) {
     const bool evaluation = json_object_get(settings, "network") != NULL;
     assert_true(json_array_size(cases) >= 5);
     for (int backend = 0; backend < PN_BACKENDS; backend++) {
-        if (!pn_backend_at(backend)) continue;
+        const pn_kernels *k = pn_backend_at(backend);
+        if (!k) continue;
         worst most = {0};
-        for (size_t i = 0; i < json_array_size(cases); i++)
-            (evaluation ? check_evaluation : check_search)(settings, json_array_get(cases, i),
-                                                           pn_backend_at(backend), &most);
+        /* An evaluation network takes the emulated card seconds: it has the first two alone. */
+        const size_t count = evaluation && !k->memory->plain ? 2 : json_array_size(cases);
+        for (size_t i = 0; i < count; i++)
+            (evaluation ? check_evaluation : check_search)(settings, json_array_get(cases, i), k,
+                                                           &most);
         print_message(
             "%s, %s: worst logit %.1e, loss %.1e, gradient norm %.1e, projection %.1e, "
             "running statistic %.1e\n",
