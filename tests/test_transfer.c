@@ -79,8 +79,11 @@ static const char *row(const char *table, const char *step) {
     static int next;
     snprintf(begin_of_row, sizeof begin_of_row, "\n%s,", step);
     const char *at = strstr(table, begin_of_row);
-    if (!at) fail_msg("no row of step %s", step);
-    at = strchr(at, ',');
+    if (!at) {
+        print_error("no row of step %s\n", step);
+        abort();
+    }
+    at += strcspn(at, ",");
     next = !next;
     snprintf(found[next], sizeof found[next], "%.*s", (int)strcspn(at, "\n"), at);
     return found[next];
