@@ -16,8 +16,6 @@ enum {
     PRIOR_HEADER_BYTES = (PN_MAX_LOGITS + 1) * PN_NAME_BYTES
 };
 
-static const char momentum_prefix[] = "momentum.";
-
 /* ---- run.json
  * ------------------------------------------------------------------------------------- */
 
@@ -85,8 +83,7 @@ static pn_status write_checkpoint(pn_run *r) {
     pn_tensors t = {0};
     const pn_parameters *p = &r->model.network.parameters;
     PN_TRY(pn_parameters_pull(p));
-    pn_status s = pn_tensors_add(&t, p, p->value, "", NULL, PN_ALL_ROLES);
-    if (s == PN_OK) s = pn_tensors_add(&t, p, p->momentum, momentum_prefix, NULL, PN_ALL_ROLES);
+    pn_status s = pn_tensors_add_state(&t, p);
     if (s == PN_OK)
         s = pn_tensors_add_array(&t, (pn_array){.name = pn_checkpoint_state,
                                                 .dtype = PN_F64,
@@ -152,8 +149,7 @@ static pn_status load_checkpoint(pn_run *r, const pn_safetensors *f, int64_t ste
     PN_TRY(length_in(f, "prior.csv", &length[2]));
 
     const pn_parameters *p = &r->model.network.parameters;
-    PN_TRY(pn_weights_get(f, p, p->value, "", NULL, PN_ALL_ROLES));
-    PN_TRY(pn_weights_get(f, p, p->momentum, momentum_prefix, NULL, PN_ALL_ROLES));
+    PN_TRY(pn_weights_get_state(f, p));
     PN_TRY(pn_parameters_push(p));
     const int64_t count = pn_search_state_count(&r->search);
     const void *state;

@@ -5,14 +5,13 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "search/weights.h"
 
 enum { KEEP_CHECKPOINTS = 2, RUN_JSON_LIMIT = 1 << 20 };
 
 static const char checkpoint_format[] = "parsec-nas training 1";
-static const char state_name[] = "training.state", momentum_prefix[] = "momentum.";
+static const char state_name[] = "training.state";
 
 const char *pn_training_scored_on(const pn_recipe *r) {
     return r->hold_out ? "the other half of the training images" : "the test images";
@@ -50,55 +49,21 @@ static pn_status write_json(const pn_training *t, const char *state) {
     return s;
 }
 
-static pn_status read_root(const char *path, void **text, size_t *length, json_t **root) {
-    PN_TRY(pn_file_read(path, RUN_JSON_LIMIT, text, length));
-    *root = json_loadb(*text, *length, 0, NULL);
-    const char *command = json_string_value(json_object_get(*root, "command"));
-    if (command && !strcmp(command, "train")) return PN_OK;
-    json_decref(*root);
-    *root = NULL;
-    return pn_fail(PN_EINPUT, "%s: not a training's", path);
-}
-
 static pn_status read_json(pn_training *t, uint32_t *checksum) {
     char path[PN_PATH_BYTES];
-    void *text = NULL;
-    size_t length = 0;
-    json_t *root = NULL;
+    void *text;
+    size_t length;
     pn_directory_path(&t->directory, "run.json", path);
-    pn_status s = read_root(path, &text, &length, &root);
-    t->recipe = pn_recipe_defaults();
-    if (s == PN_OK) s = pn_fields_read(&pn_recipe_fields, path, text, length, &t->recipe);
+    PN_TRY(pn_file_read(path, RUN_JSON_LIMIT, &text, &length));
+    json_t *root = json_loadb(text, length, 0, NULL);
+    const char *command = json_string_value(json_object_get(root, "command"));
     const json_t *sum = json_object_get(root, "data_crc32");
+    t->recipe = pn_recipe_defaults();
+    pn_status s = command && !strcmp(command, "train")
+                      ? pn_fields_read(&pn_recipe_fields, path, text, length, &t->recipe)
+                      : pn_fail(PN_EINPUT, "%s: not a training's", path);
     if (s == PN_OK && !json_is_integer(sum)) s = pn_fail(PN_EINPUT, "%s: no data_crc32", path);
     if (s == PN_OK) *checksum = (uint32_t)json_integer_value(sum);
-    json_decref(root);
-    free(text);
-    return s;
-}
-
-static bool read_mark(json_t *object, pn_epoch_score *mark) {
-    json_int_t epoch = 0;
-    const bool read = object && !json_unpack(object, "{s:I,s:F,s:F}", "epoch", &epoch, "loss",
-                                             &mark->loss, "accuracy", &mark->accuracy);
-    mark->epoch = epoch;
-    return read;
-}
-
-pn_status pn_training_scores(const char *directory, pn_epoch_score *last, pn_epoch_score *best,
-                             bool *there) {
-    char path[PN_PATH_BYTES];
-    void *text = NULL;
-    size_t length;
-    json_t *root = NULL;
-    *there = false;
-    snprintf(path, sizeof path, "%s/run.json", directory);
-    if (access(path, F_OK)) return PN_OK;
-    const pn_status s = read_root(path, &text, &length, &root);
-    const char *state = json_string_value(json_object_get(root, "state"));
-    *there = s == PN_OK && state && !strcmp(state, "finished") &&
-             read_mark(json_object_get(root, "last"), last) &&
-             read_mark(json_object_get(root, "best"), best);
     json_decref(root);
     free(text);
     return s;
@@ -148,8 +113,7 @@ static pn_status write_checkpoint(pn_training *t) {
     save_state(t, state);
     pn_status s = settings ? pn_table_sync(t->metrics) : pn_fail(PN_EMEM, "checkpoint: no memory");
     if (s == PN_OK) s = pn_parameters_pull(p);
-    if (s == PN_OK) s = pn_tensors_add(&list, p, p->value, "", NULL, PN_ALL_ROLES);
-    if (s == PN_OK) s = pn_tensors_add(&list, p, p->momentum, momentum_prefix, NULL, PN_ALL_ROLES);
+    if (s == PN_OK) s = pn_tensors_add_state(&list, p);
     if (s == PN_OK)
         s = pn_tensors_add_array(
             &list,
@@ -189,8 +153,7 @@ static pn_status load_checkpoint(pn_training *t, const pn_safetensors *f, int64_
     *length = rows ? strtoll(rows, &end, 10) : -1;
     if (!rows || !*rows || *end || *length < 0)
         return pn_fail(PN_EINPUT, "no valid \"metrics.csv\" in its metadata");
-    PN_TRY(pn_weights_get(f, p, p->value, "", NULL, PN_ALL_ROLES));
-    PN_TRY(pn_weights_get(f, p, p->momentum, momentum_prefix, NULL, PN_ALL_ROLES));
+    PN_TRY(pn_weights_get_state(f, p));
     PN_TRY(pn_parameters_push(p));
     PN_TRY(pn_safetensors_get(f, state_name, PN_F64, 1, shape, &state));
     load_state(t, state);

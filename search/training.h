@@ -59,9 +59,4 @@ void pn_training_close(pn_training *training);
 /* "test images", or what takes their place. */
 const char *pn_training_scored_on(const pn_recipe *recipe);
 
-/* The scores of a finished training, from its run.json alone. *there = false: none, or not
- * finished. */
-pn_status pn_training_scores(const char *directory, pn_epoch_score *last, pn_epoch_score *best,
-                             bool *there);
-
 #endif

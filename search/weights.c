@@ -94,6 +94,18 @@ pn_status pn_weights_get(const pn_safetensors *file, const pn_parameters *p, flo
     return PN_OK;
 }
 
+static const char momentum_prefix[] = "momentum.";
+
+pn_status pn_tensors_add_state(pn_tensors *t, const pn_parameters *p) {
+    PN_TRY(pn_tensors_add(t, p, p->value, "", NULL, PN_ALL_ROLES));
+    return pn_tensors_add(t, p, p->momentum, momentum_prefix, NULL, PN_ALL_ROLES);
+}
+
+pn_status pn_weights_get_state(const pn_safetensors *file, const pn_parameters *p) {
+    PN_TRY(pn_weights_get(file, p, p->value, "", NULL, PN_ALL_ROLES));
+    return pn_weights_get(file, p, p->momentum, momentum_prefix, NULL, PN_ALL_ROLES);
+}
+
 /* ---- weights that travel --------------------------------------------------------------------- */
 
 static const char weights_format[] = "parsec-nas weights 1";

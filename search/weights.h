@@ -30,6 +30,10 @@ enum { PN_ALL_ROLES = 1 << PN_ROLE_WEIGHT | 1 << PN_ROLE_AUXILIARY | 1 << PN_ROL
 pn_status pn_weights_get(const pn_safetensors *file, const pn_parameters *p, float *range,
                          const char *prefix, const bool *used, unsigned roles);
 
+/* Values and momenta, all of them: what a checkpoint holds of the parameters. */
+pn_status pn_tensors_add_state(pn_tensors *tensors, const pn_parameters *p);
+pn_status pn_weights_get_state(const pn_safetensors *file, const pn_parameters *p);
+
 /* ---- weights that travel: an evaluation network's, as PyTorch's state_dict has them ----
  *
  * Names and shapes are those of the public DARTS code, running statistics and num_batches_tracked
