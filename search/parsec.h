@@ -54,19 +54,18 @@ typedef enum pn_rule { PN_RULE_PAPER, PN_RULE_PRACTICAL } pn_rule;
 
 /* How to search. Take a preset, then change what you like: each is independent of the others. */
 typedef struct pn_search_settings {
-    pn_rule rule;   /* which preset this began as; for the records */
-    int samples;    /* K, 2..PN_MAX_SAMPLES */
-    int64_t steps;  /* of the whole search */
-    int64_t warmup; /* the first of them: v alone, one architecture a step, ... */
-    bool
-        warmup_prior; /* ... drawn from pi as it is, not uniformly: for a pi that knows something */
+    pn_rule rule;         /* which preset this began as; for the records */
+    int samples;          /* K, 2..PN_MAX_SAMPLES */
+    int64_t steps;        /* of the whole search */
+    int64_t warmup;       /* the first of them: v alone, one architecture a step */
     double temperature;   /* T of pi's weights: 1 = the paper's sum of log-probabilities, the
                            * batch size = their mean over the batch */
     double temperature_v; /* T of v's weights. The evaluator applies it; here for the report */
-    bool baseline;        /* b = 1/K, a control variate without bias; otherwise b = 0 */
-    bool distinct_inputs; /* a node's two inputs differ */
-    bool freeze_weights;  /* pi alone; there is no warm-up then, whatever it says above */
-    double rate_pi;       /* Adam's; 0 = 50 / (steps of pi), at most 0.1 */
+    bool warmup_prior; /* the warm-up draws from pi as it is, not uniformly: for a pi that knows */
+    bool baseline;     /* b = 1/K, a control variate without bias; otherwise b = 0 */
+    bool distinct_inputs;         /* a node's two inputs differ */
+    bool freeze_weights;          /* pi alone; there is no warm-up then, whatever it says above */
+    double rate_pi;               /* Adam's; 0 = 50 / (steps of pi), at most 0.1 */
     double beta1, beta2, epsilon; /* Adam's */
     double rate_v, rate_v_end;    /* SGD's, first and last, on a cosine over all steps */
     uint64_t seed;
