@@ -41,13 +41,15 @@ typedef struct plan {
 
 /* A thread's workspace. */
 typedef struct space {
+    float *slot;              /* what will be the chunk's slot */
     float *patches, *r;       /* of a tile; r: of single pixels of the input */
     float *g, *dpatches, *du; /* backward; du: the ring */
 } space;
 
 static space carve_space(pn_carver *c, const plan *s, int backward) {
     const size_t pixels = TILE + PN_BLOCK;
-    space w = {.patches = pn_carve(c, pixels * s->patch_step),
+    space w = {.slot = pn_carve(c, s->slot_floats),
+               .patches = pn_carve(c, pixels * s->patch_step),
                .r = pn_carve(c, pixels * s->x_step)};
     if (!backward) return w;
     w.g = pn_carve(c, pixels * s->g_step);
@@ -115,6 +117,7 @@ static layout lay_out(const pn_conv *jobs, int count, int backward, void *base) 
         carve_space(&one, &s, backward);
         if (one.used > at.space_floats) at.space_floats = one.used;
     }
+    at.space_floats = pn_apart(at.space_floats);
     at.spaces = pn_carve(&c, PN_WORKERS * at.space_floats);
     at.floats = c.used;
     return at;
@@ -207,7 +210,7 @@ PN_INLINE void dpatch_strip(const plan *s, const int px, const int nb, int n, co
     const float *weights = s->weights + (size_t)d * s->K;
     for (int p = 0; p < n; p += px) {
         pn_vf acc[PN_BLOCK][2];
-        pn_product(px, nb, s->K, w->g + p * s->g_step, s->g_step, weights, acc);
+        pn_product(px, nb, s->K, w->g + p * s->g_step, s->g_step, weights, NULL, acc);
         float *to = w->dpatches + p * s->patch_step + d;
         PN_UNROLL for (int i = 0; i < px; i++) PN_UNROLL for (int b = 0; b < nb; b++)
             pn_store(to + i * s->patch_step + b * PN_LANES, acc[i][b] * pn_splat(s->share));
@@ -302,7 +305,9 @@ static void scatter(const plan *s, front *f, long first, int n, const space *w, 
 
 /* ---- a chunk -------------------------------------------------------------------------------- */
 
-static float *slot_of(const plan *s, int chunk) { return s->slots + chunk * s->slot_floats; }
+static void keep_slot(const plan *s, int chunk, const space *w) {
+    memcpy(s->slots + chunk * s->slot_floats, w->slot, s->slot_floats * sizeof *w->slot);
+}
 
 /* The chunk's first pixel of z; of chunk + 1: one past the last. */
 static long first_pixel(const plan *s, int chunk) {
@@ -313,15 +318,15 @@ static void forward(const plan *s, int chunk, float *workspace) {
     pn_carver c = {.base = workspace};
     const space w = carve_space(&c, s, 0);
     const long from = first_pixel(s, chunk), end = first_pixel(s, chunk + 1);
-    float *slot = slot_of(s, chunk);
-    memset(slot, 0, s->slot_floats * sizeof *slot);
+    memset(w.slot, 0, s->slot_floats * sizeof *w.slot);
     for (long first = from; first < end; first += TILE) {
         const int n = (int)(end - first < TILE ? end - first : TILE);
         gather(s, first, n, &w);
         pn_z_pixels(s->depth, s->K, w.patches, s->patch_step, n, s->weights,
                     s->job->out.z + (size_t)first * s->K, s->K, (size_t)TILE * s->K, first == from,
-                    slot);
+                    w.slot, NULL);
     }
+    keep_slot(s, chunk, &w);
 }
 
 /* g of n output pixels. */
@@ -341,22 +346,22 @@ static void backward(const plan *s, int chunk, float *workspace) {
     pn_carver c = {.base = workspace};
     const space w = carve_space(&c, s, 1);
     const long end = first_pixel(s, chunk + 1);
-    float *slot = slot_of(s, chunk);
     front f = {.image = pn_chunk_first(job->N, chunk)};
-    memset(slot, 0, s->slot_floats * sizeof *slot);
+    memset(w.slot, 0, s->slot_floats * sizeof *w.slot);
     assert(w.du); /* as there is a workspace */
     memset(w.du, 0, job->R * s->row * sizeof *w.du);
     for (long first = first_pixel(s, chunk); first < end; first += TILE) {
         const int n = (int)(end - first < TILE ? end - first : TILE);
         make_g(s, first, n, &w);
         gather(s, first, n, &w);
-        pn_outer(s->depth, s->K, w.patches, s->patch_step, w.g, s->g_step, n, slot + s->dw_at,
-                 pn_padded(s->K));
+        pn_outer(s->depth, s->K, w.patches, s->patch_step, w.g, s->g_step, n, w.slot + s->dw_at,
+                 pn_padded(s->K), NULL);
         if (!s->wants_dx) continue;
         make_dpatches(s, n, &w);
-        scatter(s, &f, first, n, &w, slot);
+        scatter(s, &f, first, n, &w, w.slot);
     }
-    if (s->wants_dx) advance(s, &f, pn_chunk_first(job->N, chunk + 1), 0, &w, slot);
+    if (s->wants_dx) advance(s, &f, pn_chunk_first(job->N, chunk + 1), 0, &w, w.slot);
+    keep_slot(s, chunk, &w);
 }
 
 /* ---- the calls ------------------------------------------------------------------------------ */

@@ -240,6 +240,7 @@ static layout layout_of(const pn_head *jobs, int count, int backward_pass) {
             if (row > l.slot_row) l.slot_row = row;
         }
     }
+    l.work = pn_apart(l.work);
     if (backward_pass) l.slot = (size_t)PN_PARTS * PN_BWD_ROWS * l.slot_row;
     return l;
 }

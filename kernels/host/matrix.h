@@ -27,6 +27,37 @@ enum { PN_BLOCK = 8 }; /* most pixels in a block: what a workspace has behind it
             __builtin_prefetch((p) + b_, write);                 \
     } while (0)
 
+/* ---- memory ahead ---------------------------------------------------------------------------- */
+
+/* Stretches of memory that the next tile will read, to be asked for a few lines at a time between
+ * the blocks of this one: asked for all at once, requests wait for each other and the arithmetic
+ * for them. What is left over when the tile ends is not asked for. */
+enum { PN_STRETCHES = PN_PARTS + 2, PN_LINE = 16 /* floats */ };
+typedef struct pn_ahead {
+    const float *at[PN_STRETCHES], *end[PN_STRETCHES];
+    int count, now;
+} pn_ahead;
+
+PN_INLINE void pn_ahead_add(pn_ahead *a, const float *at, size_t floats) {
+    a->at[a->count] = at;
+    a->end[a->count++] = at + floats;
+}
+/* The next lines, for the caller to ask for; where there are none, something that is near. */
+PN_INLINE const float *pn_ahead_take(pn_ahead *a, int lines, const float *near) {
+    if (a->now == a->count) return near;
+    const float *at = a->at[a->now];
+    a->at[a->now] = at + lines * PN_LINE;
+    a->now += at + lines * PN_LINE >= a->end[a->now];
+    return at;
+}
+PN_INLINE void pn_ahead_lines(pn_ahead *a, const int lines) {
+    if (a->now == a->count) return;
+    const float *at = a->at[a->now];
+    PN_UNROLL for (int i = 0; i < lines; i++) __builtin_prefetch(at + i * PN_LINE);
+    a->at[a->now] = at + lines * PN_LINE;
+    a->now += at + lines * PN_LINE >= a->end[a->now];
+}
+
 /* ---- before: what a load applies ------------------------------------------------------------ */
 
 /* r = relu(scale * x + shift) of n pixels, x_step and r_step floats apart. Writes whole vectors,
@@ -40,7 +71,7 @@ PN_INLINE void pn_relu_strip(const int nb, int lanes, const float *x, size_t x_s
         b[i] = pn_load(shift + i * PN_LANES);
     }
     for (int p = 0; p < n; p++, x += x_step, r += r_step) {
-        PN_PREFETCH(x + ahead, nb, 0);
+        if (ahead) PN_PREFETCH(x + ahead, nb, 0);
         PN_UNROLL for (int i = 0; i < nb; i++) {
             pn_vf v = pn_load_lanes(x + i * PN_LANES, lanes);
             pn_store(r + i * PN_LANES, pn_relu(a[i] * v + b[i]));
@@ -68,10 +99,10 @@ PN_INLINE void pn_turn_pixels(const int K, float weight, const float *dy, const 
                     qv = pn_load(q + k);
         for (int p = 0; p < n; p++) {
             const size_t at = (size_t)p * K + k;
-            __builtin_prefetch(dy + at + ahead);
+            if (ahead) __builtin_prefetch(dy + at + ahead);
             pn_vf v = av * pn_load_lanes(dy + at, lanes);
             if (z) {
-                __builtin_prefetch(z + at + ahead);
+                if (ahead) __builtin_prefetch(z + at + ahead);
                 v += bv * pn_load_lanes(z + at, lanes) + qv;
             }
             pn_store(g + p * g_step + k, v);
@@ -95,27 +126,33 @@ static inline void pn_pack(int I, int J, const float *src, size_t si, size_t sj,
 
 /* acc[p][b] = sum over c < C of in[p][c] * w[c][b], w a strip of nb vectors. */
 PN_INLINE void pn_product(const int px, const int nb, const int C, const float *in, size_t in_step,
-                          const float *w, pn_vf acc[PN_BLOCK][2]) {
+                          const float *w, const float *next, pn_vf acc[PN_BLOCK][2]) {
     PN_UNROLL for (int p = 0; p < px; p++) PN_UNROLL for (int b = 0; b < nb; b++) acc[p][b] =
         (pn_vf){0};
-    for (int c = 0; c < C; c++, w += nb * PN_LANES) {
-        pn_vf wv[2];
-        PN_UNROLL for (int b = 0; b < nb; b++) wv[b] = pn_load(w + b * PN_LANES);
-        PN_UNROLL for (int p = 0; p < px; p++) {
-            const pn_vf v = pn_splat(in[p * in_step + c]);
-            PN_UNROLL for (int b = 0; b < nb; b++) acc[p][b] += v * wv[b];
+    for (int c = 0; c < C; c += 2) {
+        if (next) __builtin_prefetch(next + c * (PN_LINE / 2));
+        PN_UNROLL for (int i = 0; i < 2; i++, w += nb * PN_LANES) {
+            pn_vf wv[2];
+            PN_UNROLL for (int b = 0; b < nb; b++) wv[b] = pn_load(w + b * PN_LANES);
+            PN_UNROLL for (int p = 0; p < px; p++) {
+                const pn_vf v = pn_splat(in[p * in_step + c + i]);
+                PN_UNROLL for (int b = 0; b < nb; b++) acc[p][b] += v * wv[b];
+            }
         }
     }
 }
 
 /* dw[c][k] += sum over n pixels of r[p][c] * g[p][k]: oc rows, nb vectors. */
 PN_INLINE void pn_outer_block(const int oc, const int nb, const float *r, size_t r_step,
-                              const float *g, size_t g_step, int n, float *dw, size_t dw_step) {
+                              const float *g, size_t g_step, int n, float *dw, size_t dw_step,
+                              pn_ahead *ahead) {
     pn_vf acc[16][2];
+    const float *next = ahead ? pn_ahead_take(ahead, n, r) : NULL;
     PN_UNROLL for (int c = 0; c < oc; c++) PN_UNROLL for (int b = 0; b < nb; b++) acc[c][b] =
         (pn_vf){0};
     for (int p = 0; p < n; p++, r += r_step, g += g_step) {
         pn_vf gv[2];
+        if (ahead) __builtin_prefetch(next + p * PN_LINE);
         PN_UNROLL for (int b = 0; b < nb; b++) gv[b] = pn_load(g + b * PN_LANES);
         PN_UNROLL for (int c = 0; c < oc; c++) {
             const pn_vf v = pn_splat(r[c]);
@@ -128,16 +165,16 @@ PN_INLINE void pn_outer_block(const int oc, const int nb, const float *r, size_t
 /* The same for all C rows and K columns; touches rows up to the next multiple of 16, and whole
  * vectors of columns. */
 PN_INLINE void pn_outer(const int C, const int K, const float *r, size_t r_step, const float *g,
-                        size_t g_step, int n, float *dw, size_t dw_step) {
+                        size_t g_step, int n, float *dw, size_t dw_step, pn_ahead *ahead) {
     int k = 0;
     for (; k + PN_LANES < K; k += 2 * PN_LANES)
         for (int c = 0; c < C; c += PN_OUTER)
             pn_outer_block(PN_OUTER, 2, r + c, r_step, g + k, g_step, n, dw + c * dw_step + k,
-                           dw_step);
+                           dw_step, ahead);
     if (k < K)
         for (int c = 0; c < C; c += 2 * PN_OUTER)
             pn_outer_block(2 * PN_OUTER, 1, r + c, r_step, g + k, g_step, n, dw + c * dw_step + k,
-                           dw_step);
+                           dw_step, ahead);
 }
 PN_INLINE int pn_outer_rows(int C) { return (C + 15) / 16 * 16; }
 
@@ -164,11 +201,14 @@ PN_INLINE void pn_z_block(const int px, int n, const int nb, int lanes, pn_vf ac
 }
 PN_INLINE void pn_z_strip(const int px, const int nb, int lanes, const int C, int Kp,
                           const float *in, const size_t in_step, int n, const float *w, float *z,
-                          size_t z_step, size_t ahead, int first, float *slot) {
+                          size_t z_step, size_t ahead, int first, float *slot, pn_ahead *x_ahead) {
     for (int p = 0; p < n; p += px, z += px * z_step) {
         pn_vf acc[PN_BLOCK][2];
         PN_UNROLL for (int i = 0; i < px; i++) PN_PREFETCH(z + i * z_step + ahead, nb, 1);
-        pn_product(px, nb, C, in + p * in_step, in_step, w, acc);
+        const float *next = NULL;
+        if (x_ahead && nb > 1) next = pn_ahead_take(x_ahead, C / 2, in);
+        if (x_ahead && nb == 1) pn_ahead_lines(x_ahead, C / 2);
+        pn_product(px, nb, C, in + p * in_step, in_step, w, next, acc);
         if (first && p == 0) {
             PN_UNROLL for (int b = 0; b < nb; b++) pn_store(slot + b * PN_LANES, acc[0][b]);
         }
@@ -182,18 +222,18 @@ PN_INLINE void pn_z_strip(const int px, const int nb, int lanes, const int C, in
  * norm.h). `first`: these are the chunk's first pixels, and the first of them becomes the pivot. */
 PN_INLINE void pn_z_pixels(const int C, const int K, const float *in, const size_t in_step, int n,
                            const float *w, float *z, size_t z_step, size_t ahead, int first,
-                           float *slot) {
+                           float *slot, pn_ahead *x_ahead) {
     const int Kp = pn_padded(K);
     int k = 0;
     for (; k + 2 * PN_LANES <= K; k += 2 * PN_LANES)
         pn_z_strip(PN_WIDE, 2, PN_LANES, C, Kp, in, in_step, n, w + (size_t)k * C, z + k, z_step,
-                   ahead, first, slot + k);
+                   ahead, first, slot + k, x_ahead);
     for (; k + PN_LANES <= K; k += PN_LANES)
         pn_z_strip(PN_BLOCK, 1, PN_LANES, C, Kp, in, in_step, n, w + (size_t)k * C, z + k, z_step,
-                   ahead, first, slot + k);
+                   ahead, first, slot + k, x_ahead);
     if (k < K)
         pn_z_strip(PN_BLOCK, 1, K - k, C, Kp, in, in_step, n, w + (size_t)k * C, z + k, z_step,
-                   ahead, first, slot + k);
+                   ahead, first, slot + k, x_ahead);
 }
 
 /* A run of an input's pixels whose gradient is made. */

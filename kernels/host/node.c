@@ -286,6 +286,7 @@ static layout layout_of(const pn_node *jobs, int count, int backward_pass) {
         if (row > l.slot_row) l.slot_row = row;
         if (jobs[j].terms > terms) terms = jobs[j].terms;
     }
+    l.work = pn_apart(l.work);
     if (backward_pass) l.slot = (size_t)terms * PN_BWD_ROWS * l.slot_row;
     return l;
 }

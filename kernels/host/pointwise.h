@@ -39,13 +39,14 @@ typedef struct pn_pointwise {
     float *turned[2][PN_PARTS]; /* W transposed, for a grid's outputs and a part's channels */
     float *slots;
     size_t slot_floats, sums[PN_PARTS]; /* backward: where a part's s1, s2 are in a slot */
-    size_t dw_at, dw_floats;            /* and the gradient of a grid's weights, its size */
+    size_t slot_at;          /* where its slot of the chunk at hand is among those of its group */
+    size_t dw_at, dw_floats; /* and the gradient of a grid's weights, its size */
 } pn_pointwise;
 
 /* How an op describes its job i: fills the first block above. */
 typedef pn_pointwise pn_pointwise_view(const void *jobs, int i);
 
-static inline void pn_pointwise_sizes(pn_pointwise *s, int backward) {
+static inline void pn_pointwise_sizes(pn_pointwise *s) {
     if (s->stride == 1) { /* pixels have no neighbours: an image is one row */
         s->W *= s->H;
         s->H = 1;
@@ -55,7 +56,7 @@ static inline void pn_pointwise_sizes(pn_pointwise *s, int backward) {
     s->C = 0;
     for (int i = 0; i < s->parts; i++) s->C += s->in[i].C;
     s->Kg = s->out->K / s->grids;
-    s->tile = s->C * s->grids <= 64 && !backward ? 16 : 32;
+    s->tile = 32;
     s->r_step = pn_padded(s->C * s->grids) + PN_STEP_PAD;
     s->g_step = pn_padded(s->out->K) + PN_STEP_PAD;
 }
@@ -83,8 +84,8 @@ static inline pn_pointwise_space pn_pointwise_carve(pn_carver *c, const pn_point
 /* What lies where in scratch: plans, what belongs to each job, workspaces. */
 typedef struct pn_pointwise_layout {
     pn_pointwise *plans;
-    float *spaces;
-    size_t space_floats, floats;
+    float *spaces; /* a thread's: r and g of the job at hand, the slots of its group */
+    size_t space_floats, slots_at, floats;
 } pn_pointwise_layout;
 
 static inline pn_pointwise_layout pn_pointwise_lay_out(pn_pointwise_view *view, const void *jobs,
@@ -93,9 +94,10 @@ static inline pn_pointwise_layout pn_pointwise_lay_out(pn_pointwise_view *view, 
     pn_pointwise_layout layout = {
         .plans = (pn_pointwise *)pn_carve(&c, count * sizeof *layout.plans / sizeof(float) + 1)};
     pn_pointwise before = {0};
+    size_t slots = 0;
     for (int j = 0; j < count; j++) {
         pn_pointwise s = view(jobs, j);
-        pn_pointwise_sizes(&s, backward);
+        pn_pointwise_sizes(&s);
         s.joined = pn_pointwise_share(&before, &s);
         s.packed = pn_carve(&c, s.grids * pn_packed(s.C, s.Kg));
         s.slot_floats = 0;
@@ -122,13 +124,16 @@ static inline pn_pointwise_layout pn_pointwise_lay_out(pn_pointwise_view *view, 
             s.slot_floats = (size_t)PN_FWD_ROWS * pn_padded(s.out->K);
         }
         s.slots = pn_carve(&c, pn_chunks(s.N) * s.slot_floats);
+        s.slot_at = s.joined ? before.slot_at + before.slot_floats : 0;
         if (base) layout.plans[j] = s;
         before = s;
 
         pn_carver one = {0};
         pn_pointwise_carve(&one, &s, backward);
-        if (one.used > layout.space_floats) layout.space_floats = one.used;
+        if (one.used > layout.slots_at) layout.slots_at = one.used;
+        if (s.slot_at + s.slot_floats > slots) slots = s.slot_at + s.slot_floats;
     }
+    layout.space_floats = pn_apart(layout.slots_at + slots);
     layout.spaces = pn_carve(&c, PN_WORKERS * layout.space_floats);
     layout.floats = c.used;
     return layout;
@@ -206,7 +211,8 @@ static inline size_t pn_run_start(const pn_pointwise *s, int image, pn_run run, 
     } while (0)
 
 /* r of a tile: [pixel][grid][part]. A part's last vector overlaps the next part, written later. */
-static inline void pn_pointwise_r(const pn_pointwise *s, int image, int first, int n, float *r) {
+static inline void pn_pointwise_r(const pn_pointwise *s, int image, int first, int n, int more,
+                                  float *r) {
     int above = 0;
     for (int f = 0; f < s->grids; f++)
         for (int i = 0; i < s->parts; above += s->in[i++].C) {
@@ -218,7 +224,7 @@ static inline void pn_pointwise_r(const pn_pointwise *s, int image, int first, i
                 float *to = r + run.at * s->r_step + above;
                 if (inside > 0)
                     pn_relu_pixels(C, s->in[i].x + pn_run_start(s, image, run, f, C), step, inside,
-                                   s->tile * step, s->scale[i], s->shift[i], to, s->r_step);
+                                   more * step, s->scale[i], s->shift[i], to, s->r_step);
                 for (int p = inside; p < run.n; p++)
                     memset(to + p * s->r_step, 0, pn_padded(C) * sizeof *to);
             }
@@ -228,10 +234,12 @@ static inline void pn_pointwise_r(const pn_pointwise *s, int image, int first, i
 /* dx of one part for a run of one grid: n pixels, du = W g on the way. */
 PN_INLINE void pn_dx_strip(const int px, const int nb, int lanes, const int Kg, int c, int Cp,
                            int n, const float *g, const size_t g_step, const float *w,
-                           const pn_dx *d, size_t step, size_t r_step, float *sums) {
+                           const pn_dx *d, size_t step, size_t r_step, float *sums,
+                           pn_ahead *ahead) {
     for (int p = 0; p < n; p += px) {
         pn_vf acc[PN_BLOCK][2];
-        pn_product(px, nb, Kg, g + p * g_step, g_step, w, acc);
+        pn_ahead_lines(ahead, px * nb / 2);
+        pn_product(px, nb, Kg, g + p * g_step, g_step, w, NULL, acc);
         PN_UNROLL for (int b = 0; b < nb; b++) {
             const int k = c + b * PN_LANES;
             if (p + px <= n)
@@ -242,18 +250,19 @@ PN_INLINE void pn_dx_strip(const int px, const int nb, int lanes, const int Kg, 
     }
 }
 PN_INLINE void pn_dx_run(const int Kg, int C, int n, const float *g, const size_t g_step,
-                         const float *w, const pn_dx *d, size_t step, size_t r_step, float *sums) {
+                         const float *w, const pn_dx *d, size_t step, size_t r_step, float *sums,
+                         pn_ahead *ahead) {
     const int Cp = pn_padded(C);
     int c = 0;
     for (; c + 2 * PN_LANES <= C; c += 2 * PN_LANES)
         pn_dx_strip(PN_WIDE, 2, PN_LANES, Kg, c, Cp, n, g, g_step, w + (size_t)c * Kg, d, step,
-                    r_step, sums);
+                    r_step, sums, ahead);
     for (; c + PN_LANES <= C; c += PN_LANES)
         pn_dx_strip(PN_BLOCK, 1, PN_LANES, Kg, c, Cp, n, g, g_step, w + (size_t)c * Kg, d, step,
-                    r_step, sums);
+                    r_step, sums, ahead);
     if (c < C)
         pn_dx_strip(PN_BLOCK, 1, C - c, Kg, c, Cp, n, g, g_step, w + (size_t)c * Kg, d, step,
-                    r_step, sums);
+                    r_step, sums, ahead);
 }
 
 /* The pixels of dx that no grid reads. */
@@ -268,7 +277,7 @@ static inline void pn_pointwise_clear(const pn_pointwise *s, int image, pn_run r
 
 /* dx of all parts for a tile, from its g and r. */
 static inline void pn_pointwise_dx(const pn_pointwise *s, int image, int first, int n,
-                                   const pn_pointwise_space *w, float *slot) {
+                                   const pn_pointwise_space *w, float *slot, pn_ahead *ahead) {
     int above = 0;
     for (int i = 0; i < s->parts; above += s->in[i++].C) {
         const pn_input *in = &s->in[i];
@@ -296,10 +305,10 @@ static inline void pn_pointwise_dx(const pn_pointwise *s, int image, int first, 
         if ((size_t)(g_step) == (size_t)(outputs) + PN_STEP_PAD && in->C == (outputs) &&       \
             s->r_step == (size_t)4 * (outputs) + PN_STEP_PAD)                                  \
             pn_dx_run(outputs, outputs, inside, g, g_step, s->turned[f][i], &d, outputs,       \
-                      4 * (outputs) + PN_STEP_PAD, slot + s->sums[i]);                         \
+                      4 * (outputs) + PN_STEP_PAD, slot + s->sums[i], ahead);                  \
         else                                                                                   \
             pn_dx_run(outputs, in->C, inside, g, g_step, s->turned[f][i], &d, step, s->r_step, \
-                      slot + s->sums[i]);                                                      \
+                      slot + s->sums[i], ahead);                                               \
     } while (0)
                 PN_BY_OUTPUTS(s, PN_DX);
 #undef PN_DX
@@ -313,6 +322,9 @@ static inline void pn_pointwise_dx(const pn_pointwise *s, int image, int first, 
 static inline float *pn_pointwise_slot(const pn_pointwise *s, int chunk) {
     return s->slots + chunk * s->slot_floats;
 }
+static inline void pn_pointwise_keep(const pn_pointwise *s, int chunk, const float *slot) {
+    memcpy(pn_pointwise_slot(s, chunk), slot, s->slot_floats * sizeof *slot);
+}
 
 static inline void pn_pointwise_forward(const pn_pointwise *s, int chunk, float *workspace) {
     pn_carver c = {.base = workspace};
@@ -324,13 +336,17 @@ static inline void pn_pointwise_forward(const pn_pointwise *s, int chunk, float 
         for (int first = 0; first < pixels; first += s->tile) {
             const int n = pn_min(s->tile, pixels - first);
             float *z = s->out->z + ((size_t)image * pixels + first) * K;
-            pn_pointwise_r(s, image, first, n, w.r);
+            pn_ahead ahead = {0};
+            for (int i = 0; i < s->parts && s->stride == 1; i++)
+                pn_ahead_add(&ahead, s->in[i].x + ((size_t)image * pixels + first + n) * s->in[i].C,
+                             (size_t)n * s->in[i].C);
+            pn_pointwise_r(s, image, first, n, s->stride == 1 ? 0 : s->tile, w.r);
             for (int f = 0; f < s->grids; f++) {
                 const float *weights = s->packed + f * pn_packed(s->C, s->Kg);
                 float *sums = w.g + (size_t)f * PN_FWD_ROWS * Kgp;
 #define PN_Z(step)                                                               \
     pn_z_pixels(s->C, s->Kg, w.r + f * s->C, step, n, weights, z + f * s->Kg, K, \
-                (size_t)s->tile * K, image == from && first == 0, sums)
+                (size_t)s->tile * K, image == from && first == 0, sums, &ahead)
                 PN_BY_INPUTS(s, PN_Z);
 #undef PN_Z
             }
@@ -342,30 +358,36 @@ static inline void pn_pointwise_forward(const pn_pointwise *s, int chunk, float 
                 w.g[((size_t)k / s->Kg * PN_FWD_ROWS + row) * Kgp + k % s->Kg];
 }
 
-static inline void pn_pointwise_backward(const pn_pointwise *s, int chunk, int image,
-                                         float *workspace) {
+static inline void pn_pointwise_backward(const pn_pointwise *s, int image, float *workspace,
+                                         float *slot) {
     pn_carver c = {.base = workspace};
     const pn_pointwise_space w = pn_pointwise_carve(&c, s, 1);
     const pn_output *out = s->out;
     const int K = out->K, pixels = s->P * s->Q;
     const float weight = out->coef * (out->factor ? out->factor[image] : 1);
-    float *slot = pn_pointwise_slot(s, chunk);
     for (int first = 0; first < pixels; first += s->tile) {
         const int n = pn_min(s->tile, pixels - first);
         const size_t at = ((size_t)image * pixels + first) * K;
         pn_turn_pixels(K, weight, out->dy + at,
-                       out->norm.mode == PN_NORM_BATCH ? out->z + at : NULL, n, (size_t)s->tile * K,
-                       s->a, s->b, s->q, w.g, s->g_step);
-        pn_pointwise_r(s, image, first, n, w.r);
+                       out->norm.mode == PN_NORM_BATCH ? out->z + at : NULL, n, 0, s->a, s->b, s->q,
+                       w.g, s->g_step);
+        pn_ahead ahead = {0};
+        pn_ahead_add(&ahead, out->dy + at + (size_t)n * K, (size_t)n * K);
+        if (out->norm.mode == PN_NORM_BATCH)
+            pn_ahead_add(&ahead, out->z + at + (size_t)n * K, (size_t)n * K);
+        for (int i = 0; i < s->parts && s->stride == 1; i++)
+            pn_ahead_add(&ahead, s->in[i].x + ((size_t)image * pixels + first + n) * s->in[i].C,
+                         (size_t)n * s->in[i].C);
+        pn_pointwise_r(s, image, first, n, s->stride == 1 ? 0 : s->tile, w.r);
         for (int f = 0; f < s->grids; f++) {
             float *dw = slot + s->dw_at + f * s->dw_floats;
 #define PN_DW(outputs, g_step)                                                         \
     pn_outer(s->C, outputs, w.r + f * s->C, s->r_step, w.g + f * s->Kg, g_step, n, dw, \
-             pn_padded(outputs))
+             pn_padded(outputs), &ahead)
             PN_BY_OUTPUTS(s, PN_DW);
 #undef PN_DW
         }
-        pn_pointwise_dx(s, image, first, n, &w, slot);
+        pn_pointwise_dx(s, image, first, n, &w, slot, &ahead);
     }
 }
 
@@ -426,6 +448,7 @@ static inline pn_status pn_pointwise_bwd(pn_pointwise_view *view, const void *jo
 #pragma omp parallel num_threads(pn_threads())
     {
         float *workspace = at.spaces + omp_get_thread_num() * at.space_floats;
+        float *slots = workspace + at.slots_at;
 #pragma omp for schedule(dynamic)
         for (int j = 0; j < count; j++) pn_pointwise_prepare(&at.plans[j], 1);
 #pragma omp for schedule(dynamic)
@@ -436,11 +459,13 @@ static inline pn_status pn_pointwise_bwd(pn_pointwise_view *view, const void *jo
             const pn_pointwise *last = first + 1;
             while (last < end && last->joined) last++;
             for (const pn_pointwise *s = first; s < last; s++)
-                memset(pn_pointwise_slot(s, chunk), 0, s->slot_floats * sizeof(float));
+                memset(slots + s->slot_at, 0, s->slot_floats * sizeof *slots);
             for (int image = pn_chunk_first(first->N, chunk);
                  image < pn_chunk_first(first->N, chunk + 1); image++)
                 for (const pn_pointwise *s = first; s < last; s++)
-                    pn_pointwise_backward(s, chunk, image, workspace);
+                    pn_pointwise_backward(s, image, workspace, slots + s->slot_at);
+            for (const pn_pointwise *s = first; s < last; s++)
+                pn_pointwise_keep(s, chunk, slots + s->slot_at);
         }
 #pragma omp for schedule(dynamic)
         for (int unit = 0; unit < PN_SHARES * count; unit++)

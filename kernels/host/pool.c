@@ -498,7 +498,9 @@ static void backward(const pn_pool *job, int chunk, float *base, float *slot, in
             average_image(job, &w, n, &s, slot, slot_row);
     }
 }
-/* How scratch is used: a workspace per thread, then a slot per job and chunk. */
+
+/* How scratch is used: a workspace per thread, which begins with the slot of the chunk at hand;
+ * then a slot per job and chunk. */
 typedef struct layout {
     size_t work, slot; /* floats */
     int slot_row;
@@ -514,6 +516,7 @@ static layout layout_of(const pn_pool *jobs, int count, int backward_pass) {
         if (row > l.slot_row) l.slot_row = row;
     }
     l.slot = (size_t)l.slot_row * (backward_pass ? PN_BWD_ROWS : PN_FWD_ROWS);
+    l.work = pn_apart(l.slot + l.work);
     return l;
 }
 
@@ -536,13 +539,14 @@ pn_status PN_NAME(pn_pool_fwd)(const pn_pool *jobs, int count, const pn_launch *
     float *const work = launch->scratch, *const slots = work + PN_WORKERS * l.work;
 #pragma omp parallel num_threads(pn_threads())
     {
+        float *const mine = work + omp_get_thread_num() * l.work;
 #pragma omp for schedule(dynamic)
         for (int unit = 0; unit < count * PN_CHUNKS; unit++) {
             const pn_pool *job = &jobs[unit / PN_CHUNKS];
             const int chunk = unit % PN_CHUNKS;
-            if (chunk < pn_chunks(job->N))
-                forward(job, chunk, work + omp_get_thread_num() * l.work, slots + unit * l.slot,
-                        l.slot_row);
+            if (chunk >= pn_chunks(job->N)) continue;
+            forward(job, chunk, mine + l.slot, mine, l.slot_row);
+            memcpy(slots + unit * l.slot, mine, l.slot * sizeof *mine);
         }
 #pragma omp for
         for (int j = 0; j < count; j++) {
@@ -563,6 +567,7 @@ pn_status PN_NAME(pn_pool_bwd)(const pn_pool *jobs, int count, const pn_launch *
     float *const work = launch->scratch, *const slots = work + PN_WORKERS * l.work;
 #pragma omp parallel num_threads(pn_threads())
     {
+        float *const mine = work + omp_get_thread_num() * l.work;
         /* A unit is a chunk of all jobs that share a dx: one thread, in the order of the jobs. */
 #pragma omp for schedule(dynamic)
         for (int unit = 0; unit < count * PN_CHUNKS; unit++) {
@@ -571,8 +576,9 @@ pn_status PN_NAME(pn_pool_bwd)(const pn_pool *jobs, int count, const pn_launch *
             if (chunk >= pn_chunks(jobs[j].N) || !jobs[j].in.dx || pn_pool_shares_dx(jobs, j))
                 continue;
             do {
-                backward(&jobs[j], chunk, work + omp_get_thread_num() * l.work,
-                         slots + ((size_t)j * PN_CHUNKS + chunk) * l.slot, l.slot_row);
+                backward(&jobs[j], chunk, mine + l.slot, mine, l.slot_row);
+                memcpy(slots + ((size_t)j * PN_CHUNKS + chunk) * l.slot, mine,
+                       l.slot * sizeof *mine);
                 j++;
             } while (j < count && pn_pool_shares_dx(jobs, j));
         }

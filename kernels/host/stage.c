@@ -33,7 +33,9 @@ typedef struct plan {
 
 /* A thread's workspace. */
 typedef struct space {
+    float *slot; /* what will be the chunk's slot */
     float *r, *u, *g, *du;
+    pn_ahead ahead;
 } space;
 
 /* About 32 to 64 pixels in a tile, and whole blocks of them if a few more rows make it so. */
@@ -63,7 +65,8 @@ static plan sizes(const pn_stage *job) {
 
 static space carve_space(pn_carver *c, const plan *s, int backward) {
     const size_t Cp = s->Cp, tile = ((size_t)s->T * s->Q + PN_BLOCK) * Cp;
-    space w = {.r = pn_carve(c, (size_t)s->r_rows * s->r_width * Cp)};
+    space w = {.slot = pn_carve(c, s->slot_floats)};
+    w.r = pn_carve(c, (size_t)s->r_rows * s->r_width * Cp);
     w.u = pn_carve(c, tile);
     if (!backward) return w;
     w.g = pn_carve(c, tile);
@@ -75,7 +78,9 @@ static space carve_space(pn_carver *c, const plan *s, int backward) {
 static size_t backward_slot(const plan *s) {
     return (size_t)(PN_BWD_ROWS + s->R * s->R + pn_outer_rows(s->C)) * s->Cp;
 }
-static float *slot_of(const plan *s, int chunk) { return s->slots + chunk * s->slot_floats; }
+static void keep_slot(const plan *s, int chunk, const space *w) {
+    memcpy(s->slots + chunk * s->slot_floats, w->slot, s->slot_floats * sizeof *w->slot);
+}
 
 /* What lies where in scratch: plans, what belongs to each job, workspaces. */
 typedef struct layout {
@@ -108,6 +113,7 @@ static layout lay_out(const pn_stage *jobs, int count, int backward, void *base)
         carve_space(&one, &s, backward);
         if (one.used > at.space_floats) at.space_floats = one.used;
     }
+    at.space_floats = pn_apart(at.space_floats);
     at.spaces = pn_carve(&c, PN_WORKERS * at.space_floats);
     at.floats = c.used;
     return at;
@@ -148,7 +154,7 @@ PN_INLINE void depthwise_block(const int R, const int D, const int S, const int 
         PN_UNROLL for (int j = 0; j < R; j++) tap[j] = pn_load(w + (i * R + j) * Cp);
         PN_UNROLL for (int column = 0; column <= (PN_BLOCK - 1) * S + (R - 1) * D; column++) {
             if ((column - D * (R - 1) / 2) % gap) continue;
-            const pn_vf v = pn_load(row + column * Cp);
+            const pn_vf v = pn_keep(pn_load(row + column * Cp));
             PN_UNROLL for (int j = 0; j < R; j++) {
                 const int from = column - j * D;
                 if (from >= 0 && from % S == 0 && from / S < PN_BLOCK) acc[from / S] += tap[j] * v;
@@ -159,10 +165,11 @@ PN_INLINE void depthwise_block(const int R, const int D, const int S, const int 
 
 /* A row of u. Writes whole blocks: rubbish behind the row, which the next row overwrites. */
 PN_INLINE void u_row_of(const int R, const int D, const int S, const int Cp, int Q,
-                        const float *const *rows, const float *w, float *u) {
+                        const float *const *rows, const float *w, float *u, pn_ahead *ahead) {
     for (int c = 0; c < Cp; c += PN_LANES)
         for (int q = 0; q < Q; q += PN_BLOCK) {
             pn_vf acc[PN_BLOCK];
+            pn_ahead_lines(ahead, PN_BLOCK * S * S);
             depthwise_block(R, D, S, 1, Cp, rows, (size_t)q * S * Cp + c, w + c, acc);
             PN_UNROLL for (int p = 0; p < PN_BLOCK; p++)
                 pn_store(u + (size_t)(q + p) * Cp + c, acc[p]);
@@ -172,12 +179,14 @@ PN_INLINE void u_row_of(const int R, const int D, const int S, const int Cp, int
 /* A row of dx: the depthwise convolution of du with the filter turned round. Blocks begin at even
  * pixels, so that at stride 2 every second column of a block is known to be 0. */
 PN_INLINE void dx_row_of(const int R, const int D, const int S, const int C, int W,
-                         const float *const *rows, const float *w, const pn_dx *d, float *sums) {
+                         const float *const *rows, const float *w, const pn_dx *d, float *sums,
+                         pn_ahead *ahead) {
     const int Cp = pn_padded(C);
     for (int c = 0; c < Cp; c += PN_LANES) {
         const int lanes = pn_lanes(C, c);
         for (int q = 0; q < W; q += PN_BLOCK) {
             pn_vf acc[PN_BLOCK];
+            pn_ahead_lines(ahead, PN_BLOCK);
             depthwise_block(R, D, 1, S, Cp, rows, (size_t)q * Cp + c, w + c, acc);
             if (q + PN_BLOCK <= W)
                 pn_dx_block(d, C, Cp, q, c, PN_BLOCK, PN_BLOCK, lanes, 1, acc, sums, Cp);
@@ -187,8 +196,8 @@ PN_INLINE void dx_row_of(const int R, const int D, const int S, const int C, int
     }
 }
 
-/* ddw += du times r, a row. The 3x3 filter keeps its nine sums; the 5x5 takes a row of
- * the filter at a time, with two sums per tap, for even and odd pixels, to hide the latency. */
+/* ddw += du times r, a row of the filter at a time, with two sums per tap, for even and odd pixels,
+ * to hide the latency. */
 PN_INLINE void ddw_row_of(const int R, const int D, const int S, const int Cp, int Q,
                           const float *const *rows, const float *du, float *ddw) {
     for (int c = 0; c < Cp; c += PN_LANES)
@@ -200,10 +209,11 @@ PN_INLINE void ddw_row_of(const int R, const int D, const int S, const int Cp, i
                 const float *row = rows[i] + (size_t)q * S * Cp + c;
                 const float *g = du + (size_t)q * S * Cp + c;
                 pn_vf gv[PN_BLOCK];
-                PN_UNROLL for (int p = 0; p < PN_BLOCK; p++) gv[p] = pn_load(g + p * S * Cp);
+                PN_UNROLL for (int p = 0; p < PN_BLOCK; p++) gv[p] =
+                    PN_LANES == 16 ? pn_keep(pn_load(g + p * S * Cp)) : pn_load(g + p * S * Cp);
                 PN_UNROLL for (int column = 0; column <= (PN_BLOCK - 1) * S + (R - 1) * D;
                                column++) {
-                    const pn_vf v = pn_load(row + column * Cp);
+                    const pn_vf v = pn_keep(pn_load(row + column * Cp));
                     PN_UNROLL for (int j = 0; j < R; j++) {
                         const int from = column - j * D;
                         if (from >= 0 && from % S == 0 && from / S < PN_BLOCK)
@@ -218,21 +228,23 @@ PN_INLINE void ddw_row_of(const int R, const int D, const int S, const int Cp, i
 
 /* A row of du = W g, into the ring. */
 PN_INLINE void du_strip(const int px, const int nb, const int C, const int S, int Q, const float *g,
-                        const float *w, float *du) {
+                        const float *w, float *du, pn_ahead *ahead) {
     const int Cp = pn_padded(C);
     for (int q = 0; q < Q; q += px) {
         pn_vf acc[PN_BLOCK][2];
-        pn_product(px, nb, C, g + (size_t)q * Cp, Cp, w, acc);
+        pn_ahead_lines(ahead, px * nb);
+        pn_product(px, nb, C, g + (size_t)q * Cp, Cp, w, NULL, acc);
         PN_UNROLL for (int p = 0; p < px; p++) PN_UNROLL for (int b = 0; b < nb; b++) if (q + p < Q)
             pn_store(du + (size_t)(q + p) * S * Cp + b * PN_LANES, acc[p][b]);
     }
 }
-PN_INLINE void du_row_of(const int C, const int S, int Q, const float *g, const float *w,
-                         float *du) {
+PN_INLINE void du_row_of(const int C, const int S, int Q, const float *g, const float *w, float *du,
+                         pn_ahead *ahead) {
     int c = 0;
     for (; c + 2 * PN_LANES <= C; c += 2 * PN_LANES)
-        du_strip(PN_WIDE, 2, C, S, Q, g, w + (size_t)c * C, du + c);
-    for (; c < C; c += PN_LANES) du_strip(PN_BLOCK, 1, C, S, Q, g, w + (size_t)c * C, du + c);
+        du_strip(PN_WIDE, 2, C, S, Q, g, w + (size_t)c * C, du + c, ahead);
+    for (; c < C; c += PN_LANES)
+        du_strip(PN_BLOCK, 1, C, S, Q, g, w + (size_t)c * C, du + c, ahead);
 }
 
 /* ---- the literal sizes ---------------------------------------------------------------------- */
@@ -261,8 +273,8 @@ PN_INLINE void du_row_of(const int C, const int S, int Q, const float *g, const 
     X(6, 5, 2, 1) X(7, 5, 2, 2)
 /* clang-format on */
 
-static void u_row(const plan *s, const float *const *rows, float *u) {
-#define CASE_OF(C, R, D, S) u_row_of(R, D, S, pn_padded(C), s->Q, rows, s->dw, u)
+static void u_row(const plan *s, const float *const *rows, float *u, pn_ahead *ahead) {
+#define CASE_OF(C, R, D, S) u_row_of(R, D, S, pn_padded(C), s->Q, rows, s->dw, u, ahead)
 #define CASE(kind, R, D, S)                  \
     case kind:                               \
         BY_CHANNELS(s->C, CASE_OF, R, D, S); \
@@ -272,8 +284,9 @@ static void u_row(const plan *s, const float *const *rows, float *u) {
 #undef CASE_OF
 }
 
-static void dx_row(const plan *s, const float *const *rows, const pn_dx *d, float *sums) {
-#define CASE_OF(C, R, D, S) dx_row_of(R, D, S, C, s->job->W, rows, s->dw_turned, d, sums)
+static void dx_row(const plan *s, const float *const *rows, const pn_dx *d, float *sums,
+                   pn_ahead *ahead) {
+#define CASE_OF(C, R, D, S) dx_row_of(R, D, S, C, s->job->W, rows, s->dw_turned, d, sums, ahead)
 #define CASE(kind, R, D, S)                  \
     case kind:                               \
         BY_CHANNELS(s->C, CASE_OF, R, D, S); \
@@ -295,16 +308,14 @@ static void ddw_row(const plan *s, const float *const *rows, const float *du, fl
 }
 
 static void r_row(const plan *s, const float *x, float *r) {
-    const size_t ahead = (size_t)s->T * s->S * s->job->W * s->C;
-#define CASE_OF(C, ...) \
-    pn_relu_pixels(C, x, C, s->job->W, ahead, s->scale, s->shift, r, pn_padded(C))
+#define CASE_OF(C, ...) pn_relu_pixels(C, x, C, s->job->W, 0, s->scale, s->shift, r, pn_padded(C))
     BY_CHANNELS(s->C, CASE_OF, );
 #undef CASE_OF
 }
 
 static void z_tile(const plan *s, const float *u, int n, float *z, int first, float *slot) {
     const size_t ahead = (size_t)n * s->C;
-#define CASE_OF(C, ...) pn_z_pixels(C, C, u, pn_padded(C), n, s->pw, z, C, ahead, first, slot)
+#define CASE_OF(C, ...) pn_z_pixels(C, C, u, pn_padded(C), n, s->pw, z, C, ahead, first, slot, NULL)
     BY_CHANNELS(s->C, CASE_OF, );
 #undef CASE_OF
 }
@@ -312,21 +323,21 @@ static void z_tile(const plan *s, const float *u, int n, float *z, int first, fl
 static void g_tile(const plan *s, float weight, size_t at, int n, float *g) {
     const pn_output *out = &s->job->out;
     const float *dy = out->dy + at, *z = out->norm.mode == PN_NORM_BATCH ? out->z + at : NULL;
-    const size_t ahead = (size_t)n * s->C;
+#define CASE_OF(C, ...) pn_turn_pixels(C, weight, dy, z, n, 0, s->a, s->b, s->q, g, pn_padded(C))
+    BY_CHANNELS(s->C, CASE_OF, );
+#undef CASE_OF
+}
+
+static void du_row(const plan *s, const float *g, float *du, pn_ahead *ahead) {
+#define CASE_OF(C, ...) du_row_of(C, s->S, s->Q, g, s->pw_turned, du, ahead)
+    BY_CHANNELS(s->C, CASE_OF, );
+#undef CASE_OF
+}
+
+static void dpw_tile(const plan *s, const float *u, const float *g, int n, float *dpw,
+                     pn_ahead *ahead) {
 #define CASE_OF(C, ...) \
-    pn_turn_pixels(C, weight, dy, z, n, ahead, s->a, s->b, s->q, g, pn_padded(C))
-    BY_CHANNELS(s->C, CASE_OF, );
-#undef CASE_OF
-}
-
-static void du_row(const plan *s, const float *g, float *du) {
-#define CASE_OF(C, ...) du_row_of(C, s->S, s->Q, g, s->pw_turned, du)
-    BY_CHANNELS(s->C, CASE_OF, );
-#undef CASE_OF
-}
-
-static void dpw_tile(const plan *s, const float *u, const float *g, int n, float *dpw) {
-#define CASE_OF(C, ...) pn_outer(C, C, u, pn_padded(C), g, pn_padded(C), n, dpw, pn_padded(C))
+    pn_outer(C, C, u, pn_padded(C), g, pn_padded(C), n, dpw, pn_padded(C), ahead)
     BY_CHANNELS(s->C, CASE_OF, );
 #undef CASE_OF
 }
@@ -371,10 +382,10 @@ static void forward_chunk(const plan *s, int chunk, float *workspace) {
     assert(workspace);
     const pn_stage *job = s->job;
     pn_carver c = {.base = workspace};
-    const space w = carve_space(&c, s, 0);
-    float *slot = slot_of(s, chunk);
-    memset(slot, 0, s->slot_floats * sizeof *slot);
+    space w = carve_space(&c, s, 0);
+    memset(w.slot, 0, s->slot_floats * sizeof *w.slot);
     memset(w.r, 0, (size_t)s->r_rows * s->r_width * s->Cp * sizeof *w.r);
+    const size_t in_row = (size_t)job->W * s->C;
     const int from = pn_chunk_first(job->N, chunk);
     for (int n = from; n < pn_chunk_first(job->N, chunk + 1); n++) {
         const float *x = job->in.x + (size_t)n * job->H * job->W * s->C;
@@ -382,21 +393,25 @@ static void forward_chunk(const plan *s, int chunk, float *workspace) {
         for (int y = 0, filled = 0; y < s->P; y += s->T) {
             const int rows = pn_min(s->T, s->P - y);
             filled = fill_r(s, &w, x, y, rows, filled);
+            w.ahead.count = w.ahead.now = 0;
+            pn_ahead_add(&w.ahead, x + filled * in_row, rows * s->S * in_row);
             for (int i = 0; i < rows; i++) {
                 const float *in[MAX_R] = {NULL};
                 r_rows(s, &w, y + i, in);
-                u_row(s, in, w.u + (size_t)i * s->Q * s->Cp);
+                u_row(s, in, w.u + (size_t)i * s->Q * s->Cp, &w.ahead);
             }
-            z_tile(s, w.u, rows * s->Q, z + (size_t)y * s->Q * s->C, n == from && y == 0, slot);
+            z_tile(s, w.u, rows * s->Q, z + (size_t)y * s->Q * s->C, n == from && y == 0, w.slot);
         }
     }
+    keep_slot(s, chunk, &w);
 }
 
-static void backward_image(const plan *s, const space *w, int n, float *slot) {
+static void backward_image(const plan *s, space *w, int n) {
     const pn_stage *job = s->job;
     const int Cp = s->Cp;
-    float *ddw = slot + (size_t)PN_BWD_ROWS * Cp, *dpw = ddw + (size_t)s->R * s->R * Cp;
-    const size_t image = (size_t)n * job->H * job->W * s->C;
+    float *ddw = w->slot + (size_t)PN_BWD_ROWS * Cp, *dpw = ddw + (size_t)s->R * s->R * Cp;
+    const size_t in_row = (size_t)job->W * s->C, out_row = (size_t)s->Q * s->C;
+    const size_t image = n * job->H * in_row;
     const pn_norm *norm = &job->in.norm;
     const float weight = job->out.coef * (job->out.factor ? job->out.factor[n] : 1);
     const int affine = norm->mode != PN_NORM_NONE && (norm->gamma || norm->beta);
@@ -404,30 +419,36 @@ static void backward_image(const plan *s, const space *w, int n, float *slot) {
     for (int y = 0, filled = 0, done = 0; y < s->P; y += s->T) {
         const int rows = pn_min(s->T, s->P - y);
         filled = fill_r(s, w, job->in.x + image, y, rows, filled);
-        g_tile(s, weight, ((size_t)n * s->P + y) * s->Q * s->C, rows * s->Q, w->g);
+        const size_t at = ((size_t)n * s->P + y) * out_row, more = rows * out_row;
+        g_tile(s, weight, at, rows * s->Q, w->g);
+        w->ahead.count = w->ahead.now = 0;
+        pn_ahead_add(&w->ahead, job->out.dy + at + more, more);
+        if (job->out.norm.mode == PN_NORM_BATCH)
+            pn_ahead_add(&w->ahead, job->out.z + at + more, more);
+        pn_ahead_add(&w->ahead, job->in.x + image + filled * in_row, rows * s->S * in_row);
         for (int i = 0; i < rows; i++) {
             const float *in[MAX_R] = {NULL};
             float *du = du_ring(s, w, y + i) + (size_t)s->pad * Cp;
             r_rows(s, w, y + i, in);
-            u_row(s, in, w->u + (size_t)i * s->Q * Cp);
-            du_row(s, w->g + (size_t)i * s->Q * Cp, du);
+            u_row(s, in, w->u + (size_t)i * s->Q * Cp, &w->ahead);
+            du_row(s, w->g + (size_t)i * s->Q * Cp, du, &w->ahead);
             ddw_row(s, in, du, ddw);
         }
-        dpw_tile(s, w->u, w->g, rows * s->Q, dpw);
+        dpw_tile(s, w->u, w->g, rows * s->Q, dpw, &w->ahead);
         if (!job->in.dx) continue;
         const int to = y + rows == s->P ? job->H : (y + rows) * s->S - s->pad;
         for (; done < to; done++) {
             const float *in[MAX_R] = {NULL};
             if (!du_rows(s, w, done, in) && job->in.add) continue;
-            const size_t at = image + (size_t)done * job->W * s->C;
-            const pn_dx d = {.dx = job->in.dx + at,
-                             .x = job->in.x + at,
+            const size_t row = image + done * in_row;
+            const pn_dx d = {.dx = job->in.dx + row,
+                             .x = job->in.x + row,
                              .r = r_ring(s, w, done) + (size_t)s->pad * Cp,
-                             .ahead = (size_t)s->T * s->S * job->W * s->C,
+                             .ahead = s->T * s->S * in_row,
                              .add = job->in.add,
                              .mean = affine ? s->mean : NULL,
                              .rstd = s->rstd};
-            dx_row(s, in, &d, slot);
+            dx_row(s, in, &d, w->slot, &w->ahead);
         }
     }
 }
@@ -435,13 +456,13 @@ static void backward_image(const plan *s, const space *w, int n, float *slot) {
 static void backward_chunk(const plan *s, int chunk, float *workspace) {
     assert(workspace);
     pn_carver c = {.base = workspace};
-    const space w = carve_space(&c, s, 1);
-    float *slot = slot_of(s, chunk);
-    memset(slot, 0, s->slot_floats * sizeof *slot);
+    space w = carve_space(&c, s, 1);
+    memset(w.slot, 0, s->slot_floats * sizeof *w.slot);
     memset(w.r, 0, (size_t)s->r_rows * s->r_width * s->Cp * sizeof *w.r);
     memset(w.du, 0, (size_t)s->du_rows * s->du_width * s->Cp * sizeof *w.du);
     for (int n = pn_chunk_first(s->job->N, chunk); n < pn_chunk_first(s->job->N, chunk + 1); n++)
-        backward_image(s, &w, n, slot);
+        backward_image(s, &w, n);
+    keep_slot(s, chunk, &w);
 }
 
 /* ---- the calls ------------------------------------------------------------------------------ */

@@ -204,7 +204,8 @@ static void backward(const pn_stem *job, int chunk, float *base, float *dw) {
     }
 }
 
-/* How scratch is used: a workspace per thread, then a slot per job and chunk. */
+/* How scratch is used: a workspace per thread, which begins with the slot of the chunk at hand;
+ * then a slot per job and chunk. */
 typedef struct layout {
     size_t work, slot; /* floats */
     int slot_row;
@@ -222,6 +223,7 @@ static layout layout_of(const pn_stem *jobs, int count, int backward_pass) {
         if ((int)row > l.slot_row) l.slot_row = (int)row;
     }
     if (!backward_pass) l.slot = (size_t)l.slot_row * PN_FWD_ROWS;
+    l.work = pn_apart(l.slot + l.work);
     return l;
 }
 
@@ -246,13 +248,14 @@ pn_status PN_NAME(pn_stem_fwd)(const pn_stem *jobs, int count, const pn_launch *
     float *const work = launch->scratch, *const slots = work + PN_WORKERS * l.work;
 #pragma omp parallel num_threads(pn_threads())
     {
+        float *const mine = work + omp_get_thread_num() * l.work;
 #pragma omp for schedule(dynamic)
         for (int unit = 0; unit < count * PN_CHUNKS; unit++) {
             const pn_stem *job = &jobs[unit / PN_CHUNKS];
             const int chunk = unit % PN_CHUNKS;
-            if (chunk < pn_chunks(job->N))
-                forward(job, chunk, work + omp_get_thread_num() * l.work, slots + unit * l.slot,
-                        l.slot_row);
+            if (chunk >= pn_chunks(job->N)) continue;
+            forward(job, chunk, mine + l.slot, mine, l.slot_row);
+            memcpy(slots + unit * l.slot, mine, l.slot * sizeof *mine);
         }
 #pragma omp for
         for (int j = 0; j < count; j++)
@@ -281,12 +284,14 @@ pn_status PN_NAME(pn_stem_bwd)(const pn_stem *jobs, int count, const pn_launch *
     float *const work = launch->scratch, *const slots = work + PN_WORKERS * l.work;
 #pragma omp parallel num_threads(pn_threads())
     {
+        float *const mine = work + omp_get_thread_num() * l.work;
 #pragma omp for schedule(dynamic)
         for (int unit = 0; unit < count * PN_CHUNKS; unit++) {
             const pn_stem *job = &jobs[unit / PN_CHUNKS];
             const int chunk = unit % PN_CHUNKS;
-            if (chunk < pn_chunks(job->N))
-                backward(job, chunk, work + omp_get_thread_num() * l.work, slots + unit * l.slot);
+            if (chunk >= pn_chunks(job->N)) continue;
+            backward(job, chunk, mine + l.slot, mine);
+            memcpy(slots + unit * l.slot, mine, l.slot * sizeof *mine);
         }
         for (int j = 0; j < count; j++) {
 #pragma omp for
