@@ -1,10 +1,10 @@
 /* ceiling.c -- what the machine can do at best: the two numbers that every kernel is held against.
  */
-#include <stdlib.h>
 #include <time.h>
 
 #include "kernels/host/flat.h"
 #include "kernels/host/vector.h"
+#include "kernels/memory.h"
 
 /* Best of a few rounds: a ceiling, so that disturbed rounds do not count. */
 enum { ROUNDS = 9 };
@@ -64,8 +64,9 @@ double PN_NAME(pn_copy_rate)(size_t bytes) {
     const size_t share = (bytes / 2 / threads / 4096 + 1) * 1024;
     const size_t size = 2 * share * threads * sizeof(float);
     const long repeat = (long)((64 << 20) / size) + 1;
-    float *from = aligned_alloc(4096, size), *to = from + share * threads;
-    if (!from) return 0;
+    void *block;
+    if (pn_host_memory.allocate(size, &block)) return 0;
+    float *from = block, *to = from + share * threads;
     double best = 0;
     for (int round = 0; round <= ROUNDS; round++) {
         double start = 0;
@@ -87,6 +88,6 @@ double PN_NAME(pn_copy_rate)(size_t bytes) {
         const double rate = (double)size * (double)repeat / (now() - start);
         if (round > 0 && rate > best) best = rate;
     }
-    free(from);
+    pn_host_memory.release(block);
     return best;
 }

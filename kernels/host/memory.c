@@ -36,9 +36,12 @@ static size_t available(void) {
     return kib << 10 < group ? kib << 10 : group;
 }
 
+/* Large blocks lie on huge pages, as the arena does. */
 static pn_status allocate(size_t bytes, void **block) {
-    *block = aligned_alloc(256, (bytes + 256) / 256 * 256);
+    const size_t unit = bytes < HUGE_PAGE ? 256 : HUGE_PAGE;
+    *block = aligned_alloc(unit, (bytes + unit) / unit * unit);
     if (!*block) return pn_fail(PN_EMEM, "memory: %.1f MiB refused", (double)bytes / mib);
+    if (unit == HUGE_PAGE) (void)madvise(*block, bytes, MADV_HUGEPAGE);
     memset(*block, 0, bytes);
     return PN_OK;
 }
