@@ -10,6 +10,7 @@
 #ifndef PN_HOST_MATRIX_H
 #define PN_HOST_MATRIX_H
 
+#include "kernels/host/ahead.h"
 #include "kernels/host/flat.h"
 #include "kernels/host/vector.h"
 
@@ -26,37 +27,6 @@ enum { PN_BLOCK = 8 }; /* most pixels in a block: what a workspace has behind it
         PN_UNROLL for (int b_ = 0; b_ < (nb)*PN_LANES; b_ += 16) \
             __builtin_prefetch((p) + b_, write);                 \
     } while (0)
-
-/* ---- memory ahead ---------------------------------------------------------------------------- */
-
-/* Stretches of memory that the next tile will read, to be asked for a few lines at a time between
- * the blocks of this one: asked for all at once, requests wait for each other and the arithmetic
- * for them. What is left over when the tile ends is not asked for. */
-enum { PN_STRETCHES = PN_PARTS + 2, PN_LINE = 16 /* floats */ };
-typedef struct pn_ahead {
-    const float *at[PN_STRETCHES], *end[PN_STRETCHES];
-    int count, now;
-} pn_ahead;
-
-PN_INLINE void pn_ahead_add(pn_ahead *a, const float *at, size_t floats) {
-    a->at[a->count] = at;
-    a->end[a->count++] = at + floats;
-}
-/* The next lines, for the caller to ask for; where there are none, something that is near. */
-PN_INLINE const float *pn_ahead_take(pn_ahead *a, int lines, const float *near) {
-    if (a->now == a->count) return near;
-    const float *at = a->at[a->now];
-    a->at[a->now] = at + lines * PN_LINE;
-    a->now += at + lines * PN_LINE >= a->end[a->now];
-    return at;
-}
-PN_INLINE void pn_ahead_lines(pn_ahead *a, const int lines) {
-    if (a->now == a->count) return;
-    const float *at = a->at[a->now];
-    PN_UNROLL for (int i = 0; i < lines; i++) __builtin_prefetch(at + i * PN_LINE);
-    a->at[a->now] = at + lines * PN_LINE;
-    a->now += at + lines * PN_LINE >= a->end[a->now];
-}
 
 /* ---- before: what a load applies ------------------------------------------------------------ */
 
@@ -124,7 +94,8 @@ static inline void pn_pack(int I, int J, const float *src, size_t si, size_t sj,
     }
 }
 
-/* acc[p][b] = sum over c < C of in[p][c] * w[c][b], w a strip of nb vectors. */
+/* acc[p][b] = sum over c < C of in[p][c] * w[c][b], w a strip of nb vectors; C is even. Asks for
+ * C / 2 lines from `next` on the way, or for nothing (NULL). */
 PN_INLINE void pn_product(const int px, const int nb, const int C, const float *in, size_t in_step,
                           const float *w, const float *next, pn_vf acc[PN_BLOCK][2]) {
     PN_UNROLL for (int p = 0; p < px; p++) PN_UNROLL for (int b = 0; b < nb; b++) acc[p][b] =
@@ -163,7 +134,7 @@ PN_INLINE void pn_outer_block(const int oc, const int nb, const float *r, size_t
         pn_add_to(dw + c * dw_step + b * PN_LANES, acc[c][b]);
 }
 /* The same for all C rows and K columns; touches rows up to the next multiple of 16, and whole
- * vectors of columns. */
+ * vectors of columns. Asks for a line of `ahead` (or NULL) a block and pixel. */
 PN_INLINE void pn_outer(const int C, const int K, const float *r, size_t r_step, const float *g,
                         size_t g_step, int n, float *dw, size_t dw_step, pn_ahead *ahead) {
     int k = 0;
@@ -201,14 +172,14 @@ PN_INLINE void pn_z_block(const int px, int n, const int nb, int lanes, pn_vf ac
 }
 PN_INLINE void pn_z_strip(const int px, const int nb, int lanes, const int C, int Kp,
                           const float *in, const size_t in_step, int n, const float *w, float *z,
-                          size_t z_step, size_t ahead, int first, float *slot, pn_ahead *x_ahead) {
+                          size_t z_step, size_t ahead, int first, float *slot, pn_ahead *next) {
     for (int p = 0; p < n; p += px, z += px * z_step) {
         pn_vf acc[PN_BLOCK][2];
         PN_UNROLL for (int i = 0; i < px; i++) PN_PREFETCH(z + i * z_step + ahead, nb, 1);
-        const float *next = NULL;
-        if (x_ahead && nb > 1) next = pn_ahead_take(x_ahead, C / 2, in);
-        if (x_ahead && nb == 1) pn_ahead_lines(x_ahead, C / 2);
-        pn_product(px, nb, C, in + p * in_step, in_step, w, next, acc);
+        const float *lines = NULL;
+        if (next && nb > 1) lines = pn_ahead_take(next, C / 2, in);
+        if (next && nb == 1) pn_ahead_lines(next, C / 2); /* the product has no load to spare */
+        pn_product(px, nb, C, in + p * in_step, in_step, w, lines, acc);
         if (first && p == 0) {
             PN_UNROLL for (int b = 0; b < nb; b++) pn_store(slot + b * PN_LANES, acc[0][b]);
         }
@@ -219,21 +190,23 @@ PN_INLINE void pn_z_strip(const int px, const int nb, int lanes, const int C, in
     }
 }
 /* z = W^T in for n pixels, z_step floats apart, and the chunk's sums in its slot of three rows (see
- * norm.h). `first`: these are the chunk's first pixels, and the first of them becomes the pivot. */
+ * norm.h). `first`: these are the chunk's first pixels, and the first of them becomes the pivot.
+ * `ahead`: floats to the pixels of z that the next call will write. `next`: what else it will need,
+ * or NULL. */
 PN_INLINE void pn_z_pixels(const int C, const int K, const float *in, const size_t in_step, int n,
                            const float *w, float *z, size_t z_step, size_t ahead, int first,
-                           float *slot, pn_ahead *x_ahead) {
+                           float *slot, pn_ahead *next) {
     const int Kp = pn_padded(K);
     int k = 0;
     for (; k + 2 * PN_LANES <= K; k += 2 * PN_LANES)
         pn_z_strip(PN_WIDE, 2, PN_LANES, C, Kp, in, in_step, n, w + (size_t)k * C, z + k, z_step,
-                   ahead, first, slot + k, x_ahead);
+                   ahead, first, slot + k, next);
     for (; k + PN_LANES <= K; k += PN_LANES)
         pn_z_strip(PN_BLOCK, 1, PN_LANES, C, Kp, in, in_step, n, w + (size_t)k * C, z + k, z_step,
-                   ahead, first, slot + k, x_ahead);
+                   ahead, first, slot + k, next);
     if (k < K)
         pn_z_strip(PN_BLOCK, 1, K - k, C, Kp, in, in_step, n, w + (size_t)k * C, z + k, z_step,
-                   ahead, first, slot + k, x_ahead);
+                   ahead, first, slot + k, next);
 }
 
 /* A run of an input's pixels whose gradient is made. */

@@ -2,10 +2,8 @@
  * pixel by pixel, on one grid of pixels (conv1x1) or on two (reduce: even pixels, odd pixels).
  *
  * A tile is a run of output pixels of one image. Its r (all parts and grids side by side) and,
- * backward, its g = dz stay in L1 or L2 while the products run over them; each tile fetches the
- * next one's memory. Forward at few channels is bound by memory and wants the small tile of 16
- * pixels (10 % faster than 32); all else has larger sums to load and store per tile (32 is 5-10 %
- * faster). An image is done for all jobs that share dx before the next one, so that x and dx are
+ * backward, its g = dz stay in L1 or L2 while the products run over them and ask for what the next
+ * tile reads. An image is done for all jobs that share dx before the next one, so that x and dx are
  * read from cache by all but the first.
  *
  * Work is cut as in stage.c: (jobs that share dx) times (chunk of images), sums in slots. */
@@ -20,6 +18,10 @@
  * that is a power of two would put all pixels into few sets of the cache. */
 enum { PN_STEP_PAD = 16 };
 
+/* Pixels of a tile. 48 and 64 are up to 30 % slower at 16 and 32 channels, a little faster above.
+ */
+enum { PN_TILE = 32 };
+
 /* A job in the terms of this file, its sizes, and its own places in scratch. */
 typedef struct pn_pointwise {
     int N, H, W, parts;
@@ -30,7 +32,6 @@ typedef struct pn_pointwise {
     int grids, stride; /* 1 and 1, or 2 and 2 */
 
     int P, Q, C, Kg;       /* output size; channels of all parts; outputs of one grid */
-    int tile;              /* pixels */
     size_t r_step, g_step; /* floats from pixel to pixel */
     int joined;            /* shares dx with the job before it */
     float *scale[PN_PARTS], *shift[PN_PARTS], *mean[PN_PARTS], *rstd[PN_PARTS];
@@ -56,7 +57,6 @@ static inline void pn_pointwise_sizes(pn_pointwise *s) {
     s->C = 0;
     for (int i = 0; i < s->parts; i++) s->C += s->in[i].C;
     s->Kg = s->out->K / s->grids;
-    s->tile = 32;
     s->r_step = pn_padded(s->C * s->grids) + PN_STEP_PAD;
     s->g_step = pn_padded(s->out->K) + PN_STEP_PAD;
 }
@@ -75,8 +75,8 @@ typedef struct pn_pointwise_space {
 } pn_pointwise_space;
 static inline pn_pointwise_space pn_pointwise_carve(pn_carver *c, const pn_pointwise *s,
                                                     int backward) {
-    pn_pointwise_space w = {.r = pn_carve(c, (s->tile + PN_BLOCK) * s->r_step)};
-    w.g = pn_carve(c, backward ? (s->tile + PN_BLOCK) * s->g_step
+    pn_pointwise_space w = {.r = pn_carve(c, (PN_TILE + PN_BLOCK) * s->r_step)};
+    w.g = pn_carve(c, backward ? (PN_TILE + PN_BLOCK) * s->g_step
                                : (size_t)s->grids * PN_FWD_ROWS * pn_padded(s->Kg));
     return w;
 }
@@ -211,8 +211,8 @@ static inline size_t pn_run_start(const pn_pointwise *s, int image, pn_run run, 
     } while (0)
 
 /* r of a tile: [pixel][grid][part]. A part's last vector overlaps the next part, written later. */
-static inline void pn_pointwise_r(const pn_pointwise *s, int image, int first, int n, int more,
-                                  float *r) {
+static inline void pn_pointwise_r(const pn_pointwise *s, int image, int first, int n, float *r) {
+    const size_t more = s->stride == 1 ? 0 : PN_TILE; /* else the products ask for the next tile */
     int above = 0;
     for (int f = 0; f < s->grids; f++)
         for (int i = 0; i < s->parts; above += s->in[i++].C) {
@@ -229,6 +229,15 @@ static inline void pn_pointwise_r(const pn_pointwise *s, int image, int first, i
                     memset(to + p * s->r_step, 0, pn_padded(C) * sizeof *to);
             }
         }
+}
+
+/* The parts of x that the next tile reads, n pixels from pixel `first`. With two grids they are
+ * scattered, and pn_pointwise_r asks for them. */
+static inline void pn_pointwise_ask(const pn_pointwise *s, int image, int first, int n,
+                                    pn_ahead *ahead) {
+    for (int i = 0; i < s->parts && s->stride == 1; i++)
+        pn_ahead_add(ahead, s->in[i].x + ((size_t)image * s->W + first) * s->in[i].C,
+                     (size_t)n * s->in[i].C);
 }
 
 /* dx of one part for a run of one grid: n pixels, du = W g on the way. */
@@ -294,7 +303,7 @@ static inline void pn_pointwise_dx(const pn_pointwise *s, int image, int first, 
                 const pn_dx d = {.dx = in->dx + at,
                                  .x = in->x + at,
                                  .r = w->r + run.at * s->r_step + f * s->C + above,
-                                 .ahead = s->tile * step,
+                                 .ahead = PN_TILE * step,
                                  .add = in->add,
                                  .mean = affine ? s->mean[i] : NULL,
                                  .rstd = s->rstd[i]};
@@ -333,20 +342,18 @@ static inline void pn_pointwise_forward(const pn_pointwise *s, int chunk, float 
     const int from = pn_chunk_first(s->N, chunk);
     memset(w.g, 0, (size_t)s->grids * PN_FWD_ROWS * Kgp * sizeof *w.g);
     for (int image = from; image < pn_chunk_first(s->N, chunk + 1); image++)
-        for (int first = 0; first < pixels; first += s->tile) {
-            const int n = pn_min(s->tile, pixels - first);
+        for (int first = 0; first < pixels; first += PN_TILE) {
+            const int n = pn_min(PN_TILE, pixels - first);
             float *z = s->out->z + ((size_t)image * pixels + first) * K;
             pn_ahead ahead = {0};
-            for (int i = 0; i < s->parts && s->stride == 1; i++)
-                pn_ahead_add(&ahead, s->in[i].x + ((size_t)image * pixels + first + n) * s->in[i].C,
-                             (size_t)n * s->in[i].C);
-            pn_pointwise_r(s, image, first, n, s->stride == 1 ? 0 : s->tile, w.r);
+            pn_pointwise_ask(s, image, first + n, n, &ahead);
+            pn_pointwise_r(s, image, first, n, w.r);
             for (int f = 0; f < s->grids; f++) {
                 const float *weights = s->packed + f * pn_packed(s->C, s->Kg);
                 float *sums = w.g + (size_t)f * PN_FWD_ROWS * Kgp;
 #define PN_Z(step)                                                               \
     pn_z_pixels(s->C, s->Kg, w.r + f * s->C, step, n, weights, z + f * s->Kg, K, \
-                (size_t)s->tile * K, image == from && first == 0, sums, &ahead)
+                (size_t)PN_TILE * K, image == from && first == 0, sums, &ahead)
                 PN_BY_INPUTS(s, PN_Z);
 #undef PN_Z
             }
@@ -365,8 +372,8 @@ static inline void pn_pointwise_backward(const pn_pointwise *s, int image, float
     const pn_output *out = s->out;
     const int K = out->K, pixels = s->P * s->Q;
     const float weight = out->coef * (out->factor ? out->factor[image] : 1);
-    for (int first = 0; first < pixels; first += s->tile) {
-        const int n = pn_min(s->tile, pixels - first);
+    for (int first = 0; first < pixels; first += PN_TILE) {
+        const int n = pn_min(PN_TILE, pixels - first);
         const size_t at = ((size_t)image * pixels + first) * K;
         pn_turn_pixels(K, weight, out->dy + at,
                        out->norm.mode == PN_NORM_BATCH ? out->z + at : NULL, n, 0, s->a, s->b, s->q,
@@ -375,10 +382,8 @@ static inline void pn_pointwise_backward(const pn_pointwise *s, int image, float
         pn_ahead_add(&ahead, out->dy + at + (size_t)n * K, (size_t)n * K);
         if (out->norm.mode == PN_NORM_BATCH)
             pn_ahead_add(&ahead, out->z + at + (size_t)n * K, (size_t)n * K);
-        for (int i = 0; i < s->parts && s->stride == 1; i++)
-            pn_ahead_add(&ahead, s->in[i].x + ((size_t)image * pixels + first + n) * s->in[i].C,
-                         (size_t)n * s->in[i].C);
-        pn_pointwise_r(s, image, first, n, s->stride == 1 ? 0 : s->tile, w.r);
+        pn_pointwise_ask(s, image, first + n, n, &ahead);
+        pn_pointwise_r(s, image, first, n, w.r);
         for (int f = 0; f < s->grids; f++) {
             float *dw = slot + s->dw_at + f * s->dw_floats;
 #define PN_DW(outputs, g_step)                                                         \
