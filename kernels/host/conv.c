@@ -318,6 +318,7 @@ static void forward(const plan *s, int chunk, float *workspace) {
     pn_carver c = {.base = workspace};
     const space w = carve_space(&c, s, 0);
     const long from = first_pixel(s, chunk), end = first_pixel(s, chunk + 1);
+    assert(w.slot); /* as there is a workspace */
     memset(w.slot, 0, s->slot_floats * sizeof *w.slot);
     for (long first = from; first < end; first += TILE) {
         const int n = (int)(end - first < TILE ? end - first : TILE);
@@ -347,8 +348,9 @@ static void backward(const plan *s, int chunk, float *workspace) {
     const space w = carve_space(&c, s, 1);
     const long end = first_pixel(s, chunk + 1);
     front f = {.image = pn_chunk_first(job->N, chunk)};
+    assert(w.slot); /* as there is a workspace */
     memset(w.slot, 0, s->slot_floats * sizeof *w.slot);
-    assert(w.du); /* as there is a workspace */
+    assert(w.du);
     memset(w.du, 0, job->R * s->row * sizeof *w.du);
     for (long first = first_pixel(s, chunk); first < end; first += TILE) {
         const int n = (int)(end - first < TILE ? end - first : TILE);
@@ -380,16 +382,17 @@ pn_status PN_NAME(pn_conv_fwd)(const pn_conv *jobs, int count, const pn_launch *
     PN_TRY(pn_check_conv("conv_fwd", jobs, count, 0, l));
     assert(l->scratch); /* as the call was checked */
     const layout at = lay_out(jobs, count, 0, l->scratch);
+    pn_shares shares = {0};
 #pragma omp parallel num_threads(pn_threads())
     {
         float *workspace = at.spaces + omp_get_thread_num() * at.space_floats;
 #pragma omp for schedule(dynamic)
         for (int j = 0; j < count; j++) prepare(&at.plans[j], 0);
-#pragma omp for schedule(dynamic)
-        for (int unit = 0; unit < PN_CHUNKS * count; unit++) {
+        PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
             const plan *s = &at.plans[unit % count];
             if (unit / count < pn_chunks(s->job->N)) forward(s, unit / count, workspace);
         }
+#pragma omp barrier
 #pragma omp for schedule(dynamic)
         for (int j = 0; j < count; j++) {
             const plan *s = &at.plans[j];
@@ -424,19 +427,20 @@ pn_status PN_NAME(pn_conv_bwd)(const pn_conv *jobs, int count, const pn_launch *
     assert(l->scratch); /* as the call was checked */
     const layout at = lay_out(jobs, count, 1, l->scratch);
     const plan *end = at.plans + count;
+    pn_shares shares = {0};
 #pragma omp parallel num_threads(pn_threads())
     {
         float *workspace = at.spaces + omp_get_thread_num() * at.space_floats;
 #pragma omp for schedule(dynamic)
         for (int j = 0; j < count; j++) prepare(&at.plans[j], 1);
-#pragma omp for schedule(dynamic)
-        for (int unit = 0; unit < PN_CHUNKS * count; unit++) {
+        PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
             const plan *s = &at.plans[unit % count];
             const int chunk = unit / count;
             if (s->joined || chunk >= pn_chunks(s->job->N)) continue;
             do backward(s, chunk, workspace);
             while (++s < end && s->joined);
         }
+#pragma omp barrier
 #pragma omp for schedule(dynamic)
         for (int unit = 0; unit < PN_SHARES * count; unit++)
             finish(&at.plans[unit / PN_SHARES], end, unit % PN_SHARES);

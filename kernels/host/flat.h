@@ -35,6 +35,32 @@ static inline float *pn_carve(pn_carver *from, size_t floats) {
     return array;
 }
 
+/* Units of work for the threads of a region, each given once. A thread takes those of its own share
+ * first and in order, so that from call to call it meets the same images, some of them still in its
+ * cache; then what others have not begun, so that a thread that is held up keeps nobody waiting.
+ * Against giving the next unit to whoever asks: ops of 32 and 64 channels 1.1 to 1.8 times as fast.
+ */
+typedef struct pn_shares {
+    struct {
+        int taken;
+        char apart[60]; /* a cache line each */
+    } of[PN_WORKERS];
+} pn_shares;
+
+static inline int pn_next_unit(pn_shares *shares, int units) {
+    const int threads = omp_get_num_threads(), me = omp_get_thread_num();
+    for (int k = 0; k < threads; k++) {
+        const int t = (me + k) % threads;
+        const int first = (int)((long)units * t / threads);
+        const int end = (int)((long)units * (t + 1) / threads);
+        const int unit = first + __atomic_fetch_add(&shares->of[t].taken, 1, __ATOMIC_RELAXED);
+        if (unit < end) return unit;
+    }
+    return -1;
+}
+/* Within a parallel region; all units are done behind the barrier that has to follow. */
+#define PN_EACH_UNIT(unit, shares, units) for (int unit; (unit = pn_next_unit(shares, units)) >= 0;)
+
 /* The size of a thread's workspace in scratch, so that the next thread's begins far enough behind
  * it: a core fetches ahead of what its thread walks through, and what it fetches of a neighbour's
  * workspace the neighbour has to fetch back. Side by side, two threads took as long for a stage of

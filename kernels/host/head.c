@@ -262,15 +262,16 @@ pn_status PN_NAME(pn_head_fwd)(const pn_head *jobs, int count, const pn_launch *
     PN_TRY(pn_check_head("head_fwd", jobs, count, 0, launch));
     const layout l = layout_of(jobs, count, 0);
     float *const work = launch->scratch, *const images = work + PN_WORKERS * l.work;
+    pn_shares shares = {0};
 #pragma omp parallel num_threads(pn_threads())
     {
-#pragma omp for schedule(dynamic)
-        for (int unit = 0; unit < count * PN_CHUNKS; unit++) {
-            const int j = unit / PN_CHUNKS, chunk = unit % PN_CHUNKS;
+        PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
+            const int j = unit % count, chunk = unit / count;
             if (chunk < pn_chunks(jobs[j].N))
                 forward(&jobs[j], chunk, work + omp_get_thread_num() * l.work,
                         (image_result *)(images + j * l.images));
         }
+#pragma omp barrier
 #pragma omp for
         for (int j = 0; j < count; j++)
             finish_forward(&jobs[j], (const image_result *)(images + j * l.images));
@@ -284,14 +285,14 @@ pn_status PN_NAME(pn_head_bwd)(const pn_head *jobs, int count, const pn_launch *
     const layout l = layout_of(jobs, count, 1);
     float *const work = launch->scratch, *const images = work + PN_WORKERS * l.work;
     float *const slots = images + count * l.images;
+    pn_shares shares = {0};
 #pragma omp parallel num_threads(pn_threads())
     {
         float *const mine = work + omp_get_thread_num() * l.work;
         /* A unit is a chunk of all jobs that share a dx: one thread, in the order of the jobs. */
-#pragma omp for schedule(dynamic)
-        for (int unit = 0; unit < count * PN_CHUNKS; unit++) {
-            const int chunk = unit % PN_CHUNKS;
-            int j = unit / PN_CHUNKS;
+        PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
+            const int chunk = unit / count;
+            int j = unit % count;
             if (chunk >= pn_chunks(jobs[j].N) || pn_head_shares_dx(jobs, j)) continue;
             do {
                 backward(&jobs[j], chunk, mine, images + j * l.images,
@@ -299,6 +300,7 @@ pn_status PN_NAME(pn_head_bwd)(const pn_head *jobs, int count, const pn_launch *
                 j++;
             } while (j < count && pn_head_shares_dx(jobs, j));
         }
+#pragma omp barrier
         for (int j = 0; j < count; j++) {
             head_work w;
             carve(&w, &jobs[j], 1, mine);

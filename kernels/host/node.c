@@ -308,10 +308,11 @@ pn_status PN_NAME(pn_node_fwd)(const pn_node *jobs, int count, const pn_launch *
     PN_TRY(pn_check_node("node_fwd", jobs, count, 0, launch));
     const layout l = layout_of(jobs, count, 0);
     float *const work = launch->scratch;
-#pragma omp parallel for schedule(dynamic) num_threads(pn_threads())
-    for (int unit = 0; unit < count * PN_CHUNKS; unit++) {
-        const pn_node *job = &jobs[unit / PN_CHUNKS];
-        const int chunk = unit % PN_CHUNKS;
+    pn_shares shares = {0};
+#pragma omp parallel num_threads(pn_threads())
+    PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
+        const pn_node *job = &jobs[unit % count];
+        const int chunk = unit / count;
         if (chunk < pn_chunks(job->N)) forward(job, chunk, work + omp_get_thread_num() * l.work);
     }
     return PN_OK;
@@ -322,13 +323,13 @@ pn_status PN_NAME(pn_node_bwd)(const pn_node *jobs, int count, const pn_launch *
     if (launch->gate && *launch->gate == 0) return PN_OK;
     const layout l = layout_of(jobs, count, 1);
     float *const work = launch->scratch, *const slots = work + PN_WORKERS * l.work;
+    pn_shares shares = {0};
 #pragma omp parallel num_threads(pn_threads())
     {
         /* A unit is a chunk of all jobs that share a dx: one thread, in the order of the jobs. */
-#pragma omp for schedule(dynamic)
-        for (int unit = 0; unit < count * PN_CHUNKS; unit++) {
-            const int chunk = unit % PN_CHUNKS;
-            int j = unit / PN_CHUNKS;
+        PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
+            const int chunk = unit / count;
+            int j = unit % count;
             if (chunk >= pn_chunks(jobs[j].N) || pn_node_shares_dx(jobs, j)) continue;
             do {
                 backward(&jobs[j], chunk, work + omp_get_thread_num() * l.work,
@@ -336,6 +337,7 @@ pn_status PN_NAME(pn_node_bwd)(const pn_node *jobs, int count, const pn_launch *
                 j++;
             } while (j < count && pn_node_shares_dx(jobs, j));
         }
+#pragma omp barrier
 #pragma omp single
         for (int j = 0; j < count; j++)
             for (int t = 0; t < jobs[j].terms; t++)

@@ -407,16 +407,17 @@ static inline pn_status pn_pointwise_fwd(pn_pointwise_view *view, const void *jo
                                          const pn_launch *l) {
     assert(l->scratch); /* as the call was checked */
     const pn_pointwise_layout at = pn_pointwise_lay_out(view, jobs, count, 0, l->scratch);
+    pn_shares shares = {0};
 #pragma omp parallel num_threads(pn_threads())
     {
         float *workspace = at.spaces + omp_get_thread_num() * at.space_floats;
 #pragma omp for schedule(dynamic)
         for (int j = 0; j < count; j++) pn_pointwise_prepare(&at.plans[j], 0);
-#pragma omp for schedule(dynamic)
-        for (int unit = 0; unit < PN_CHUNKS * count; unit++) {
+        PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
             const pn_pointwise *s = &at.plans[unit % count];
             if (unit / count < pn_chunks(s->N)) pn_pointwise_forward(s, unit / count, workspace);
         }
+#pragma omp barrier
 #pragma omp for schedule(dynamic)
         for (int j = 0; j < count; j++) {
             const pn_pointwise *s = &at.plans[j];
@@ -450,14 +451,14 @@ static inline pn_status pn_pointwise_bwd(pn_pointwise_view *view, const void *jo
     assert(l->scratch); /* as the call was checked */
     const pn_pointwise_layout at = pn_pointwise_lay_out(view, jobs, count, 1, l->scratch);
     const pn_pointwise *end = at.plans + count;
+    pn_shares shares = {0};
 #pragma omp parallel num_threads(pn_threads())
     {
         float *workspace = at.spaces + omp_get_thread_num() * at.space_floats;
         float *slots = workspace + at.slots_at;
 #pragma omp for schedule(dynamic)
         for (int j = 0; j < count; j++) pn_pointwise_prepare(&at.plans[j], 1);
-#pragma omp for schedule(dynamic)
-        for (int unit = 0; unit < PN_CHUNKS * count; unit++) {
+        PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
             const pn_pointwise *first = &at.plans[unit % count];
             const int chunk = unit / count;
             if (first->joined || chunk >= pn_chunks(first->N)) continue;
@@ -472,6 +473,7 @@ static inline pn_status pn_pointwise_bwd(pn_pointwise_view *view, const void *jo
             for (const pn_pointwise *s = first; s < last; s++)
                 pn_pointwise_keep(s, chunk, slots + s->slot_at);
         }
+#pragma omp barrier
 #pragma omp for schedule(dynamic)
         for (int unit = 0; unit < PN_SHARES * count; unit++)
             pn_pointwise_finish(&at.plans[unit / PN_SHARES], end, unit % PN_SHARES);

@@ -537,17 +537,19 @@ pn_status PN_NAME(pn_pool_fwd)(const pn_pool *jobs, int count, const pn_launch *
     PN_TRY(pn_check_pool("pool_fwd", jobs, count, 0, launch));
     const layout l = layout_of(jobs, count, 0);
     float *const work = launch->scratch, *const slots = work + PN_WORKERS * l.work;
+    pn_shares shares = {0};
 #pragma omp parallel num_threads(pn_threads())
     {
         float *const mine = work + omp_get_thread_num() * l.work;
-#pragma omp for schedule(dynamic)
-        for (int unit = 0; unit < count * PN_CHUNKS; unit++) {
-            const pn_pool *job = &jobs[unit / PN_CHUNKS];
-            const int chunk = unit % PN_CHUNKS;
+        PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
+            const pn_pool *job = &jobs[unit % count];
+            const int chunk = unit / count;
             if (chunk >= pn_chunks(job->N)) continue;
             forward(job, chunk, mine + l.slot, mine, l.slot_row);
-            memcpy(slots + unit * l.slot, mine, l.slot * sizeof *mine);
+            memcpy(slots + ((size_t)(unit % count) * PN_CHUNKS + unit / count) * l.slot, mine,
+                   l.slot * sizeof *mine);
         }
+#pragma omp barrier
 #pragma omp for
         for (int j = 0; j < count; j++) {
             const pn_pool *job = &jobs[j];
@@ -565,14 +567,14 @@ pn_status PN_NAME(pn_pool_bwd)(const pn_pool *jobs, int count, const pn_launch *
     if (launch->gate && *launch->gate == 0) return PN_OK;
     const layout l = layout_of(jobs, count, 1);
     float *const work = launch->scratch, *const slots = work + PN_WORKERS * l.work;
+    pn_shares shares = {0};
 #pragma omp parallel num_threads(pn_threads())
     {
         float *const mine = work + omp_get_thread_num() * l.work;
         /* A unit is a chunk of all jobs that share a dx: one thread, in the order of the jobs. */
-#pragma omp for schedule(dynamic)
-        for (int unit = 0; unit < count * PN_CHUNKS; unit++) {
-            const int chunk = unit % PN_CHUNKS;
-            int j = unit / PN_CHUNKS;
+        PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
+            const int chunk = unit / count;
+            int j = unit % count;
             if (chunk >= pn_chunks(jobs[j].N) || !jobs[j].in.dx || pn_pool_shares_dx(jobs, j))
                 continue;
             do {
@@ -582,6 +584,7 @@ pn_status PN_NAME(pn_pool_bwd)(const pn_pool *jobs, int count, const pn_launch *
                 j++;
             } while (j < count && pn_pool_shares_dx(jobs, j));
         }
+#pragma omp barrier
 #pragma omp single
         for (int j = 0; j < count; j++) {
             const pn_pool *job = &jobs[j];

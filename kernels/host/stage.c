@@ -480,16 +480,17 @@ pn_status PN_NAME(pn_stage_fwd)(const pn_stage *jobs, int count, const pn_launch
     PN_TRY(pn_check_stage("stage_fwd", jobs, count, 0, l));
     const layout at = lay_out(jobs, count, 0, l->scratch);
     const plan *plans = at.plans;
+    pn_shares shares = {0};
 #pragma omp parallel num_threads(pn_threads())
     {
         float *workspace = at.spaces + omp_get_thread_num() * at.space_floats;
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < count; i++) prepare(&plans[i], 0);
-#pragma omp for schedule(dynamic)
-        for (int unit = 0; unit < PN_CHUNKS * count; unit++) {
+        PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
             const plan *s = &plans[unit % count];
             if (unit / count < pn_chunks(s->job->N)) forward_chunk(s, unit / count, workspace);
         }
+#pragma omp barrier
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < count; i++)
             pn_norm_finish_fwd(&jobs[i].out.norm, plans[i].C, jobs[i].N,
@@ -504,19 +505,20 @@ pn_status PN_NAME(pn_stage_bwd)(const pn_stage *jobs, int count, const pn_launch
     if (pn_gate_closed(l)) return PN_OK;
     const layout at = lay_out(jobs, count, 1, l->scratch);
     const plan *plans = at.plans;
+    pn_shares shares = {0};
 #pragma omp parallel num_threads(pn_threads())
     {
         float *workspace = at.spaces + omp_get_thread_num() * at.space_floats;
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < count; i++) prepare(&plans[i], 1);
-#pragma omp for schedule(dynamic)
-        for (int unit = 0; unit < PN_CHUNKS * count; unit++) {
+        PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
             const int chunk = unit / count;
             int i = unit % count;
             if (plans[i].joined || chunk >= pn_chunks(jobs[i].N)) continue;
             do backward_chunk(&plans[i], chunk, workspace);
             while (++i < count && plans[i].joined);
         }
+#pragma omp barrier
 #pragma omp for schedule(dynamic)
         for (int unit = 0; unit < PN_SHARES * count; unit++) {
             const plan *s = &plans[unit / PN_SHARES];

@@ -246,17 +246,19 @@ pn_status PN_NAME(pn_stem_fwd)(const pn_stem *jobs, int count, const pn_launch *
     PN_TRY(pn_check_stem("stem_fwd", jobs, count, 0, launch));
     const layout l = layout_of(jobs, count, 0);
     float *const work = launch->scratch, *const slots = work + PN_WORKERS * l.work;
+    pn_shares shares = {0};
 #pragma omp parallel num_threads(pn_threads())
     {
         float *const mine = work + omp_get_thread_num() * l.work;
-#pragma omp for schedule(dynamic)
-        for (int unit = 0; unit < count * PN_CHUNKS; unit++) {
-            const pn_stem *job = &jobs[unit / PN_CHUNKS];
-            const int chunk = unit % PN_CHUNKS;
+        PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
+            const pn_stem *job = &jobs[unit % count];
+            const int chunk = unit / count;
             if (chunk >= pn_chunks(job->N)) continue;
             forward(job, chunk, mine + l.slot, mine, l.slot_row);
-            memcpy(slots + unit * l.slot, mine, l.slot * sizeof *mine);
+            memcpy(slots + ((size_t)(unit % count) * PN_CHUNKS + unit / count) * l.slot, mine,
+                   l.slot * sizeof *mine);
         }
+#pragma omp barrier
 #pragma omp for
         for (int j = 0; j < count; j++)
             pn_norm_finish_fwd(&jobs[j].out.norm, jobs[j].out.K, jobs[j].N,
@@ -282,17 +284,19 @@ pn_status PN_NAME(pn_stem_bwd)(const pn_stem *jobs, int count, const pn_launch *
     if (launch->gate && *launch->gate == 0) return PN_OK;
     const layout l = layout_of(jobs, count, 1);
     float *const work = launch->scratch, *const slots = work + PN_WORKERS * l.work;
+    pn_shares shares = {0};
 #pragma omp parallel num_threads(pn_threads())
     {
         float *const mine = work + omp_get_thread_num() * l.work;
-#pragma omp for schedule(dynamic)
-        for (int unit = 0; unit < count * PN_CHUNKS; unit++) {
-            const pn_stem *job = &jobs[unit / PN_CHUNKS];
-            const int chunk = unit % PN_CHUNKS;
+        PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
+            const pn_stem *job = &jobs[unit % count];
+            const int chunk = unit / count;
             if (chunk >= pn_chunks(job->N)) continue;
             backward(job, chunk, mine + l.slot, mine);
-            memcpy(slots + unit * l.slot, mine, l.slot * sizeof *mine);
+            memcpy(slots + ((size_t)(unit % count) * PN_CHUNKS + unit / count) * l.slot, mine,
+                   l.slot * sizeof *mine);
         }
+#pragma omp barrier
         for (int j = 0; j < count; j++) {
 #pragma omp for
             for (int t = 0; t < TAPS * jobs[j].C; t++)
