@@ -335,6 +335,22 @@ static void weights_of_another_number_of_classes(void **state) {
 
 #define NEW \
     "train", "new", "--data", DATA, "--layers", "3", "--channels", "4", "--batch", "32", "--quiet"
+/* The batch that the last refusal names is the largest that the limit allows. */
+static void the_named_batch_fits(const char *limit) {
+    const char *const word = strstr(last.err, "; batch ");
+    assert_non_null(word);
+    const long batch = strtol(word + strlen("; batch "), NULL, 10);
+    char fits[24], more[24];
+    snprintf(fits, sizeof fits, "%ld", batch);
+    snprintf(more, sizeof more, "%ld", batch + 1);
+    assert_in_range(batch, 1, 31);
+    REFUSE(4, "would fit", NEW, "--genotype", "PDARTS", "--memory", limit, "--batch", more);
+    assert_int_equal(
+        RUN("train", "fitting", "--genotype", "PDARTS", "--data", DATA, "--layers", "3",
+            "--channels", "4", "--epochs", "1", "--quiet", "--memory", limit, "--batch", fits),
+        0);
+}
+
 static void what_cannot_be_trained(void **state) {
     (void)state;
     REFUSE(2, "want --genotype", NEW);
@@ -349,7 +365,8 @@ static void what_cannot_be_trained(void **state) {
     REFUSE(2, "--seeds 1,x", NEW, "--genotype", "PDARTS", "--seeds", "1,x");
     REFUSE(2, "--drop-path 1, want a number", NEW, "--genotype", "PDARTS", "--drop-path", "1");
     REFUSE(2, "did you mean --seeds?", NEW, "--genotype", "PDARTS", "--seed", "3");
-    REFUSE(4, "batch 3 would fit", NEW, "--genotype", "PDARTS", "--memory", "16MiB");
+    REFUSE(4, " would fit", NEW, "--genotype", "PDARTS", "--memory", "16MiB");
+    the_named_batch_fits("16MiB");
     REFUSE(4, "no batch would fit", NEW, "--genotype", "PDARTS", "--memory", "1MiB");
     REFUSE(2, "begun with 4", TRAIN, SIZE, "--seeds", "3", "--epochs", "5");
     REFUSE(2, "holds a run of its own", "train", "trained/seed-3", "--genotype", "PDARTS", "--data",

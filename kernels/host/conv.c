@@ -41,15 +41,13 @@ typedef struct plan {
 
 /* A thread's workspace. */
 typedef struct space {
-    float *slot;              /* what will be the chunk's slot */
     float *patches, *r;       /* of a tile; r: of single pixels of the input */
     float *g, *dpatches, *du; /* backward; du: the ring */
 } space;
 
 static space carve_space(pn_carver *c, const plan *s, int backward) {
     const size_t pixels = TILE + PN_BLOCK;
-    space w = {.slot = pn_carve(c, s->slot_floats),
-               .patches = pn_carve(c, pixels * s->patch_step),
+    space w = {.patches = pn_carve(c, pixels * s->patch_step),
                .r = pn_carve(c, pixels * s->x_step)};
     if (!backward) return w;
     w.g = pn_carve(c, pixels * s->g_step);
@@ -110,6 +108,7 @@ static layout lay_out(const pn_conv *jobs, int count, int backward, void *base) 
             s.slot_floats = (size_t)PN_FWD_ROWS * Kp;
         }
         s.weights = pn_carve(&c, backward ? pn_packed(s.K, s.depth) : pn_packed(s.depth, s.K));
+        s.slot_floats = pn_apart(s.slot_floats); /* too large to be gathered in a workspace */
         s.slots = pn_carve(&c, pn_chunks(s.job->N) * s.slot_floats);
         if (base) at.plans[j] = s;
 
@@ -305,9 +304,7 @@ static void scatter(const plan *s, front *f, long first, int n, const space *w, 
 
 /* ---- a chunk -------------------------------------------------------------------------------- */
 
-static void keep_slot(const plan *s, int chunk, const space *w) {
-    memcpy(s->slots + chunk * s->slot_floats, w->slot, s->slot_floats * sizeof *w->slot);
-}
+static float *slot_of(const plan *s, int chunk) { return s->slots + chunk * s->slot_floats; }
 
 /* The chunk's first pixel of z; of chunk + 1: one past the last. */
 static long first_pixel(const plan *s, int chunk) {
@@ -318,16 +315,15 @@ static void forward(const plan *s, int chunk, float *workspace) {
     pn_carver c = {.base = workspace};
     const space w = carve_space(&c, s, 0);
     const long from = first_pixel(s, chunk), end = first_pixel(s, chunk + 1);
-    assert(w.slot); /* as there is a workspace */
-    memset(w.slot, 0, s->slot_floats * sizeof *w.slot);
+    float *slot = slot_of(s, chunk);
+    memset(slot, 0, s->slot_floats * sizeof *slot);
     for (long first = from; first < end; first += TILE) {
         const int n = (int)(end - first < TILE ? end - first : TILE);
         gather(s, first, n, &w);
         pn_z_pixels(s->depth, s->K, w.patches, s->patch_step, n, s->weights,
                     s->job->out.z + (size_t)first * s->K, s->K, (size_t)TILE * s->K, first == from,
-                    w.slot, NULL);
+                    slot, NULL);
     }
-    keep_slot(s, chunk, &w);
 }
 
 /* g of n output pixels. */
@@ -348,22 +344,21 @@ static void backward(const plan *s, int chunk, float *workspace) {
     const space w = carve_space(&c, s, 1);
     const long end = first_pixel(s, chunk + 1);
     front f = {.image = pn_chunk_first(job->N, chunk)};
-    assert(w.slot); /* as there is a workspace */
-    memset(w.slot, 0, s->slot_floats * sizeof *w.slot);
-    assert(w.du);
+    float *slot = slot_of(s, chunk);
+    memset(slot, 0, s->slot_floats * sizeof *slot);
+    assert(w.du); /* as there is a workspace */
     memset(w.du, 0, job->R * s->row * sizeof *w.du);
     for (long first = first_pixel(s, chunk); first < end; first += TILE) {
         const int n = (int)(end - first < TILE ? end - first : TILE);
         make_g(s, first, n, &w);
         gather(s, first, n, &w);
-        pn_outer(s->depth, s->K, w.patches, s->patch_step, w.g, s->g_step, n, w.slot + s->dw_at,
+        pn_outer(s->depth, s->K, w.patches, s->patch_step, w.g, s->g_step, n, slot + s->dw_at,
                  pn_padded(s->K), NULL);
         if (!s->wants_dx) continue;
         make_dpatches(s, n, &w);
-        scatter(s, &f, first, n, &w, w.slot);
+        scatter(s, &f, first, n, &w, slot);
     }
-    if (s->wants_dx) advance(s, &f, pn_chunk_first(job->N, chunk + 1), 0, &w, w.slot);
-    keep_slot(s, chunk, &w);
+    if (s->wants_dx) advance(s, &f, pn_chunk_first(job->N, chunk + 1), 0, &w, slot);
 }
 
 /* ---- the calls ------------------------------------------------------------------------------ */

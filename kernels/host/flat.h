@@ -64,9 +64,8 @@ static inline int pn_next_unit(pn_shares *shares, int units) {
 /* The size of a thread's workspace in scratch, so that the next thread's begins far enough behind
  * it: a core fetches ahead of what its thread walks through, and what it fetches of a neighbour's
  * workspace the neighbour has to fetch back. Side by side, two threads took as long for a stage of
- * 16 channels as one; from 32 KiB on more makes no difference. For the same reason a thread gathers
- * the sums of a chunk in its workspace and copies them to the chunk's slot when they are complete.
- */
+ * 16 channels as one; from 32 KiB on more makes no difference. For the same reason the sums
+ * of a chunk, if they are few, are gathered in the workspace and copied to the chunk's slot. */
 enum { PN_APART = 8192 };
 static inline size_t pn_apart(size_t floats) { return pn_align16(floats) + PN_APART; }
 

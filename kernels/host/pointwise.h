@@ -18,6 +18,10 @@
  * that is a power of two would put all pixels into few sets of the cache. */
 enum { PN_STEP_PAD = 16 };
 
+/* The largest slot (floats) that is gathered in a workspace first, see pn_apart. Larger ones lie
+ * apart themselves: of workspaces there are 16, and those of 144 channels would cost 25 MB. */
+enum { PN_LOCAL = 16384 };
+
 /* Pixels of a tile. 48 and 64 are up to 30 % slower at 16 and 32 channels, a little faster above.
  */
 enum { PN_TILE = 32 };
@@ -40,8 +44,9 @@ typedef struct pn_pointwise {
     float *turned[2][PN_PARTS]; /* W transposed, for a grid's outputs and a part's channels */
     float *slots;
     size_t slot_floats, sums[PN_PARTS]; /* backward: where a part's s1, s2 are in a slot */
-    size_t slot_at;          /* where its slot of the chunk at hand is among those of its group */
-    size_t dw_at, dw_floats; /* and the gradient of a grid's weights, its size */
+    int local;                          /* sums are gathered in the workspace: a slot is small */
+    size_t slot_at;                     /* where, among those of its group */
+    size_t dw_at, dw_floats;            /* and the gradient of a grid's weights, its size */
 } pn_pointwise;
 
 /* How an op describes its job i: fills the first block above. */
@@ -123,15 +128,18 @@ static inline pn_pointwise_layout pn_pointwise_lay_out(pn_pointwise_view *view, 
         } else {
             s.slot_floats = (size_t)PN_FWD_ROWS * pn_padded(s.out->K);
         }
+        s.local = s.slot_floats <= PN_LOCAL;
+        if (!s.local) s.slot_floats = pn_apart(s.slot_floats);
         s.slots = pn_carve(&c, pn_chunks(s.N) * s.slot_floats);
-        s.slot_at = s.joined ? before.slot_at + before.slot_floats : 0;
+        s.slot_at = s.joined ? before.slot_at + before.local * before.slot_floats : 0;
         if (base) layout.plans[j] = s;
         before = s;
 
         pn_carver one = {0};
         pn_pointwise_carve(&one, &s, backward);
         if (one.used > layout.slots_at) layout.slots_at = one.used;
-        if (s.slot_at + s.slot_floats > slots) slots = s.slot_at + s.slot_floats;
+        const size_t end = s.slot_at + s.local * s.slot_floats;
+        if (end > slots) slots = end;
     }
     layout.space_floats = pn_apart(layout.slots_at + slots);
     layout.spaces = pn_carve(&c, PN_WORKERS * layout.space_floats);
@@ -331,8 +339,13 @@ static inline void pn_pointwise_dx(const pn_pointwise *s, int image, int first, 
 static inline float *pn_pointwise_slot(const pn_pointwise *s, int chunk) {
     return s->slots + chunk * s->slot_floats;
 }
-static inline void pn_pointwise_keep(const pn_pointwise *s, int chunk, const float *slot) {
-    memcpy(pn_pointwise_slot(s, chunk), slot, s->slot_floats * sizeof *slot);
+/* Where the sums of a chunk are gathered, and what makes them its slot. */
+static inline float *pn_pointwise_sums(const pn_pointwise *s, int chunk, float *slots) {
+    return s->local ? slots + s->slot_at : pn_pointwise_slot(s, chunk);
+}
+static inline void pn_pointwise_keep(const pn_pointwise *s, int chunk, const float *slots) {
+    if (s->local)
+        memcpy(pn_pointwise_slot(s, chunk), slots + s->slot_at, s->slot_floats * sizeof *slots);
 }
 
 static inline void pn_pointwise_forward(const pn_pointwise *s, int chunk, float *workspace) {
@@ -465,13 +478,12 @@ static inline pn_status pn_pointwise_bwd(pn_pointwise_view *view, const void *jo
             const pn_pointwise *last = first + 1;
             while (last < end && last->joined) last++;
             for (const pn_pointwise *s = first; s < last; s++)
-                memset(slots + s->slot_at, 0, s->slot_floats * sizeof *slots);
+                memset(pn_pointwise_sums(s, chunk, slots), 0, s->slot_floats * sizeof *slots);
             for (int image = pn_chunk_first(first->N, chunk);
                  image < pn_chunk_first(first->N, chunk + 1); image++)
                 for (const pn_pointwise *s = first; s < last; s++)
-                    pn_pointwise_backward(s, image, workspace, slots + s->slot_at);
-            for (const pn_pointwise *s = first; s < last; s++)
-                pn_pointwise_keep(s, chunk, slots + s->slot_at);
+                    pn_pointwise_backward(s, image, workspace, pn_pointwise_sums(s, chunk, slots));
+            for (const pn_pointwise *s = first; s < last; s++) pn_pointwise_keep(s, chunk, slots);
         }
 #pragma omp barrier
 #pragma omp for schedule(dynamic)
