@@ -542,12 +542,10 @@ pn_status PN_NAME(pn_pool_fwd)(const pn_pool *jobs, int count, const pn_launch *
     {
         float *const mine = work + omp_get_thread_num() * l.work;
         PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
-            const pn_pool *job = &jobs[unit % count];
-            const int chunk = unit / count;
-            if (chunk >= pn_chunks(job->N)) continue;
-            forward(job, chunk, mine + l.slot, mine, l.slot_row);
-            memcpy(slots + ((size_t)(unit % count) * PN_CHUNKS + unit / count) * l.slot, mine,
-                   l.slot * sizeof *mine);
+            const int j = unit % count, chunk = unit / count;
+            if (chunk >= pn_chunks(jobs[j].N)) continue;
+            forward(&jobs[j], chunk, mine + l.slot, mine, l.slot_row);
+            memcpy(slots + ((size_t)j * PN_CHUNKS + chunk) * l.slot, mine, l.slot * sizeof *mine);
         }
 #pragma omp barrier
 #pragma omp for

@@ -251,12 +251,10 @@ pn_status PN_NAME(pn_stem_fwd)(const pn_stem *jobs, int count, const pn_launch *
     {
         float *const mine = work + omp_get_thread_num() * l.work;
         PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
-            const pn_stem *job = &jobs[unit % count];
-            const int chunk = unit / count;
-            if (chunk >= pn_chunks(job->N)) continue;
-            forward(job, chunk, mine + l.slot, mine, l.slot_row);
-            memcpy(slots + ((size_t)(unit % count) * PN_CHUNKS + unit / count) * l.slot, mine,
-                   l.slot * sizeof *mine);
+            const int j = unit % count, chunk = unit / count;
+            if (chunk >= pn_chunks(jobs[j].N)) continue;
+            forward(&jobs[j], chunk, mine + l.slot, mine, l.slot_row);
+            memcpy(slots + ((size_t)j * PN_CHUNKS + chunk) * l.slot, mine, l.slot * sizeof *mine);
         }
 #pragma omp barrier
 #pragma omp for
@@ -289,12 +287,10 @@ pn_status PN_NAME(pn_stem_bwd)(const pn_stem *jobs, int count, const pn_launch *
     {
         float *const mine = work + omp_get_thread_num() * l.work;
         PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
-            const pn_stem *job = &jobs[unit % count];
-            const int chunk = unit / count;
-            if (chunk >= pn_chunks(job->N)) continue;
-            backward(job, chunk, mine + l.slot, mine);
-            memcpy(slots + ((size_t)(unit % count) * PN_CHUNKS + unit / count) * l.slot, mine,
-                   l.slot * sizeof *mine);
+            const int j = unit % count, chunk = unit / count;
+            if (chunk >= pn_chunks(jobs[j].N)) continue;
+            backward(&jobs[j], chunk, mine + l.slot, mine);
+            memcpy(slots + ((size_t)j * PN_CHUNKS + chunk) * l.slot, mine, l.slot * sizeof *mine);
         }
 #pragma omp barrier
         for (int j = 0; j < count; j++) {
