@@ -147,41 +147,12 @@ static int64_t newest(const job *j, const char *where) {
 
 /* ---- what lies there before --------------------------------------------------------------- */
 
-static void must_work(const char *const *arguments, const pn_faulty *how, int signal_number) {
-    const char *argv[MOST_ARGUMENTS + 1] = {PN_PROGRAM};
-    for (int n = 0; arguments[n]; n++) argv[n + 1] = arguments[n];
+static void must_work(const char *const *argv) {
     const pn_conditions where = {.folder = folder};
     pn_process p;
-    pn_faulty_run(&p, argv, &where, LIMIT, how);
-    if (p.signal != signal_number || (!signal_number && p.code))
-        fail_msg("%s: exit code %d, signal %d: %s", arguments[0], p.code, p.signal, p.err);
+    pn_process_run(&p, argv, &where, LIMIT);
+    if (p.code) fail_msg("%s: exit code %d, signal %d: %s", argv[1], p.code, p.signal, p.err);
     pn_process_free(&p);
-}
-
-static long count_of_files(const char *const *arguments) {
-    char line[64];
-    long count = 0;
-    must_work(arguments, &(pn_faulty){.log = in_folder("log")}, 0);
-    FILE *log = fopen(in_folder("log"), "r");
-    assert_non_null(log);
-    while (fgets(line, sizeof line, log))
-        if (sscanf(line, "class files %ld", &count) == 1) break;
-    fclose(log);
-    return count;
-}
-
-/* A run that was killed in its middle: after so much of its calls on files that there is a
- * checkpoint, and not the last. */
-static void halt(const char *name, const char *checkpoints, const char *const *arguments) {
-    char fault[64];
-    const long count = count_of_files(arguments);
-    assert_true(count > 100);
-    for (long n = count / 2; newest(&(job){.checkpoints = checkpoints}, folder) < 2; n += 20) {
-        assert_true(n < count);
-        pn_folder_remove(in_folder(name));
-        snprintf(fault, sizeof fault, "files:%ld:kill", n);
-        must_work(arguments, &(pn_faulty){.fault = fault}, SIGKILL);
-    }
 }
 
 static void put(const char *name, const void *bytes, size_t size, bool packed) {
@@ -236,19 +207,22 @@ static int begin(void **state) {
     (void)state;
     if (!pn_faulty_possible()) return 0;
     folder = pn_folder_make();
-    static const char *const source[] = {"search", "source", IMAGES, SEARCH, ONE, "--quiet", NULL};
-    static const char *const halted[] = {"search", "halted", IMAGES, SEARCH, ONE, "--quiet", NULL};
+    static const char *const source[] = {PN_PROGRAM, "search", "source",  IMAGES,
+                                         SEARCH,     ONE,      "--quiet", NULL};
+    static const char *const halted[] = {PN_PROGRAM, "search", "halted",  IMAGES,
+                                         SEARCH,     ONE,      "--quiet", NULL};
     static const char *const prior[] = {
-        "search",  "halted-prior", IMAGES,           SEARCH,    ONE,
-        "--prior", "source",       "--keep-weights", "--quiet", NULL};
-    static const char *const trained[] = {"train", "trained", TRAIN, ONE, "--quiet", NULL};
-    static const char *const half[] = {"train", "half", TRAIN, ONE, "--quiet", NULL};
+        PN_PROGRAM, "search", "halted-prior",   IMAGES,    SEARCH, ONE,
+        "--prior",  "source", "--keep-weights", "--quiet", NULL};
+    static const char *const trained[] = {PN_PROGRAM, "train",   "trained", TRAIN,
+                                          ONE,        "--quiet", NULL};
+    static const char *const half[] = {PN_PROGRAM, "train", "half", TRAIN, ONE, "--quiet", NULL};
     const pn_faulty nothing = {0};
-    must_work(source, &nothing, 0);
-    must_work(trained, &nothing, 0);
-    halt("halted", "halted", halted);
-    halt("halted-prior", "halted-prior", prior);
-    halt("half", "half/seed-1", half);
+    must_work(source);
+    must_work(trained);
+    pn_faulty_halt(halted, folder, "halted", "halted");
+    pn_faulty_halt(prior, folder, "halted-prior", "halted-prior");
+    pn_faulty_halt(half, folder, "half", "half/seed-1");
     make_data();
     for (int i = 0; i < JOBS; i++) {
         pn_process p;
@@ -343,14 +317,6 @@ static bool only_leftovers(const char *have, const char *want) {
     return only;
 }
 
-/* The step from which a run went on; 0: from the beginning; `last`: it had nothing to do. */
-static int64_t continued_from(const char *err, int64_t last) {
-    int64_t step = 0;
-    const char *at = strstr(err, "continuing from step ");
-    if (at && sscanf(at, "continuing from step %" SCNd64, &step) == 1) return step;
-    return strstr(err, "epoch") ? 0 : last; /* a finished training is silent */
-}
-
 /* The same command again must end as if nothing had been. */
 static void check_again(const job *j, const char *where, verdict *v) {
     const struct undisturbed *u = &undisturbed[j - jobs];
@@ -370,9 +336,9 @@ static void check_again(const job *j, const char *where, verdict *v) {
         SAY(v, "then, undisturbed: other files:%s", difference(text, u->text));
     else if (strcmp(p.out, u->out) != 0)
         SAY(v, "then, undisturbed: other stdout: %s", one_line(p.out));
-    else if (before >= 0 && continued_from(p.err, u->last) < before)
+    else if (before >= 0 && pn_continued_from(p.err, u->last) < before)
         SAY(v, "then, undisturbed: from step %" PRId64 ", checkpoint %" PRId64 " was there",
-            continued_from(p.err, u->last), before);
+            pn_continued_from(p.err, u->last), before);
     free(text);
     pn_process_free(&p);
 }

@@ -98,6 +98,51 @@ void pn_sites_free(pn_sites *s) {
     free(s->hash);
 }
 
+static long calls_on_files(const char *log) {
+    char line[64];
+    long count = 0;
+    FILE *file = fopen(log, "r");
+    must(file != NULL, log);
+    while (fgets(line, sizeof line, file))
+        if (sscanf(line, "class files %ld", &count) == 1) break;
+    fclose(file);
+    return count;
+}
+
+void pn_faulty_halt(const char *const *argv, const char *folder, const char *name,
+                    const char *checkpoints) {
+    enum { LIMIT = 300, STRIDE = 20 };
+    const pn_conditions where = {.folder = folder};
+    char log[4096], made[4096], saved[4096], fault[64];
+    pn_process p;
+    snprintf(log, sizeof log, "%s/log-of-%s", folder, name);
+    snprintf(made, sizeof made, "%s/%s", folder, name);
+    snprintf(saved, sizeof saved, "%s/%s", folder, checkpoints);
+    pn_faulty_run(&p, argv, &where, LIMIT, &(pn_faulty){.log = log});
+    must(p.code == 0, p.err);
+    pn_process_free(&p);
+    const long count = calls_on_files(log);
+    must(remove(log) == 0, log);
+    long n = count / 2;
+    do {
+        must(n < count, "a run that saves while it runs");
+        pn_folder_remove(made);
+        snprintf(fault, sizeof fault, "files:%ld:kill", n);
+        pn_faulty_run(&p, argv, &where, LIMIT, &(pn_faulty){.fault = fault});
+        must(p.signal == SIGKILL, "a run that was to be killed");
+        pn_process_free(&p);
+        n += STRIDE;
+    } while (pn_newest_checkpoint(saved) < 2);
+}
+
+int64_t pn_continued_from(const char *err, int64_t last) {
+    int64_t step = 0;
+    const char *at = strstr(err, "continuing from step ");
+    if (at && sscanf(at, "continuing from step %" SCNd64, &step) == 1) return step;
+    /* A finished training says nothing, but no epoch either. */
+    return strstr(err, "scored on") && !strstr(err, "  epoch ") ? last : 0;
+}
+
 uint32_t pn_roll(pn_dice *dice, uint32_t below) {
     dice->state = dice->state * 6364136223846793005u + 1442695040888963407u;
     return (uint32_t)(((dice->state >> 32) * below) >> 32);

@@ -20,6 +20,15 @@ typedef struct pn_faulty {
 void pn_faulty_run(pn_process *process, const char *const *argv, const pn_conditions *where,
                    double seconds, const pn_faulty *how);
 
+/* Runs a command in `folder`, which makes `name` there, and kills it in its middle: after so much
+ * of its calls on files that there is a checkpoint in `checkpoints`, and not the last. */
+void pn_faulty_halt(const char *const *argv, const char *folder, const char *name,
+                    const char *checkpoints);
+
+/* The step from which a run went on, by its stderr: 0 if from the beginning, `last` if it had
+ * nothing to do. */
+int64_t pn_continued_from(const char *err, int64_t last);
+
 /* The call that was struck, from a log: its name (empty if none was), and where, as addresses. */
 void pn_faulty_struck(const char *log, char name[32], char place[1024]);
 
