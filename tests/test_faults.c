@@ -30,6 +30,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "tests/faults/faults.h"
 #include "tests/support/faulty.h"
 
 /* cmocka.h wants the others before it. */
@@ -579,6 +580,36 @@ static void sweep_all(const kind *k, bool kill_only, const char *const *names, i
     if (wrong) fail_msg("%d runs were not as demanded", wrong);
 }
 
+/* A tool that does not see finds nothing: each call that the library replaces is struck in a
+ * program that makes each once. */
+static void the_library_strikes_each_call(void **state) {
+    (void)state;
+    static const char *const names[] = {
+#define NAME(name, class, error, ends) #name,
+        PN_CALLS(NAME)
+#undef NAME
+    };
+#ifdef PN_PROBE
+    const char *const argv[] = {PN_PROBE, NULL};
+    for (int i = -1; i < PN_CALL_COUNT; i++) {
+        char fault[64], want[64];
+        pn_process p;
+        pn_folder_remove(in_folder("probe"));
+        assert_int_equal(mkdir(in_folder("probe"), 0777), 0);
+        const pn_conditions where = {.folder = in_folder("probe")};
+        snprintf(fault, sizeof fault, "%s:1:once:ESTALE", i < 0 ? "" : names[i]);
+        snprintf(want, sizeof want, "%s 116\n", i < 0 ? "" : names[i]);
+        pn_faulty_run(&p, argv, &where, LIMIT, &(pn_faulty){.fault = i < 0 ? NULL : fault});
+        if (p.code || strcmp(p.err, i < 0 ? "" : want) != 0)
+            fail_msg("%s: code %d, signal %d, it said: %s", fault, p.code, p.signal, p.err);
+        pn_process_free(&p);
+    }
+#else
+    (void)names;
+    skip();
+#endif
+}
+
 static void any_allocation_fails(void **state) {
     (void)state;
     sweep_all(&(kind){"memory", NULL, MEMORY}, false, NULL, 60);
@@ -616,6 +647,7 @@ static void killed_before_any_call_on_a_file(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_library_strikes_each_call),
         cmocka_unit_test(any_allocation_fails),
         cmocka_unit_test(any_call_on_a_file_fails),
         cmocka_unit_test(any_thread_cannot_be_started),

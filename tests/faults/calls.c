@@ -83,7 +83,7 @@ void *memalign(size_t alignment, size_t size) {
 }
 
 int posix_memalign(void **to, size_t alignment, size_t size) {
-    STRIKE(posix_memalign, true, ENOMEM);
+    STRIKE(posix_memalign, true, with);
     void *p = __libc_memalign(alignment, size);
     if (!p) return ENOMEM;
     *to = p;
