@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "tests/support/faulty.h"
 #include "tests/support/process.h"
 
 /* cmocka.h wants the others before it. */
@@ -171,12 +172,14 @@ static void a_finished_run_has_its_files_and_no_others(void **state) {
 
 /* From one to four kills in a row in one directory, the first of some within the first
  * milliseconds; checkpoints now and then, or after every step, so that many kills hit one being
- * written. The span within which they fall adapts to how fast the machine is at the time. */
+ * written. The span within which they fall adapts to how fast the machine is at the time. With
+ * PN_TEST_LONG=1 some 300 kills. */
 static void killed_at_random_instants(void **state) {
     (void)state;
     int killed = 0, continued = 0;
     double span = reference_time;
-    for (int round = 0; round < 12; round++) {
+    const int rounds = pn_setting("PN_TEST_LONG", 0) ? 120 : 12;
+    for (int round = 0; round < rounds; round++) {
         const manner how = {"1", round % 2 ? "0" : "0.02", false};
         const int kills = 1 + (int)(4 * fraction());
         for (int i = 0; i < kills; i++) {

@@ -1,0 +1,233 @@
+/* test_soak.c -- a search that runs for hours, with a checkpoint every second and a training beside
+ * it, takes no more of the machine at the end than at the beginning.
+ *
+ * Once a second (faster in a short run) we look at both processes in /proc and at their
+ * directories, and write a line of CSV. The first tenth of the time is the beginning (at least one
+ * and a half seconds: a step must have been made, a checkpoint written), the last tenth the end.
+ *
+ *   memory       the end's least is at most 2 MiB above the beginning's most
+ *   descriptors  the end's least is at most the beginning's least; never 8 more (a save has some)
+ *   threads      never more than at the beginning
+ *   files        never one that is not known, nor more than three checkpoints
+ *   progress     the number of the newest checkpoint grows
+ *
+ * A least is compared because what leaks stays, and what is in use for a moment does not.
+ *
+ *   PN_SOAK_SECONDS=N   so long, not 5 s
+ *   PN_TEST_LONG=1      2 hours
+ *   PN_SOAK_CSV=FILE    where the lines go */
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/support/faulty.h"
+
+/* cmocka.h wants the others before it. */
+/* clang-format off */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+/* clang-format on */
+
+enum { PATH_BYTES = 512, PROCESSES = 2, LIMIT = 60, SHORT = 5, LONG = 7200 };
+enum { MOST_GROWTH = 2 << 20, MOST_OF_A_SAVE = 8, MOST_CHECKPOINTS = 3 };
+
+static char *folder;
+
+static const char *in_folder(const char *name) {
+    static char path[4][PATH_BYTES];
+    static int next;
+    next = (next + 1) % 4;
+    snprintf(path[next], sizeof path[next], "%s/%s", folder, name);
+    return path[next];
+}
+
+/* ---- one look ----------------------------------------------------------------------------- */
+
+typedef struct look {
+    long memory, descriptors, threads, files;
+    int64_t checkpoint;
+} look;
+
+static int entries(const char *path) {
+    int count = -2; /* without . and .. */
+    DIR *list = opendir(path);
+    if (!list) return 0;
+    while (readdir(list)) count++;
+    closedir(list);
+    return count;
+}
+
+/* The number behind a word of /proc/PID/status. */
+static long status_of(pid_t pid, const char *word) {
+    char path[64], line[256];
+    long value = -1;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)pid);
+    FILE *file = fopen(path, "r");
+    while (file && fgets(line, sizeof line, file))
+        if (!strncmp(line, word, strlen(word))) value = strtol(line + strlen(word), NULL, 10);
+    if (file) fclose(file);
+    return value;
+}
+
+static bool known(const char *name) {
+    static const char *const names[] = {
+        ".",           "..",        "lock",         "run.json",         "metrics.csv",
+        "samples.csv", "prior.csv", "genotype.txt", "best.safetensors", "last.safetensors"};
+    const size_t n = strlen(name);
+    if (n > 4 && !strcmp(name + n - 4, ".tmp")) return true;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(name, names[i])) return true;
+    return false;
+}
+
+static long look_at_files(const char *directory) {
+    long count = 0, checkpoints = 0;
+    DIR *list = opendir(directory);
+    for (struct dirent *e; list && (e = readdir(list));) {
+        const size_t n = strlen(e->d_name);
+        const bool whole = n > 12 && !strcmp(e->d_name + n - 12, ".safetensors");
+        const bool checkpoint = whole && !strncmp(e->d_name, "checkpoint-", 11);
+        checkpoints += checkpoint;
+        count += e->d_name[0] != '.';
+        if (!checkpoint && !known(e->d_name)) fail_msg("%s: what is %s?", directory, e->d_name);
+    }
+    if (list) closedir(list);
+    if (checkpoints > MOST_CHECKPOINTS) fail_msg("%s: %ld checkpoints", directory, checkpoints);
+    return count;
+}
+
+static look look_at(pid_t pid, const char *directory) {
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%d/fd", (int)pid);
+    return (look){.memory = status_of(pid, "VmRSS:") * 1024,
+                  .descriptors = entries(path),
+                  .threads = status_of(pid, "Threads:"),
+                  .files = look_at_files(directory),
+                  .checkpoint = pn_newest_checkpoint(directory)};
+}
+
+/* ---- a span ------------------------------------------------------------------------------- */
+
+typedef struct span {
+    look least, most;
+    int looks;
+} span;
+
+#define GATHER(what)                                                     \
+    do {                                                                 \
+        if (!s->looks || l.what < s->least.what) s->least.what = l.what; \
+        if (!s->looks || l.what > s->most.what) s->most.what = l.what;   \
+    } while (0)
+
+static void gather(span *s, look l) {
+    GATHER(memory);
+    GATHER(descriptors);
+    GATHER(threads);
+    GATHER(files);
+    GATHER(checkpoint);
+    s->looks++;
+}
+
+static void judge(const char *name, const span *begin, const span *all, const span *end) {
+    print_message(
+        "%s: memory %ld to %ld KiB, at the end %ld to %ld; descriptors %ld to %ld, at "
+        "the end %ld to %ld; threads %ld; files up to %ld; checkpoints to %" PRId64 "\n",
+        name, begin->least.memory / 1024, begin->most.memory / 1024, end->least.memory / 1024,
+        end->most.memory / 1024, begin->least.descriptors, begin->most.descriptors,
+        end->least.descriptors, end->most.descriptors, all->most.threads, all->most.files,
+        end->most.checkpoint);
+    if (end->least.memory > begin->most.memory + MOST_GROWTH) fail_msg("%s: memory grows", name);
+    if (end->least.descriptors > begin->least.descriptors ||
+        all->most.descriptors > begin->least.descriptors + MOST_OF_A_SAVE)
+        fail_msg("%s: descriptors grow", name);
+    if (all->most.threads > begin->most.threads) fail_msg("%s: threads grow", name);
+    if (end->most.checkpoint <= begin->most.checkpoint) fail_msg("%s: no progress", name);
+}
+
+/* ---- the test ----------------------------------------------------------------------------- */
+
+static double seconds(void) {
+    const double usual = pn_setting("PN_TEST_LONG", 0) ? LONG : SHORT;
+    return (double)pn_setting("PN_SOAK_SECONDS", (long)usual);
+}
+
+static void neither_a_search_nor_a_training_grows(void **state) {
+    (void)state;
+    static const char *const names[PROCESSES] = {"search", "train"};
+    static const char *const directories[PROCESSES] = {"run", "trained/seed-1"};
+    /* So large that a table of all steps of two hours has some megabytes. */
+#define NETWORK "--layers", "3", "--channels", "8", "--device", "cpu", "--threads", "1"
+#define DATA "--data", "synthetic:512x32x32x3", "--save-every", "1", "--quiet"
+    static const char *const search[] = {PN_PROGRAM, "search",  "run",      NETWORK,
+                                         DATA,       "--batch", "64",       "--samples",
+                                         "2",        "--steps", "10000000", NULL};
+    static const char *const train[] = {
+        PN_PROGRAM, "train",    "trained", NETWORK,         DATA, "--batch", "64", "--genotype",
+        "DARTS_V2", "--epochs", "100000",  "--score-every", "10", NULL};
+    static const char *const *const commands[PROCESSES] = {search, train};
+    if (!pn_faulty_possible()) skip(); /* sanitizers keep what was freed */
+    const double length = seconds(), pause = length > 60 ? 1 : 0.1;
+    const double first = length / 10 > 1.5 ? length / 10 : 1.5, last = length * 0.9;
+    const char *csv = getenv("PN_SOAK_CSV");
+    FILE *lines = fopen(csv ? csv : in_folder("soak.csv"), "w");
+    pn_process p[PROCESSES];
+    span begin[PROCESSES] = {0}, all[PROCESSES] = {0}, end[PROCESSES] = {0};
+    assert_non_null(lines);
+    fprintf(lines, "seconds,process,memory,descriptors,threads,files,checkpoint\n");
+    const pn_conditions where = {.folder = folder};
+    for (int i = 0; i < PROCESSES; i++) pn_process_start(&p[i], commands[i], &where);
+
+    const double start = pn_clock();
+    for (double now = 0; now < length; now = pn_clock() - start) {
+        for (int i = 0; i < PROCESSES; i++) {
+            if (!pn_process_runs(&p[i]))
+                fail_msg("%s ended: code %d, signal %d: %s", names[i], p[i].code, p[i].signal,
+                         p[i].err);
+            const look l = look_at(p[i].pid, in_folder(directories[i]));
+            fprintf(lines, "%.1f,%s,%ld,%ld,%ld,%ld,%" PRId64 "\n", now, names[i], l.memory,
+                    l.descriptors, l.threads, l.files, l.checkpoint);
+            if (l.checkpoint < 0 && now < length / 2) continue; /* not yet at work */
+            gather(&all[i], l);
+            if (now < first || !begin[i].looks || begin[i].most.checkpoint < 0)
+                gather(&begin[i], l);
+            else if (now > last)
+                gather(&end[i], l);
+        }
+        fflush(lines);
+        pn_sleep(pause);
+    }
+    for (int i = 0; i < PROCESSES; i++) {
+        kill(p[i].pid, SIGTERM);
+        pn_process_wait(&p[i], LIMIT);
+        if (p[i].code != 143) fail_msg("%s: code %d: %s", names[i], p[i].code, p[i].err);
+        pn_process_free(&p[i]);
+    }
+    fclose(lines);
+    for (int i = 0; i < PROCESSES; i++) judge(names[i], &begin[i], &all[i], &end[i]);
+}
+
+static int make(void **state) {
+    (void)state;
+    folder = pn_folder_make();
+    return 0;
+}
+
+static int remove_all(void **state) {
+    (void)state;
+    pn_folder_remove(folder);
+    free(folder);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(neither_a_search_nor_a_training_grows),
+    };
+    return cmocka_run_group_tests_name("soak", tests, make, remove_all);
+}
