@@ -2,7 +2,6 @@
 #include "runtime/json.h"
 
 #include <math.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,6 +46,12 @@ static size_t utf8_length(const unsigned char *at) {
         return code >= forms[n].least && code <= 0x10ffff && !half ? n + 1 : 0;
     }
     return 0;
+}
+
+bool pn_json_utf8(const char *text) {
+    for (size_t n; *text; text += n)
+        if (!(n = utf8_length((const unsigned char *)text))) return false;
+    return true;
 }
 
 json_t *pn_json_string(const char *text) {

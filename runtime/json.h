@@ -17,6 +17,7 @@
 #define PN_JSON_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 
@@ -25,6 +26,9 @@
 /* Reads `size` bytes of JSON; a key that stands twice in an object is a mistake. *root is the
  * caller's. PN_EINPUT: "line 3: ...". */
 pn_status pn_json_parse(const char *text, size_t size, json_t **root);
+
+/* Whether jansson takes it for a string: UTF-8 throughout. */
+bool pn_json_utf8(const char *text);
 
 /* A string; bytes that are not UTF-8 (a path may have any) become U+FFFD. NULL: no memory. */
 json_t *pn_json_string(const char *text);
