@@ -190,7 +190,7 @@ static pn_status check_settings(const pn_record *r, const char *text, const void
         const int length = sprintf(wrapped, "{\"settings\":%s}", text);
         s = pn_fields_read(r->kind->fields, "settings", wrapped, (size_t)length, found);
         if (s == PN_OK && !pn_fields_equal(r->kind->fields, found, settings, &differs))
-            s = pn_fail(PN_EINPUT, "a checkpoint of another --%s than run.json's", differs);
+            s = pn_fail(PN_EINPUT, "a checkpoint of other settings than run.json's: --%s", differs);
     }
     free(found);
     free(wrapped);
