@@ -218,7 +218,9 @@ void pn_folder_copy(const char *from, const char *to) {
         size_t size;
         join(source, from, entry[i]->d_name);
         join(target, to, entry[i]->d_name);
-        if (!is_folder(source)) {
+        if (is_folder(source)) {
+            pn_folder_copy(source, target);
+        } else {
             must(pn_file_read(source, (size_t)1 << 30, &bytes, &size) == PN_OK, source);
             FILE *file = fopen(target, "wb");
             must(file && fwrite(bytes, 1, size, file) == size && fclose(file) == 0, target);

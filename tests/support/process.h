@@ -60,7 +60,7 @@ void pn_folder_remove(const char *folder);
  * caller frees. */
 char *pn_folder_text(const char *folder, const char *but);
 
-/* Copies the files of a folder into another, which is made; not what is in folders below. */
+/* Copies a folder, and all in it, into another, which is made. */
 void pn_folder_copy(const char *from, const char *to);
 
 #endif
