@@ -12,12 +12,12 @@
 #ifndef PN_RECORD_H
 #define PN_RECORD_H
 
-#include <jansson.h>
-
 #include "runtime/parameters.h"
 #include "runtime/safetensors.h"
 #include "search/directory.h"
 #include "search/fields.h"
+
+struct json_t; /* jansson's */
 
 enum { PN_RECORD_FORMAT = 2, PN_MOST_TABLES = 3, PN_DEVICE_BYTES = 32 };
 
@@ -94,12 +94,12 @@ pn_status pn_record_save(pn_record *record, int64_t step, const void *settings,
 
 /* run.json. `more`, which is handed over, has the members of this kind of run (NULL: no memory). */
 pn_status pn_record_write(const pn_record *record, const char *state, int64_t step,
-                          const void *settings, json_t *more);
+                          const void *settings, struct json_t *more);
 
 /* After a failure with PN_EDIVERGED, which it gives back with its sentence: all rows, and run.json
  * with the state "diverged". */
 pn_status pn_record_diverged(const pn_record *record, int64_t step, const void *settings,
-                             json_t *more);
+                             struct json_t *more);
 
 /* A small file of text beside them. */
 pn_status pn_record_text(const pn_record *record, const char *name, const char *text);
