@@ -170,6 +170,19 @@ pn_status pn_parent_sync(const char *path) {
 
 /* ==== Reading ==== */
 
+pn_status pn_path_look(const char *path, pn_path_kind *kind) {
+    struct stat info;
+    *kind = PN_PATH_NOTHING;
+    if (stat(path, &info) != 0)
+        return errno == ENOENT || errno == ENOTDIR || errno == ENAMETOOLONG
+                   ? PN_OK
+                   : fail_io(NULL, path, "cannot tell what it is");
+    *kind = S_ISREG(info.st_mode)   ? PN_PATH_FILE
+            : S_ISDIR(info.st_mode) ? PN_PATH_DIRECTORY
+                                    : PN_PATH_OTHER;
+    return PN_OK;
+}
+
 /* As many bytes as there are up to `limit` + 1, and a zero behind them; *data is the caller's. */
 static pn_status read_all(const pn_place *place, const char *name, int fd, size_t limit,
                           char **data, size_t *size) {

@@ -54,6 +54,16 @@ pn_status pn_place_sync(const pn_place *place);
 /* The same for the directory that holds PATH, after PATH was made. */
 pn_status pn_parent_sync(const char *path);
 
+/* What a path leads to. PN_EIO if that cannot be told; a path that is no path of anything (too
+ * long, below a file) leads to nothing. */
+typedef enum pn_path_kind {
+    PN_PATH_NOTHING,
+    PN_PATH_FILE,
+    PN_PATH_DIRECTORY,
+    PN_PATH_OTHER
+} pn_path_kind;
+pn_status pn_path_look(const char *path, pn_path_kind *kind);
+
 /* Reads a whole file of at most `limit` bytes into *data, which the caller frees; a byte 0 follows
  * the last one, so that text can be used as a string. PN_EINPUT if it is longer. */
 pn_status pn_file_read(const char *path, size_t limit, void **data, size_t *size);

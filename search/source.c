@@ -1,11 +1,9 @@
 /* source.c -- see source.h. */
 #include "search/source.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "runtime/json.h"
 #include "search/parsec.h"
@@ -51,15 +49,15 @@ static pn_status open_newest(pn_source *s) {
 }
 
 pn_status pn_source_open(pn_source *s, const char *path, const pn_space *space) {
-    struct stat info;
+    pn_path_kind kind;
     *s = (pn_source)PN_NO_SOURCE;
     if (strlen(path) >= sizeof s->given)
         return pn_fail(PN_EARG, "a path of %zu bytes, want at most %zu", strlen(path),
                        sizeof s->given - 1);
     snprintf(s->given, sizeof s->given, "%s", path);
     snprintf(s->file, sizeof s->file, "%s", path);
-    if (stat(path, &info)) return pn_fail(PN_EIO, "%s: cannot open: %s", path, strerror(errno));
-    s->is_directory = S_ISDIR(info.st_mode);
+    PN_TRY(pn_path_look(path, &kind));
+    s->is_directory = kind == PN_PATH_DIRECTORY;
     PN_TRY(s->is_directory ? open_newest(s) : pn_safetensors_read(path, &s->checkpoint));
     const pn_status status = check(s, space);
     return status == PN_OK ? PN_OK : pn_fail_in(status, "%s", path);
