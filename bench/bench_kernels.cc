@@ -59,7 +59,8 @@ template <typename Job>
 void time_job(benchmark::State &state, const pn_kernels *kernels, Memory &memory, Calls<Job> calls,
               const Job &job, Work work, const Job *table = nullptr) {
     pn_launch launch = {};
-    launch.scratch = memory.take(calls.scratch(&job, 1));
+    launch.scratch_bytes = calls.scratch(&job, 1);
+    launch.scratch = memory.take(launch.scratch_bytes);
     launch.table = table ? memory.copy(table, 1) : memory.copy(&job, 1);
     launch.stream = kernels->memory->stream();
     bench::measure(state, kernels, work, [&] { return calls.run(&job, 1, &launch); });
@@ -288,7 +289,8 @@ void sgd(benchmark::State &state, const pn_kernels *kernels, size_t count) {
     auto *norm = static_cast<double *>(memory.take(sizeof(double)));
     pn_launch launch = {};
     launch.stream = kernels->memory->stream();
-    launch.scratch = memory.take(kernels->sgd_scratch(&range, 1));
+    launch.scratch_bytes = kernels->sgd_scratch(&range, 1);
+    launch.scratch = memory.take(launch.scratch_bytes);
     bench::measure(state, kernels, work_of(6 * static_cast<double>(count), 0), [&] {
         return kernels->sgd(&range, 1, value, gradient, velocity, nullptr, settings, norm, &launch);
     });

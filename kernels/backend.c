@@ -31,9 +31,13 @@ pn_status pn_backend_describe_card(int index, char *text, size_t bytes) {
 #endif
 }
 
+int pn_backend_threads(int order) {
+    static const int threads[PN_ORDERS] = {2, 1, 3, 7, 16, 33, 64};
+    return threads[order % PN_ORDERS];
+}
+
 void pn_backend_disturb(const pn_kernels *kernels, int order) {
-    static const int threads[PN_ORDERS] = {2, 1, 3, 4};
-    omp_set_num_threads(threads[order % PN_ORDERS]);
+    omp_set_num_threads(pn_backend_threads(order));
 #ifdef PN_HAVE_EMULATOR
     if (kernels == pn_kernels_emulated())
         pn_emulator_order(order < 2 ? order : 2, 1902 + (uint64_t)order); /* then random */

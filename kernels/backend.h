@@ -26,8 +26,10 @@ const char *pn_backend_names(void);
 pn_status pn_backend_describe_card(int index, char *text, size_t bytes);
 
 /* For tests. Lets what follows run in another order, which must not change a bit: on the host the
- * number of threads, in the emulator the order of threads and blocks. 0 is the usual order. */
-enum { PN_ORDERS = 4 };
+ * number of threads, in the emulator the order of threads and blocks. 0 is the usual order. On the
+ * host those from PN_MANY on have more threads than a call has workspaces, or just as many. */
+enum { PN_ORDERS = 7, PN_MANY = 4 };
+int pn_backend_threads(int order); /* 2, 1, 3, 7, 16, 33, 64 */
 void pn_backend_disturb(const pn_kernels *kernels, int order);
 
 /* What a build with CUDA adds: card `index`, opened, or NULL and a sentence; and in a few words. */

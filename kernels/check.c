@@ -2,25 +2,53 @@
 #include "kernels/check.h"
 
 /* The checks that every op has in common; `op` and `job` are for the sentence. */
-static pn_status check_call(const char *op, const void *jobs, int count, const pn_launch *launch) {
-    if (count < 0 || (count > 0 && !jobs))
-        return pn_fail(PN_EARG, "%s: %d jobs at %p, want an array of 0 or more", op, count, jobs);
+static pn_status check_jobs(const char *op, const void *jobs, int count) {
+    if (count < 0 || count > PN_MAX_CALL || (count > 0 && !jobs))
+        return pn_fail(PN_EARG, "%s: %d jobs at %p, want an array of 0 to %d", op, count, jobs,
+                       PN_MAX_CALL);
+    return PN_OK;
+}
+
+static pn_status check_launch(const char *op, const pn_launch *launch) {
     if (!launch || !launch->scratch)
         return pn_fail(PN_EARG, "%s: no scratch, want what %s_scratch asks for", op, op);
     return PN_OK;
+}
+
+pn_status pn_check_room(const char *op, const pn_launch *launch, size_t bytes) {
+    if (launch->scratch_bytes >= bytes) return PN_OK;
+    return pn_fail(PN_EARG, "%s: %zu bytes of scratch, want %zu for these jobs", op,
+                   launch->scratch_bytes, bytes);
 }
 
 static pn_status check_shape(const char *op, int job, int N, int H, int W) {
     if (N < 1 || H < 1 || W < 1)
         return pn_fail(PN_EARG, "%s: job %d: N %d, H %d, W %d, want 1 or more each", op, job, N, H,
                        W);
+    if ((int64_t)N * H > INT32_MAX || (int64_t)N * H * W > INT32_MAX)
+        return pn_fail(PN_EARG, "%s: job %d: %d images of %dx%d, want less than 2^31 pixels", op,
+                       job, N, H, W);
     return PN_OK;
 }
 
 static pn_status check_channels(const char *op, int job, int C) {
-    if (C < 4 || C % 4)
-        return pn_fail(PN_EARG, "%s: job %d: %d channels, want a multiple of 4", op, job, C);
+    if (C < 4 || C % 4 || C > PN_MAX_WIDTH)
+        return pn_fail(PN_EARG, "%s: job %d: %d channels, want a multiple of 4 up to %d", op, job,
+                       C, PN_MAX_WIDTH);
     return PN_OK;
+}
+
+static pn_status check_joined(const char *op, int job, int joined) {
+    if (joined == 0 || (joined == 1 && job > 0)) return PN_OK;
+    return pn_fail(PN_EARG, "%s: job %d: joined %d, want 0%s", op, job, joined,
+                   job > 0 ? " or 1" : ": there is no job before it");
+}
+
+/* `shares`: do the addresses say that it shares a dx with the job before? */
+static pn_status check_said(const char *op, int job, int joined, int shares) {
+    if (joined == shares) return PN_OK;
+    return pn_fail(PN_EARG, "%s: job %d: joined %d, but it shares %s with the job before", op, job,
+                   joined, shares ? "a dx" : "no dx");
 }
 
 static pn_status check_norm(const char *op, int job, const pn_norm *norm, int output) {
@@ -55,6 +83,7 @@ static pn_status check_output(const char *op, int job, const pn_output *out, int
 /* ---- stem ------------------------------------------------------------------------------------ */
 
 pn_status pn_check_stem_shapes(const char *op, const pn_stem *jobs, int count) {
+    PN_TRY(check_jobs(op, jobs, count));
     for (int j = 0; j < count; j++) {
         const pn_stem *job = &jobs[j];
         PN_TRY(check_shape(op, j, job->N, job->H, job->W));
@@ -70,8 +99,8 @@ pn_status pn_check_stem_shapes(const char *op, const pn_stem *jobs, int count) {
 
 pn_status pn_check_stem(const char *op, const pn_stem *jobs, int count, int backward_pass,
                         const pn_launch *launch) {
-    PN_TRY(check_call(op, jobs, count, launch));
     PN_TRY(pn_check_stem_shapes(op, jobs, count));
+    PN_TRY(check_launch(op, launch));
     for (int j = 0; j < count; j++) {
         const pn_stem *job = &jobs[j];
         if (!job->x || !(backward_pass ? job->dw : job->w))
@@ -86,14 +115,12 @@ pn_status pn_check_stem(const char *op, const pn_stem *jobs, int count, int back
 
 /* ---- stage ----------------------------------------------------------------------------------- */
 
-int pn_stage_shares_dx(const pn_stage *jobs, int i) {
-    return i > 0 && jobs[i].in.dx && jobs[i].in.dx == jobs[i - 1].in.dx;
-}
-
 pn_status pn_check_stage_shapes(const char *op, const pn_stage *jobs, int count) {
+    PN_TRY(check_jobs(op, jobs, count));
     for (int i = 0; i < count; i++) {
         const pn_stage *j = &jobs[i];
         PN_TRY(check_shape(op, i, j->N, j->H, j->W));
+        PN_TRY(check_joined(op, i, j->joined));
         PN_TRY(check_channels(op, i, j->in.C));
         if (j->out.K != j->in.C)
             return pn_fail(PN_EARG, "%s: job %d: %d channels out, want the %d in", op, i, j->out.K,
@@ -110,8 +137,8 @@ pn_status pn_check_stage_shapes(const char *op, const pn_stage *jobs, int count)
 
 pn_status pn_check_stage(const char *op, const pn_stage *jobs, int count, int backward,
                          const pn_launch *l) {
-    PN_TRY(check_call(op, jobs, count, l));
     PN_TRY(pn_check_stage_shapes(op, jobs, count));
+    PN_TRY(check_launch(op, l));
     for (int i = 0; i < count; i++) {
         const pn_stage *j = &jobs[i], *before = j - 1;
         PN_TRY(check_input(op, i, &j->in));
@@ -119,7 +146,9 @@ pn_status pn_check_stage(const char *op, const pn_stage *jobs, int count, int ba
         if (!j->dw || !j->pw || (backward && (!j->ddw || !j->dpw)))
             return pn_fail(PN_EARG, "%s: job %d: one of dw, pw%s is NULL", op, i,
                            backward ? ", ddw, dpw" : "");
-        if (!backward || !pn_stage_shares_dx(jobs, i)) continue;
+        if (!backward) continue;
+        PN_TRY(check_said(op, i, j->joined, i > 0 && j->in.dx && j->in.dx == before->in.dx));
+        if (!j->joined) continue;
         if (j->N != before->N || j->H != before->H || j->W != before->W ||
             j->in.C != before->in.C || !j->in.add)
             return pn_fail(PN_EARG,
@@ -135,7 +164,7 @@ pn_status pn_check_stage(const char *op, const pn_stage *jobs, int count, int ba
 
 /* Any of these kinds of job. */
 typedef struct concat {
-    int N, H, W, parts;
+    int N, H, W, parts, joined;
     const pn_input *in;
     const pn_output *out;
     const void *w, *dw;
@@ -145,24 +174,26 @@ typedef concat concat_view(const void *jobs, int j);
 
 static concat conv1x1_view(const void *jobs, int j) {
     const pn_conv1x1 *s = (const pn_conv1x1 *)jobs + j;
-    return (concat){s->N, s->H, s->W, s->parts, s->in, &s->out, s->w, s->dw};
+    return (concat){s->N, s->H, s->W, s->parts, s->joined, s->in, &s->out, s->w, s->dw};
 }
 
 static concat reduce_view(const void *jobs, int j) {
     const pn_reduce *s = (const pn_reduce *)jobs + j;
-    return (concat){s->N, s->H, s->W, s->parts, s->in, &s->out, s->w, s->dw};
+    return (concat){s->N, s->H, s->W, s->parts, s->joined, s->in, &s->out, s->w, s->dw};
 }
 
 static concat conv_view(const void *jobs, int j) {
     const pn_conv *s = (const pn_conv *)jobs + j;
-    return (concat){s->N, s->H, s->W, s->parts, s->in, &s->out, s->w, s->dw};
+    return (concat){s->N, s->H, s->W, s->parts, s->joined, s->in, &s->out, s->w, s->dw};
 }
 
 static pn_status check_concat_shapes(const char *op, concat_view *view, const void *jobs,
                                      int count) {
+    PN_TRY(check_jobs(op, jobs, count));
     for (int j = 0; j < count; j++) {
         const concat s = view(jobs, j);
         PN_TRY(check_shape(op, j, s.N, s.H, s.W));
+        PN_TRY(check_joined(op, j, s.joined));
         if (s.parts < 1 || s.parts > PN_PARTS)
             return pn_fail(PN_EARG, "%s: job %d: %d parts, want 1 to %d", op, j, s.parts, PN_PARTS);
         for (int i = 0; i < s.parts; i++) PN_TRY(check_channels(op, j, s.in[i].C));
@@ -176,12 +207,6 @@ static int concats_share_dx(const concat *a, const concat *b) {
         for (int j = 0; j < b->parts; j++)
             if (a->in[i].dx && a->in[i].dx == b->in[j].dx) return 1;
     return 0;
-}
-
-int pn_conv_shares_dx(const pn_conv *jobs, int j) {
-    if (j == 0) return 0;
-    const concat s = conv_view(jobs, j), before = conv_view(jobs, j - 1);
-    return concats_share_dx(&before, &s);
 }
 
 /* Two neighbours that share a dx share all, in one shape, and the second adds. */
@@ -201,8 +226,8 @@ static pn_status check_concat_sharing(const char *op, int job, const concat *s,
 
 static pn_status check_concat(const char *op, concat_view *view, const void *jobs, int count,
                               int backward, const pn_launch *l) {
-    PN_TRY(check_call(op, jobs, count, l));
     PN_TRY(check_concat_shapes(op, view, jobs, count));
+    PN_TRY(check_launch(op, l));
     concat before = {0};
     for (int j = 0; j < count; j++) {
         const concat s = view(jobs, j);
@@ -210,8 +235,8 @@ static pn_status check_concat(const char *op, concat_view *view, const void *job
         PN_TRY(check_output(op, j, s.out, backward));
         if (!s.w || (backward && !s.dw))
             return pn_fail(PN_EARG, "%s: job %d: w%s is NULL", op, j, backward ? " or dw" : "");
-        if (backward && concats_share_dx(&before, &s))
-            PN_TRY(check_concat_sharing(op, j, &s, &before));
+        if (backward) PN_TRY(check_said(op, j, s.joined, concats_share_dx(&before, &s)));
+        if (backward && s.joined) PN_TRY(check_concat_sharing(op, j, &s, &before));
         before = s;
     }
     return PN_OK;
@@ -261,16 +286,12 @@ pn_status pn_check_conv(const char *op, const pn_conv *jobs, int count, int back
 
 /* ---- pool ------------------------------------------------------------------------------------ */
 
-int pn_pool_shares_dx(const pn_pool *jobs, int j) {
-    return j > 0 && jobs[j].in.dx && jobs[j].in.dx == jobs[j - 1].in.dx;
-}
-
-pn_status pn_check_pool(const char *op, const pn_pool *jobs, int count, int backward_pass,
-                        const pn_launch *launch) {
-    PN_TRY(check_call(op, jobs, count, launch));
+pn_status pn_check_pool_shapes(const char *op, const pn_pool *jobs, int count) {
+    PN_TRY(check_jobs(op, jobs, count));
     for (int j = 0; j < count; j++) {
         const pn_pool *job = &jobs[j];
         PN_TRY(check_shape(op, j, job->N, job->H, job->W));
+        PN_TRY(check_joined(op, j, job->joined));
         PN_TRY(check_channels(op, j, job->in.C));
         if (job->out.K != job->in.C)
             return pn_fail(PN_EARG, "%s: job %d: %d channels out, want the %d in", op, j,
@@ -280,10 +301,21 @@ pn_status pn_check_pool(const char *op, const pn_pool *jobs, int count, int back
         if (job->kind != PN_POOL_MAX && job->kind != PN_POOL_AVG)
             return pn_fail(PN_EARG, "%s: job %d: kind %d, want %d (max) or %d (average)", op, j,
                            (int)job->kind, PN_POOL_MAX, PN_POOL_AVG);
+    }
+    return PN_OK;
+}
+
+pn_status pn_check_pool(const char *op, const pn_pool *jobs, int count, int backward_pass,
+                        const pn_launch *launch) {
+    PN_TRY(pn_check_pool_shapes(op, jobs, count));
+    PN_TRY(check_launch(op, launch));
+    for (int j = 0; j < count; j++) {
+        const pn_pool *job = &jobs[j], *before = job - 1;
         PN_TRY(check_input(op, j, &job->in));
         PN_TRY(check_output(op, j, &job->out, backward_pass));
-        if (!backward_pass || !pn_pool_shares_dx(jobs, j)) continue;
-        const pn_pool *before = job - 1;
+        if (!backward_pass) continue;
+        PN_TRY(check_said(op, j, job->joined, j > 0 && job->in.dx && job->in.dx == before->in.dx));
+        if (!job->joined) continue;
         if (job->N != before->N || job->H != before->H || job->W != before->W ||
             job->in.C != before->in.C || !job->in.add)
             return pn_fail(PN_EARG,
@@ -297,7 +329,7 @@ pn_status pn_check_pool(const char *op, const pn_pool *jobs, int count, int back
 
 /* ---- node ------------------------------------------------------------------------------------ */
 
-int pn_node_shares_dx(const pn_node *jobs, int j) {
+static int node_shares_dx(const pn_node *jobs, int j) {
     if (j == 0) return 0;
     for (int t = 0; t < jobs[j].terms; t++)
         for (int s = 0; s < jobs[j - 1].terms; s++)
@@ -308,8 +340,9 @@ int pn_node_shares_dx(const pn_node *jobs, int j) {
 
 /* Whoever adds to the dx of the term, or of the job, before it must not overwrite it. */
 static pn_status check_node_sharing(const char *op, const pn_node *jobs, int j) {
-    const int shares = pn_node_shares_dx(jobs, j);
-    const pn_node *job = &jobs[j], *before = shares ? job - 1 : NULL;
+    const pn_node *job = &jobs[j], *before = job - 1;
+    const int shares = job->joined;
+    PN_TRY(check_said(op, j, shares, node_shares_dx(jobs, j)));
     if (shares &&
         (job->N != before->N || job->H != before->H || job->W != before->W || job->C != before->C))
         return pn_fail(PN_EARG,
@@ -341,15 +374,27 @@ static pn_status check_restore(const char *op, const pn_node *job, int j) {
                    op, j, job->restore, (double)last->coef);
 }
 
-pn_status pn_check_node(const char *op, const pn_node *jobs, int count, int backward_pass,
-                        const pn_launch *launch) {
-    PN_TRY(check_call(op, jobs, count, launch));
+pn_status pn_check_node_shapes(const char *op, const pn_node *jobs, int count) {
+    PN_TRY(check_jobs(op, jobs, count));
     for (int j = 0; j < count; j++) {
         const pn_node *job = &jobs[j];
         PN_TRY(check_shape(op, j, job->N, job->H, job->W));
+        PN_TRY(check_joined(op, j, job->joined));
         PN_TRY(check_channels(op, j, job->C));
-        if (job->terms < 1 || !job->term)
-            return pn_fail(PN_EARG, "%s: job %d: %d terms, want 1 or more", op, j, job->terms);
+        if (job->terms < 1 || job->terms > PN_MAX_TERMS)
+            return pn_fail(PN_EARG, "%s: job %d: %d terms, want 1 to %d", op, j, job->terms,
+                           PN_MAX_TERMS);
+    }
+    return PN_OK;
+}
+
+pn_status pn_check_node(const char *op, const pn_node *jobs, int count, int backward_pass,
+                        const pn_launch *launch) {
+    PN_TRY(pn_check_node_shapes(op, jobs, count));
+    PN_TRY(check_launch(op, launch));
+    for (int j = 0; j < count; j++) {
+        const pn_node *job = &jobs[j];
+        if (!job->term) return pn_fail(PN_EARG, "%s: job %d: term is NULL", op, j);
         if (backward_pass ? !job->dh : !job->h)
             return pn_fail(PN_EARG, "%s: job %d: %s is NULL", op, j, backward_pass ? "dh" : "h");
         for (int t = 0; t < job->terms; t++) {
@@ -367,7 +412,7 @@ pn_status pn_check_node(const char *op, const pn_node *jobs, int count, int back
 
 /* ---- head ------------------------------------------------------------------------------------ */
 
-int pn_head_shares_dx(const pn_head *jobs, int j) {
+static int head_shares_dx(const pn_head *jobs, int j) {
     if (j == 0) return 0;
     for (int i = 0; i < jobs[j].parts; i++)
         for (int k = 0; k < jobs[j - 1].parts; k++)
@@ -394,30 +439,41 @@ static pn_status check_head_sharing(const char *op, const pn_head *jobs, int j) 
     return PN_OK;
 }
 
-pn_status pn_check_head(const char *op, const pn_head *jobs, int count, int backward_pass,
-                        const pn_launch *launch) {
-    PN_TRY(check_call(op, jobs, count, launch));
+pn_status pn_check_head_shapes(const char *op, const pn_head *jobs, int count) {
+    PN_TRY(check_jobs(op, jobs, count));
     for (int j = 0; j < count; j++) {
         const pn_head *job = &jobs[j];
         PN_TRY(check_shape(op, j, job->N, job->H, job->W));
+        PN_TRY(check_joined(op, j, job->joined));
         if (job->parts < 1 || job->parts > PN_PARTS)
             return pn_fail(PN_EARG, "%s: job %d: %d parts, want 1 to %d", op, j, job->parts,
                            PN_PARTS);
-        if (job->classes < 1)
-            return pn_fail(PN_EARG, "%s: job %d: %d classes, want 1 or more", op, j, job->classes);
+        if (job->classes < 1 || job->classes > PN_MAX_CLASSES)
+            return pn_fail(PN_EARG, "%s: job %d: %d classes, want 1 to %d", op, j, job->classes,
+                           PN_MAX_CLASSES);
+        for (int i = 0; i < job->parts; i++) PN_TRY(check_channels(op, j, job->in[i].C));
+    }
+    return PN_OK;
+}
+
+pn_status pn_check_head(const char *op, const pn_head *jobs, int count, int backward_pass,
+                        const pn_launch *launch) {
+    PN_TRY(pn_check_head_shapes(op, jobs, count));
+    PN_TRY(check_launch(op, launch));
+    for (int j = 0; j < count; j++) {
+        const pn_head *job = &jobs[j];
         if (!(job->smoothing >= 0 && job->smoothing <= 1))
             return pn_fail(PN_EARG, "%s: job %d: label smoothing %g, want 0 to 1", op, j,
                            job->smoothing);
-        for (int i = 0; i < job->parts; i++) {
-            PN_TRY(check_channels(op, j, job->in[i].C));
-            PN_TRY(check_input(op, j, &job->in[i]));
-        }
+        for (int i = 0; i < job->parts; i++) PN_TRY(check_input(op, j, &job->in[i]));
         if (!job->labels || !job->w || !job->pooled || !job->logits)
             return pn_fail(PN_EARG, "%s: job %d: labels, w, pooled or logits is NULL", op, j);
         if (backward_pass ? !job->dw || !job->db : !job->b || !job->result)
             return pn_fail(PN_EARG, "%s: job %d: %s is NULL", op, j,
                            backward_pass ? "dw or db" : "b or result");
-        if (backward_pass && pn_head_shares_dx(jobs, j)) PN_TRY(check_head_sharing(op, jobs, j));
+        if (!backward_pass) continue;
+        PN_TRY(check_said(op, j, job->joined, head_shares_dx(jobs, j)));
+        if (job->joined) PN_TRY(check_head_sharing(op, jobs, j));
     }
     return PN_OK;
 }

@@ -10,21 +10,22 @@
 extern "C" {
 #endif
 
-/* Shapes alone: all that the size of scratch depends on. */
+/* Shapes and `joined` alone: all that the size of scratch depends on. */
 pn_status pn_check_stem_shapes(const char *op, const pn_stem *jobs, int count);
 pn_status pn_check_stage_shapes(const char *op, const pn_stage *jobs, int count);
 pn_status pn_check_conv1x1_shapes(const char *op, const pn_conv1x1 *jobs, int count);
 pn_status pn_check_reduce_shapes(const char *op, const pn_reduce *jobs, int count);
 pn_status pn_check_conv_shapes(const char *op, const pn_conv *jobs, int count);
+pn_status pn_check_pool_shapes(const char *op, const pn_pool *jobs, int count);
+pn_status pn_check_node_shapes(const char *op, const pn_node *jobs, int count);
+pn_status pn_check_head_shapes(const char *op, const pn_head *jobs, int count);
 
-/* Does job j share a dx with the job before? */
-int pn_stage_shares_dx(const pn_stage *jobs, int j);
-int pn_conv_shares_dx(const pn_conv *jobs, int j);
-int pn_pool_shares_dx(const pn_pool *jobs, int j);
-int pn_node_shares_dx(const pn_node *jobs, int j);
-int pn_head_shares_dx(const pn_head *jobs, int j);
+/* Is there as much scratch as the op's layout of these jobs takes? For an op to ask when it has
+ * checked the call, before it writes to scratch. */
+pn_status pn_check_room(const char *op, const pn_launch *l, size_t bytes);
 
-/* Everything: the call, shapes, pointers, and jobs that share dx. */
+/* All but the size of scratch: shapes, the launch, pointers, and that the jobs that share dx are
+ * those that say so. */
 pn_status pn_check_stem(const char *op, const pn_stem *jobs, int count, int backward,
                         const pn_launch *l);
 pn_status pn_check_stage(const char *op, const pn_stage *jobs, int count, int backward,

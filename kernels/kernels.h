@@ -32,8 +32,15 @@
  *
  * Shared gradients. Several jobs of one call may add to the same dx: such jobs must be
  * neighbours in the array and share all of their inputs' dx; contributions are added in job
- * order, of which the first alone may have add = 0. Weight gradients are always `+=`, and two
- * jobs of one call must not share them.
+ * order, of which the first alone may have add = 0. Each but the first says so by `joined` = 1:
+ * "I share dx with the job before me". What a call does, and the scratch it wants, follows from
+ * that value and never from comparing addresses, which are not known when scratch is asked for; a
+ * backward call whose addresses say something else is refused. Forward does not read it. Weight
+ * gradients are always `+=`, and two jobs of one call must not share them.
+ *
+ * Limits. A job has less than 2^31 pixels (N*H*W), a tensor PN_MAX_WIDTH channels at most, a call
+ * PN_MAX_CALL jobs (and see below): so no size that an op computes for its scratch overflows 64
+ * bits.
  *
  * The meaning of every op is its twin in tests/reference/, in plain double-precision loops. */
 #ifndef PN_KERNELS_H
@@ -48,9 +55,20 @@
 extern "C" {
 #endif
 
-/* Where a launch finds what is not in its jobs. */
+#define PN_MAX_WIDTH 16384
+#define PN_MAX_CALL 8192
+#define PN_MAX_TERMS 65536    /* of a node */
+#define PN_MAX_CLASSES 131072 /* of a head */
+
+/* What a scratch function says of jobs that the op refuses whatever their addresses; pn_error() has
+ * the sentence. */
+#define PN_NO_SCRATCH SIZE_MAX
+
+/* Where a launch finds what is not in its jobs. An op refuses scratch that is smaller than what
+ * its scratch function says of these jobs. */
 typedef struct pn_launch {
-    void *scratch;     /* at least the bytes that the op's scratch function asks for, 64-aligned */
+    void *scratch; /* 64-aligned */
+    size_t scratch_bytes;
     const void *table; /* the same jobs in memory of the device; the host backend reads `jobs` */
     const float *gate; /* backward only: NULL, or a float of the device; 0 there = do nothing */
     pn_stream stream;
@@ -102,7 +120,7 @@ typedef struct pn_output {
  * pad, c] z[n,p,q,k] = sum_c pw[c,k] * u[n,p,q,c] A separable convolution is two stages, a dilated
  * one is one. Backward: relu's derivative at 0 is 0; recomputes u. */
 typedef struct pn_stage {
-    int N, H, W, R, dilation, stride;
+    int N, H, W, R, dilation, stride, joined;
     pn_input in;
     pn_output out;
     const float *dw;  /* (R,R,C) */
@@ -115,7 +133,7 @@ typedef struct pn_stage {
 /* conv1x1: z = W^T relu(v(x)), x the concatenation along channels of `parts` tensors of the
  * same N,H,W, each read where it is. */
 typedef struct pn_conv1x1 {
-    int N, H, W, parts;
+    int N, H, W, parts, joined;
     pn_input in[PN_PARTS];
     pn_output out;
     const float *w; /* (C,K), C = sum over the parts */
@@ -127,7 +145,7 @@ typedef struct pn_conv1x1 {
  *   z[n,p,q,K/2 + k] = sum_c w[1,c,k] * r[n, 2p+1, 2q+1, c]
  * with r = relu(v(x)), 0 outside the image (only met at odd sizes). x as in conv1x1. */
 typedef struct pn_reduce {
-    int N, H, W, parts;
+    int N, H, W, parts, joined;
     pn_input in[PN_PARTS];
     pn_output out;
     const float *w; /* (2,C,K/2) */
@@ -141,7 +159,7 @@ typedef struct pn_reduce {
  * with r = relu(v(x)), 0 outside the image; x as in conv1x1.  mean = 1 (with pad 0): all taps have
  * the filter w[c,k] / R^2: an average pool and a 1x1 convolution behind it. */
 typedef struct pn_conv {
-    int N, H, W, parts, R, stride, pad, mean;
+    int N, H, W, parts, R, stride, pad, mean, joined;
     pn_input in[PN_PARTS];
     pn_output out;
     const float *w; /* (R,R,C,K); mean: (C,K) */
@@ -153,7 +171,7 @@ typedef enum pn_pool_kind { PN_POOL_MAX, PN_POOL_AVG } pn_pool_kind;
 /* pool: 3x3, padding 1, stride 1 or 2, no ReLU. K = C. Padding never wins a maximum and is not
  * counted in an average. Of equal inputs the first in row order gets the maximum's gradient. */
 typedef struct pn_pool {
-    int N, H, W, stride;
+    int N, H, W, stride, joined;
     pn_pool_kind kind;
     pn_input in;
     pn_output out;
@@ -181,7 +199,7 @@ typedef struct pn_term {
  * so that a node keeps one tensor less for its backward pass. The last term then has coef not 0,
  * no factor, no in.dx, and a norm of mode PN_NORM_BATCH without gamma and beta. */
 typedef struct pn_node {
-    int N, H, W, C, terms, restore;
+    int N, H, W, C, terms, restore, joined;
     const pn_term *term; /* in memory of whoever reads the job: on a device part of its table */
     float *h;
     const float *dh;
@@ -214,7 +232,7 @@ typedef struct pn_result {
  * from pooled and logits: dx of every part, dw +=, db +=. A network may have two heads (an
  * auxiliary one with its own loss_weight). Labels must lie in 0..classes-1: the caller's duty. */
 typedef struct pn_head {
-    int N, H, W, parts, relu, classes;
+    int N, H, W, parts, relu, classes, joined;
     float smoothing, loss_weight;
     pn_input in[PN_PARTS];
     const int32_t *labels; /* (N) */

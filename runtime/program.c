@@ -1,6 +1,7 @@
 /* program.c -- building, sorting, planning, binding and running a network. */
 #include "runtime/program.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +52,8 @@ typedef struct launch {
     int pass;
     int first, count; /* in order[pass] */
     int scratch;      /* buffer, -1: none wanted */
-    size_t jobs;      /* offset of the first job, bytes */
+    size_t scratch_bytes;
+    size_t jobs; /* offset of the first job, bytes */
 } launch;
 
 /* Jobs and terms as the device reads them. The host fills one half of the staging block while the
@@ -201,8 +203,19 @@ static pn_value fail(pn_program *p, pn_status status) {
     return -1;
 }
 
+/* As kernels.h limits them: so that no size overflows. */
+static pn_status check_size(const pn_program *p, int H, int W, int C) {
+    if ((int64_t)p->N * H > INT32_MAX || (int64_t)p->N * H * W > INT32_MAX)
+        return pn_fail(PN_EARG, "program: %d images of %dx%d, want less than 2^31 pixels", p->N, H,
+                       W);
+    if (C > PN_MAX_WIDTH)
+        return pn_fail(PN_EARG, "program: %d channels, want %d at most", C, PN_MAX_WIDTH);
+    return PN_OK;
+}
+
 static pn_value add_value(pn_program *p, int H, int W, int C, int producer, pn_norm_spec norm) {
     pn_status s = RESERVE(p, values, values_max, p->value_count + 1);
+    if (s == PN_OK) s = check_size(p, H, W, C);
     if (s != PN_OK) return fail(p, s);
     p->values[p->value_count] = (value){.H = H,
                                         .W = W,
@@ -447,9 +460,9 @@ static bool writes(const pn_program *p, int u) {
     return has_gradient(p, v) && p->values[v].shared < 0;
 }
 
-/* Nodes that add to the same gradient go to different launches: kernels.h lets
+/* Do two ops add to the same gradient? Nodes that do go to different launches: kernels.h lets
  * neighbours share all of their gradients or none. */
-static bool nodes_clash(const pn_program *p, const op *a, const op *b) {
+static bool share_gradient(const pn_program *p, const op *a, const op *b) {
     for (int i = a->first_use; i < a->first_use + a->uses; i++)
         for (int j = b->first_use; j < b->first_use + b->uses; j++)
             if (p->uses[i].term.value == p->uses[j].term.value && writes(p, i)) return true;
@@ -526,7 +539,7 @@ static void choose_launches(pn_program *p, int pass) {
             op *o = &p->ops[i];
             bool fits = o->family == family && o->ready && !o->done;
             for (int j = 0; fits && pass == BACKWARD && family == PN_NODE && j < a->count; j++)
-                fits = !nodes_clash(p, o, &p->ops[order[n - a->count + j]]);
+                fits = !share_gradient(p, o, &p->ops[order[n - a->count + j]]);
             if (!fits) continue;
             insert(p, order + n - a->count, a->count, i, pass);
             o->launch[pass] = p->launch_count;
@@ -612,7 +625,8 @@ static pn_output output_job(const pn_program *p, const op *o) {
     return out;
 }
 
-static any_job make_job(pn_program *p, const op *o, pn_term *terms) {
+/* joined: it shares a gradient with the job before (pn_stage.joined and so on). */
+static any_job make_job(pn_program *p, const op *o, bool joined, pn_term *terms) {
     const value *x = input_of(p, o);
     const int N = p->N, H = x->H, W = x->W;
     any_job job;
@@ -633,6 +647,7 @@ static any_job make_job(pn_program *p, const op *o, pn_term *terms) {
                                        .H = H,
                                        .W = W,
                                        .parts = o->uses,
+                                       .joined = joined,
                                        .out = output_job(p, o),
                                        .w = parameter(p, o->w),
                                        .dw = gradient(p, o->w)};
@@ -643,6 +658,7 @@ static any_job make_job(pn_program *p, const op *o, pn_term *terms) {
                                      .H = H,
                                      .W = W,
                                      .parts = o->uses,
+                                     .joined = joined,
                                      .out = output_job(p, o),
                                      .w = parameter(p, o->w),
                                      .dw = gradient(p, o->w)};
@@ -653,6 +669,7 @@ static any_job make_job(pn_program *p, const op *o, pn_term *terms) {
                                  .H = H,
                                  .W = W,
                                  .parts = o->uses,
+                                 .joined = joined,
                                  .R = o->R,
                                  .stride = o->stride,
                                  .pad = o->pad,
@@ -669,6 +686,7 @@ static any_job make_job(pn_program *p, const op *o, pn_term *terms) {
                                    .R = o->R,
                                    .dilation = o->dilation,
                                    .stride = o->stride,
+                                   .joined = joined,
                                    .in = input_job(p, o->first_use),
                                    .out = output_job(p, o),
                                    .dw = parameter(p, o->w),
@@ -681,6 +699,7 @@ static any_job make_job(pn_program *p, const op *o, pn_term *terms) {
                                  .H = H,
                                  .W = W,
                                  .stride = o->stride,
+                                 .joined = joined,
                                  .kind = o->pool,
                                  .in = input_job(p, o->first_use),
                                  .out = output_job(p, o)};
@@ -697,6 +716,7 @@ static any_job make_job(pn_program *p, const op *o, pn_term *terms) {
                                  .C = x->C,
                                  .terms = o->uses,
                                  .restore = o->restored >= 0,
+                                 .joined = joined,
                                  .term = terms,
                                  .h = at(p, p->values[o->out].data),
                                  .dh = p->training ? at(p, p->values[o->out].grad) : NULL};
@@ -706,6 +726,7 @@ static any_job make_job(pn_program *p, const op *o, pn_term *terms) {
                                  .H = H,
                                  .W = W,
                                  .parts = o->uses,
+                                 .joined = joined,
                                  .relu = o->relu,
                                  .classes = o->classes,
                                  .smoothing = o->smoothing,
@@ -735,7 +756,9 @@ static void write_jobs(pn_program *p) {
         a->jobs = offset;
         for (int i = 0; i < a->count; i++) {
             const op *o = &p->ops[p->order[a->first + i]];
-            any_job job = make_job(p, o, p->terms + term);
+            const bool joined = a->pass == BACKWARD && i > 0 &&
+                                share_gradient(p, o, &p->ops[p->order[a->first + i - 1]]);
+            any_job job = make_job(p, o, joined, p->terms + term);
             if (o->family == PN_NODE) term += o->uses;
             memcpy(p->jobs + offset, &job, job_size[a->family]);
             offset += job_size[a->family];
@@ -793,6 +816,7 @@ static pn_status run_launch(const pn_program *p, const launch *a) {
     const pn_kernels *k = p->kernels;
     const void *jobs = p->jobs + a->jobs;
     const pn_launch where = {.scratch = scratch_at(p, a),
+                             .scratch_bytes = a->scratch_bytes,
                              .table = (k->memory->plain ? p->jobs : p->tables.device) + a->jobs,
                              .gate = a->pass == BACKWARD ? p->scale : NULL,
                              .stream = k->memory->stream()};
@@ -950,7 +974,9 @@ pn_status pn_program_compile(pn_program *p, pn_program_size *size) {
 
     write_jobs(p);
     for (int l = 0; l < p->launch_count; l++) {
-        size_t bytes = scratch_of(p, &p->launches[l]);
+        const size_t bytes = scratch_of(p, &p->launches[l]);
+        if (bytes == PN_NO_SCRATCH) return PN_EARG; /* the kernels have said why */
+        p->launches[l].scratch_bytes = bytes;
         if (bytes) p->launches[l].scratch = add_buffer(p, bytes, l, l);
         if (bytes > size->scratch_bytes) size->scratch_bytes = bytes;
     }
@@ -981,6 +1007,8 @@ pn_status pn_program_bind(pn_program *p, pn_arena *arena, pn_parameters *paramet
     p->labels = labels;
     p->scale = scale;
     write_jobs(p);
+    for (int l = 0; l < p->launch_count; l++) /* addresses change nothing */
+        assert(scratch_of(p, &p->launches[l]) == p->launches[l].scratch_bytes);
     return p->kernels->memory->plain ? PN_OK : upload_jobs(p);
 }
 

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +15,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "runtime/file.h"
+#include "runtime/json.h"
 
 #define METADATA "__metadata__"
 #define CHECKSUM_KEY "crc32"
@@ -42,13 +41,13 @@ struct pn_safetensors {
 
 /* Where bytes come from, one after the other: a file, or memory. */
 typedef struct source {
-    int fd; /* -1: memory */
-    const unsigned char *bytes;
-    uint64_t size; /* of the whole */
+    int fd;
+    const unsigned char *bytes; /* not NULL: memory */
+    uint64_t size;              /* of the whole */
 } source;
 
 static pn_status next_bytes(source *from, void *to, size_t size) {
-    if (from->fd < 0) {
+    if (from->bytes) {
         if (size) memcpy(to, from->bytes, size);
         from->bytes += size;
         return PN_OK;
@@ -186,6 +185,18 @@ static pn_status read_entries(pn_safetensors *file, entry *entries, uint64_t dat
     return check_cover(entries, file->count, data_size);
 }
 
+/* Sums up the data without keeping them. */
+static pn_status skip_data(source *from, uint64_t size, uLong *crc) {
+    unsigned char some[1 << 14];
+    while (size > 0) {
+        const size_t n = size < sizeof some ? (size_t)size : sizeof some;
+        PN_TRY(next_bytes(from, some, n));
+        *crc = crc32_z(*crc, some, n);
+        size -= n;
+    }
+    return PN_OK;
+}
+
 /* Reads all data, each array to an aligned place of its own, and goes on with the checksum. */
 static pn_status read_data(source *from, pn_safetensors *file, const entry *entries, uLong *crc) {
     const size_t count = (size_t)file->count;
@@ -244,13 +255,9 @@ static pn_status read_header(source *from, pn_safetensors *file, uint64_t *data_
     pn_status status = next_bytes(from, text, length);
     if (status == PN_OK) {
         text[length] = 0;
-        json_error_t why;
-        if (text[0] == '{')
-            file->header = json_loadb(text, length, JSON_REJECT_DUPLICATES, &why);
-        else
-            snprintf(why.text, sizeof why.text, "does not begin with '{'");
-        if (!json_is_object(file->header))
-            status = pn_fail(PN_EINPUT, "the header is not a JSON object: %s", why.text);
+        status = text[0] == '{' ? pn_json_parse(text, length, &file->header)
+                                : pn_fail(PN_EINPUT, "does not begin with '{'");
+        if (status != PN_OK) status = pn_fail_in(status, "the header is not a JSON object");
     }
     if (status == PN_OK) {
         file->checked = take_checksum(text, length, expected);
@@ -261,14 +268,16 @@ static pn_status read_header(source *from, pn_safetensors *file, uint64_t *data_
     return status;
 }
 
-static pn_status read_all(source *from, pn_safetensors *file) {
+/* keep: with the data, not only a look at them. */
+static pn_status read_all(source *from, bool keep, pn_safetensors *file) {
     uint64_t data_size = 0;
     uLong crc = 0, expected = 0;
     PN_TRY(read_header(from, file, &data_size, &crc, &expected));
     entry *entries = calloc(json_object_size(file->header) + 1, sizeof *entries);
     if (!entries) return pn_fail(PN_EMEM, "no memory for the list of arrays");
     pn_status status = read_entries(file, entries, data_size);
-    if (status == PN_OK) status = read_data(from, file, entries, &crc);
+    if (status == PN_OK)
+        status = keep ? read_data(from, file, entries, &crc) : skip_data(from, data_size, &crc);
     free(entries);
     if (status == PN_OK && file->checked && crc != expected)
         status = pn_fail(PN_EINPUT,
@@ -278,14 +287,14 @@ static pn_status read_all(source *from, pn_safetensors *file) {
     return status;
 }
 
-static pn_status open_source(source *from, const char *path, pn_safetensors **out) {
+static pn_status open_source(source *from, const char *path, bool keep, pn_safetensors **out) {
     pn_safetensors *file = calloc(1, sizeof *file);
     if (file) file->path = strdup(path);
     if (!file || !file->path) {
         pn_safetensors_free(file);
         return pn_fail(PN_EMEM, "no memory to read it");
     }
-    pn_status status = read_all(from, file);
+    pn_status status = read_all(from, keep, file);
     if (status == PN_OK)
         *out = file;
     else
@@ -294,24 +303,32 @@ static pn_status open_source(source *from, const char *path, pn_safetensors **ou
 }
 
 pn_status pn_safetensors_parse(const void *bytes, size_t size, pn_safetensors **out) {
-    source from = {.fd = -1, .bytes = bytes, .size = size};
-    return open_source(&from, "safetensors in memory", out);
+    source from = {.fd = -1, .bytes = bytes ? bytes : (const unsigned char *)"", .size = size};
+    return open_source(&from, "safetensors in memory", true, out);
+}
+
+/* An open file, from its beginning. */
+static pn_status read_fd(int fd, const char *path, bool keep, pn_safetensors **out) {
+    source from = {.fd = fd};
+    struct stat info;
+    if (fstat(fd, &info) != 0) return pn_fail(PN_EIO, "cannot read its size: %s", strerror(errno));
+    if (!S_ISREG(info.st_mode)) return pn_fail(PN_EINPUT, "not a regular file");
+    from.size = (uint64_t)info.st_size;
+    return open_source(&from, path, keep, out);
+}
+
+pn_status pn_safetensors_read_in(const pn_place *place, const char *name, pn_safetensors **out) {
+    char joined[PN_PATH_BYTES];
+    const char *path = place ? pn_place_name(place, name, joined) : name;
+    int fd;
+    PN_TRY(pn_file_open_in(place, name, &fd));
+    const pn_status status = read_fd(fd, path, true, out);
+    close(fd);
+    return status == PN_OK ? PN_OK : pn_fail_in(status, "%s", path);
 }
 
 pn_status pn_safetensors_read(const char *path, pn_safetensors **out) {
-    source from = {.fd = open(path, O_RDONLY | O_CLOEXEC)};
-    if (from.fd < 0) return pn_fail(PN_EIO, "%s: cannot open: %s", path, strerror(errno));
-    struct stat info;
-    pn_status status = PN_OK;
-    if (fstat(from.fd, &info) != 0)
-        status = pn_fail(PN_EIO, "cannot read its size: %s", strerror(errno));
-    else if (!S_ISREG(info.st_mode))
-        status = pn_fail(PN_EINPUT, "not a regular file");
-    else
-        from.size = (uint64_t)info.st_size;
-    if (status == PN_OK) status = open_source(&from, path, out);
-    close(from.fd);
-    return status == PN_OK ? PN_OK : pn_fail_in(status, "%s", path);
+    return pn_safetensors_read_in(NULL, path, out);
 }
 
 void pn_safetensors_free(pn_safetensors *file) {
@@ -358,23 +375,37 @@ pn_status pn_safetensors_get(const pn_safetensors *file, const char *name, pn_dt
 
 /* ==== Writing ==== */
 
-/* Adds `value`, which is handed over, under a key that must be new and valid UTF-8. */
+/* Adds `value`, which is handed over (NULL: no memory for it), under a new key. */
 static pn_status add(json_t *object, const char *key, json_t *value, const char *what) {
     if (json_object_get(object, key)) {
         json_decref(value);
         return pn_fail(PN_EARG, "%s %s: named twice, or reserved", what, key);
     }
-    if (!value || json_object_set_new(object, key, value) != 0)
-        return pn_fail(PN_EARG, "%s %s: not UTF-8, or no memory", what, key);
+    if (!pn_json_utf8(key)) {
+        json_decref(value);
+        return pn_fail(PN_EARG, "%s %s: not UTF-8", what, key);
+    }
+    if (json_object_set_new(object, key, value) != 0)
+        return pn_fail(PN_EMEM, "%s %s: no memory for its header", what, key);
     return PN_OK;
 }
 
+static pn_status add_text(json_t *object, const pn_meta *meta) {
+    if (!pn_json_utf8(meta->text)) return pn_fail(PN_EARG, "key %s: not UTF-8", meta->key);
+    return add(object, meta->key, json_string(meta->text), "key");
+}
+
 static pn_status add_array(json_t *header, const pn_array *array, uint64_t begin, uint64_t end) {
+    int failed = 0;
     json_t *shape = json_array();
     for (int i = 0; i < array->rank; i++)
-        json_array_append_new(shape, json_integer(array->shape[i]));
+        failed |= json_array_append_new(shape, json_integer(array->shape[i]));
     json_t *value = json_pack("{s:s, s:o, s:[I,I]}", "dtype", pn_dtype_name(array->dtype), "shape",
                               shape, "data_offsets", (json_int_t)begin, (json_int_t)end);
+    if (failed) {
+        json_decref(value);
+        value = NULL;
+    }
     return add(header, array->name, value, "array");
 }
 
@@ -382,9 +413,8 @@ static pn_status fill_header(json_t *header, const pn_array *arrays, const int *
                              const pn_meta *metas, int meta_count) {
     json_t *metadata = json_object();
     PN_TRY(add(header, METADATA, metadata, "key"));
-    PN_TRY(add(metadata, CHECKSUM_KEY, json_string(CHECKSUM_ZERO), "key"));
-    for (int i = 0; i < meta_count; i++)
-        PN_TRY(add(metadata, metas[i].key, json_string(metas[i].text), "key"));
+    PN_TRY(add_text(metadata, &(pn_meta){CHECKSUM_KEY, CHECKSUM_ZERO}));
+    for (int i = 0; i < meta_count; i++) PN_TRY(add_text(metadata, &metas[i]));
     uint64_t at = 0;
     for (int i = 0; i < count; i++) {
         const pn_array *array = &arrays[order[i]];
@@ -407,34 +437,52 @@ static char *header_text(json_t *header, uint64_t *length) {
     size_t padded = (used + 7) / 8 * 8;
     char *text = used ? malloc(padded) : NULL;
     if (!text) return NULL;
-    json_dumpb(header, text, used, flags);
+    if (json_dumpb(header, text, used, flags) != used) { /* no memory on the way */
+        free(text);
+        return NULL;
+    }
     memset(text + used, ' ', padded - used);
     *length = padded;
     return text;
 }
 
-static pn_status write_bytes(const char *path, char *header, uint64_t length,
+/* Parses what was written, and sums it up. A device or a pipe cannot be read back. */
+static pn_status read_back(pn_writer *out) {
+    int fd;
+    pn_safetensors *file = NULL;
+    PN_TRY(pn_writer_read_back(out, &fd));
+    if (fd < 0) return PN_OK;
+    pn_status status = read_fd(fd, "what was written", false, &file);
+    if (status == PN_OK && !file->checked)
+        status = pn_fail(PN_EINPUT, "it does not begin with its checksum");
+    pn_safetensors_free(file);
+    /* Not the caller's input: the disk, or memory, did not keep what it was given. */
+    if (status == PN_EINPUT) return pn_fail_in(PN_EIO, "read back differently than written");
+    return status;
+}
+
+static pn_status write_bytes(pn_writer *out, const char *path, const char *header, uint64_t length,
                              const pn_array *arrays, const int *order, int count) {
+    PN_TRY(pn_writer_write(out, &length, LENGTH_BYTES));
+    PN_TRY(pn_writer_write(out, header, length));
+    for (int i = 0; i < count; i++)
+        PN_TRY(pn_writer_write(out, arrays[order[i]].data, pn_array_bytes(&arrays[order[i]])));
+    const pn_status status = read_back(out);
+    return status == PN_OK ? PN_OK : pn_fail_in(status, "%s", path);
+}
+
+static void put_checksum(char *header, uint64_t length, const pn_array *arrays, const int *order,
+                         int count) {
     uLong crc = crc32_z(0, (const unsigned char *)&length, LENGTH_BYTES);
     crc = crc32_z(crc, (const unsigned char *)header, length);
     for (int i = 0; i < count; i++) {
         const pn_array *array = &arrays[order[i]];
-        size_t bytes = pn_array_bytes(array);
+        const size_t bytes = pn_array_bytes(array);
         if (bytes) crc = crc32_z(crc, array->data, bytes); /* zlib takes NULL for a reset */
     }
     char digits[CHECKSUM_DIGITS + 1];
     snprintf(digits, sizeof digits, "%08x", (unsigned)crc);
     memcpy(header + strlen(CHECKSUM_PREFIX), digits, CHECKSUM_DIGITS);
-
-    pn_writer *out;
-    PN_TRY(pn_writer_open(path, &out));
-    pn_status status = pn_writer_write(out, &length, LENGTH_BYTES);
-    if (status == PN_OK) status = pn_writer_write(out, header, length);
-    for (int i = 0; status == PN_OK && i < count; i++)
-        status = pn_writer_write(out, arrays[order[i]].data, pn_array_bytes(&arrays[order[i]]));
-    if (status == PN_OK) return pn_writer_commit(out);
-    pn_writer_discard(out);
-    return status;
 }
 
 /* Everything but the checksum; *text is the caller's. */
@@ -452,8 +500,10 @@ static pn_status make_header(const pn_array *arrays, const int *order, int count
     return status;
 }
 
-pn_status pn_safetensors_write(const char *path, const pn_array *arrays, int count,
-                               const pn_meta *metas, int meta_count) {
+pn_status pn_safetensors_write_in(const pn_place *place, const char *name, const pn_array *arrays,
+                                  int count, const pn_meta *metas, int meta_count) {
+    char joined[PN_PATH_BYTES];
+    const char *path = place ? pn_place_name(place, name, joined) : name;
     int *order = calloc((size_t)count + 1, sizeof *order), n = 0;
     if (!order) return pn_fail(PN_EMEM, "%s: no memory to write it", path);
     for (size_t size = sizeof(double); size > 0; size /= 2)
@@ -462,12 +512,24 @@ pn_status pn_safetensors_write(const char *path, const pn_array *arrays, int cou
 
     char *text = NULL;
     uint64_t length = 0;
+    pn_writer *out = NULL;
     pn_status status = make_header(arrays, order, count, metas, meta_count, &text, &length);
+    if (status != PN_OK) status = pn_fail_in(status, "%s", path);
+    if (status == PN_OK) status = pn_writer_open_in(place, name, &out);
+    if (status == PN_OK) {
+        put_checksum(text, length, arrays, order, count);
+        status = write_bytes(out, path, text, length, arrays, order, count);
+    }
     if (status == PN_OK)
-        status = write_bytes(path, text, length, arrays, order, count);
+        status = pn_writer_commit(out);
     else
-        pn_fail_in(status, "%s", path);
+        pn_writer_discard(out);
     free(text);
     free(order);
     return status;
+}
+
+pn_status pn_safetensors_write(const char *path, const pn_array *arrays, int count,
+                               const pn_meta *metas, int meta_count) {
+    return pn_safetensors_write_in(NULL, path, arrays, count, metas, meta_count);
 }

@@ -12,12 +12,14 @@
 #include <stdbool.h>
 
 #include "runtime/array.h"
-#include "runtime/status.h"
+#include "runtime/file.h"
 
 typedef struct pn_safetensors pn_safetensors;
 
-/* Reads a file, or bytes in memory. Every array's data is 64-byte aligned and belongs to `out`. */
+/* Reads a file, or bytes in memory. Every array's data is 64-byte aligned and belongs to `out`.
+ * PN_EINPUT: it is damaged. PN_EIO, PN_EMEM: it could not be read, and may be good. */
 pn_status pn_safetensors_read(const char *path, pn_safetensors **out);
+pn_status pn_safetensors_read_in(const pn_place *place, const char *name, pn_safetensors **out);
 pn_status pn_safetensors_parse(const void *bytes, size_t size, pn_safetensors **out);
 void pn_safetensors_free(pn_safetensors *file); /* NULL is allowed */
 
@@ -39,10 +41,13 @@ typedef struct pn_meta {
     const char *key, *text; /* UTF-8 */
 } pn_meta;
 
-/* Writes a file, atomically (file.h). The same input gives the same bytes. Arrays stand in the
- * file by size of element, largest first (so that all are aligned), else in the given order.
+/* Writes a file, atomically (file.h), and reads it back before it takes its name: what is installed
+ * has been parsed, and its checksum is right. The same input gives the same bytes. Arrays stand in
+ * the file by size of element, largest first (so that all are aligned), else in the given order.
  * PN_EARG for a name that is repeated, reserved or not UTF-8. */
 pn_status pn_safetensors_write(const char *path, const pn_array *arrays, int count,
                                const pn_meta *metas, int meta_count);
+pn_status pn_safetensors_write_in(const pn_place *place, const char *name, const pn_array *arrays,
+                                  int count, const pn_meta *metas, int meta_count);
 
 #endif

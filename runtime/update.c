@@ -15,10 +15,12 @@ static pn_status create(pn_update *u) {
     if (!u->touched || !u->ranges) return pn_fail(PN_EMEM, "update: no memory");
     for (size_t i = 0; i < n; i++) /* the most stretches there can be */
         u->ranges[i] = (pn_range){p->list[i].offset, p->list[i].count};
-    PN_TRY(memory->allocate(u->kernels->sgd_scratch(u->ranges, p->count), &u->scratch));
+    const size_t bytes = u->kernels->sgd_scratch(u->ranges, p->count);
+    PN_TRY(memory->allocate(bytes, &u->scratch));
     PN_TRY(memory->allocate(sizeof *u->device, &block));
     u->device = block;
-    u->launch = (pn_launch){.scratch = u->scratch, .stream = memory->stream()};
+    u->launch =
+        (pn_launch){.scratch = u->scratch, .scratch_bytes = bytes, .stream = memory->stream()};
     return pn_update_begin(u);
 }
 

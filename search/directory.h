@@ -1,6 +1,9 @@
 /* directory.h -- what every run that lives in a directory needs: a lock, so that one process works
- * there at a time; checkpoints by number, written atomically; and nothing left behind by a run that
- * was not begun.
+ * there at a time; checkpoints by number; and nothing left behind by a run that was not begun.
+ *
+ * The directory is held open, and its files are reached through the descriptor. Whether its name
+ * still leads to it, and whether the lock in it is still the one that is held, is looked at before
+ * anything is saved: somebody may have removed or replaced either.
  *
  * A run has begun when its run.json is there. A directory without one is taken only if it is new
  * or empty, so that a slip of the finger costs no file. */
@@ -10,40 +13,50 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "runtime/status.h"
-#include "search/fields.h"
-
-enum { PN_PATH_BYTES = PN_TEXT_BYTES + 64 };
+#include "runtime/file.h"
 
 typedef struct pn_directory {
-    char path[PN_TEXT_BYTES];
+    pn_place place;
     int lock;             /* file descriptor; -1: not ours */
     bool made, made_lock; /* by us */
 } pn_directory;
+
+/* The initialiser of one that is not open. */
+#define PN_NO_DIRECTORY \
+    { .place = {.fd = -1}, .lock = -1 }
+
+/* Makes a directory if it is not there, and flushes its name to the disk. */
+pn_status pn_directory_make(const char *path);
 
 /* Makes the directory if it is not there, and locks it. PN_EBUSY if another process holds it;
  * PN_EARG, with nothing changed, if it holds something else than a run. *begun: there is a
  * run.json. After a failure pn_directory_abandon undoes what was done. */
 pn_status pn_directory_take(pn_directory *directory, const char *path, bool *begun);
 
+/* Opens the directory of a run to read it, where nothing may be writable. PN_EARG if there is none,
+ * PN_EBUSY if a process is at work there: its lock, if it is there, is shared until released. */
+pn_status pn_directory_read(pn_directory *directory, const char *path);
+
+/* PN_EBUSY or PN_EIO if directory or lock are not those that were taken any more. */
+pn_status pn_directory_check(const pn_directory *directory);
+
 /* Unlocks it. abandon: also removes lock and directory if we made them and no run has begun. */
 void pn_directory_release(pn_directory *directory);
 void pn_directory_abandon(pn_directory *directory);
 
-/* PATH/NAME. */
-void pn_directory_path(const pn_directory *directory, const char *name, char path[PN_PATH_BYTES]);
-
 /* Removes what a killed process was writing: PREFIX*.tmp for each of the prefixes, NULL last. */
-void pn_directory_clean(const pn_directory *directory, const char *const *prefixes);
+pn_status pn_directory_clean(const pn_directory *directory, const char *const *prefixes);
 
-/* Checkpoints: checkpoint-NUMBER.safetensors. The newest below `below`, or -1; all but the newest
- * `keep` are removed. */
-int64_t pn_checkpoint_newest(const char *directory, int64_t below);
-void pn_checkpoint_path(const char *directory, int64_t number, char path[PN_PATH_BYTES]);
-void pn_checkpoint_remove(const char *directory, int keep);
+/* Checkpoints: checkpoint-NUMBER.safetensors, NUMBER of eight digits or more. The newest below
+ * `below`, or -1 if there is none. PN_EIO if that cannot be told. */
+pn_status pn_checkpoint_newest(const pn_place *place, int64_t below, int64_t *number);
+const char *pn_checkpoint_name(int64_t number, char name[PN_NAME_IN_PLACE]);
 
-/* PN_EINPUT: the sentence at hand, about checkpoint `number`, and what happens without that file.
+/* Removes all but the newest `keep`. One that cannot be removed stays, which does no harm. */
+void pn_checkpoint_remove(const pn_place *place, int keep);
+
+/* PN_EINPUT: the sentence at hand, about checkpoint `number`, and how to go on without that file.
  * `what` is continued: "search". */
-pn_status pn_checkpoint_damaged(const char *directory, int64_t number, const char *what);
+pn_status pn_checkpoint_damaged(const pn_place *place, int64_t number, const char *what);
 
 #endif

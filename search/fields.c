@@ -146,3 +146,14 @@ pn_status pn_fields_read(const pn_fields *fields, const char *where, const char 
     json_decref(root);
     return status == PN_OK ? PN_OK : pn_fail_in(PN_EINPUT, "%s", where);
 }
+
+bool pn_fields_equal(const pn_fields *fields, const void *a, const void *b, const char **name) {
+    for (int i = 0; i < fields->count; i++) {
+        char x[PN_TEXT_BYTES], y[PN_TEXT_BYTES];
+        pn_field_text(a, &fields->list[i], x);
+        pn_field_text(b, &fields->list[i], y);
+        *name = fields->list[i].name;
+        if (strcmp(x, y)) return false;
+    }
+    return true;
+}

@@ -69,4 +69,7 @@ pn_status pn_fields_read(const pn_fields *fields, const char *where, const char 
 pn_status pn_fields_same(const pn_fields *fields, const void *before, const void *now,
                          const bool *given);
 
+/* Whether all fields are equal; *name: the first that is not. */
+bool pn_fields_equal(const pn_fields *fields, const void *a, const void *b, const char **name);
+
 #endif

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "runtime/file.h"
 
@@ -339,13 +338,14 @@ pn_status pn_genotype_find(const char *text, size_t length, pn_arch *arch) {
 }
 
 pn_status pn_genotype_open(const char *argument, pn_arch *arch) {
-    struct stat about;
+    pn_path_kind kind;
     for (int i = 0; i < PUBLISHED; i++)
         if (strcmp(argument, published[i].name) == 0) {
             *arch = published[i].arch;
             return PN_OK;
         }
-    if (stat(argument, &about) != 0) {
+    PN_TRY(pn_path_look(argument, &kind));
+    if (kind == PN_PATH_NOTHING) {
         pn_status status = pn_genotype_read(argument, strlen(argument), arch);
         /* Without a bracket or an @ it was hardly meant as a text. */
         if (status == PN_OK || strpbrk(argument, "(@")) return status;
@@ -356,7 +356,7 @@ pn_status pn_genotype_open(const char *argument, pn_arch *arch) {
     }
     char path[4096];
     int written = snprintf(path, sizeof path, "%s%s", argument,
-                           S_ISDIR(about.st_mode) ? "/genotype.txt" : "");
+                           kind == PN_PATH_DIRECTORY ? "/genotype.txt" : "");
     if (written < 0 || (size_t)written >= sizeof path)
         return pn_fail(PN_EARG, "genotype '%.60s...': a path of %zu bytes, want below %zu",
                        argument, strlen(argument), sizeof path);

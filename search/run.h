@@ -14,34 +14,29 @@
 #ifndef PN_RUN_H
 #define PN_RUN_H
 
-#include "runtime/file.h"
-#include "search/directory.h"
 #include "search/health.h"
+#include "search/record.h"
 #include "search/settings.h"
 
 typedef struct pn_run {
-    pn_directory directory;
+    pn_record record;
     pn_settings settings;
     pn_data data;
     pn_model model;
     pn_search search;
     pn_health health;      /* of the distribution as it is */
     pn_step_report report; /* of the last step */
-    char *history;         /* where pi comes from (source.h); NULL: from here */
     bool continued;        /* from a checkpoint */
     bool finished;
-    int64_t saved_step; /* of the last checkpoint, -1: none */
-    pn_table *metrics, *samples, *prior;
 } pn_run;
 
 /* Opens a directory: a new one (made, if its parent is there), or one with a run in it, which is
- * continued from its last checkpoint. `given[i]`: field i of *settings was asked for; a run that
- * was begun with another value is PN_EARG. `memory`: as in pn_model_settings. *run must be
- * zero; after a failure pn_run_close frees what there is.
- * PN_EBUSY if another process works on it; PN_EINPUT for a damaged checkpoint, or data that have
- * changed; PN_EARG for a directory that holds something else. */
+ * continued from its last checkpoint; for reading: a run to look at, of which no step can be made.
+ * `settings`: what was asked for. `memory`: as in pn_model_settings. After a failure pn_run_close
+ * frees what there is. Errors as pn_record_open; PN_EINPUT for a damaged checkpoint, or data that
+ * have changed. */
 pn_status pn_run_open(pn_run *run, const char *directory, const pn_settings *settings,
-                      const bool *given, const pn_kernels *kernels, size_t memory);
+                      const pn_opening *opening, const pn_kernels *kernels, size_t memory);
 
 /* One step, and its rows. PN_EDIVERGED: the last checkpoint is untouched, and run.json says so. */
 pn_status pn_run_step(pn_run *run);
@@ -52,7 +47,7 @@ pn_status pn_run_save(pn_run *run);
 /* After the last step: last checkpoint, genotype.txt; the older checkpoints are removed. */
 pn_status pn_run_finish(pn_run *run);
 
-/* Gives everything back; nothing is written. */
+/* Gives everything back; nothing is written. A run that was never opened is allowed. */
 void pn_run_close(pn_run *run);
 
 #endif

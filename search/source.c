@@ -2,12 +2,10 @@
 #include "search/source.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
+#include "runtime/json.h"
 #include "search/parsec.h"
 #include "search/weights.h"
 
@@ -34,30 +32,50 @@ static pn_status check(pn_source *s, const pn_space *space) {
                : PN_OK;
 }
 
+/* The newest checkpoint of a directory. A search that is at work there replaces its checkpoints:
+ * then there is a newer one by now. */
+static pn_status open_newest(pn_source *s) {
+    char name[PN_NAME_IN_PLACE];
+    int64_t step = -1, before;
+    PN_TRY(pn_place_open(&s->place, s->given));
+    for (;;) {
+        before = step;
+        PN_TRY(pn_checkpoint_newest(&s->place, INT64_MAX, &step));
+        if (step < 0) return pn_fail(PN_EINPUT, "%s: a directory without a checkpoint", s->given);
+        pn_place_name(&s->place, pn_checkpoint_name(step, name), s->file);
+        const pn_status status = pn_safetensors_read_in(&s->place, name, &s->checkpoint);
+        if (status != PN_EIO || step == before) return status;
+    }
+}
+
 pn_status pn_source_open(pn_source *s, const char *path, const pn_space *space) {
-    struct stat status;
-    *s = (pn_source){0};
+    pn_path_kind kind;
+    *s = (pn_source)PN_NO_SOURCE;
     if (strlen(path) >= sizeof s->given)
         return pn_fail(PN_EARG, "a path of %zu bytes, want at most %zu", strlen(path),
                        sizeof s->given - 1);
     snprintf(s->given, sizeof s->given, "%s", path);
     snprintf(s->file, sizeof s->file, "%s", path);
-    s->is_directory = !stat(path, &status) && S_ISDIR(status.st_mode);
-    if (s->is_directory) {
-        const int64_t step = pn_checkpoint_newest(path, INT64_MAX);
-        if (step < 0) return pn_fail(PN_EINPUT, "%s: a directory without a checkpoint", path);
-        pn_checkpoint_path(path, step, s->file);
-    }
-    PN_TRY(pn_safetensors_read(s->file, &s->checkpoint));
-    const pn_status status_of = check(s, space);
-    if (status_of == PN_OK) return PN_OK;
-    pn_source_close(s);
-    return pn_fail_in(status_of, "%s", path);
+    PN_TRY(pn_path_look(path, &kind));
+    s->is_directory = kind == PN_PATH_DIRECTORY;
+    PN_TRY(s->is_directory ? open_newest(s) : pn_safetensors_read(path, &s->checkpoint));
+    const pn_status status = check(s, space);
+    return status == PN_OK ? PN_OK : pn_fail_in(status, "%s", path);
 }
 
 void pn_source_close(pn_source *s) {
     pn_safetensors_free(s->checkpoint);
+    pn_place_close(&s->place);
     s->checkpoint = NULL;
+}
+
+/* JSON in the checkpoint's metadata; NULL where there is none. */
+static pn_status parse_meta(const pn_source *s, const char *key, json_t **value) {
+    const char *text = pn_safetensors_meta(s->checkpoint, key);
+    *value = NULL;
+    if (!text) return PN_OK;
+    const pn_status status = pn_json_parse(text, strlen(text), value);
+    return status == PN_OK ? PN_OK : pn_fail_in(status, "%s: its %s", s->file, key);
 }
 
 pn_status pn_source_prior(const pn_source *s, pn_prior *prior) {
@@ -73,8 +91,8 @@ pn_status pn_source_prior(const pn_source *s, pn_prior *prior) {
     for (int i = 0; i < prior->count; i++)
         if (!(prior->logit[i] - prior->logit[i] == 0))
             return pn_fail(PN_EINPUT, "%s: logit %d is not a number", s->file, i);
-    const char *text = pn_safetensors_meta(s->checkpoint, "settings");
-    json_t *settings_of = text ? json_loads(text, 0, NULL) : NULL;
+    json_t *settings_of;
+    PN_TRY(parse_meta(s, "settings", &settings_of));
     prior->distinct = json_is_true(json_object_get(settings_of, "distinct-inputs"));
     json_decref(settings_of);
     return PN_OK;
@@ -85,21 +103,26 @@ pn_status pn_source_weights(const pn_source *s, const pn_parameters *p) {
     return status == PN_OK ? PN_OK : pn_fail_in(status, "%s: --keep-weights", s->file);
 }
 
-char *pn_source_history(const pn_source *s, const pn_prior *prior) {
-    const char *earlier = pn_safetensors_meta(s->checkpoint, "history"),
-               *settings = pn_safetensors_meta(s->checkpoint, "settings");
-    json_t *history = earlier ? json_loads(earlier, 0, NULL) : NULL;
+pn_status pn_source_history(const pn_source *s, const pn_prior *prior, char **text) {
+    json_t *history, *settings;
+    int failed = 0;
+    PN_TRY(parse_meta(s, "settings", &settings));
+    const pn_status status = parse_meta(s, "history", &history);
+    if (status != PN_OK) {
+        json_decref(settings);
+        return status;
+    }
     if (!json_is_array(history)) {
         json_decref(history);
         history = json_array();
     }
-    json_array_append_new(
-        history, json_pack("{s:s,s:I,s:f,s:o*}", "from", s->given, "step", (json_int_t)s->step,
-                           "entropy", pn_prior_entropy(prior, NULL), "settings",
-                           settings ? json_loads(settings, 0, NULL) : NULL));
-    char *text = json_dumps(history, JSON_REAL_PRECISION(17));
-    json_decref(history);
-    return text;
+    json_t *last = json_object();
+    failed |= json_object_set_new(last, "from", pn_json_string(s->given));
+    failed |= json_object_set_new(last, "step", json_integer(s->step));
+    failed |= json_object_set_new(last, "entropy", pn_json_number(pn_prior_entropy(prior, NULL)));
+    if (settings) failed |= json_object_set_new(last, "settings", settings);
+    failed |= json_array_append_new(history, last);
+    return pn_json_text(history, failed, JSON_REAL_PRECISION(17), text);
 }
 
 /* One row: its step moved, the rest as it is. */
@@ -113,13 +136,16 @@ static pn_status copy_row(const pn_source *s, const char *path, const char *row,
 }
 
 pn_status pn_source_rows(const pn_source *s, const char *header, pn_table *to) {
+    static const char name[] = "prior.csv";
     char path[PN_PATH_BYTES];
     void *data;
     size_t size;
+    bool there;
     if (!s->is_directory) return PN_OK;
-    snprintf(path, sizeof path, "%s/prior.csv", s->given);
-    if (access(path, F_OK)) return PN_OK;
-    PN_TRY(pn_file_read(path, PRIOR_CSV_LIMIT, &data, &size));
+    PN_TRY(pn_place_has(&s->place, name, &there));
+    if (!there) return PN_OK;
+    PN_TRY(pn_file_read_in(&s->place, name, PRIOR_CSV_LIMIT, &data, &size));
+    pn_place_name(&s->place, name, path);
     char *rest = data, *line = strsep(&rest, "\n");
     pn_status status = strcmp(line, header) ? pn_fail(PN_EINPUT,
                                                       "%s: its columns are not those of this "

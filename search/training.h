@@ -12,8 +12,7 @@
 #ifndef PN_TRAINING_H
 #define PN_TRAINING_H
 
-#include "runtime/file.h"
-#include "search/directory.h"
+#include "search/record.h"
 #include "search/trainer.h"
 
 /* What a network is worth: on the images it is scored on. epoch: how many it had then; 0: none. */
@@ -29,7 +28,7 @@ typedef struct pn_epoch_sums {
 } pn_epoch_sums;
 
 typedef struct pn_training {
-    pn_directory directory;
+    pn_record record;
     pn_recipe recipe;
     pn_data data, held; /* to train on; the test split */
     pn_trainer trainer;
@@ -37,19 +36,17 @@ typedef struct pn_training {
     pn_epoch_score last, best;
     pn_train_report report; /* of the last step */
     int64_t steps;          /* in all */
-    int64_t saved_step;     /* of the last checkpoint, -1: none */
     bool continued, finished;
-    pn_table *metrics;
 } pn_training;
 
-/* Opens a directory, a new one or one with a training in it. `given[i]`: field i of *recipe was
- * asked for; PN_EARG if the training was begun with another value. *training must be zero; close it
- * after a failure too. Errors as pn_run_open. */
+/* Opens a directory, a new one or one with a training in it, which is continued. `recipe`: what was
+ * asked for. Close it after a failure too. Errors as pn_run_open. */
 pn_status pn_training_open(pn_training *training, const char *directory, const pn_recipe *recipe,
-                           const bool *given, const pn_kernels *kernels, size_t memory);
+                           const pn_opening *opening, const pn_kernels *kernels, size_t memory);
 
 /* One step; after the last of an epoch also its score, its row and both files of weights.
- * PN_EDIVERGED: the last checkpoint is untouched, and run.json says so. */
+ * PN_EDIVERGED, of the loss, the
+ * gradient or the score: the last checkpoint is untouched, and run.json says so. */
 pn_status pn_training_step(pn_training *training);
 
 pn_status pn_training_save(pn_training *training);   /* a checkpoint */

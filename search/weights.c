@@ -145,8 +145,8 @@ static char *describe(const pn_network_spec *s, bool auxiliary) {
     return text;
 }
 
-pn_status pn_weights_save(const char *path, const pn_network *n, const pn_arch *arch,
-                          int64_t batches, bool auxiliary) {
+pn_status pn_weights_save(const pn_place *place, const char *name, const pn_network *n,
+                          const pn_arch *arch, int64_t batches, bool auxiliary) {
     const pn_parameters *p = &n->parameters;
     char genotype[PN_GENOTYPE_BYTES];
     bool used[p->count];
@@ -164,7 +164,7 @@ pn_status pn_weights_save(const char *path, const pn_network *n, const pn_arch *
         {"network",  network       }
     };
     if (s == PN_OK)
-        s = pn_safetensors_write(path, t.list, t.count, meta, sizeof meta / sizeof *meta);
+        s = pn_safetensors_write_in(place, name, t.list, t.count, meta, sizeof meta / sizeof *meta);
     free(network);
     pn_tensors_free(&t);
     return s;

@@ -47,10 +47,11 @@ typedef struct pn_weights_about {
     pn_network_spec spec;
 } pn_weights_about;
 
-/* Writes the host's values. `batches`: training steps that the running statistics have seen.
- * `auxiliary`: with the auxiliary head's, if the network has one. */
-pn_status pn_weights_save(const char *path, const pn_network *network, const pn_arch *arch,
-                          int64_t batches, bool auxiliary);
+/* Writes the host's values to a file in a place, or, with a NULL place, to a path. `batches`:
+ * training steps that the running statistics have seen. `auxiliary`: with the auxiliary head's, if
+ * the network has one. */
+pn_status pn_weights_save(const pn_place *place, const char *name, const pn_network *network,
+                          const pn_arch *arch, int64_t batches, bool auxiliary);
 
 /* PN_EINPUT if the metadata are there and wrong. */
 pn_status pn_weights_describe(const pn_safetensors *file, pn_weights_about *about);

@@ -418,6 +418,22 @@ static const struct call {
       {.N = 3, .H = 4, .W = 4, .R = 3, .stride = 1, .pad = 1, .K = 8, .C = {8, 12}, .shares = true},
       {.N = 3, .H = 4, .W = 4, .R = 4, .stride = 1, .K = 8, .C = {8}},
       {.N = 3, .H = 4, .W = 4, .R = 2, .stride = 3, .K = 12, .C = {8}, .shares = true}}                                                                            },
+    {"two that share dx, an image for each thread",
+     {{.N = 17, .H = 4, .W = 3, .R = 3, .stride = 2, .pad = 1, .K = 8, .C = {20}, .in = PN_BATCH},
+      {.N = 17, .H = 4, .W = 3, .R = 1, .stride = 1, .K = 36, .C = {20}, .shares = true}}                                                                          },
+    {"four that share dx, an image for each thread",
+     {{.N = 33, .H = 3, .W = 4, .R = 2, .stride = 1, .K = 4, .C = {8, 4}, .in = PN_BATCH},
+      {.N = 33, .H = 3, .W = 4, .R = 3, .stride = 2, .K = 12, .C = {8, 4}, .shares = true},
+      {.N = 33, .H = 3, .W = 4, .R = 1, .stride = 3, .K = 40, .C = {8, 4}, .shares = true},
+      {.N = 33,
+       .H = 3,
+       .W = 4,
+       .R = 2,
+       .stride = 2,
+       .mean = 1,
+       .K = 4,
+       .C = {8, 4},
+       .shares = true}}                                                                                                                                            },
 };
 
 static int outputs_of(const pn_conv *s) {
@@ -432,7 +448,8 @@ static pn_conv new_job(pn_set *set, const row *r, const pn_conv *before) {
                  .R = r->R,
                  .stride = r->stride,
                  .pad = r->pad,
-                 .mean = r->mean};
+                 .mean = r->mean,
+                 .joined = r->shares};
     const int outputs = outputs_of(&s), taps = s.R * s.R;
     int C = 0;
     for (; s.parts < PN_PARTS && r->C[s.parts]; s.parts++) C += r->C[s.parts];
@@ -649,12 +666,17 @@ static void bad_arguments(void **state) {
         .out = PN_BATCH
     };
     const row r[PN_MAX_JOBS] = {good, good};
-    static const pn_flaw sharing = {"the second to share dx overwrites it",
-                                    offsetof(pn_conv, in[0].add), 0};
+    static const pn_flaw sharing[] = {
+        {"the second to share dx overwrites it", offsetof(pn_conv, in[0].add), 0},
+        {"shares dx and does not say so",        offsetof(pn_conv, joined),    0},
+        {"joined 2",                             offsetof(pn_conv, joined),    2}
+    };
+    static const pn_flaw alone = {"shares no dx and says so", offsetof(pn_conv, joined), 1};
     row sharers[PN_MAX_JOBS];
     memcpy(sharers, r, sizeof r);
     sharers[1].shares = true;
-    int failures = pn_check_flaws(&subject, true, sharers, &sharing, 1);
+    int failures = pn_check_flaws(&subject, true, sharers, sharing, 3);
+    failures += pn_check_flaws(&subject, true, r, &alone, 1);
     for (int backward = 0; backward < 2; backward++) {
         failures += pn_check_flaws(&subject, backward, r, flaws, sizeof flaws / sizeof *flaws);
         failures += pn_check_flaws(&subject, backward, r, of_pass[backward], 1 + backward);

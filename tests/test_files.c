@@ -245,6 +245,168 @@ static void a_table_on_a_full_disk_says_so(void **state) {
     pn_table_close(table);
 }
 
+/* ==== Places ==== */
+
+static pn_place open_place(void) {
+    pn_place place;
+    assert_int_equal(pn_place_open(&place, folder), PN_OK);
+    return place;
+}
+
+static void what_is_in_a_place_is_a_file_of_its_own(void **state) {
+    (void)state;
+    pn_place place = open_place();
+    void *data;
+    size_t size;
+    pn_writer *out = NULL;
+    pn_table *table = NULL;
+    write_raw(in_folder("target"), "precious", 8);
+    assert_int_equal(symlink("target", in_folder("link")), 0);
+    assert_int_equal(mkfifo(in_folder("fifo"), 0666), 0);
+    assert_int_equal(mkdir(in_folder("below"), 0777), 0);
+    static const char *const names[] = {"link", "fifo", "below"};
+    for (int i = 0; i < 3; i++) { /* nobody waits for the other end of a FIFO */
+        assert_int_not_equal(pn_file_read_in(&place, names[i], 100, &data, &size), PN_OK);
+        assert_sentence(names[i]);
+        assert_int_equal(pn_writer_open_in(&place, names[i], &out), PN_EINPUT);
+        assert_sentence("not a regular file");
+        assert_int_not_equal(pn_table_open_in(&place, names[i], 0, NULL, &table), PN_OK);
+        assert_null(out);
+        assert_null(table);
+    }
+    assert_int_equal(pn_file_read_in(&place, "link", 100, &data, &size), PN_EINPUT);
+    assert_sentence("a symbolic link");
+    /* Nor is what an attacker puts in the way of a temporary file. */
+    assert_int_equal(symlink("target", in_folder("new.tmp")), 0);
+    assert_int_equal(pn_file_write_in(&place, "new", "x", 1), PN_EINPUT);
+    assert_content(in_folder("target"), "precious");
+    static const char *const all[] = {"new.tmp", "link", "fifo", "target"};
+    for (int i = 0; i < 4; i++) assert_int_equal(pn_place_remove(&place, all[i]), PN_OK);
+    assert_int_equal(pn_place_remove(&place, "never there"), PN_OK);
+    assert_int_equal(pn_place_remove(&place, "below"), PN_EIO);
+    assert_int_equal(rmdir(in_folder("below")), 0);
+    pn_place_close(&place);
+    pn_place_close(&place);
+}
+
+/* The directory gets another name, another one gets its name: what is open stays what it was. */
+static void a_place_is_not_its_name(void **state) {
+    (void)state;
+    pn_place place;
+    char path[320];
+    snprintf(path, sizeof path, "%s", in_folder("run"));
+    assert_int_equal(mkdir(path, 0777), 0);
+    assert_int_equal(pn_place_open(&place, path), PN_OK);
+    assert_int_equal(rename(path, in_folder("elsewhere")), 0);
+    assert_int_equal(mkdir(path, 0777), 0);
+    assert_int_equal(pn_file_write_in(&place, "file", "here", 4), PN_OK);
+    assert_content(in_folder("elsewhere/file"), "here");
+    assert_false(exists(in_folder("run/file")));
+    assert_int_equal(pn_place_remove(&place, "file"), PN_OK);
+    pn_place_close(&place);
+    assert_int_equal(rmdir(path), 0);
+    assert_int_equal(rmdir(in_folder("elsewhere")), 0);
+}
+
+static pn_status count_name(void *self, const char *name) {
+    int *count = self;
+    return ++*count == 3 ? pn_fail(PN_EARG, "enough of %s", name) : PN_OK;
+}
+
+static void names_are_all_listed_or_it_failed(void **state) {
+    (void)state;
+    pn_place place = open_place();
+    int count = 0;
+    write_raw(in_folder("a"), "", 0);
+    write_raw(in_folder("b"), "", 0);
+    for (int again = 1; again <= 2; again++) { /* each from the beginning */
+        assert_int_equal(pn_place_list(&place, count_name, &count), again < 2 ? PN_OK : PN_EARG);
+        assert_int_equal(count, again + 1);
+    }
+    unlink(in_folder("a"));
+    unlink(in_folder("b"));
+    const int directory = place.fd;
+    place.fd = STDERR_FILENO; /* no directory */
+    assert_int_equal(pn_place_list(&place, count_name, &count), PN_EIO);
+    assert_sentence("cannot be listed");
+    place.fd = -1;
+    assert_int_equal(pn_place_sync(&place), PN_EIO);
+    place.fd = directory;
+    assert_int_equal(pn_place_sync(&place), PN_OK);
+    pn_place_close(&place);
+    char longer[PN_PLACE_BYTES + 8];
+    memset(longer, 'x', sizeof longer);
+    longer[sizeof longer - 1] = 0;
+    assert_int_equal(pn_place_open(&place, longer), PN_EARG);
+    assert_int_equal(pn_place_open(&place, in_folder("nothing")), PN_EIO);
+    assert_int_equal(pn_parent_sync(in_folder("nothing/below")), PN_EIO);
+    assert_int_equal(pn_parent_sync("relative"), PN_OK);
+    assert_int_equal(pn_parent_sync("/tmp/"), PN_OK);
+}
+
+static void a_table_changed_by_hand_is_noticed(void **state) {
+    (void)state;
+    pn_place place = open_place();
+    pn_table *table;
+    char row[40000];
+    memset(row, 'r', sizeof row);
+    row[sizeof row - 1] = 0;
+    assert_int_equal(pn_table_open_in(&place, "t.csv", 0, NULL, &table), PN_OK);
+    assert_int_equal(pn_table_printf(table, "%s\n", row), PN_OK); /* longer than any buffer */
+    assert_int_equal(pn_table_pending(table), sizeof row);
+    assert_int_equal(pn_table_flush(table), PN_OK);
+    assert_int_equal(pn_table_pending(table), 0);
+    const int64_t size = pn_table_size(table);
+    const uint32_t crc = pn_table_crc(table);
+    assert_int_equal(pn_table_printf(table, "later\n"), PN_OK);
+    assert_int_not_equal(pn_table_crc(table), crc);
+    pn_table_discard(table); /* the later row is lost */
+    assert_int_equal(pn_table_open_in(&place, "t.csv", size, &crc, &table), PN_OK);
+    assert_int_equal(pn_table_size(table), size);
+    assert_int_equal(pn_table_crc(table), crc);
+    assert_int_equal(pn_table_close(table), PN_OK);
+    FILE *file = fopen(in_folder("t.csv"), "r+b");
+    assert_non_null(file);
+    assert_int_equal(fputc('s', file), 's');
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(pn_table_open_in(&place, "t.csv", size, &crc, &table), PN_EINPUT);
+    assert_sentence("changed since the run was saved");
+    assert_int_equal(pn_table_open_in(&place, "t.csv", size, NULL, &table), PN_OK);
+    pn_table_discard(table);
+    pn_table_discard(NULL);
+    assert_int_equal(pn_table_close(NULL), PN_OK);
+    assert_int_equal(pn_place_remove(&place, "t.csv"), PN_OK);
+    pn_place_close(&place);
+}
+
+static void a_writer_can_be_read_before_it_is_a_file(void **state) {
+    (void)state;
+    pn_place place = open_place();
+    pn_writer *out;
+    int fd;
+    char *large = calloc(1, 1 << 20), text[8] = "";
+    assert_non_null(large);
+    assert_int_equal(pn_writer_open_in(&place, "new", &out), PN_OK);
+    assert_int_equal(pn_writer_write(out, "head", 4), PN_OK);
+    assert_int_equal(pn_writer_write(out, large, 1 << 20), PN_OK); /* more than is buffered */
+    assert_int_equal(pn_writer_write(out, "tail", 4), PN_OK);
+    assert_int_equal(pn_writer_read_back(out, &fd), PN_OK);
+    assert_int_equal(pread(fd, text, 4, 0), 4);
+    assert_string_equal(text, "head");
+    assert_int_equal(pread(fd, text, 7, 4 + (1 << 20)), 4);
+    assert_string_equal(text, "tail");
+    assert_false(exists(in_folder("new")));
+    assert_int_equal(pn_writer_commit(out), PN_OK);
+    assert_true(exists(in_folder("new")));
+    assert_int_equal(pn_place_remove(&place, "new"), PN_OK);
+    pn_place_close(&place);
+    assert_int_equal(pn_writer_open("/dev/null", &out), PN_OK);
+    assert_int_equal(pn_writer_read_back(out, &fd), PN_OK);
+    assert_int_equal(fd, -1); /* a device keeps nothing */
+    assert_int_equal(pn_writer_commit(out), PN_OK);
+    free(large);
+}
+
 /* ==== safetensors ==== */
 
 static const float some_floats[6] = {1, -2, 3.5F, 0, 1e-38F, 3e38F};
@@ -625,6 +787,11 @@ int main(void) {
         cmocka_unit_test(a_file_beyond_the_limit_is_refused),
         cmocka_unit_test(a_table_forgets_rows_after_the_checkpoint),
         cmocka_unit_test(a_table_on_a_full_disk_says_so),
+        cmocka_unit_test(what_is_in_a_place_is_a_file_of_its_own),
+        cmocka_unit_test(a_place_is_not_its_name),
+        cmocka_unit_test(names_are_all_listed_or_it_failed),
+        cmocka_unit_test(a_table_changed_by_hand_is_noticed),
+        cmocka_unit_test(a_writer_can_be_read_before_it_is_a_file),
         cmocka_unit_test(what_was_written_is_read),
         cmocka_unit_test(the_same_arrays_give_the_same_bytes),
         cmocka_unit_test(any_changed_byte_is_noticed),

@@ -26,14 +26,14 @@ static const struct call {
     const char *why;
     row job[PN_MAX_JOBS];
 } calls[] = {
-    {"one pixel, one image",                {{.N = 1, .H = 1, .W = 1, .classes = 2, .C = {4}}}                },
+    {"one pixel, one image",                               {{.N = 1, .H = 1, .W = 1, .classes = 2, .C = {4}}}                },
     {"CIFAR-10 after cells of 64",
-     {{.N = 6, .H = 8, .W = 8, .classes = 10, .C = {64, 64, 64, 64}, .scaled = true}}                         },
-    {"CIFAR-100",                           {{.N = 3, .H = 8, .W = 8, .classes = 100, .C = {36, 36}}}         },
+     {{.N = 6, .H = 8, .W = 8, .classes = 10, .C = {64, 64, 64, 64}, .scaled = true}}                                        },
+    {"CIFAR-100",                                          {{.N = 3, .H = 8, .W = 8, .classes = 100, .C = {36, 36}}}         },
     {"a thousand classes, smoothed",
-     {{.N = 2, .H = 7, .W = 7, .classes = 1000, .C = {8}, .smoothing = 0.1f}}                                 },
-    {"more images than chunks",             {{.N = 19, .H = 3, .W = 2, .classes = 7, .C = {12, 4}}}           },
-    {"odd number of classes, odd image",    {{.N = 5, .H = 5, .W = 7, .classes = 3, .C = {20}}}               },
+     {{.N = 2, .H = 7, .W = 7, .classes = 1000, .C = {8}, .smoothing = 0.1f}}                                                },
+    {"more images than chunks",                            {{.N = 19, .H = 3, .W = 2, .classes = 7, .C = {12, 4}}}           },
+    {"odd number of classes, odd image",                   {{.N = 5, .H = 5, .W = 7, .classes = 3, .C = {20}}}               },
     {"an auxiliary head: relu, weight 0.4",
      {{.N = 4,
        .H = 2,
@@ -43,15 +43,15 @@ static const struct call {
        .in = PN_BATCH | PN_AFFINE,
        .relu = 1,
        .loss_weight = 0.4f,
-       .scaled = true}}                                                                                       },
-    {"relu without a norm",                 {{.N = 4, .H = 4, .W = 4, .classes = 10, .C = {16, 8}, .relu = 1}}},
+       .scaled = true}}                                                                                                      },
+    {"relu without a norm",                                {{.N = 4, .H = 4, .W = 4, .classes = 10, .C = {16, 8}, .relu = 1}}},
     {"parts with different norms",
      {{.N = 4,
        .H = 3,
        .W = 3,
        .classes = 5,
        .C = {8, 20, 4, 12},
-       .also = {0, PN_BATCH, PN_RUNNING | PN_AFFINE, PN_BATCH | PN_AFFINE}}}                                  },
+       .also = {0, PN_BATCH, PN_RUNNING | PN_AFFINE, PN_BATCH | PN_AFFINE}}}                                                 },
     {"dx of some parts only, one added to",
      {{.N = 4,
        .H = 3,
@@ -59,10 +59,10 @@ static const struct call {
        .classes = 5,
        .C = {8, 8, 4, 12},
        .in = PN_BATCH,
-       .also = {0, PN_NO_DX, PN_ADD, PN_NO_DX}}}                                                              },
+       .also = {0, PN_NO_DX, PN_ADD, PN_NO_DX}}}                                                                             },
     {"two heads of different shapes",
      {{.N = 4, .H = 4, .W = 4, .classes = 10, .C = {16}, .in = PN_BATCH, .smoothing = 0.1f},
-      {.N = 4, .H = 2, .W = 2, .classes = 10, .C = {8, 8}, .relu = 1, .loss_weight = 0.4f}}                   },
+      {.N = 4, .H = 2, .W = 2, .classes = 10, .C = {8, 8}, .relu = 1, .loss_weight = 0.4f}}                                  },
     {"two heads on one tensor",
      {{.N = 4, .H = 4, .W = 4, .classes = 10, .C = {16}, .in = PN_BATCH},
       {.N = 4,
@@ -72,8 +72,13 @@ static const struct call {
        .C = {16},
        .relu = 1,
        .loss_weight = 0.4f,
-       .shares = true}}                                                                                       },
-    {"224 wide",                            {{.N = 1, .H = 2, .W = 224, .classes = 4, .C = {4}}}              },
+       .shares = true}}                                                                                                      },
+    {"four heads on one tensor, an image for each thread",
+     {{.N = 17, .H = 2, .W = 2, .classes = 10, .C = {16, 36}, .in = PN_BATCH},
+      {.N = 17, .H = 2, .W = 2, .classes = 100, .C = {16, 36}, .shares = true},
+      {.N = 17, .H = 2, .W = 2, .classes = 3, .C = {16, 36}, .relu = 1, .shares = true},
+      {.N = 17, .H = 2, .W = 2, .classes = 7, .C = {16, 36}, .shares = true}}                                                },
+    {"224 wide",                                           {{.N = 1, .H = 2, .W = 224, .classes = 4, .C = {4}}}              },
 };
 
 /* What lies outside of jobs; one set of jobs is in use at a time. */
@@ -95,7 +100,8 @@ static pn_head new_job(pn_set *set, const row *r, const pn_head *before, int32_t
                  .relu = r->relu,
                  .smoothing = r->smoothing,
                  .loss_weight = r->loss_weight > 0 ? r->loss_weight : 1,
-                 .labels = label};
+                 .labels = label,
+                 .joined = r->shares};
     const int C = channels(r, &s.parts), image = s.H * s.W;
     /* A mean over a power of two keeps whole numbers exact; nothing does after the softmax. */
     if (set->backward || (image & (image - 1))) set->exact = false;
@@ -363,12 +369,17 @@ static void bad_arguments(void **state) {
         {.N = 2, .H = 5, .W = 5, .classes = 3, .C = {8, 4}, .in = PN_BATCH},
         {.N = 2, .H = 5, .W = 5, .classes = 3, .C = {8, 4}, .in = PN_BATCH}
     };
-    static const pn_flaw sharing = {"the second to share dx overwrites it",
-                                    offsetof(pn_head, in[0].add), 0};
+    static const pn_flaw sharing[] = {
+        {"the second to share dx overwrites it", offsetof(pn_head, in[0].add), 0},
+        {"shares dx and does not say so",        offsetof(pn_head, joined),    0},
+        {"joined 2",                             offsetof(pn_head, joined),    2}
+    };
+    static const pn_flaw alone = {"shares no dx and says so", offsetof(pn_head, joined), 1};
     row sharers[PN_MAX_JOBS];
     memcpy(sharers, r, sizeof r);
     sharers[1].shares = true;
-    int failures = pn_check_flaws(&subject, true, sharers, &sharing, 1);
+    int failures = pn_check_flaws(&subject, true, sharers, sharing, 3);
+    failures += pn_check_flaws(&subject, true, r, &alone, 1);
     for (int backward = 0; backward < 2; backward++) {
         failures += pn_check_flaws(&subject, backward, r, flaws, sizeof flaws / sizeof *flaws);
         failures += pn_check_flaws(&subject, backward, r, of_pass[backward], 2);

@@ -83,6 +83,14 @@ static const struct call {
     {"jobs that share dx and add to it",
      {{.N = 3, .H = 4, .W = 4, .C = 8, .in = PN_ADD | PN_BATCH},
       {.N = 3, .H = 4, .W = 4, .C = 8, .shares = true}}                                                                                 },
+    {"two that share dx, an image for each thread",
+     {{.N = 17, .H = 4, .W = 3, .C = 36, .in = PN_BATCH, .out = PN_BATCH},
+      {.N = 17, .H = 4, .W = 3, .C = 36, .stride = 2, .shares = true}}                                                                  },
+    {"four that share dx, an image for each thread",
+     {{.N = 33, .H = 3, .W = 3, .C = 8, .kind = PN_POOL_AVG, .in = PN_BATCH, .out = PN_BATCH},
+      {.N = 33, .H = 3, .W = 3, .C = 8, .kind = PN_POOL_MAX, .shares = true},
+      {.N = 33, .H = 3, .W = 3, .C = 8, .stride = 2, .kind = PN_POOL_AVG, .shares = true},
+      {.N = 33, .H = 3, .W = 3, .C = 8, .stride = 2, .kind = PN_POOL_MAX, .shares = true}}                                              },
 };
 
 static pn_pool new_job(pn_set *set, const row *r, const pn_pool *before) {
@@ -90,6 +98,7 @@ static pn_pool new_job(pn_set *set, const row *r, const pn_pool *before) {
         .N = r->N, .H = r->H, .W = r->W, .stride = r->stride ? r->stride : 1, .kind = r->kind};
     if (s.kind == PN_POOL_AVG) set->exact = false;
     const int P = pn_out_size(s.H, s.stride), Q = pn_out_size(s.W, s.stride);
+    s.joined = r->shares;
     if (r->shares) {
         s.in = before->in;
         s.in.add = 1;
@@ -253,12 +262,17 @@ static void bad_arguments(void **state) {
         {.N = 2, .H = 5, .W = 5, .C = 8, .in = PN_BATCH, .out = PN_BATCH},
         {.N = 2, .H = 5, .W = 5, .C = 8, .in = PN_BATCH, .out = PN_BATCH}
     };
-    static const pn_flaw sharing = {"the second to share dx overwrites it",
-                                    offsetof(pn_pool, in.add), 0};
+    static const pn_flaw sharing[] = {
+        {"the second to share dx overwrites it", offsetof(pn_pool, in.add), 0},
+        {"shares dx and does not say so",        offsetof(pn_pool, joined), 0},
+        {"joined 2",                             offsetof(pn_pool, joined), 2}
+    };
+    static const pn_flaw alone = {"shares no dx and says so", offsetof(pn_pool, joined), 1};
     row sharers[PN_MAX_JOBS];
     memcpy(sharers, r, sizeof r);
     sharers[1].shares = true;
-    int failures = pn_check_flaws(&subject, true, sharers, &sharing, 1);
+    int failures = pn_check_flaws(&subject, true, sharers, sharing, 3);
+    failures += pn_check_flaws(&subject, true, r, &alone, 1);
     for (int backward = 0; backward < 2; backward++) {
         failures += pn_check_flaws(&subject, backward, r, flaws, sizeof flaws / sizeof *flaws);
         failures += pn_check_flaws(&subject, backward, r, &of_pass[backward], 1);

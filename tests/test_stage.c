@@ -23,34 +23,34 @@ static const struct call {
     const char *why;
     row job[PN_MAX_JOBS];
 } calls[] = {
-    {"one pixel",                           {{.N = 1, .H = 1, .W = 1, .C = 4, .in = PN_OPEN}}                          },
+    {"one pixel",                                    {{.N = 1, .H = 1, .W = 1, .C = 4, .in = PN_OPEN}}                          },
     {"one pixel a batch, normalised",
-     {{.N = 3, .H = 1, .W = 1, .C = 8, .R = 5, .in = PN_BATCH, .out = PN_BATCH}}                                       },
-    {"filter wider than the image",         {{.N = 2, .H = 2, .W = 3, .C = 8, .R = 5, .dilation = 2}}                  },
-    {"one column",                          {{.N = 2, .H = 9, .W = 1, .C = 4, .R = 5, .in = PN_BATCH, .out = PN_BATCH}}},
+     {{.N = 3, .H = 1, .W = 1, .C = 8, .R = 5, .in = PN_BATCH, .out = PN_BATCH}}                                                },
+    {"filter wider than the image",                  {{.N = 2, .H = 2, .W = 3, .C = 8, .R = 5, .dilation = 2}}                  },
+    {"one column",                                   {{.N = 2, .H = 9, .W = 1, .C = 4, .R = 5, .in = PN_BATCH, .out = PN_BATCH}}},
     {"one row, stride 2",
-     {{.N = 2, .H = 1, .W = 9, .C = 4, .R = 3, .stride = 2, .in = PN_BATCH, .out = PN_BATCH}}                          },
+     {{.N = 2, .H = 1, .W = 9, .C = 4, .R = 3, .stride = 2, .in = PN_BATCH, .out = PN_BATCH}}                                   },
     {"odd everything",
-     {{.N = 3, .H = 7, .W = 9, .C = 20, .R = 5, .in = PN_BATCH, .out = PN_BATCH}}                                      },
+     {{.N = 3, .H = 7, .W = 9, .C = 20, .R = 5, .in = PN_BATCH, .out = PN_BATCH}}                                               },
     {"four channels: less than any vector",
-     {{.N = 2, .H = 6, .W = 5, .C = 4, .in = PN_BATCH, .out = PN_BATCH}}                                               },
+     {{.N = 2, .H = 6, .W = 5, .C = 4, .in = PN_BATCH, .out = PN_BATCH}}                                                        },
     {"a multiple of 4 and of nothing else",
-     {{.N = 2, .H = 8, .W = 8, .C = 36, .in = PN_BATCH, .out = PN_BATCH}}                                              },
+     {{.N = 2, .H = 8, .W = 8, .C = 36, .in = PN_BATCH, .out = PN_BATCH}}                                                       },
     {"the first cells, 3x3",
-     {{.N = 2, .H = 32, .W = 32, .C = 16, .in = PN_BATCH, .out = PN_BATCH | PN_FACTOR}}                                },
+     {{.N = 2, .H = 32, .W = 32, .C = 16, .in = PN_BATCH, .out = PN_BATCH | PN_FACTOR}}                                         },
     {"the middle cells, 5x5",
-     {{.N = 2, .H = 16, .W = 16, .C = 32, .R = 5, .in = PN_BATCH, .out = PN_BATCH | PN_FACTOR}}                        },
+     {{.N = 2, .H = 16, .W = 16, .C = 32, .R = 5, .in = PN_BATCH, .out = PN_BATCH | PN_FACTOR}}                                 },
     {"the last cells, 5x5 dilated",
-     {{.N = 3, .H = 8, .W = 8, .C = 64, .R = 5, .dilation = 2, .in = PN_BATCH, .out = PN_BATCH}}                       },
+     {{.N = 3, .H = 8, .W = 8, .C = 64, .R = 5, .dilation = 2, .in = PN_BATCH, .out = PN_BATCH}}                                },
     {"into the first reduction",
-     {{.N = 2, .H = 32, .W = 32, .C = 32, .stride = 2, .in = PN_BATCH, .out = PN_BATCH}}                               },
+     {{.N = 2, .H = 32, .W = 32, .C = 32, .stride = 2, .in = PN_BATCH, .out = PN_BATCH}}                                        },
     {"28 wide, MNIST's size",
-     {{.N = 1, .H = 28, .W = 28, .C = 8, .R = 5, .in = PN_BATCH, .out = PN_BATCH}}                                     },
+     {{.N = 1, .H = 28, .W = 28, .C = 8, .R = 5, .in = PN_BATCH, .out = PN_BATCH}}                                              },
     {"14 wide",
-     {{.N = 2, .H = 14, .W = 14, .C = 16, .dilation = 2, .in = PN_BATCH, .out = PN_BATCH}}                             },
+     {{.N = 2, .H = 14, .W = 14, .C = 16, .dilation = 2, .in = PN_BATCH, .out = PN_BATCH}}                                      },
     {"7 wide, stride 2",
-     {{.N = 2, .H = 7, .W = 7, .C = 32, .R = 5, .stride = 2, .in = PN_BATCH, .out = PN_BATCH}}                         },
-    {"224 wide",                            {{.N = 1, .H = 5, .W = 224, .C = 4, .in = PN_BATCH, .out = PN_BATCH}}      },
+     {{.N = 2, .H = 7, .W = 7, .C = 32, .R = 5, .stride = 2, .in = PN_BATCH, .out = PN_BATCH}}                                  },
+    {"224 wide",                                     {{.N = 1, .H = 5, .W = 224, .C = 4, .in = PN_BATCH, .out = PN_BATCH}}      },
     {"odd size, stride 2, dilation 2",
      {{.N = 2,
        .H = 11,
@@ -60,7 +60,7 @@ static const struct call {
        .dilation = 2,
        .stride = 2,
        .in = PN_BATCH,
-       .out = PN_BATCH}}                                                                                               },
+       .out = PN_BATCH}}                                                                                                        },
     {"even size, stride 2, dilation 2",
      {{.N = 2,
        .H = 10,
@@ -70,45 +70,45 @@ static const struct call {
        .dilation = 2,
        .stride = 2,
        .in = PN_BATCH,
-       .out = PN_BATCH}}                                                                                               },
+       .out = PN_BATCH}}                                                                                                        },
     {"batch no multiple of the chunks",
-     {{.N = 17, .H = 5, .W = 5, .C = 12, .in = PN_BATCH, .out = PN_BATCH}}                                             },
+     {{.N = 17, .H = 5, .W = 5, .C = 12, .in = PN_BATCH, .out = PN_BATCH}}                                                      },
     {"a large batch of small images",
-     {{.N = 70, .H = 2, .W = 2, .C = 8, .in = PN_BATCH, .out = PN_BATCH}}                                              },
+     {{.N = 70, .H = 2, .W = 2, .C = 8, .in = PN_BATCH, .out = PN_BATCH}}                                                       },
     {"gamma and beta, negative and zero",
-     {{.N = 4, .H = 6, .W = 7, .C = 24, .in = PN_BATCH | PN_AFFINE, .out = PN_BATCH | PN_AFFINE}}                      },
+     {{.N = 4, .H = 6, .W = 7, .C = 24, .in = PN_BATCH | PN_AFFINE, .out = PN_BATCH | PN_AFFINE}}                               },
     {"running statistics",
-     {{.N = 2, .H = 6, .W = 6, .C = 16, .in = PN_RUNNING, .out = PN_RUNNING}}                                          },
+     {{.N = 2, .H = 6, .W = 6, .C = 16, .in = PN_RUNNING, .out = PN_RUNNING}}                                                   },
     {"running statistics, gamma learnt",
      {{.N = 2,
        .H = 6,
        .W = 6,
        .C = 16,
        .in = PN_RUNNING | PN_AFFINE,
-       .out = PN_RUNNING | PN_AFFINE}}                                                                                 },
+       .out = PN_RUNNING | PN_AFFINE}}                                                                                          },
     {"gamma without gradient",
      {{.N = 2,
        .H = 6,
        .W = 6,
        .C = 16,
        .in = PN_BATCH | PN_FROZEN,
-       .out = PN_RUNNING | PN_FROZEN}}                                                                                 },
-    {"no norm at all",                      {{.N = 2, .H = 9, .W = 8, .C = 16, .R = 5}}                                },
+       .out = PN_RUNNING | PN_FROZEN}}                                                                                          },
+    {"no norm at all",                               {{.N = 2, .H = 9, .W = 8, .C = 16, .R = 5}}                                },
     {"adds to dx and sums",
-     {{.N = 3, .H = 6, .W = 6, .C = 16, .in = PN_BATCH | PN_ADD, .out = PN_BATCH}}                                     },
+     {{.N = 3, .H = 6, .W = 6, .C = 16, .in = PN_BATCH | PN_ADD, .out = PN_BATCH}}                                              },
     {"dx not wanted",
-     {{.N = 3, .H = 6, .W = 6, .C = 16, .in = PN_BATCH | PN_NO_DX, .out = PN_BATCH}}                                   },
-    {"weighted per image",                  {{.N = 5, .H = 4, .W = 4, .C = 8, .in = PN_BATCH, .out = PN_FACTOR}}       },
+     {{.N = 3, .H = 6, .W = 6, .C = 16, .in = PN_BATCH | PN_NO_DX, .out = PN_BATCH}}                                            },
+    {"weighted per image",                           {{.N = 5, .H = 4, .W = 4, .C = 8, .in = PN_BATCH, .out = PN_FACTOR}}       },
     {"more tiles than a card's blocks",
-     {{.N = 140, .H = 5, .W = 4, .C = 8, .in = PN_BATCH, .out = PN_BATCH}}                                             },
+     {{.N = 140, .H = 5, .W = 4, .C = 8, .in = PN_BATCH, .out = PN_BATCH}}                                                      },
     {"channels in many slices",
-     {{.N = 1, .H = 9, .W = 7, .C = 260, .R = 5, .in = PN_BATCH, .out = PN_BATCH}}                                     },
+     {{.N = 1, .H = 9, .W = 7, .C = 260, .R = 5, .in = PN_BATCH, .out = PN_BATCH}}                                              },
     {"as wide as a card takes",
-     {{.N = 1, .H = 2, .W = 3, .C = 1024, .in = PN_BATCH, .out = PN_BATCH}}                                            },
+     {{.N = 1, .H = 2, .W = 3, .C = 1024, .in = PN_BATCH, .out = PN_BATCH}}                                                     },
     {"jobs of different shapes",
      {{.N = 4, .H = 8, .W = 8, .C = 16, .R = 5, .in = PN_BATCH, .out = PN_BATCH},
       {.N = 4, .H = 16, .W = 16, .C = 8, .stride = 2, .in = PN_BATCH, .out = PN_BATCH},
-      {.N = 1, .H = 3, .W = 3, .C = 36, .dilation = 2}}                                                                },
+      {.N = 1, .H = 3, .W = 3, .C = 36, .dilation = 2}}                                                                         },
     {"jobs that share dx",
      {{.N = 3, .H = 8, .W = 8, .C = 16, .R = 5, .in = PN_BATCH, .out = PN_BATCH},
       {.N = 3, .H = 8, .W = 8, .C = 16, .in = PN_BATCH, .out = PN_BATCH, .shares = true},
@@ -119,12 +119,20 @@ static const struct call {
        .stride = 2,
        .in = PN_BATCH,
        .out = PN_BATCH,
-       .shares = true}}                                                                                                },
+       .shares = true}}                                                                                                         },
     {"jobs that share dx and add to it",
      {{.N = 3, .H = 4, .W = 4, .C = 8, .in = PN_ADD | PN_BATCH},
       {.N = 3, .H = 4, .W = 4, .C = 8, .in = PN_BATCH, .shares = true},
       {.N = 3, .H = 4, .W = 4, .C = 8, .R = 5},
-      {.N = 3, .H = 4, .W = 4, .C = 8, .dilation = 2, .shares = true}}                                                 },
+      {.N = 3, .H = 4, .W = 4, .C = 8, .dilation = 2, .shares = true}}                                                          },
+    {"two that share dx, an image for each thread",
+     {{.N = 17, .H = 4, .W = 3, .C = 36, .R = 5, .in = PN_BATCH, .out = PN_BATCH},
+      {.N = 17, .H = 4, .W = 3, .C = 36, .stride = 2, .out = PN_BATCH, .shares = true}}                                         },
+    {"four that share dx, an image for each thread",
+     {{.N = 33, .H = 3, .W = 3, .C = 16, .in = PN_BATCH, .out = PN_BATCH},
+      {.N = 33, .H = 3, .W = 3, .C = 16, .R = 5, .out = PN_BATCH, .shares = true},
+      {.N = 33, .H = 3, .W = 3, .C = 16, .dilation = 2, .shares = true},
+      {.N = 33, .H = 3, .W = 3, .C = 16, .R = 5, .stride = 2, .shares = true}}                                                  },
 };
 
 static pn_stage new_job(pn_set *set, const row *r, const pn_stage *before) {
@@ -133,6 +141,7 @@ static pn_stage new_job(pn_set *set, const row *r, const pn_stage *before) {
     s.stride = r->stride ? r->stride : 1;
     const int P = pn_out_size(s.H, s.stride), Q = pn_out_size(s.W, s.stride), taps = s.R * s.R;
     const int chain = taps + r->C + 16; /* roundings of z and dx: both convolutions, both norms */
+    s.joined = r->shares;
     if (r->shares) {
         s.in = before->in;
         s.in.add = 1;
@@ -290,12 +299,17 @@ static void bad_arguments(void **state) {
         {.N = 2, .H = 5, .W = 5, .C = 8, .in = PN_BATCH, .out = PN_BATCH},
         {.N = 2, .H = 5, .W = 5, .C = 8, .in = PN_BATCH, .out = PN_BATCH}
     };
-    static const pn_flaw sharing = {"the second to share dx overwrites it",
-                                    offsetof(pn_stage, in.add), 0};
+    static const pn_flaw sharing[] = {
+        {"the second to share dx overwrites it", offsetof(pn_stage, in.add), 0},
+        {"shares dx and does not say so",        offsetof(pn_stage, joined), 0},
+        {"joined 2",                             offsetof(pn_stage, joined), 2}
+    };
+    static const pn_flaw alone = {"shares no dx and says so", offsetof(pn_stage, joined), 1};
     row sharers[PN_MAX_JOBS];
     memcpy(sharers, r, sizeof r);
     sharers[1].shares = true;
-    int failures = pn_check_flaws(&subject, true, sharers, &sharing, 1);
+    int failures = pn_check_flaws(&subject, true, sharers, sharing, 3);
+    failures += pn_check_flaws(&subject, true, r, &alone, 1);
     for (int backward = 0; backward < 2; backward++) {
         failures += pn_check_flaws(&subject, backward, r, flaws, sizeof flaws / sizeof *flaws);
         failures += pn_check_flaws(&subject, backward, r, of_pass[backward], 2);

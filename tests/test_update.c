@@ -159,7 +159,7 @@ static double run_sgd(const pn_kernels *k, arrays *a, const float *scale, pn_sgd
     void *scratch = pn_guarded(bytes);
     double norm = -1;
     assert_int_equal(k->sgd(ranges, RANGES, a->value, a->gradient, a->velocity, scale, s, &norm,
-                            &(pn_launch){.scratch = scratch}),
+                            &(pn_launch){.scratch = scratch, .scratch_bytes = bytes}),
                      PN_OK);
     assert_true(pn_guards_hold(scratch, bytes));
     assert_null(pn_set_overrun(&a->set));
@@ -309,7 +309,8 @@ static void sgd_refuses(void **state) {
     arrays *a = new_arrays(false);
     double norm = -1;
     void *scratch = pn_guarded(1 << 20);
-    const pn_launch l = {.scratch = scratch};
+    const pn_launch l = {.scratch = scratch, .scratch_bytes = 1 << 20};
+    const pn_launch small = {.scratch = scratch, .scratch_bytes = 4};
     const pn_sgd s = {.rate = 0.1f};
     for (int backend = 0; backend < PN_BACKENDS; backend++) {
         const pn_kernels *k = pn_backend_at(backend);
@@ -328,6 +329,8 @@ static void sgd_refuses(void **state) {
         assert_int_equal(
             k->sgd(ranges, 1, a->value, a->gradient, a->velocity, NULL, s, &norm, &(pn_launch){0}),
             PN_EARG);
+        assert_int_equal(
+            k->sgd(ranges, 1, a->value, a->gradient, a->velocity, NULL, s, &norm, &small), PN_EARG);
         assert_int_equal(k->rescale(ranges, 1, NULL, a->value, &l), PN_EARG);
         assert_int_equal(k->rescale(ranges, 1, a->gradient, NULL, &l), PN_EARG);
         assert_true(norm == -1);

@@ -73,7 +73,7 @@ static cell *add_cell(comparison *c, const char *name) {
 /* The cell and the weights of a finished search; what was not asked for is as it was there. */
 static pn_status take_run(comparison *c, const char *directory) {
     const pn_settings defaults = pn_settings_defaults();
-    const bool none[64] = {false};
+    const pn_opening opening = {.reading = true};
     char json[PN_TEXT_BYTES + 16];
     snprintf(json, sizeof json, "%.1000s/run.json", directory);
     if (access(json, F_OK)) /* which opening would make a new run of */
@@ -82,7 +82,7 @@ static pn_status take_run(comparison *c, const char *directory) {
     if (c->has_run)
         return pn_fail(PN_EARG, "%s: a second run, want one (and any number of genotypes)",
                        directory);
-    PN_TRY(pn_run_open(&c->run, directory, &defaults, none, c->kernels, 0));
+    PN_TRY(pn_run_open(&c->run, directory, &defaults, &opening, c->kernels, 0));
     c->has_run = true;
     const pn_settings *s = &c->run.settings;
     if (!c->run.finished)
@@ -270,7 +270,7 @@ static void print_json(const comparison *c) {
 int pn_command_compare(int argc, char **argv) {
     static comparison c = {
         .o = {.steps = 600,      .seed = 1, .random_seed = 1},
-          .run = {.directory.lock = -1}
+          .run = {.record = PN_NO_RECORD}
     };
     options *o = &c.o;
     const char *words[MOST_WORDS];
@@ -308,7 +308,7 @@ int pn_command_compare(int argc, char **argv) {
         print_summary(&c);
     }
     const int code = pn_report("compare", s);
-    if (c.run.directory.lock >= 0) pn_run_close(&c.run);
+    pn_run_close(&c.run);
     pn_data_free(&c.train);
     pn_data_free(&c.test);
     return code;

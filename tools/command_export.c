@@ -38,7 +38,8 @@ static pn_status copy(const options *o, const pn_safetensors *f, const pn_weight
                                                          : "stem.1.num_batches_tracked",
                                PN_I64, 0, NULL, &data);
     if (s == PN_OK) tracked = data;
-    if (s == PN_OK) s = pn_weights_save(o->safetensors, &network, &arch, *tracked, o->auxiliary);
+    if (s == PN_OK)
+        s = pn_weights_save(NULL, o->safetensors, &network, &arch, *tracked, o->auxiliary);
     pn_network_destroy(&network);
     return s;
 }

@@ -40,8 +40,8 @@ static pn_status sample(const char *run, int count, int top, uint64_t seed, bool
     PN_TRY(pn_prior_init(&prior, &space, distinct));
     if (run) {
         pn_source source;
-        PN_TRY(pn_source_open(&source, run, &space));
-        const pn_status read = pn_source_prior(&source, &prior);
+        pn_status read = pn_source_open(&source, run, &space);
+        if (read == PN_OK) read = pn_source_prior(&source, &prior);
         pn_source_close(&source);
         PN_TRY(read);
     }

@@ -133,7 +133,7 @@ static pn_status conclude(pn_run *r, bool quiet) {
     fprintf(stderr,
             "%s/: genotype.txt, metrics.csv, samples.csv, prior.csv, run.json, "
             "checkpoint-*.safetensors\n",
-            r->directory.path);
+            r->record.directory.place.path);
     return PN_OK;
 }
 
@@ -163,11 +163,11 @@ static pn_status loop(pn_run *r, progress *p, double save_every) {
 }
 
 static pn_status search(pn_run *r, const char *directory, const pn_settings *settings,
-                        const bool *given, const pn_device_options *device, size_t memory,
+                        const pn_opening *opening, const pn_device_options *device, size_t memory,
                         double save_every, bool quiet) {
     const pn_kernels *kernels;
     PN_TRY(pn_device_open(device, &kernels));
-    PN_TRY(pn_run_open(r, directory, settings, given, kernels, memory));
+    PN_TRY(pn_run_open(r, directory, settings, opening, kernels, memory));
     if (!quiet) introduce(r);
     progress p = {.terminal = isatty(STDERR_FILENO), .quiet = quiet};
     if (r->finished)
@@ -179,8 +179,9 @@ static pn_status search(pn_run *r, const char *directory, const pn_settings *set
 
 int pn_command_search(int argc, char **argv) {
     pn_settings settings = pn_settings_defaults();
-    enum { OWN = 5 };
+    enum { OWN = 6 };
     bool given[PN_MAX_FIELDS] = {false}, help, quiet = false;
+    pn_opening opening = {.given = given};
     pn_binding bindings[PN_MAX_FIELDS];
     pn_option table[PN_MAX_FIELDS + OWN];
     pn_device_options device = {0};
@@ -193,6 +194,7 @@ int pn_command_search(int argc, char **argv) {
         {"save-every", PN_OPT_REAL,  &save_every, 0, 1e9, "SECONDS", "between checkpoints [30]",
          NULL                                                                                               },
         {"quiet",      PN_OPT_FLAG,  &quiet,      0, 0,   NULL,      "no progress, the genotype alone", NULL},
+        PN_CHANGE_DEVICE(opening.change_device),
         PN_DEVICE_OPTIONS(device),
     };
     memcpy(table + count, own, sizeof own);
@@ -208,9 +210,9 @@ int pn_command_search(int argc, char **argv) {
     if (s == PN_OK && !directory) s = pn_fail(PN_EARG, "want a directory: parsec-nas search DIR");
 
     pn_stop_on_signals();
-    static pn_run run = {.directory.lock = -1}; /* large: a report of all samples is in it */
+    static pn_run run = {.record = PN_NO_RECORD}; /* large: a report of all samples is in it */
     if (s == PN_OK)
-        s = search(&run, directory, &settings, given, &device, memory, save_every, quiet);
+        s = search(&run, directory, &settings, &opening, &device, memory, save_every, quiet);
     const int code = pn_report_stopped("search", s);
     pn_run_close(&run);
     return code;

@@ -198,7 +198,7 @@ static pn_status write_weights(const tracer *t) {
     static const char name[] = "weights.safetensors";
     char path[1100];
     path_of(t, name, path);
-    return t->o->evaluation ? pn_weights_save(path, &t->network, &t->arch, 0, true)
+    return t->o->evaluation ? pn_weights_save(NULL, path, &t->network, &t->arch, 0, true)
                             : write_tensors(t, name, t->network.parameters.value, PN_ALL_ROLES);
 }
 

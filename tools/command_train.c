@@ -36,7 +36,7 @@ typedef struct options {
     const char *directory, *seeds;
     size_t memory;
     double save_every;
-    bool quiet;
+    bool quiet, change_device;
     pn_device_options device;
     pn_recipe recipe;
     bool given[PN_MAX_FIELDS];
@@ -133,13 +133,13 @@ static pn_status loop(pn_training *t, const options *o) {
 
 static pn_status train_seed(options *o, const pn_kernels *kernels, bool first, result *r) {
     static pn_training training; /* large: paths and a recipe */
+    const pn_opening opening = {.given = o->given, .change_device = o->change_device};
     char path[PN_TEXT_BYTES];
-    training = (pn_training){.directory.lock = -1};
     if ((size_t)snprintf(path, sizeof path, "%s/seed-%lld", o->directory, (long long)r->seed) >=
         sizeof path)
         return pn_fail(PN_EARG, "a directory name of %zu bytes, want less", strlen(o->directory));
     o->recipe.seed = r->seed;
-    pn_status s = pn_training_open(&training, path, &o->recipe, o->given, kernels, o->memory);
+    pn_status s = pn_training_open(&training, path, &o->recipe, &opening, kernels, o->memory);
     if (s == PN_OK && first && !o->quiet) introduce(&training);
     if (s == PN_OK)
         s = training.finished ? pn_training_finish(&training) /* perhaps killed just before */
@@ -257,7 +257,7 @@ static pn_status train(options *o) {
 }
 
 int pn_command_train(int argc, char **argv) {
-    enum { OWN = 6 };
+    enum { OWN = 7 };
     static options o = {.seeds = "1", .save_every = 30};
     pn_binding bindings[PN_MAX_FIELDS];
     pn_option table[PN_MAX_FIELDS + OWN];
@@ -273,6 +273,7 @@ int pn_command_train(int argc, char **argv) {
         {"save-every", PN_OPT_REAL,  &o.save_every, 0, 1e9, "SECONDS", "between checkpoints [30]",
          NULL                                                                                              },
         {"quiet",      PN_OPT_FLAG,  &o.quiet,      0, 0,   NULL,      "no progress, the table alone", NULL},
+        PN_CHANGE_DEVICE(o.change_device),
         PN_DEVICE_OPTIONS(o.device),
     };
     memcpy(table + count, own, sizeof own);

@@ -32,6 +32,13 @@ typedef struct pn_device_options {
             "threads; the result does not depend on it [all]", NULL \
     }
 
+/* Of the commands that continue a run. */
+#define PN_CHANGE_DEVICE(change)                                                              \
+    {                                                                                         \
+        "change-device", PN_OPT_FLAG, &(change), 0, 0, NULL,                                  \
+            "continue a run of another device or instruction set, with other last bits", NULL \
+    }
+
 /* Applies them. PN_EDEVICE if this machine lacks the device, PN_EARG if there is no such. */
 pn_status pn_device_open(const pn_device_options *options, const pn_kernels **kernels);
 

@@ -115,9 +115,7 @@ __host__ __device__ inline int tiles_of_phase(const pn_conv &j, int phase, int p
 struct conv_backward {
     using Job = pn_conv;
     using Cut = conv_cut;
-    static __host__ __device__ bool joined(const pn_conv *jobs, int j) {
-        return pointwise_backward<pn_conv>::joined(jobs, j);
-    }
+    static __host__ __device__ bool joined(const pn_conv *jobs, int j) { return jobs[j].joined; }
     static __host__ __device__ conv_cut cut(const pn_conv &first) {
         int C = 0;
         for (int i = 0; i < first.parts; i++) C += first.in[i].C;
@@ -377,12 +375,14 @@ __global__ __launch_bounds__(THREADS, 2) void conv_bwd_kernel(const pn_conv *job
 }  // namespace
 
 extern "C" size_t PN_GPU_NAME(pn_conv_fwd_scratch)(const pn_conv *jobs, int count) {
-    if (pn_check_conv_shapes("conv_fwd_scratch", jobs, count)) return 0;
+    if (pn_check_conv_shapes("conv_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
+    if (check_widths("conv_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
     return size_of<pointwise_forward<pn_conv>>(jobs, count).bytes;
 }
 
 extern "C" size_t PN_GPU_NAME(pn_conv_bwd_scratch)(const pn_conv *jobs, int count) {
-    if (pn_check_conv_shapes("conv_bwd_scratch", jobs, count)) return 0;
+    if (pn_check_conv_shapes("conv_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
+    if (check_widths("conv_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
     return sliced_size<conv_backward>(jobs, count).bytes;
 }
 
@@ -395,7 +395,7 @@ extern "C" pn_status PN_GPU_NAME(pn_conv_bwd)(const pn_conv *jobs, int count, co
     PN_TRY(pn_check_conv("conv_bwd", jobs, count, 1, l));
     PN_TRY(check_widths("conv_bwd", jobs, count));
     const call_size size = sliced_size<conv_backward>(jobs, count);
-    PN_TRY(check_groups("conv_bwd", size));
+    PN_TRY(check_size("conv_bwd", size, l));
     return gpu_launch("conv_bwd", {size.blocks, THREADS, ROOM * sizeof(float), l->stream},
                       conv_bwd_kernel, static_cast<const pn_conv *>(l->table), count,
                       static_cast<float *>(l->scratch), l->gate);

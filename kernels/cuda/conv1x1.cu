@@ -6,10 +6,14 @@
 #include "kernels/cuda/pointwise.h"
 
 extern "C" size_t PN_GPU_NAME(pn_conv1x1_fwd_scratch)(const pn_conv1x1 *jobs, int count) {
+    if (pn_check_conv1x1_shapes("conv1x1_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
+    if (check_widths("conv1x1_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
     return size_of<pointwise_forward<pn_conv1x1>>(jobs, count).bytes;
 }
 
 extern "C" size_t PN_GPU_NAME(pn_conv1x1_bwd_scratch)(const pn_conv1x1 *jobs, int count) {
+    if (pn_check_conv1x1_shapes("conv1x1_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
+    if (check_widths("conv1x1_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
     return sliced_size<pointwise_backward<pn_conv1x1>>(jobs, count).bytes;
 }
 

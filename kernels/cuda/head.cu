@@ -37,13 +37,7 @@ struct head_forward {
 /* A slot: the gradients of the logits of the block's images; the sums, (2,channels) a chunk. */
 struct head_backward {
     using Job = pn_head;
-    static __host__ __device__ bool joined(const pn_head *jobs, int j) {
-        if (j == 0) return false;
-        for (int i = 0; i < jobs[j].parts; i++)
-            for (int k = 0; k < jobs[j - 1].parts; k++)
-                if (jobs[j].in[i].dx && jobs[j].in[i].dx == jobs[j - 1].in[k].dx) return true;
-        return false;
-    }
+    static __host__ __device__ bool joined(const pn_head *jobs, int j) { return jobs[j].joined; }
     static __host__ __device__ int tiles(const pn_head &s) { return s.N; }
     static __host__ __device__ size_t sums_at(const pn_head &s) {
         return (size_t)div_up(s.N, min_of(s.N, SLOTS)) * row_of(s);
@@ -360,10 +354,14 @@ pn_status check_widths(const char *op, const pn_head *jobs, int count) {
 }  // namespace
 
 extern "C" size_t PN_GPU_NAME(pn_head_fwd_scratch)(const pn_head *jobs, int count) {
+    if (pn_check_head_shapes("head_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
+    if (check_widths("head_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
     return size_of<head_forward>(jobs, count).bytes;
 }
 
 extern "C" size_t PN_GPU_NAME(pn_head_bwd_scratch)(const pn_head *jobs, int count) {
+    if (pn_check_head_shapes("head_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
+    if (check_widths("head_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
     return size_of<head_backward>(jobs, count).bytes;
 }
 
@@ -371,7 +369,7 @@ extern "C" pn_status PN_GPU_NAME(pn_head_fwd)(const pn_head *jobs, int count, co
     PN_TRY(pn_check_head("head_fwd", jobs, count, 0, l));
     PN_TRY(check_widths("head_fwd", jobs, count));
     const call_size size = size_of<head_forward>(jobs, count);
-    PN_TRY(check_groups("head_fwd", size));
+    PN_TRY(check_size("head_fwd", size, l));
     int C = 0;
     for (int j = 0; j < count; j++) C = max_of(C, channels_of(jobs[j]));
     return gpu_launch("head_fwd", {size.blocks, THREADS, (CHUNK + C) * sizeof(float), l->stream},
@@ -383,7 +381,7 @@ extern "C" pn_status PN_GPU_NAME(pn_head_bwd)(const pn_head *jobs, int count, co
     PN_TRY(pn_check_head("head_bwd", jobs, count, 1, l));
     PN_TRY(check_widths("head_bwd", jobs, count));
     const call_size size = size_of<head_backward>(jobs, count);
-    PN_TRY(check_groups("head_bwd", size));
+    PN_TRY(check_size("head_bwd", size, l));
     return gpu_launch("head_bwd", {size.blocks, THREADS, 2 * CHUNK * sizeof(float), l->stream},
                       head_bwd_kernel, static_cast<const pn_head *>(l->table), count,
                       static_cast<float *>(l->scratch), l->gate);

@@ -43,14 +43,7 @@ struct node_forward {
 
 struct node_backward {
     using Job = pn_node;
-    static __host__ __device__ bool joined(const pn_node *jobs, int j) {
-        const pn_node &a = jobs[j - 1], &b = jobs[j];
-        if (!a.term || !b.term) return false;
-        for (int t = 0; t < b.terms; t++)
-            for (int s = 0; s < a.terms; s++)
-                if (b.term[t].in.dx && b.term[t].in.dx == a.term[s].in.dx) return true;
-        return false;
-    }
+    static __host__ __device__ bool joined(const pn_node *jobs, int j) { return jobs[j].joined; }
     static __host__ __device__ int tiles(const pn_node &job) { return count_tiles<BACKWARD>(job); }
     static __host__ __device__ size_t slot_floats(const pn_node &job) {
         return (size_t)job.terms * 2 * job.C; /* s1, s2 of every term, wanted or not */
@@ -341,13 +334,10 @@ __global__ void __launch_bounds__(THREADS, 2)
                             node_backward::slot_floats(jobs[j]), p.blocks);
 }
 
-pn_status check_sizes(const char *op, const pn_node *jobs, int count) {
+pn_status check_widths(const char *op, const pn_node *jobs, int count) {
     for (int j = 0; j < count; j++) {
         const pn_node &job = jobs[j];
         PN_TRY(check_width(op, j, job.C));
-        if ((double)job.N * job.H * job.W >= 0x1p31)
-            return pn_fail(PN_EARG, "%s: job %d: %d images of %dx%d, want less than 2^31 pixels",
-                           op, j, job.N, job.H, job.W);
     }
     return PN_OK;
 }
@@ -355,27 +345,31 @@ pn_status check_sizes(const char *op, const pn_node *jobs, int count) {
 }  // namespace
 
 extern "C" size_t PN_GPU_NAME(pn_node_fwd_scratch)(const pn_node *jobs, int count) {
+    if (pn_check_node_shapes("node_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
+    if (check_widths("node_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
     return size_of<node_forward>(jobs, count).bytes;
 }
 
 extern "C" size_t PN_GPU_NAME(pn_node_bwd_scratch)(const pn_node *jobs, int count) {
+    if (pn_check_node_shapes("node_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
+    if (check_widths("node_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
     return size_of<node_backward>(jobs, count).bytes;
 }
 
 extern "C" pn_status PN_GPU_NAME(pn_node_fwd)(const pn_node *jobs, int count, const pn_launch *l) {
     PN_TRY(pn_check_node("node_fwd", jobs, count, 0, l));
-    PN_TRY(check_sizes("node_fwd", jobs, count));
+    PN_TRY(check_widths("node_fwd", jobs, count));
     const call_size size = size_of<node_forward>(jobs, count);
-    PN_TRY(check_groups("node_fwd", size));
+    PN_TRY(check_size("node_fwd", size, l));
     return gpu_launch("node_fwd", {size.blocks, THREADS, 0, l->stream}, node_forward_kernel,
                       static_cast<const pn_node *>(l->table), count);
 }
 
 extern "C" pn_status PN_GPU_NAME(pn_node_bwd)(const pn_node *jobs, int count, const pn_launch *l) {
     PN_TRY(pn_check_node("node_bwd", jobs, count, 1, l));
-    PN_TRY(check_sizes("node_bwd", jobs, count));
+    PN_TRY(check_widths("node_bwd", jobs, count));
     const call_size size = size_of<node_backward>(jobs, count);
-    PN_TRY(check_groups("node_bwd", size));
+    PN_TRY(check_size("node_bwd", size, l));
     return gpu_launch("node_bwd", {size.blocks, THREADS, ROOM, l->stream}, node_backward_kernel,
                       static_cast<const pn_node *>(l->table), count,
                       static_cast<float *>(l->scratch), l->gate);

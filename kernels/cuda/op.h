@@ -69,11 +69,12 @@ __device__ __forceinline__ float4 where_positive(float4 condition, float4 v) {
 
 /* An op describes its jobs by a type with
  *   using Job = ...;
- *   static bool joined(const Job *jobs, int j);   does job j share a dx with job j - 1?  (forward:
- *                                                 false)
+ *   static bool joined(const Job *jobs, int j);   does job j go with job j - 1? (backward: does it
+ *                                                 share its dx; forward: false)
  *   static int tiles(const Job &first);           of the group that begins here
  *   static size_t slot_floats(const Job &job);    a block's partial sums for the job; multiple of 4
- * all of which depend on shapes and on which pointers are equal, so that host and device agree. */
+ * all of which depend on values of the jobs and on no address, so that host and device agree, and
+ * the host before and after it has addresses. */
 struct place {
     int first, end;    /* jobs of the group */
     int block, blocks; /* of the group */
@@ -141,8 +142,9 @@ inline call_size size_of(const typename Op::Job *jobs, int count) {
     return s;
 }
 
-inline pn_status check_groups(const char *op, call_size s) {
-    if (s.groups <= MAX_GROUPS) return PN_OK;
+/* Can it be launched, with this scratch? */
+inline pn_status check_size(const char *op, call_size s, const pn_launch *l) {
+    if (s.groups <= MAX_GROUPS) return pn_check_room(op, l, s.bytes);
     return pn_fail(PN_EARG, "%s: %d groups of jobs, want %d at most", op, s.groups, MAX_GROUPS);
 }
 

@@ -357,11 +357,7 @@ template <class Job_>
 struct pointwise_backward {
     using Job = Job_;
     using Cut = backward_cut;
-    static __host__ __device__ bool joined(const Job *jobs, int j) {
-        for (int i = 0; i < min_of(jobs[j].parts, jobs[j - 1].parts); i++)
-            if (jobs[j].in[i].dx && jobs[j].in[i].dx == jobs[j - 1].in[i].dx) return true;
-        return false;
-    }
+    static __host__ __device__ bool joined(const Job *jobs, int j) { return jobs[j].joined; }
     static __host__ __device__ backward_cut cut(const Job &first) {
         return backward_cut_of<Job>(view_of(first));
     }
@@ -717,7 +713,7 @@ template <class Job>
 inline pn_status run_forward(const char *op, const Job *jobs, int count, const pn_launch *l) {
     PN_TRY(check_widths(op, jobs, count));
     const call_size size = size_of<pointwise_forward<Job>>(jobs, count);
-    PN_TRY(check_groups(op, size));
+    PN_TRY(check_size(op, size, l));
     return gpu_launch(op, {size.blocks, THREADS, FORWARD_FLOATS * sizeof(float), l->stream},
                       has_pairs(jobs, count) ? forward_kernel<Job, grids_of<Job> != 1>
                                              : forward_kernel<Job, false>,
@@ -728,7 +724,7 @@ template <class Job>
 inline pn_status run_backward(const char *op, const Job *jobs, int count, const pn_launch *l) {
     PN_TRY(check_widths(op, jobs, count));
     const call_size size = sliced_size<pointwise_backward<Job>>(jobs, count);
-    PN_TRY(check_groups(op, size));
+    PN_TRY(check_size(op, size, l));
     int floats = 0;
     for (int first = 0, end; first < count; first = end) {
         end = group_end<pointwise_backward<Job>>(jobs, count, first);

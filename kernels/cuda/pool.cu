@@ -204,9 +204,7 @@ __host__ __device__ inline cut cut_of(int N, int H, int W, int C) {
 
 struct pool_backward {
     using Job = pn_pool;
-    static __host__ __device__ bool joined(const pn_pool *jobs, int j) {
-        return jobs[j].in.dx && jobs[j].in.dx == jobs[j - 1].in.dx;
-    }
+    static __host__ __device__ bool joined(const pn_pool *jobs, int j) { return jobs[j].joined; }
     static __host__ __device__ int tiles(const pn_pool &job) {
         const cut t = cut_of(job.N, job.H, job.W, job.in.C);
         return job.N * t.down * t.across;
@@ -472,10 +470,14 @@ pn_status check_widths(const char *op, const pn_pool *jobs, int count) {
 }  // namespace
 
 extern "C" size_t PN_GPU_NAME(pn_pool_fwd_scratch)(const pn_pool *jobs, int count) {
+    if (pn_check_pool_shapes("pool_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
+    if (check_widths("pool_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
     return size_of<pool_forward>(jobs, count).bytes;
 }
 
 extern "C" size_t PN_GPU_NAME(pn_pool_bwd_scratch)(const pn_pool *jobs, int count) {
+    if (pn_check_pool_shapes("pool_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
+    if (check_widths("pool_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
     return size_of<pool_backward>(jobs, count).bytes;
 }
 
@@ -483,7 +485,7 @@ extern "C" pn_status PN_GPU_NAME(pn_pool_fwd)(const pn_pool *jobs, int count, co
     PN_TRY(pn_check_pool("pool_fwd", jobs, count, 0, l));
     PN_TRY(check_widths("pool_fwd", jobs, count));
     const call_size size = size_of<pool_forward>(jobs, count);
-    PN_TRY(check_groups("pool_fwd", size));
+    PN_TRY(check_size("pool_fwd", size, l));
     return gpu_launch("pool_fwd", {size.blocks, THREADS, FORWARD_BYTES, l->stream},
                       pool_forward_kernel, static_cast<const pn_pool *>(l->table), count,
                       static_cast<float *>(l->scratch));
@@ -493,7 +495,7 @@ extern "C" pn_status PN_GPU_NAME(pn_pool_bwd)(const pn_pool *jobs, int count, co
     PN_TRY(pn_check_pool("pool_bwd", jobs, count, 1, l));
     PN_TRY(check_widths("pool_bwd", jobs, count));
     const call_size size = size_of<pool_backward>(jobs, count);
-    PN_TRY(check_groups("pool_bwd", size));
+    PN_TRY(check_size("pool_bwd", size, l));
     return gpu_launch("pool_bwd", {size.blocks, THREADS, ROOM, l->stream}, pool_backward_kernel,
                       static_cast<const pn_pool *>(l->table), count,
                       static_cast<float *>(l->scratch), l->gate);

@@ -6,10 +6,14 @@
 #include "kernels/cuda/pointwise.h"
 
 extern "C" size_t PN_GPU_NAME(pn_reduce_fwd_scratch)(const pn_reduce *jobs, int count) {
+    if (pn_check_reduce_shapes("reduce_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
+    if (check_widths("reduce_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
     return size_of<pointwise_forward<pn_reduce>>(jobs, count).bytes;
 }
 
 extern "C" size_t PN_GPU_NAME(pn_reduce_bwd_scratch)(const pn_reduce *jobs, int count) {
+    if (pn_check_reduce_shapes("reduce_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
+    if (check_widths("reduce_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
     return sliced_size<pointwise_backward<pn_reduce>>(jobs, count).bytes;
 }
 

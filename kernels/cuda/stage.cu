@@ -326,9 +326,7 @@ __host__ __device__ inline backward_cut backward_cut_of(int N, int H, int W, int
 struct stage_backward {
     using Job = pn_stage;
     using Cut = backward_cut;
-    static __host__ __device__ bool joined(const pn_stage *jobs, int j) {
-        return jobs[j].in.dx && jobs[j].in.dx == jobs[j - 1].in.dx;
-    }
+    static __host__ __device__ bool joined(const pn_stage *jobs, int j) { return jobs[j].joined; }
     static __host__ __device__ backward_cut cut(const pn_stage &first) {
         return backward_cut_of(first.N, first.H, first.W, first.in.C);
     }
@@ -765,12 +763,14 @@ pn_status check_widths(const char *op, const pn_stage *jobs, int count) {
 extern "C" {
 
 size_t PN_GPU_NAME(pn_stage_fwd_scratch)(const pn_stage *jobs, int count) {
-    if (pn_check_stage_shapes("stage_fwd_scratch", jobs, count)) return 0;
+    if (pn_check_stage_shapes("stage_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
+    if (check_widths("stage_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
     return size_of<stage_forward>(jobs, count).bytes;
 }
 
 size_t PN_GPU_NAME(pn_stage_bwd_scratch)(const pn_stage *jobs, int count) {
-    if (pn_check_stage_shapes("stage_bwd_scratch", jobs, count)) return 0;
+    if (pn_check_stage_shapes("stage_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
+    if (check_widths("stage_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
     return sliced_size<stage_backward>(jobs, count).bytes;
 }
 
@@ -778,7 +778,7 @@ pn_status PN_GPU_NAME(pn_stage_fwd)(const pn_stage *jobs, int count, const pn_la
     PN_TRY(pn_check_stage("stage_fwd", jobs, count, 0, l));
     PN_TRY(check_widths("stage_fwd", jobs, count));
     const call_size size = size_of<stage_forward>(jobs, count);
-    PN_TRY(check_groups("stage_fwd", size));
+    PN_TRY(check_size("stage_fwd", size, l));
     return gpu_launch("stage_fwd", {size.blocks, THREADS, FLOATS * sizeof(float), l->stream},
                       stage_forward_kernel, static_cast<const pn_stage *>(l->table), count,
                       static_cast<float *>(l->scratch));
@@ -788,7 +788,7 @@ pn_status PN_GPU_NAME(pn_stage_bwd)(const pn_stage *jobs, int count, const pn_la
     PN_TRY(pn_check_stage("stage_bwd", jobs, count, 1, l));
     PN_TRY(check_widths("stage_bwd", jobs, count));
     const call_size size = sliced_size<stage_backward>(jobs, count);
-    PN_TRY(check_groups("stage_bwd", size));
+    PN_TRY(check_size("stage_bwd", size, l));
     return gpu_launch("stage_bwd", {size.blocks, THREADS, FLOATS * sizeof(float), l->stream},
                       stage_backward_kernel, static_cast<const pn_stage *>(l->table), count,
                       static_cast<float *>(l->scratch), l->gate);

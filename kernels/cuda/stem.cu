@@ -209,12 +209,14 @@ pn_status check_widths(const char *op, const pn_stem *jobs, int count) {
 }  // namespace
 
 extern "C" size_t PN_GPU_NAME(pn_stem_fwd_scratch)(const pn_stem *jobs, int count) {
-    if (pn_check_stem_shapes("stem_fwd_scratch", jobs, count)) return 0;
+    if (pn_check_stem_shapes("stem_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
+    if (check_widths("stem_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
     return size_of<stem_forward>(jobs, count).bytes;
 }
 
 extern "C" size_t PN_GPU_NAME(pn_stem_bwd_scratch)(const pn_stem *jobs, int count) {
-    if (pn_check_stem_shapes("stem_bwd_scratch", jobs, count)) return 0;
+    if (pn_check_stem_shapes("stem_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
+    if (check_widths("stem_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
     return size_of<stem_backward>(jobs, count).bytes;
 }
 
@@ -222,7 +224,7 @@ extern "C" pn_status PN_GPU_NAME(pn_stem_fwd)(const pn_stem *jobs, int count, co
     PN_TRY(pn_check_stem("stem_fwd", jobs, count, 0, l));
     PN_TRY(check_widths("stem_fwd", jobs, count));
     const call_size size = size_of<stem_forward>(jobs, count);
-    PN_TRY(check_groups("stem_fwd", size));
+    PN_TRY(check_size("stem_fwd", size, l));
     int floats = 3 * MAX_CHANNELS; /* store_moments */
     for (int j = 0; j < count; j++)
         floats = max_of(floats, forward_pixels(jobs[j]) * patch_of(jobs[j]));
@@ -235,7 +237,7 @@ extern "C" pn_status PN_GPU_NAME(pn_stem_bwd)(const pn_stem *jobs, int count, co
     PN_TRY(pn_check_stem("stem_bwd", jobs, count, 1, l));
     PN_TRY(check_widths("stem_bwd", jobs, count));
     const call_size size = size_of<stem_backward>(jobs, count);
-    PN_TRY(check_groups("stem_bwd", size));
+    PN_TRY(check_size("stem_bwd", size, l));
     int floats = 4096; /* outer4::end */
     for (int j = 0; j < count; j++)
         floats = max_of(floats,

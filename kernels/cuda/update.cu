@@ -251,6 +251,7 @@ extern "C" pn_status PN_GPU_NAME(pn_sgd)(const pn_range *ranges, int count, floa
     if (all == 0) return gpu_launch("sgd", {1, 32, 0, stream_of(l)}, no_norm_kernel, norm_out);
     if (!l || !l->scratch)
         return pn_fail(PN_EARG, "sgd: no scratch, want what sgd_scratch asks for");
+    PN_TRY(pn_check_room("sgd", l, PN_GPU_NAME(pn_sgd_scratch)(ranges, count)));
     step_state *const state = static_cast<step_state *>(l->scratch);
     double *const squares =
         reinterpret_cast<double *>(static_cast<char *>(l->scratch) + STATE_BYTES);

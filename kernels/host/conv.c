@@ -30,7 +30,6 @@ typedef struct plan {
     float share;                       /* of a tap in the average; else 1 */
     size_t patch_step, x_step, g_step; /* floats from pixel to pixel: of patches, of r, of g */
     size_t row;                        /* floats of a row of the ring */
-    int joined;                        /* shares dx with the job before it */
     int wants_dx;
     float *scale[PN_PARTS], *shift[PN_PARTS], *mean[PN_PARTS], *rstd[PN_PARTS];
     float *a, *b, *q;
@@ -86,7 +85,6 @@ static layout lay_out(const pn_conv *jobs, int count, int backward, void *base) 
     layout at = {.plans = (plan *)pn_carve(&c, count * sizeof(plan) / sizeof(float) + 1)};
     for (int j = 0; j < count; j++) {
         plan s = plan_of(&jobs[j]);
-        s.joined = pn_conv_shares_dx(jobs, j);
         for (int i = 0; i < s.job->parts; i++) {
             const int Cp = pn_padded(s.job->in[i].C);
             s.scale[i] = pn_carve(&c, Cp);
@@ -363,18 +361,23 @@ static void backward(const plan *s, int chunk, float *workspace) {
 
 /* ---- the calls ------------------------------------------------------------------------------ */
 
+static size_t scratch_of(const pn_conv *jobs, int count, int backward_pass) {
+    return lay_out(jobs, count, backward_pass, NULL).floats * sizeof(float);
+}
+
 size_t PN_NAME(pn_conv_fwd_scratch)(const pn_conv *jobs, int count) {
-    if (pn_check_conv_shapes("conv_fwd_scratch", jobs, count)) return 0;
-    return lay_out(jobs, count, 0, NULL).floats * sizeof(float);
+    if (pn_check_conv_shapes("conv_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
+    return scratch_of(jobs, count, 0);
 }
 
 size_t PN_NAME(pn_conv_bwd_scratch)(const pn_conv *jobs, int count) {
-    if (pn_check_conv_shapes("conv_bwd_scratch", jobs, count)) return 0;
-    return lay_out(jobs, count, 1, NULL).floats * sizeof(float);
+    if (pn_check_conv_shapes("conv_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
+    return scratch_of(jobs, count, 1);
 }
 
 pn_status PN_NAME(pn_conv_fwd)(const pn_conv *jobs, int count, const pn_launch *l) {
     PN_TRY(pn_check_conv("conv_fwd", jobs, count, 0, l));
+    PN_TRY(pn_check_room("conv_fwd", l, scratch_of(jobs, count, 0)));
     assert(l->scratch); /* as the call was checked */
     const layout at = lay_out(jobs, count, 0, l->scratch);
     pn_shares shares = {0};
@@ -405,7 +408,7 @@ static void finish(const plan *s, const plan *end, int share) {
                  s->slot_floats, pn_padded(s->K));
     if (share) return;
     pn_norm_parameters(&s->job->out.norm, s->K);
-    if (s->joined) return;
+    if (s->job->joined) return;
     do {
         for (int i = 0; i < s->job->parts; i++) {
             const pn_input *in = &s->job->in[i];
@@ -413,11 +416,12 @@ static void finish(const plan *s, const plan *end, int share) {
                 pn_norm_finish_bwd(&in->norm, in->C, in->add, s->job->N, s->slots + s->sums[i],
                                    s->slot_floats, pn_padded(in->C));
         }
-    } while (++s < end && s->joined);
+    } while (++s < end && s->job->joined);
 }
 
 pn_status PN_NAME(pn_conv_bwd)(const pn_conv *jobs, int count, const pn_launch *l) {
     PN_TRY(pn_check_conv("conv_bwd", jobs, count, 1, l));
+    PN_TRY(pn_check_room("conv_bwd", l, scratch_of(jobs, count, 1)));
     if (pn_gate_closed(l)) return PN_OK;
     assert(l->scratch); /* as the call was checked */
     const layout at = lay_out(jobs, count, 1, l->scratch);
@@ -431,9 +435,9 @@ pn_status PN_NAME(pn_conv_bwd)(const pn_conv *jobs, int count, const pn_launch *
         PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
             const plan *s = &at.plans[unit % count];
             const int chunk = unit / count;
-            if (s->joined || chunk >= pn_chunks(s->job->N)) continue;
+            if (s->job->joined || chunk >= pn_chunks(s->job->N)) continue;
             do backward(s, chunk, workspace);
-            while (++s < end && s->joined);
+            while (++s < end && s->job->joined);
         }
 #pragma omp barrier
 #pragma omp for schedule(dynamic)

@@ -15,23 +15,24 @@ static pn_pointwise view(const void *jobs, int i) {
                           .out = &j->out,
                           .w = j->w,
                           .dw = j->dw,
+                          .joined = j->joined,
                           .grids = 1,
                           .stride = 1};
 }
 
 size_t PN_NAME(pn_conv1x1_fwd_scratch)(const pn_conv1x1 *jobs, int count) {
-    if (pn_check_conv1x1_shapes("conv1x1_fwd_scratch", jobs, count)) return 0;
+    if (pn_check_conv1x1_shapes("conv1x1_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
     return pn_pointwise_scratch(view, jobs, count, 0);
 }
 size_t PN_NAME(pn_conv1x1_bwd_scratch)(const pn_conv1x1 *jobs, int count) {
-    if (pn_check_conv1x1_shapes("conv1x1_bwd_scratch", jobs, count)) return 0;
+    if (pn_check_conv1x1_shapes("conv1x1_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
     return pn_pointwise_scratch(view, jobs, count, 1);
 }
 pn_status PN_NAME(pn_conv1x1_fwd)(const pn_conv1x1 *jobs, int count, const pn_launch *l) {
     PN_TRY(pn_check_conv1x1("conv1x1_fwd", jobs, count, 0, l));
-    return pn_pointwise_fwd(view, jobs, count, l);
+    return pn_pointwise_fwd("conv1x1_fwd", view, jobs, count, l);
 }
 pn_status PN_NAME(pn_conv1x1_bwd)(const pn_conv1x1 *jobs, int count, const pn_launch *l) {
     PN_TRY(pn_check_conv1x1("conv1x1_bwd", jobs, count, 1, l));
-    return pn_pointwise_bwd(view, jobs, count, l);
+    return pn_pointwise_bwd("conv1x1_bwd", view, jobs, count, l);
 }

@@ -251,15 +251,18 @@ static size_t scratch_of(const pn_head *jobs, int count, int backward_pass) {
 }
 
 size_t PN_NAME(pn_head_fwd_scratch)(const pn_head *jobs, int count) {
+    if (pn_check_head_shapes("head_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
     return scratch_of(jobs, count, 0);
 }
 
 size_t PN_NAME(pn_head_bwd_scratch)(const pn_head *jobs, int count) {
+    if (pn_check_head_shapes("head_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
     return scratch_of(jobs, count, 1);
 }
 
 pn_status PN_NAME(pn_head_fwd)(const pn_head *jobs, int count, const pn_launch *launch) {
     PN_TRY(pn_check_head("head_fwd", jobs, count, 0, launch));
+    PN_TRY(pn_check_room("head_fwd", launch, scratch_of(jobs, count, 0)));
     const layout l = layout_of(jobs, count, 0);
     float *const work = launch->scratch, *const images = work + PN_WORKERS * l.work;
     pn_shares shares = {0};
@@ -281,6 +284,7 @@ pn_status PN_NAME(pn_head_fwd)(const pn_head *jobs, int count, const pn_launch *
 
 pn_status PN_NAME(pn_head_bwd)(const pn_head *jobs, int count, const pn_launch *launch) {
     PN_TRY(pn_check_head("head_bwd", jobs, count, 1, launch));
+    PN_TRY(pn_check_room("head_bwd", launch, scratch_of(jobs, count, 1)));
     if (launch->gate && *launch->gate == 0) return PN_OK;
     const layout l = layout_of(jobs, count, 1);
     float *const work = launch->scratch, *const images = work + PN_WORKERS * l.work;
@@ -293,12 +297,12 @@ pn_status PN_NAME(pn_head_bwd)(const pn_head *jobs, int count, const pn_launch *
         PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
             const int chunk = unit / count;
             int j = unit % count;
-            if (chunk >= pn_chunks(jobs[j].N) || pn_head_shares_dx(jobs, j)) continue;
+            if (chunk >= pn_chunks(jobs[j].N) || jobs[j].joined) continue;
             do {
                 backward(&jobs[j], chunk, mine, images + j * l.images,
                          slots + ((size_t)j * PN_CHUNKS + chunk) * l.slot, l.slot_row);
                 j++;
-            } while (j < count && pn_head_shares_dx(jobs, j));
+            } while (j < count && jobs[j].joined);
         }
 #pragma omp barrier
         for (int j = 0; j < count; j++) {

@@ -34,10 +34,10 @@ typedef struct pn_pointwise {
     const float *w; /* (grids,C,K/grids) */
     float *dw;
     int grids, stride; /* 1 and 1, or 2 and 2 */
+    int joined;        /* shares dx with the job before it */
 
     int P, Q, C, Kg;       /* output size; channels of all parts; outputs of one grid */
     size_t r_step, g_step; /* floats from pixel to pixel */
-    int joined;            /* shares dx with the job before it */
     float *scale[PN_PARTS], *shift[PN_PARTS], *mean[PN_PARTS], *rstd[PN_PARTS];
     float *a, *b, *q;
     float *packed;              /* each grid's W */
@@ -64,14 +64,6 @@ static inline void pn_pointwise_sizes(pn_pointwise *s) {
     s->Kg = s->out->K / s->grids;
     s->r_step = pn_padded(s->C * s->grids) + PN_STEP_PAD;
     s->g_step = pn_padded(s->out->K) + PN_STEP_PAD;
-}
-
-/* Do two neighbours share an input's gradient? */
-static inline int pn_pointwise_share(const pn_pointwise *a, const pn_pointwise *b) {
-    for (int i = 0; i < a->parts; i++)
-        for (int j = 0; j < b->parts; j++)
-            if (a->in[i].dx && a->in[i].dx == b->in[j].dx) return 1;
-    return 0;
 }
 
 /* A thread's workspace: the r and g of a tile, forward sums of each grid. */
@@ -103,7 +95,6 @@ static inline pn_pointwise_layout pn_pointwise_lay_out(pn_pointwise_view *view, 
     for (int j = 0; j < count; j++) {
         pn_pointwise s = view(jobs, j);
         pn_pointwise_sizes(&s);
-        s.joined = pn_pointwise_share(&before, &s);
         s.packed = pn_carve(&c, s.grids * pn_packed(s.C, s.Kg));
         s.slot_floats = 0;
         for (int i = 0; i < s.parts; i++) {
@@ -416,8 +407,9 @@ static inline size_t pn_pointwise_scratch(pn_pointwise_view *view, const void *j
     return pn_pointwise_lay_out(view, jobs, count, backward, NULL).floats * sizeof(float);
 }
 
-static inline pn_status pn_pointwise_fwd(pn_pointwise_view *view, const void *jobs, int count,
-                                         const pn_launch *l) {
+static inline pn_status pn_pointwise_fwd(const char *op, pn_pointwise_view *view, const void *jobs,
+                                         int count, const pn_launch *l) {
+    PN_TRY(pn_check_room(op, l, pn_pointwise_scratch(view, jobs, count, 0)));
     assert(l->scratch); /* as the call was checked */
     const pn_pointwise_layout at = pn_pointwise_lay_out(view, jobs, count, 0, l->scratch);
     pn_shares shares = {0};
@@ -458,8 +450,9 @@ static inline void pn_pointwise_finish(const pn_pointwise *s, const pn_pointwise
     } while (++s < end && s->joined);
 }
 
-static inline pn_status pn_pointwise_bwd(pn_pointwise_view *view, const void *jobs, int count,
-                                         const pn_launch *l) {
+static inline pn_status pn_pointwise_bwd(const char *op, pn_pointwise_view *view, const void *jobs,
+                                         int count, const pn_launch *l) {
+    PN_TRY(pn_check_room(op, l, pn_pointwise_scratch(view, jobs, count, 1)));
     if (pn_gate_closed(l)) return PN_OK;
     assert(l->scratch); /* as the call was checked */
     const pn_pointwise_layout at = pn_pointwise_lay_out(view, jobs, count, 1, l->scratch);

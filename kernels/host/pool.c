@@ -526,15 +526,18 @@ static size_t scratch_of(const pn_pool *jobs, int count, int backward_pass) {
 }
 
 size_t PN_NAME(pn_pool_fwd_scratch)(const pn_pool *jobs, int count) {
+    if (pn_check_pool_shapes("pool_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
     return scratch_of(jobs, count, 0);
 }
 
 size_t PN_NAME(pn_pool_bwd_scratch)(const pn_pool *jobs, int count) {
+    if (pn_check_pool_shapes("pool_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
     return scratch_of(jobs, count, 1);
 }
 
 pn_status PN_NAME(pn_pool_fwd)(const pn_pool *jobs, int count, const pn_launch *launch) {
     PN_TRY(pn_check_pool("pool_fwd", jobs, count, 0, launch));
+    PN_TRY(pn_check_room("pool_fwd", launch, scratch_of(jobs, count, 0)));
     const layout l = layout_of(jobs, count, 0);
     float *const work = launch->scratch, *const slots = work + PN_WORKERS * l.work;
     pn_shares shares = {0};
@@ -562,6 +565,7 @@ pn_status PN_NAME(pn_pool_fwd)(const pn_pool *jobs, int count, const pn_launch *
 
 pn_status PN_NAME(pn_pool_bwd)(const pn_pool *jobs, int count, const pn_launch *launch) {
     PN_TRY(pn_check_pool("pool_bwd", jobs, count, 1, launch));
+    PN_TRY(pn_check_room("pool_bwd", launch, scratch_of(jobs, count, 1)));
     if (launch->gate && *launch->gate == 0) return PN_OK;
     const layout l = layout_of(jobs, count, 1);
     float *const work = launch->scratch, *const slots = work + PN_WORKERS * l.work;
@@ -573,14 +577,13 @@ pn_status PN_NAME(pn_pool_bwd)(const pn_pool *jobs, int count, const pn_launch *
         PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
             const int chunk = unit / count;
             int j = unit % count;
-            if (chunk >= pn_chunks(jobs[j].N) || !jobs[j].in.dx || pn_pool_shares_dx(jobs, j))
-                continue;
+            if (chunk >= pn_chunks(jobs[j].N) || !jobs[j].in.dx || jobs[j].joined) continue;
             do {
                 backward(&jobs[j], chunk, mine + l.slot, mine, l.slot_row);
                 memcpy(slots + ((size_t)j * PN_CHUNKS + chunk) * l.slot, mine,
                        l.slot * sizeof *mine);
                 j++;
-            } while (j < count && pn_pool_shares_dx(jobs, j));
+            } while (j < count && jobs[j].joined);
         }
 #pragma omp barrier
 #pragma omp single

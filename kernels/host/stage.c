@@ -23,7 +23,6 @@ typedef struct plan {
     int kind;              /* which of the literal filters, see FILTERS */
     int r_rows, r_width;   /* the ring of r: rows, pixels in a row */
     int du_rows, du_width; /* the ring of du; at stride 2 every second pixel of a row is 0 */
-    int joined;            /* shares dx with the job before it */
     float *dw, *dw_turned; /* (R*R,Cp): as it is, and in reverse order */
     float *pw, *pw_turned; /* packed W, W transposed */
     float *scale, *shift, *mean, *rstd, *a, *b, *q; /* of the loads, see norm.h */
@@ -94,7 +93,6 @@ static layout lay_out(const pn_stage *jobs, int count, int backward, void *base)
     layout at = {.plans = (plan *)pn_carve(&c, count * sizeof *at.plans / sizeof(float) + 1)};
     for (int i = 0; i < count; i++) {
         plan s = sizes(&jobs[i]);
-        s.joined = pn_stage_shares_dx(jobs, i);
         s.dw = pn_carve(&c, (size_t)s.R * s.R * s.Cp);
         s.pw = pn_carve(&c, pn_packed(s.C, s.C));
         s.scale = pn_carve(&c, s.Cp);
@@ -467,17 +465,22 @@ static void backward_chunk(const plan *s, int chunk, float *workspace) {
 
 /* ---- the calls ------------------------------------------------------------------------------ */
 
+static size_t scratch_of(const pn_stage *jobs, int count, int backward_pass) {
+    return lay_out(jobs, count, backward_pass, NULL).floats * sizeof(float);
+}
+
 size_t PN_NAME(pn_stage_fwd_scratch)(const pn_stage *jobs, int count) {
-    if (pn_check_stage_shapes("stage_fwd_scratch", jobs, count)) return 0;
-    return lay_out(jobs, count, 0, NULL).floats * sizeof(float);
+    if (pn_check_stage_shapes("stage_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
+    return scratch_of(jobs, count, 0);
 }
 size_t PN_NAME(pn_stage_bwd_scratch)(const pn_stage *jobs, int count) {
-    if (pn_check_stage_shapes("stage_bwd_scratch", jobs, count)) return 0;
-    return lay_out(jobs, count, 1, NULL).floats * sizeof(float);
+    if (pn_check_stage_shapes("stage_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
+    return scratch_of(jobs, count, 1);
 }
 
 pn_status PN_NAME(pn_stage_fwd)(const pn_stage *jobs, int count, const pn_launch *l) {
     PN_TRY(pn_check_stage("stage_fwd", jobs, count, 0, l));
+    PN_TRY(pn_check_room("stage_fwd", l, scratch_of(jobs, count, 0)));
     const layout at = lay_out(jobs, count, 0, l->scratch);
     const plan *plans = at.plans;
     pn_shares shares = {0};
@@ -502,6 +505,7 @@ pn_status PN_NAME(pn_stage_fwd)(const pn_stage *jobs, int count, const pn_launch
 
 pn_status PN_NAME(pn_stage_bwd)(const pn_stage *jobs, int count, const pn_launch *l) {
     PN_TRY(pn_check_stage("stage_bwd", jobs, count, 1, l));
+    PN_TRY(pn_check_room("stage_bwd", l, scratch_of(jobs, count, 1)));
     if (pn_gate_closed(l)) return PN_OK;
     const layout at = lay_out(jobs, count, 1, l->scratch);
     const plan *plans = at.plans;
@@ -514,9 +518,9 @@ pn_status PN_NAME(pn_stage_bwd)(const pn_stage *jobs, int count, const pn_launch
         PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
             const int chunk = unit / count;
             int i = unit % count;
-            if (plans[i].joined || chunk >= pn_chunks(jobs[i].N)) continue;
+            if (jobs[i].joined || chunk >= pn_chunks(jobs[i].N)) continue;
             do backward_chunk(&plans[i], chunk, workspace);
-            while (++i < count && plans[i].joined);
+            while (++i < count && jobs[i].joined);
         }
 #pragma omp barrier
 #pragma omp for schedule(dynamic)
@@ -529,13 +533,13 @@ pn_status PN_NAME(pn_stage_bwd)(const pn_stage *jobs, int count, const pn_launch
                          s->slot_floats, s->Cp);
             if (share) continue;
             pn_norm_parameters(&s->job->out.norm, s->C);
-            if (s->joined) continue;
+            if (s->job->joined) continue;
             int i = unit / PN_SHARES;
             do
                 if (jobs[i].in.dx)
                     pn_norm_finish_bwd(&jobs[i].in.norm, plans[i].C, jobs[i].in.add, jobs[i].N,
                                        plans[i].slots, plans[i].slot_floats, plans[i].Cp);
-            while (++i < count && plans[i].joined);
+            while (++i < count && jobs[i].joined);
         }
     }
     return PN_OK;

@@ -233,17 +233,18 @@ static size_t scratch_of(const pn_stem *jobs, int count, int backward_pass) {
 }
 
 size_t PN_NAME(pn_stem_fwd_scratch)(const pn_stem *jobs, int count) {
-    if (pn_check_stem_shapes("stem_fwd_scratch", jobs, count)) return 0;
+    if (pn_check_stem_shapes("stem_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
     return scratch_of(jobs, count, 0);
 }
 
 size_t PN_NAME(pn_stem_bwd_scratch)(const pn_stem *jobs, int count) {
-    if (pn_check_stem_shapes("stem_bwd_scratch", jobs, count)) return 0;
+    if (pn_check_stem_shapes("stem_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
     return scratch_of(jobs, count, 1);
 }
 
 pn_status PN_NAME(pn_stem_fwd)(const pn_stem *jobs, int count, const pn_launch *launch) {
     PN_TRY(pn_check_stem("stem_fwd", jobs, count, 0, launch));
+    PN_TRY(pn_check_room("stem_fwd", launch, scratch_of(jobs, count, 0)));
     const layout l = layout_of(jobs, count, 0);
     float *const work = launch->scratch, *const slots = work + PN_WORKERS * l.work;
     pn_shares shares = {0};
@@ -279,6 +280,7 @@ static void finish_tap(const pn_stem *job, int t, const float *slots, size_t slo
 
 pn_status PN_NAME(pn_stem_bwd)(const pn_stem *jobs, int count, const pn_launch *launch) {
     PN_TRY(pn_check_stem("stem_bwd", jobs, count, 1, launch));
+    PN_TRY(pn_check_room("stem_bwd", launch, scratch_of(jobs, count, 1)));
     if (launch->gate && *launch->gate == 0) return PN_OK;
     const layout l = layout_of(jobs, count, 1);
     float *const work = launch->scratch, *const slots = work + PN_WORKERS * l.work;

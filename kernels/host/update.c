@@ -98,6 +98,7 @@ pn_status PN_NAME(pn_sgd)(const pn_range *ranges, int count, float *value, const
     const size_t blocks = count_blocks(ranges, count);
     if (blocks > 0 && (!launch || !launch->scratch))
         return pn_fail(PN_EARG, "sgd: no scratch, want what sgd_scratch asks for");
+    if (blocks > 0) PN_TRY(pn_check_room("sgd", launch, PN_NAME(pn_sgd_scratch)(ranges, count)));
     double *const squares = blocks > 0 ? launch->scratch : NULL;
     const float factor = scale ? *scale : 1;
     double norm = 0;

@@ -185,13 +185,35 @@ static int worth_comparing(place at) {
 
 /* ---- The call ---------------------------------------------------------------------------- */
 
+static void *room_for_jobs(const pn_subject *s) {
+    void *jobs = calloc(PN_MAX_JOBS, s->job_bytes);
+    if (!jobs) abort();
+    return jobs;
+}
+
 pn_status pn_call(const pn_subject *s, const pn_kernels *k, bool backward, const void *jobs,
                   int count) {
-    void *scratch = pn_guarded(s->scratch(k, backward, jobs, count));
-    const pn_status status =
-        s->run(k, backward, jobs, count, &(pn_launch){.scratch = scratch, .table = jobs});
+    const size_t bytes = s->scratch(k, backward, jobs, count);
+    void *scratch = pn_guarded(bytes);
+    const pn_launch launch = {.scratch = scratch, .scratch_bytes = bytes, .table = jobs};
+    const pn_status status = s->run(k, backward, jobs, count, &launch);
     pn_unguard(scratch);
     return status;
+}
+
+/* The scratch of jobs whose addresses are not known yet, as a program asks for it. */
+static size_t planned_scratch(const pn_subject *s, const pn_kernels *k, const pn_set *set,
+                              const void *jobs, int count) {
+    char *bare = room_for_jobs(s);
+    memcpy(bare, jobs, count * s->job_bytes);
+    for (size_t at = 0; at < count * s->job_bytes; at += sizeof(void *)) {
+        const float *word;
+        memcpy(&word, bare + at, sizeof word);
+        if (pn_set_has(set, word)) memset(bare + at, 0, sizeof word);
+    }
+    const size_t bytes = s->scratch(k, set->backward, bare, count);
+    free(bare);
+    return bytes;
 }
 
 /* A call from `start`, with all guards looked at afterwards. */
@@ -199,9 +221,10 @@ static int call(place at, const pn_subject *s, const pn_kernels *k, pn_set *set,
                 int count, int order, const float *gate) {
     pn_set_restore(set);
     pn_backend_disturb(k, order);
-    const size_t bytes = s->scratch(k, set->backward, jobs, count);
+    const size_t bytes = planned_scratch(s, k, set, jobs, count);
     void *scratch = pn_guarded(bytes);
-    const pn_launch launch = {.scratch = scratch, .table = jobs, .gate = gate};
+    const pn_launch launch = {
+        .scratch = scratch, .scratch_bytes = bytes, .table = jobs, .gate = gate};
     int failures = 0;
     if (s->run(k, set->backward, jobs, count, &launch) != PN_OK)
         failures += complain(at, "refused: %s", pn_error());
@@ -225,22 +248,39 @@ static float *all_floats(const pn_set *set, size_t *bytes) {
     return (float *)all;
 }
 
-/* How many orders of work are tried besides the usual one: all 3, or what PN_TEST_ORDERS says. The
- * builds that look for something else than other bits, and are slow at it, try one. */
-static int orders_to_try(void) {
-    const char *said = getenv("PN_TEST_ORDERS");
-    const int some = said ? atoi(said) : 3;
-    return some < 0 || some > 3 ? 3 : some;
+/* The orders of work that a call is tried in: the usual one twice; the others with few threads;
+ * many threads, in a call of several jobs always as many as there are workspaces, and one of the
+ * larger numbers in turn. PN_TEST_LONG=1: all of them. PN_TEST_ORDERS=1 is for builds that look
+ * for something else than other bits, and are slow at it: one besides the usual, with many
+ * threads. The emulated card has no order of its own beyond the first four. */
+static int orders_to_try(const pn_kernels *k, int count, int turn, int orders[PN_ORDERS + 1]) {
+    const bool emulated = strncmp(k->name, "host", 4) != 0;
+    int n = 0;
+    orders[n++] = 0;
+    orders[n++] = 0;
+    if (getenv("PN_TEST_ORDERS")) {
+        const int few = atoi(getenv("PN_TEST_ORDERS"));
+        if (few > 0) orders[n++] = emulated ? 1 : PN_MANY;
+        return n;
+    }
+    for (int i = 1; i < PN_MANY; i++) orders[n++] = i;
+    for (int i = PN_MANY; i < PN_ORDERS && !emulated; i++)
+        if (getenv("PN_TEST_LONG") || (count > 1 && i == PN_MANY) ||
+            i == PN_MANY + turn % (PN_ORDERS - PN_MANY))
+            orders[n++] = i;
+    return n;
 }
 
 static int check_isa(place at, const pn_subject *s, const pn_kernels *k, pn_set *set,
                      const void *jobs, int count) {
-    static const int orders[] = {0, 0, 1, 2, 3};
     static const float closed = 0, open = 1;
+    static int turn;
+    int orders[PN_ORDERS + 1];
+    const int tries = orders_to_try(k, count, turn++, orders);
     float *first = NULL;
     size_t bytes = 0;
     int failures = 0;
-    for (int i = 0; i < 2 + orders_to_try() && !failures; i++) {
+    for (int i = 0; i < tries && !failures; i++) {
         failures += call(at, s, k, set, jobs, count, orders[i], i % 2 ? &open : NULL);
         if (failures) break;
         if (i > 0) {
@@ -284,12 +324,6 @@ static int check_pass(const pn_subject *s, const char *why, pn_set *set, const v
         failures += check_isa(at, s, k, set, jobs, count);
     }
     return failures;
-}
-
-static void *room_for_jobs(const pn_subject *s) {
-    void *jobs = calloc(PN_MAX_JOBS, s->job_bytes);
-    if (!jobs) abort();
-    return jobs;
 }
 
 int pn_check(const pn_subject *s, const char *why, const void *row, uint64_t seed) {
@@ -336,16 +370,25 @@ int pn_check_flaws(const pn_subject *s, bool backward, const void *rows, const p
         pn_set_restore(&set);
         for (int i = 0; i < count; i++) {
             memcpy(jobs, good, 2 * s->job_bytes);
-            void *scratch = pn_guarded(s->scratch(k, backward, jobs, 2));
+            const size_t bytes = s->scratch(k, backward, jobs, 2);
+            void *scratch = pn_guarded(bytes);
+            const pn_launch launch = {.scratch = scratch, .scratch_bytes = bytes, .table = jobs};
             if (flaws[i].value == PN_NULL)
                 memset(bad + flaws[i].offset, 0, sizeof(void *));
             else
                 memcpy(bad + flaws[i].offset, &flaws[i].value, sizeof(int));
             at.why = flaws[i].why;
-            failures +=
-                check_refused(at, s, k, jobs, &(pn_launch){.scratch = scratch, .table = jobs});
+            failures += check_refused(at, s, k, jobs, &launch);
             pn_unguard(scratch);
         }
+        memcpy(jobs, good, 2 * s->job_bytes);
+        const size_t bytes = s->scratch(k, backward, jobs, 2);
+        void *scratch = pn_guarded(bytes);
+        at.why = "scratch a line too small";
+        failures += check_refused(
+            at, s, k, jobs,
+            &(pn_launch){.scratch = scratch, .scratch_bytes = bytes - 64, .table = jobs});
+        pn_unguard(scratch);
     }
     pn_set_end(&set);
     free(jobs);

@@ -2,9 +2,9 @@
  *
  *  - every element as the reference has it, exactly or within the rounding error derived in set.h;
  *    what the reference leaves alone is left alone, bit by bit, inputs too;
- *  - nothing written outside the arrays, nor outside the bytes of scratch asked for; nothing in
- *    scratch relied upon (it is NaN);
- *  - the same bits when called again and in another order of work (pn_backend_disturb);
+ *  - nothing written outside the arrays, nor outside the bytes of scratch asked for by jobs without
+ *    addresses; nothing in scratch relied upon (it is NaN);
+ *  - the same bits when called again and in other orders of work (pn_backend_disturb);
  *  - backward: nothing at all done when the gate is 0.
  *
  * For every backend (pn_backend_at). A result that is nearly all zeros is refused. */

@@ -118,6 +118,12 @@ pn_member *pn_set_find(pn_set *set, const float *f) {
     return NULL;
 }
 
+bool pn_set_has(const pn_set *set, const float *f) {
+    for (int i = 0; i < set->count; i++)
+        if (set->member[i].f == f) return true;
+    return false;
+}
+
 void pn_set_freeze(pn_set *set) {
     for (int i = 0; i < set->count; i++) {
         pn_member *a = &set->member[i];

@@ -54,6 +54,7 @@ float *pn_set_data(pn_set *set, const char *name, size_t count, int whole, doubl
 float *pn_set_result(pn_set *set, const char *name, size_t count, int steps, bool adds);
 
 pn_member *pn_set_find(pn_set *set, const float *f);
+bool pn_set_has(const pn_set *set, const float *f);
 
 /* Remembers the floats as `start`, and makes doubles of them. */
 void pn_set_freeze(pn_set *set);

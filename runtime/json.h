@@ -1,0 +1,46 @@
+/* json.h -- jansson without its silence.
+ *
+ * jansson answers NULL alike for a mistake in the text, for a string that is not UTF-8, for a
+ * number that is not finite, and for lack of memory; and an object whose member could not be made
+ * is an object without it. Here the first is PN_EINPUT, the last PN_EMEM, and what lacks a part is
+ * never written. To build an object, gather the results of jansson's setters and give them to
+ * pn_json_text:
+ *
+ *     int failed = 0;
+ *     json_t *root = json_object();
+ *     failed |= json_object_set_new(root, "name", pn_json_string(name));
+ *     failed |= json_object_set_new(root, "loss", pn_json_number(loss));
+ *     PN_TRY(pn_json_text(root, failed, JSON_INDENT(2), &text));
+ *
+ * jansson is used from one thread at a time. */
+#ifndef PN_JSON_H
+#define PN_JSON_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "runtime/status.h"
+
+/* Reads `size` bytes of JSON; a key that stands twice in an object is a mistake. *root is the
+ * caller's. PN_EINPUT: "line 3: ...". */
+pn_status pn_json_parse(const char *text, size_t size, json_t **root);
+
+/* Whether jansson takes it for a string: UTF-8 throughout. */
+bool pn_json_utf8(const char *text);
+
+/* A string; bytes that are not UTF-8 (a path may have any) become U+FFFD. NULL: no memory. */
+json_t *pn_json_string(const char *text);
+
+/* A number, or null if it is not finite, which JSON cannot say. NULL: no memory. */
+json_t *pn_json_number(double x);
+
+/* The text of `root`, which is handed over; *text is the caller's. PN_EMEM if `root` is NULL or
+ * `failed` is not 0: some part of it could not be made. */
+pn_status pn_json_text(json_t *root, int failed, size_t flags, char **text);
+
+/* The same, printed as a line. PN_EIO if it cannot be written. */
+pn_status pn_json_print(json_t *root, int failed, size_t flags, FILE *out);
+
+#endif
