@@ -7,6 +7,7 @@
 
 #include <assert.h>
 #include <ctype.h>
+#include <errno.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -345,7 +346,11 @@ pn_status pn_genotype_open(const char *argument, pn_arch *arch) {
             *arch = published[i].arch;
             return PN_OK;
         }
-    if (stat(argument, &about) != 0) {
+    const bool there = stat(argument, &about) == 0;
+    if (!there && errno != ENOENT && errno != ENOTDIR && errno != ENAMETOOLONG)
+        return pn_fail(errno == ENOMEM ? PN_EMEM : PN_EIO, "%.60s: cannot open: %s", argument,
+                       strerror(errno));
+    if (!there) {
         pn_status status = pn_genotype_read(argument, strlen(argument), arch);
         /* Without a bracket or an @ it was hardly meant as a text. */
         if (status == PN_OK || strpbrk(argument, "(@")) return status;
