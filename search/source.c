@@ -1,6 +1,7 @@
 /* source.c -- see source.h. */
 #include "search/source.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
