@@ -9,6 +9,7 @@
 #include <zlib.h>
 
 #include "runtime/file.h"
+#include "runtime/text.h"
 
 #define SYNTHETIC "synthetic"
 
@@ -195,13 +196,10 @@ static pn_status read_idx_directory(const char *directory, pn_split split, pn_da
 
 /* ==== Synthetic ==== */
 
-/* A whole number and what comes after it; false if there is none from 1 to `most`. */
-static bool take_number(const char **at, long most, int *number) {
-    char *end;
-    if (**at < '0' || **at > '9') return false;
-    long n = strtol(*at, &end, 10);
-    if (n < 1 || n > most) return false;
-    *at = end;
+/* A whole number from 1 to `most`; *at is then what comes after it. */
+static bool take_number(const char **at, uint64_t most, int *number) {
+    uint64_t n;
+    if (!pn_take_whole(at, 1, most, &n)) return false;
     *number = (int)n;
     return true;
 }
@@ -303,7 +301,9 @@ static void set_name(const char *spec, pn_data *data) {
     while (end > 1 && spec[end - 1] == '/') end--;
     size_t start = end;
     while (start > 0 && spec[start - 1] != '/') start--;
-    snprintf(data->name, sizeof data->name, "%.*s", (int)(end - start), spec + start);
+    char raw[sizeof data->name];
+    snprintf(raw, sizeof raw, "%.*s", (int)(end - start), spec + start);
+    pn_text_visible(raw, data->name, sizeof data->name);
 }
 
 pn_status pn_data_open(const char *spec, pn_split split, pn_data *data) {

@@ -17,8 +17,8 @@
 #define PN_JSON_H
 
 #include <jansson.h>
-#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "runtime/status.h"
@@ -27,14 +27,14 @@
  * caller's. PN_EINPUT: "line 3: ...". */
 pn_status pn_json_parse(const char *text, size_t size, json_t **root);
 
-/* Whether jansson takes it for a string: UTF-8 throughout. */
-bool pn_json_utf8(const char *text);
-
 /* A string; bytes that are not UTF-8 (a path may have any) become U+FFFD. NULL: no memory. */
 json_t *pn_json_string(const char *text);
 
 /* A number, or null if it is not finite, which JSON cannot say. NULL: no memory. */
 json_t *pn_json_number(double x);
+
+/* A whole number of 64 bits; JSON's end at 2^63 - 1, so a larger one is a string of its digits. */
+json_t *pn_json_seed(uint64_t seed);
 
 /* The text of `root`, which is handed over; *text is the caller's. PN_EMEM if `root` is NULL or
  * `failed` is not 0: some part of it could not be made. */

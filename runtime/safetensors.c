@@ -16,6 +16,7 @@
 #include <zlib.h>
 
 #include "runtime/json.h"
+#include "runtime/text.h"
 
 #define METADATA "__metadata__"
 #define CHECKSUM_KEY "crc32"
@@ -381,7 +382,7 @@ static pn_status add(json_t *object, const char *key, json_t *value, const char 
         json_decref(value);
         return pn_fail(PN_EARG, "%s %s: named twice, or reserved", what, key);
     }
-    if (!pn_json_utf8(key)) {
+    if (!pn_utf8(key)) {
         json_decref(value);
         return pn_fail(PN_EARG, "%s %s: not UTF-8", what, key);
     }
@@ -391,7 +392,7 @@ static pn_status add(json_t *object, const char *key, json_t *value, const char 
 }
 
 static pn_status add_text(json_t *object, const pn_meta *meta) {
-    if (!pn_json_utf8(meta->text)) return pn_fail(PN_EARG, "key %s: not UTF-8", meta->key);
+    if (!pn_utf8(meta->text)) return pn_fail(PN_EARG, "key %s: not UTF-8", meta->key);
     return add(object, meta->key, json_string(meta->text), "key");
 }
 

@@ -1,27 +1,33 @@
-/* status.c -- one sentence per thread. */
+/* status.c -- one sentence per thread. What others wrote (paths, values, words of files) is in it
+ * as a terminal can show it: a sentence is one line and does nothing to the screen. */
 #include "runtime/status.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "runtime/text.h"
+
 static _Thread_local char sentence[1024];
 
 void pn_say(const char *format, ...) {
+    char raw[sizeof sentence];
     va_list args;
     va_start(args, format);
-    vsnprintf(sentence, sizeof sentence, format, args);
+    vsnprintf(raw, sizeof raw, format, args);
     va_end(args);
+    pn_text_visible(raw, sentence, sizeof sentence);
 }
 
 void pn_say_in(const char *format, ...) {
     char reason[sizeof sentence / 2]; /* room for both */
     snprintf(reason, sizeof reason, "%.*s", (int)sizeof reason - 1, sentence);
+    char raw[sizeof sentence];
     va_list args;
     va_start(args, format);
-    int n = vsnprintf(sentence, sizeof sentence, format, args);
+    const int n = vsnprintf(raw, sizeof raw, format, args);
     va_end(args);
-    if (n >= 0 && (size_t)n < sizeof sentence)
-        snprintf(sentence + n, sizeof sentence - (size_t)n, ": %s", reason);
+    if (n >= 0 && (size_t)n < sizeof raw) snprintf(raw + n, sizeof raw - (size_t)n, ": %s", reason);
+    pn_text_visible(raw, sentence, sizeof sentence);
 }
 
 const char *pn_error(void) { return sentence; }

@@ -43,6 +43,8 @@ static pn_status score(pn_model *m, const pn_arch *arch, const pn_data *data, pn
     pn_status s = pn_model_score_on(m, arch, batches, 0, steps, &log_likelihood, &out->accuracy);
     out->loss = -log_likelihood;
     pn_batches_free(batches);
+    if (s == PN_OK && !isfinite(out->loss))
+        s = pn_fail(PN_EDIVERGED, "the loss on %s is not finite", data->name);
     return s;
 }
 

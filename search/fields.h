@@ -18,6 +18,7 @@ enum { PN_UNSET = -1 };
 typedef enum pn_field_kind {
     PN_FIELD_TEXT, /* char[] */
     PN_FIELD_INT,  /* int64_t */
+    PN_FIELD_SEED, /* uint64_t, any */
     PN_FIELD_REAL, /* double */
     PN_FIELD_FLAG  /* int64_t: 0, 1 */
 } pn_field_kind;
@@ -42,6 +43,8 @@ typedef struct pn_field {
     }
 #define PN_INT_FIELD(type, name, member, min, max, help) \
     { name, PN_FIELD_INT, 0, offsetof(type, member), 0, min, max, NULL, "N", help }
+#define PN_SEED_FIELD(type, name, member, help) \
+    { name, PN_FIELD_SEED, 0, offsetof(type, member), 0, 0, 0, NULL, "N", help }
 #define PN_REAL_FIELD(type, name, member, min, max, help) \
     { name, PN_FIELD_REAL, 0, offsetof(type, member), 0, min, max, NULL, "X", help }
 #define PN_FLAG_FIELD(type, name, member, help) \
@@ -58,9 +61,11 @@ pn_status pn_field_set(void *settings, const pn_field *field, const char *text);
 /* The value as text, as pn_field_set takes it ("auto" where unset). */
 void pn_field_text(const void *settings, const pn_field *field, char text[PN_TEXT_BYTES]);
 
-/* As a JSON object (to be freed; NULL if there is no memory), and back from the object "settings"
- * of a JSON text, into *settings, which holds the defaults. PN_EINPUT for what is missing, unknown
- * or out of range, with `where` at the beginning of the sentence; *settings is then undefined. */
+/* As a JSON object, to be freed; NULL: no memory. And back from the object "settings" of a JSON
+ * text, into *settings, which holds the defaults: a setting that is missing keeps its default,
+ * since an earlier version, which did not have it, did what the default does. PN_EINPUT for what is
+ * unknown (a later version's) or out of range, with `where` at the beginning of the sentence;
+ * *settings is then undefined. */
 char *pn_fields_write(const pn_fields *fields, const void *settings);
 pn_status pn_fields_read(const pn_fields *fields, const char *where, const char *json,
                          size_t length, void *settings);

@@ -62,6 +62,12 @@ static void take_image(pn_judgement *out, const float *logits, int label) {
     out->confusion[(size_t)label * (size_t)out->classes + (size_t)best]++;
 }
 
+static bool are_finite(const float *logits, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(logits[i])) return false;
+    return true;
+}
+
 static pn_status judge_all(judge *j, int N, const pn_data *data, pn_part part, pn_judgement *out) {
     const pn_batch_stream stream = {.part = part, .N = N, .in_order = true};
     const size_t image = (size_t)data->H * (size_t)data->W * (size_t)data->C;
@@ -86,6 +92,14 @@ static pn_status judge_all(judge *j, int N, const pn_data *data, pn_part part, p
             take_image(out, logits, batch.labels[i]);
     }
     out->loss /= (double)images;
+    int broken = 0;
+    for (size_t i = 0; i < images; i++) broken += !are_finite(out->logits + i * classes, classes);
+    if (broken || !isfinite(out->loss))
+        return pn_fail(
+            PN_EDIVERGED,
+            "the logits of %d of %zu images are not finite: these weights are no network "
+            "any more",
+            broken, images);
     return PN_OK;
 }
 

@@ -16,7 +16,8 @@ typedef struct pn_judgement {
 
 /* Runs an evaluation network whose weights are on the device over a part of a data set, in batches
  * of N, with a program and an arena of the caller's (what they held is lost). To be freed.
- * PN_EARG if the network has another number of classes or another kind of images than the data. */
+ * PN_EARG if the network has another number of classes or another kind of images than the data;
+ * PN_EDIVERGED if a logit is not finite. */
 pn_status pn_judge(const pn_kernels *kernels, pn_network *network, const pn_arch *arch,
                    pn_program *program, pn_arena *arena, int N, const pn_data *data, pn_part part,
                    pn_judgement *out);

@@ -6,6 +6,7 @@
 
 #define TEXT(...) PN_TEXT_FIELD(pn_recipe, __VA_ARGS__)
 #define INT(...) PN_INT_FIELD(pn_recipe, __VA_ARGS__)
+#define SEED(...) PN_SEED_FIELD(pn_recipe, __VA_ARGS__)
 #define REAL(...) PN_REAL_FIELD(pn_recipe, __VA_ARGS__)
 #define FLAG(...) PN_FLAG_FIELD(pn_recipe, __VA_ARGS__)
 
@@ -38,7 +39,7 @@ static const pn_field rows[] = {
     FLAG("hold-out", hold_out,
          "train on half of the training images and score on the other, not on the test images"),
     INT("score-every", score_every, 1, 1e6, "epochs from one score to the next [1]"),
-    INT("seed", seed, 0, 9007199254740992.0, NULL), /* of weights, batches and drop-path */
+    SEED("seed", seed, NULL), /* of weights, batches and drop-path */
 };
 const pn_fields pn_recipe_fields = {rows, sizeof rows / sizeof *rows};
 

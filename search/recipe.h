@@ -17,7 +17,8 @@ typedef struct pn_recipe {
     char genotype[PN_GENOTYPE_BYTES]; /* DARTS notation */
     char data[PN_TEXT_BYTES];         /* as pn_data_open takes it */
     char stem[16];                    /* cifar, imagenet */
-    int64_t layers, channels, epochs, batch, cutout, score_every, seed;
+    int64_t layers, channels, epochs, batch, cutout, score_every;
+    uint64_t seed;
     double rate, rate_end, momentum, decay, clip, drop_path, auxiliary_weight, smoothing;
     int64_t auxiliary, augment, hold_out; /* 0, 1, PN_UNSET */
 } pn_recipe;

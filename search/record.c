@@ -88,21 +88,34 @@ static pn_status read_root(pn_record *r, const json_t *root) {
                    : PN_OK;
 }
 
-static pn_status read_json(pn_record *r, void *settings) {
+/* *root is the caller's, whatever comes of it. */
+static pn_status read_json(pn_record *r, void *settings, json_t **root) {
     char path[PN_PATH_BYTES];
     void *text;
     size_t length;
-    json_t *root;
+    *root = NULL;
     pn_place_name(&r->directory.place, run_json, path);
     PN_TRY(pn_file_read_in(&r->directory.place, run_json, RUN_JSON_LIMIT, &text, &length));
-    pn_status s = pn_json_parse(text, length, &root);
-    if (s == PN_OK) {
-        s = read_root(r, root);
-        json_decref(root);
-    }
+    pn_status s = pn_json_parse(text, length, root);
+    if (s == PN_OK) s = read_root(r, *root);
     if (s != PN_OK) s = pn_fail_in(s, "%s", path);
     if (s == PN_OK) s = pn_fields_read(r->kind->fields, path, text, length, settings);
     free(text);
+    return s;
+}
+
+pn_status pn_record_look(const pn_record_kind *kind, const char *path, void *settings,
+                         json_t **root) {
+    pn_record r = PN_NO_RECORD;
+    r.kind = kind;
+    *root = NULL;
+    pn_status s = pn_place_open(&r.directory.place, path);
+    if (s == PN_OK) s = pn_place_has(&r.directory.place, run_json, &r.begun);
+    if (s == PN_OK && r.begun) s = read_json(&r, settings, root);
+    pn_record_close(&r);
+    if (s == PN_OK) return PN_OK;
+    json_decref(*root);
+    *root = NULL;
     return s;
 }
 
@@ -132,7 +145,10 @@ pn_status pn_record_open(pn_record *r, const pn_record_kind *kind, const char *p
         PN_TRY(pn_directory_take(&r->directory, path, &r->begun));
     r->begun |= o->reading;
     if (r->begun) {
-        PN_TRY(read_json(r, settings));
+        json_t *root;
+        const pn_status s = read_json(r, settings, &root);
+        json_decref(root);
+        PN_TRY(s);
         if (o->given) PN_TRY(pn_fields_same(kind->fields, settings, asked, o->given));
     } else {
         memcpy(settings, asked, kind->settings_bytes);

@@ -67,6 +67,12 @@ typedef struct pn_opening {
 pn_status pn_record_open(pn_record *record, const pn_record_kind *kind, const char *path,
                          const pn_opening *opening, const void *asked, void *settings);
 
+/* Reads run.json alone, without a lock, since it is replaced as a whole: its settings into
+ * *settings, which holds the defaults, and all of it as *root, the caller's; NULL if there is no
+ * run. */
+pn_status pn_record_look(const pn_record_kind *kind, const char *path, void *settings,
+                         struct json_t **root);
+
 /* PN_EINPUT if the images are others than those the run was begun with. `data` names them. */
 pn_status pn_record_same_images(pn_record *record, const char *data, uint32_t checksum);
 

@@ -3,6 +3,7 @@
 
 #define TEXT(...) PN_TEXT_FIELD(pn_settings, __VA_ARGS__)
 #define INT(...) PN_INT_FIELD(pn_settings, __VA_ARGS__)
+#define SEED(...) PN_SEED_FIELD(pn_settings, __VA_ARGS__)
 #define REAL(...) PN_REAL_FIELD(pn_settings, __VA_ARGS__)
 #define FLAG(...) PN_FLAG_FIELD(pn_settings, __VA_ARGS__)
 
@@ -35,7 +36,7 @@ static const pn_field rows[] = {
     REAL("skip-below", skip_below, 0, 1, "skip a backward whose relative weight is below [2^-24]"),
     FLAG("augment", augment, "random crops and flips [on]"),
     FLAG("share-slot", share_slot, "separate weights for the two terms of a node [off]"),
-    INT("seed", seed, 0, 9007199254740992.0, "of weights, batches and samples [1]"),
+    SEED("seed", seed, "of weights, batches and samples [1]"),
     TEXT("prior", prior, NULL, "RUN", "begin from the pi of another run (directory or checkpoint)"),
     FLAG("warmup-prior", warmup_prior,
          "warm up with architectures drawn from pi, not uniformly [on with --prior]"),
@@ -119,7 +120,7 @@ pn_search_settings pn_settings_search(const pn_settings *s) {
     out.rate_pi = s->rate_pi == PN_UNSET_REAL ? 0 : s->rate_pi;
     out.rate_v = s->rate_v;
     out.rate_v_end = s->rate_v_end;
-    out.seed = (uint64_t)s->seed;
+    out.seed = s->seed;
     return out;
 }
 
@@ -133,7 +134,7 @@ pn_model_settings pn_settings_model(const pn_settings *s, const pn_data *data, s
                     .classes = data->classes,
                     .share_slot = s->share_slot},
         .N = (int)s->batch,
-        .seed = (uint64_t)s->seed,
+        .seed = s->seed,
         .augment = s->augment,
         .memory = memory,
         .temperature = s->temperature_v,

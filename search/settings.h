@@ -8,7 +8,8 @@
 typedef struct pn_settings {
     char data[PN_TEXT_BYTES]; /* as pn_data_open takes it */
     char rule[16];
-    int64_t layers, channels, batch, samples, epochs, steps, warmup, seed;
+    int64_t layers, channels, batch, samples, epochs, steps, warmup;
+    uint64_t seed;
     double temperature, temperature_v, rate_pi, rate_v, rate_v_end, momentum, decay, clip,
         skip_below;
     int64_t baseline, distinct_inputs, freeze_weights, augment, share_slot, warmup_prior,

@@ -60,14 +60,14 @@ static pn_status create(pn_trainer *t, const pn_data *data, size_t limit) {
     PN_TRY(arena_bytes(t, N, &bytes));
     PN_TRY(pn_arena_create(&t->arena, memory, bytes, 0));
     PN_TRY(pn_parameters_allocate(&t->network.parameters, memory));
-    pn_parameters_init(&t->network.parameters, (uint64_t)r->seed);
+    pn_parameters_init(&t->network.parameters, r->seed);
     PN_TRY(pn_parameters_push(&t->network.parameters));
     PN_TRY(pn_update_create(&t->update, t->kernels, &t->network.parameters));
     const pn_batch_stream stream = {.part = r->hold_out ? PN_PART_FIRST : PN_PART_ALL,
                                     .N = N,
                                     .augment = r->augment,
                                     .cutout = (int)r->cutout};
-    PN_TRY(pn_batches_create(data, &stream, 1, (uint64_t)r->seed, &t->batches));
+    PN_TRY(pn_batches_create(data, &stream, 1, r->seed, &t->batches));
     t->steps_per_epoch = pn_batches_steps_per_epoch(t->batches, 0);
     PN_TRY(
         pn_feed_create(&t->feed, memory, N, (size_t)data->H * (size_t)data->W * (size_t)data->C));
@@ -118,8 +118,8 @@ static pn_status drop_paths(pn_trainer *t) {
     float *from = t->staging + (size_t)half * t->factors;
     if (!t->factors) return PN_OK;
     PN_TRY(memory->wait(t->mark[half]));
-    pn_network_drop_path(&t->network, &t->arch, 1 - dropped, (uint64_t)t->recipe.seed, t->step,
-                         from, (int)t->recipe.batch);
+    pn_network_drop_path(&t->network, &t->arch, 1 - dropped, t->recipe.seed, t->step, from,
+                         (int)t->recipe.batch);
     PN_TRY(memory->upload(t->factor, from, t->factors * sizeof *from));
     return memory->mark(&t->mark[half]);
 }

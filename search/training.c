@@ -242,3 +242,30 @@ void pn_training_close(pn_training *t) {
     pn_record_close(&t->record);
     *t = (pn_training){.record = PN_NO_RECORD};
 }
+
+/* ---- what came of it ------------------------------------------------------------------------ */
+
+static bool score_in(const json_t *root, const char *key, pn_epoch_score *score) {
+    const json_t *s = json_object_get(root, key), *epoch = json_object_get(s, "epoch"),
+                 *loss = json_object_get(s, "loss"), *accuracy = json_object_get(s, "accuracy");
+    *score = (pn_epoch_score){json_integer_value(epoch), json_number_value(loss),
+                              json_number_value(accuracy)};
+    return json_is_integer(epoch) && json_is_number(loss) && json_is_number(accuracy);
+}
+
+pn_status pn_training_result(const char *directory, const pn_recipe *recipe, bool *finished,
+                             pn_epoch_score *last, pn_epoch_score *best) {
+    pn_recipe found = pn_recipe_defaults(), wanted = *recipe;
+    json_t *root = NULL;
+    const char *differs;
+    *finished = false;
+    PN_TRY(pn_record_look(&kind, directory, &found, &root));
+    if (!root) return PN_OK;
+    const char *state = json_string_value(json_object_get(root, "state"));
+    wanted.seed = found.seed;
+    *finished = state && !strcmp(state, "finished") && score_in(root, "last", last) &&
+                score_in(root, "best", best) &&
+                pn_fields_equal(&pn_recipe_fields, &found, &wanted, &differs);
+    json_decref(root);
+    return PN_OK;
+}

@@ -53,6 +53,12 @@ pn_status pn_training_save(pn_training *training);   /* a checkpoint */
 pn_status pn_training_finish(pn_training *training); /* after the last step */
 void pn_training_close(pn_training *training);
 
+/* What came of a training, by its run.json alone: *finished if it is, with the settings of `recipe`
+ * but for the seed; a directory without a training is one that is not. PN_EINPUT if run.json is
+ * damaged. */
+pn_status pn_training_result(const char *directory, const pn_recipe *recipe, bool *finished,
+                             pn_epoch_score *last, pn_epoch_score *best);
+
 /* "test images", or what takes their place. */
 const char *pn_training_scored_on(const pn_recipe *recipe);
 

@@ -1,11 +1,10 @@
 /* command_compare.c -- what cells are worth when trained alone: a search's beside random ones. */
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "runtime/json.h"
 #include "search/alone.h"
 #include "search/genotype.h"
 #include "search/run.h"
@@ -58,11 +57,6 @@ typedef struct comparison {
     int cells;
 } comparison;
 
-static bool is_directory(const char *path) {
-    struct stat status;
-    return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
-}
-
 static cell *add_cell(comparison *c, const char *name) {
     cell *one = &c->cell[c->cells++];
     *one = (cell){.shared = NAN};
@@ -74,11 +68,6 @@ static cell *add_cell(comparison *c, const char *name) {
 static pn_status take_run(comparison *c, const char *directory) {
     const pn_settings defaults = pn_settings_defaults();
     const pn_opening opening = {.reading = true};
-    char json[PN_TEXT_BYTES + 16];
-    snprintf(json, sizeof json, "%.1000s/run.json", directory);
-    if (access(json, F_OK)) /* which opening would make a new run of */
-        return pn_fail(PN_EARG, "%s: no run in this directory, want one that search has finished",
-                       directory);
     if (c->has_run)
         return pn_fail(PN_EARG, "%s: a second run, want one (and any number of genotypes)",
                        directory);
@@ -99,7 +88,9 @@ static pn_status take_run(comparison *c, const char *directory) {
 static pn_status gather(comparison *c, const char **words, int count) {
     for (int i = 0; i < count; i++) {
         char name[32];
-        if (is_directory(words[i])) {
+        pn_path_kind kind;
+        PN_TRY(pn_path_look(words[i], &kind));
+        if (kind == PN_PATH_DIRECTORY) {
             PN_TRY(take_run(c, words[i]));
             continue;
         }
@@ -239,32 +230,45 @@ static void print_summary(const comparison *c) {
         "search proves nothing");
 }
 
-static void print_json(const comparison *c) {
+static json_t *cell_json(const cell *one, bool trained) {
     const pn_space space = pn_space_darts();
-    json_t *rows = json_array();
-    for (int i = 0; i < c->cells; i++) {
-        const cell *one = &c->cell[i];
-        char text[PN_GENOTYPE_BYTES], brief[PN_SHORT_BYTES];
-        pn_genotype_write(&one->arch, text);
-        pn_genotype_short(&space, &one->arch, brief);
-        json_t *row = json_pack("{s:s,s:b,s:s,s:s}", "name", one->name, "random", one->random,
-                                "genotype", text, "short", brief);
-        if (!isnan(one->shared))
-            json_object_set_new(row, "shared_accuracy", json_real(one->shared));
-        if (c->o.steps) {
-            json_object_set_new(row, "validation_loss", json_real(one->validation.loss));
-            json_object_set_new(row, "validation_accuracy", json_real(one->validation.accuracy));
-            json_object_set_new(row, "test_loss", json_real(one->test.loss));
-            json_object_set_new(row, "test_accuracy", json_real(one->test.accuracy));
-        }
-        json_array_append_new(rows, row);
+    char text[PN_GENOTYPE_BYTES], brief[PN_SHORT_BYTES];
+    json_t *row = json_object();
+    int failed = 0;
+    pn_genotype_write(&one->arch, text);
+    pn_genotype_short(&space, &one->arch, brief);
+    failed |= json_object_set_new(row, "name", pn_json_string(one->name));
+    failed |= json_object_set_new(row, "random", json_boolean(one->random));
+    failed |= json_object_set_new(row, "genotype", json_string(text));
+    failed |= json_object_set_new(row, "short", json_string(brief));
+    if (!isnan(one->shared))
+        failed |= json_object_set_new(row, "shared_accuracy", json_real(one->shared));
+    if (trained) {
+        const pn_score *v = &one->validation, *t = &one->test;
+        failed |= json_object_set_new(row, "validation_loss", pn_json_number(v->loss));
+        failed |= json_object_set_new(row, "validation_accuracy", pn_json_number(v->accuracy));
+        failed |= json_object_set_new(row, "test_loss", pn_json_number(t->loss));
+        failed |= json_object_set_new(row, "test_accuracy", pn_json_number(t->accuracy));
     }
-    json_t *root = json_pack("{s:s,s:i,s:i,s:i,s:i,s:I,s:o}", "data", c->o.data, "layers",
-                             c->o.layers, "channels", c->o.channels, "batch", c->o.batch, "steps",
-                             c->o.steps, "seed", (json_int_t)c->o.seed, "cells", rows);
-    json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(8));
-    putchar('\n');
-    json_decref(root);
+    if (!failed) return row;
+    json_decref(row);
+    return NULL;
+}
+
+static pn_status print_json(const comparison *c) {
+    const options *o = &c->o;
+    json_t *rows = json_array(), *root = json_object();
+    int failed = 0;
+    for (int i = 0; i < c->cells; i++)
+        failed |= json_array_append_new(rows, cell_json(&c->cell[i], o->steps > 0));
+    failed |= json_object_set_new(root, "data", pn_json_string(o->data));
+    failed |= json_object_set_new(root, "layers", json_integer(o->layers));
+    failed |= json_object_set_new(root, "channels", json_integer(o->channels));
+    failed |= json_object_set_new(root, "batch", json_integer(o->batch));
+    failed |= json_object_set_new(root, "steps", json_integer(o->steps));
+    failed |= json_object_set_new(root, "seed", pn_json_seed(o->seed));
+    failed |= json_object_set_new(root, "cells", rows);
+    return pn_json_print(root, failed, JSON_INDENT(2) | JSON_REAL_PRECISION(8), stdout);
 }
 
 int pn_command_compare(int argc, char **argv) {
@@ -302,7 +306,7 @@ int pn_command_compare(int argc, char **argv) {
     if (s == PN_OK) s = pn_device_open(&o->device, &c.kernels);
     if (s == PN_OK) s = gather(&c, words, count);
     if (s == PN_OK) s = train_all(&c);
-    if (s == PN_OK && o->json) print_json(&c);
+    if (s == PN_OK && o->json) s = print_json(&c);
     if (s == PN_OK && !o->json) {
         print_table(&c);
         print_summary(&c);

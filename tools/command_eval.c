@@ -1,10 +1,10 @@
 /* command_eval.c -- what trained weights are worth on a data set. */
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
+#include "runtime/json.h"
 #include "runtime/npy.h"
+#include "runtime/text.h"
 #include "search/judge.h"
 #include "search/weights.h"
 #include "tools/commands.h"
@@ -31,7 +31,7 @@ typedef struct options {
 typedef struct evaluation {
     const options *o;
     const pn_kernels *kernels;
-    char path[1100]; /* of the weights */
+    char path[PN_PATH_BYTES]; /* of the weights */
     pn_data data;
     pn_arch arch;
     pn_network network;
@@ -40,11 +40,11 @@ typedef struct evaluation {
     pn_judgement judgement;
 } evaluation;
 
-static void find_weights(evaluation *e) {
-    struct stat status;
-    const bool directory = !stat(e->o->weights, &status) && S_ISDIR(status.st_mode);
-    snprintf(e->path, sizeof e->path, "%.1000s%s", e->o->weights,
-             directory ? "/last.safetensors" : "");
+static pn_status find_weights(evaluation *e) {
+    pn_path_kind kind;
+    PN_TRY(pn_path_look(e->o->weights, &kind));
+    return pn_path_join(e->path, sizeof e->path, e->o->weights,
+                        kind == PN_PATH_DIRECTORY ? "last.safetensors" : NULL);
 }
 
 /* Which network: what the file says of itself, or the options; they may not disagree. */
@@ -112,26 +112,30 @@ static void print_text(const evaluation *e) {
     }
 }
 
-static void print_json(const evaluation *e) {
+static pn_status print_json(const evaluation *e) {
     const pn_judgement *j = &e->judgement;
-    json_t *classes = json_array(), *confusion = json_array();
+    json_t *classes = json_array(), *confusion = json_array(), *root = json_object();
+    int failed = 0;
     for (int i = 0; i < j->classes; i++) {
         const int64_t images = row_sum(j, i);
+        const double right = (double)j->confusion[i * j->classes + i];
         json_t *row = json_array();
         for (int k = 0; k < j->classes; k++)
-            json_array_append_new(row, json_integer(j->confusion[i * j->classes + k]));
-        json_array_append_new(confusion, row);
-        json_array_append_new(
-            classes, images ? json_real((double)j->confusion[i * j->classes + i] / (double)images)
-                            : json_null());
+            failed |= json_array_append_new(row, json_integer(j->confusion[i * j->classes + k]));
+        failed |= json_array_append_new(confusion, row);
+        failed |= json_array_append_new(classes,
+                                        images ? json_real(right / (double)images) : json_null());
     }
-    json_t *root = json_pack(
-        "{s:s,s:s,s:s,s:i,s:f,s:f,s:I,s:o,s:o}", "weights", e->path, "data", e->data.name, "split",
-        e->o->split, "images", j->images, "error", 1 - pn_judgement_accuracy(j), "loss", j->loss,
-        "correct", (json_int_t)j->correct, "class_accuracy", classes, "confusion", confusion);
-    json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
-    putchar('\n');
-    json_decref(root);
+    failed |= json_object_set_new(root, "weights", pn_json_string(e->path));
+    failed |= json_object_set_new(root, "data", pn_json_string(e->data.name));
+    failed |= json_object_set_new(root, "split", json_string(e->o->split));
+    failed |= json_object_set_new(root, "images", json_integer(j->images));
+    failed |= json_object_set_new(root, "error", json_real(1 - pn_judgement_accuracy(j)));
+    failed |= json_object_set_new(root, "loss", pn_json_number(j->loss));
+    failed |= json_object_set_new(root, "correct", json_integer(j->correct));
+    failed |= json_object_set_new(root, "class_accuracy", classes);
+    failed |= json_object_set_new(root, "confusion", confusion);
+    return pn_json_print(root, failed, JSON_INDENT(2) | JSON_REAL_PRECISION(17), stdout);
 }
 
 static pn_status evaluate(evaluation *e) {
@@ -139,7 +143,7 @@ static pn_status evaluate(evaluation *e) {
     size_t bytes;
     PN_TRY(pn_device_open(&o->device, &e->kernels));
     PN_TRY(pn_data_open(o->data, !strcmp(o->split, "train") ? PN_TRAIN : PN_TEST, &e->data));
-    find_weights(e);
+    PN_TRY(find_weights(e));
     PN_TRY(read_weights(e));
     const int N = o->batch < e->data.count ? o->batch : e->data.count;
     PN_TRY(pn_program_create(&e->program, e->kernels));
@@ -155,7 +159,8 @@ static pn_status evaluate(evaluation *e) {
                 .dtype = PN_F32, .rank = 2, .shape = {j->images, j->classes},
                         .data = j->logits
         }));
-    (o->json ? print_json : print_text)(e);
+    if (o->json) return print_json(e);
+    print_text(e);
     return PN_OK;
 }
 

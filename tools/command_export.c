@@ -1,7 +1,7 @@
 /* command_export.c -- weights out of a training's directory, into a file of their own. */
 #include <string.h>
-#include <sys/stat.h>
 
+#include "runtime/text.h"
 #include "search/weights.h"
 #include "tools/commands.h"
 
@@ -46,17 +46,17 @@ static pn_status copy(const options *o, const pn_safetensors *f, const pn_weight
 }
 
 static pn_status export(const options *o) {
-    char path[1100];
-    struct stat status;
+    char path[PN_PATH_BYTES];
+    pn_path_kind kind;
     pn_safetensors *f = NULL;
     pn_weights_about about = {0};
     if (!o->from) return pn_fail(PN_EARG, "want TRAINING: a directory that train has made");
     if (!o->safetensors) return pn_fail(PN_EARG, "want --safetensors FILE");
-    const bool directory = !stat(o->from, &status) && S_ISDIR(status.st_mode);
-    snprintf(path, sizeof path, "%.1000s%s", o->from,
-             !directory ? ""
-             : o->best  ? "/best.safetensors"
-                        : "/last.safetensors");
+    PN_TRY(pn_path_look(o->from, &kind));
+    PN_TRY(pn_path_join(path, sizeof path, o->from,
+                        kind != PN_PATH_DIRECTORY ? NULL
+                        : o->best                 ? "best.safetensors"
+                                                  : "last.safetensors"));
     PN_TRY(pn_safetensors_read(path, &f));
     pn_status s = pn_weights_describe(f, &about);
     if (s == PN_OK && !about.known)

@@ -1,9 +1,9 @@
 /* command_info.c -- what this machine is and what it reaches. */
-#include <jansson.h>
 #include <omp.h>
 #include <string.h>
 
 #include "runtime/arena.h"
+#include "runtime/json.h"
 #include "tools/commands.h"
 
 const char pn_info_usage[] =
@@ -24,8 +24,51 @@ static void print_cards(void) {
     if (!index) printf("no card            %s\n", pn_error());
 }
 
+/* The i-th instruction set, if this machine has it; NULL behind the last. */
+static const pn_kernels *instruction_set(int i, bool *end) {
+    static const char *const names[] = {"avx512", "avx2", "base"};
+    *end = i == sizeof names / sizeof *names;
+    return *end ? NULL : pn_host_kernels(names[i]);
+}
+
+static pn_status print_json(const pn_kernels *k, double bandwidth, double flops) {
+    json_t *devices = json_array(), *root = json_object();
+    int failed = 0;
+    bool end = false;
+    for (int i = 0; !end; i++) {
+        const pn_kernels *one = instruction_set(i, &end);
+        if (one) failed |= json_array_append_new(devices, json_string(one->name));
+    }
+    failed |= json_object_set_new(root, "version", json_string(PN_VERSION));
+    failed |= json_object_set_new(root, "compiler", json_string(__VERSION__));
+    failed |= json_object_set_new(root, "device", json_string(k->name));
+    failed |= json_object_set_new(root, "devices", devices);
+    failed |= json_object_set_new(root, "threads", json_integer(omp_get_max_threads()));
+    failed |= json_object_set_new(root, "memory_available_bytes",
+                                  json_real((double)k->memory->available()));
+    failed |= json_object_set_new(root, "copy_bytes_per_second", json_real(bandwidth));
+    failed |= json_object_set_new(root, "flops_per_second", json_real(flops));
+    return pn_json_print(root, failed, JSON_INDENT(2) | JSON_REAL_PRECISION(4), stdout);
+}
+
+static void print_text(const pn_kernels *k, double bandwidth, double flops) {
+    char text[32];
+    bool end = false;
+    printf("parsec-nas %s, compiler %s\n", PN_VERSION, __VERSION__);
+    printf("device             %s, %d threads (also here:", k->name, omp_get_max_threads());
+    for (int i = 0; !end; i++) {
+        const pn_kernels *one = instruction_set(i, &end);
+        if (one) printf(" %s", one->name);
+    }
+    printf(")\n");
+    printf("backends           %s\n", pn_backend_names());
+    print_cards();
+    printf("memory available   %s\n", pn_bytes_text((double)k->memory->available(), text));
+    printf("copy               %.1f GB/s read + write\n", bandwidth / 1e9);
+    printf("multiply-add       %.0f GFLOP/s\n", flops / 1e9);
+}
+
 int pn_command_info(int argc, char **argv) {
-    static const char *const isas[] = {"avx512", "avx2", "base"};
     bool json = false, help;
     int words;
     pn_device_options device = {0};
@@ -47,32 +90,7 @@ int pn_command_info(int argc, char **argv) {
     bandwidth = k->copy_rate((size_t)256 << 20);
     flops = k->flop_rate();
 
-    json_t *devices = json_array();
-    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++) {
-        const pn_kernels *one = pn_host_kernels(isas[i]);
-        if (one) json_array_append_new(devices, json_string(one->name));
-    }
-    json_t *root =
-        json_pack("{s:s,s:s,s:s,s:o,s:i,s:f,s:f,s:f}", "version", PN_VERSION, "compiler",
-                  __VERSION__, "device", k->name, "devices", devices, "threads",
-                  omp_get_max_threads(), "memory_available_bytes", (double)k->memory->available(),
-                  "copy_bytes_per_second", bandwidth, "flops_per_second", flops);
-    if (json) {
-        json_dumpf(root, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(4));
-        putchar('\n');
-    } else {
-        char text[32];
-        printf("parsec-nas %s, compiler %s\n", PN_VERSION, __VERSION__);
-        printf("device             %s, %d threads (also here:", k->name, omp_get_max_threads());
-        for (size_t i = 0; i < json_array_size(devices); i++)
-            printf(" %s", json_string_value(json_array_get(devices, i)));
-        printf(")\n");
-        printf("backends           %s\n", pn_backend_names());
-        print_cards();
-        printf("memory available   %s\n", pn_bytes_text((double)k->memory->available(), text));
-        printf("copy               %.1f GB/s read + write\n", bandwidth / 1e9);
-        printf("multiply-add       %.0f GFLOP/s\n", flops / 1e9);
-    }
-    json_decref(root);
+    if (json) return pn_report("info", print_json(k, bandwidth, flops));
+    print_text(k, bandwidth, flops);
     return 0;
 }

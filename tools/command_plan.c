@@ -1,9 +1,9 @@
 /* command_plan.c -- what a network costs, before anything is allocated. */
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/json.h"
 #include "search/budget.h"
 #include "search/genotype.h"
 #include "search/network.h"
@@ -175,30 +175,30 @@ static void print_text(const options *o, double (*row)[FIGURES], bool one, int f
                pn_bytes_text((double)o->memory, a));
 }
 
-static void print_json(const options *o, double (*row)[FIGURES], bool one, int fitting,
-                       const char *genotype) {
+static pn_status print_json(const options *o, double (*row)[FIGURES], bool one, int fitting,
+                            const char *genotype) {
     static const char *const stat[] = {"min", "mean", "max"};
     json_t *root = json_object();
-    json_object_set_new(root, "network", json_string(o->network));
-    json_object_set_new(root, "layers", json_integer(o->layers));
-    json_object_set_new(root, "channels", json_integer(o->channels));
-    json_object_set_new(root, "batch", json_integer(o->batch));
-    json_object_set_new(root, "image", json_pack("[iii]", o->image[0], o->image[1], o->image[2]));
-    json_object_set_new(root, "classes", json_integer(o->classes));
-    if (genotype[0]) json_object_set_new(root, "genotype", json_string(genotype));
-    if (!one) json_object_set_new(root, "samples", json_integer(o->samples));
+    int failed = 0;
+    failed |= json_object_set_new(root, "network", json_string(o->network));
+    failed |= json_object_set_new(root, "layers", json_integer(o->layers));
+    failed |= json_object_set_new(root, "channels", json_integer(o->channels));
+    failed |= json_object_set_new(root, "batch", json_integer(o->batch));
+    failed |= json_object_set_new(root, "image",
+                                  json_pack("[iii]", o->image[0], o->image[1], o->image[2]));
+    failed |= json_object_set_new(root, "classes", json_integer(o->classes));
+    if (genotype[0]) failed |= json_object_set_new(root, "genotype", json_string(genotype));
+    if (!one) failed |= json_object_set_new(root, "samples", json_integer(o->samples));
     for (int i = 0; i < FIGURES; i++) {
         json_t *value = one ? json_integer((json_int_t)row[0][i]) : json_object();
         for (int j = 0; !one && j < 3; j++)
-            json_object_set_new(
+            failed |= json_object_set_new(
                 value, stat[j],
                 j == 1 ? json_real(row[j][i]) : json_integer((json_int_t)row[j][i]));
-        json_object_set_new(root, keys[i], value);
+        failed |= json_object_set_new(root, keys[i], value);
     }
-    if (o->memory) json_object_set_new(root, "largest_batch", json_integer(fitting));
-    json_dumpf(root, stdout, JSON_INDENT(2));
-    putchar('\n');
-    json_decref(root);
+    if (o->memory) failed |= json_object_set_new(root, "largest_batch", json_integer(fitting));
+    return pn_json_print(root, failed, JSON_INDENT(2), stdout);
 }
 
 static pn_status plan(options *o, planner *p) {
@@ -231,7 +231,7 @@ static pn_status plan(options *o, planner *p) {
     int fitting = 0;
     if (o->memory) PN_TRY(largest_batch(p, o->supernet ? NULL : &largest, &fitting));
     if (o->json)
-        print_json(o, row, one, fitting, genotype);
+        PN_TRY(print_json(o, row, one, fitting, genotype));
     else
         print_text(o, row, one, fitting);
     return fflush(stdout) ? pn_fail(PN_EIO, "cannot write to stdout") : PN_OK;

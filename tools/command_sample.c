@@ -1,8 +1,8 @@
 /* command_sample.c -- architectures of a distribution. */
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/json.h"
 #include "search/genotype.h"
 #include "search/source.h"
 #include "tools/commands.h"
@@ -23,13 +23,14 @@ static pn_status print(const pn_prior *prior, const pn_arch *arch, double log_p,
     pn_genotype_write(arch, text);
     if (!json) {
         printf("%.4f %s\n", log_p, text);
-    } else {
-        pn_genotype_short(&prior->space, arch, brief);
-        json_t *row = json_pack("{s:f,s:s,s:s}", "log_p", log_p, "genotype", text, "short", brief);
-        json_dumpf(row, stdout, JSON_REAL_PRECISION(12));
-        puts(last ? "" : ",");
-        json_decref(row);
+        return ferror(stdout) ? pn_fail(PN_EIO, "cannot write to stdout") : PN_OK;
     }
+    pn_genotype_short(&prior->space, arch, brief);
+    json_t *row = json_pack("{s:f,s:s,s:s}", "log_p", log_p, "genotype", text, "short", brief);
+    char *line;
+    PN_TRY(pn_json_text(row, 0, JSON_REAL_PRECISION(12), &line));
+    printf("%s%s\n", line, last ? "" : ",");
+    free(line);
     return ferror(stdout) ? pn_fail(PN_EIO, "cannot write to stdout") : PN_OK;
 }
 
@@ -70,12 +71,12 @@ int pn_command_sample(int argc, char **argv) {
     bool distinct = false, json = false, help;
     const char *run = NULL;
     const pn_option table[] = {
-        {"count",           PN_OPT_INT,  &count,    1, MOST, "N",  "draw that many [10]",              NULL},
-        {"top",             PN_OPT_INT,  &top,      1, MOST, "N",  "list the N most probable instead", NULL},
-        {"distinct-inputs", PN_OPT_FLAG, &distinct, 0, 0,    NULL,
-         "the two inputs of a node differ; a run has its own",                                         NULL},
-        {"seed",            PN_OPT_SEED, &seed,     0, 0,    "N",  "of the draws [1]",                 NULL},
-        {"json",            PN_OPT_FLAG, &json,     0, 0,    NULL, "print JSON",                       NULL},
+        {"count",           PN_OPT_INT,  &count,    1, MOST,       "N",  "draw that many [10]",              NULL},
+        {"top",             PN_OPT_INT,  &top,      1, PN_MAX_TOP, "N",  "list the N most probable instead", NULL},
+        {"distinct-inputs", PN_OPT_FLAG, &distinct, 0, 0,          NULL,
+         "the two inputs of a node differ; a run has its own",                                               NULL},
+        {"seed",            PN_OPT_SEED, &seed,     0, 0,          "N",  "of the draws [1]",                 NULL},
+        {"json",            PN_OPT_FLAG, &json,     0, 0,          NULL, "print JSON",                       NULL},
     };
     enum { COUNT = sizeof table / sizeof *table };
     pn_status s = pn_options_parse(argc, argv, table, COUNT, &run, 1, &words, &help);

@@ -1,20 +1,20 @@
 /* command_trace.c -- one batch forward and backward with given weights through either network,
  * everything to files, so that anybody can compare with another framework. */
-#include <errno.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <time.h>
 
 #include "runtime/batches.h"
 #include "runtime/feed.h"
 #include "runtime/file.h"
+#include "runtime/json.h"
 #include "runtime/npy.h"
 #include "runtime/safetensors.h"
+#include "runtime/text.h"
 #include "runtime/update.h"
+#include "search/directory.h"
 #include "search/weights.h"
 #include "tools/commands.h"
 
@@ -177,17 +177,17 @@ static pn_status read_drop_path(tracer *t) {
 /* ---- files out
  * ----------------------------------------------------------------------------------- */
 
-static void path_of(const tracer *t, const char *name, char path[1100]) {
-    snprintf(path, 1100, "%.1000s/%s", t->o->out, name);
+static pn_status path_of(const tracer *t, const char *name, char path[PN_PATH_BYTES]) {
+    return pn_path_join(path, PN_PATH_BYTES, t->o->out, name);
 }
 
 /* The tensors that the genotype uses, from one of the three ranges. */
 static pn_status write_tensors(const tracer *t, const char *name, const float *range,
                                unsigned roles) {
-    char path[1100];
+    char path[PN_PATH_BYTES];
     const pn_meta meta = {"genotype", t->genotype};
     pn_tensors tensors = {0};
-    path_of(t, name, path);
+    PN_TRY(path_of(t, name, path));
     pn_status s = pn_tensors_add(&tensors, &t->network.parameters, range, "", t->used, roles);
     if (s == PN_OK) s = pn_safetensors_write(path, tensors.list, tensors.count, &meta, 1);
     pn_tensors_free(&tensors);
@@ -196,15 +196,15 @@ static pn_status write_tensors(const tracer *t, const char *name, const float *r
 
 static pn_status write_weights(const tracer *t) {
     static const char name[] = "weights.safetensors";
-    char path[1100];
-    path_of(t, name, path);
+    char path[PN_PATH_BYTES];
+    PN_TRY(path_of(t, name, path));
     return t->o->evaluation ? pn_weights_save(NULL, path, &t->network, &t->arch, 0, true)
                             : write_tensors(t, name, t->network.parameters.value, PN_ALL_ROLES);
 }
 
 static pn_status write_npy(const tracer *t, const char *name, pn_array array) {
-    char path[1100];
-    path_of(t, name, path);
+    char path[PN_PATH_BYTES];
+    PN_TRY(path_of(t, name, path));
     return pn_npy_write(path, &array);
 }
 
@@ -309,41 +309,46 @@ static pn_status write_json(const tracer *t, double forward_ms, double step_ms) 
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     json_t *root = json_object();
-    json_object_set_new(root, "genotype", json_string(t->genotype));
-    json_object_set_new(root, "network", json_string(t->o->network));
-    json_object_set_new(root, "layers", json_integer(t->o->layers));
-    json_object_set_new(root, "channels", json_integer(t->o->channels));
-    json_object_set_new(root, "classes", json_integer(b->classes));
-    json_object_set_new(root, "batch", json_integer(b->N));
-    json_object_set_new(root, "image", json_pack("[iii]", b->H, b->W, b->C));
-    json_object_set_new(root, "device", json_string(t->kernels->name));
-    json_object_set_new(root, "smoothing", json_real(t->o->smoothing));
+    int failed = 0;
+    failed |= json_object_set_new(root, "genotype", json_string(t->genotype));
+    failed |= json_object_set_new(root, "network", json_string(t->o->network));
+    failed |= json_object_set_new(root, "layers", json_integer(t->o->layers));
+    failed |= json_object_set_new(root, "channels", json_integer(t->o->channels));
+    failed |= json_object_set_new(root, "classes", json_integer(b->classes));
+    failed |= json_object_set_new(root, "batch", json_integer(b->N));
+    failed |= json_object_set_new(root, "image", json_pack("[iii]", b->H, b->W, b->C));
+    failed |= json_object_set_new(root, "device", json_string(t->kernels->name));
+    failed |= json_object_set_new(root, "smoothing", pn_json_number(t->o->smoothing));
     if (t->o->evaluation) {
-        json_object_set_new(root, "mode", json_string(t->o->mode));
-        json_object_set_new(root, "stem", json_string(t->o->stem));
-        json_object_set_new(root, "auxiliary", json_boolean(t->o->auxiliary));
+        failed |= json_object_set_new(root, "mode", json_string(t->o->mode));
+        failed |= json_object_set_new(root, "stem", json_string(t->o->stem));
+        failed |= json_object_set_new(root, "auxiliary", json_boolean(t->o->auxiliary));
     }
-    json_object_set_new(root, "loss", json_real(t->result[0].loss));
-    json_object_set_new(root, "log_likelihood", json_real(t->result[0].log_likelihood));
-    json_object_set_new(root, "correct", json_integer(t->result[0].correct));
+    failed |= json_object_set_new(root, "loss", pn_json_number(t->result[0].loss));
+    failed |=
+        json_object_set_new(root, "log_likelihood", pn_json_number(t->result[0].log_likelihood));
+    failed |= json_object_set_new(root, "correct", json_integer(t->result[0].correct));
     if (t->o->auxiliary) {
-        json_object_set_new(root, "auxiliary_weight", json_real(t->o->auxiliary_weight));
-        json_object_set_new(root, "loss_auxiliary", json_real(t->result[1].loss));
+        failed |=
+            json_object_set_new(root, "auxiliary_weight", pn_json_number(t->o->auxiliary_weight));
+        failed |= json_object_set_new(root, "loss_auxiliary", pn_json_number(t->result[1].loss));
     }
-    json_object_set_new(root, "parameter_bytes",
-                        json_integer((json_int_t)pn_parameters_bytes(&t->network.parameters)));
-    json_object_set_new(root, "arena_bytes", json_integer((json_int_t)t->size.arena_bytes));
+    failed |=
+        json_object_set_new(root, "parameter_bytes",
+                            json_integer((json_int_t)pn_parameters_bytes(&t->network.parameters)));
+    failed |=
+        json_object_set_new(root, "arena_bytes", json_integer((json_int_t)t->size.arena_bytes));
     if (t->o->repeat) {
-        json_object_set_new(root, "repeat", json_integer(t->o->repeat));
-        json_object_set_new(root, "forward_ms", json_real(forward_ms));
-        if (t->o->training) json_object_set_new(root, "step_ms", json_real(step_ms));
+        failed |= json_object_set_new(root, "repeat", json_integer(t->o->repeat));
+        failed |= json_object_set_new(root, "forward_ms", pn_json_number(forward_ms));
+        if (t->o->training) failed |= json_object_set_new(root, "step_ms", pn_json_number(step_ms));
     }
-    json_object_set_new(root, "peak_bytes", json_integer((json_int_t)usage.ru_maxrss * 1024));
-    char *text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(17)), path[1100];
-    json_decref(root);
-    if (!text) return pn_fail(PN_EMEM, "no memory for trace.json");
-    path_of(t, "trace.json", path);
-    pn_status s = pn_file_write(path, text, strlen(text));
+    failed |=
+        json_object_set_new(root, "peak_bytes", json_integer((json_int_t)usage.ru_maxrss * 1024));
+    char *text, path[PN_PATH_BYTES];
+    PN_TRY(pn_json_text(root, failed, JSON_INDENT(2) | JSON_REAL_PRECISION(17), &text));
+    pn_status s = path_of(t, "trace.json", path);
+    if (s == PN_OK) s = pn_file_write(path, text, strlen(text));
     free(text);
     return s;
 }
@@ -463,8 +468,7 @@ static pn_status trace(tracer *t) {
     if (o->weights) PN_TRY(read_weights(t));
     if (o->drop_path) PN_TRY(read_drop_path(t));
     if (!o->init_only) PN_TRY(compile(t));
-    if (mkdir(o->out, 0777) && errno != EEXIST)
-        return pn_fail(PN_EIO, "%s: cannot make this directory: %s", o->out, strerror(errno));
+    PN_TRY(pn_directory_make(o->out));
     PN_TRY(write_weights(t));
     return o->init_only ? PN_OK : run(t);
 }

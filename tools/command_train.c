@@ -1,15 +1,16 @@
 /* command_train.c -- trains one cell from scratch, for one or several seeds, with a progress line
  * and a way to stop. */
-#include <errno.h>
-#include <jansson.h>
+#include <inttypes.h>
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "runtime/file.h"
+#include "runtime/json.h"
+#include "runtime/text.h"
 #include "search/training.h"
 #include "tools/commands.h"
 #include "tools/progress.h"
@@ -43,9 +44,15 @@ typedef struct options {
 } options;
 
 typedef struct result {
-    int64_t seed;
+    uint64_t seed;
     pn_epoch_score last, best;
 } result;
+
+/* The results of a directory, by rising seed. */
+typedef struct results {
+    result *list;
+    int count, room;
+} results;
 
 /* ---- what a person sees ---------------------------------------------------------------------- */
 
@@ -63,8 +70,8 @@ static void show(const pn_training *t, progress *p, bool force) {
     const pn_epoch_sums *s = &t->sums;
     char left[32];
     pn_clock_text(rate > 0 ? (double)(t->steps - done) / rate : 0, left);
-    fprintf(stderr, "%sseed %lld  epoch %.2f/%lld  %.0f images/s", p->terminal ? "\r\033[K" : "",
-            (long long)t->recipe.seed, (double)done / (double)per_epoch,
+    fprintf(stderr, "%sseed %" PRIu64 "  epoch %.2f/%lld  %.0f images/s",
+            p->terminal ? "\r\033[K" : "", t->recipe.seed, (double)done / (double)per_epoch,
             (long long)t->recipe.epochs, rate * (double)t->recipe.batch);
     if (s->steps)
         fprintf(stderr, "  loss %.3f  acc %.1f %%", s->loss / (double)s->steps,
@@ -99,8 +106,9 @@ static void conclude_epoch(const pn_training *t, progress *p) {
     const int64_t epoch = t->trainer.step / t->trainer.steps_per_epoch;
     if (t->last.epoch != epoch) return;
     fprintf(stderr,
-            "%sseed %lld  epoch %lld: %s loss %.4f, accuracy %.2f %%; best %.2f %% (epoch %lld)\n",
-            p->terminal ? "\r\033[K" : "", (long long)t->recipe.seed, (long long)epoch,
+            "%sseed %" PRIu64
+            "  epoch %lld: %s loss %.4f, accuracy %.2f %%; best %.2f %% (epoch %lld)\n",
+            p->terminal ? "\r\033[K" : "", t->recipe.seed, (long long)epoch,
             pn_training_scored_on(&t->recipe), t->last.loss, 100 * t->last.accuracy,
             100 * t->best.accuracy, (long long)t->best.epoch);
 }
@@ -131,13 +139,17 @@ static pn_status loop(pn_training *t, const options *o) {
                    (long long)t->trainer.step, (long long)t->steps);
 }
 
+static pn_status path_of_seed(const options *o, uint64_t seed, char path[PN_TEXT_BYTES]) {
+    char name[32];
+    snprintf(name, sizeof name, "seed-%" PRIu64, seed);
+    return pn_path_join(path, PN_TEXT_BYTES, o->directory, name);
+}
+
 static pn_status train_seed(options *o, const pn_kernels *kernels, bool first, result *r) {
     static pn_training training; /* large: paths and a recipe */
     const pn_opening opening = {.given = o->given, .change_device = o->change_device};
     char path[PN_TEXT_BYTES];
-    if ((size_t)snprintf(path, sizeof path, "%s/seed-%lld", o->directory, (long long)r->seed) >=
-        sizeof path)
-        return pn_fail(PN_EARG, "a directory name of %zu bytes, want less", strlen(o->directory));
+    PN_TRY(path_of_seed(o, r->seed, path));
     o->recipe.seed = r->seed;
     pn_status s = pn_training_open(&training, path, &o->recipe, &opening, kernels, o->memory);
     if (s == PN_OK && first && !o->quiet) introduce(&training);
@@ -156,10 +168,11 @@ static pn_status train_seed(options *o, const pn_kernels *kernels, bool first, r
 /* The directory of all seeds: ours to make; not a run's own. */
 static pn_status make_directory(const char *path) {
     char json[PN_PATH_BYTES];
-    if (mkdir(path, 0777) && errno != EEXIST)
-        return pn_fail(PN_EIO, "%s: cannot make this directory: %s", path, strerror(errno));
-    snprintf(json, sizeof json, "%.1000s/run.json", path);
-    return access(json, F_OK)
+    pn_path_kind kind;
+    PN_TRY(pn_path_join(json, sizeof json, path, "run.json"));
+    PN_TRY(pn_directory_make(path));
+    PN_TRY(pn_path_look(json, &kind));
+    return kind == PN_PATH_NOTHING
                ? PN_OK
                : pn_fail(PN_EARG, "%s: holds a run of its own, want a new directory", path);
 }
@@ -167,19 +180,17 @@ static pn_status make_directory(const char *path) {
 static pn_status read_seeds(const char *text, result *list, int *count) {
     const char *at = text;
     for (*count = 0; *count < MOST_SEEDS; at++) {
-        char *end;
-        errno = 0;
-        const long long seed = strtoll(at, &end, 10);
-        if (end == at || (*end && *end != ',') || errno || seed < 0 || seed > 1LL << 53) break;
+        uint64_t seed;
+        if (!pn_take_whole(&at, 0, UINT64_MAX, &seed) || (*at && *at != ',')) break;
         for (int i = 0; i < *count; i++)
             if (list[i].seed == seed)
-                return pn_fail(PN_EARG, "--seeds %s names %lld twice", text, seed);
+                return pn_fail(PN_EARG, "--seeds %s names %" PRIu64 " twice", text, seed);
         list[(*count)++] = (result){.seed = seed};
-        at = end;
         if (!*at) return PN_OK;
     }
-    return pn_fail(PN_EARG, "--seeds %s, want up to %d whole numbers from 0, as 1,2,3", text,
-                   MOST_SEEDS);
+    return pn_fail(PN_EARG,
+                   "--seeds %s, want up to %d whole numbers from 0 to %" PRIu64 ", as 1,2,3", text,
+                   MOST_SEEDS, UINT64_MAX);
 }
 
 /* ---- what came out --------------------------------------------------------------------------- */
@@ -199,7 +210,7 @@ static void summarize(const result *r, int count, bool best, double *mean, doubl
 static void print_text(const options *o, const result *r, int count) {
     printf("error on %s, %%   last epoch    best epoch\n", pn_training_scored_on(&o->recipe));
     for (int i = 0; i < count; i++)
-        printf("seed %-26lld %10.2f    %10.2f (epoch %lld)\n", (long long)r[i].seed,
+        printf("seed %-26" PRIu64 " %10.2f    %10.2f (epoch %lld)\n", r[i].seed,
                100 * (1 - r[i].last.accuracy), 100 * (1 - r[i].best.accuracy),
                (long long)r[i].best.epoch);
     if (count < 2) return;
@@ -210,26 +221,103 @@ static void print_text(const options *o, const result *r, int count) {
     printf("%-31s %10.2f    %10.2f\n", "standard deviation", last_deviation, best_deviation);
 }
 
-static pn_status write_results(const options *o, const result *r, int count) {
-    json_t *root = json_pack("{s:s,s:s,s:[]}", "genotype", o->recipe.genotype, "scored_on",
-                             pn_training_scored_on(&o->recipe), "seeds");
-    for (int i = 0; root && i < count; i++)
-        json_array_append_new(
-            json_object_get(root, "seeds"),
-            json_pack("{s:I,s:f,s:f,s:f,s:I}", "seed", (json_int_t)r[i].seed, "error",
-                      1 - r[i].last.accuracy, "loss", r[i].last.loss, "best_error",
-                      1 - r[i].best.accuracy, "best_epoch", (json_int_t)r[i].best.epoch));
+/* ---- results.json: of all seeds that are finished in the directory --------------------------- */
+
+static pn_status add_result(results *all, result r) {
+    if (all->count == all->room) {
+        const int room = all->room ? 2 * all->room : 16;
+        result *list = realloc(all->list, (size_t)room * sizeof *list);
+        if (!list) return pn_fail(PN_EMEM, "no memory for the results of %d seeds", room);
+        all->list = list;
+        all->room = room;
+    }
+    int i = all->count++;
+    for (; i > 0 && all->list[i - 1].seed > r.seed; i--) all->list[i] = all->list[i - 1];
+    all->list[i] = r;
+    return PN_OK;
+}
+
+/* "seed-7", written as we write it. */
+static bool seed_in(const char *name, uint64_t *seed) {
+    char ours[32];
+    if (strncmp(name, "seed-", 5) || !pn_whole(name + 5, 0, UINT64_MAX, seed)) return false;
+    snprintf(ours, sizeof ours, "seed-%" PRIu64, *seed);
+    return !strcmp(ours, name);
+}
+
+typedef struct gathering {
+    const options *o;
+    results all;
+} gathering;
+
+static pn_status gather(void *self, const char *name) {
+    gathering *g = self;
+    char path[PN_TEXT_BYTES];
+    bool finished;
+    result r = {0};
+    if (!seed_in(name, &r.seed)) return PN_OK;
+    PN_TRY(path_of_seed(g->o, r.seed, path));
+    PN_TRY(pn_training_result(path, &g->o->recipe, &finished, &r.last, &r.best));
+    return finished ? add_result(&g->all, r) : PN_OK;
+}
+
+static pn_status results_text(const options *o, const results *all, char **text) {
+    json_t *root = json_object(), *seeds = json_array();
+    int failed = 0;
+    for (int i = 0; i < all->count; i++) {
+        const result *r = &all->list[i];
+        json_t *row = json_object();
+        failed |= json_object_set_new(row, "seed", pn_json_seed(r->seed));
+        failed |= json_object_set_new(row, "error", json_real(1 - r->last.accuracy));
+        failed |= json_object_set_new(row, "loss", pn_json_number(r->last.loss));
+        failed |= json_object_set_new(row, "best_error", json_real(1 - r->best.accuracy));
+        failed |= json_object_set_new(row, "best_epoch", json_integer(r->best.epoch));
+        failed |= json_array_append_new(seeds, row);
+    }
     double mean, deviation;
-    summarize(r, count, false, &mean, &deviation);
-    json_object_set_new(root, "mean_error", json_real(mean / 100));
-    if (count > 1) json_object_set_new(root, "standard_deviation", json_real(deviation / 100));
-    char path[PN_PATH_BYTES],
-        *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(8)) : NULL;
-    json_decref(root);
-    if (!text) return pn_fail(PN_EMEM, "no memory for results.json");
-    snprintf(path, sizeof path, "%.1000s/results.json", o->directory);
-    const pn_status s = pn_file_write(path, text, strlen(text));
+    summarize(all->list, all->count, false, &mean, &deviation);
+    failed |= json_object_set_new(root, "genotype", json_string(o->recipe.genotype));
+    failed |=
+        json_object_set_new(root, "scored_on", json_string(pn_training_scored_on(&o->recipe)));
+    failed |= json_object_set_new(root, "seeds", seeds);
+    failed |= json_object_set_new(root, "mean_error", pn_json_number(mean / 100));
+    if (all->count > 1)
+        failed |= json_object_set_new(root, "standard_deviation", pn_json_number(deviation / 100));
+    return pn_json_text(root, failed, JSON_INDENT(2) | JSON_REAL_PRECISION(8), text);
+}
+
+/* While the file is held: of two trainings that end at once, the second to write sees the first. */
+static pn_status write_held(const options *o, const pn_place *place, pn_writer *out) {
+    gathering g = {.o = o};
+    char *text = NULL;
+    pn_status s = pn_place_list(place, gather, &g);
+    if (s == PN_OK) s = results_text(o, &g.all, &text);
+    if (s == PN_OK) s = pn_writer_write(out, text, strlen(text));
     free(text);
+    free(g.all.list);
+    return s;
+}
+
+static pn_status write_results(const options *o) {
+    enum { TRIES = 100 };
+    const struct timespec moment = {.tv_nsec = 50000000};
+    pn_place place;
+    pn_writer *out = NULL;
+    pn_status s = pn_place_open(&place, o->directory);
+    if (s != PN_OK) return s;
+    for (int i = 0; i < TRIES; i++) { /* another training may be writing it */
+        s = pn_writer_open_in(&place, "results.json", &out);
+        if (s != PN_EBUSY) break;
+        (void)nanosleep(&moment, NULL);
+    }
+    if (s == PN_OK) {
+        s = write_held(o, &place, out);
+        if (s == PN_OK)
+            s = pn_writer_commit(out);
+        else
+            pn_writer_discard(out);
+    }
+    pn_place_close(&place);
     return s;
 }
 
@@ -253,7 +341,7 @@ static pn_status train(options *o) {
         }
     }
     print_text(o, list, count);
-    return write_results(o, list, count);
+    return write_results(o);
 }
 
 int pn_command_train(int argc, char **argv) {

@@ -1,9 +1,12 @@
 /* main.c -- parsec-nas: finds the subcommand, turns a status into an exit code. */
+#include <errno.h>
+#include <fcntl.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "runtime/text.h"
 #include "tools/commands.h"
 
 static const struct {
@@ -43,8 +46,9 @@ static const char outro[] =
     "stdout is data, stderr is progress and messages.\n"
     "Exit codes: 0 ok, 1 a check failed, 2 usage, 3 bad input file, 4 out of memory, 5 device, 6 "
     "reading or\n"
-    "writing failed, 7 diverged (NaN), 8 directory in use, 77 not possible here, 130/143 "
-    "interrupted, resumable.\n"
+    "writing failed, 7 diverged (NaN), 8 directory in use, 77 not possible here; 128 + N: signal N "
+    "(Ctrl-C:\n"
+    "130, TERM: 143, HUP: 129, PIPE: 141) interrupted what the same command continues.\n"
     "\n"
     "  parsec-nas plan --genotype DARTS_V2        what one architecture costs\n"
     "  parsec-nas search runs/first --data fashion-mnist --layers 5 --channels 8 --steps 1000\n";
@@ -95,7 +99,9 @@ static int run(int argc, char **argv) {
         char *ask[] = {argv[2], "--help", NULL};
         return commands[i].run(2, ask);
     }
-    fprintf(stderr, "parsec-nas: no command %s, want", help ? argv[2] : word);
+    char shown[256];
+    pn_text_visible(help ? argv[2] : word, shown, sizeof shown);
+    fprintf(stderr, "parsec-nas: no command %s, want", shown);
     for (int i = 0; i < COMMANDS; i++)
         fprintf(stderr, "%s %s", i ? i == COMMANDS - 1 ? " or" : "," : "", commands[i].name);
     fputs("\n", stderr);
@@ -112,12 +118,33 @@ static void wait_politely(char **argv) {
         (void)execv("/proc/self/exe", argv); /* or stay as we are */
 }
 
+/* A file that we open must not become one of the standard streams: progress would be written into
+ * it. A stream that was closed is opened on what cannot be written, so that whoever writes to it
+ * fails as before. */
+static void hold_standard_streams(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDONLY) != fd) _exit(6);
+}
+
+static bool returned; /* from main: nobody else ends the program by exit */
+
+/* But libgomp, where it has no memory or no thread for a parallel region, after a sentence of its
+ * own. Nothing is written in a parallel region, so nothing is left half done. */
+static void left_by_openmp(int status, void *unused) {
+    (void)status;
+    (void)unused;
+    if (!returned) _exit(pn_exit_code(PN_EMEM));
+}
+
 int main(int argc, char **argv) {
+    hold_standard_streams();
     wait_politely(argv);
-    const int code = run(argc, argv);
+    (void)on_exit(left_by_openmp, NULL);
+    int code = run(argc, argv);
     if (code == 0 && (fflush(stdout) || ferror(stdout))) {
         fputs("parsec-nas: cannot write to stdout\n", stderr);
-        return pn_exit_code(PN_EIO);
+        code = pn_exit_code(PN_EIO);
     }
+    returned = true;
     return code;
 }

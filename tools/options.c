@@ -2,31 +2,41 @@
 #include "tools/options.h"
 
 #include <errno.h>
-#include <math.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "runtime/text.h"
 
 static pn_status bad(const pn_option *o, const char *text, const char *want) {
     return pn_fail(PN_EARG, "--%s %s, want %s", o->name, text, want);
 }
 
-static pn_status set_number(const pn_option *o, const char *text) {
-    char *end, want[96];
-    const bool whole = o->kind != PN_OPT_REAL;
-    const double max = o->kind == PN_OPT_SEED ? 9007199254740992.0 : o->max;
-    errno = 0;
-    const double x = strtod(text, &end);
-    if (end == text || *end || errno || !(x >= o->min && x <= max) || (whole && x != floor(x))) {
-        snprintf(want, sizeof want, "%s from %.10g to %.10g", whole ? "a whole number" : "a number",
-                 o->min, max);
+static pn_status set_whole(const pn_option *o, const char *text) {
+    char want[96];
+    const bool seed = o->kind == PN_OPT_SEED;
+    const uint64_t min = seed ? 0 : (uint64_t)o->min, max = seed ? UINT64_MAX : (uint64_t)o->max;
+    uint64_t x;
+    if (!pn_whole(text, min, max, &x)) {
+        snprintf(want, sizeof want, "a whole number from %" PRIu64 " to %" PRIu64, min, max);
         return bad(o, text, want);
     }
-    if (o->kind == PN_OPT_INT)
-        *(int *)o->value = (int)x;
-    else if (o->kind == PN_OPT_SEED)
-        *(uint64_t *)o->value = (uint64_t)x;
+    if (seed)
+        *(uint64_t *)o->value = x;
     else
-        *(double *)o->value = x;
+        *(int *)o->value = (int)x;
+    return PN_OK;
+}
+
+static pn_status set_real(const pn_option *o, const char *text) {
+    char *end, want[96];
+    errno = 0;
+    const double x = strtod(text, &end);
+    if (end == text || *end || errno || !(x >= o->min && x <= o->max)) {
+        snprintf(want, sizeof want, "a number from %.10g to %.10g", o->min, o->max);
+        return bad(o, text, want);
+    }
+    *(double *)o->value = x;
     return PN_OK;
 }
 
@@ -55,19 +65,22 @@ static pn_status set_bytes(const pn_option *o, const char *text) {
     return bad(o, text, "a size such as 4GiB, 512MiB or 1000000");
 }
 
+/* EDGE, HxW or HxWxC. */
 static pn_status set_image(const pn_option *o, const char *text) {
-    int *image = o->value, n[3] = {0, 0, image[2]}, end = 0;
-    if (sscanf(text, "%dx%dx%d%n", &n[0], &n[1], &n[2], &end) != 3 || text[end]) {
-        n[2] = image[2];
-        if (sscanf(text, "%dx%d%n", &n[0], &n[1], &end) != 2 || text[end]) {
-            if (sscanf(text, "%d%n", &n[0], &end) != 1 || text[end])
-                return bad(o, text, "EDGE, HxW or HxWxC, as 32 or 28x28x1");
-            n[1] = n[0];
-        }
-    }
+    int *image = o->value, numbers = 0;
+    uint64_t n[3] = {0};
+    const char *at = text;
+    do {
+        if (numbers == 3 || !pn_take_whole(&at, 0, UINT64_MAX, &n[numbers]))
+            return bad(o, text, "EDGE, HxW or HxWxC, as 32 or 28x28x1");
+        numbers++;
+    } while (*at++ == 'x');
+    if (at[-1]) return bad(o, text, "EDGE, HxW or HxWxC, as 32 or 28x28x1");
+    if (numbers < 2) n[1] = n[0];
+    if (numbers < 3) n[2] = (uint64_t)image[2];
     if (n[0] < 1 || n[1] < 1 || n[0] > 4096 || n[1] > 4096 || (n[2] != 1 && n[2] != 3))
         return bad(o, text, "edges from 1 to 4096, and 1 or 3 channels");
-    memcpy(image, n, sizeof n);
+    for (int i = 0; i < 3; i++) image[i] = (int)n[i];
     return PN_OK;
 }
 
@@ -82,8 +95,10 @@ static pn_status set(const pn_option *o, const char *text) {
             return set_image(o, text);
         case PN_OPT_CUSTOM:
             return o->set(o->value, text);
+        case PN_OPT_REAL:
+            return set_real(o, text);
         default:
-            return set_number(o, text);
+            return set_whole(o, text);
     }
 }
 

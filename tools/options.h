@@ -13,7 +13,7 @@
 typedef enum pn_option_kind {
     PN_OPT_FLAG,  /* bool: --name, --no-name */
     PN_OPT_INT,   /* int: a whole number in [min, max] */
-    PN_OPT_SEED,  /* uint64_t: 0 .. 2^53 */
+    PN_OPT_SEED,  /* uint64_t: any */
     PN_OPT_REAL,  /* double in [min, max] */
     PN_OPT_TEXT,  /* const char *, into argv */
     PN_OPT_BYTES, /* size_t: 4GiB, 512MiB, 100000 */

@@ -24,13 +24,22 @@ void pn_clock_text(double seconds, char text[32]) {
 
 static void on_signal(int signal_number) { pn_stopped = signal_number; }
 
+static void stop_on(int signal_number, int flags) {
+    const struct sigaction action = {.sa_handler = on_signal, .sa_flags = flags};
+    struct sigaction before;
+    if (sigaction(signal_number, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+        (void)sigaction(signal_number, &action, NULL);
+}
+
 void pn_stop_on_signals(void) {
-    const struct sigaction action = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    stop_on(SIGINT, (int)SA_RESETHAND);
+    stop_on(SIGTERM, (int)SA_RESETHAND);
+    stop_on(SIGHUP, (int)SA_RESETHAND);
+    stop_on(SIGPIPE, 0);
+    (void)signal(SIGXFSZ, SIG_IGN);
 }
 
 int pn_report_stopped(const char *command, pn_status status) {
     const int code = pn_report(command, status);
-    return status == PN_EINTR && pn_stopped == SIGTERM ? 143 : code;
+    return status == PN_EINTR ? 128 + pn_stopped : code;
 }

@@ -14,12 +14,14 @@ double pn_now(void);
 /* "3:05", "2:10:00". */
 void pn_clock_text(double seconds, char text[32]);
 
-/* SIGINT and SIGTERM from now on only set pn_stopped to their number; the same signal again ends
- * the program at once. */
+/* From now on SIGINT, SIGTERM, SIGHUP (the terminal is gone) and SIGPIPE (nobody reads our messages
+ * any more) only set pn_stopped to their number; the same signal again ends the program at once,
+ * but for SIGPIPE, which comes with every message. A signal that is ignored stays so (nohup, a job
+ * in the background). SIGXFSZ is ignored: a file that may not grow is then a failed write. */
 extern volatile sig_atomic_t pn_stopped;
 void pn_stop_on_signals(void);
 
-/* The exit code of a command: pn_report's, and 143 for what SIGTERM has interrupted. */
+/* The exit code of a command: pn_report's, and 128 + N for what signal N has interrupted. */
 int pn_report_stopped(const char *command, pn_status status);
 
 #endif
