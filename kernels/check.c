@@ -25,7 +25,7 @@ static pn_status check_shape(const char *op, int job, int N, int H, int W) {
     if (N < 1 || H < 1 || W < 1)
         return pn_fail(PN_EARG, "%s: job %d: N %d, H %d, W %d, want 1 or more each", op, job, N, H,
                        W);
-    if ((int64_t)N * H > INT32_MAX || (int64_t)N * H * W > INT32_MAX)
+    if (pn_too_many_pixels(N, H, W))
         return pn_fail(PN_EARG, "%s: job %d: %d images of %dx%d, want less than 2^31 pixels", op,
                        job, N, H, W);
     return PN_OK;

@@ -38,9 +38,9 @@
  * backward call whose addresses say something else is refused. Forward does not read it. Weight
  * gradients are always `+=`, and two jobs of one call must not share them.
  *
- * Limits. A job has less than 2^31 pixels (N*H*W), a tensor PN_MAX_WIDTH channels at most, a call
- * PN_MAX_CALL jobs (and see below): so no size that an op computes for its scratch overflows 64
- * bits.
+ * Limits. A job has PN_MAX_PIXELS pixels at most (N*H*W), a tensor PN_MAX_WIDTH channels at most, a
+ * call PN_MAX_CALL jobs (and see below): so no size that an op computes for its scratch overflows
+ * 64 bits.
  *
  * The meaning of every op is its twin in tests/reference/, in plain double-precision loops. */
 #ifndef PN_KERNELS_H
@@ -55,6 +55,7 @@
 extern "C" {
 #endif
 
+#define PN_MAX_PIXELS INT32_MAX
 #define PN_MAX_WIDTH 16384
 #define PN_MAX_CALL 8192
 #define PN_MAX_TERMS 65536    /* of a node */
@@ -321,6 +322,11 @@ typedef struct pn_kernels {
 /* The host backend, for the best instruction set of this machine, or for the one called `isa`:
  * "avx512", "avx2", "base"; NULL or "" = best. NULL and a sentence if this machine lacks it. */
 const pn_kernels *pn_host_kernels(const char *isa);
+
+/* Of positive numbers. */
+static inline int pn_too_many_pixels(int N, int H, int W) {
+    return (int64_t)N * H > PN_MAX_PIXELS || (int64_t)N * H * W > PN_MAX_PIXELS;
+}
 
 /* Output edge of an op with "same" padding: ceil(H / stride). */
 static inline int pn_out_size(int H, int stride) { return (H + stride - 1) / stride; }

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <zlib.h>
 
 #include "runtime/file.h"
@@ -31,20 +30,13 @@ static const pn_data cifar10 = {
     .std = {.2470F, .2435F, .2616F}
 };
 
-static bool is_file(const char *path) {
-    struct stat info;
-    return stat(path, &info) == 0 && S_ISREG(info.st_mode);
-}
-
-static bool is_directory(const char *path) {
-    struct stat info;
-    return stat(path, &info) == 0 && S_ISDIR(info.st_mode);
-}
-
 /* DIR/NAME into path[MAX_PATH]; whether it is a file. */
-static bool file_in(char *path, const char *directory, const char *name) {
-    int n = snprintf(path, MAX_PATH, "%s/%s", directory, name);
-    return n < MAX_PATH && is_file(path);
+static pn_status file_in(char *path, const char *directory, const char *name, bool *there) {
+    pn_path_kind what = PN_PATH_NOTHING;
+    if (snprintf(path, MAX_PATH, "%s/%s", directory, name) < MAX_PATH)
+        PN_TRY(pn_path_look(path, &what));
+    *there = what == PN_PATH_FILE;
+    return PN_OK;
 }
 
 void pn_data_free(pn_data *data) {
@@ -102,7 +94,9 @@ static pn_status read_cifar_directory(const char *directory, pn_split split, pn_
     for (int i = 1; i <= files; i++) {
         char path[MAX_PATH], name[32] = "test_batch.bin";
         if (split == PN_TRAIN) snprintf(name, sizeof name, "data_batch_%d.bin", i);
-        if (!file_in(path, directory, name))
+        bool there;
+        PN_TRY(file_in(path, directory, name, &there));
+        if (!there)
             return pn_fail(PN_EINPUT,
                            "%s: %s is missing; 'tools/get-data cifar10 %s' fetches what is not "
                            "there",
@@ -124,18 +118,22 @@ static pn_status read_cifar_directory(const char *directory, pn_split split, pn_
 
 static const char *const idx_prefix[] = {[PN_TRAIN] = "train", [PN_TEST] = "t10k"};
 
-static bool find_idx(char *path, const char *directory, pn_split split, const char *what) {
+static pn_status find_idx(char *path, const char *directory, pn_split split, const char *what,
+                          bool *there) {
     char name[64];
     snprintf(name, sizeof name, "%s-%s-ubyte", idx_prefix[split], what);
-    if (file_in(path, directory, name)) return true;
+    PN_TRY(file_in(path, directory, name, there));
+    if (*there) return PN_OK;
     snprintf(name, sizeof name, "%s-%s-ubyte.gz", idx_prefix[split], what);
-    return file_in(path, directory, name);
+    return file_in(path, directory, name, there);
 }
 
 static pn_status read_idx(const char *directory, pn_split split, const char *what, int rank,
                           pn_idx *idx) {
     char path[MAX_PATH];
-    if (!find_idx(path, directory, split, what))
+    bool there;
+    PN_TRY(find_idx(path, directory, split, what, &there));
+    if (!there)
         return pn_fail(PN_EINPUT, "%s: neither %s-%s-ubyte nor the same with .gz is there",
                        directory, idx_prefix[split], what);
     PN_TRY(pn_idx_read(path, idx));
@@ -238,21 +236,26 @@ static pn_status make_synthetic(const char *spec, pn_split split, pn_data *data)
 /* ==== Which of them ==== */
 
 /* The first of the directories that is there; NULL if none. */
-static const char *first_directory(const char *const *directories) {
-    while (*directories && !is_directory(*directories)) directories++;
-    return *directories;
+static pn_status first_directory(const char *const *directories, const char **first) {
+    pn_path_kind what = PN_PATH_NOTHING;
+    for (; *directories && what != PN_PATH_DIRECTORY; directories++)
+        PN_TRY(pn_path_look(*directories, &what));
+    *first = what == PN_PATH_DIRECTORY ? directories[-1] : NULL;
+    return PN_OK;
 }
 
 static pn_status open_directory(const char *directory, pn_split split, pn_data *data) {
     char path[MAX_PATH];
-    if (file_in(path, directory, "data_batch_1.bin") ||
-        file_in(path, directory, "test_batch.bin")) {
+    bool there;
+    PN_TRY(file_in(path, directory, "data_batch_1.bin", &there));
+    if (!there) PN_TRY(file_in(path, directory, "test_batch.bin", &there));
+    if (there) {
         *data = cifar10;
         return read_cifar_directory(directory, split, data);
     }
-    if (find_idx(path, directory, PN_TRAIN, "images-idx3") ||
-        find_idx(path, directory, PN_TEST, "images-idx3"))
-        return read_idx_directory(directory, split, data);
+    PN_TRY(find_idx(path, directory, PN_TRAIN, "images-idx3", &there));
+    if (!there) PN_TRY(find_idx(path, directory, PN_TEST, "images-idx3", &there));
+    if (there) return read_idx_directory(directory, split, data);
     return pn_fail(PN_EINPUT,
                    "%s: holds neither data_batch_1.bin (CIFAR-10, binary version) nor "
                    "train-images-idx3-ubyte[.gz]; 'tools/get-data cifar10' or 'tools/get-data "
@@ -270,7 +273,8 @@ static pn_status open_spec(const char *spec, pn_split split, pn_data *data) {
         return make_synthetic(spec, split, data);
     const bool cifar = strcmp(spec, "cifar10") == 0, fashion = strcmp(spec, "fashion-mnist") == 0;
     if (cifar || fashion) {
-        const char *directory = first_directory(cifar ? cifar_places : fashion_places);
+        const char *directory;
+        PN_TRY(first_directory(cifar ? cifar_places : fashion_places, &directory));
         if (!directory)
             return pn_fail(PN_EINPUT,
                            "data '%s' is not there: 'tools/get-data %s' fetches it into "
@@ -278,8 +282,10 @@ static pn_status open_spec(const char *spec, pn_split split, pn_data *data) {
                            spec, spec, spec);
         return open_directory(directory, split, data);
     }
-    if (is_directory(spec)) return open_directory(spec, split, data);
-    if (is_file(spec)) {
+    pn_path_kind what;
+    PN_TRY(pn_path_look(spec, &what));
+    if (what == PN_PATH_DIRECTORY) return open_directory(spec, split, data);
+    if (what == PN_PATH_FILE) {
         *data = cifar10;
         return read_cifar_file(spec, data);
     }

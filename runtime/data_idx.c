@@ -9,7 +9,7 @@
 
 #include "runtime/data.h"
 
-enum { MAGIC_LABELS = 0x0801, MAGIC_IMAGES = 0x0803, LONGEST_HEADER = 16, CHUNK = 1 << 20 };
+enum { MAGIC_LABELS = 0x0801, MAGIC_IMAGES = 0x0803, LONGEST_HEADER = 16, CHUNK = 1 << 17 };
 
 /* No set that fits a search comes near; a damaged header does. */
 #define MAX_BODY ((uint64_t)1 << 36)
@@ -66,6 +66,7 @@ pn_status pn_idx_parse(const void *bytes, size_t size, pn_idx *out) {
 static pn_status read_failed(gzFile file) {
     int code;
     const char *why = gzerror(file, &code);
+    if (code == Z_MEM_ERROR) return pn_fail(PN_EMEM, "no memory to read it");
     if (code == Z_ERRNO) return pn_fail(PN_EIO, "cannot read: %s", strerror(errno));
     return pn_fail(PN_EINPUT, "damaged or cut off: %s", why);
 }
@@ -116,7 +117,9 @@ static pn_status read_stream(gzFile file, pn_idx *idx) {
 
 pn_status pn_idx_read(const char *path, pn_idx *out) {
     gzFile file = gzopen(path, "rbe");
-    if (!file) return pn_fail(PN_EIO, "%s: cannot open: %s", path, strerror(errno));
+    if (!file)
+        return pn_fail(errno == ENOMEM ? PN_EMEM : PN_EIO, "%s: cannot open: %s", path,
+                       strerror(errno));
     gzbuffer(file, CHUNK);
     pn_idx idx = {0};
     pn_status status = read_stream(file, &idx);

@@ -2,27 +2,82 @@
 #include "runtime/json.h"
 
 #include <math.h>
+#include <setjmp.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Whether jansson was refused memory since this was last cleared. */
-static bool refused;
+/* ==== Memory ====
+ *
+ * jansson's lexer goes on after a refused allocation: a byte of the text is then missing, and the
+ * string is another one, or an assertion stops the program, or it reads past its buffer. So a
+ * reader is left at once, by longjmp, and what it had allocated is given back from a list.
+ *
+ * Blocks of a reader lie behind their place in the list, 8 bytes off what malloc gives, and are
+ * told from others by that; 8 is enough for what jansson keeps in them. */
+
+typedef struct block {
+    void *unused; /* keeps what follows at 8 modulo 16 */
+    struct block *before, *after;
+} block;
+_Static_assert(sizeof(block) % 16 == 8 && _Alignof(max_align_t) == 16, "told apart by alignment");
+
+static block list = {NULL, &list, &list}; /* of the reader at work */
+static jmp_buf refused;
+static bool reading;
 
 static void *allocate(size_t bytes) {
-    void *block = malloc(bytes);
-    if (!block) refused = true;
-    return block;
+    if (!reading) return malloc(bytes);
+    block *b = bytes < SIZE_MAX - sizeof *b ? malloc(sizeof *b + bytes) : NULL;
+    if (!b) longjmp(refused, 1);
+    b->before = list.before;
+    b->after = &list;
+    list.before->after = b;
+    list.before = b;
+    return b + 1;
+}
+
+static void release(void *memory) {
+    if ((uintptr_t)memory % 16 == 0) { /* NULL, too */
+        free(memory);
+        return;
+    }
+    block *b = (block *)memory - 1;
+    b->before->after = b->after;
+    b->after->before = b->before;
+    free(b);
+}
+
+/* ==== Reading ==== */
+
+static json_t *read_text(const char *text, size_t size, json_error_t *why) {
+    json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, why);
+    while (list.after != &list) { /* they live as long as the tree, by themselves */
+        block *b = list.after;
+        list.after = b->after;
+        b->before = b->after = b;
+    }
+    list.before = &list;
+    return root;
 }
 
 pn_status pn_json_parse(const char *text, size_t size, json_t **root) {
     json_error_t why = {.line = 0};
-    json_set_alloc_funcs(allocate, free);
-    refused = false;
-    *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &why);
-    if (*root) return PN_OK;
-    if (refused) return pn_fail(PN_EMEM, "no memory for %zu bytes of JSON", size);
-    return pn_fail(PN_EINPUT, "line %d: %s", why.line, why.text);
+    *root = NULL;
+    json_set_alloc_funcs(allocate, release); /* blocks of before are free()'s, and so is release */
+    reading = true;
+    if (setjmp(refused) == 0) {
+        *root = read_text(text, size, &why);
+        reading = false;
+        return *root ? PN_OK : pn_fail(PN_EINPUT, "line %d: %s", why.line, why.text);
+    }
+    reading = false;
+    while (list.after != &list) release(list.after + 1);
+    return pn_fail(PN_EMEM, "no memory for %zu bytes of JSON", size);
 }
+
+/* ==== Building ==== */
 
 /* The length of the character of UTF-8 that begins at `at`; 0 if none does. */
 static size_t utf8_length(const unsigned char *at) {

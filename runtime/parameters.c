@@ -10,6 +10,9 @@
 
 enum { ALIGN_FLOATS = 16 }; /* a cache line */
 
+/* Of a range: three of them, in bytes, are counted without overflow. */
+#define MOST_FLOATS (SIZE_MAX / 3 / sizeof(float) / 2)
+
 pn_status pn_parameters_add(pn_parameters *p, const char *name, pn_layout layout, pn_init init,
                             pn_role role, int fan_in, bool adjacent, int rank, const int *shape,
                             int *index) {
@@ -26,10 +29,18 @@ pn_status pn_parameters_add(pn_parameters *p, const char *name, pn_layout layout
     snprintf(t->name, sizeof t->name, "%s", name);
     for (int i = 0; i < rank; i++) {
         t->shape[i] = shape[i];
+        if (shape[i] < 1 || t->count > MOST_FLOATS / (size_t)shape[i])
+            return pn_fail(PN_EARG,
+                           "parameters: %s: edge %d is %d, want a tensor that fits into "
+                           "memory",
+                           name, i, shape[i]);
         t->count *= (size_t)shape[i];
     }
     t->offset = adjacent ? p->list[p->count - 1].offset + p->list[p->count - 1].count
                          : (p->floats + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
+    if (t->count > MOST_FLOATS - t->offset)
+        return pn_fail(PN_EARG, "parameters: %zu floats before %s, want all to fit into memory",
+                       t->offset, name);
     p->floats = t->offset + t->count;
     *index = p->count++;
     return PN_OK;

@@ -61,7 +61,8 @@ typedef struct pn_parameters {
 } pn_parameters;
 
 /* Appends a tensor and gives back its index. `adjacent`: it must follow the one before without a
- * gap (the two halves of a factorized reduce); otherwise it begins at a multiple of 16 floats. */
+ * gap (the two halves of a factorized reduce); otherwise it begins at a multiple of 16 floats.
+ * PN_EARG for an edge below 1, and where pn_parameters_bytes would overflow. */
 pn_status pn_parameters_add(pn_parameters *p, const char *name, pn_layout layout, pn_init init,
                             pn_role role, int fan_in, bool adjacent, int rank, const int *shape,
                             int *index);

@@ -4,12 +4,17 @@
 #include "runtime/plan.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 static size_t rounded(size_t bytes) { return (bytes + PN_ALIGN - 1) & ~(size_t)(PN_ALIGN - 1); }
 
 static pn_status check(const pn_buffer *buffers, int count) {
+    size_t all = 0;
     for (int i = 0; i < count; i++) {
         const pn_buffer *b = &buffers[i];
+        if (b->bytes > SIZE_MAX - PN_ALIGN - all)
+            return pn_fail(PN_EARG, "plan: buffers of more bytes together than can be counted");
+        all += b->bytes + PN_ALIGN;
         if (b->first < 0 || b->last < b->first)
             return pn_fail(PN_EARG,
                            "plan: buffer %d lives from launch %d to %d, want 0 <= first <= last", i,

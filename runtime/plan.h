@@ -23,7 +23,8 @@ typedef struct pn_buffer {
 /* Sets every offset, and *total: the largest offset + bytes. Largest first, each into the lowest
  * gap that holds it; equal sizes keep their order, so the same input gives the same plan on any
  * machine. `order` is scratch for 2 * count ints. PN_EARG if a buffer ends before it begins, or
- * cannot be where in_place_of says. */
+ * cannot be where in_place_of says, or if all buffers together, PN_ALIGN bytes behind each, have
+ * more bytes than a size_t counts (so that no sum of theirs overflows here or in the caller). */
 pn_status pn_plan(pn_buffer *buffers, int count, int *order, size_t *total);
 
 /* The most bytes alive at any one launch: no plan needs less. In-place pairs count once. */

@@ -205,7 +205,7 @@ static pn_value fail(pn_program *p, pn_status status) {
 
 /* As kernels.h limits them: so that no size overflows. */
 static pn_status check_size(const pn_program *p, int H, int W, int C) {
-    if ((int64_t)p->N * H > INT32_MAX || (int64_t)p->N * H * W > INT32_MAX)
+    if (pn_too_many_pixels(p->N, H, W))
         return pn_fail(PN_EARG, "program: %d images of %dx%d, want less than 2^31 pixels", p->N, H,
                        W);
     if (C > PN_MAX_WIDTH)

@@ -62,7 +62,8 @@ pn_status pn_program_reserve(pn_program *program, int ops, int terms);
  * checked arena (room for guards). */
 void pn_program_begin(pn_program *program, int N, bool training, bool guarded);
 
-/* Building. A failure sticks: it gives -1 from there on, and pn_program_compile returns it. */
+/* Building. A failure sticks: it gives -1 from there on, and pn_program_compile returns it. A
+ * tensor beyond the limits of kernels.h (pixels, channels) is PN_EARG: so no size overflows. */
 pn_value pn_program_image(pn_program *p, int H, int W, int C);
 pn_value pn_program_stem(pn_program *p, pn_value image, int stride, int w, int K,
                          pn_norm_spec norm);

@@ -2,10 +2,11 @@
 #include "search/fields.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "runtime/json.h"
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
@@ -40,9 +41,7 @@ pn_status pn_field_set(void *settings, const pn_field *f, const char *text) {
         if (strlen(text) >= f->size)
             return pn_fail(PN_EARG, "--%s of %zu bytes, want at most %zu", f->name, strlen(text),
                            f->size - 1);
-        json_t *utf8 = json_string(text);
-        if (!utf8) return pn_fail(PN_EARG, "--%s is not UTF-8", f->name);
-        json_decref(utf8);
+        if (!pn_json_utf8(text)) return pn_fail(PN_EARG, "--%s is not UTF-8", f->name);
         snprintf((char *)settings + f->offset, f->size, "%s", text);
         return PN_OK;
     }
@@ -91,6 +90,7 @@ pn_status pn_fields_same(const pn_fields *fields, const void *before, const void
 
 char *pn_fields_write(const pn_fields *fields, const void *settings) {
     json_t *object = json_object();
+    int failed = 0;
     for (int i = 0; i < fields->count; i++) {
         const pn_field *f = &fields->list[i];
         const char *at = (const char *)settings + f->offset;
@@ -105,11 +105,12 @@ char *pn_fields_write(const pn_fields *fields, const void *settings) {
             value = json_boolean(*(const int64_t *)(const void *)at);
         else
             value = json_integer(*(const int64_t *)(const void *)at);
-        json_object_set_new(object, f->name, value);
+        failed |= json_object_set_new(object, f->name, value);
     }
-    char *text = json_dumps(object, JSON_INDENT(2) | JSON_REAL_PRECISION(17));
-    json_decref(object);
-    return text;
+    char *text;
+    return pn_json_text(object, failed, JSON_INDENT(2) | JSON_REAL_PRECISION(17), &text) == PN_OK
+               ? text
+               : NULL;
 }
 
 static pn_status read_field(void *settings, const pn_field *f, const json_t *value) {
@@ -131,9 +132,9 @@ static pn_status read_field(void *settings, const pn_field *f, const json_t *val
 
 pn_status pn_fields_read(const pn_fields *fields, const char *where, const char *json,
                          size_t length, void *settings) {
-    json_error_t error;
-    json_t *root = json_loadb(json, length, JSON_REJECT_DUPLICATES, &error);
-    if (!root) return pn_fail(PN_EINPUT, "%s: line %d: %s", where, error.line, error.text);
+    json_t *root;
+    const pn_status parsed = pn_json_parse(json, length, &root);
+    if (parsed != PN_OK) return pn_fail_in(parsed, "%s", where);
     const json_t *object = json_object_get(root, "settings");
     pn_status status = json_is_object(object) ? PN_OK : pn_fail(PN_EARG, "no object \"settings\"");
     for (int i = 0; status == PN_OK && i < fields->count; i++) {

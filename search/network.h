@@ -89,8 +89,9 @@ void pn_network_uses(const pn_network *network, const pn_arch *arch, bool *used)
 void pn_network_count(const pn_network *network, const pn_arch *arch, size_t *weights,
                       size_t *auxiliary);
 
-/* Bytes of batches of N images and labels: of a search two of each half of the data, of an
- * evaluation network two, and the factors of drop-path. */
+/* Bytes (they cannot overflow in a network that was created) of batches of N images and labels: of
+ * a search two of each half of the data, of an evaluation network two, and the factors of
+ * drop-path. */
 size_t pn_network_batch_bytes(const pn_network_spec *spec, int N);
 
 /* Multiply-adds of one image: convolutions and the classifier, without the auxiliary head. */

@@ -252,6 +252,10 @@ pn_status pn_search_restore(pn_search *search, const double *state, int count) {
         if (!isfinite(state[i]))
             return pn_fail(PN_EINPUT, "state of a search: number %d is %g, want a finite one", i,
                            state[i]);
+    const int bad = pn_prior_bad_logit(state, (int)n);
+    if (bad >= 0)
+        return pn_fail(PN_EINPUT, "state of a search: logit %d is %g, want one between %g and %g",
+                       bad, state[bad], -PN_LARGEST_LOGIT, PN_LARGEST_LOGIT);
     for (size_t i = 2 * n; i < 3 * n; i++)
         if (state[i] < 0)
             return pn_fail(PN_EINPUT, "state of a search: second moment %g, want at least 0",

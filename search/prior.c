@@ -153,6 +153,12 @@ void pn_logit_name(const pn_space *space, int logit, char name[PN_NAME_BYTES]) {
         snprintf(name + used, PN_NAME_BYTES - used, ".%d", choice);
 }
 
+int pn_prior_bad_logit(const double *logit, int count) {
+    for (int i = 0; i < count; i++)
+        if (!(fabs(logit[i]) <= PN_LARGEST_LOGIT)) return i;
+    return -1;
+}
+
 int pn_logit_find(const pn_space *space, const char *name) {
     char candidate[PN_NAME_BYTES];
     for (int i = space->kinds * cell_logits(space) - 1; i >= 0; i--) {

@@ -53,6 +53,11 @@ void pn_factor_name(const pn_factor *factor, char name[PN_NAME_BYTES]);
 /* "normal.0.1.input.0", "reduce.3.0.op.sep_conv_3x3": a logit's name in prior.csv. */
 void pn_logit_name(const pn_space *space, int logit, char name[PN_NAME_BYTES]);
 
+/* Logits that come from a file: the first that is no number, or so large that the sum of two, or a
+ * difference, would be none; -1 if all are usable. */
+#define PN_LARGEST_LOGIT 1e100
+int pn_prior_bad_logit(const double *logit, int count);
+
 /* The logit with that name, -1 if the space has none. */
 int pn_logit_find(const pn_space *space, const char *name);
 

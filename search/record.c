@@ -83,7 +83,8 @@ static pn_status read_root(pn_record *r, const json_t *root) {
     if (history && !json_is_array(history)) return pn_fail(PN_EINPUT, "\"history\" is not a list");
     r->checksum = (uint32_t)json_integer_value(sum);
     snprintf(r->device, sizeof r->device, "%s", json_string_value(device));
-    return history ? pn_json_text(json_deep_copy(history), 0, JSON_REAL_PRECISION(17), &r->history)
+    return history ? pn_json_text(json_incref(json_object_get(root, "history")), 0,
+                                  JSON_REAL_PRECISION(17), &r->history)
                    : PN_OK;
 }
 

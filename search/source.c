@@ -1,6 +1,7 @@
 /* source.c -- see source.h. */
 #include "search/source.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,8 +24,10 @@ static pn_status check(pn_source *s, const pn_space *space) {
         !pn_safetensors_checked(s->checkpoint))
         return pn_fail(PN_EINPUT, "not a checkpoint of a search (no format \"%s\" with a checksum)",
                        pn_checkpoint_format);
+    errno = 0;
     s->step = strtoll(step, &end, 10);
-    if (!*step || *end) return pn_fail(PN_EINPUT, "step \"%s\" is not a number", step);
+    if (!*step || *end || errno || s->step < 0)
+        return pn_fail(PN_EINPUT, "step \"%.40s\" is not a whole number from 0", step);
     pn_space_text(space, ours);
     return strcmp(of, ours)
                ? pn_fail(PN_EINPUT, "a distribution over another space (%s), want one over %s", of,
@@ -88,9 +91,10 @@ pn_status pn_source_prior(const pn_source *s, pn_prior *prior) {
         pn_safetensors_get(s->checkpoint, pn_checkpoint_state, PN_F64, 1, &count, &state);
     if (status != PN_OK) return pn_fail_in(status, "%s", s->file);
     memcpy(prior->logit, state, (size_t)prior->count * sizeof *prior->logit);
-    for (int i = 0; i < prior->count; i++)
-        if (!(prior->logit[i] - prior->logit[i] == 0))
-            return pn_fail(PN_EINPUT, "%s: logit %d is not a number", s->file, i);
+    const int bad = pn_prior_bad_logit(prior->logit, prior->count);
+    if (bad >= 0)
+        return pn_fail(PN_EINPUT, "%s: logit %d is %g, want one between %g and %g", s->file, bad,
+                       prior->logit[bad], -PN_LARGEST_LOGIT, PN_LARGEST_LOGIT);
     json_t *settings_of;
     PN_TRY(parse_meta(s, "settings", &settings_of));
     prior->distinct = json_is_true(json_object_get(settings_of, "distinct-inputs"));
@@ -125,14 +129,51 @@ pn_status pn_source_history(const pn_source *s, const pn_prior *prior, char **te
     return pn_json_text(history, failed, JSON_REAL_PRECISION(17), text);
 }
 
-/* One row: its step moved, the rest as it is. */
-static pn_status copy_row(const pn_source *s, const char *path, const char *row, pn_table *to) {
+/* Whether `text` is `count` probabilities, each behind a comma. */
+static bool are_probabilities(const char *text, int count) {
+    for (; count > 0 && *text == ','; count--) {
+        char *end;
+        const size_t length = strspn(text + 1, "0123456789.e+-"); /* no "nan", no blanks */
+        const double p = strtod(text + 1, &end);
+        if (!length || end != text + 1 + length || !(p >= 0 && p <= 1)) return false;
+        text = end;
+    }
+    return count == 0 && !*text;
+}
+
+/* One row: its step moved, the rest as it is. Steps below 0 are those of the source's own source.
+ */
+static pn_status copy_row(const pn_source *s, const char *path, const char *row, int columns,
+                          pn_table *to) {
     char *end;
+    long long moved;
+    errno = 0;
     const long long step = strtoll(row, &end, 10);
-    if (end == row || *end != ',')
+    if (end == row || *end != ',' || errno || __builtin_sub_overflow(step, s->step, &moved))
         return pn_fail(PN_EINPUT, "%s: a row that does not begin with a step: %.20s", path, row);
-    if (step >= s->step) return PN_OK; /* row 0 of the new search is the same, or it came later */
-    return pn_table_printf(to, "%lld%s\n", step - (long long)s->step, end);
+    if (!are_probabilities(end, columns - 1))
+        return pn_fail(PN_EINPUT, "%s: the row of step %lld, want %d probabilities behind it", path,
+                       step, columns - 1);
+    if (moved >= 0) return PN_OK; /* row 0 of the new search is the same, or it came later */
+    return pn_table_printf(to, "%lld%s\n", moved, end);
+}
+
+/* A last line without its end is one that was being written: what a checkpoint counts on is whole.
+ */
+static pn_status copy_rows(const pn_source *s, const char *path, const char *header, char *text,
+                           size_t size, pn_table *to) {
+    int columns = 1;
+    for (const char *c = header; *c; c++) columns += *c == ',';
+    char *rest = text, *line = strsep(&rest, "\n");
+    if (strlen(text) + (rest ? 1 + strlen(rest) : 0) != size)
+        return pn_fail(PN_EINPUT, "%s: holds a zero byte", path);
+    if (strcmp(line, header))
+        return pn_fail(PN_EINPUT, "%s: its columns are not those of this space's logits", path);
+    while (rest) {
+        line = strsep(&rest, "\n");
+        if (rest) PN_TRY(copy_row(s, path, line, columns, to));
+    }
+    return PN_OK;
 }
 
 pn_status pn_source_rows(const pn_source *s, const char *header, pn_table *to) {
@@ -146,14 +187,7 @@ pn_status pn_source_rows(const pn_source *s, const char *header, pn_table *to) {
     if (!there) return PN_OK;
     PN_TRY(pn_file_read_in(&s->place, name, PRIOR_CSV_LIMIT, &data, &size));
     pn_place_name(&s->place, name, path);
-    char *rest = data, *line = strsep(&rest, "\n");
-    pn_status status = strcmp(line, header) ? pn_fail(PN_EINPUT,
-                                                      "%s: its columns are not those of this "
-                                                      "space's logits",
-                                                      path)
-                                            : PN_OK;
-    while (status == PN_OK && rest && (line = strsep(&rest, "\n")) && *line)
-        status = copy_row(s, path, line, to);
+    const pn_status status = copy_rows(s, path, header, data, size, to);
     free(data);
     return status;
 }

@@ -79,6 +79,8 @@ static void save_state(const pn_training *t, double state[STATE]) {
 /* A count that a double holds exactly. */
 static bool is_count(double x) { return x >= 0 && x <= 0x1p53 && x == floor(x); }
 
+static bool is_share(double x) { return x >= 0 && x <= 1; }
+
 static pn_status load_state(pn_training *t, const double state[STATE]) {
     static const int counts[] = {0, 4, 5, 6, 7, 10};
     for (int i = 0; i < STATE; i++)
@@ -89,6 +91,9 @@ static pn_status load_state(pn_training *t, const double state[STATE]) {
         if (!is_count(state[counts[i]]))
             return pn_fail(PN_EINPUT, "number %d of its state is %g, want a whole one from 0",
                            counts[i], state[counts[i]]);
+    if (state[4] > state[5] || state[7] > (double)t->recipe.epochs || !is_share(state[9]) ||
+        state[10] > (double)t->recipe.epochs || !is_share(state[12]))
+        return pn_fail(PN_EINPUT, "its state counts more than there is");
     t->trainer.step = (int64_t)state[0];
     t->sums = (pn_epoch_sums){.loss = state[1],
                               .auxiliary_loss = state[2],

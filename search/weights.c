@@ -1,10 +1,11 @@
 /* weights.c -- see weights.h. */
 #include "search/weights.h"
 
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "runtime/json.h"
 
 enum { NAME_BYTES = 112 };
 
@@ -140,9 +141,8 @@ static char *describe(const pn_network_spec *s, bool auxiliary) {
                                s->imagenet_stem ? "imagenet" : "cifar", "layers", s->layers,
                                "channels", s->channels, "image", s->H, s->W, s->image_channels,
                                "classes", s->classes, "auxiliary", auxiliary);
-    char *text = json_dumps(object, 0);
-    json_decref(object);
-    return text;
+    char *text;
+    return pn_json_text(object, 0, 0, &text) == PN_OK ? text : NULL;
 }
 
 pn_status pn_weights_save(const pn_place *place, const char *name, const pn_network *n,
@@ -176,7 +176,8 @@ pn_status pn_weights_describe(const pn_safetensors *file, pn_weights_about *abou
                *network = pn_safetensors_meta(file, "network");
     *about = (pn_weights_about){0};
     if (!format || strcmp(format, weights_format)) return PN_OK; /* made elsewhere */
-    json_t *object = network ? json_loads(network, JSON_REJECT_DUPLICATES, NULL) : NULL;
+    json_t *object = NULL;
+    if (network && pn_json_parse(network, strlen(network), &object) == PN_EMEM) return PN_EMEM;
     const char *kind = "", *stem = "";
     int auxiliary = 0;
     pn_network_spec *s = &about->spec;
@@ -197,6 +198,17 @@ pn_status pn_weights_describe(const pn_safetensors *file, pn_weights_about *abou
                        "metadata \"network\" or \"genotype\" are not those of a network");
     pn_genotype_write(&arch, about->genotype);
     about->known = true;
+    return PN_OK;
+}
+
+pn_status pn_weights_backed(const pn_safetensors *file, const pn_network *n) {
+    const pn_parameters *p = &n->parameters;
+    for (int i = 0; i < p->count; i++) {
+        pn_array a = {0};
+        const void *data;
+        shape_of(&p->list[i], &a);
+        PN_TRY(pn_safetensors_get(file, p->list[i].name, PN_F32, a.rank, a.shape, &data));
+    }
     return PN_OK;
 }
 

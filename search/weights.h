@@ -56,6 +56,10 @@ pn_status pn_weights_save(const pn_place *place, const char *name, const pn_netw
 /* PN_EINPUT if the metadata are there and wrong. */
 pn_status pn_weights_describe(const pn_safetensors *file, pn_weights_about *about);
 
+/* PN_EINPUT unless the file holds every tensor of this network, in its shape: to be asked before
+ * pn_parameters_allocate, since metadata of a few bytes can describe a network of gigabytes. */
+pn_status pn_weights_backed(const pn_safetensors *file, const pn_network *network);
+
 /* Fills the host's values of a network without auxiliary head. PN_EINPUT names the first tensor
  * that is missing, differs in shape, or belongs to no network of this genotype; an auxiliary head's
  * and num_batches_tracked may be there or not. */

@@ -123,6 +123,33 @@ static void what_cannot_be_is_refused(void **state) {
     }
 }
 
+/* One that ends at the last address, and those that would go on from 0. */
+static void totals_do_not_wrap(void **state) {
+    (void)state;
+    static const struct {
+        const char *why;
+        size_t bytes[3];
+        pn_status wanted;
+    } cases[] = {
+        {"all there is",           {SIZE_MAX - 3 * PN_ALIGN - 2, 1, 1},          PN_OK  },
+        {"a byte more",            {SIZE_MAX - 3 * PN_ALIGN - 1, 1, 1},          PN_EARG},
+        {"one too large to round", {SIZE_MAX, 0, 0},                             PN_EARG},
+        {"two halves",             {SIZE_MAX / 2, SIZE_MAX / 2, 1},              PN_EARG},
+        {"three thirds and a few", {SIZE_MAX / 3, SIZE_MAX / 3, SIZE_MAX / 3},   PN_EARG},
+        {"a sum that wraps to 0",  {(size_t)1 << 63, (size_t)1 << 63, PN_ALIGN}, PN_EARG},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        pn_buffer b[3];
+        int order[6];
+        size_t total;
+        for (int j = 0; j < 3; j++) b[j] = (pn_buffer){cases[i].bytes[j], 0, 1, -1, 0};
+        if (pn_plan(b, 3, order, &total) != cases[i].wanted) fail_msg("%s", cases[i].why);
+        if (cases[i].wanted != PN_OK) continue;
+        for (int j = 0; j < 3; j++) assert_true(total >= b[j].offset + b[j].bytes);
+        assert_true(total >= pn_plan_floor(b, 3));
+    }
+}
+
 /* Whatever the lives: no two alive at one launch overlap, no plan is below the floor, and the same
  * input gives the same plan. */
 static void random_plans_keep_the_promise(void **state) {
@@ -172,6 +199,7 @@ int main(void) {
         cmocka_unit_test(equal_sizes_keep_their_order),
         cmocka_unit_test(in_place_takes_the_dying_buffers_place),
         cmocka_unit_test(what_cannot_be_is_refused),
+        cmocka_unit_test(totals_do_not_wrap),
         cmocka_unit_test(random_plans_keep_the_promise),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -81,6 +81,7 @@ static pn_status read_weights(evaluation *e) {
     if (s != PN_OK) return s;
     s = describe(e, f, &spec);
     if (s == PN_OK) s = pn_network_create(&e->network, &spec, &space, &e->arch);
+    if (s == PN_OK) s = pn_weights_backed(f, &e->network);
     if (s == PN_OK) s = pn_parameters_allocate(&e->network.parameters, e->kernels->memory);
     if (s == PN_OK) s = pn_weights_load(f, &e->network);
     pn_safetensors_free(f);

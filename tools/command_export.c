@@ -28,7 +28,8 @@ static pn_status copy(const options *o, const pn_safetensors *f, const pn_weight
     PN_TRY(pn_genotype_read(about->genotype, strlen(about->genotype), &arch));
     PN_TRY(pn_network_create(&network, &about->spec, &space, &arch));
     const pn_parameters *p = &network.parameters;
-    pn_status s = pn_parameters_allocate(&network.parameters, &pn_host_memory);
+    pn_status s = pn_weights_backed(f, &network);
+    if (s == PN_OK) s = pn_parameters_allocate(&network.parameters, &pn_host_memory);
     if (s == PN_OK) s = pn_weights_get(f, p, p->value, "", NULL, PN_ALL_ROLES);
     const int64_t *tracked = NULL;
     const void *data;

@@ -148,7 +148,9 @@ static pn_status total_bytes(void *self, int N, size_t *bytes) {
 }
 
 static pn_status largest_batch(planner *p, const pn_arch *arch, int *batch) {
-    return pn_budget_batch(total_bytes, &(candidate){p, arch}, 1 << 20, p->o->memory, batch);
+    const int pixels = p->o->image[0] * p->o->image[1], most = PN_MAX_PIXELS / pixels;
+    return pn_budget_batch(total_bytes, &(candidate){p, arch}, most < 1 << 20 ? most : 1 << 20,
+                           p->o->memory, batch);
 }
 
 static void print_text(const options *o, double (*row)[FIGURES], bool one, int fitting) {

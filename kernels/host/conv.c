@@ -381,6 +381,7 @@ pn_status PN_NAME(pn_conv_fwd)(const pn_conv *jobs, int count, const pn_launch *
     assert(l->scratch); /* as the call was checked */
     const layout at = lay_out(jobs, count, 0, l->scratch);
     pn_shares shares = {0};
+    pn_fence(at.spaces, at.space_floats);
 #pragma omp parallel num_threads(pn_threads())
     {
         float *workspace = at.spaces + omp_get_thread_num() * at.space_floats;
@@ -398,6 +399,7 @@ pn_status PN_NAME(pn_conv_fwd)(const pn_conv *jobs, int count, const pn_launch *
                                s->slot_floats, pn_padded(s->K));
         }
     }
+    pn_unfence(at.spaces, at.space_floats);
     return PN_OK;
 }
 
@@ -427,6 +429,7 @@ pn_status PN_NAME(pn_conv_bwd)(const pn_conv *jobs, int count, const pn_launch *
     const layout at = lay_out(jobs, count, 1, l->scratch);
     const plan *end = at.plans + count;
     pn_shares shares = {0};
+    pn_fence(at.spaces, at.space_floats);
 #pragma omp parallel num_threads(pn_threads())
     {
         float *workspace = at.spaces + omp_get_thread_num() * at.space_floats;
@@ -444,5 +447,6 @@ pn_status PN_NAME(pn_conv_bwd)(const pn_conv *jobs, int count, const pn_launch *
         for (int unit = 0; unit < PN_SHARES * count; unit++)
             finish(&at.plans[unit / PN_SHARES], end, unit % PN_SHARES);
     }
+    pn_unfence(at.spaces, at.space_floats);
     return PN_OK;
 }

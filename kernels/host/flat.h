@@ -7,12 +7,14 @@
 #ifndef PN_FLAT_H
 #define PN_FLAT_H
 
+#include <assert.h>
 #include <math.h>
 #include <omp.h>
 #include <string.h>
 
 #include "kernels/host/host.h"
 #include "kernels/host/norm.h"
+#include "kernels/poison.h"
 
 enum { PN_PERIOD = 256 }; /* floats, if a pixel has fewer */
 
@@ -68,6 +70,21 @@ static inline int pn_next_unit(pn_shares *shares, int units) {
  * of a chunk, if they are few, are gathered in the workspace and copied to the chunk's slot. */
 enum { PN_APART = 8192 };
 static inline size_t pn_apart(size_t floats) { return pn_align16(floats) + PN_APART; }
+
+/* That room, behind each of the workspaces, is shut while an op runs: an overrun of a workspace
+ * into the next one changes a neighbour's numbers now and then, and no guard around scratch sees
+ * it. */
+static inline void pn_fence(float *spaces, size_t space_floats) {
+    for (int t = 1; PN_POISONS && t <= PN_WORKERS; t++)
+        PN_POISON(spaces + t * space_floats - PN_APART, PN_APART * sizeof *spaces);
+}
+static inline void pn_unfence(float *spaces, size_t space_floats) {
+    for (int t = 1; PN_POISONS && t <= PN_WORKERS; t++) {
+        float *fence = spaces + t * space_floats - PN_APART;
+        PN_UNPOISON(fence, PN_APART * sizeof *spaces);
+        assert(pn_poison_lost(fence, PN_APART * sizeof *spaces) < 0);
+    }
+}
 
 /* Asks for a stretch of memory ahead of its use: an op walks through several tensors a row at a
  * time, too short a run for the hardware to see far enough. Beyond the end it does no harm. */

@@ -266,6 +266,7 @@ pn_status PN_NAME(pn_head_fwd)(const pn_head *jobs, int count, const pn_launch *
     const layout l = layout_of(jobs, count, 0);
     float *const work = launch->scratch, *const images = work + PN_WORKERS * l.work;
     pn_shares shares = {0};
+    pn_fence(work, l.work);
 #pragma omp parallel num_threads(pn_threads())
     {
         PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
@@ -279,6 +280,7 @@ pn_status PN_NAME(pn_head_fwd)(const pn_head *jobs, int count, const pn_launch *
         for (int j = 0; j < count; j++)
             finish_forward(&jobs[j], (const image_result *)(images + j * l.images));
     }
+    pn_unfence(work, l.work);
     return PN_OK;
 }
 
@@ -290,6 +292,7 @@ pn_status PN_NAME(pn_head_bwd)(const pn_head *jobs, int count, const pn_launch *
     float *const work = launch->scratch, *const images = work + PN_WORKERS * l.work;
     float *const slots = images + count * l.images;
     pn_shares shares = {0};
+    pn_fence(work, l.work);
 #pragma omp parallel num_threads(pn_threads())
     {
         float *const mine = work + omp_get_thread_num() * l.work;
@@ -322,5 +325,6 @@ pn_status PN_NAME(pn_head_bwd)(const pn_head *jobs, int count, const pn_launch *
                                            (size_t)i * PN_BWD_ROWS * l.slot_row,
                                        l.slot, l.slot_row);
     }
+    pn_unfence(work, l.work);
     return PN_OK;
 }

@@ -39,7 +39,7 @@ static size_t available(void) {
 /* Large blocks lie on huge pages, as the arena does. */
 static pn_status allocate(size_t bytes, void **block) {
     const size_t unit = bytes < HUGE_PAGE ? 256 : HUGE_PAGE;
-    *block = aligned_alloc(unit, (bytes + unit) / unit * unit);
+    *block = bytes < SIZE_MAX / 2 ? aligned_alloc(unit, (bytes + unit) / unit * unit) : NULL;
     if (!*block) return pn_fail(PN_EMEM, "memory: %.1f MiB refused", (double)bytes / mib);
     if (unit == HUGE_PAGE) (void)madvise(*block, bytes, MADV_HUGEPAGE);
     memset(*block, 0, bytes);

@@ -312,12 +312,14 @@ pn_status PN_NAME(pn_node_fwd)(const pn_node *jobs, int count, const pn_launch *
     const layout l = layout_of(jobs, count, 0);
     float *const work = launch->scratch;
     pn_shares shares = {0};
+    pn_fence(work, l.work);
 #pragma omp parallel num_threads(pn_threads())
     PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
         const pn_node *job = &jobs[unit % count];
         const int chunk = unit / count;
         if (chunk < pn_chunks(job->N)) forward(job, chunk, work + omp_get_thread_num() * l.work);
     }
+    pn_unfence(work, l.work);
     return PN_OK;
 }
 
@@ -328,6 +330,7 @@ pn_status PN_NAME(pn_node_bwd)(const pn_node *jobs, int count, const pn_launch *
     const layout l = layout_of(jobs, count, 1);
     float *const work = launch->scratch, *const slots = work + PN_WORKERS * l.work;
     pn_shares shares = {0};
+    pn_fence(work, l.work);
 #pragma omp parallel num_threads(pn_threads())
     {
         /* A unit is a chunk of all jobs that share a dx: one thread, in the order of the jobs. */
@@ -350,5 +353,6 @@ pn_status PN_NAME(pn_node_bwd)(const pn_node *jobs, int count, const pn_launch *
                     slots + (size_t)j * PN_CHUNKS * l.slot + (size_t)t * PN_BWD_ROWS * l.slot_row,
                     l.slot, l.slot_row);
     }
+    pn_unfence(work, l.work);
     return PN_OK;
 }

@@ -413,6 +413,7 @@ static inline pn_status pn_pointwise_fwd(const char *op, pn_pointwise_view *view
     assert(l->scratch); /* as the call was checked */
     const pn_pointwise_layout at = pn_pointwise_lay_out(view, jobs, count, 0, l->scratch);
     pn_shares shares = {0};
+    pn_fence(at.spaces, at.space_floats);
 #pragma omp parallel num_threads(pn_threads())
     {
         float *workspace = at.spaces + omp_get_thread_num() * at.space_floats;
@@ -430,6 +431,7 @@ static inline pn_status pn_pointwise_fwd(const char *op, pn_pointwise_view *view
                                s->slot_floats, pn_padded(s->out->K));
         }
     }
+    pn_unfence(at.spaces, at.space_floats);
     return PN_OK;
 }
 
@@ -458,6 +460,7 @@ static inline pn_status pn_pointwise_bwd(const char *op, pn_pointwise_view *view
     const pn_pointwise_layout at = pn_pointwise_lay_out(view, jobs, count, 1, l->scratch);
     const pn_pointwise *end = at.plans + count;
     pn_shares shares = {0};
+    pn_fence(at.spaces, at.space_floats);
 #pragma omp parallel num_threads(pn_threads())
     {
         float *workspace = at.spaces + omp_get_thread_num() * at.space_floats;
@@ -483,6 +486,7 @@ static inline pn_status pn_pointwise_bwd(const char *op, pn_pointwise_view *view
         for (int unit = 0; unit < PN_SHARES * count; unit++)
             pn_pointwise_finish(&at.plans[unit / PN_SHARES], end, unit % PN_SHARES);
     }
+    pn_unfence(at.spaces, at.space_floats);
     return PN_OK;
 }
 

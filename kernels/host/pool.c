@@ -541,6 +541,7 @@ pn_status PN_NAME(pn_pool_fwd)(const pn_pool *jobs, int count, const pn_launch *
     const layout l = layout_of(jobs, count, 0);
     float *const work = launch->scratch, *const slots = work + PN_WORKERS * l.work;
     pn_shares shares = {0};
+    pn_fence(work, l.work);
 #pragma omp parallel num_threads(pn_threads())
     {
         float *const mine = work + omp_get_thread_num() * l.work;
@@ -560,6 +561,7 @@ pn_status PN_NAME(pn_pool_fwd)(const pn_pool *jobs, int count, const pn_launch *
                                slots + (size_t)j * PN_CHUNKS * l.slot, l.slot, l.slot_row);
         }
     }
+    pn_unfence(work, l.work);
     return PN_OK;
 }
 
@@ -570,6 +572,7 @@ pn_status PN_NAME(pn_pool_bwd)(const pn_pool *jobs, int count, const pn_launch *
     const layout l = layout_of(jobs, count, 1);
     float *const work = launch->scratch, *const slots = work + PN_WORKERS * l.work;
     pn_shares shares = {0};
+    pn_fence(work, l.work);
 #pragma omp parallel num_threads(pn_threads())
     {
         float *const mine = work + omp_get_thread_num() * l.work;
@@ -595,5 +598,6 @@ pn_status PN_NAME(pn_pool_bwd)(const pn_pool *jobs, int count, const pn_launch *
             pn_norm_parameters(&job->out.norm, job->in.C);
         }
     }
+    pn_unfence(work, l.work);
     return PN_OK;
 }

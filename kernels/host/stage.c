@@ -484,6 +484,7 @@ pn_status PN_NAME(pn_stage_fwd)(const pn_stage *jobs, int count, const pn_launch
     const layout at = lay_out(jobs, count, 0, l->scratch);
     const plan *plans = at.plans;
     pn_shares shares = {0};
+    pn_fence(at.spaces, at.space_floats);
 #pragma omp parallel num_threads(pn_threads())
     {
         float *workspace = at.spaces + omp_get_thread_num() * at.space_floats;
@@ -500,6 +501,7 @@ pn_status PN_NAME(pn_stage_fwd)(const pn_stage *jobs, int count, const pn_launch
                                (long)plans[i].P * plans[i].Q, plans[i].slots, plans[i].slot_floats,
                                plans[i].Cp);
     }
+    pn_unfence(at.spaces, at.space_floats);
     return PN_OK;
 }
 
@@ -510,6 +512,7 @@ pn_status PN_NAME(pn_stage_bwd)(const pn_stage *jobs, int count, const pn_launch
     const layout at = lay_out(jobs, count, 1, l->scratch);
     const plan *plans = at.plans;
     pn_shares shares = {0};
+    pn_fence(at.spaces, at.space_floats);
 #pragma omp parallel num_threads(pn_threads())
     {
         float *workspace = at.spaces + omp_get_thread_num() * at.space_floats;
@@ -542,5 +545,6 @@ pn_status PN_NAME(pn_stage_bwd)(const pn_stage *jobs, int count, const pn_launch
             while (++i < count && jobs[i].joined);
         }
     }
+    pn_unfence(at.spaces, at.space_floats);
     return PN_OK;
 }

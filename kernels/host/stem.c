@@ -248,6 +248,7 @@ pn_status PN_NAME(pn_stem_fwd)(const pn_stem *jobs, int count, const pn_launch *
     const layout l = layout_of(jobs, count, 0);
     float *const work = launch->scratch, *const slots = work + PN_WORKERS * l.work;
     pn_shares shares = {0};
+    pn_fence(work, l.work);
 #pragma omp parallel num_threads(pn_threads())
     {
         float *const mine = work + omp_get_thread_num() * l.work;
@@ -264,6 +265,7 @@ pn_status PN_NAME(pn_stem_fwd)(const pn_stem *jobs, int count, const pn_launch *
                                (long)height_of(&jobs[j]) * width_of(&jobs[j]),
                                slots + (size_t)j * PN_CHUNKS * l.slot, l.slot, l.slot_row);
     }
+    pn_unfence(work, l.work);
     return PN_OK;
 }
 
@@ -285,6 +287,7 @@ pn_status PN_NAME(pn_stem_bwd)(const pn_stem *jobs, int count, const pn_launch *
     const layout l = layout_of(jobs, count, 1);
     float *const work = launch->scratch, *const slots = work + PN_WORKERS * l.work;
     pn_shares shares = {0};
+    pn_fence(work, l.work);
 #pragma omp parallel num_threads(pn_threads())
     {
         float *const mine = work + omp_get_thread_num() * l.work;
@@ -303,5 +306,6 @@ pn_status PN_NAME(pn_stem_bwd)(const pn_stem *jobs, int count, const pn_launch *
 #pragma omp single
         for (int j = 0; j < count; j++) pn_norm_parameters(&jobs[j].out.norm, jobs[j].out.K);
     }
+    pn_unfence(work, l.work);
     return PN_OK;
 }

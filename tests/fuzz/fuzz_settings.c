@@ -1,94 +1,65 @@
-/* fuzz_settings.c -- any bytes as run.json: refused, or settings that come back from what they are
- * written as. Inputs are also read as the settings inside of a well-formed file, which is where a
- * fuzzer that knows no JSON gets to the fields. */
-#include <stdint.h>
-#include <stdio.h>
+/* fuzz_settings.c -- any bytes as run.json of a search: refused, or settings that come back from
+ * what they are written as; and if they are those of a small search, as the run.json of a
+ * directory, which is then opened. */
 #include <stdlib.h>
 #include <string.h>
 
-#include "search/settings.h"
+#include "tests/fuzz/fields.h"
+#include "tests/fuzz/tiny.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+enum { SMALL = 8, MOST_STEPS = 1000, MODEL = 64 << 20 };
 
-static void must(int holds) {
-    if (!holds) abort();
-}
+static const char *directory;
+static pn_settings settings;
 
-static char *joined(const char *before, const char *middle, size_t size, const char *after,
-                    size_t *length) {
-    char *text = malloc(strlen(before) + size + strlen(after) + 1);
-    must(text != NULL);
-    *length = (size_t)sprintf(text, "%s", before);
-    memcpy(text + *length, middle, size);
-    *length += size;
-    *length += (size_t)sprintf(text + *length, "%s", after);
-    return text;
-}
-
-/* Every number within its bounds, or unset. */
-static void check_fields(const pn_settings *s) {
-    for (int i = 0; i < pn_settings_fields.count; i++) {
-        const pn_field *f = &pn_settings_fields.list[i];
-        const char *at = (const char *)s + f->offset;
-        if (f->kind == PN_FIELD_TEXT) {
-            must(memchr(at, 0, f->size) != NULL);
-            continue;
-        }
-        const double x = f->kind == PN_FIELD_REAL ? *(const double *)(const void *)at
-                                                  : (double)*(const int64_t *)(const void *)at;
-        must(x == PN_UNSET || (x >= f->min && x <= f->max));
-    }
-}
-
-static void check(const char *json, size_t length) {
-    pn_settings settings = pn_settings_defaults(), again = settings;
-    const pn_status status =
-        pn_fields_read(&pn_settings_fields, "run.json", json, length, &settings);
-    if (status != PN_OK) {
-        must(status == PN_EINPUT && !strncmp(pn_error(), "run.json", 8));
-        return;
-    }
-    check_fields(&settings);
-    char *text = pn_fields_write(&pn_settings_fields, &settings);
-    must(text != NULL);
-    size_t size;
-    char *file = joined("{\"settings\":", text, strlen(text), "}", &size);
-    must(pn_fields_read(&pn_settings_fields, "again", file, size, &again) == PN_OK);
-    char *same = pn_fields_write(&pn_settings_fields, &again);
-    must(same && !strcmp(text, same));
-    free(text);
-    free(file);
-    free(same);
-}
-
-/* The defaults as JSON, with the input in place of the value of one field, which its first byte
- * chooses. */
-static void check_field(const char *data, size_t size) {
+static pn_status load(const uint8_t *data, size_t size) {
     const pn_settings defaults = pn_settings_defaults();
-    const pn_field *f = &pn_settings_fields.list[(uint8_t)data[0] % pn_settings_fields.count];
-    char *text = pn_fields_write(&pn_settings_fields, &defaults), key[64];
-    must(text != NULL);
-    snprintf(key, sizeof key, "\"%s\": ", f->name);
-    char *value = strstr(text, key);
-    must(value != NULL);
-    value += strlen(key);
-    const char *rest = value + strcspn(value, ",\n");
-    char *before = strndup(text, (size_t)(value - text));
-    must(before != NULL);
-    size_t start, length;
-    char *head = joined("{\"settings\":", before, strlen(before), "", &start);
-    char *after = joined(rest, "}", 1, "", &length);
-    char *file = joined(head, data + 1, size - 1, after, &length);
-    check(file, length);
-    free(text);
-    free(before);
-    free(head);
-    free(after);
-    free(file);
+    return fuzz_fields(&pn_settings_fields, &defaults, sizeof defaults, (const char *)data, size,
+                       &settings);
+}
+
+static pn_status open_run(const uint8_t *data, size_t size) {
+    const pn_opening opening = {.given = NULL};
+    pn_run run;
+    fuzz_pause();
+    fuzz_file("search/run.json", data, size);
+    fuzz_resume();
+    const pn_status status =
+        pn_run_open(&run, directory, &settings, &opening, tiny_kernels(), MODEL);
+    fuzz_loaded();
+    pn_run_close(&run);
+    return status;
+}
+
+static void check(const uint8_t *data, size_t size) {
+    fuzz_run(load, data, size, FUZZ_JSON * size + FUZZ_CONSTANT);
+    const pn_settings *s = &settings;
+    if (load(data, size) == PN_OK && !strcmp(s->data, TINY_DATA) && s->layers <= SMALL &&
+        s->channels <= SMALL && s->batch <= SMALL && s->samples <= SMALL && !s->prior[0])
+        fuzz_run(open_run, data, size, FUZZ_JSON * size + MODEL);
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv) {
+    (void)argc;
+    (void)argv;
+    directory = strdup(fuzz_path("search"));
+    MUST(directory != NULL);
+    tiny_search(directory);
+    /* Without its checkpoint: it begins anew, and writes its tables. */
+    pn_place place;
+    MUST(pn_place_open(&place, directory) == PN_OK);
+    pn_checkpoint_remove(&place, 0);
+    pn_place_close(&place);
+    return 0;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-    check((const char *)data, size);
-    if (size > 0) check_field((const char *)data, size);
+    check(data, size);
+    if (size == 0) return 0;
+    const pn_settings tiny = tiny_settings();
+    size_t length;
+    char *file = fuzz_field(&pn_settings_fields, &tiny, data, size, &length);
+    check((const uint8_t *)file, length);
+    free(file);
     return 0;
 }

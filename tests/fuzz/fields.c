@@ -1,0 +1,85 @@
+/* fields.c -- see fields.h. */
+#include "tests/fuzz/fields.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static char *joined(const char *before, const char *middle, size_t size, const char *after,
+                    size_t *length) {
+    char *text = malloc(strlen(before) + size + strlen(after) + 1);
+    MUST(text != NULL);
+    *length = (size_t)sprintf(text, "%s", before);
+    memcpy(text + *length, middle, size);
+    *length += size;
+    *length += (size_t)sprintf(text + *length, "%s", after);
+    return text;
+}
+
+/* Every number within its bounds, or unset. */
+static void check_fields(const pn_fields *fields, const void *settings) {
+    for (int i = 0; i < fields->count; i++) {
+        const pn_field *f = &fields->list[i];
+        const char *at = (const char *)settings + f->offset;
+        if (f->kind == PN_FIELD_TEXT) {
+            MUST(memchr(at, 0, f->size) != NULL);
+            continue;
+        }
+        const double x = f->kind == PN_FIELD_REAL ? *(const double *)(const void *)at
+                                                  : (double)*(const int64_t *)(const void *)at;
+        MUST(x == PN_UNSET || (x >= f->min && x <= f->max));
+    }
+}
+
+static char *write_fields(const pn_fields *fields, const void *settings) {
+    char *text = pn_fields_write(fields, settings);
+    MUST(text != NULL);
+    return text;
+}
+
+pn_status fuzz_fields(const pn_fields *fields, const void *defaults, size_t size, const char *json,
+                      size_t length, void *settings) {
+    memcpy(settings, defaults, size);
+    const pn_status status = pn_fields_read(fields, "run.json", json, length, settings);
+    if (status != PN_OK) {
+        MUST(!strncmp(pn_error(), "run.json", 8));
+        return status;
+    }
+    fuzz_loaded();
+    char again[FUZZ_SETTINGS_BYTES];
+    MUST(size <= sizeof again);
+    memcpy(again, defaults, size);
+    check_fields(fields, settings);
+    char *text = write_fields(fields, settings);
+    size_t n;
+    char *file = joined("{\"settings\":", text, strlen(text), "}", &n);
+    MUST(pn_fields_read(fields, "again", file, n, again) == PN_OK);
+    char *same = write_fields(fields, again);
+    MUST(!strcmp(text, same));
+    free(text);
+    free(file);
+    free(same);
+    return PN_OK;
+}
+
+char *fuzz_field(const pn_fields *fields, const void *defaults, const uint8_t *data, size_t size,
+                 size_t *length) {
+    const pn_field *f = &fields->list[data[0] % fields->count];
+    char *text = write_fields(fields, defaults), key[64];
+    snprintf(key, sizeof key, "\"%s\": ", f->name);
+    char *value = strstr(text, key);
+    MUST(value != NULL);
+    value += strlen(key);
+    const char *rest = value + strcspn(value, ",\n");
+    char *before = strndup(text, (size_t)(value - text));
+    MUST(before != NULL);
+    size_t n;
+    char *head = joined("{\"settings\":", before, strlen(before), "", &n);
+    char *after = joined(rest, "}", 1, "", &n);
+    char *file = joined(head, (const char *)data + 1, size - 1, after, length);
+    free(text);
+    free(before);
+    free(head);
+    free(after);
+    return file;
+}

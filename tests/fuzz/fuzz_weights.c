@@ -1,0 +1,63 @@
+/* fuzz_weights.c -- any bytes as weights: refused, or loaded as eval and export do it, into no more
+ * memory than the file itself has numbers for; then saved, and the same when loaded again. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "search/weights.h"
+#include "tests/fuzz/harness.h"
+
+/* The tensors' list, and each tensor's beginning on a line of its own. */
+enum { NETWORK = 8 << 20 };
+
+static const char *path, *again;
+
+static pn_status load(const uint8_t *data, size_t size) {
+    (void)data;
+    (void)size;
+    const pn_space space = pn_space_darts();
+    pn_safetensors *file = NULL;
+    pn_weights_about about;
+    pn_arch arch;
+    pn_network network = {0};
+    PN_TRY(pn_safetensors_read(path, &file));
+    pn_status s = pn_weights_describe(file, &about);
+    if (s == PN_OK && !about.known) {
+        pn_safetensors_free(file);
+        return pn_fail(PN_EINPUT, "made elsewhere");
+    }
+    if (s == PN_OK) s = pn_genotype_read(about.genotype, strlen(about.genotype), &arch);
+    if (s == PN_OK) s = pn_network_create(&network, &about.spec, &space, &arch);
+    if (s == PN_OK) s = pn_weights_backed(file, &network);
+    if (s == PN_OK) s = pn_parameters_allocate(&network.parameters, &pn_host_memory);
+    if (s == PN_OK) s = pn_weights_load(file, &network);
+    fuzz_loaded();
+    if (s == PN_OK) {
+        pn_safetensors *same = NULL;
+        const void *a, *b;
+        MUST(pn_weights_save(NULL, again, &network, &arch, 1, true) == PN_OK);
+        MUST(pn_safetensors_read(again, &same) == PN_OK);
+        const pn_parameters *p = &network.parameters;
+        for (int i = 0; i < p->count; i++) {
+            int64_t shape[4];
+            const pn_parameter *t = &p->list[i];
+            for (int j = 0; j < t->rank; j++) shape[j] = t->shape[j];
+            MUST(pn_safetensors_get(file, t->name, PN_F32, t->rank, shape, &a) == PN_OK);
+            MUST(pn_safetensors_get(same, t->name, PN_F32, t->rank, shape, &b) == PN_OK);
+            MUST(memcmp(a, b, t->count * sizeof(float)) == 0);
+        }
+        pn_safetensors_free(same);
+    }
+    pn_network_destroy(&network);
+    pn_safetensors_free(file);
+    return s;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    path = fuzz_file("weights.safetensors", data, size);
+    again = fuzz_path("again.safetensors");
+    return fuzz_run(load, data, size, fuzz_tensors_limit(data, size) + NETWORK);
+}
+
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned seed) {
+    return fuzz_mutate_tensors(data, size, most, seed);
+}
