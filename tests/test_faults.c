@@ -75,7 +75,7 @@ typedef struct job {
 #define TRAIN                                                                                \
     "--genotype", "PDARTS", "--data", "synthetic:16x8x8x3", NETWORK, OFTEN, "--epochs", "2", \
         "--drop-path", "0.1"
-#define OF_DATA NETWORK, "--samples", "1", "--steps", "1", "--warmup", "0", OFTEN, ONE
+#define OF_DATA NETWORK, "--samples", "2", "--steps", "1", "--warmup", "0", OFTEN, ONE
 
 /* --quiet is last where there is progress: what comes again is run without. */
 static const job jobs[] = {
@@ -612,12 +612,12 @@ static void the_library_strikes_each_call(void **state) {
 
 static void any_allocation_fails(void **state) {
     (void)state;
-    sweep_all(&(kind){"memory", NULL, MEMORY}, false, NULL, 60);
+    sweep_all(&(kind){"memory", NULL, MEMORY}, false, NULL, 32);
 }
 
 static void any_call_on_a_file_fails(void **state) {
     (void)state;
-    sweep_all(&(kind){"files", NULL, IO}, false, NULL, 40);
+    sweep_all(&(kind){"files", NULL, IO}, false, NULL, 24);
 }
 
 static void any_thread_cannot_be_started(void **state) {
@@ -631,18 +631,18 @@ static const char *const some[] = {"search",    "resume", "train", "export",
 
 static void any_call_on_a_file_is_interrupted(void **state) {
     (void)state;
-    sweep_all(&(kind){"files", "EINTR", 0}, false, some, 12);
+    sweep_all(&(kind){"files", "EINTR", 0}, false, some, 8);
 }
 
 static void any_read_or_write_is_short(void **state) {
     (void)state;
-    sweep_all(&(kind){"files", "short", 0}, false, some, 12);
+    sweep_all(&(kind){"files", "short", 0}, false, some, 8);
 }
 
 static void killed_before_any_call_on_a_file(void **state) {
     (void)state;
     static const char *const names[] = {"search", "resume", "prior", "train", "train-resume", NULL};
-    sweep_all(&(kind){"files", NULL, IO}, true, names, 25);
+    sweep_all(&(kind){"files", NULL, IO}, true, names, 15);
 }
 
 int main(void) {

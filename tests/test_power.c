@@ -131,7 +131,7 @@ typedef struct names {
 
 static int find_name(const names *n, int in, const char *name) {
     for (int i = 0; i < n->count; i++)
-        if (n->list[i].folder == in && !strcmp(n->list[i].name, name)) return i;
+        if (n->list[i].folder == in && name && !strcmp(n->list[i].name, name)) return i;
     return -1;
 }
 

@@ -191,7 +191,8 @@ static void neither_a_search_nor_a_training_grows(void **state) {
                pn_clock() < called + LIMIT)
             pn_sleep(0.01);
     const double start = pn_clock();
-    for (double now = 0; now < length; now = pn_clock() - start) {
+    double now;
+    while ((now = pn_clock() - start) < length) {
         for (int i = 0; i < PROCESSES; i++) {
             if (!pn_process_runs(&p[i]))
                 fail_msg("%s ended: code %d, signal %d: %s", names[i], p[i].code, p[i].signal,

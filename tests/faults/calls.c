@@ -94,7 +94,7 @@ void *mmap(void *at, size_t size, int protection, int flags, int fd, off_t offse
     STRIKE(mmap, flags & MAP_ANONYMOUS || pn_fd_counts(fd), MAP_FAILED);
     if (pn_recording && flags & MAP_SHARED && protection & PROT_WRITE && pn_fd_counts(fd))
         pn_record_other("mmap");
-    return (void *)syscall(SYS_mmap, at, size, protection, flags, fd, offset);
+    return REAL(mmap)(at, size, protection, flags, fd, offset);
 }
 void *mmap64(void *at, size_t size, int protection, int flags, int fd, off64_t offset) {
     return mmap(at, size, protection, flags, fd, offset);
@@ -106,7 +106,7 @@ void *mremap(void *old, size_t old_size, size_t new_size, int flags, ...) {
     void *at = flags & MREMAP_FIXED ? va_arg(more, void *) : NULL;
     va_end(more);
     STRIKE(mremap, true, MAP_FAILED);
-    return (void *)syscall(SYS_mremap, old, old_size, new_size, flags, at);
+    return REAL(mremap)(old, old_size, new_size, flags, at);
 }
 
 int mprotect(void *at, size_t size, int protection) {
