@@ -45,6 +45,7 @@ size_t fuzz_tensors_limit(const uint8_t *data, size_t size);
 
 /* Mutators that leave the input a file of its kind: lengths and checksums are repaired. */
 size_t fuzz_mutate_tensors(uint8_t *data, size_t size, size_t most, unsigned seed);
+void fuzz_repair_tensors(uint8_t *data, size_t size); /* the CRC-32 alone */
 size_t fuzz_mutate_gzip(uint8_t *data, size_t size, size_t most, unsigned seed);
 
 /* faults.c: the calls that can fail are counted while armed, and the k-th fails (0: none). */
