@@ -70,14 +70,14 @@ pn_status pn_json_parse(const char *text, size_t size, json_t **root) {
     *root = NULL;
     json_set_alloc_funcs(allocate, release); /* blocks of before are free()'s, and so is release */
     reading = true;
-    if (setjmp(refused) == 0) {
-        *root = read_text(text, size, &why);
+    if (setjmp(refused)) {
         reading = false;
-        return *root ? PN_OK : pn_fail(PN_EINPUT, "line %d: %s", why.line, why.text);
+        while (list.after != &list) release(list.after + 1);
+        return pn_fail(PN_EMEM, "no memory for %zu bytes of JSON", size);
     }
+    *root = read_text(text, size, &why);
     reading = false;
-    while (list.after != &list) release(list.after + 1);
-    return pn_fail(PN_EMEM, "no memory for %zu bytes of JSON", size);
+    return *root ? PN_OK : pn_fail(PN_EINPUT, "line %d: %s", why.line, why.text);
 }
 
 /* ==== Building ==== */

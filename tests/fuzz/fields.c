@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/json.h"
+
 static char *joined(const char *before, const char *middle, size_t size, const char *after,
                     size_t *length) {
     char *text = malloc(strlen(before) + size + strlen(after) + 1);
@@ -82,4 +84,37 @@ char *fuzz_field(const pn_fields *fields, const void *defaults, const uint8_t *d
     free(head);
     free(after);
     return file;
+}
+
+/* What jansson takes is what we think it takes; anything else becomes something that it does. */
+static void check_string(const char *text) {
+    json_t *as_it_is = json_string(text), *mended = pn_json_string(text);
+    MUST(mended != NULL && pn_json_utf8(json_string_value(mended)));
+    MUST(pn_json_utf8(text) == (as_it_is != NULL));
+    MUST(!as_it_is || !strcmp(json_string_value(mended), text));
+    json_decref(as_it_is);
+    json_decref(mended);
+}
+
+void fuzz_option(const pn_fields *fields, const void *defaults, size_t bytes, const uint8_t *data,
+                 size_t size) {
+    char settings[FUZZ_SETTINGS_BYTES], text[PN_TEXT_BYTES];
+    const pn_field *f = &fields->list[data[0] % fields->count];
+    char *input = strndup((const char *)data + 1, size - 1);
+    MUST(input && bytes <= sizeof settings);
+    check_string(input);
+    memcpy(settings, defaults, bytes);
+    const pn_status status = pn_field_set(settings, f, input);
+    MUST(status == PN_OK || status == PN_EARG);
+    if (status == PN_OK) {
+        check_fields(fields, settings);
+        pn_field_text(settings, f, text);
+        MUST(!strcmp(text, "auto") || pn_field_set(settings, f, text) == PN_OK);
+    }
+    bool given[PN_MAX_FIELDS];
+    memset(given, true, sizeof given);
+    const char *name;
+    MUST((pn_fields_same(fields, defaults, settings, given) == PN_OK) ==
+         pn_fields_equal(fields, defaults, settings, &name));
+    free(input);
 }

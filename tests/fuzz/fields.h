@@ -18,4 +18,9 @@ pn_status fuzz_fields(const pn_fields *fields, const void *defaults, size_t size
 char *fuzz_field(const pn_fields *fields, const void *defaults, const uint8_t *data, size_t size,
                  size_t *length);
 
+/* The input as the text of one field, chosen likewise, as the command line has it; and as a string
+ * of JSON. */
+void fuzz_option(const pn_fields *fields, const void *defaults, size_t bytes, const uint8_t *data,
+                 size_t size);
+
 #endif

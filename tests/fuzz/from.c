@@ -88,3 +88,31 @@ pn_status fuzz_from_read(void) {
     pn_source_close(&source);
     return status;
 }
+
+static pn_status remove_one(void *self, const char *name) { return pn_place_remove(self, name); }
+
+/* Nothing is left of the search before. */
+static void clear(const char *path) {
+    pn_place place;
+    if (pn_place_open(&place, path) != PN_OK) return;
+    MUST(pn_place_list(&place, remove_one, &place) == PN_OK);
+    pn_place_close(&place);
+}
+
+pn_status fuzz_from_begin(void) {
+    const pn_opening opening = {.given = NULL};
+    pn_settings settings = tiny_settings();
+    pn_run run;
+    char begun[192];
+    fuzz_pause();
+    snprintf(begun, sizeof begun, "%s", fuzz_path("begun"));
+    clear(begun);
+    fuzz_resume();
+    snprintf(settings.prior, sizeof settings.prior, "%s", directory);
+    settings.keep_weights = 1;
+    const pn_status status = pn_run_open(&run, begun, &settings, &opening, tiny_kernels(), 0);
+    fuzz_loaded();
+    if (status == PN_OK) MUST(run.search.step == 0 && run.record.saved == 0 && run.record.history);
+    pn_run_close(&run);
+    return status;
+}

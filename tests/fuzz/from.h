@@ -11,6 +11,9 @@ void fuzz_from_make(void);
  * copied has a step below 0 and as many numbers as there are columns. */
 pn_status fuzz_from_read(void);
 
+/* Opens a new search that begins from it, as the program does. */
+pn_status fuzz_from_begin(void);
+
 /* Of the source that was opened in the beginning: the rows of prior.csv alone. */
 pn_status fuzz_from_rows(void);
 

@@ -10,6 +10,7 @@
 
 enum { TEST = 1, CIFAR = 2, ALONE = 4, RECORD = 3073, BUFFERS = 10 << 20 };
 
+static char *directory, *records; /* fuzz_path's own are not kept */
 static const char *spec;
 static pn_split split;
 
@@ -61,6 +62,15 @@ static pn_status load(const uint8_t *data, size_t size) {
     return PN_OK;
 }
 
+int LLVMFuzzerInitialize(int *argc, char ***argv) {
+    (void)argc;
+    (void)argv;
+    directory = strdup(fuzz_path("set"));
+    records = strdup(fuzz_path("set/records"));
+    MUST(directory && records && mkdir(directory, 0777) == 0);
+    return 0;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 3) return 0;
     const uint8_t kind = data[0];
@@ -68,13 +78,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const size_t first = want < body ? want : body;
     const uint8_t *second = data + 3 + first;
     size_t total = 2 * body;
-    const char *directory = fuzz_path("set");
-    (void)mkdir(directory, 0777);
     split = kind & TEST ? PN_TEST : PN_TRAIN;
     spec = directory;
     if (kind & CIFAR && kind & ALONE) {
         put("records", data + 3, body);
-        spec = fuzz_path("set/records");
+        spec = records;
     } else if (kind & CIFAR) {
         total += make_cifar(data + 3, first, second, body - first);
     } else {

@@ -61,5 +61,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     char *file = fuzz_field(&pn_settings_fields, &tiny, data, size, &length);
     check((const uint8_t *)file, length);
     free(file);
+    fuzz_option(&pn_settings_fields, &tiny, sizeof tiny, data, size);
     return 0;
 }

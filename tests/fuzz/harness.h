@@ -38,13 +38,14 @@ const char *fuzz_path(const char *name);
 const char *fuzz_file(const char *name, const void *data, size_t size);
 
 /* What a loader may hold. The file and one copy while it grows, thrice over: 4 times what is there.
- * JSON becomes a tree whose smallest nodes ("[],") are some 35 times their text. */
-enum { FUZZ_DATA = 4, FUZZ_JSON = 64, FUZZ_CONSTANT = 1 << 16, FUZZ_WRITER = 1 << 19 };
+ * JSON becomes a tree whose smallest nodes ("{},") are some 80 times their text. */
+enum { FUZZ_DATA = 4, FUZZ_JSON = 96, FUZZ_CONSTANT = 1 << 16, FUZZ_WRITER = 1 << 19 };
 /* Of a file of safetensors: its header's bytes count as JSON. */
 size_t fuzz_tensors_limit(const uint8_t *data, size_t size);
 
 /* Mutators that leave the input a file of its kind: lengths and checksums are repaired. */
 size_t fuzz_mutate_tensors(uint8_t *data, size_t size, size_t most, unsigned seed);
+void fuzz_repair_tensors(uint8_t *data, size_t size); /* the CRC-32 alone */
 size_t fuzz_mutate_gzip(uint8_t *data, size_t size, size_t most, unsigned seed);
 
 /* faults.c: the calls that can fail are counted while armed, and the k-th fails (0: none). */

@@ -5,6 +5,7 @@
  * hexadecimal, with # comments. */
 #include <ctype.h>
 #include <dirent.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,6 +136,77 @@ static void make_cifar(void) {
     put("fuzz_cifar", "short", "\1\2\3", 3);
 }
 
+/* A file that a writer made, with one number of its state changed: the state comes first. */
+static void with_number(const char *target, const char *from, int index, double number) {
+    size_t size;
+    uint64_t header;
+    uint8_t *data = tiny_read(out, from, &size);
+    memcpy(&header, data, sizeof header);
+    memcpy(data + 8 + header + 8 * (size_t)index, &number, sizeof number);
+    fuzz_repair_tensors(data, size);
+    char name[32];
+    snprintf(name, sizeof name, "state%d_%g", index, number);
+    put(target, name, data, size);
+    free(data);
+}
+
+/* The same with some text of its metadata replaced by one as long. */
+static void with_text(const char *target, const char *from, const char *old, const char *new) {
+    static int count;
+    size_t size;
+    uint8_t *data = tiny_read(out, from, &size);
+    char name[32];
+    const size_t length = strlen(old);
+    uint8_t *at = data, *const end = data + size;
+    MUST(length == strlen(new));
+    while (at + length <= end && memcmp(at, old, length) != 0) at++;
+    MUST(at + length <= end);
+    memcpy(at, new, length);
+    fuzz_repair_tensors(data, size);
+    snprintf(name, sizeof name, "text%d", count++);
+    put(target, name, data, size);
+    free(data);
+}
+
+static void make_variants(void) {
+    enum { LOGITS = PN_MAX_LOGITS };
+    static const char search[] = "fuzz_checkpoint/checkpoint",
+                      training[] = "fuzz_training/checkpoint", two[] = "fuzz_weights/two",
+                      imagenet[] = "fuzz_weights/imagenet";
+    with_number("fuzz_checkpoint", search, 0, NAN);
+    with_number("fuzz_checkpoint", search, 1, 1e308);
+    with_number("fuzz_source", search, 1, 1e308);
+    with_number("fuzz_checkpoint", search, 2 * LOGITS, -1);
+    with_number("fuzz_checkpoint", search, 3 * LOGITS, 2.5);
+    with_number("fuzz_checkpoint", search, 3 * LOGITS, 2);
+    with_number("fuzz_checkpoint", search, 3 * LOGITS + 1, 1e18);
+    static const double wrong[] = {NAN, 3e38, -1, 0.5};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        with_number("fuzz_training", training, 0, wrong[i]);
+        with_number("fuzz_training", training, 4, wrong[i]);
+    }
+    with_number("fuzz_training", training, 7, 3);
+    static const char *const texts[][2] = {
+        {"layers\\\": 2",        "layers\\\": 0"       },
+        {"layers\\\": 2",        "layers\\\": 9"       },
+        {"channels\\\": 4",      "channels\\\": 6"     },
+        {"image\\\": [4, 4, 3]", "image\\\": [0, 4, 3]"},
+        {"image\\\": [4, 4, 3]", "image\\\": [4, 4, 2]"},
+        {"classes\\\": 3",       "classes\\\": 1"      },
+        {"\"eval\\\"",           "\"evil\\\""          },
+        {"sep_conv_3x3",         "sep_conv_4x4"        }
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        with_text("fuzz_weights", two, texts[i][0], texts[i][1]);
+    with_text("fuzz_weights", two, "\"eval\\\", \\\"stem\\\": \\\"cifar\\\"",
+              "\"eval\\\", \\\"stem\\\": \\\"cigar\\\"");
+    with_text("fuzz_weights", imagenet, "channels\\\": 8", "channels\\\": 4");
+    with_text("fuzz_checkpoint", search, "parsec-nas search 1", "parsec-nas search 2");
+    with_text("fuzz_source", search, "\"step\":\"3\"", "\"step\":\"x\"");
+    with_text("fuzz_source", search, "\"space\":\"2", "\"space\":\"1");
+    with_text("fuzz_checkpoint", search, "\"prior.csv\":\"", "\"prior.csw\":\"");
+}
+
 /* ---- what a search and a training leave ----------------------------------------------------- */
 
 static void make_runs(void) {
@@ -213,6 +285,7 @@ int main(int argc, char **argv) {
     make_idx();
     make_cifar();
     make_runs();
+    make_variants();
     DIR *list = opendir(argv[1]);
     MUST(list != NULL);
     for (struct dirent *e; (e = readdir(list));)

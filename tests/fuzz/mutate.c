@@ -21,6 +21,12 @@ static void repair(uint8_t *data, size_t size, uint64_t header) {
     for (int i = 0; i < DIGITS; i++) digits[i] = (uint8_t)hex[crc >> (28 - 4 * i) & 15];
 }
 
+void fuzz_repair_tensors(uint8_t *data, size_t size) {
+    uint64_t header;
+    memcpy(&header, data, LENGTH);
+    repair(data, size, header);
+}
+
 /* Where the metadata object ends that begins at `at`. */
 static size_t object_end(const uint8_t *text, size_t at, size_t end) {
     bool quoted = false;
