@@ -16,7 +16,7 @@ if(NOT PN_SANITIZE)
   set(sanitizers -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=all)
   pn_emulator_test(test_emulator_sanitized ${sanitizers} -O1)
   target_sources(test_emulator_sanitized PRIVATE emulator/emulator.cc emulator/fiber.cc
-                                                 ${CMAKE_SOURCE_DIR}/runtime/status.c)
+                                                 ${CMAKE_SOURCE_DIR}/runtime/status.c ${CMAKE_SOURCE_DIR}/runtime/text.c)
   target_link_options(test_emulator_sanitized PRIVATE ${sanitizers})
   target_link_libraries(test_emulator_sanitized PRIVATE Threads::Threads)
 
