@@ -123,7 +123,10 @@ pn_status pn_idx_read(const char *path, pn_idx *out) {
     gzbuffer(file, CHUNK);
     pn_idx idx = {0};
     pn_status status = read_stream(file, &idx);
-    if (gzclose_r(file) != Z_OK && status == PN_OK)
+    const int closed = gzclose_r(file);
+    if (closed == Z_ERRNO && status == PN_OK)
+        status = pn_fail(PN_EIO, "cannot read: %s", strerror(errno));
+    else if (closed != Z_OK && status == PN_OK)
         status = pn_fail(PN_EINPUT, "damaged or cut off");
     if (status == PN_OK) {
         *out = idx;

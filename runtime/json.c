@@ -107,9 +107,40 @@ json_t *pn_json_seed(uint64_t seed) {
     return json_string(digits);
 }
 
+/* ==== Writing ====
+ *
+ * jansson overlooks a failure while it writes a key; so we keep it in mind. */
+
+typedef struct output {
+    char *text;
+    size_t used, room;
+    bool failed;
+} output;
+
+static int append(const char *bytes, size_t size, void *to) {
+    output *o = to;
+    if (size >= o->room - o->used) {
+        const size_t room = 2 * o->room + size + 256;
+        char *larger = realloc(o->text, room);
+        if (!larger) o->failed = true;
+        if (!larger) return -1;
+        o->text = larger;
+        o->room = room;
+    }
+    memcpy(o->text + o->used, bytes, size);
+    o->used += size;
+    o->text[o->used] = 0;
+    return 0;
+}
+
 pn_status pn_json_text(json_t *root, int failed, size_t flags, char **text) {
-    *text = root && !failed ? json_dumps(root, flags) : NULL;
+    output o = {0};
+    if (!root || failed || json_dump_callback(root, append, &o, flags) != 0 || o.failed) {
+        free(o.text);
+        o.text = NULL;
+    }
     json_decref(root);
+    *text = o.text;
     return *text ? PN_OK : pn_fail(PN_EMEM, "no memory for JSON");
 }
 

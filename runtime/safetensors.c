@@ -431,20 +431,21 @@ static pn_status fill_header(json_t *header, const pn_array *arrays, const int *
     return PN_OK;
 }
 
-/* The header's bytes, padded with spaces so that the data begins at a multiple of 8. */
-static char *header_text(json_t *header, uint64_t *length) {
-    const size_t flags = JSON_COMPACT;
-    size_t used = json_dumpb(header, NULL, 0, flags);
-    size_t padded = (used + 7) / 8 * 8;
-    char *text = used ? malloc(padded) : NULL;
-    if (!text) return NULL;
-    if (json_dumpb(header, text, used, flags) != used) { /* no memory on the way */
-        free(text);
-        return NULL;
+/* The header's bytes, padded with spaces so that the data begins at a multiple of 8. `header` is
+ * handed over; *text is the caller's. */
+static pn_status header_text(json_t *header, char **text, uint64_t *length) {
+    PN_TRY(pn_json_text(header, 0, JSON_COMPACT, text));
+    const size_t used = strlen(*text), padded = (used + 7) / 8 * 8;
+    char *larger = realloc(*text, padded + 1);
+    if (!larger) {
+        free(*text);
+        *text = NULL;
+        return pn_fail(PN_EMEM, "no memory for a header of %zu bytes", padded);
     }
-    memset(text + used, ' ', padded - used);
+    *text = larger;
+    memset(larger + used, ' ', padded - used);
     *length = padded;
-    return text;
+    return PN_OK;
 }
 
 /* Parses what was written, and sums it up. A device or a pipe cannot be read back. */
@@ -492,13 +493,15 @@ static pn_status make_header(const pn_array *arrays, const int *order, int count
     json_t *header = json_object();
     if (!header) return pn_fail(PN_EMEM, "no memory for a header");
     pn_status status = fill_header(header, arrays, order, count, metas, meta_count);
-    if (status == PN_OK && !(*text = header_text(header, length)))
-        status = pn_fail(PN_EMEM, "no memory for a header");
-    if (status == PN_OK && *length > MAX_HEADER)
-        status =
-            pn_fail(PN_EARG, "a header of %" PRIu64 " bytes, want at most %d", *length, MAX_HEADER);
-    json_decref(header);
-    return status;
+    if (status != PN_OK) {
+        json_decref(header);
+        return status;
+    }
+    PN_TRY(header_text(header, text, length));
+    return *length <= MAX_HEADER
+               ? PN_OK
+               : pn_fail(PN_EARG, "a header of %" PRIu64 " bytes, want at most %d", *length,
+                         MAX_HEADER);
 }
 
 pn_status pn_safetensors_write_in(const pn_place *place, const char *name, const pn_array *arrays,

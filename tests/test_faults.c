@@ -285,7 +285,9 @@ static const char *one_line(const char *text) {
     return line;
 }
 
+/* libgomp, which ends the program where it cannot compute in parallel, says so before we do. */
 static bool one_sentence(const char *text) {
+    if (!strncmp(text, "\nlibgomp: ", 10)) text = strchr(text + 1, '\n') + 1;
     const char *end_of_line = strchr(text, '\n');
     return !strncmp(text, "parsec-nas", 10) && end_of_line && !end_of_line[1];
 }

@@ -224,6 +224,12 @@ static void combinations_nobody_thought_of(void **state) {
             r->also[part] = likes[pn_set_whole(&dice, 0, 7)];
         }
         r->out = likes[pn_set_whole(&dice, 0, 4)] | (pn_set_whole(&dice, 0, 1) ? 0 : PN_FACTOR);
+        for (int j = 1; j <= i % 3; j++) { /* others that share its inputs' dx */
+            r->also[0] &= ~PN_NO_DX;
+            r[j] = r[0];
+            r[j].shares = true;
+            r[j].K = 4 * pn_set_whole(&dice, 1, 8);
+        }
         char why[200];
         snprintf(why, sizeof why, "%d: N %d H %d W %d K %d C %d %d %d %d also %d %d %d %d out %d",
                  i, r->N, r->H, r->W, r->K, r->C[0], r->C[1], r->C[2], r->C[3], r->also[0],

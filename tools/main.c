@@ -128,12 +128,16 @@ static void hold_standard_streams(void) {
 
 static bool returned; /* from main: nobody else ends the program by exit */
 
-/* But libgomp, where it has no memory or no thread for a parallel region, after a sentence of its
- * own. Nothing is written in a parallel region, so nothing is left half done. */
+/* But libgomp, where it has no memory or no thread for a parallel region, after words of its own.
+ * Nothing is written in a parallel region, so nothing is left half done. */
 static void left_by_openmp(int status, void *unused) {
+    static const char sentence[] = "parsec-nas: no memory, or no thread, to compute in parallel\n";
     (void)status;
     (void)unused;
-    if (!returned) _exit(pn_exit_code(PN_EMEM));
+    if (returned) return;
+    const ssize_t written = write(STDERR_FILENO, sentence, sizeof sentence - 1);
+    (void)written;
+    _exit(pn_exit_code(PN_EMEM));
 }
 
 int main(int argc, char **argv) {

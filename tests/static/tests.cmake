@@ -1,6 +1,6 @@
 # What nvcc makes of the kernels, which needs no card. (Included by tests/CMakeLists.txt.)
 find_package(Python3 COMPONENTS Interpreter)
-if(Python3_FOUND AND NOT PN_SANITIZE)
+if(Python3_FOUND AND NOT PN_SANITIZE AND NOT PN_TSAN)
   set(check ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/static/check_kernels)
   if(CMAKE_CUDA_COMPILER)
     list(APPEND check --nvcc ${CMAKE_CUDA_COMPILER})
