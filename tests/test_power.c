@@ -229,8 +229,9 @@ static void read_record(history *h, const char *path) {
 
 /* ---- what the disk may hold --------------------------------------------------------------- */
 
-enum fate { KEPT, DROPPED, RANDOM, FATES };
-static const char *const fate_name[FATES] = {"kept", "dropped", "random"};
+enum fate { KEPT, DROPPED, RANDOM, LAST, FATES }; /* LAST: of names, the last change alone */
+static const char *const fate_name[FATES] = {"kept", "dropped", "random",
+                                             "all but the last dropped"};
 
 /* Of which syncs the disk takes no notice: as if the program had forgotten them. */
 enum deaf { TO_NOTHING, TO_FILES, TO_FOLDERS };
@@ -336,7 +337,8 @@ static void names_of(const history *h, const recipe *r, pn_dice *dice, names *al
         if (!of_names(c)) continue;
         bool keep = i < last_sync(h, c->other >= 0 ? c->other : c->folder, r->cut, r->deaf);
         if (!keep) {
-            keep = r->names == KEPT || (r->names == RANDOM && pn_roll(dice, 2));
+            keep = r->names == KEPT || (r->names == RANDOM && pn_roll(dice, 2)) ||
+                   (r->names == LAST && i == r->cut - 1);
             if (r->tell) fprintf(r->tell, "    %s: %s\n", describe(c), keep ? "kept" : "dropped");
         }
         if (keep) apply_name(all, c);
@@ -561,12 +563,29 @@ static int cut(const recorded *all, int states, enum deaf deaf) {
     return wrong;
 }
 
+/* The name that a rename gives is durable before any other that is not synced: nothing that it
+ * relies on may be among those. The first renames find new directories and files; in the long mode
+ * all. Adds to how many states there were; how many were wrong. */
+static int cut_after_renames(const recorded *all, int *states) {
+    const int most = pn_setting("PN_TEST_LONG", 0) ? all->count : 4;
+    const history *h = all->history;
+    int wrong = 0;
+    for (int i = 0, n = 0; i < h->changes && n < most; i++) {
+        if (h->change[i].about.kind != PN_DID_RENAME) continue;
+        const recipe r = {.cut = i + 1, .data = DROPPED, .names = LAST, .seed = (uint64_t)i};
+        wrong += !survives(all->job, h, &r, all->want, all->out, all->before, all->last);
+        n++;
+        (*states)++;
+    }
+    return wrong;
+}
+
 static void cut_everywhere(const job *j) {
-    const int states =
-        (int)pn_setting("PN_TEST_STATES", pn_setting("PN_TEST_LONG", 0) ? 1002 : 60) / 3;
+    int states = (int)pn_setting("PN_TEST_STATES", pn_setting("PN_TEST_LONG", 0) ? 1002 : 60) / 3;
     const double start = pn_clock();
     recorded all = record(j);
-    const int wrong = cut(&all, states, TO_NOTHING);
+    int wrong = cut(&all, states, TO_NOTHING);
+    wrong += cut_after_renames(&all, &states);
     print_message("%s: %d changes, %d of names or syncs; %d states, %d wrong, %.1f s\n", j->name,
                   all.history->changes, all.count, states, wrong, pn_clock() - start);
     keep_it |= wrong > 0;
