@@ -3,14 +3,11 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "runtime/json.h"
 #include "runtime/text.h"
-
-#include "runtime/json.h"
 
 /* ---- text ------------------------------------------------------------------------------------ */
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "runtime/json.h"
+#include "runtime/text.h"
 #include "search/alone.h"
 #include "search/genotype.h"
 #include "search/run.h"
@@ -87,7 +88,7 @@ static pn_status take_run(comparison *c, const char *directory) {
 
 static pn_status gather(comparison *c, const char **words, int count) {
     for (int i = 0; i < count; i++) {
-        char name[32];
+        char name[32], shown[21];
         pn_path_kind kind;
         PN_TRY(pn_path_look(words[i], &kind));
         if (kind == PN_PATH_DIRECTORY) {
@@ -96,7 +97,8 @@ static pn_status gather(comparison *c, const char **words, int count) {
         }
         pn_arch arch;
         PN_TRY(pn_genotype_open(words[i], &arch));
-        snprintf(name, sizeof name, "%.20s%s", words[i], strlen(words[i]) > 20 ? "..." : "");
+        pn_text_visible(words[i], shown, sizeof shown);
+        snprintf(name, sizeof name, "%s%s", shown, strlen(words[i]) > 20 ? "..." : "");
         add_cell(c, name)->arch = arch;
     }
     pn_prior uniform;

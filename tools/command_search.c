@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "runtime/text.h"
 #include "search/alone.h"
 #include "search/genotype.h"
 #include "search/run.h"
@@ -106,7 +107,7 @@ static void introduce(const pn_run *r) {
 
 static pn_status conclude(pn_run *r, bool quiet) {
     pn_arch mode;
-    char text[PN_GENOTYPE_BYTES], bytes[32];
+    char text[PN_GENOTYPE_BYTES], bytes[32], path[PN_TEXT_BYTES];
     double log_likelihood, accuracy;
     pn_prior_mode(&r->search.prior, &mode);
     pn_genotype_write(&mode, text);
@@ -130,10 +131,11 @@ static pn_status conclude(pn_run *r, bool quiet) {
         fprintf(stderr, "warning: %s\n", r->health.warning[i]);
     fprintf(stderr, "most arena used: %s\n",
             pn_bytes_text((double)r->model.arena.high_water, bytes));
+    pn_text_visible(r->record.directory.place.path, path, sizeof path);
     fprintf(stderr,
             "%s/: genotype.txt, metrics.csv, samples.csv, prior.csv, run.json, "
             "checkpoint-*.safetensors\n",
-            r->record.directory.place.path);
+            path);
     return PN_OK;
 }
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <omp.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -120,10 +121,14 @@ static void wait_politely(char **argv) {
 
 /* A file that we open must not become one of the standard streams: progress would be written into
  * it. A stream that was closed is opened on what cannot be written, so that whoever writes to it
- * fails as before. */
+ * fails as before; without a /dev (chroot) on the root directory. */
 static void hold_standard_streams(void) {
-    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDONLY) != fd) _exit(6);
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
+        int held = open("/dev/null", O_RDONLY);
+        if (held < 0) held = open("/", O_RDONLY | O_DIRECTORY);
+        if (held != fd) _exit(pn_exit_code(PN_EIO));
+    }
 }
 
 static bool returned; /* from main: nobody else ends the program by exit */
@@ -142,6 +147,7 @@ static void left_by_openmp(int status, void *unused) {
 
 int main(int argc, char **argv) {
     hold_standard_streams();
+    (void)signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a failed write, exit code 6 */
     wait_politely(argv);
     (void)on_exit(left_by_openmp, NULL);
     int code = run(argc, argv);

@@ -1,6 +1,7 @@
 /* progress.c -- see progress.h. */
 #include "tools/progress.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <time.h>
 
@@ -22,21 +23,24 @@ void pn_clock_text(double seconds, char text[32]) {
         snprintf(text, 32, "%ld:%02ld", s / 60, s % 60);
 }
 
-static void on_signal(int signal_number) { pn_stopped = signal_number; }
-
-static void stop_on(int signal_number, int flags) {
-    const struct sigaction action = {.sa_handler = on_signal, .sa_flags = flags};
-    struct sigaction before;
-    if (sigaction(signal_number, NULL, &before) == 0 && before.sa_handler != SIG_IGN)
-        (void)sigaction(signal_number, &action, NULL);
+/* Two threads may be here at once, for two signals. */
+static void on_signal(int signal_number) {
+    static atomic_flag asked = ATOMIC_FLAG_INIT;
+    if (!pn_stopped) pn_stopped = signal_number;
+    const bool asks = signal_number == SIGINT || signal_number == SIGTERM;
+    if (!asks || !atomic_flag_test_and_set(&asked)) return;
+    (void)signal(signal_number, SIG_DFL);
+    (void)raise(signal_number); /* it is held back until we return */
 }
 
 void pn_stop_on_signals(void) {
-    stop_on(SIGINT, (int)SA_RESETHAND);
-    stop_on(SIGTERM, (int)SA_RESETHAND);
-    stop_on(SIGHUP, (int)SA_RESETHAND);
-    stop_on(SIGPIPE, 0);
-    (void)signal(SIGXFSZ, SIG_IGN);
+    static const int all[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+    enum { COUNT = sizeof all / sizeof *all };
+    struct sigaction before, action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    for (int i = 0; i < COUNT; i++) (void)sigaddset(&action.sa_mask, all[i]);
+    for (int i = 0; i < COUNT; i++)
+        if (sigaction(all[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
+            (void)sigaction(all[i], &action, NULL);
 }
 
 int pn_report_stopped(const char *command, pn_status status) {

@@ -15,9 +15,10 @@ double pn_now(void);
 void pn_clock_text(double seconds, char text[32]);
 
 /* From now on SIGINT, SIGTERM, SIGHUP (the terminal is gone) and SIGPIPE (nobody reads our messages
- * any more) only set pn_stopped to their number; the same signal again ends the program at once,
- * but for SIGPIPE, which comes with every message. A signal that is ignored stays so (nohup, a job
- * in the background). SIGXFSZ is ignored: a file that may not grow is then a failed write. */
+ * any more) set pn_stopped, the first of them, to their number. A second SIGINT or SIGTERM ends the
+ * program at once; a SIGHUP does not, since kernel and shell both send one, nor does a SIGPIPE,
+ * which comes with every message. A signal that is ignored stays so (nohup, a job in the
+ * background of a script). */
 extern volatile sig_atomic_t pn_stopped;
 void pn_stop_on_signals(void);
 

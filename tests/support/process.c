@@ -50,7 +50,6 @@ static void become(const char *const *argv, const pn_conditions *where, int out,
     bool done = to >= 0 && prctl(PR_SET_PDEATHSIG, SIGKILL) == 0;
     done = done && (!where->folder || chdir(where->folder) == 0);
     done = done && dup2(to, STDOUT_FILENO) >= 0 && dup2(err, STDERR_FILENO) >= 0;
-    done = done && signal(SIGXFSZ, SIG_IGN) != SIG_ERR;
     done = done && setenv("OMP_WAIT_POLICY", "passive", 1) == 0;
     done = done && limit(RLIMIT_CORE, 1) && limit(RLIMIT_FSIZE, where->file_size) &&
            limit(RLIMIT_AS, where->address_space);

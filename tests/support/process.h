@@ -17,7 +17,7 @@ typedef struct pn_conditions {
     const char *folder;   /* to run in */
     const char *to;       /* a file instead of its captured stdout */
     size_t address_space; /* most bytes it may map */
-    size_t file_size;     /* most bytes of a file; a longer one is an error, not a signal */
+    size_t file_size;     /* most bytes of a file */
 } pn_conditions;
 
 typedef struct pn_process {
