@@ -145,10 +145,13 @@ void pn_directory_release(pn_directory *d) {
 
 void pn_directory_abandon(pn_directory *d) {
     bool begun = false;
+    char why[1024]; /* of the failure that comes before this, for the caller to say */
+    snprintf(why, sizeof why, "%s", pn_error());
     if (d->place.fd >= 0 && pn_place_has(&d->place, run_name, &begun) != PN_OK) begun = true;
     if (d->lock >= 0 && d->made_lock && !begun) (void)pn_place_remove(&d->place, lock_name);
     if (d->made && !begun) (void)rmdir(d->place.path); /* not if there is anything in it */
     pn_directory_release(d);
+    pn_say("%s", why);
 }
 
 /* ---- what a killed process left ------------------------------------------------------------- */

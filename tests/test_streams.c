@@ -196,10 +196,9 @@ static void progress_that_nobody_reads(void **state) {
     void *code;
     size_t size;
     assert_int_equal(pn_file_read(in_folder("code"), 100, &code, &size), PN_OK);
-    if (strcmp(code, "0\n") != 0) { /* head may have been the slower one */
-        assert_string_equal(code, "141\n");
-        assert_true(holds("unread", "checkpoint-"));
-    }
+    /* head may have been the slower one: then all is done, and the genotype may find no reader. */
+    if (!holds("unread", "genotype.txt")) assert_string_equal(code, "141\n");
+    assert_true(holds("unread", "checkpoint-"));
     free(code);
     shell(&p, "$P search unread --quiet");
     assert_code("continued", &p, 0);
