@@ -230,12 +230,14 @@ static bool ended(const pn_process *p, ending how, int signal_number) {
 static void assert_interrupted(ending how, const int *signals) {
     static const char line[] = "exec $P search struck --quiet --save-every 1000 " SMALL;
     pn_process p;
-    for (double wait = 0.05; strike(&p, line, signals, wait), p.code == 0; wait /= 2) {
-        pn_process_free(&p); /* it was faster than we */
+    for (double wait = 0.05;; wait /= 2) {
+        strike(&p, line, signals, wait);
+        if (p.code != 0 && (how != BY_SIGNAL || p.code < 128)) break;
+        pn_process_free(&p); /* it was faster than we, or than our second signal */
         remove_run("struck");
     }
     const bool saved = holds("struck", "checkpoint-");
-    if (!ended(&p, how, signals[0]) || saved != (how != BY_SIGNAL))
+    if (!ended(&p, how, signals[0]) || (how != BY_SIGNAL && !saved))
         fail_msg("signal %d: exit code %d, signal %d, %s checkpoint: %s", signals[0], p.code,
                  p.signal, saved ? "a" : "no", p.err);
     if (how != BY_SIGNAL) assert_sentence(line, &p, "the same command continues");
@@ -314,17 +316,24 @@ static void a_file_that_may_not_grow(void **state) {
 
 /* ---- no thread ---------------------------------------------------------------------------- */
 
-/* A stack larger than any address space: libgomp says so, and would end the program with 1. */
+/* A stack larger than any address space: libgomp says so, and would end the program with 1.
+ * LLVM's libomp aborts it, where nobody can give another code. */
 static void no_room_for_threads(void **state) {
     (void)state;
     static const char line[] =
         "OMP_STACKSIZE=200000G exec $P search stack --quiet --threads 2 --data synthetic:200x8x8x3";
     pn_process p;
     shell(&p, line);
+    if (p.signal == SIGABRT && strstr(p.err, "OMP: Error")) {
+        print_message("built with libomp, which aborts\n");
+        pn_process_free(&p);
+        remove_run("stack");
+        skip();
+    }
     assert_code(line, &p, MEMORY);
     assert_non_null(strstr(p.err, "parsec-nas: no memory, or no thread"));
     pn_process_free(&p);
-    if (access(in_folder("stack"), F_OK) == 0) remove_run("stack");
+    remove_run("stack");
 }
 
 /* ---- names -------------------------------------------------------------------------------- */
