@@ -126,6 +126,12 @@ static void make_idx(void) {
         set[0] = kind;
         put("fuzz_data", name, set, sizeof set - 2);
     }
+    for (uint8_t kind = 0; kind < 10; kind++) {
+        char name[16];
+        snprintf(name, sizeof name, "named%d", kind);
+        set[0] = kind;
+        put("fuzz_data", name, set, 3);
+    }
 }
 
 static void make_cifar(void) {
