@@ -4,10 +4,11 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "runtime/text.h"
 
-static _Thread_local char sentence[1024];
+static _Thread_local char sentence[PN_SENTENCE_BYTES];
 
 void pn_say(const char *format, ...) {
     char raw[sizeof sentence];
@@ -19,9 +20,8 @@ void pn_say(const char *format, ...) {
 }
 
 void pn_say_in(const char *format, ...) {
-    char reason[sizeof sentence / 2]; /* room for both */
-    snprintf(reason, sizeof reason, "%.*s", (int)sizeof reason - 1, sentence);
-    char raw[sizeof sentence];
+    char reason[sizeof sentence], raw[sizeof sentence];
+    memcpy(reason, sentence, sizeof reason);
     va_list args;
     va_start(args, format);
     const int n = vsnprintf(raw, sizeof raw, format, args);

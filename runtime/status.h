@@ -33,6 +33,9 @@ static inline pn_status pn_failed(pn_status status) { return status; }
 void pn_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void pn_say_in(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* Room for the longest path that a run has, and for what is wrong with it. */
+enum { PN_SENTENCE_BYTES = 2048 };
+
 /* The sentence of this thread's last failure, without a final newline; "" if none. */
 const char *pn_error(void);
 

@@ -216,7 +216,7 @@ void pn_checkpoint_remove(const pn_place *place, int keep) {
 }
 
 pn_status pn_checkpoint_damaged(const pn_place *place, int64_t number, const char *what) {
-    char sentence[512];
+    char sentence[PN_SENTENCE_BYTES];
     int64_t before;
     snprintf(sentence, sizeof sentence, "%s", pn_error());
     if (pn_checkpoint_newest(place, number, &before) != PN_OK)

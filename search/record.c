@@ -51,7 +51,7 @@ pn_status pn_record_write(const pn_record *r, const char *state, int64_t step, c
 }
 
 pn_status pn_record_diverged(const pn_record *r, int64_t step, const void *settings, json_t *more) {
-    char sentence[512];
+    char sentence[PN_SENTENCE_BYTES];
     snprintf(sentence, sizeof sentence, "%s", pn_error());
     PN_TRY(pn_record_write(r, "diverged", step, settings, more));
     for (int i = 0; r->kind->tables[i]; i++) PN_TRY(pn_table_flush(r->table[i]));

@@ -227,22 +227,20 @@ static void read_record(history *h, const char *path) {
     }
 }
 
-static void history_free(history *h) {
-    for (int i = 0; i < h->objects; i++) free(h->object[i].data);
-    free(h->change);
-    free(h->bytes);
-    free(h);
-}
-
 /* ---- what the disk may hold --------------------------------------------------------------- */
 
-enum fate { KEPT, DROPPED, RANDOM, FATES };
-static const char *const fate_name[FATES] = {"kept", "dropped", "random"};
+enum fate { KEPT, DROPPED, RANDOM, LAST, FATES }; /* LAST: of names, the last change alone */
+static const char *const fate_name[FATES] = {"kept", "dropped", "random",
+                                             "all but the last dropped"};
+
+/* Of which syncs the disk takes no notice: as if the program had forgotten them. */
+enum deaf { TO_NOTHING, TO_FILES, TO_FOLDERS };
 
 typedef struct recipe {
     int cut;               /* so many changes were made */
     enum fate data, names; /* of what was not synced */
     uint64_t seed;
+    enum deaf deaf;
     FILE *tell; /* what was decided, or NULL */
 } recipe;
 
@@ -260,7 +258,8 @@ static const char *describe(const change *c) {
 }
 
 /* The last change before the cut that made durable what an object holds; -1: none. */
-static int last_sync(const history *h, int object, int cut) {
+static int last_sync(const history *h, int object, int cut, enum deaf deaf) {
+    if (deaf == (h->object[object].folder ? TO_FOLDERS : TO_FILES)) return -1;
     for (int i = cut - 1; i >= 0; i--)
         if (h->change[i].about.kind == PN_DID_SYNC && h->change[i].object == object) return i;
     return -1;
@@ -312,7 +311,7 @@ static void pending_data(content *to, const change *c, const recipe *r, pn_dice 
 }
 
 static content content_of(const history *h, int object, const recipe *r, pn_dice *dice) {
-    const int durable = last_sync(h, object, r->cut);
+    const int durable = last_sync(h, object, r->cut, r->deaf);
     content all = {0};
     resize(&all, h->object[object].size);
     if (all.size) memcpy(all.data, h->object[object].data, all.size);
@@ -336,9 +335,10 @@ static void names_of(const history *h, const recipe *r, pn_dice *dice, names *al
     for (int i = 0; i < r->cut; i++) {
         const change *c = &h->change[i];
         if (!of_names(c)) continue;
-        bool keep = i < last_sync(h, c->other >= 0 ? c->other : c->folder, r->cut);
+        bool keep = i < last_sync(h, c->other >= 0 ? c->other : c->folder, r->cut, r->deaf);
         if (!keep) {
-            keep = r->names == KEPT || (r->names == RANDOM && pn_roll(dice, 2));
+            keep = r->names == KEPT || (r->names == RANDOM && pn_roll(dice, 2)) ||
+                   (r->names == LAST && i == r->cut - 1);
             if (r->tell) fprintf(r->tell, "    %s: %s\n", describe(c), keep ? "kept" : "dropped");
         }
         if (keep) apply_name(all, c);
@@ -384,7 +384,7 @@ static int64_t promised(const history *h, int64_t before, int cut) {
         if (c->about.kind != PN_DID_RENAME ||
             sscanf(c->other_name, "checkpoint-%" SCNd64 ".safetensors", &number) != 1)
             continue;
-        if (number > newest && i < last_sync(h, c->other, cut)) newest = number;
+        if (number > newest && i < last_sync(h, c->other, cut, TO_NOTHING)) newest = number;
     }
     return newest;
 }
@@ -454,7 +454,7 @@ static bool survives(const job *j, const history *h, const recipe *r, const char
                  "checkpoint %" PRId64 " was durable; there is %" PRId64
                  ", it continues from step %" PRId64,
                  step, there, from);
-    if (*why) {
+    if (*why && !r->deaf) {
         char kept[64];
         static int number;
         snprintf(kept, sizeof kept, "%s-%d", j->name, ++number);
@@ -469,16 +469,21 @@ static bool survives(const job *j, const history *h, const recipe *r, const char
     return !*why;
 }
 
-/* The states are spread over the whole run; every second is cut beside a sync or a change of names,
- * of which there are few. */
-static void cut_everywhere(const job *j) {
-    const int states =
-        (int)pn_setting("PN_TEST_STATES", pn_setting("PN_TEST_LONG", 0) ? 1002 : 60) / 3;
-    const int rotate = (int)pn_setting("PN_TEST_ROTATE", 0);
-    history *h = calloc(1, sizeof *h);
-    assert_non_null(h);
+/* A job, recorded. */
+typedef struct recorded {
+    const job *job;
+    history *history;
+    char *want, *out;     /* its files and its stdout in the end */
+    int64_t before, last; /* newest checkpoints */
+    int *special, count;  /* changes of names, and syncs */
+} recorded;
+
+static recorded record(const job *j) {
+    recorded all = {.job = j, .history = calloc(1, sizeof(history))};
+    history *h = all.history;
     pn_process p;
     char *where = strdup(in_folder("recorded"));
+    if (!h || !where) exit(1);
     pn_folder_remove(where);
     assert_int_equal(mkdir(where, 0777), 0);
     if (j->fixture) {
@@ -487,57 +492,121 @@ static void cut_everywhere(const job *j) {
         pn_folder_copy(in_folder(j->fixture), to);
     }
     look(h, where);
-    const int64_t before = newest_in(where, j->checkpoints);
+    all.before = newest_in(where, j->checkpoints);
     const pn_conditions conditions = {.folder = where};
     pn_faulty_run(&p, j->argv, &conditions, LIMIT, &(pn_faulty){.record = in_folder("record")});
     if (p.code) fail_msg("%s: exit code %d: %s", j->name, p.code, p.err);
-    const int64_t last = newest_in(where, j->checkpoints);
-    char *want = pn_folder_text(where, "lock");
+    all.last = newest_in(where, j->checkpoints);
+    all.want = pn_folder_text(where, "lock");
+    all.out = p.out;
+    p.out = NULL;
+    pn_process_free(&p);
     read_record(h, in_folder("record"));
 
     /* What the record makes of it is what is there: nothing that it does not know of. */
     const recipe everything = {.cut = h->changes};
     rebuild(h, &everything, in_folder("state"));
-    char *all = pn_folder_text(in_folder("state"), NULL), *real = pn_folder_text(where, NULL);
-    assert_string_equal(all, real);
-
-    int *special = malloc((size_t)(h->changes + 1) * sizeof *special), count = 0, wrong = 0;
-    assert_non_null(special);
-    for (int i = 0; i < h->changes; i++)
-        if (of_names(&h->change[i]) || h->change[i].about.kind == PN_DID_SYNC) special[count++] = i;
-    const double start = pn_clock();
-    for (int i = 0; i < states; i++) {
-        static const enum fate fates[][2] = {
-            {DROPPED, DROPPED},
-            {RANDOM,  RANDOM },
-            {DROPPED, KEPT   },
-            {RANDOM,  KEPT   },
-            {KEPT,    DROPPED},
-            {DROPPED, RANDOM },
-            {KEPT,    RANDOM }
-        };
-        const int turn = i + rotate, n = sizeof fates / sizeof *fates;
-        pn_dice dice = {(uint64_t)turn};
-        int cut = i % 2 ? special[(int)((int64_t)i * count / states)] + (int)pn_roll(&dice, 2)
-                        : (int)((int64_t)i * h->changes / states + pn_roll(&dice, 20));
-        if (cut > h->changes || i == states - 1) cut = h->changes; /* the end is a state, too */
-        const recipe r = {.cut = cut,
-                          .data = fates[turn % n][0],
-                          .names = fates[turn % n][1],
-                          .seed = (uint64_t)turn};
-        wrong += !survives(j, h, &r, want, p.out, before, last);
-    }
-    print_message("%s: %d changes, %d of names or syncs; %d states, %d wrong, %.1f s\n", j->name,
-                  h->changes, count, states, wrong, pn_clock() - start);
-    keep_it |= wrong > 0;
-    free(special);
-    free(all);
+    char *rebuilt = pn_folder_text(in_folder("state"), NULL), *real = pn_folder_text(where, NULL);
+    assert_string_equal(rebuilt, real);
+    free(rebuilt);
     free(real);
-    free(want);
     free(where);
-    pn_process_free(&p);
-    history_free(h);
+
+    all.special = malloc((size_t)(h->changes + 1) * sizeof *all.special);
+    assert_non_null(all.special);
+    for (int i = 0; i < h->changes; i++)
+        if (of_names(&h->change[i]) || h->change[i].about.kind == PN_DID_SYNC)
+            all.special[all.count++] = i;
+    return all;
+}
+
+static void recorded_free(recorded *all) {
+    for (int i = 0; i < all->history->objects; i++) free(all->history->object[i].data);
+    free(all->history->change);
+    free(all->history->bytes);
+    free(all->history);
+    free(all->want);
+    free(all->out);
+    free(all->special);
+}
+
+/* How many of so many states are not as demanded. They are spread over the whole run; every second
+ * is cut beside a sync or a change of names, of which there are few. */
+static int cut(const recorded *all, int states, enum deaf deaf) {
+    static const enum fate fates[][2] = {
+        {DROPPED, DROPPED},
+        {RANDOM,  RANDOM },
+        {DROPPED, KEPT   },
+        {RANDOM,  KEPT   },
+        {KEPT,    DROPPED},
+        {DROPPED, RANDOM },
+        {KEPT,    RANDOM }
+    };
+    const history *h = all->history;
+    const int rotate = (int)pn_setting("PN_TEST_ROTATE", 0);
+    int wrong = 0;
+    for (int i = 0; i < states; i++) {
+        const int turn = i + rotate, last = i == states - 1, /* the end is a state, too */
+            n = last ? 0 : turn % (int)(sizeof fates / sizeof *fates);
+        pn_dice dice = {(uint64_t)turn};
+        int after =
+            i % 2 ? all->special[(int)((int64_t)i * all->count / states)] + (int)pn_roll(&dice, 2)
+                  : (int)((int64_t)i * h->changes / states + pn_roll(&dice, 20));
+        if (after > h->changes || last) after = h->changes;
+        const recipe r = {.cut = after,
+                          .data = fates[n][0],
+                          .names = fates[n][1],
+                          .seed = (uint64_t)turn,
+                          .deaf = deaf};
+        wrong += !survives(all->job, h, &r, all->want, all->out, all->before, all->last);
+    }
+    return wrong;
+}
+
+/* The name that a rename gives is durable before any other that is not synced: nothing that it
+ * relies on may be among those. The first renames find new directories and files; in the long mode
+ * all. Adds to how many states there were; how many were wrong. */
+static int cut_after_renames(const recorded *all, int *states) {
+    const int most = pn_setting("PN_TEST_LONG", 0) ? all->count : 4;
+    const history *h = all->history;
+    int wrong = 0;
+    for (int i = 0, n = 0; i < h->changes && n < most; i++) {
+        if (h->change[i].about.kind != PN_DID_RENAME) continue;
+        const recipe r = {.cut = i + 1, .data = DROPPED, .names = LAST, .seed = (uint64_t)i};
+        wrong += !survives(all->job, h, &r, all->want, all->out, all->before, all->last);
+        n++;
+        (*states)++;
+    }
+    return wrong;
+}
+
+static void cut_everywhere(const job *j) {
+    int states = (int)pn_setting("PN_TEST_STATES", pn_setting("PN_TEST_LONG", 0) ? 1002 : 60) / 3;
+    const double start = pn_clock();
+    recorded all = record(j);
+    int wrong = cut(&all, states, TO_NOTHING);
+    wrong += cut_after_renames(&all, &states);
+    print_message("%s: %d changes, %d of names or syncs; %d states, %d wrong, %.1f s\n", j->name,
+                  all.history->changes, all.count, states, wrong, pn_clock() - start);
+    keep_it |= wrong > 0;
+    recorded_free(&all);
     if (wrong) fail_msg("%d of %d states were not as demanded", wrong, states);
+}
+
+/* A test that does not see finds nothing: were the syncs of files, or those of directories, not
+ * made, some states would be wrong. */
+static void a_sync_that_is_missing_is_seen(void **state) {
+    (void)state;
+    enum { STATES = 14 };
+    if (!folder) skip();
+    recorded all = record(&new_search);
+    const int files = cut(&all, STATES, TO_FILES), folders = cut(&all, STATES, TO_FOLDERS);
+    print_message(
+        "of %d states %d are wrong without syncs of files, %d without those of "
+        "directories\n",
+        STATES, files, folders);
+    recorded_free(&all);
+    assert_true(files > 0 && folders > 0);
 }
 
 static int begin(void **state) {
@@ -577,6 +646,7 @@ static void while_a_training_runs(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_sync_that_is_missing_is_seen),
         cmocka_unit_test(while_a_search_runs),
         cmocka_unit_test(while_a_search_continues),
         cmocka_unit_test(while_a_training_runs),

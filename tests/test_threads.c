@@ -34,7 +34,8 @@ static pn_arch random_arch(uint64_t i) {
     pn_prior_sample(&prior, 16, 0, i, &arch);
     for (int node = 0; node < space.nodes && i % 2; node++)
         for (int slot = 0; slot < PN_SLOTS; slot++)
-            if (pn_random_below(16, PN_STREAM_TEST, i, (uint64_t)(2 * node + slot), 2))
+            if (pn_random_below(16, PN_STREAM_TEST, i, (uint64_t)node * PN_SLOTS + (uint64_t)slot,
+                                2))
                 arch.cell[PN_REDUCTION].term[node][slot] =
                     (pn_choice){PN_SKIP_CONNECT, (uint8_t)(slot % 2)};
     return arch;
@@ -114,7 +115,8 @@ static void random_architectures(void **state) {
         joined += strided_skips(&arch) >= 2;
         many += strided_skips(&arch) >= 3;
         /* Each instruction set in turn, the best one always. */
-        const pn_kernels *best = pn_host_kernels(NULL), *other = pn_backend_at((int)(i % 3));
+        const pn_kernels *best = pn_host_kernels(NULL),
+                         *other = pn_backend_at((int)(i / CASES % 3));
         same_with_all(&cases[i % CASES], &arch, i, best);
         if (other && other != best) same_with_all(&cases[i % CASES], &arch, i, other);
     }
