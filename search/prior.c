@@ -55,7 +55,8 @@ static void log_softmax(double *x, int n) {
     double max = -INFINITY, sum = 0;
     for (int i = 0; i < n; i++) max = fmax(max, x[i]);
     for (int i = 0; i < n; i++) sum += exp(x[i] - max);
-    for (int i = 0; i < n; i++) x[i] = (x[i] - max) - log(sum);
+    const double log_sum = log(sum);
+    for (int i = 0; i < n; i++) x[i] = (x[i] - max) - log_sum;
 }
 
 /* One block of a node as a table of log-probabilities: 0 its pair of inputs (entry i * n + j:

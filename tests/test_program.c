@@ -750,6 +750,37 @@ static void info_measures_this_machine(void **state) {
     json_decref(root);
 }
 
+/* Whole 64-bit seeds: kept to the last digit, from 2^63 on as a string, and continued with. */
+static void seeds_of_64_bits(void **state) {
+    (void)state;
+    static const char *const seeds[][2] = {
+        {"9007199254740993",     "\"seed\": 9007199254740993,"        },
+        {"9223372036854775807",  "\"seed\": 9223372036854775807,"     },
+        {"9223372036854775808",  "\"seed\": \"9223372036854775808\"," },
+        {"18446744073709551615", "\"seed\": \"18446744073709551615\","},
+    };
+    char *before = strdup("");
+    for (size_t i = 0; i < sizeof seeds / sizeof *seeds; i++) {
+        const char *const *seed = seeds[i];
+        void *text;
+        size_t size;
+        free(OUTPUT("search", seed[0], "--quiet", "--data", DATA, NETWORK, "--batch", "8",
+                    "--samples", "2", "--steps", "2", "--warmup", "0", "--seed", seed[0]));
+        free(OUTPUT("search", seed[0], "--quiet", "--seed", seed[0]));
+        char name[64];
+        snprintf(name, sizeof name, "%s/run.json", seed[0]);
+        assert_int_equal(pn_file_read(in_folder(name), 1 << 20, &text, &size), PN_OK);
+        if (!strstr(text, seed[1])) fail_msg("no %s in %s", seed[1], (char *)text);
+        free(text);
+        snprintf(name, sizeof name, "%s/samples.csv", seed[0]);
+        assert_int_equal(pn_file_read(in_folder(name), 1 << 20, &text, &size), PN_OK);
+        assert_string_not_equal(text, before); /* each is another search */
+        free(before);
+        before = text;
+    }
+    free(before);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(help_lists_the_commands),
@@ -779,6 +810,7 @@ int main(void) {
         cmocka_unit_test(trace_of_inference),
         cmocka_unit_test(trace_with_drop_path),
         cmocka_unit_test(compare_trains_every_cell),
+        cmocka_unit_test(seeds_of_64_bits),
         cmocka_unit_test(check_finds_this_build_right),
         cmocka_unit_test(info_measures_this_machine),
     };

@@ -1,10 +1,12 @@
 /* test_train.c -- train, eval and export as a person uses them: what they write agrees with each
  * other and with the recipe, and what they refuse. That a training continues to the bit:
  * test_resume.c. */
+#include <errno.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "runtime/data.h"
 #include "runtime/file.h"
@@ -27,7 +29,7 @@ static char *folder;
 static pn_process last; /* the process run last */
 
 static const char *in_folder(const char *name) {
-    static char path[4][512];
+    static char path[4][1300];
     static int next;
     next = (next + 1) % 4;
     snprintf(path[next], sizeof path[next], "%s/%s", folder, name);
@@ -386,6 +388,159 @@ static void a_training_that_diverges(void **state) {
     free(json);
 }
 
+/* ---- what is not finite -----------------------------------------------------------------------
+ */
+
+/* The gradient is finite to the last step, the weights after it are none: what was eval's "loss
+ * nan" and a training's "finished" with no scores. */
+static void a_score_that_is_not_finite(void **state) {
+    (void)state;
+    REFUSE(7, "the logits of 10 of 10 images are not finite", "train", "nan", "--genotype",
+           "PDARTS", "--data", "synthetic:16x8x8x3", "--layers", "2", "--channels", "4", "--batch",
+           "16", "--quiet", "--rate", "1000", "--decay", "1000", "--clip", "0", "--epochs", "1");
+    char *json = text_of("nan/seed-1/run.json");
+    assert_non_null(strstr(json, "\"state\": \"diverged\""));
+    free(json);
+    char *left = pn_folder_text(in_folder("nan"), NULL);
+    assert_null(strstr(left, "results.json"));
+    free(left);
+}
+
+/* Weights of which one is NaN or infinite. */
+static void eval_of_weights_that_are_not_finite(void **state) {
+    (void)state;
+    static const float wrong[] = {NAN, INFINITY};
+    for (int w = 0; w < 2; w++) {
+        pn_safetensors *f = NULL;
+        pn_tensors t = {0};
+        float bias[10] = {0};
+        bias[3] = wrong[w];
+        const char *from = in_folder("trained/seed-3/last.safetensors");
+        assert_int_equal(pn_safetensors_read(from, &f), PN_OK);
+        for (int i = 0; i < pn_safetensors_count(f); i++) {
+            pn_array a = *pn_safetensors_at(f, i);
+            if (!strcmp(a.name, "classifier.bias")) a.data = bias;
+            assert_int_equal(pn_tensors_add_array(&t, a), PN_OK);
+        }
+        assert_int_equal(
+            pn_safetensors_write(in_folder("wrong.safetensors"), t.list, t.count, NULL, 0), PN_OK);
+        pn_tensors_free(&t);
+        pn_safetensors_free(f);
+        REFUSE(7, "the logits of 20 of 20 images are not finite", "eval", "wrong.safetensors",
+               "--data", DATA, ELSEWHERE);
+        REFUSE(7, "the logits of 20 of 20 images are not finite", "eval", "wrong.safetensors",
+               "--data", DATA, ELSEWHERE, "--json");
+    }
+}
+
+/* ---- results of all seeds ---------------------------------------------------------------------
+ */
+
+#define TINY(directory)                                                                          \
+    "train", directory, "--genotype", "PDARTS", "--data", "synthetic:40x8x8x3", "--layers", "2", \
+        "--channels", "4", "--batch", "20", "--quiet", "--threads", "1"
+
+/* The seeds in results.json, as text. */
+static void assert_seeds(const char *name, const char *want) {
+    char *text = text_of(name), seeds[256] = "";
+    json_t *root = json_of(text), *list = json_object_get(root, "seeds");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *seed = json_object_get(json_array_get(list, i), "seed");
+        const size_t used = strlen(seeds);
+        if (json_is_string(seed)) /* from 2^63 on */
+            snprintf(seeds + used, sizeof seeds - used, " '%s'", json_string_value(seed));
+        else
+            snprintf(seeds + used, sizeof seeds - used, " %lld",
+                     (long long)json_integer_value(seed));
+    }
+    assert_string_equal(seeds, want);
+    json_decref(root);
+    free(text);
+}
+
+static void later_seeds_are_added(void **state) {
+    (void)state;
+    assert_int_equal(RUN(TINY("later"), "--epochs", "1", "--seeds", "9"), 0);
+    assert_int_equal(RUN(TINY("later"), "--epochs", "1", "--seeds", "2"), 0);
+    assert_seeds("later/results.json", " 2 9");
+    assert_null(strstr(last.out, "mean")); /* what is printed is of the seeds asked for */
+    assert_int_equal(RUN(TINY("later"), "--epochs", "1", "--seeds", "18446744073709551615"), 0);
+    assert_seeds("later/results.json", " 2 9 '18446744073709551615'");
+    char *json = text_of("later/seed-18446744073709551615/run.json");
+    assert_non_null(strstr(json, "\"seed\": \"18446744073709551615\""));
+    free(json);
+    assert_int_equal(RUN(TINY("later"), "--epochs", "2", "--seeds", "3"), 0);
+    assert_seeds("later/results.json", " 3"); /* of another recipe there is one */
+    assert_int_equal(RUN(TINY("later"), "--epochs", "1", "--seeds", "2"), 0);
+    assert_seeds("later/results.json", " 2 9 '18446744073709551615'");
+}
+
+/* Whoever writes last has seen what the others finished. */
+static void trainings_at_once_lose_nothing(void **state) {
+    (void)state;
+    enum { AT_ONCE = 5 };
+    const pn_conditions where = {.folder = folder};
+    for (int round = 0; round < 3; round++) {
+        pn_process p[AT_ONCE];
+        for (int i = 0; i < AT_ONCE; i++) {
+            char seed[8];
+            snprintf(seed, sizeof seed, "%d", i);
+            const char *const argv[] = {PN_PROGRAM, TINY("once"), "--epochs", "1",
+                                        "--seeds",  seed,         NULL};
+            pn_process_start(&p[i], argv, &where);
+        }
+        for (int i = 0; i < AT_ONCE; i++) {
+            pn_process_wait(&p[i], LIMIT);
+            if (p[i].code != 0) fail_msg("seed %d: exit code %d: %s", i, p[i].code, p[i].err);
+            pn_process_free(&p[i]);
+        }
+        assert_seeds("once/results.json", " 0 1 2 3 4");
+        pn_folder_remove(in_folder("once"));
+    }
+}
+
+/* ---- long names -------------------------------------------------------------------------------
+ */
+
+/* A directory in the folder, of parts, with a name of exactly `length` bytes; its parents are made.
+ */
+static const char *long_name(size_t length) {
+    static char name[1200];
+    size_t used = 0;
+    while (used < length) {
+        const size_t left = length - used, part = left <= 200 ? left : left < 400 ? left / 2 : 200;
+        if (used) assert_true(mkdir(in_folder(name), 0777) == 0 || errno == EEXIST);
+        if (used) name[used++] = '/';
+        memset(name + used, 'a' + (int)(used / 200), part - (used > 0));
+        used += part - (used > 0);
+        name[used] = 0;
+    }
+    return name;
+}
+
+/* No name is cut: what is written and read is in that directory, or the name is refused. */
+static void names_of_any_length(void **state) {
+    (void)state;
+    char cut[1001];
+    const char *name = long_name(1010);
+    snprintf(cut, sizeof cut, "%s", name); /* where results.json would go, if it is there */
+    assert_true(mkdir(in_folder(cut), 0777) == 0);
+    assert_int_equal(RUN(TINY(name), "--epochs", "1"), 0);
+    char path[1200];
+    snprintf(path, sizeof path, "%s/results.json", name);
+    free(text_of(path));
+    snprintf(path, sizeof path, "%s/seed-1", name);
+    assert_int_equal(RUN("eval", path, "--data", "synthetic:40x8x8x3"), 0);
+    assert_int_equal(RUN("export", path, "--safetensors", "long.safetensors"), 0);
+    assert_int_equal(RUN("trace", "--genotype", "PDARTS", "--init-only", "--layers", "2",
+                         "--channels", "4", "--out", path),
+                     0);
+    REFUSE(2, "a path of 1027 bytes, want at most 1023", TINY(long_name(1020)), "--epochs", "1");
+    char *left = pn_folder_text(in_folder(cut), NULL);
+    assert_string_equal(left, "");
+    free(left);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rates_follow_the_recipe),
@@ -396,6 +551,11 @@ int main(void) {
         cmocka_unit_test(weights_of_another_number_of_classes),
         cmocka_unit_test(what_cannot_be_trained),
         cmocka_unit_test(a_training_that_diverges),
+        cmocka_unit_test(a_score_that_is_not_finite),
+        cmocka_unit_test(eval_of_weights_that_are_not_finite),
+        cmocka_unit_test(later_seeds_are_added),
+        cmocka_unit_test(trainings_at_once_lose_nothing),
+        cmocka_unit_test(names_of_any_length),
     };
     return cmocka_run_group_tests_name("train", tests, begin, end);
 }

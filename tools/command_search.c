@@ -16,9 +16,10 @@ const char pn_search_usage[] =
     "\n"
     "Searches and writes everything to DIR; the same command again continues where it was stopped, "
     "to\n"
-    "the bit. Options marked * come from --rule. Ctrl-C finishes the step and saves. The genotype "
-    "goes\n"
-    "to stdout and to DIR/genotype.txt.\n"
+    "the bit. Options marked * come from --rule. Ctrl-C, TERM and a terminal that is gone finish "
+    "the step\n"
+    "and save; a second Ctrl-C ends at once. The genotype goes to stdout and to "
+    "DIR/genotype.txt.\n"
     "\n";
 
 /* ---- what a person sees
