@@ -72,7 +72,11 @@ pn_status pn_json_parse(const char *text, size_t size, json_t **root) {
     reading = true;
     if (setjmp(refused)) {
         reading = false;
-        while (list.after != &list) release(list.after + 1);
+        for (block *b = list.after, *next; b != &list; b = next) {
+            next = b->after;
+            free(b);
+        }
+        list = (block){NULL, &list, &list};
         return pn_fail(PN_EMEM, "no memory for %zu bytes of JSON", size);
     }
     *root = read_text(text, size, &why);

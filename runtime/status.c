@@ -26,7 +26,12 @@ void pn_say_in(const char *format, ...) {
     va_start(args, format);
     const int n = vsnprintf(raw, sizeof raw, format, args);
     va_end(args);
-    if (n >= 0 && (size_t)n < sizeof raw) snprintf(raw + n, sizeof raw - (size_t)n, ": %s", reason);
+    const size_t used = n < 0 ? 0 : (size_t)n;
+    if (used + sizeof ": " < sizeof raw) { /* as much of the reason as there is room for */
+        memcpy(raw + used, ": ", 2);
+        memcpy(raw + used + 2, reason, sizeof raw - used - 3);
+        raw[sizeof raw - 1] = 0;
+    }
     pn_text_visible(raw, sentence, sizeof sentence);
 }
 

@@ -317,7 +317,9 @@ pn_status pn_record_tables(pn_record *r, bool *begin) {
     for (int i = 0; r->kind->tables[i]; i++)
         PN_TRY(pn_table_open_in(&r->directory.place, r->kind->tables[i], r->length[i],
                                 r->summed ? &r->crc[i] : NULL, &r->table[i]));
-    return PN_OK;
+    /* A checkpoint that counts on the tables may be durable before its own directory is: then their
+     * names have to be. */
+    return *begin ? pn_place_sync(&r->directory.place) : PN_OK;
 }
 
 pn_status pn_record_rows(pn_record *r) {

@@ -1,6 +1,7 @@
 /* weights.c -- see weights.h. */
 #include "search/weights.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -170,6 +171,13 @@ pn_status pn_weights_save(const pn_place *place, const char *name, const pn_netw
     return s;
 }
 
+/* (jansson's own unpacking allocates, and says the same for lack of memory as for a wrong type.) */
+static bool take_int(const json_t *value, int *to) {
+    const json_int_t n = json_integer_value(value);
+    *to = (int)n;
+    return json_is_integer(value) && n >= 0 && n <= INT_MAX;
+}
+
 pn_status pn_weights_describe(const pn_safetensors *file, pn_weights_about *about) {
     const char *format = pn_safetensors_meta(file, "format"),
                *genotype = pn_safetensors_meta(file, "genotype"),
@@ -178,19 +186,21 @@ pn_status pn_weights_describe(const pn_safetensors *file, pn_weights_about *abou
     if (!format || strcmp(format, weights_format)) return PN_OK; /* made elsewhere */
     json_t *object = NULL;
     if (network && pn_json_parse(network, strlen(network), &object) == PN_EMEM) return PN_EMEM;
-    const char *kind = "", *stem = "";
-    int auxiliary = 0;
     pn_network_spec *s = &about->spec;
-    *s = (pn_network_spec){.evaluation = true};
-    const bool read =
-        object &&
-        !json_unpack(object, "{s:s,s:s,s:i,s:i,s:[iii],s:i,s:b}", "network", &kind, "stem", &stem,
-                     "layers", &s->layers, "channels", &s->channels, "image", &s->H, &s->W,
-                     &s->image_channels, "classes", &s->classes, "auxiliary", &auxiliary);
-    const bool right = read && !strcmp(kind, "eval") && genotype &&
-                       (!strcmp(stem, "cifar") || !strcmp(stem, "imagenet"));
-    s->imagenet_stem = right && !strcmp(stem, "imagenet");
-    s->auxiliary = auxiliary;
+    const json_t *image = json_object_get(object, "image");
+    const char *kind = json_string_value(json_object_get(object, "network")),
+               *stem = json_string_value(json_object_get(object, "stem"));
+    const bool known_stem = stem && (!strcmp(stem, "cifar") || !strcmp(stem, "imagenet"));
+    *s = (pn_network_spec){.evaluation = true,
+                           .imagenet_stem = known_stem && !strcmp(stem, "imagenet"),
+                           .auxiliary = json_is_true(json_object_get(object, "auxiliary"))};
+    const bool right = genotype && kind && !strcmp(kind, "eval") && known_stem &&
+                       take_int(json_object_get(object, "layers"), &s->layers) &&
+                       take_int(json_object_get(object, "channels"), &s->channels) &&
+                       take_int(json_object_get(object, "classes"), &s->classes) &&
+                       take_int(json_array_get(image, 0), &s->H) &&
+                       take_int(json_array_get(image, 1), &s->W) &&
+                       take_int(json_array_get(image, 2), &s->image_channels);
     json_decref(object);
     pn_arch arch;
     if (!right || pn_genotype_read(genotype, strlen(genotype), &arch) != PN_OK)

@@ -41,7 +41,7 @@ static void check_rows(const char *path) {
     MUST(pn_file_read(path, SIZE_MAX / 4, &text, &size) == PN_OK);
     MUST(strlen(text) == size);
     char *rest = text;
-    char *end;
+    char *end = NULL;
     for (char *line; (line = strsep(&rest, "\n")) && *line;) {
         MUST(columns(line) == columns(header));
         MUST(line[0] == '-' && strtoll(line, &end, 10) < 0 && *end == ',');

@@ -72,6 +72,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static const char *const named[] = {"synthetic:10x4x4x1", "synthetic:9x4x4x1",
+                                        "synthetic:10x4x4", "cifar10", "nowhere/"};
     if (size < 3) return 0;
     const uint8_t kind = data[0];
     const size_t body = size - 3, want = data[1] | (size_t)data[2] << 8;
@@ -80,7 +82,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     size_t total = 2 * body;
     split = kind & TEST ? PN_TEST : PN_TRAIN;
     spec = directory;
-    if (kind & CIFAR && kind & ALONE) {
+    if (body == 0) { /* none of the input's files */
+        spec = named[kind / 2 % (sizeof named / sizeof *named)];
+    } else if (kind & CIFAR && kind & ALONE) {
         put("records", data + 3, body);
         spec = records;
     } else if (kind & CIFAR) {

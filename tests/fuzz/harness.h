@@ -19,8 +19,11 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t most, unsigned seed);
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t most);
 
-#define MUST(holds) fuzz_must((holds), #holds, __FILE__, __LINE__)
-void fuzz_must(bool holds, const char *what, const char *file, int line);
+#define MUST(holds)                                            \
+    do {                                                       \
+        if (!(holds)) fuzz_broken(#holds, __FILE__, __LINE__); \
+    } while (0)
+_Noreturn void fuzz_broken(const char *what, const char *file, int line);
 
 /* Loads, compares with the input what there is to compare, frees everything. Says fuzz_loaded()
  * when the loader has returned: from there on neither memory is counted nor calls fail. */

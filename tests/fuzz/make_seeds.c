@@ -3,6 +3,7 @@
  * The product's own writers make what they can write. The rest are TEXTS/TARGET/NAME, copied: what
  * is written by hand, and the input of every fault that was found. NAME.hex is bytes in
  * hexadecimal, with # comments. */
+#define ZLIB_CONST /* what is only read is const */
 #include <ctype.h>
 #include <dirent.h>
 #include <math.h>
@@ -86,10 +87,8 @@ static void make_safetensors(void) {
 }
 
 static size_t gzip(const void *plain, size_t size, int level, uint8_t *to, size_t room) {
-    z_stream z = {.next_in = (uint8_t *)(uintptr_t)plain,
-                  .avail_in = (uInt)size,
-                  .next_out = to,
-                  .avail_out = (uInt)room};
+    z_stream z = {
+        .next_in = plain, .avail_in = (uInt)size, .next_out = to, .avail_out = (uInt)room};
     MUST(deflateInit2(&z, level, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK);
     MUST(deflate(&z, Z_FINISH) == Z_STREAM_END);
     deflateEnd(&z);
@@ -126,6 +125,12 @@ static void make_idx(void) {
         snprintf(name, sizeof name, "set%d", kind);
         set[0] = kind;
         put("fuzz_data", name, set, sizeof set - 2);
+    }
+    for (uint8_t kind = 0; kind < 10; kind++) {
+        char name[16];
+        snprintf(name, sizeof name, "named%d", kind);
+        set[0] = kind;
+        put("fuzz_data", name, set, 3);
     }
 }
 

@@ -285,7 +285,7 @@ static int check_isa(place at, const pn_subject *s, const pn_kernels *k, pn_set 
         if (failures) break;
         if (i > 0) {
             float *again = all_floats(set, &bytes);
-            if (memcmp(first, again, bytes) != 0)
+            if (!first || memcmp(first, again, bytes) != 0)
                 failures += complain(at, "other bits in order %d, call %d", orders[i], i + 1);
             free(again);
             continue;
