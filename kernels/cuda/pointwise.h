@@ -512,11 +512,12 @@ struct shared_weights {
     }
 };
 
-/* All that the block does for a job: dx of its tiles and slice, partial sums into the slot. */
+/* All that the block does for a job: dx of its tiles and slice, partial sums into the slot. The
+ * pointer to that is in shared memory: seldom used, it would take registers from the loops. */
 template <class Job, bool PAIRS>
 __device__ inline void backward_tiles(const pointwise &s,
                                       const sliced_place<pointwise_backward<Job>> &at,
-                                      float *shared, float *slot) {
+                                      float *shared, float *const &slot) {
     constexpr int GRIDS = grids_of<Job>;
     const backward_step step = backward_step_of<Job>(s, at.cut);
     const int c0 = at.slice * at.cut.slice, C = min_of(at.cut.slice, s.C - c0);
@@ -670,11 +671,14 @@ __global__ __launch_bounds__(THREADS, PAIRS ? 1 : 2) void backward_kernel(const 
     if (gate_closed(gate)) return;
     GPU_DYNAMIC(float, shared);
     using Op = pointwise_backward<Job>;
+    GPU_SHARED(float *, slot);
     const sliced_place<Op> at = find_slice<Op>(jobs, count);
     for (int j = at.p.first; j < at.p.end; j++) {
         const pointwise s = view_of(jobs[j]);
-        float *const slot =
-            slice_slots(jobs, at, j, scratch) + at.p.block * Op::slot_floats(jobs[j], at.cut.slice);
+        __syncthreads(); /* all are done with the slot of the job before */
+        if (threadIdx.x == 0)
+            slot = slice_slots(jobs, at, j, scratch) +
+                   at.p.block * Op::slot_floats(jobs[j], at.cut.slice);
         backward_tiles<Job, PAIRS>(s, at, shared, slot);
     }
     if (!last_of_group(at.p)) return;
