@@ -69,7 +69,7 @@ void time_job(benchmark::State &state, const pn_kernels *kernels, Memory &memory
 /* Tensors as floats to bytes. */
 Work work_of(double floats, double flops) { return {4 * floats, flops}; }
 
-/* ---- the ops -------------------------------------------------------------------------------- */
+/* ---- the ops --------------------------------------------------------------------------------- */
 
 struct StageShape {
     int N, C, HW, R, dilation, stride;
@@ -296,18 +296,15 @@ void sgd(benchmark::State &state, const pn_kernels *kernels, size_t count) {
     });
 }
 
-/* ---- the shapes ----------------------------------------------------------------------------- */
+/* ---- the shapes ------------------------------------------------------------------------------ */
 
 /* The three sizes of a network: channels double as the edge halves. */
 const struct Network {
     const char *why;
     int N, C, HW, sizes;
 } networks[] = {
-    {"search",         64, 16,  32, 3},
-    {"quickstart",     64, 8,   28, 3},
-    {"evaluation",     32, 36,  32, 3},
-    {"ImageNet",       16, 48,  28, 3},
-    {"ImageNet, last", 16, 384, 7,  1},
+    {"search", 64, 16, 32, 3},   {"quickstart", 64, 8, 28, 3},      {"evaluation", 32, 36, 32, 3},
+    {"ImageNet", 16, 48, 28, 3}, {"ImageNet, last", 16, 384, 7, 1},
 };
 
 std::string tensor_name(int N, int C, int HW) {

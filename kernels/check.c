@@ -128,8 +128,8 @@ pn_status pn_check_stage_shapes(const char *op, const pn_stage *jobs, int count)
         if ((j->R != 3 && j->R != 5) || (j->dilation != 1 && j->dilation != 2) ||
             (j->stride != 1 && j->stride != 2))
             return pn_fail(PN_EARG,
-                           "%s: job %d: R %d, dilation %d, stride %d, want R 3 or 5, dilation 1 or "
-                           "2, stride 1 or 2",
+                           "%s: job %d: R %d, dilation %d, stride %d, want R 3 or 5, dilation 1 "
+                           "or 2, stride 1 or 2",
                            op, i, j->R, j->dilation, j->stride);
     }
     return PN_OK;
@@ -219,8 +219,8 @@ static pn_status check_concat_sharing(const char *op, int job, const concat *s,
                (s->in[i].add || !s->in[i].dx);
     if (same) return PN_OK;
     return pn_fail(PN_EARG,
-                   "%s: job %d shares dx with the one before, want the same N,H,W, the same dx and "
-                   "C in each of the parts, and add 1",
+                   "%s: job %d shares dx with the one before, want the same N,H,W, the same dx "
+                   "and C in each of the parts, and add 1",
                    op, job);
 }
 
@@ -424,8 +424,8 @@ static pn_status check_head_sharing(const char *op, const pn_head *jobs, int j) 
     const pn_head *job = &jobs[j], *before = job - 1;
     if (job->N != before->N || job->H != before->H || job->W != before->W)
         return pn_fail(PN_EARG,
-                       "%s: job %d shares dx with the one before: N, H, W %d, %d, %d and "
-                       "%d, %d, %d, want one shape",
+                       "%s: job %d shares dx with the one before: N, H, W %d, %d, %d and %d, %d, "
+                       "%d, want one shape",
                        op, j, job->N, job->H, job->W, before->N, before->H, before->W);
     for (int i = 0; i < job->parts; i++)
         for (int k = 0; k < before->parts; k++) {

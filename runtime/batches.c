@@ -44,7 +44,7 @@ struct pn_batches {
     bool stop;
 };
 
-/* ==== Making a batch ==== */
+/* ---- Making a batch -------------------------------------------------------------------------- */
 
 /* One image, as torchvision does it: pad with black, crop, flip, normalise. */
 static void copy_image(const pn_batches *b, const uint8_t *image, int dy, int dx, bool flip,
@@ -110,7 +110,7 @@ static void make_batch(const pn_batches *b, const stream *s, int64_t step, float
     }
 }
 
-/* ==== The thread ==== */
+/* ---- The thread ------------------------------------------------------------------------------ */
 
 static int slot_of(const stream *s, int64_t step) {
     for (int i = 0; i < SLOTS; i++)
@@ -180,7 +180,7 @@ pn_status pn_batches_take(pn_batches *b, int index, int64_t step, pn_batch *batc
     return PN_OK;
 }
 
-/* ==== Setting up ==== */
+/* ---- Setting up ------------------------------------------------------------------------------ */
 
 static size_t x_bytes(const pn_data *data, int N) {
     size_t bytes = (size_t)N * (size_t)data->H * (size_t)data->W * (size_t)data->C * sizeof(float);

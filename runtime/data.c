@@ -21,15 +21,13 @@ enum { CIFAR_EDGE = 32, CIFAR_BATCHES = 5, MAX_PATH = 4096, SYNTHETIC_COUNT = 50
 
 /* The published mean and deviation, which pn_data_measure finds too: given here, so that the test
  * split alone can be opened. */
-static const pn_data cifar10 = {
-    .name = "cifar10",
-    .H = CIFAR_EDGE,
-    .W = CIFAR_EDGE,
-    .C = 3,
-    .classes = 10,
-    .mean = {.4914F, .4822F, .4465F},
-    .std = {.2470F, .2435F, .2616F}
-};
+static const pn_data cifar10 = {.name = "cifar10",
+                                .H = CIFAR_EDGE,
+                                .W = CIFAR_EDGE,
+                                .C = 3,
+                                .classes = 10,
+                                .mean = {.4914F, .4822F, .4465F},
+                                .std = {.2470F, .2435F, .2616F}};
 
 /* DIR/NAME into path[MAX_PATH]; whether it is a file. */
 static pn_status file_in(char *path, const char *directory, const char *name, bool *there) {
@@ -63,7 +61,7 @@ void pn_data_measure(pn_data *data) {
     }
 }
 
-/* ==== CIFAR-10 ==== */
+/* ---- CIFAR-10 -------------------------------------------------------------------------------- */
 
 static pn_status read_cifar_file(const char *path, pn_data *data) {
     void *bytes;
@@ -115,7 +113,7 @@ static pn_status read_cifar_directory(const char *directory, pn_split split, pn_
     return PN_OK;
 }
 
-/* ==== IDX ==== */
+/* ---- IDX ------------------------------------------------------------------------------------- */
 
 static const char *const idx_prefix[] = {[PN_TRAIN] = "train", [PN_TEST] = "t10k"};
 
@@ -194,7 +192,7 @@ static pn_status read_idx_directory(const char *directory, pn_split split, pn_da
     return status;
 }
 
-/* ==== Synthetic ==== */
+/* ---- Synthetic ------------------------------------------------------------------------------- */
 
 /* A whole number from 1 to `most`; *at is then what comes after it. */
 static bool take_number(const char **at, uint64_t most, int *number) {
@@ -214,8 +212,8 @@ static pn_status make_synthetic(const char *spec, pn_split split, pn_data *data)
                     take_number(&at, 3, &C) && *at == 0;
         if (!good || C == 2 || count < 10 || (uint64_t)count * H * W * C > MAX_SYNTHETIC)
             return pn_fail(PN_EARG,
-                           "data '%s', want synthetic or synthetic:COUNTxHxWxC with COUNT from 10, "
-                           "H and W to %d, C 1 or 3, and at most 16 GiB",
+                           "data '%s', want synthetic or synthetic:COUNTxHxWxC with COUNT from "
+                           "10, H and W to %d, C 1 or 3, and at most 16 GiB",
                            spec, PN_MAX_IMAGE_EDGE);
     }
     pn_data train;
@@ -231,7 +229,7 @@ static pn_status make_synthetic(const char *spec, pn_split split, pn_data *data)
     return status;
 }
 
-/* ==== Which of them ==== */
+/* ---- Which of them --------------------------------------------------------------------------- */
 
 /* The first of the directories that is there; NULL if none. */
 static pn_status first_directory(const char *const *directories, const char **first) {
@@ -275,8 +273,7 @@ static pn_status open_spec(const char *spec, pn_split split, pn_data *data) {
         PN_TRY(first_directory(cifar ? cifar_places : fashion_places, &directory));
         if (!directory)
             return pn_fail(PN_EINPUT,
-                           "data '%s' is not there: 'tools/get-data %s' fetches it into "
-                           "data/%s",
+                           "data '%s' is not there: 'tools/get-data %s' fetches it into data/%s",
                            spec, spec, spec);
         return open_directory(directory, split, data);
     }
@@ -290,8 +287,8 @@ static pn_status open_spec(const char *spec, pn_split split, pn_data *data) {
     return pn_fail(
         PN_EINPUT,
         "data '%s' is not there, want cifar10, fashion-mnist, synthetic[:COUNTxHxWxC], a "
-        "directory or a file; 'tools/get-data cifar10' or 'tools/get-data fashion-mnist' "
-        "fetches a set",
+        "directory or a file; 'tools/get-data cifar10' or 'tools/get-data fashion-mnist' fetches "
+        "a set",
         spec);
 }
 

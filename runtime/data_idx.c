@@ -25,9 +25,7 @@ static pn_status parse_header(const uint8_t *bytes, size_t size, pn_idx *idx, si
     if (magic != MAGIC_LABELS && magic != MAGIC_IMAGES)
         return pn_fail(PN_EINPUT, "magic number 0x%08x, want 0x%08x (labels) or 0x%08x (images)",
                        magic, MAGIC_LABELS, MAGIC_IMAGES);
-    *idx = (pn_idx){
-        .rank = magic == MAGIC_IMAGES ? 3 : 1, .dim = {1, 1, 1}
-    };
+    *idx = (pn_idx){.rank = magic == MAGIC_IMAGES ? 3 : 1, .dim = {1, 1, 1}};
     *header = 4 + 4 * (size_t)idx->rank;
     if (size < *header) return pn_fail(PN_EINPUT, "%zu bytes, too short for an IDX file", size);
     uint64_t product = 1;

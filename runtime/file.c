@@ -18,7 +18,7 @@
 
 enum { WRITE_BUFFER = 1 << 18, TABLE_BUFFER = 1 << 14 };
 
-/* ==== System calls, repeated when a signal interrupts them ==== */
+/* ---- System calls, repeated when a signal interrupts them ------------------------------------ */
 
 #define REPEAT(result, call) \
     do {                     \
@@ -63,7 +63,7 @@ static int write_all(int fd, const void *data, size_t size) {
     return 0;
 }
 
-/* ==== What failed ==== */
+/* ---- What failed ----------------------------------------------------------------------------- */
 
 static const char *full_name(const pn_place *place, const char *name, char path[PN_PATH_BYTES]) {
     return place ? pn_place_name(place, name, path) : name;
@@ -89,7 +89,7 @@ static pn_status not_a_file(const pn_place *place, const char *name) {
     return pn_fail(PN_EINPUT, "%s: not a regular file", full_name(place, name, path));
 }
 
-/* ==== Places ==== */
+/* ---- Places ---------------------------------------------------------------------------------- */
 
 pn_status pn_place_open(pn_place *place, const char *path) {
     *place = (pn_place){.fd = -1};
@@ -168,7 +168,7 @@ pn_status pn_parent_sync(const char *path) {
     return s;
 }
 
-/* ==== Reading ==== */
+/* ---- Reading --------------------------------------------------------------------------------- */
 
 pn_status pn_path_look(const char *path, pn_path_kind *kind) {
     struct stat info;
@@ -239,7 +239,7 @@ pn_status pn_file_read(const char *path, size_t limit, void **data, size_t *size
     return pn_file_read_in(NULL, path, limit, data, size);
 }
 
-/* ==== Replacing ==== */
+/* ---- Replacing ------------------------------------------------------------------------------- */
 
 struct pn_writer {
     const pn_place *place;
@@ -259,8 +259,8 @@ static int open_locked(const pn_place *place, const char *tmp) {
         struct stat held, named;
         int locked;
         REPEAT(locked, flock(fd, LOCK_EX | LOCK_NB));
-        /* A file system without locks (ENOLCK, ENOTSUP) has one writer at most, by its user's word.
-         */
+        /* A file system without locks (ENOLCK, ENOTSUP) has one
+         * writer at most, by its user's word. */
         const bool busy = locked != 0 && errno == EWOULDBLOCK;
         const bool seen = !busy && fstat(fd, &held) == 0 &&
                           fstatat(place ? place->fd : AT_FDCWD, tmp, &named, 0) == 0;
@@ -416,7 +416,7 @@ pn_status pn_file_write(const char *path, const void *data, size_t size) {
     return pn_file_write_in(NULL, path, data, size);
 }
 
-/* ==== Tables ==== */
+/* ---- Tables ---------------------------------------------------------------------------------- */
 
 struct pn_table {
     const pn_place *place;
@@ -473,8 +473,8 @@ static pn_status table_open(const pn_place *place, const char *name, int64_t kee
     PN_TRY(sum_up(t, keep));
     if (crc && t->crc != *crc)
         return pn_fail(PN_EINPUT,
-                       "%s: changed since the run was saved: the CRC-32 of its first %lld bytes is "
-                       "%08x, want %08x",
+                       "%s: changed since the run was saved: the CRC-32 of its first %lld bytes "
+                       "is %08x, want %08x",
                        full_name(place, name, path), (long long)keep, t->crc, *crc);
     if (keep < info.st_size && cut(t->fd, keep) != 0) return fail_table(t, "cannot shorten");
     t->size = keep;

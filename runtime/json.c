@@ -52,7 +52,7 @@ static void release(void *memory) {
     free(b);
 }
 
-/* ==== Reading ==== */
+/* ---- Reading --------------------------------------------------------------------------------- */
 
 static json_t *read_text(const char *text, size_t size, json_error_t *why) {
     json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, why);
@@ -84,7 +84,7 @@ pn_status pn_json_parse(const char *text, size_t size, json_t **root) {
     return *root ? PN_OK : pn_fail(PN_EINPUT, "line %d: %s", why.line, why.text);
 }
 
-/* ==== Building ==== */
+/* ---- Building -------------------------------------------------------------------------------- */
 
 json_t *pn_json_string(const char *text) {
     static const char replacement[] = "\xef\xbf\xbd";

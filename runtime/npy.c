@@ -17,16 +17,10 @@ enum { MAGIC_BYTES = 6, V1_START = 10, V2_START = 12, ALIGN = 64 };
 static const struct {
     const char *descr;
     pn_dtype dtype;
-} types[] = {
-    {"<f4", PN_F32},
-    {"<f8", PN_F64},
-    {"<i4", PN_I32},
-    {"<i8", PN_I64},
-    {"|u1", PN_U8 }
-};
+} types[] = {{"<f4", PN_F32}, {"<f8", PN_F64}, {"<i4", PN_I32}, {"<i8", PN_I64}, {"|u1", PN_U8}};
 enum { TYPES = sizeof types / sizeof *types };
 
-/* ==== The header's dictionary: three keys in any order, each once ==== */
+/* ---- The header's dictionary: three keys in any order, each once ----------------------------- */
 
 typedef struct cursor {
     const char *at, *end;
@@ -125,7 +119,7 @@ static pn_status take_dictionary(cursor *c, pn_array *out) {
     return PN_OK;
 }
 
-/* ==== Reading and writing ==== */
+/* ---- Reading and writing --------------------------------------------------------------------- */
 
 pn_status pn_npy_parse(const void *bytes, size_t size, pn_array *out) {
     const unsigned char *b = bytes;

@@ -31,8 +31,7 @@ pn_status pn_parameters_add(pn_parameters *p, const char *name, pn_layout layout
         t->shape[i] = shape[i];
         if (shape[i] < 1 || t->count > MOST_FLOATS / (size_t)shape[i])
             return pn_fail(PN_EARG,
-                           "parameters: %s: edge %d is %d, want a tensor that fits into "
-                           "memory",
+                           "parameters: %s: edge %d is %d, want a tensor that fits into memory",
                            name, i, shape[i]);
         t->count *= (size_t)shape[i];
     }

@@ -346,8 +346,8 @@ pn_value pn_program_conv(pn_program *p, const pn_value *x, int parts, int R, int
     const int H = pn_conv_size(in->H, R, stride, pad), W = pn_conv_size(in->W, R, stride, pad);
     if (H < 1 || W < 1)
         return fail(p, pn_fail(PN_EARG,
-                               "program: a convolution of an image of %dx%d with pad %d, want R %d "
-                               "or more",
+                               "program: a convolution of an image of %dx%d with pad %d, want R "
+                               "%d or more",
                                in->H, in->W, pad, R));
     o->R = R;
     o->stride = stride;
@@ -746,8 +746,8 @@ static any_job make_job(pn_program *p, const op *o, bool joined, pn_term *terms)
     return job;
 }
 
-/* Writes all jobs of all launches; before binding with NULL for pointers, for the sizes of scratch.
- */
+/* Writes all jobs of all launches; before binding with
+ * NULL for pointers, for the sizes of scratch. */
 static void write_jobs(pn_program *p) {
     size_t offset = 0;
     int term = 0;

@@ -31,10 +31,8 @@ static pn_random4 philox4x32(pn_random4 counter, uint32_t key0, uint32_t key1) {
 
 pn_random4 pn_random(uint64_t seed, pn_stream_id stream, uint64_t step, uint64_t index) {
     assert(index >> 48 == 0 && (uint32_t)stream >> 16 == 0);
-    pn_random4 counter = {
-        {(uint32_t)index, (uint32_t)(index >> 32) | (uint32_t)stream << 16, (uint32_t)step,
-         (uint32_t)(step >> 32)}
-    };
+    pn_random4 counter = {{(uint32_t)index, (uint32_t)(index >> 32) | (uint32_t)stream << 16,
+                           (uint32_t)step, (uint32_t)(step >> 32)}};
     return philox4x32(counter, (uint32_t)seed, (uint32_t)(seed >> 32));
 }
 

@@ -38,7 +38,7 @@ struct pn_safetensors {
     void *block; /* all data */
 };
 
-/* ==== Reading ==== */
+/* ---- Reading --------------------------------------------------------------------------------- */
 
 /* Where bytes come from, one after the other: a file, or memory. */
 typedef struct source {
@@ -374,7 +374,7 @@ pn_status pn_safetensors_get(const pn_safetensors *file, const char *name, pn_dt
     return PN_OK;
 }
 
-/* ==== Writing ==== */
+/* ---- Writing --------------------------------------------------------------------------------- */
 
 /* Adds `value`, which is handed over (NULL: no memory for it), under a new key. */
 static pn_status add(json_t *object, const char *key, json_t *value, const char *what) {

@@ -11,12 +11,7 @@ size_t pn_utf8_length(const char *text) {
     static const struct {
         unsigned char mask, lead;
         unsigned least;
-    } forms[] = {
-        {0x80, 0x00, 1      },
-        {0xe0, 0xc0, 0x80   },
-        {0xf0, 0xe0, 0x800  },
-        {0xf8, 0xf0, 0x10000}
-    };
+    } forms[] = {{0x80, 0x00, 1}, {0xe0, 0xc0, 0x80}, {0xf0, 0xe0, 0x800}, {0xf8, 0xf0, 0x10000}};
     const unsigned char *at = (const unsigned char *)text;
     for (size_t n = 0; n < sizeof forms / sizeof *forms; n++) {
         if ((at[0] & forms[n].mask) != forms[n].lead) continue;

@@ -23,7 +23,7 @@ static pn_status fail_io(const pn_directory *d, const char *name) {
                    strerror(why));
 }
 
-/* ---- taking --------------------------------------------------------------------------------- */
+/* ---- taking ---------------------------------------------------------------------------------- */
 
 static pn_status make(const char *path, bool *made) {
     *made = mkdir(path, 0777) == 0;
@@ -154,7 +154,7 @@ void pn_directory_abandon(pn_directory *d) {
     pn_say("%s", why);
 }
 
-/* ---- what a killed process left ------------------------------------------------------------- */
+/* ---- what a killed process left -------------------------------------------------------------- */
 
 typedef struct cleaning {
     const pn_place *place;
@@ -175,7 +175,7 @@ pn_status pn_directory_clean(const pn_directory *d, const char *const *prefixes)
     return pn_place_list(&d->place, clean_one, &c);
 }
 
-/* ---- checkpoints ---------------------------------------------------------------------------- */
+/* ---- checkpoints ----------------------------------------------------------------------------- */
 
 const char *pn_checkpoint_name(int64_t number, char name[PN_NAME_IN_PLACE]) {
     snprintf(name, PN_NAME_IN_PLACE, "checkpoint-%08" PRId64 ".safetensors", number);

@@ -189,8 +189,8 @@ static pn_status read_object(const pn_fields *fields, json_t *object, void *sett
     json_object_foreach(object, name, value) {
         if (!is_known(fields, name))
             return pn_fail(PN_EARG,
-                           "a setting --%.40s, which this version does not know: a later one wrote "
-                           "this",
+                           "a setting --%.40s, which this version does not know: a later one "
+                           "wrote this",
                            name);
     }
     for (int i = 0; i < fields->count; i++) {

@@ -62,7 +62,7 @@ const char *pn_genotype_published(int i, pn_arch *arch) {
     return published[i].name;
 }
 
-/* ---- reading ------------------------------------------------------------------------------ */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 /* A place in the text, and the status that a mistake in it has. */
 typedef struct cursor {
@@ -183,9 +183,8 @@ static pn_status read_cell(cursor *c, const char *name, pn_cell *cell) {
     while (!take(c, close)) {
         if (count == TERMS)
             return pn_fail(c->mistake,
-                           "genotype, %s: more than %d pairs, want two for each of %d "
-                           "nodes",
-                           name, TERMS, PN_MAX_NODES);
+                           "genotype, %s: more than %d pairs, want two for each of %d nodes", name,
+                           TERMS, PN_MAX_NODES);
         PN_TRY(read_pair(c, name, count, &cell->term[count / PN_SLOTS][count % PN_SLOTS]));
         count++;
         if (!take(c, ',')) {
@@ -368,7 +367,7 @@ pn_status pn_genotype_open(const char *argument, pn_arch *arch) {
     return status == PN_OK ? PN_OK : pn_fail_in(status, "%s", path);
 }
 
-/* ---- writing ------------------------------------------------------------------------------ */
+/* ---- writing --------------------------------------------------------------------------------- */
 
 /* Adds to a text of `size` bytes, whose bound is the longest architecture there is. */
 static void add(char *text, size_t size, const char *format, ...)

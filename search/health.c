@@ -85,7 +85,7 @@ void pn_health_check(const pn_prior *prior, int layers, pn_health *h) {
              layers);
     if (h->entropy < PN_HEALTH_ENTROPY * h->entropy_uniform)
         warn(h,
-             "entropy of pi is %.2f nats (limit %.2f, %.0f %% of the uniform prior's): pi has "
-             "all but decided",
+             "entropy of pi is %.2f nats (limit %.2f, %.0f %% of the uniform prior's): pi has all "
+             "but decided",
              h->entropy, PN_HEALTH_ENTROPY * h->entropy_uniform, 100 * PN_HEALTH_ENTROPY);
 }

@@ -97,8 +97,7 @@ static pn_status judge_all(judge *j, int N, const pn_data *data, pn_part part, p
     if (broken || !isfinite(out->loss))
         return pn_fail(
             PN_EDIVERGED,
-            "the logits of %d of %zu images are not finite: these weights are no network "
-            "any more",
+            "the logits of %d of %zu images are not finite: these weights are no network any more",
             broken, images);
     return PN_OK;
 }

@@ -84,7 +84,7 @@ static pn_status create(pn_model *m, const pn_space *space, const pn_data *data)
     PN_TRY(pn_parameters_push(&m->network.parameters));
     PN_TRY(pn_update_create(&m->update, m->kernels, &m->network.parameters));
     const pn_batch_stream streams[2] = {
-        {.part = PN_PART_FIRST,  .N = m->settings.N, .augment = m->settings.augment},
+        {.part = PN_PART_FIRST, .N = m->settings.N, .augment = m->settings.augment},
         {.part = PN_PART_SECOND, .N = m->settings.N, .augment = m->settings.augment},
     };
     PN_TRY(pn_batches_create(data, streams, 2, m->settings.seed, &m->batches));
@@ -97,8 +97,7 @@ static pn_status create(pn_model *m, const pn_space *space, const pn_data *data)
 pn_status pn_model_create(pn_model *m, const pn_kernels *kernels, const pn_space *space,
                           const pn_model_settings *settings, const pn_data *data, int samples) {
     *m = (pn_model){
-        .settings = *settings, .kernels = kernels, .samples = samples, .taken = {-1, -1}
-    };
+        .settings = *settings, .kernels = kernels, .samples = samples, .taken = {-1, -1}};
     pn_status s = create(m, space, data);
     if (s != PN_OK) pn_model_destroy(m);
     return s;

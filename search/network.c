@@ -8,8 +8,7 @@
 
 #include "runtime/rng.h"
 
-/* ---- shapes ------------------------------------------------------------------------------------
- */
+/* ---- shapes ---------------------------------------------------------------------------------- */
 
 /* What a cell knows before its architecture. */
 typedef struct cell_shape {
@@ -68,8 +67,7 @@ static int term_stride(const cell_shape *s, int input) {
     return s->kind == PN_REDUCTION && input < 2 ? 2 : 1;
 }
 
-/* ---- enumeration
- * --------------------------------------------------------------------------------- */
+/* ---- enumeration ----------------------------------------------------------------------------- */
 
 typedef struct enumerator {
     pn_network *network;
@@ -100,12 +98,10 @@ static int add_norm(enumerator *e, const char *prefix, const char *name, int C) 
     static const struct {
         const char *part;
         pn_init init;
-    } parts[] = {
-        {"weight",       PN_INIT_ONE },
-        {"bias",         PN_INIT_ZERO},
-        {"running_mean", PN_INIT_ZERO},
-        {"running_var",  PN_INIT_ONE }
-    };
+    } parts[] = {{"weight", PN_INIT_ONE},
+                 {"bias", PN_INIT_ZERO},
+                 {"running_mean", PN_INIT_ZERO},
+                 {"running_var", PN_INIT_ONE}};
     int first = -1;
     const pn_role role = e->role;
     for (int i = 0; i < (e->network->spec.evaluation ? 4 : 2); i++) {
@@ -307,8 +303,7 @@ pn_status pn_network_create(pn_network *n, const pn_network_spec *spec, const pn
 
 void pn_network_destroy(pn_network *n) { pn_parameters_destroy(&n->parameters); }
 
-/* ---- the program
- * --------------------------------------------------------------------------------- */
+/* ---- the program ----------------------------------------------------------------------------- */
 
 typedef struct builder {
     const pn_network *network;
@@ -438,8 +433,8 @@ pn_status pn_network_build(const pn_network *n, const pn_arch *arch, pn_program 
     cell_shapes(spec, n->space.nodes, shape);
     if (how->auxiliary && (n->auxiliary < 0 || !pn_network_auxiliary_fits(spec)))
         return pn_fail(PN_EARG,
-                       "an auxiliary head behind images of %dx%d: want a network that has one, and "
-                       "8x8 pixels there (7x7 with the ImageNet stem)",
+                       "an auxiliary head behind images of %dx%d: want a network that has one, "
+                       "and 8x8 pixels there (7x7 with the ImageNet stem)",
                        shape[2 * spec->layers / 3].P, shape[2 * spec->layers / 3].Q);
 
     /* The outputs of the two cells before, as the parts that they are concatenated of. */
@@ -519,8 +514,7 @@ void pn_network_drop_path(const pn_network *n, const pn_arch *arch, double keep,
         }
 }
 
-/* ---- counting
- * ------------------------------------------------------------------------------------ */
+/* ---- counting -------------------------------------------------------------------------------- */
 
 static void mark(bool *used, int first, int count) {
     for (int i = 0; first >= 0 && i < count; i++) used[first + i] = true;

@@ -184,8 +184,8 @@ static pn_status check_numbers(const pn_search *search, const pn_step_report *r)
     if (!isfinite(r->gradient_norm_v)) {
         pn_genotype_short(&search->prior.space, &r->arch[0], text);
         return pn_fail(PN_EDIVERGED,
-                       "step %lld: norm of the weights' gradient is %g, want a finite number "
-                       "(%d architectures, sample 0: %s)",
+                       "step %lld: norm of the weights' gradient is %g, want a finite number (%d "
+                       "architectures, sample 0: %s)",
                        (long long)r->step, r->gradient_norm_v, r->count, text);
     }
     return PN_OK;

@@ -19,7 +19,7 @@ static const pn_field rows[] = {
          "first convolutions: cifar (one) or imagenet (three, each halves the image) [cifar]"),
     INT("layers", layers, 1, PN_MAX_LAYERS, "cells of the network [20]"),
     {"channels", PN_FIELD_INT, 4, offsetof(pn_recipe, channels), 0, 4, 4096, NULL, "N",
-                                                                       "channels of the first cells, a multiple of 4 [36]"},
+     "channels of the first cells, a multiple of 4 [36]"},
     INT("epochs", epochs, 1, 1e6, "passes over the training images [600]"),
     INT("batch", batch, 1, 1 << 20, "images a batch [96]"),
     REAL("rate", rate, 0, 1e3, "SGD's rate, of the first epoch, on a cosine [0.025]"),
@@ -28,8 +28,8 @@ static const pn_field rows[] = {
     REAL("decay", decay, 0, 1e3, "SGD's weight decay [0.0003]"),
     REAL("clip", clip, 0, 1e12, "largest norm of the gradient, 0 = no limit [5]"),
     REAL("drop-path", drop_path, 0, 0.99,
-         "probability that a term of a node is dropped for an image, in the end; it grows linearly "
-         "from 0 [0.2]"),
+         "probability that a term of a node is dropped for an image, in the end; it grows "
+         "linearly from 0 [0.2]"),
     INT("cutout", cutout, 0, PN_MAX_IMAGE_EDGE, "edge of the square cut out of an image [16]"),
     FLAG("auxiliary", auxiliary,
          "the auxiliary head [on if the network halves 32 or 224 pixels as it wants]"),
@@ -91,8 +91,8 @@ pn_status pn_recipe_resolve(pn_recipe *r, const pn_data *data) {
     if (r->auxiliary == 1 && !fits)
         return pn_fail(
             PN_EARG,
-            "--auxiliary: its pool does not fit images of %dx%d, want 32x32 (stem cifar) "
-            "or 224x224 (stem imagenet), and --layers at least 2",
+            "--auxiliary: its pool does not fit images of %dx%d, want 32x32 (stem cifar) or "
+            "224x224 (stem imagenet), and --layers at least 2",
             data->H, data->W);
     if (r->auxiliary == PN_UNSET) r->auxiliary = fits;
     return PN_OK;

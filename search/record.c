@@ -13,7 +13,7 @@ enum { KEEP_CHECKPOINTS = 2, RUN_JSON_LIMIT = 1 << 20, PENDING = 1 << 13, MOST_M
 static const char run_json[] = "run.json";
 static const size_t json_style = JSON_INDENT(2) | JSON_REAL_PRECISION(17);
 
-/* ---- run.json ------------------------------------------------------------------------------- */
+/* ---- run.json -------------------------------------------------------------------------------- */
 
 static pn_status write_json(const pn_record *r, const char *text) {
     PN_TRY(pn_directory_check(&r->directory));
@@ -73,8 +73,7 @@ static pn_status read_root(pn_record *r, const json_t *root) {
     if (format && json_integer_value(format) > PN_RECORD_FORMAT)
         return pn_fail(
             PN_EINPUT,
-            "written by parsec-nas %.20s in format %lld; this is %s, which reads formats "
-            "1 to %d",
+            "written by parsec-nas %.20s in format %lld; this is %s, which reads formats 1 to %d",
             json_is_string(version) ? json_string_value(version) : "of a later version",
             (long long)json_integer_value(format), PN_VERSION, PN_RECORD_FORMAT);
     if (!json_is_integer(sum)) return pn_fail(PN_EINPUT, "no \"data_crc32\"");
@@ -119,7 +118,7 @@ pn_status pn_record_look(const pn_record_kind *kind, const char *path, void *set
     return s;
 }
 
-/* ---- opening -------------------------------------------------------------------------------- */
+/* ---- opening --------------------------------------------------------------------------------- */
 
 /* Results are the same to the bit on one device and instruction set only. */
 static pn_status settle_device(pn_record *r, const pn_opening *o) {
@@ -127,8 +126,8 @@ static pn_status settle_device(pn_record *r, const pn_opening *o) {
         const char *name = strncmp(r->device, "host-", 5) ? r->device : r->device + 5;
         return pn_fail(
             PN_EARG,
-            "%s: begun on %s, and this is %s, which gives other last bits; want --device "
-            "%s%s, or --change-device to go on with this one",
+            "%s: begun on %s, and this is %s, which gives other last bits; want --device %s%s, or "
+            "--change-device to go on with this one",
             r->directory.place.path, r->device, o->device, name == r->device ? "" : "cpu:", name);
     }
     if (!r->begun || !o->reading) snprintf(r->device, sizeof r->device, "%s", o->device);
@@ -166,7 +165,7 @@ pn_status pn_record_same_images(pn_record *r, const char *data, uint32_t checksu
     return PN_OK;
 }
 
-/* ---- checkpoints ---------------------------------------------------------------------------- */
+/* ---- checkpoints ----------------------------------------------------------------------------- */
 
 static pn_status number_in(const pn_safetensors *f, const char *key, int base, int64_t *value) {
     const char *text = pn_safetensors_meta(f, key);
@@ -309,7 +308,7 @@ pn_status pn_record_save(pn_record *r, int64_t step, const void *settings, const
     return PN_OK;
 }
 
-/* ---- tables, and small files ---------------------------------------------------------------- */
+/* ---- tables, and small files ----------------------------------------------------------------- */
 
 pn_status pn_record_tables(pn_record *r, bool *begin) {
     *begin = r->saved < 0;

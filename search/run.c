@@ -19,8 +19,8 @@ static const pn_record_kind kind = {
     .state = pn_checkpoint_state,
     .fields = &pn_settings_fields,
     .settings_bytes = sizeof(pn_settings),
-    .tables = {"metrics.csv", "samples.csv", "prior.csv"   },
-    .written = {"checkpoint-", "run.json",    "genotype.txt"},
+    .tables = {"metrics.csv", "samples.csv", "prior.csv"},
+    .written = {"checkpoint-", "run.json", "genotype.txt"},
 };
 
 /* What run.json holds beside what every kind of run has. */
@@ -44,7 +44,7 @@ static pn_status restore(void *self, const pn_safetensors *file, int64_t step,
                : pn_fail(PN_EINPUT, "its state is of step %" PRId64, r->search.step);
 }
 
-/* ---- the tables ----------------------------------------------------------------------------- */
+/* ---- the tables ------------------------------------------------------------------------------ */
 
 static pn_status write_prior(pn_run *r) {
     double probability[PN_MAX_LOGITS];
@@ -105,7 +105,7 @@ static pn_status write_rows(pn_run *r) {
                                                                               : PN_OK;
 }
 
-/* ---- a run ---------------------------------------------------------------------------------- */
+/* ---- a run ----------------------------------------------------------------------------------- */
 
 /* Step 0. `source` is open if this search begins now, from another one. */
 static pn_status begin_search(pn_run *r, const pn_source *source) {

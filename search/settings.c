@@ -14,7 +14,7 @@ static const pn_field rows[] = {
          "preset of the options marked *: paper (literal) or practical"),
     INT("layers", layers, 1, PN_MAX_LAYERS, "cells of the network [8]"),
     {"channels", PN_FIELD_INT, 4, offsetof(pn_settings, channels), 0, 4, 4096, NULL, "N",
-                                                                      "channels of the first cells, a multiple of 4 [16]"},
+     "channels of the first cells, a multiple of 4 [16]"},
     INT("batch", batch, 1, 1 << 20, "images a batch, of either half [64]"),
     INT("samples", samples, 2, PN_MAX_SAMPLES, "* architectures a step (K)"),
     INT("epochs", epochs, 1, 1e6, "passes over the training half, if --steps is not given [100]"),
@@ -74,8 +74,7 @@ pn_settings pn_settings_defaults(void) {
                          .keep_weights = 0};
 }
 
-/* ---- what is left open
- * ---------------------------------------------------------------------------- */
+/* ---- what is left open ----------------------------------------------------------------------- */
 
 static void fill(int64_t *field, int64_t value) {
     if (*field == PN_UNSET) *field = value;

@@ -1,6 +1,6 @@
 /* source.h -- the search that another one begins from: its distribution, its weights if they fit,
- * and how both came about, so that the record of a distribution does not end where a search ends.
- */
+ * and how both came about, so that the record of
+ * a distribution does not end where a search ends. */
 #ifndef PN_SOURCE_H
 #define PN_SOURCE_H
 

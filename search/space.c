@@ -9,13 +9,11 @@ const char *const pn_op_name[PN_MAX_OPS] = {"max_pool_3x3", "avg_pool_3x3", "ski
                                             "dil_conv_5x5"};
 
 pn_space pn_space_darts(void) {
-    return (pn_space){
-        .kinds = PN_KINDS,
-        .nodes = PN_MAX_NODES,
-        .ops = PN_MAX_OPS,
-        .op = {PN_MAX_POOL_3X3, PN_AVG_POOL_3X3, PN_SKIP_CONNECT, PN_SEP_CONV_3X3, PN_SEP_CONV_5X5,
-               PN_DIL_CONV_3X3, PN_DIL_CONV_5X5}
-    };
+    return (pn_space){.kinds = PN_KINDS,
+                      .nodes = PN_MAX_NODES,
+                      .ops = PN_MAX_OPS,
+                      .op = {PN_MAX_POOL_3X3, PN_AVG_POOL_3X3, PN_SKIP_CONNECT, PN_SEP_CONV_3X3,
+                             PN_SEP_CONV_5X5, PN_DIL_CONV_3X3, PN_DIL_CONV_5X5}};
 }
 
 pn_status pn_space_check(const pn_space *space) {

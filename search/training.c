@@ -16,15 +16,15 @@ static const pn_record_kind kind = {
     .state = "training.state",
     .fields = &pn_recipe_fields,
     .settings_bytes = sizeof(pn_recipe),
-    .tables = {"metrics.csv"      },
-    .written = { "checkpoint-", "run.json", "genotype.txt", "best.safetensors", "last.safetensors"},
+    .tables = {"metrics.csv"},
+    .written = {"checkpoint-", "run.json", "genotype.txt", "best.safetensors", "last.safetensors"},
 };
 
 const char *pn_training_scored_on(const pn_recipe *r) {
     return r->hold_out ? "the other half of the training images" : "the test images";
 }
 
-/* ---- run.json ------------------------------------------------------------------------------- */
+/* ---- run.json -------------------------------------------------------------------------------- */
 
 static json_t *score_json(const pn_epoch_score *s) {
     return json_pack("{s:I,s:o,s:o}", "epoch", (json_int_t)s->epoch, "loss",
@@ -116,7 +116,7 @@ static pn_status restore(void *self, const pn_safetensors *file, int64_t step,
                : pn_fail(PN_EINPUT, "its state is of step %" PRId64, t->trainer.step);
 }
 
-/* ---- a training ----------------------------------------------------------------------------- */
+/* ---- a training ------------------------------------------------------------------------------ */
 
 static pn_status write_genotype(const pn_training *t) {
     char line[PN_GENOTYPE_BYTES + 1];
@@ -149,8 +149,7 @@ static pn_status open_training(pn_training *t, const char *directory, const pn_r
     PN_TRY(pn_record_tables(record, &begin));
     return begin ? pn_table_printf(record->table[0],
                                    "epoch,rate,drop_path,train_loss,"
-                                   "auxiliary_loss,train_accuracy,gradient_norm,"
-                                   "loss,accuracy\n")
+                                   "auxiliary_loss,train_accuracy,gradient_norm,loss,accuracy\n")
                  : PN_OK;
 }
 
@@ -243,7 +242,7 @@ void pn_training_close(pn_training *t) {
     *t = (pn_training){.record = PN_NO_RECORD};
 }
 
-/* ---- what came of it ------------------------------------------------------------------------ */
+/* ---- what came of it ------------------------------------------------------------------------- */
 
 static bool score_in(const json_t *root, const char *key, pn_epoch_score *score) {
     const json_t *s = json_object_get(root, key), *epoch = json_object_get(s, "epoch"),

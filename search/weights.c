@@ -123,8 +123,8 @@ static bool is_auxiliary(const char *name) {
     return !strncmp(name, auxiliary_prefix, strlen(auxiliary_prefix));
 }
 
-/* PyTorch counts the batches that a BatchNorm has seen, in a tensor of its own beside the others.
- */
+/* PyTorch counts the batches that a BatchNorm has seen, in
+ * a tensor of its own beside the others. */
 static pn_status add_tracked(pn_tensors *t, int64_t batches) {
     for (int i = 0, count = t->count; i < count; i++) {
         char name[NAME_BYTES];
@@ -160,10 +160,7 @@ pn_status pn_weights_save(const pn_place *place, const char *name, const pn_netw
                           : pn_fail(PN_EMEM, "no memory for metadata");
     if (s == PN_OK) s = add_tracked(&t, batches);
     const pn_meta meta[] = {
-        {"format",   weights_format},
-        {"genotype", genotype      },
-        {"network",  network       }
-    };
+        {"format", weights_format}, {"genotype", genotype}, {"network", network}};
     if (s == PN_OK)
         s = pn_safetensors_write_in(place, name, t.list, t.count, meta, sizeof meta / sizeof *meta);
     free(network);
@@ -230,8 +227,8 @@ pn_status pn_weights_load(const pn_safetensors *file, const pn_network *n) {
         if (pn_parameters_find(p, name) < 0 && !is_auxiliary(name) &&
             !ends_with(name, tracked_name))
             return pn_fail(PN_EINPUT,
-                           "%s: no tensor of this network; another genotype, or another "
-                           "number of layers?",
+                           "%s: no tensor of this network; another genotype, or another number of "
+                           "layers?",
                            name);
     }
     return PN_OK;

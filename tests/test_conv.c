@@ -33,7 +33,7 @@ static const struct call {
        .K = 48,
        .C = {24},
        .in = PN_BATCH | PN_AFFINE,
-       .out = PN_BATCH | PN_AFFINE}}                                                                                                                               },
+       .out = PN_BATCH | PN_AFFINE}}},
     {"ImageNet's stem, the third convolution",
      {{.N = 2,
        .H = 14,
@@ -44,7 +44,7 @@ static const struct call {
        .K = 48,
        .C = {48},
        .in = PN_BATCH | PN_AFFINE,
-       .out = PN_BATCH | PN_AFFINE}}                                                                                                                               },
+       .out = PN_BATCH | PN_AFFINE}}},
     {"auxiliary head: average of 5x5, stride 3",
      {{.N = 2,
        .H = 8,
@@ -55,7 +55,7 @@ static const struct call {
        .K = 60,
        .C = {36, 36, 36, 36},
        .in = PN_BATCH,
-       .out = PN_BATCH | PN_AFFINE}}                                                                                                                               },
+       .out = PN_BATCH | PN_AFFINE}}},
     {"auxiliary head on ImageNet: average of 5x5, stride 2",
      {{.N = 2,
        .H = 14,
@@ -65,7 +65,7 @@ static const struct call {
        .mean = 1,
        .K = 16,
        .C = {48, 48},
-       .out = PN_BATCH | PN_AFFINE}}                                                                                                                               },
+       .out = PN_BATCH | PN_AFFINE}}},
     {"auxiliary head: 2x2 to one pixel of many channels",
      {{.N = 3,
        .H = 2,
@@ -75,7 +75,7 @@ static const struct call {
        .K = 268,
        .C = {36},
        .in = PN_BATCH | PN_AFFINE,
-       .out = PN_BATCH | PN_AFFINE}}                                                                                                                               },
+       .out = PN_BATCH | PN_AFFINE}}},
     {"an average that whole numbers keep exact",
      {{.N = 3,
        .H = 7,
@@ -86,7 +86,7 @@ static const struct call {
        .K = 12,
        .C = {4, 20, 8},
        .in = PN_BATCH,
-       .out = PN_FACTOR}}                                                                                                                                          },
+       .out = PN_FACTOR}}},
     {"averages whose windows leave gaps",
      {{.N = 3,
        .H = 9,
@@ -97,10 +97,10 @@ static const struct call {
        .K = 12,
        .C = {16},
        .in = PN_BATCH,
-       .out = PN_BATCH}}                                                                                                                                           },
-    {"one pixel",                                                                  {{.N = 1, .H = 1, .W = 1, .R = 1, .stride = 1, .K = 4, .C = {4}, .in = PN_OPEN}}},
+       .out = PN_BATCH}}},
+    {"one pixel", {{.N = 1, .H = 1, .W = 1, .R = 1, .stride = 1, .K = 4, .C = {4}, .in = PN_OPEN}}},
     {"one pixel under a window of 3x3",
-     {{.N = 1, .H = 1, .W = 1, .R = 3, .stride = 1, .pad = 1, .K = 4, .C = {4}, .in = PN_OPEN}}                                                                    },
+     {{.N = 1, .H = 1, .W = 1, .R = 3, .stride = 1, .pad = 1, .K = 4, .C = {4}, .in = PN_OPEN}}},
     {"one pixel, normalised: no variance",
      {{.N = 1,
        .H = 1,
@@ -111,7 +111,7 @@ static const struct call {
        .K = 8,
        .C = {8},
        .in = PN_BATCH,
-       .out = PN_BATCH | PN_AFFINE}}                                                                                                                               },
+       .out = PN_BATCH | PN_AFFINE}}},
     {"the window is the image",
      {{.N = 5,
        .H = 4,
@@ -121,7 +121,7 @@ static const struct call {
        .K = 8,
        .C = {12},
        .in = PN_BATCH,
-       .out = PN_BATCH}}                                                                                                                                           },
+       .out = PN_BATCH}}},
     {"padding as wide as it may be",
      {{.N = 2,
        .H = 3,
@@ -132,7 +132,7 @@ static const struct call {
        .K = 8,
        .C = {4, 8},
        .in = PN_BATCH,
-       .out = PN_BATCH}}                                                                                                                                           },
+       .out = PN_BATCH}}},
     {"windows that read nothing but padding",
      {{.N = 2,
        .H = 1,
@@ -143,7 +143,7 @@ static const struct call {
        .K = 8,
        .C = {8},
        .in = PN_BATCH,
-       .out = PN_BATCH}}                                                                                                                                           },
+       .out = PN_BATCH}}},
     {"gaps between the windows",
      {{.N = 3,
        .H = 8,
@@ -153,7 +153,7 @@ static const struct call {
        .K = 8,
        .C = {12},
        .in = PN_BATCH,
-       .out = PN_BATCH}}                                                                                                                                           },
+       .out = PN_BATCH}}},
     {"gaps, and dx is added to",
      {{.N = 3,
        .H = 8,
@@ -163,7 +163,7 @@ static const struct call {
        .K = 8,
        .C = {12},
        .in = PN_BATCH | PN_ADD,
-       .out = PN_BATCH}}                                                                                                                                           },
+       .out = PN_BATCH}}},
     {"1x1, stride 1",
      {{.N = 2,
        .H = 5,
@@ -173,7 +173,7 @@ static const struct call {
        .K = 20,
        .C = {16, 4},
        .in = PN_BATCH,
-       .out = PN_BATCH}}                                                                                                                                           },
+       .out = PN_BATCH}}},
     {"odd everything",
      {{.N = 3,
        .H = 7,
@@ -184,7 +184,7 @@ static const struct call {
        .K = 20,
        .C = {12},
        .in = PN_BATCH,
-       .out = PN_BATCH}}                                                                                                                                           },
+       .out = PN_BATCH}}},
     {"one row",
      {{.N = 2,
        .H = 1,
@@ -195,7 +195,7 @@ static const struct call {
        .K = 8,
        .C = {8},
        .in = PN_BATCH,
-       .out = PN_BATCH}}                                                                                                                                           },
+       .out = PN_BATCH}}},
     {"one column",
      {{.N = 2,
        .H = 19,
@@ -206,7 +206,7 @@ static const struct call {
        .K = 8,
        .C = {8},
        .in = PN_BATCH,
-       .out = PN_BATCH}}                                                                                                                                           },
+       .out = PN_BATCH}}},
     {"224 wide",
      {{.N = 1,
        .H = 4,
@@ -217,7 +217,7 @@ static const struct call {
        .K = 8,
        .C = {4},
        .in = PN_BATCH,
-       .out = PN_BATCH}}                                                                                                                                           },
+       .out = PN_BATCH}}},
     {"as wide as a card takes",
      {{.N = 1,
        .H = 3,
@@ -236,7 +236,7 @@ static const struct call {
        .K = 4,
        .C = {1020, 4},
        .in = PN_BATCH,
-       .out = PN_BATCH}}                                                                                                                                           },
+       .out = PN_BATCH}}},
     {"as many channels as there are",
      {{.N = 1,
        .H = 5,
@@ -245,7 +245,7 @@ static const struct call {
        .stride = 1,
        .K = 4,
        .C = {1024, 1024, 1024, 1024},
-       .in = PN_BATCH}}                                                                                                                                            },
+       .in = PN_BATCH}}},
     {"so many outputs that a card keeps dw in memory, over several tiles",
      {{.N = 30,
        .H = 3,
@@ -255,7 +255,7 @@ static const struct call {
        .K = 512,
        .C = {4},
        .in = PN_BATCH,
-       .out = PN_BATCH}}                                                                                                                                           },
+       .out = PN_BATCH}}},
     {"more tiles than a card's blocks",
      {{.N = 9,
        .H = 64,
@@ -265,7 +265,7 @@ static const struct call {
        .pad = 1,
        .K = 8,
        .C = {4},
-       .out = PN_BATCH | PN_FACTOR}}                                                                                                                               },
+       .out = PN_BATCH | PN_FACTOR}}},
     {"parts of different widths",
      {{.N = 3,
        .H = 7,
@@ -276,7 +276,7 @@ static const struct call {
        .K = 20,
        .C = {4, 36, 8, 20},
        .in = PN_BATCH,
-       .out = PN_BATCH}}                                                                                                                                           },
+       .out = PN_BATCH}}},
     {"parts with different norms",
      {{.N = 3,
        .H = 5,
@@ -287,7 +287,7 @@ static const struct call {
        .K = 12,
        .C = {8, 8, 12, 4},
        .also = {0, PN_BATCH, PN_RUNNING | PN_AFFINE, PN_BATCH | PN_AFFINE},
-       .out = PN_BATCH}}                                                                                                                                           },
+       .out = PN_BATCH}}},
     {"dx of two parts only, one of them added to",
      {{.N = 3,
        .H = 5,
@@ -299,7 +299,7 @@ static const struct call {
        .C = {8, 8, 12, 4},
        .in = PN_BATCH,
        .also = {0, PN_NO_DX, PN_ADD, PN_NO_DX},
-       .out = PN_BATCH}}                                                                                                                                           },
+       .out = PN_BATCH}}},
     {"dx not wanted",
      {{.N = 3,
        .H = 5,
@@ -309,7 +309,7 @@ static const struct call {
        .K = 12,
        .C = {8, 8},
        .in = PN_NO_DX | PN_BATCH,
-       .out = PN_BATCH}}                                                                                                                                           },
+       .out = PN_BATCH}}},
     {"batch no multiple of the chunks",
      {{.N = 17,
        .H = 5,
@@ -320,7 +320,7 @@ static const struct call {
        .K = 12,
        .C = {20},
        .in = PN_BATCH,
-       .out = PN_BATCH}}                                                                                                                                           },
+       .out = PN_BATCH}}},
     {"gamma and beta, negative and zero: what is 0 outside the image is r, not x",
      {{.N = 3,
        .H = 6,
@@ -331,7 +331,7 @@ static const struct call {
        .K = 24,
        .C = {24, 8},
        .in = PN_BATCH | PN_AFFINE,
-       .out = PN_BATCH | PN_AFFINE}}                                                                                                                               },
+       .out = PN_BATCH | PN_AFFINE}}},
     {"running statistics",
      {{.N = 3,
        .H = 6,
@@ -342,7 +342,7 @@ static const struct call {
        .K = 24,
        .C = {24, 8},
        .in = PN_RUNNING,
-       .out = PN_RUNNING}}                                                                                                                                         },
+       .out = PN_RUNNING}}},
     {"running statistics, gamma learnt",
      {{.N = 3,
        .H = 6,
@@ -352,7 +352,7 @@ static const struct call {
        .K = 24,
        .C = {24, 8},
        .in = PN_RUNNING | PN_AFFINE,
-       .out = PN_RUNNING | PN_AFFINE}}                                                                                                                             },
+       .out = PN_RUNNING | PN_AFFINE}}},
     {"no norm at all, weighted per image",
      {{.N = 4,
        .H = 4,
@@ -362,7 +362,7 @@ static const struct call {
        .pad = 1,
        .K = 16,
        .C = {16},
-       .out = PN_FACTOR}}                                                                                                                                          },
+       .out = PN_FACTOR}}},
     {"jobs of different shapes",
      {{.N = 4,
        .H = 4,
@@ -383,7 +383,7 @@ static const struct call {
        .C = {36},
        .in = PN_BATCH,
        .out = PN_BATCH},
-      {.N = 1, .H = 1, .W = 3, .R = 1, .stride = 2, .K = 8, .C = {4, 4, 4}}}                                                                                       },
+      {.N = 1, .H = 1, .W = 3, .R = 1, .stride = 2, .K = 8, .C = {4, 4, 4}}}},
     {"jobs of different windows that share dx",
      {{.N = 3,
        .H = 8,
@@ -412,15 +412,15 @@ static const struct call {
        .mean = 1,
        .K = 4,
        .C = {16, 16},
-       .shares = true}}                                                                                                                                            },
+       .shares = true}}},
     {"jobs that share dx and add to it",
      {{.N = 3, .H = 4, .W = 4, .R = 2, .stride = 1, .K = 8, .C = {8, 12}, .in = PN_ADD | PN_BATCH},
       {.N = 3, .H = 4, .W = 4, .R = 3, .stride = 1, .pad = 1, .K = 8, .C = {8, 12}, .shares = true},
       {.N = 3, .H = 4, .W = 4, .R = 4, .stride = 1, .K = 8, .C = {8}},
-      {.N = 3, .H = 4, .W = 4, .R = 2, .stride = 3, .K = 12, .C = {8}, .shares = true}}                                                                            },
+      {.N = 3, .H = 4, .W = 4, .R = 2, .stride = 3, .K = 12, .C = {8}, .shares = true}}},
     {"two that share dx, an image for each thread",
      {{.N = 17, .H = 4, .W = 3, .R = 3, .stride = 2, .pad = 1, .K = 8, .C = {20}, .in = PN_BATCH},
-      {.N = 17, .H = 4, .W = 3, .R = 1, .stride = 1, .K = 36, .C = {20}, .shares = true}}                                                                          },
+      {.N = 17, .H = 4, .W = 3, .R = 1, .stride = 1, .K = 36, .C = {20}, .shares = true}}},
     {"four that share dx, an image for each thread",
      {{.N = 33, .H = 3, .W = 4, .R = 2, .stride = 1, .K = 4, .C = {8, 4}, .in = PN_BATCH},
       {.N = 33, .H = 3, .W = 4, .R = 3, .stride = 2, .K = 12, .C = {8, 4}, .shares = true},
@@ -433,7 +433,7 @@ static const struct call {
        .mean = 1,
        .K = 4,
        .C = {8, 4},
-       .shares = true}}                                                                                                                                            },
+       .shares = true}}},
 };
 
 static int outputs_of(const pn_conv *s) {
@@ -510,12 +510,10 @@ static void combinations_nobody_thought_of(void **state) {
     int failures = 0;
     pn_set dice = {.state = 1902};
     for (int i = 0; i < 60; i++) {
-        row r[PN_MAX_JOBS] = {
-            {.N = pn_set_whole(&dice, 1, 20),
-             .R = pn_set_whole(&dice, 1, 5),
-             .stride = pn_set_whole(&dice, 1, 3),
-             .mean = pn_set_whole(&dice, 0, 2) == 0}
-        };
+        row r[PN_MAX_JOBS] = {{.N = pn_set_whole(&dice, 1, 20),
+                               .R = pn_set_whole(&dice, 1, 5),
+                               .stride = pn_set_whole(&dice, 1, 3),
+                               .mean = pn_set_whole(&dice, 0, 2) == 0}};
         r->pad = r->mean ? 0 : pn_set_whole(&dice, 0, r->R - 1);
         const int least = r->R > 2 * r->pad ? r->R - 2 * r->pad : 1;
         r->H = pn_set_whole(&dice, least, 9);
@@ -530,8 +528,8 @@ static void combinations_nobody_thought_of(void **state) {
         char why[200];
         snprintf(
             why, sizeof why,
-            "%d: N %d H %d W %d R %d stride %d pad %d mean %d K %d C %d %d %d %d also %d %d %d "
-            "%d out %d",
+            "%d: N %d H %d W %d R %d stride %d pad %d mean %d K %d C %d %d %d %d also %d %d %d %d "
+            "out %d",
             i, r->N, r->H, r->W, r->R, r->stride, r->pad, r->mean, r->K, r->C[0], r->C[1], r->C[2],
             r->C[3], r->also[0], r->also[1], r->also[2], r->also[3], r->out);
         failures += pn_check(&subject, why, r, 1000 + i);
@@ -567,10 +565,7 @@ static void by_hand(void **state) {
         for (int tap = 0; tap < (mean ? 1 : 4); tap++)
             w[(tap * 4 + 2) * 4] = mean ? 4 : pow(10, tap);
         pn_conv_fwd_ref(&s, &t);
-        const double want[2][4] = {
-            {1000,      3000,  10 * 4, 5},
-            {1 + 4 + 5, 3 + 5, 0,      0}
-        };
+        const double want[2][4] = {{1000, 3000, 10 * 4, 5}, {1 + 4 + 5, 3 + 5, 0, 0}};
         for (int i = 0; i < outputs_of(&s); i++) {
             assert_true(pn_at(&t, s.out.z)[i * 4] == want[mean][i]);
             assert_true(pn_at(&t, s.out.z)[i * 4 + 1] == 0);
@@ -591,7 +586,7 @@ static void adjoint(void **state) {
          .pad = 1,
          .K = 20,
          .C = {12, 36, 4},
-         .in = PN_OPEN                                                                            },
+         .in = PN_OPEN},
         {.N = 2, .H = 8, .W = 8, .R = 5, .stride = 3, .pad = 4, .K = 8, .C = {8, 8}, .in = PN_OPEN},
         {.N = 2,
          .H = 8,
@@ -601,8 +596,7 @@ static void adjoint(void **state) {
          .mean = 1,
          .K = 32,
          .C = {32, 16},
-         .in = PN_OPEN                                                                            }
-    };
+         .in = PN_OPEN}};
     for (int backend = 0; backend < PN_BACKENDS; backend++)
         for (int i = 0; i < 3 && pn_backend_at(backend); i++) {
             pn_set set;
@@ -626,51 +620,48 @@ static void adjoint(void **state) {
 static void bad_arguments(void **state) {
     (void)state;
     static const pn_flaw flaws[] = {
-        {"no part",                 offsetof(pn_conv, parts),           0           },
-        {"five parts",              offsetof(pn_conv, parts),           PN_PARTS + 1},
-        {"no image",                offsetof(pn_conv, N),               0           },
-        {"negative height",         offsetof(pn_conv, H),               -5          },
-        {"no width",                offsetof(pn_conv, W),               0           },
-        {"no window in the height", offsetof(pn_conv, H),               2           },
-        {"no window in the width",  offsetof(pn_conv, W),               2           },
-        {"R 0",                     offsetof(pn_conv, R),               0           },
-        {"R 6",                     offsetof(pn_conv, R),               6           },
-        {"no stride",               offsetof(pn_conv, stride),          0           },
-        {"stride 4",                offsetof(pn_conv, stride),          4           },
-        {"negative pad",            offsetof(pn_conv, pad),             -1          },
-        {"a pad of R",              offsetof(pn_conv, pad),             5           },
-        {"mean 2",                  offsetof(pn_conv, mean),            2           },
-        {"an average with pad",     offsetof(pn_conv, mean),            1           },
-        {"6 channels in",           offsetof(pn_conv, in[1].C),         6           },
-        {"no channels in",          offsetof(pn_conv, in[0].C),         0           },
-        {"10 channels out",         offsetof(pn_conv, out.K),           10          },
-        {"no norm of that number",  offsetof(pn_conv, in[1].norm.mode), 7           },
-        {"norm without statistics", offsetof(pn_conv, out.norm.stats),  PN_NULL     },
-        {"no x",                    offsetof(pn_conv, in[1].x),         PN_NULL     },
-        {"no weights",              offsetof(pn_conv, w),               PN_NULL     },
+        {"no part", offsetof(pn_conv, parts), 0},
+        {"five parts", offsetof(pn_conv, parts), PN_PARTS + 1},
+        {"no image", offsetof(pn_conv, N), 0},
+        {"negative height", offsetof(pn_conv, H), -5},
+        {"no width", offsetof(pn_conv, W), 0},
+        {"no window in the height", offsetof(pn_conv, H), 2},
+        {"no window in the width", offsetof(pn_conv, W), 2},
+        {"R 0", offsetof(pn_conv, R), 0},
+        {"R 6", offsetof(pn_conv, R), 6},
+        {"no stride", offsetof(pn_conv, stride), 0},
+        {"stride 4", offsetof(pn_conv, stride), 4},
+        {"negative pad", offsetof(pn_conv, pad), -1},
+        {"a pad of R", offsetof(pn_conv, pad), 5},
+        {"mean 2", offsetof(pn_conv, mean), 2},
+        {"an average with pad", offsetof(pn_conv, mean), 1},
+        {"6 channels in", offsetof(pn_conv, in[1].C), 6},
+        {"no channels in", offsetof(pn_conv, in[0].C), 0},
+        {"10 channels out", offsetof(pn_conv, out.K), 10},
+        {"no norm of that number", offsetof(pn_conv, in[1].norm.mode), 7},
+        {"norm without statistics", offsetof(pn_conv, out.norm.stats), PN_NULL},
+        {"no x", offsetof(pn_conv, in[1].x), PN_NULL},
+        {"no weights", offsetof(pn_conv, w), PN_NULL},
     };
     static const pn_flaw of_pass[2][2] = {
         {{"no z", offsetof(pn_conv, out.z), PN_NULL}},
-        { {"no dy", offsetof(pn_conv, out.dy), PN_NULL},  {"no dw", offsetof(pn_conv, dw), PN_NULL}},
+        {{"no dy", offsetof(pn_conv, out.dy), PN_NULL}, {"no dw", offsetof(pn_conv, dw), PN_NULL}},
     };
-    const row good = {
-        .N = 2,
-        .H = 5,
-        .W = 5,
-        .R = 5,
-        .stride = 2,
-        .pad = 1,
-        .K = 8,
-        .C = {8, 4},
-        .in = PN_BATCH,
-        .out = PN_BATCH
-    };
+    const row good = {.N = 2,
+                      .H = 5,
+                      .W = 5,
+                      .R = 5,
+                      .stride = 2,
+                      .pad = 1,
+                      .K = 8,
+                      .C = {8, 4},
+                      .in = PN_BATCH,
+                      .out = PN_BATCH};
     const row r[PN_MAX_JOBS] = {good, good};
     static const pn_flaw sharing[] = {
         {"the second to share dx overwrites it", offsetof(pn_conv, in[0].add), 0},
-        {"shares dx and does not say so",        offsetof(pn_conv, joined),    0},
-        {"joined 2",                             offsetof(pn_conv, joined),    2}
-    };
+        {"shares dx and does not say so", offsetof(pn_conv, joined), 0},
+        {"joined 2", offsetof(pn_conv, joined), 2}};
     static const pn_flaw alone = {"shares no dx and says so", offsetof(pn_conv, joined), 1};
     row sharers[PN_MAX_JOBS];
     memcpy(sharers, r, sizeof r);
@@ -686,30 +677,26 @@ static void bad_arguments(void **state) {
 
 static void scratch_depends_on_shapes_only(void **state) {
     (void)state;
-    const row r[PN_MAX_JOBS] = {
-        {.N = 5,
-         .H = 9,
-         .W = 7,
-         .R = 3,
-         .stride = 2,
-         .pad = 1,
-         .K = 20,
-         .C = {20, 8},
-         .in = PN_BATCH,
-         .out = PN_BATCH}
-    };
-    const pn_conv bare = {
-        .N = 5,
-        .H = 9,
-        .W = 7,
-        .parts = 2,
-        .R = 3,
-        .stride = 2,
-        .pad = 1,
-        .in = {{.C = 20, .norm = {.mode = PN_NORM_BATCH}},
-               {.C = 8, .norm = {.mode = PN_NORM_BATCH}}                                  },
-        .out = {.K = 20,                                    .norm = {.mode = PN_NORM_BATCH}}
-    };
+    const row r[PN_MAX_JOBS] = {{.N = 5,
+                                 .H = 9,
+                                 .W = 7,
+                                 .R = 3,
+                                 .stride = 2,
+                                 .pad = 1,
+                                 .K = 20,
+                                 .C = {20, 8},
+                                 .in = PN_BATCH,
+                                 .out = PN_BATCH}};
+    const pn_conv bare = {.N = 5,
+                          .H = 9,
+                          .W = 7,
+                          .parts = 2,
+                          .R = 3,
+                          .stride = 2,
+                          .pad = 1,
+                          .in = {{.C = 20, .norm = {.mode = PN_NORM_BATCH}},
+                                 {.C = 8, .norm = {.mode = PN_NORM_BATCH}}},
+                          .out = {.K = 20, .norm = {.mode = PN_NORM_BATCH}}};
     assert_int_equal(pn_check_scratch(&subject, r, &bare), 0);
 }
 

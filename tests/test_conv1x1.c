@@ -29,7 +29,7 @@ static const struct call {
        .K = 144,
        .C = {144, 144, 144, 144},
        .in = PN_BATCH | PN_AFFINE,
-       .out = PN_BATCH}}                                                                                                                                 },
+       .out = PN_BATCH}}},
     {"as wide as a card takes",
      {{.N = 1,
        .H = 5,
@@ -37,9 +37,9 @@ static const struct call {
        .K = 1024,
        .C = {1024, 4},
        .in = PN_BATCH,
-       .out = PN_BATCH | PN_FACTOR}}                                                                                                                     },
+       .out = PN_BATCH | PN_FACTOR}}},
     {"more tiles than a card's blocks",
-     {{.N = 40, .H = 32, .W = 64, .K = 16, .C = {12}, .out = PN_BATCH | PN_FACTOR}}                                                                      },
+     {{.N = 40, .H = 32, .W = 64, .K = 16, .C = {12}, .out = PN_BATCH | PN_FACTOR}}},
     {"jobs that share dx, K of all kinds",
      {{.N = 3, .H = 8, .W = 9, .K = 16, .C = {80, 40}, .in = PN_BATCH, .out = PN_BATCH},
       {.N = 3, .H = 8, .W = 9, .K = 516, .C = {80, 40}, .shares = true, .out = PN_BATCH},
@@ -49,30 +49,30 @@ static const struct call {
        .K = 100,
        .C = {80, 40},
        .shares = true,
-       .out = PN_BATCH | PN_AFFINE}}                                                                                                                     },
-    {"one pixel",                                                        {{.N = 1, .H = 1, .W = 1, .K = 4, .C = {4}, .in = PN_OPEN}}                     },
+       .out = PN_BATCH | PN_AFFINE}}},
+    {"one pixel", {{.N = 1, .H = 1, .W = 1, .K = 4, .C = {4}, .in = PN_OPEN}}},
     {"one pixel, normalised: no variance",
-     {{.N = 1, .H = 1, .W = 1, .K = 8, .C = {8}, .in = PN_BATCH, .out = PN_BATCH | PN_AFFINE}}                                                           },
+     {{.N = 1, .H = 1, .W = 1, .K = 8, .C = {8}, .in = PN_BATCH, .out = PN_BATCH | PN_AFFINE}}},
     {"two pixels: unbiased variance is twice the biased",
-     {{.N = 1, .H = 1, .W = 2, .K = 8, .C = {8}, .in = PN_BATCH, .out = PN_BATCH | PN_AFFINE}}                                                           },
+     {{.N = 1, .H = 1, .W = 2, .K = 8, .C = {8}, .in = PN_BATCH, .out = PN_BATCH | PN_AFFINE}}},
     {"one pixel of each image",
-     {{.N = 19, .H = 1, .W = 1, .K = 8, .C = {12}, .in = PN_BATCH, .out = PN_BATCH}}                                                                     },
+     {{.N = 19, .H = 1, .W = 1, .K = 8, .C = {12}, .in = PN_BATCH, .out = PN_BATCH}}},
     {"first cell: the stem's 48 channels to 16",
-     {{.N = 2, .H = 32, .W = 32, .K = 16, .C = {48}, .in = PN_BATCH | PN_AFFINE, .out = PN_BATCH}}                                                       },
+     {{.N = 2, .H = 32, .W = 32, .K = 16, .C = {48}, .in = PN_BATCH | PN_AFFINE, .out = PN_BATCH}}},
     {"cells of 16: four parts to 16",
-     {{.N = 2, .H = 32, .W = 32, .K = 16, .C = {16, 16, 16, 16}, .out = PN_BATCH}}                                                                       },
+     {{.N = 2, .H = 32, .W = 32, .K = 16, .C = {16, 16, 16, 16}, .out = PN_BATCH}}},
     {"cells of 32: four parts to 32",
-     {{.N = 3, .H = 16, .W = 16, .K = 32, .C = {32, 32, 32, 32}, .out = PN_BATCH}}                                                                       },
+     {{.N = 3, .H = 16, .W = 16, .K = 32, .C = {32, 32, 32, 32}, .out = PN_BATCH}}},
     {"cells of 64: four parts to 64",
-     {{.N = 2, .H = 8, .W = 8, .K = 64, .C = {64, 64, 64, 64}, .out = PN_BATCH}}                                                                         },
+     {{.N = 2, .H = 8, .W = 8, .K = 64, .C = {64, 64, 64, 64}, .out = PN_BATCH}}},
     {"more channels out than in",
-     {{.N = 2, .H = 8, .W = 8, .K = 128, .C = {36}, .in = PN_BATCH, .out = PN_BATCH}}                                                                    },
+     {{.N = 2, .H = 8, .W = 8, .K = 128, .C = {36}, .in = PN_BATCH, .out = PN_BATCH}}},
     {"cells of 36",
-     {{.N = 2, .H = 9, .W = 7, .K = 36, .C = {36, 36, 36, 36}, .in = PN_BATCH, .out = PN_BATCH}}                                                         },
+     {{.N = 2, .H = 9, .W = 7, .K = 36, .C = {36, 36, 36, 36}, .in = PN_BATCH, .out = PN_BATCH}}},
     {"four channels to four",
-     {{.N = 2, .H = 6, .W = 5, .K = 4, .C = {4}, .in = PN_BATCH, .out = PN_BATCH}}                                                                       },
+     {{.N = 2, .H = 6, .W = 5, .K = 4, .C = {4}, .in = PN_BATCH, .out = PN_BATCH}}},
     {"parts of different widths",
-     {{.N = 3, .H = 7, .W = 5, .K = 20, .C = {4, 36, 8, 20}, .in = PN_BATCH, .out = PN_BATCH}}                                                           },
+     {{.N = 3, .H = 7, .W = 5, .K = 20, .C = {4, 36, 8, 20}, .in = PN_BATCH, .out = PN_BATCH}}},
     {"parts with different norms",
      {{.N = 3,
        .H = 5,
@@ -80,7 +80,7 @@ static const struct call {
        .K = 12,
        .C = {8, 8, 12, 4},
        .also = {0, PN_BATCH, PN_RUNNING | PN_AFFINE, PN_BATCH | PN_AFFINE},
-       .out = PN_BATCH}}                                                                                                                                 },
+       .out = PN_BATCH}}},
     {"dx of two parts only, one of them added to",
      {{.N = 3,
        .H = 5,
@@ -89,14 +89,14 @@ static const struct call {
        .C = {8, 8, 12, 4},
        .in = PN_BATCH,
        .also = {0, PN_NO_DX, PN_ADD, PN_NO_DX},
-       .out = PN_BATCH}}                                                                                                                                 },
+       .out = PN_BATCH}}},
     {"dx not wanted",
-     {{.N = 3, .H = 5, .W = 5, .K = 12, .C = {8, 8}, .in = PN_NO_DX | PN_BATCH, .out = PN_BATCH}}                                                        },
-    {"28 wide",                                                          {{.N = 1, .H = 28, .W = 28, .K = 8, .C = {12}, .in = PN_BATCH, .out = PN_BATCH}}},
+     {{.N = 3, .H = 5, .W = 5, .K = 12, .C = {8, 8}, .in = PN_NO_DX | PN_BATCH, .out = PN_BATCH}}},
+    {"28 wide", {{.N = 1, .H = 28, .W = 28, .K = 8, .C = {12}, .in = PN_BATCH, .out = PN_BATCH}}},
     {"224 wide",
-     {{.N = 1, .H = 3, .W = 224, .K = 8, .C = {4, 4}, .in = PN_BATCH, .out = PN_BATCH}}                                                                  },
+     {{.N = 1, .H = 3, .W = 224, .K = 8, .C = {4, 4}, .in = PN_BATCH, .out = PN_BATCH}}},
     {"batch no multiple of the chunks",
-     {{.N = 17, .H = 5, .W = 3, .K = 12, .C = {20}, .in = PN_BATCH, .out = PN_BATCH}}                                                                    },
+     {{.N = 17, .H = 5, .W = 3, .K = 12, .C = {20}, .in = PN_BATCH, .out = PN_BATCH}}},
     {"gamma and beta, negative and zero",
      {{.N = 3,
        .H = 6,
@@ -104,9 +104,9 @@ static const struct call {
        .K = 24,
        .C = {24, 8},
        .in = PN_BATCH | PN_AFFINE,
-       .out = PN_BATCH | PN_AFFINE}}                                                                                                                     },
+       .out = PN_BATCH | PN_AFFINE}}},
     {"running statistics",
-     {{.N = 3, .H = 6, .W = 6, .K = 24, .C = {24, 8}, .in = PN_RUNNING, .out = PN_RUNNING}}                                                              },
+     {{.N = 3, .H = 6, .W = 6, .K = 24, .C = {24, 8}, .in = PN_RUNNING, .out = PN_RUNNING}}},
     {"running statistics, gamma learnt",
      {{.N = 3,
        .H = 6,
@@ -114,57 +114,57 @@ static const struct call {
        .K = 24,
        .C = {24, 8},
        .in = PN_RUNNING | PN_AFFINE,
-       .out = PN_RUNNING | PN_AFFINE}}                                                                                                                   },
+       .out = PN_RUNNING | PN_AFFINE}}},
     {"no norm at all, weighted per image",
-     {{.N = 4, .H = 4, .W = 4, .K = 16, .C = {16}, .out = PN_FACTOR}}                                                                                    },
+     {{.N = 4, .H = 4, .W = 4, .K = 16, .C = {16}, .out = PN_FACTOR}}},
     {"jobs of different shapes",
      {{.N = 4, .H = 4, .W = 4, .K = 16, .C = {16, 8}, .out = PN_BATCH},
       {.N = 2, .H = 9, .W = 9, .K = 4, .C = {36}, .in = PN_BATCH, .out = PN_BATCH},
-      {.N = 1, .H = 1, .W = 3, .K = 8, .C = {4, 4, 4}}}                                                                                                  },
+      {.N = 1, .H = 1, .W = 3, .K = 8, .C = {4, 4, 4}}}},
     {"jobs that share dx",
      {{.N = 3, .H = 8, .W = 8, .K = 16, .C = {16, 16, 16, 16}, .in = PN_BATCH, .out = PN_BATCH},
       {.N = 3, .H = 8, .W = 8, .K = 32, .C = {16, 16, 16, 16}, .out = PN_BATCH, .shares = true},
-      {.N = 3, .H = 8, .W = 8, .K = 4, .C = {16, 16, 16, 16}, .shares = true}}                                                                           },
+      {.N = 3, .H = 8, .W = 8, .K = 4, .C = {16, 16, 16, 16}, .shares = true}}},
     {"jobs that share dx and add to it",
      {{.N = 3, .H = 4, .W = 4, .K = 8, .C = {8, 12}, .in = PN_ADD | PN_BATCH},
       {.N = 3, .H = 4, .W = 4, .K = 8, .C = {8, 12}, .shares = true},
       {.N = 3, .H = 4, .W = 4, .K = 8, .C = {8}},
-      {.N = 3, .H = 4, .W = 4, .K = 12, .C = {8}, .shares = true}}                                                                                       },
+      {.N = 3, .H = 4, .W = 4, .K = 12, .C = {8}, .shares = true}}},
     {"two that share dx, an image for each thread, 4 channels",
      {{.N = 17, .H = 4, .W = 3, .K = 4, .C = {4}, .in = PN_BATCH, .out = PN_BATCH},
-      {.N = 17, .H = 4, .W = 3, .K = 8, .C = {4}, .out = PN_BATCH, .shares = true}}                                                                      },
+      {.N = 17, .H = 4, .W = 3, .K = 8, .C = {4}, .out = PN_BATCH, .shares = true}}},
     {"two that share dx, an image for each thread, 8 channels",
      {{.N = 17, .H = 4, .W = 3, .K = 8, .C = {8}, .in = PN_BATCH, .out = PN_BATCH},
-      {.N = 17, .H = 4, .W = 3, .K = 8, .C = {8}, .out = PN_BATCH, .shares = true}}                                                                      },
+      {.N = 17, .H = 4, .W = 3, .K = 8, .C = {8}, .out = PN_BATCH, .shares = true}}},
     {"two that share dx, an image for each thread, 16 channels",
      {{.N = 17, .H = 4, .W = 3, .K = 16, .C = {16}, .in = PN_BATCH, .out = PN_BATCH},
-      {.N = 17, .H = 4, .W = 3, .K = 32, .C = {16}, .out = PN_BATCH, .shares = true}}                                                                    },
+      {.N = 17, .H = 4, .W = 3, .K = 32, .C = {16}, .out = PN_BATCH, .shares = true}}},
     {"two that share dx, an image for each thread, 36 channels",
      {{.N = 17, .H = 4, .W = 3, .K = 36, .C = {36}, .in = PN_BATCH, .out = PN_BATCH},
-      {.N = 17, .H = 4, .W = 3, .K = 72, .C = {36}, .out = PN_BATCH, .shares = true}}                                                                    },
+      {.N = 17, .H = 4, .W = 3, .K = 72, .C = {36}, .out = PN_BATCH, .shares = true}}},
     {"two that share dx, an image for each thread, 64 channels",
      {{.N = 17, .H = 4, .W = 3, .K = 64, .C = {64}, .in = PN_BATCH, .out = PN_BATCH},
-      {.N = 17, .H = 4, .W = 3, .K = 64, .C = {64}, .out = PN_BATCH, .shares = true}}                                                                    },
+      {.N = 17, .H = 4, .W = 3, .K = 64, .C = {64}, .out = PN_BATCH, .shares = true}}},
     {"four that share dx, an image for each thread, 8 channels",
      {{.N = 33, .H = 3, .W = 4, .K = 8, .C = {8}, .in = PN_BATCH, .out = PN_BATCH},
       {.N = 33, .H = 3, .W = 4, .K = 32, .C = {8}, .out = PN_BATCH, .shares = true},
       {.N = 33, .H = 3, .W = 4, .K = 4, .C = {8}, .shares = true},
-      {.N = 33, .H = 3, .W = 4, .K = 20, .C = {8}, .out = PN_BATCH, .shares = true}}                                                                     },
+      {.N = 33, .H = 3, .W = 4, .K = 20, .C = {8}, .out = PN_BATCH, .shares = true}}},
     {"four that share dx, an image for each thread, 32 channels",
      {{.N = 33, .H = 3, .W = 4, .K = 8, .C = {32}, .in = PN_BATCH, .out = PN_BATCH},
       {.N = 33, .H = 3, .W = 4, .K = 32, .C = {32}, .out = PN_BATCH, .shares = true},
       {.N = 33, .H = 3, .W = 4, .K = 4, .C = {32}, .shares = true},
-      {.N = 33, .H = 3, .W = 4, .K = 20, .C = {32}, .out = PN_BATCH, .shares = true}}                                                                    },
+      {.N = 33, .H = 3, .W = 4, .K = 20, .C = {32}, .out = PN_BATCH, .shares = true}}},
     {"four that share dx, an image for each thread, 24 and 40 channels",
      {{.N = 33, .H = 3, .W = 4, .K = 8, .C = {24, 40}, .in = PN_BATCH, .out = PN_BATCH},
       {.N = 33, .H = 3, .W = 4, .K = 32, .C = {24, 40}, .out = PN_BATCH, .shares = true},
       {.N = 33, .H = 3, .W = 4, .K = 4, .C = {24, 40}, .shares = true},
-      {.N = 33, .H = 3, .W = 4, .K = 20, .C = {24, 40}, .out = PN_BATCH, .shares = true}}                                                                },
+      {.N = 33, .H = 3, .W = 4, .K = 20, .C = {24, 40}, .out = PN_BATCH, .shares = true}}},
     {"two groups of two",
      {{.N = 16, .H = 3, .W = 3, .K = 8, .C = {8, 8}, .in = PN_BATCH},
       {.N = 16, .H = 3, .W = 3, .K = 64, .C = {8, 8}, .shares = true},
       {.N = 20, .H = 2, .W = 3, .K = 16, .C = {32}, .in = PN_ADD},
-      {.N = 20, .H = 2, .W = 3, .K = 12, .C = {32}, .shares = true}}                                                                                     },
+      {.N = 20, .H = 2, .W = 3, .K = 12, .C = {32}, .shares = true}}},
 };
 
 static int channels(const row *r, int *parts) {
@@ -230,11 +230,9 @@ static void combinations_nobody_thought_of(void **state) {
     int failures = 0;
     pn_set dice = {.state = 1902};
     for (int i = 0; i < 60; i++) {
-        row r[PN_MAX_JOBS] = {
-            {.N = pn_set_whole(&dice, 1, 20),
-             .H = pn_set_whole(&dice, 1, 9),
-             .W = pn_set_whole(&dice, 1, 9)}
-        };
+        row r[PN_MAX_JOBS] = {{.N = pn_set_whole(&dice, 1, 20),
+                               .H = pn_set_whole(&dice, 1, 9),
+                               .W = pn_set_whole(&dice, 1, 9)}};
         r->K = 4 * pn_set_whole(&dice, 1, 20);
         const int parts = pn_set_whole(&dice, 1, PN_PARTS);
         for (int part = 0; part < parts; part++) {
@@ -263,11 +261,7 @@ static void by_hand(void **state) {
     pn_set set;
     pn_conv1x1 s;
     pn_set_begin(&set, 1, true, false);
-    s = new_job(&set,
-                &(row){
-                    .N = 1, .H = 1, .W = 2, .K = 4, .C = {4, 4}
-    },
-                NULL);
+    s = new_job(&set, &(row){.N = 1, .H = 1, .W = 2, .K = 4, .C = {4, 4}}, NULL);
     pn_set_freeze(&set);
     const pn_twins t = pn_set_values(&set);
     const double a[8] = {1, -2, 3, 4, -5, 6, 7, 8}, b[8] = {10, 20, -30, 40, 50, 60, 70, -80};
@@ -286,9 +280,8 @@ static void by_hand(void **state) {
 static void adjoint(void **state) {
     (void)state;
     static const row rows[] = {
-        {.N = 3, .H = 7, .W = 6, .K = 20, .C = {12, 36, 4},      .in = PN_OPEN},
-        {.N = 2, .H = 8, .W = 8, .K = 32, .C = {32, 32, 32, 32}, .in = PN_OPEN}
-    };
+        {.N = 3, .H = 7, .W = 6, .K = 20, .C = {12, 36, 4}, .in = PN_OPEN},
+        {.N = 2, .H = 8, .W = 8, .K = 32, .C = {32, 32, 32, 32}, .in = PN_OPEN}};
     for (int backend = 0; backend < PN_BACKENDS; backend++)
         for (int i = 0; i < 2 && pn_backend_at(backend); i++) {
             pn_set set;
@@ -336,33 +329,31 @@ static void variance_far_from_zero(void **state) {
 static void bad_arguments(void **state) {
     (void)state;
     static const pn_flaw flaws[] = {
-        {"no part",                 offsetof(pn_conv1x1, parts),           0           },
-        {"five parts",              offsetof(pn_conv1x1, parts),           PN_PARTS + 1},
-        {"no image",                offsetof(pn_conv1x1, N),               0           },
-        {"negative height",         offsetof(pn_conv1x1, H),               -5          },
-        {"no width",                offsetof(pn_conv1x1, W),               0           },
-        {"6 channels in",           offsetof(pn_conv1x1, in[1].C),         6           },
-        {"no channels in",          offsetof(pn_conv1x1, in[0].C),         0           },
-        {"10 channels out",         offsetof(pn_conv1x1, out.K),           10          },
-        {"no norm of that number",  offsetof(pn_conv1x1, in[1].norm.mode), 7           },
-        {"norm without statistics", offsetof(pn_conv1x1, out.norm.stats),  PN_NULL     },
-        {"no x",                    offsetof(pn_conv1x1, in[1].x),         PN_NULL     },
-        {"no weights",              offsetof(pn_conv1x1, w),               PN_NULL     },
+        {"no part", offsetof(pn_conv1x1, parts), 0},
+        {"five parts", offsetof(pn_conv1x1, parts), PN_PARTS + 1},
+        {"no image", offsetof(pn_conv1x1, N), 0},
+        {"negative height", offsetof(pn_conv1x1, H), -5},
+        {"no width", offsetof(pn_conv1x1, W), 0},
+        {"6 channels in", offsetof(pn_conv1x1, in[1].C), 6},
+        {"no channels in", offsetof(pn_conv1x1, in[0].C), 0},
+        {"10 channels out", offsetof(pn_conv1x1, out.K), 10},
+        {"no norm of that number", offsetof(pn_conv1x1, in[1].norm.mode), 7},
+        {"norm without statistics", offsetof(pn_conv1x1, out.norm.stats), PN_NULL},
+        {"no x", offsetof(pn_conv1x1, in[1].x), PN_NULL},
+        {"no weights", offsetof(pn_conv1x1, w), PN_NULL},
     };
     static const pn_flaw of_pass[2][2] = {
         {{"no z", offsetof(pn_conv1x1, out.z), PN_NULL}},
-        { {"no dy", offsetof(pn_conv1x1, out.dy), PN_NULL},
+        {{"no dy", offsetof(pn_conv1x1, out.dy), PN_NULL},
          {"no dw", offsetof(pn_conv1x1, dw), PN_NULL}},
     };
     const row r[PN_MAX_JOBS] = {
         {.N = 2, .H = 5, .W = 5, .K = 8, .C = {8, 4}, .in = PN_BATCH, .out = PN_BATCH},
-        {.N = 2, .H = 5, .W = 5, .K = 8, .C = {8, 4}, .in = PN_BATCH, .out = PN_BATCH}
-    };
+        {.N = 2, .H = 5, .W = 5, .K = 8, .C = {8, 4}, .in = PN_BATCH, .out = PN_BATCH}};
     static const pn_flaw sharing[] = {
         {"the second to share dx overwrites it", offsetof(pn_conv1x1, in[0].add), 0},
-        {"shares dx and does not say so",        offsetof(pn_conv1x1, joined),    0},
-        {"joined 2",                             offsetof(pn_conv1x1, joined),    2}
-    };
+        {"shares dx and does not say so", offsetof(pn_conv1x1, joined), 0},
+        {"joined 2", offsetof(pn_conv1x1, joined), 2}};
     static const pn_flaw alone = {"shares no dx and says so", offsetof(pn_conv1x1, joined), 1};
     row sharers[PN_MAX_JOBS];
     memcpy(sharers, r, sizeof r);
@@ -379,17 +370,14 @@ static void bad_arguments(void **state) {
 static void scratch_depends_on_shapes_only(void **state) {
     (void)state;
     const row r[PN_MAX_JOBS] = {
-        {.N = 5, .H = 9, .W = 7, .K = 20, .C = {20, 8}, .in = PN_BATCH, .out = PN_BATCH}
-    };
-    const pn_conv1x1 bare = {
-        .N = 5,
-        .H = 9,
-        .W = 7,
-        .parts = 2,
-        .in = {{.C = 20, .norm = {.mode = PN_NORM_BATCH}},
-               {.C = 8, .norm = {.mode = PN_NORM_BATCH}}                                  },
-        .out = {.K = 20,                                    .norm = {.mode = PN_NORM_BATCH}}
-    };
+        {.N = 5, .H = 9, .W = 7, .K = 20, .C = {20, 8}, .in = PN_BATCH, .out = PN_BATCH}};
+    const pn_conv1x1 bare = {.N = 5,
+                             .H = 9,
+                             .W = 7,
+                             .parts = 2,
+                             .in = {{.C = 20, .norm = {.mode = PN_NORM_BATCH}},
+                                    {.C = 8, .norm = {.mode = PN_NORM_BATCH}}},
+                             .out = {.K = 20, .norm = {.mode = PN_NORM_BATCH}}};
     assert_int_equal(pn_check_scratch(&subject, r, &bare), 0);
 }
 

@@ -72,7 +72,7 @@ static void write_gzip(const char *name, const void *bytes, size_t size) {
     assert_int_equal(gzclose(file), Z_OK);
 }
 
-/* ==== CIFAR-10 ==== */
+/* ---- CIFAR-10 -------------------------------------------------------------------------------- */
 
 /* Plane c, pixel p of record i: a value that tells where it is from. */
 static uint8_t cifar_pixel(int i, int c, int p) { return (uint8_t)(i * 50 + c * 17 + p * 3); }
@@ -154,7 +154,7 @@ static void cifar_files_that_are_wrong_are_refused(void **state) {
                    "test_batch.bin: record 1 has label 10, want 0 to 9");
 }
 
-/* ==== IDX ==== */
+/* ---- IDX ------------------------------------------------------------------------------------- */
 
 enum { IMAGES = 4, H = 3, W = 5, IMAGES_FILE = 16 + IMAGES * H * W, LABELS_FILE = 8 + IMAGES };
 
@@ -297,7 +297,7 @@ static void the_published_mean_is_found_by_measuring(void **state) {
     pn_data_free(&data);
 }
 
-/* ==== Specifications ==== */
+/* ---- Specifications -------------------------------------------------------------------------- */
 
 static void specs_that_cannot_be_say_what_can(void **state) {
     (void)state;
@@ -339,21 +339,19 @@ static void the_built_in_set_is_always_the_same(void **state) {
     pn_data_free(&test);
 }
 
-/* ==== Batches ==== */
+/* ---- Batches --------------------------------------------------------------------------------- */
 
 /* A set in which every image is known by its first pixel's bytes (and no byte is 0, so that
  * padding can be told from it), and pixel (h,w) by the second channel. */
 static pn_data labelled_set(int count, int edge) {
-    pn_data d = {
-        .name = "numbers",
-        .count = count,
-        .H = edge,
-        .W = edge,
-        .C = 3,
-        .classes = 200,
-        .mean = {0, 0, .5F },
-        .std = {1, 1, .25F}
-    };
+    pn_data d = {.name = "numbers",
+                 .count = count,
+                 .H = edge,
+                 .W = edge,
+                 .C = 3,
+                 .classes = 200,
+                 .mean = {0, 0, .5F},
+                 .std = {1, 1, .25F}};
     d.images = malloc((size_t)count * (size_t)(edge * edge) * 3);
     d.labels = malloc((size_t)count);
     assert_true(d.images && d.labels);
@@ -388,10 +386,8 @@ static void halves_are_disjoint_and_complete_every_epoch(void **state) {
     (void)state;
     enum { COUNT = 601, N = 25, EPOCHS = 3 }; /* halves of 300 and 301: 12 batches each */
     pn_data data = labelled_set(COUNT, 4);
-    const pn_batch_stream streams[] = {
-        {.part = PN_PART_FIRST,  .N = N},
-        {.part = PN_PART_SECOND, .N = N}
-    };
+    const pn_batch_stream streams[] = {{.part = PN_PART_FIRST, .N = N},
+                                       {.part = PN_PART_SECOND, .N = N}};
     pn_batches *b = create(&data, streams, 2, 11);
     assert_int_equal(pn_batches_images(b, 0), 300);
     assert_int_equal(pn_batches_images(b, 1), 301);
@@ -431,9 +427,8 @@ static void any_step_can_be_asked_for_and_is_the_same(void **state) {
     enum { COUNT = 100, N = 8, STEPS = 30, SIZE = N * 8 * 8 * 3 };
     pn_data data = labelled_set(COUNT, 8);
     const pn_batch_stream streams[] = {
-        {.part = PN_PART_FIRST, .N = N, .augment = true,       .cutout = 4},
-        {.part = PN_PART_SECOND,                     .N = N,      .augment = true}
-    };
+        {.part = PN_PART_FIRST, .N = N, .augment = true, .cutout = 4},
+        {.part = PN_PART_SECOND, .N = N, .augment = true}};
     float(*x)[SIZE] = malloc(2 * STEPS * sizeof *x);
     int32_t labels[2 * STEPS][N];
     assert_non_null(x);
@@ -521,10 +516,8 @@ static void the_halves_have_orders_of_their_own(void **state) {
     int order[2][HALF];
     for (int s = 0; s < 2; s++) {
         const pn_part part = s == 0 ? PN_PART_FIRST : PN_PART_SECOND;
-        const pn_batch_stream streams[] = {
-            {.part = part, .N = HALF, .in_order = true},
-            {.part = part,            .N = HALF         }
-        };
+        const pn_batch_stream streams[] = {{.part = part, .N = HALF, .in_order = true},
+                                           {.part = part, .N = HALF}};
         pn_batches *b = create(&data, streams, 2, 4);
         pn_batch listed, shuffled;
         int place[COUNT] = {0};

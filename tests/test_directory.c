@@ -50,7 +50,7 @@ static int end(void **state) {
     return 0;
 }
 
-/* ---- the program, and files ----------------------------------------------------------------- */
+/* ---- the program, and files ------------------------------------------------------------------ */
 
 static void start(pn_process *p, const char *const *arguments) {
     const char *argv[MOST_ARGUMENTS] = {PN_PROGRAM};
@@ -141,7 +141,7 @@ static void start_long(pn_process *p, const char *name, const char *steps) {
     fail_msg("it ended too early: %s", p->err);
 }
 
-/* ---- other versions ------------------------------------------------------------------------- */
+/* ---- other versions -------------------------------------------------------------------------- */
 
 static void unpack(const char *from, const char *to) {
     static unsigned char bytes[1 << 20];
@@ -171,8 +171,8 @@ static void fixture(const char *name, const char *file, const char *to) {
     free(bytes);
 }
 
-/* Two tables of numbers and words: equal but for the last digits, which may be another compiler's.
- */
+/* Two tables of numbers and words: equal but for
+ * the last digits, which may be another compiler's. */
 static void assert_close(const char *table, const char *expected) {
     size_t size;
     char *a = get(table, &size), *b = get(expected, &size);
@@ -245,7 +245,7 @@ static void other_versions_are_told_apart(void **state) {
     EXPECT(0, "", "search", "fewer");
 }
 
-/* ---- other devices -------------------------------------------------------------------------- */
+/* ---- other devices --------------------------------------------------------------------------- */
 
 static void another_device_is_refused_or_asked_for(void **state) {
     (void)state;
@@ -263,7 +263,7 @@ static void another_device_is_refused_or_asked_for(void **state) {
     EXPECT(USAGE, "begun on emulated", "search", "moved", "--device", "cpu:base");
 }
 
-/* ---- hands ---------------------------------------------------------------------------------- */
+/* ---- hands ----------------------------------------------------------------------------------- */
 
 static void a_table_changed_by_hand_is_noticed(void **state) {
     (void)state;
@@ -352,7 +352,7 @@ static void what_cannot_be_listed_is_not_empty(void **state) {
     pn_place_close(&place);
 }
 
-/* ---- links ---------------------------------------------------------------------------------- */
+/* ---- links ----------------------------------------------------------------------------------- */
 
 static void links_in_a_run_are_not_followed(void **state) {
     (void)state;
@@ -387,7 +387,7 @@ static void the_directory_may_be_a_link(void **state) {
     assert_as_done("disk");
 }
 
-/* ---- other processes ------------------------------------------------------------------------ */
+/* ---- other processes ------------------------------------------------------------------------- */
 
 /* The directory of a search at work is removed, and another search begins in its place. */
 static void a_directory_that_is_replaced_is_left_alone(void **state) {
@@ -452,7 +452,7 @@ static void a_prior_is_read_once(void **state) {
     EXPECT(0, "", "search", "heir", "--quiet");
 }
 
-/* ---- reading only --------------------------------------------------------------------------- */
+/* ---- reading only ---------------------------------------------------------------------------- */
 
 static void a_run_is_compared_without_a_trace(void **state) {
     (void)state;

@@ -56,7 +56,7 @@ static const char *in_folder(const char *name) {
     return path[next];
 }
 
-/* ---- jobs --------------------------------------------------------------------------------- */
+/* ---- jobs ------------------------------------------------------------------------------------ */
 
 typedef struct job {
     const char *name;
@@ -79,36 +79,42 @@ typedef struct job {
 
 /* --quiet is last where there is progress: what comes again is run without. */
 static const job jobs[] = {
-    {"search",       {NULL},         "run",         {"search", "run", IMAGES, SEARCH, ONE, "--quiet"}                                         },
-    {"resume",       {"halted"},     "halted",      {"search", "halted", OFTEN, ONE, "--quiet"}                                               },
-    {"again",        {"source"},     "source",      {"search", "source", OFTEN, ONE, "--quiet"}                                               },
+    {"search", {NULL}, "run", {"search", "run", IMAGES, SEARCH, ONE, "--quiet"}},
+    {"resume", {"halted"}, "halted", {"search", "halted", OFTEN, ONE, "--quiet"}},
+    {"again", {"source"}, "source", {"search", "source", OFTEN, ONE, "--quiet"}},
     {"prior",
      {"source"},
-     "run",                                         {"search", "run", IMAGES, SEARCH, ONE, "--prior", "source", "--keep-weights", "--quiet"}  },
+     "run",
+     {"search", "run", IMAGES, SEARCH, ONE, "--prior", "source", "--keep-weights", "--quiet"}},
     {"prior-resume",
      {"halted-prior"},
-     "halted-prior",                                {"search", "halted-prior", OFTEN, ONE, "--quiet"}                                         },
-    {"train",        {NULL},         "run/seed-1",  {"train", "run", TRAIN, ONE, "--quiet"}                                                   },
-    {"train-resume", {"half"},       "half/seed-1", {"train", "half", TRAIN, ONE, "--quiet"}                                                  },
+     "halted-prior",
+     {"search", "halted-prior", OFTEN, ONE, "--quiet"}},
+    {"train", {NULL}, "run/seed-1", {"train", "run", TRAIN, ONE, "--quiet"}},
+    {"train-resume", {"half"}, "half/seed-1", {"train", "half", TRAIN, ONE, "--quiet"}},
     {"threads",
      {"halted"},
-     "halted",                                      {"search", "halted", OFTEN, CPU, "--threads", "2", "--quiet"}                             },
-    {"export",       {"trained"},    NULL,          {"export", "trained/seed-1", "--safetensors", "out"}                                      },
-    {"eval",         {"trained"},    NULL,          {"eval", "trained/seed-1", "--data", "synthetic:16x8x8x3", ONE}                           },
+     "halted",
+     {"search", "halted", OFTEN, CPU, "--threads", "2", "--quiet"}},
+    {"export", {"trained"}, NULL, {"export", "trained/seed-1", "--safetensors", "out"}},
+    {"eval", {"trained"}, NULL, {"eval", "trained/seed-1", "--data", "synthetic:16x8x8x3", ONE}},
     {"eval-json",
      {"trained"},
-     NULL,                                          {"eval", "trained/seed-1", "--data", "synthetic:16x8x8x3", "--json", ONE}                 },
+     NULL,
+     {"eval", "trained/seed-1", "--data", "synthetic:16x8x8x3", "--json", ONE}},
     {"eval-logits",
      {"trained"},
-     NULL,                                          {"eval", "trained/seed-1", "--data", "synthetic:16x8x8x3", "--logits", "out.npy", ONE}    },
+     NULL,
+     {"eval", "trained/seed-1", "--data", "synthetic:16x8x8x3", "--logits", "out.npy", ONE}},
     {"compare",
      {"source"},
-     NULL,                                          {"compare", "source", "PDARTS", "--random", "1", "--steps", "2", "--json", ONE, "--quiet"}},
-    {"sample",       {"source"},     NULL,          {"sample", "source", "--count", "3"}                                                      },
-    {"sample-json",  {"source"},     NULL,          {"sample", "source", "--top", "3", "--json"}                                              },
-    {"idx",          {"idx-data"},   "run",         {"search", "run", "--data", "idx-data", OF_DATA, "--quiet"}                               },
-    {"gz",           {"gz-data"},    "run",         {"search", "run", "--data", "gz-data", OF_DATA, "--quiet"}                                },
-    {"cifar",        {"cifar-data"}, "run",         {"search", "run", "--data", "cifar-data", OF_DATA, "--quiet"}                             },
+     NULL,
+     {"compare", "source", "PDARTS", "--random", "1", "--steps", "2", "--json", ONE, "--quiet"}},
+    {"sample", {"source"}, NULL, {"sample", "source", "--count", "3"}},
+    {"sample-json", {"source"}, NULL, {"sample", "source", "--top", "3", "--json"}},
+    {"idx", {"idx-data"}, "run", {"search", "run", "--data", "idx-data", OF_DATA, "--quiet"}},
+    {"gz", {"gz-data"}, "run", {"search", "run", "--data", "gz-data", OF_DATA, "--quiet"}},
+    {"cifar", {"cifar-data"}, "run", {"search", "run", "--data", "cifar-data", OF_DATA, "--quiet"}},
 };
 enum { JOBS = sizeof jobs / sizeof *jobs };
 
@@ -146,7 +152,7 @@ static int64_t newest(const job *j, const char *where) {
     return pn_newest_checkpoint(path);
 }
 
-/* ---- what lies there before --------------------------------------------------------------- */
+/* ---- what lies there before ------------------------------------------------------------------ */
 
 static void must_work(const char *const *argv) {
     const pn_conditions where = {.folder = folder};
@@ -258,7 +264,7 @@ static int end(void **state) {
     return 0;
 }
 
-/* ---- one run with a fault ----------------------------------------------------------------- */
+/* ---- one run with a fault -------------------------------------------------------------------- */
 
 enum mode { ONCE, ON, KILL };
 static const char *const mode_name[] = {"once", "on", "kill"};
@@ -381,7 +387,7 @@ static void check(const job *j, const char *where, const kind *k, enum mode mode
     }
 }
 
-/* ---- many of them ------------------------------------------------------------------------- */
+/* ---- many of them ---------------------------------------------------------------------------- */
 
 typedef struct blow {
     int number;
@@ -516,8 +522,7 @@ static void print_command(const job *j) {
     print_error("to see one again, in the folder of these runs:\n    mkdir x && cp -r");
     for (int i = 0; i < 3 && j->fixture[i]; i++) print_error(" %s", j->fixture[i]);
     print_error(
-        " x; cd x; OMP_WAIT_POLICY=passive LD_PRELOAD=libpn_faults.so PN_FAULT=... "
-        "parsec-nas");
+        " x; cd x; OMP_WAIT_POLICY=passive LD_PRELOAD=libpn_faults.so PN_FAULT=... parsec-nas");
     for (int i = 0; j->argv[i]; i++) print_error(" %s", j->argv[i]);
     print_error("\n");
 }

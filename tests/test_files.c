@@ -69,7 +69,7 @@ static void write_raw(const char *path, const void *data, size_t size) {
     assert_int_equal(fclose(file), 0);
 }
 
-/* ==== Whole files ==== */
+/* ---- Whole files ----------------------------------------------------------------------------- */
 
 static void a_file_is_replaced_and_keeps_its_mode(void **state) {
     (void)state;
@@ -178,10 +178,10 @@ static void places_that_cannot_be_written_say_why(void **state) {
     static const struct {
         const char *path, *why;
     } cases[] = {
-        {"/dev/null/below_a_file", "Not a directory"          },
-        {"/nonexistent_folder/x",  "No such file or directory"},
-        {"/proc/x",                "No such file or directory"}, /* refuses even the superuser */
-        {"/",                      "Is a directory"           },
+        {"/dev/null/below_a_file", "Not a directory"},
+        {"/nonexistent_folder/x", "No such file or directory"},
+        {"/proc/x", "No such file or directory"}, /* refuses even the superuser */
+        {"/", "Is a directory"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         assert_int_equal(pn_file_write(cases[i].path, "x", 1), PN_EIO);
@@ -207,7 +207,7 @@ static void a_file_beyond_the_limit_is_refused(void **state) {
     assert_int_equal(pn_file_read("/dev/zero", 1 << 20, &data, &size), PN_EINPUT);
 }
 
-/* ==== Tables ==== */
+/* ---- Tables ---------------------------------------------------------------------------------- */
 
 static void a_table_forgets_rows_after_the_checkpoint(void **state) {
     (void)state;
@@ -245,7 +245,7 @@ static void a_table_on_a_full_disk_says_so(void **state) {
     pn_table_close(table);
 }
 
-/* ==== Places ==== */
+/* ---- Places ---------------------------------------------------------------------------------- */
 
 static pn_place open_place(void) {
     pn_place place;
@@ -407,23 +407,20 @@ static void a_writer_can_be_read_before_it_is_a_file(void **state) {
     free(large);
 }
 
-/* ==== safetensors ==== */
+/* ---- safetensors ----------------------------------------------------------------------------- */
 
 static const float some_floats[6] = {1, -2, 3.5F, 0, 1e-38F, 3e38F};
 static const int64_t some_integers[2] = {INT64_MIN, 7};
 static const uint8_t some_bytes[3] = {0, 128, 255};
 static const pn_array some_arrays[] = {
-    {"bytes",                       PN_U8,  1, {3},    some_bytes     },
-    {"weights \"quoted\" \xc3\xa9", PN_F32, 2, {2, 3}, some_floats    },
-    {"counts",                      PN_I64, 1, {2},    some_integers  },
-    {"nothing",                     PN_F32, 2, {0, 4}, NULL           },
-    {"one",                         PN_F32, 0, {0},    some_floats + 2},
+    {"bytes", PN_U8, 1, {3}, some_bytes},
+    {"weights \"quoted\" \xc3\xa9", PN_F32, 2, {2, 3}, some_floats},
+    {"counts", PN_I64, 1, {2}, some_integers},
+    {"nothing", PN_F32, 2, {0, 4}, NULL},
+    {"one", PN_F32, 0, {0}, some_floats + 2},
 };
 enum { ARRAYS = sizeof some_arrays / sizeof *some_arrays };
-static const pn_meta some_metas[] = {
-    {"step",     "12"                    },
-    {"genotype", "Genotype(normal=[...])"}
-};
+static const pn_meta some_metas[] = {{"step", "12"}, {"genotype", "Genotype(normal=[...])"}};
 
 static void write_some(const char *path) {
     assert_int_equal(pn_safetensors_write(path, some_arrays, ARRAYS, some_metas, 2), PN_OK);
@@ -635,10 +632,7 @@ static void what_cannot_be_written_is_refused(void **state) {
     const pn_array reserved = {"__metadata__", PN_U8, 1, {3}, some_bytes};
     const pn_array latin = {"\xe9", PN_U8, 1, {3}, some_bytes};
     const pn_array negative = {"n", PN_U8, 1, {-3}, some_bytes};
-    const pn_array huge = {
-        "h", PN_F64, 2, {INT64_MAX, 2},
-           some_bytes
-    };
+    const pn_array huge = {"h", PN_F64, 2, {INT64_MAX, 2}, some_bytes};
     const pn_array deep = {"d", PN_U8, PN_MAX_RANK + 1, {3}, some_bytes};
     const pn_meta crc = {"crc32", "0"};
     const char *path = in_folder("a");
@@ -654,21 +648,21 @@ static void what_cannot_be_written_is_refused(void **state) {
     assert_false(exists(path));
 }
 
-/* ==== npy ==== */
+/* ---- npy ------------------------------------------------------------------------------------- */
 
 static void arrays_pass_through_npy(void **state) {
     (void)state;
     static const double doubles[] = {1, -.5, 1e300};
     static const int32_t integers[] = {INT32_MIN, 1, 2, 3};
     static const pn_array arrays[] = {
-        {NULL, PN_F32, 2, {2, 3},                   some_floats  },
-        {NULL, PN_F64, 1, {3},                      doubles      },
-        {NULL, PN_I32, 3, {2, 1, 2},                integers     },
-        {NULL, PN_I64, 1, {2},                      some_integers},
-        {NULL, PN_U8,  1, {3},                      some_bytes   },
-        {NULL, PN_F32, 0, {0},                      some_floats  },
-        {NULL, PN_F32, 3, {5, 0, 2},                some_floats  },
-        {NULL, PN_U8,  8, {1, 1, 1, 3, 1, 1, 1, 1}, some_bytes   },
+        {NULL, PN_F32, 2, {2, 3}, some_floats},
+        {NULL, PN_F64, 1, {3}, doubles},
+        {NULL, PN_I32, 3, {2, 1, 2}, integers},
+        {NULL, PN_I64, 1, {2}, some_integers},
+        {NULL, PN_U8, 1, {3}, some_bytes},
+        {NULL, PN_F32, 0, {0}, some_floats},
+        {NULL, PN_F32, 3, {5, 0, 2}, some_floats},
+        {NULL, PN_U8, 8, {1, 1, 1, 3, 1, 1, 1, 1}, some_bytes},
     };
     for (size_t i = 0; i < sizeof arrays / sizeof *arrays; i++) {
         pn_array read;
@@ -710,35 +704,35 @@ static void npy_headers_are_read_strictly(void **state) {
         size_t data;
         const char *why; /* NULL: right */
     } cases[] = {
-        {1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }   \n",                 8, NULL                    },
-        {2, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1), }\n",                  8, NULL                    },
-        {1, "{'shape':(),'fortran_order':False,'descr':'<f8'}",                               8, NULL                    },
-        {3, "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }\n",                    8, "format 3.0"            },
-        {1, "{'descr': '>f4', 'fortran_order': False, 'shape': (2,), }\n",                    8, "descr '>f4'"           },
-        {1, "{'descr': '|O', 'fortran_order': False, 'shape': (2,), }\n",                     8, "descr '|O'"            },
-        {1, "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2,), }\n",           8, "descr [("              },
-        {1, "{'descr': '<f4', 'fortran_order': True, 'shape': (2,), }\n",                     8, "fortran_order True"    },
-        {1, "{'descr': '<f4', 'fortran_order': 0, 'shape': (2,), }\n",                        8, "neither True nor False"},
-        {1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2), }\n",                     8, "not a tuple"           },
-        {1, "{'descr': '<f4', 'fortran_order': False, 'shape': 2, }\n",                       8, "not a tuple"           },
-        {1, "{'descr': '<f4', 'fortran_order': False, 'shape': (-2,), }\n",                   8, "whole numbers"         },
-        {1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2 1), }\n",                   8, "whole numbers"         },
-        {1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2,1,1,1,1,1,1,1,1), }\n",     8,
-         "more than 8"                                                                                                   },
+        {1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }   \n", 8, NULL},
+        {2, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1), }\n", 8, NULL},
+        {1, "{'shape':(),'fortran_order':False,'descr':'<f8'}", 8, NULL},
+        {3, "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }\n", 8, "format 3.0"},
+        {1, "{'descr': '>f4', 'fortran_order': False, 'shape': (2,), }\n", 8, "descr '>f4'"},
+        {1, "{'descr': '|O', 'fortran_order': False, 'shape': (2,), }\n", 8, "descr '|O'"},
+        {1, "{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (2,), }\n", 8, "descr [("},
+        {1, "{'descr': '<f4', 'fortran_order': True, 'shape': (2,), }\n", 8, "fortran_order True"},
+        {1, "{'descr': '<f4', 'fortran_order': 0, 'shape': (2,), }\n", 8, "neither True nor False"},
+        {1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2), }\n", 8, "not a tuple"},
+        {1, "{'descr': '<f4', 'fortran_order': False, 'shape': 2, }\n", 8, "not a tuple"},
+        {1, "{'descr': '<f4', 'fortran_order': False, 'shape': (-2,), }\n", 8, "whole numbers"},
+        {1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2 1), }\n", 8, "whole numbers"},
+        {1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2,1,1,1,1,1,1,1,1), }\n", 8,
+         "more than 8"},
         {1, "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,), }\n", 8,
-         "whole numbers"                                                                                                 },
-        {1, "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387905,), }\n",  4,
-         "more than"                                                                                                     },
-        {1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }\n",                    7, "7 bytes of data"       },
-        {1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }\n",                    9, "9 bytes of data"       },
-        {1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2,)} x\n",                    8, "goes on"               },
-        {1, "{'descr': '<f4', 'fortran_order': False}\n",                                     8, "lacks"                 },
-        {1, "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (2,)}\n",      8,
-         "twice"                                                                                                         },
-        {1, "{'shape': (2,), 'shape': (2,), 'descr': '<f4', 'fortran_order': False}\n",       8, "twice"                 },
-        {1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), 'x': 1}\n",              8, "a key other"           },
-        {1, "{'descr': '<f4' 'fortran_order': False, 'shape': (2,)}\n",                       8, "not a dictionary"      },
-        {1, "",                                                                               8, "not a dictionary"      },
+         "whole numbers"},
+        {1, "{'descr': '<f4', 'fortran_order': False, 'shape': (4611686018427387905,), }\n", 4,
+         "more than"},
+        {1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }\n", 7, "7 bytes of data"},
+        {1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }\n", 9, "9 bytes of data"},
+        {1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2,)} x\n", 8, "goes on"},
+        {1, "{'descr': '<f4', 'fortran_order': False}\n", 8, "lacks"},
+        {1, "{'descr': '<f4', 'descr': '<f4', 'fortran_order': False, 'shape': (2,)}\n", 8,
+         "twice"},
+        {1, "{'shape': (2,), 'shape': (2,), 'descr': '<f4', 'fortran_order': False}\n", 8, "twice"},
+        {1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2,), 'x': 1}\n", 8, "a key other"},
+        {1, "{'descr': '<f4' 'fortran_order': False, 'shape': (2,)}\n", 8, "not a dictionary"},
+        {1, "", 8, "not a dictionary"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         pn_array array;
@@ -756,10 +750,7 @@ static void an_npy_file_cut_anywhere_is_refused(void **state) {
     (void)state;
     void *bytes;
     size_t size;
-    const pn_array array = {
-        NULL, PN_F32, 2, {2, 3},
-           some_floats
-    };
+    const pn_array array = {NULL, PN_F32, 2, {2, 3}, some_floats};
     assert_int_equal(pn_npy_write(in_folder("a.npy"), &array), PN_OK);
     assert_int_equal(pn_file_read(in_folder("a.npy"), 1 << 20, &bytes, &size), PN_OK);
     unlink(in_folder("a.npy"));

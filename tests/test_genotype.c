@@ -136,7 +136,7 @@ static void all_spellings_of_python_are_read(void **state) {
     } spellings[] = {
         {"range, as DARTS prints it",
          "Genotype(normal=" NORMAL ", normal_concat=range(2, 6), reduce=" REDUCE
-         ", reduce_concat=range(2, 6))"                                                       },
+         ", reduce_concat=range(2, 6))"},
         {"no white space at all",
          "Genotype(normal=[('sep_conv_3x3',0),('sep_conv_3x3',1),('sep_conv_3x3',0),"
          "('sep_conv_3x3',1),('sep_conv_3x3',1),('skip_connect',0),('skip_connect',0),"
@@ -148,22 +148,22 @@ static void all_spellings_of_python_are_read(void **state) {
          "1), "
          "('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 1), ('skip_connect', 0), "
          "('skip_connect', 0), ('dil_conv_3x3', 2),\n  ],\n  normal_concat = range( 2, 6, ),\n"
-         "  reduce = " REDUCE ",\n  reduce_concat = [ 2, 3, 4, 5, ],\n)\n# that is all"       },
+         "  reduce = " REDUCE ",\n  reduce_concat = [ 2, 3, 4, 5, ],\n)\n# that is all"},
         {"double quotes",
          "Genotype(normal=[(\"sep_conv_3x3\", 0), ('sep_conv_3x3', 1), (\"sep_conv_3x3\", 0), "
          "('sep_conv_3x3', 1), ('sep_conv_3x3', 1), ('skip_connect', 0), ('skip_connect', 0), "
          "(\"dil_conv_3x3\", 2)], normal_concat=[2, 3, 4, 5], reduce=" REDUCE
-         ", reduce_concat=[2, 3, 4, 5])"                                                      },
+         ", reduce_concat=[2, 3, 4, 5])"},
         {"keywords in another order",
          "Genotype(reduce_concat=[2, 3, 4, 5], reduce=" REDUCE ", normal_concat=(2, 3, 4, 5), "
-         "normal=" NORMAL ")"                                                                 },
+         "normal=" NORMAL ")"},
         {"a line of genotypes.py",
          "DARTS_V2 = Genotype(normal=" NORMAL ", normal_concat=[2, 3, 4, 5], reduce=" REDUCE
-         ", reduce_concat=[2, 3, 4, 5])"                                                      },
-        {"the name alone, with white space",                      " DARTS_V2\n"               },
+         ", reduce_concat=[2, 3, 4, 5])"},
+        {"the name alone, with white space", " DARTS_V2\n"},
         {"short notation on several lines",
-         "normal s3@0 s3@1 | s3@0 s3@1|s3@1 sk@0 | sk @ 0 d3@2\nreduce mp@0 mp@1 | sk@2 mp@1 | "
-         "mp@0 sk@2 | sk@2 mp@1\n"                                                            },
+         "normal s3@0 s3@1 | s3@0 s3@1|s3@1 sk@0 | sk @ 0 d3@2\n"
+         "reduce mp@0 mp@1 | sk@2 mp@1 | mp@0 sk@2 | sk@2 mp@1\n"},
     };
     pn_arch want = the_published("DARTS_V2"), got;
     for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++) {
@@ -184,58 +184,58 @@ static void all_spellings_of_python_are_read(void **state) {
 static const struct {
     const char *why, *text, *named, *accepted;
 } refused[] = {
-    {"nothing",                                                   "",                                                         "the end of the text","DARTS_V1, DARTS_V2, PDARTS, PC_DARTS_cifar"},
-    {"a name nobody published",                                   "DARTS_V3",                                                 "'DARTS_V3'","PDARTS"                                    },
-    {"only almost a name",                                        "DARTS_V",                                                  "'DARTS_V'","PDARTS"                                    },
-    {"a word without end",                                        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",   "'aaaaaa",
+    {"nothing", "", "the end of the text", "DARTS_V1, DARTS_V2, PDARTS, PC_DARTS_cifar"},
+    {"a name nobody published", "DARTS_V3", "'DARTS_V3'", "PDARTS"},
+    {"only almost a name", "DARTS_V", "'DARTS_V'", "PDARTS"},
+    {"a word without end", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "'aaaaaa",
      "PDARTS"},
-    {"bytes that cannot be printed",                              "\x01\xff(",                                                "'  ('","PDARTS"                                    },
+    {"bytes that cannot be printed", "\x01\xff(", "'  ('", "PDARTS"},
     {"an op that is not of the space",
-     WITH("[('none', 0), ('sep_conv_3x3', 0), " SIX "]",                                                                      "range(2, 6)"),"'none'",                                     "dil_conv_5x5"},
-    {"an op that begins like one",                                                           WITH("[('sep_conv_3x33', 0), " SIX "]",                                                                                          "range(2, 6)"),
-     "'sep_conv_3x33'","sep_conv_3x3"},
-    {"an empty op",                                             WITH("[('', 0), " SIX "]",                                                                                                       "range(2, 6)"),"''",                                                                                                                                    "sep_conv_3x3"},
-    {"a node that reads itself",                                                       WITH("[('sep_conv_3x3', 2), " SIX "]",                                                                                                   "range(2, 6)"),
-     "input 2 of node 0","0..1"},
-    {"a later node",                                             WITH("[('sep_conv_3x3', 0), " SIX ", ('skip_connect', 5)]",                                                                                                     "range(2, 6)"),
-     "input 5 of node 3",                                                    "0..4"},
-    {"a negative input",WITH("[('sep_conv_3x3', -1), " SIX "]","range(2, 6)"),"input -1",
+     WITH("[('none', 0), ('sep_conv_3x3', 0), " SIX "]", "range(2, 6)"), "'none'", "dil_conv_5x5"},
+    {"an op that begins like one", WITH("[('sep_conv_3x33', 0), " SIX "]", "range(2, 6)"),
+     "'sep_conv_3x33'", "sep_conv_3x3"},
+    {"an empty op", WITH("[('', 0), " SIX "]", "range(2, 6)"), "''", "sep_conv_3x3"},
+    {"a node that reads itself", WITH("[('sep_conv_3x3', 2), " SIX "]", "range(2, 6)"),
+     "input 2 of node 0", "0..1"},
+    {"a later node", WITH("[('sep_conv_3x3', 0), " SIX ", ('skip_connect', 5)]", "range(2, 6)"),
+     "input 5 of node 3", "0..4"},
+    {"a negative input", WITH("[('sep_conv_3x3', -1), " SIX "]", "range(2, 6)"), "input -1",
      "0..1"},
     {"an input beyond all numbers",
-     WITH("[('sep_conv_3x3', 99999999999999999999), " SIX "]",                                                                                                          "range(2, 6)"), "of node 0",                                                                                                                            "0..1"},
-    {"seven pairs",                                                           WITH("[('sep_conv_3x3', 0), " SIX "]",                                                                                         "range(2, 6)"),"normal: 7 pairs",
+     WITH("[('sep_conv_3x3', 99999999999999999999), " SIX "]", "range(2, 6)"), "of node 0", "0..1"},
+    {"seven pairs", WITH("[('sep_conv_3x3', 0), " SIX "]", "range(2, 6)"), "normal: 7 pairs",
      "two for each of 4"},
     {"nine pairs",
      WITH("[('sep_conv_3x3', 0), " SIX ", ('skip_connect', 0), ('skip_connect', 0)]",
-     "range(2, 6)"),
-     "more than 8","two for each of 4"},
-    {"no pairs",                                          WITH("[]",                                                                                                     "range(2, 6)"),"normal: 0 pairs","two for each of 4"},
-    {"AmoebaNet's concatenation",                                              WITH(NORMAL,                                                                                                           "[4, 5, 6]"),"'[4, 5, 6]",                                                                                                                                                                                                                "[2, 3, 4, 5]"},
-    {"a concatenation without a node",         WITH(NORMAL,"[2, 3, 4]"),"'[2, 3, 4]","range(2, 6)"},
-    {"a node twice",                                 WITH(NORMAL,                                   "[2, 3, 3, 5]"),"'[2, 3, 3, 5]","range(2, 6)"},
-    {"a range with a cell input",                                                           WITH(NORMAL,                                                                                      "range(1, 6)"),"'range(1, 6)","range(2, 6)"},
-    {"a range too short",                                              WITH(NORMAL,                                                                                                        "range(2, 5)"),"'range(2, 5)","range(2, 6)"},
-    {"another function",                                            WITH(NORMAL,                                                                                         "list(2, 6)"),                                                                                                                                                                             "'list(2, 6)",                                                                                                                                                                                                                                                                                                                                          "range(2, 6)"},
-    {"a pair without bracket",                                             WITH("['sep_conv_3x3', 0]",    "range(2, 6)"),"'sep_conv",              "a pair"},
-    {"a pair without quotes",   WITH("[(sep_conv_3x3, 0)]","range(2, 6)"),"sep_conv","quotes"},
-    {"a pair without comma",                                          WITH("[('sep_conv_3x3' 0)]",                                              "range(2, 6)"),"'0)","comma"},
-    {"a pair of three",                                                           WITH("[('sep_conv_3x3', 0, 1)]",                                                                                              "range(2, 6)"),"'1)","end of the pair"},
-    {"brackets that do not match",                                                   WITH("[('sep_conv_3x3', 0]]",                                                                                                             "range(2, 6)"),"']]",
+          "range(2, 6)"),
+     "more than 8", "two for each of 4"},
+    {"no pairs", WITH("[]", "range(2, 6)"), "normal: 0 pairs", "two for each of 4"},
+    {"AmoebaNet's concatenation", WITH(NORMAL, "[4, 5, 6]"), "'[4, 5, 6]", "[2, 3, 4, 5]"},
+    {"a concatenation without a node", WITH(NORMAL, "[2, 3, 4]"), "'[2, 3, 4]", "range(2, 6)"},
+    {"a node twice", WITH(NORMAL, "[2, 3, 3, 5]"), "'[2, 3, 3, 5]", "range(2, 6)"},
+    {"a range with a cell input", WITH(NORMAL, "range(1, 6)"), "'range(1, 6)", "range(2, 6)"},
+    {"a range too short", WITH(NORMAL, "range(2, 5)"), "'range(2, 5)", "range(2, 6)"},
+    {"another function", WITH(NORMAL, "list(2, 6)"), "'list(2, 6)", "range(2, 6)"},
+    {"a pair without bracket", WITH("['sep_conv_3x3', 0]", "range(2, 6)"), "'sep_conv", "a pair"},
+    {"a pair without quotes", WITH("[(sep_conv_3x3, 0)]", "range(2, 6)"), "sep_conv", "quotes"},
+    {"a pair without comma", WITH("[('sep_conv_3x3' 0)]", "range(2, 6)"), "'0)", "comma"},
+    {"a pair of three", WITH("[('sep_conv_3x3', 0, 1)]", "range(2, 6)"), "'1)", "end of the pair"},
+    {"brackets that do not match", WITH("[('sep_conv_3x3', 0]]", "range(2, 6)"), "']]",
      "end of the pair"},
-    {"a keyword twice",                                                 "Genotype(normal_concat=[2, 3, 4, 5], normal_concat=[2, 3, 4, 5])",
-     "'normal_concat",                                                                     "each once"                                                                                                                                                                                                           },
-    {"a keyword unknown",                                             "Genotype(norml=[])",                                                     "'norml",                                                                                                      "each once"                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                                     },
+    {"a keyword twice", "Genotype(normal_concat=[2, 3, 4, 5], normal_concat=[2, 3, 4, 5])",
+     "'normal_concat", "each once"},
+    {"a keyword unknown", "Genotype(norml=[])", "'norml", "each once"},
     {"a keyword missing",
      "Genotype(normal=" NORMAL ", normal_concat=range(2, 6), reduce=" REDUCE ")",
-     "without reduce_concat","each once"                                                            },
-    {"no keyword",                                "Genotype([])",            "'[","normal_concat"},
-    {"words behind it",                                                           "DARTS_V2 DARTS_V1",                                                                                                     "'DARTS_V1'","nothing more"},
-    {"short: an unknown op",                                                           "normal c3@0",                                                                                                   "'c3@0'","s5"},
-    {"short: a node that reads itself",                                                           "normal s3@2",                                                                                                   "input 2 of node 0","0..1"},
-    {"short: no bar",                                                           "normal s3@0 s3@1 s3@0",                                                                                                          "'s3@0'","|"},
-    {"short: no reduction cell",                                                           "normal s3@0 s3@1 | s3@0 s3@1 | s3@1 sk@0 | sk@0 d3@2",
-     "the end of the text","reduce"},
-    {"short: no input",                                                           "normal s3",                                                                                                "the end of the text","@"},
+     "without reduce_concat", "each once"},
+    {"no keyword", "Genotype([])", "'[", "normal_concat"},
+    {"words behind it", "DARTS_V2 DARTS_V1", "'DARTS_V1'", "nothing more"},
+    {"short: an unknown op", "normal c3@0", "'c3@0'", "s5"},
+    {"short: a node that reads itself", "normal s3@2", "input 2 of node 0", "0..1"},
+    {"short: no bar", "normal s3@0 s3@1 s3@0", "'s3@0'", "|"},
+    {"short: no reduction cell", "normal s3@0 s3@1 | s3@0 s3@1 | s3@1 sk@0 | sk@0 d3@2",
+     "the end of the text", "reduce"},
+    {"short: no input", "normal s3", "the end of the text", "@"},
 };
 
 static void mistakes_are_refused_with_the_value_and_what_is_accepted(void **state) {
@@ -284,7 +284,7 @@ static void every_damaged_byte_is_refused_or_harmless(void **state) {
     assert_in_range(taken, 100, 1000); /* digits and white space: most damage is refused */
 }
 
-/* ---- files -------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static char folder[] = "/tmp/pn_test_genotype_XXXXXX";
 
@@ -332,7 +332,12 @@ static void a_genotype_is_found_wherever_it_is(void **state) {
     snprintf(text, sizeof text,
              "from collections import namedtuple\n"
              "Genotype = namedtuple('Genotype', 'normal normal_concat reduce reduce_concat')\n"
-             "MyGenotype(1)\n\nDARTS_V2 = %s\n\nDARTS = DARTS_V2\nX = Genotype(1)\n",
+             "MyGenotype(1)\n"
+             "\n"
+             "DARTS_V2 = %s\n"
+             "\n"
+             "DARTS = DARTS_V2\n"
+             "X = Genotype(1)\n",
              darts_v2);
     put("file", text, path);
     memset(&got, 0, sizeof got);

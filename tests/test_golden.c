@@ -200,8 +200,7 @@ static void check_search(const json_t *settings, const json_t *golden, const pn_
     pn_whole_destroy(&w);
 }
 
-/* ---- the evaluation network -------------------------------------------------------------------
- */
+/* ---- the evaluation network ------------------------------------------------------------------ */
 
 /* Factors of 1/0.8 or 0 by the formula; pn_network_drop_path says which places are the identity's
  * (its factors are all one then) and which two are one term: the second has zeros alone. */
@@ -328,8 +327,8 @@ static void check_file(const char *path) {
             (evaluation ? check_evaluation : check_search)(settings, json_array_get(cases, i), k,
                                                            &most);
         print_message(
-            "%s, %s: worst logit %.1e, loss %.1e, gradient norm %.1e, projection %.1e, "
-            "running statistic %.1e\n",
+            "%s, %s: worst logit %.1e, loss %.1e, gradient norm %.1e, projection %.1e, running "
+            "statistic %.1e\n",
             path, pn_backend_labels[backend], most.logit, most.loss, most.norm, most.projection,
             most.statistic);
     }

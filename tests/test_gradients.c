@@ -27,8 +27,8 @@ enum { MOST_ELEMENTS = 48 }; /* looked at of each array */
 typedef double loss_fn(void *model, const pn_twins *t);
 
 /* One array and the place of its gradient. Where the op's input is normalised by statistics that
- * the test holds fixed, dx is the gradient with respect to v: then `norm` turns it into that of x.
- */
+ * the test holds fixed, dx is the gradient with respect to
+ * v: then `norm` turns it into that of x. */
 typedef struct pair {
     const char *name;
     const float *x, *dx;
@@ -84,7 +84,7 @@ static size_t rest_of(const pn_set *set, const float *f) {
     return 0;
 }
 
-/* ---- One op, and the node that reads it -------------------------------------------------- */
+/* ---- One op, and the node that reads it ------------------------------------------------------ */
 
 /* What all the ops have: where they write, and up to PN_PARTS inputs. */
 typedef struct alone {
@@ -116,11 +116,9 @@ static double loss_alone(void *model, const pn_twins *t) {
 /* The arrays were made for the backward pass; those that the forward pass makes are made anew. */
 static int check_alone(alone *a, pn_set *set, int P, int Q, const pair *weights, int count) {
     const int N = a->node.N;
-    a->term = (pn_term){
-        .in = {.x = a->out->z, .C = a->out->K, .norm = a->out->norm},
-        .coef = a->out->coef,
-        .factor = a->out->factor
-    };
+    a->term = (pn_term){.in = {.x = a->out->z, .C = a->out->K, .norm = a->out->norm},
+                        .coef = a->out->coef,
+                        .factor = a->out->factor};
     const float *sum = pn_set_poison(set, "h", (size_t)N * P * Q * a->out->K, 0);
     a->node = (pn_node){.N = N,
                         .H = P,
@@ -174,10 +172,10 @@ PN_ANY(pool)
 
 /* The norms of an op's input and output: all kinds, twice with gamma and beta. */
 static const int likes[][2] = {
-    {PN_BATCH | PN_AFFINE,   PN_BATCH | PN_AFFINE | PN_FACTOR},
-    {PN_RUNNING | PN_AFFINE, PN_RUNNING | PN_AFFINE          },
-    {PN_BATCH,               PN_BATCH                        },
-    {0,                      PN_FACTOR                       },
+    {PN_BATCH | PN_AFFINE, PN_BATCH | PN_AFFINE | PN_FACTOR},
+    {PN_RUNNING | PN_AFFINE, PN_RUNNING | PN_AFFINE},
+    {PN_BATCH, PN_BATCH},
+    {0, PN_FACTOR},
 };
 enum { LIKES = 4 };
 
@@ -187,11 +185,7 @@ static float *gradient_of(pn_set *set, size_t count) { return pn_set_poison(set,
 static void stage(void **state) {
     (void)state;
     static const int shapes[][5] = {
-        {5, 4, 3, 1, 1},
-        {4, 5, 5, 2, 1},
-        {5, 5, 3, 2, 2},
-        {4, 6, 5, 1, 2}
-    };
+        {5, 4, 3, 1, 1}, {4, 5, 5, 2, 1}, {5, 5, 3, 2, 2}, {4, 6, 5, 1, 2}};
     for (int i = 0; i < LIKES; i++) {
         pn_set set;
         pn_set_begin(&set, i, false, true);
@@ -205,10 +199,7 @@ static void stage(void **state) {
         s.dpw = gradient_of(&set, (size_t)C * C);
         alone a = {"stage", stage_forward, stage_backward, &s,         &s.in,
                    1,       &s.out,        {.N = s.N},     {.coef = 1}};
-        const pair weights[] = {
-            {"dw", s.dw, s.ddw, NULL, 0},
-            {"pw", s.pw, s.dpw, NULL, 0}
-        };
+        const pair weights[] = {{"dw", s.dw, s.ddw, NULL, 0}, {"pw", s.pw, s.dpw, NULL, 0}};
         assert_int_equal(check_alone(&a, &set, P, Q, weights, 2), 0);
     }
 }
@@ -254,11 +245,7 @@ static void reduce(void **state) {
 static void conv(void **state) {
     (void)state;
     static const int shapes[LIKES][6] = {
-        {5, 4, 3, 2, 1, 0},
-        {4, 5, 2, 1, 0, 0},
-        {5, 6, 3, 2, 0, 1},
-        {3, 7, 5, 3, 4, 0}
-    };
+        {5, 4, 3, 2, 1, 0}, {4, 5, 2, 1, 0, 0}, {5, 6, 3, 2, 0, 1}, {3, 7, 5, 3, 4, 0}};
     for (int i = 0; i < LIKES; i++) {
         pn_set set;
         pn_set_begin(&set, 60 + i, false, true);
@@ -340,7 +327,7 @@ static void stem(void **state) {
     }
 }
 
-/* ---- Ops that end in a loss of their own -------------------------------------------------- */
+/* ---- Ops that end in a loss of their own ----------------------------------------------------- */
 
 static double loss_of_head(void *model, const pn_twins *t) {
     const pn_head *s = model;
@@ -381,10 +368,7 @@ static void head(void **state) {
         memset(pn_at(&t, s.db), 0, sizeof(double) * 7);
         loss_of_head(&s, &t);
         pn_head_bwd_ref(&s, &t);
-        pair pairs[8] = {
-            {"w", s.w, s.dw, NULL, 0},
-            {"b", s.b, s.db, NULL, 0}
-        };
+        pair pairs[8] = {{"w", s.w, s.dw, NULL, 0}, {"b", s.b, s.db, NULL, 0}};
         int n = 2, failures = 0;
         for (int part = 0; part < 2; part++) {
             const pn_input *in = &s.in[part];
@@ -434,7 +418,7 @@ static void node(void **state) {
     assert_int_equal(failures, 0);
 }
 
-/* ---- A network ---------------------------------------------------------------------------- */
+/* ---- A network ------------------------------------------------------------------------------- */
 
 /*  image - stem - stage - stage (stride 2) - node - head
  *             \-- max pool (stride 2) ------/    \- conv1x1 -/
@@ -569,25 +553,23 @@ static void build_network(network *n) {
                            .dw = gradient_of(set, WIDTH * WIDTH)};
     n->conv.in[0].add = 1;
     n->conv.out.dy = pn_set_poison(set, "dy", half, 0);
-    n->head = (pn_head){
-        .N = IMAGES,
-        .H = HALF,
-        .W = HALF,
-        .parts = 2,
-        .relu = 1,
-        .classes = CLASSES,
-        .smoothing = 0.25f,
-        .loss_weight = 1,
-        .in = {sum, reader_of(&n->conv.out, n->conv.out.dy, 0)},
-        .labels = labels,
-        .w = weights_of(set, 2 * WIDTH * CLASSES),
-        .b = weights_of(set, CLASSES),
-        .dw = gradient_of(set, 2 * WIDTH * CLASSES),
-        .db = gradient_of(set, CLASSES),
-        .pooled = pn_set_poison(set, "pooled", IMAGES * 2 * WIDTH, 0),
-        .logits = pn_set_poison(set, "logits", IMAGES * CLASSES, 0),
-        .result = &n->result
-    };
+    n->head = (pn_head){.N = IMAGES,
+                        .H = HALF,
+                        .W = HALF,
+                        .parts = 2,
+                        .relu = 1,
+                        .classes = CLASSES,
+                        .smoothing = 0.25f,
+                        .loss_weight = 1,
+                        .in = {sum, reader_of(&n->conv.out, n->conv.out.dy, 0)},
+                        .labels = labels,
+                        .w = weights_of(set, 2 * WIDTH * CLASSES),
+                        .b = weights_of(set, CLASSES),
+                        .dw = gradient_of(set, 2 * WIDTH * CLASSES),
+                        .db = gradient_of(set, CLASSES),
+                        .pooled = pn_set_poison(set, "pooled", IMAGES * 2 * WIDTH, 0),
+                        .logits = pn_set_poison(set, "logits", IMAGES * CLASSES, 0),
+                        .result = &n->result};
 }
 
 static double loss_of_network(void *model, const pn_twins *t) {
@@ -608,13 +590,11 @@ static double distance_from_kinks(const network *n, const pn_twins *t) {
     const struct {
         const pn_input *in;
         int edge;
-    } relus[] = {
-        {&n->first.in,   EDGE},
-        {&n->second.in,  EDGE},
-        {n->reduce.in,   EDGE},
-        {n->conv.in,     HALF},
-        {&n->head.in[1], HALF}
-    };
+    } relus[] = {{&n->first.in, EDGE},
+                 {&n->second.in, EDGE},
+                 {n->reduce.in, EDGE},
+                 {n->conv.in, HALF},
+                 {&n->head.in[1], HALF}};
     double least = INFINITY;
     for (int i = 0; i < 5; i++) {
         const size_t pixels = (size_t)IMAGES * relus[i].edge * relus[i].edge;
@@ -631,19 +611,19 @@ static void whole_network(void **state) {
     assert_non_null(n);
     build_network(n);
     const pair pairs[] = {
-        {"stem w",       n->stem.w,                n->stem.dw,                NULL, 0},
-        {"stem gamma",   n->stem.out.norm.gamma,   n->stem.out.norm.dgamma,   NULL, 0},
-        {"stem beta",    n->stem.out.norm.beta,    n->stem.out.norm.dbeta,    NULL, 0},
-        {"first dw",     n->first.dw,              n->first.ddw,              NULL, 0},
-        {"first pw",     n->first.pw,              n->first.dpw,              NULL, 0},
-        {"second dw",    n->second.dw,             n->second.ddw,             NULL, 0},
-        {"second pw",    n->second.pw,             n->second.dpw,             NULL, 0},
-        {"reduce w",     n->reduce.w,              n->reduce.dw,              NULL, 0},
+        {"stem w", n->stem.w, n->stem.dw, NULL, 0},
+        {"stem gamma", n->stem.out.norm.gamma, n->stem.out.norm.dgamma, NULL, 0},
+        {"stem beta", n->stem.out.norm.beta, n->stem.out.norm.dbeta, NULL, 0},
+        {"first dw", n->first.dw, n->first.ddw, NULL, 0},
+        {"first pw", n->first.pw, n->first.dpw, NULL, 0},
+        {"second dw", n->second.dw, n->second.ddw, NULL, 0},
+        {"second pw", n->second.pw, n->second.dpw, NULL, 0},
+        {"reduce w", n->reduce.w, n->reduce.dw, NULL, 0},
         {"reduce gamma", n->reduce.out.norm.gamma, n->reduce.out.norm.dgamma, NULL, 0},
-        {"reduce beta",  n->reduce.out.norm.beta,  n->reduce.out.norm.dbeta,  NULL, 0},
-        {"conv w",       n->conv.w,                n->conv.dw,                NULL, 0},
-        {"head w",       n->head.w,                n->head.dw,                NULL, 0},
-        {"head b",       n->head.b,                n->head.db,                NULL, 0},
+        {"reduce beta", n->reduce.out.norm.beta, n->reduce.out.norm.dbeta, NULL, 0},
+        {"conv w", n->conv.w, n->conv.dw, NULL, 0},
+        {"head w", n->head.w, n->head.dw, NULL, 0},
+        {"head b", n->head.b, n->head.db, NULL, 0},
     };
     const int count = (int)(sizeof pairs / sizeof *pairs);
     pn_set_freeze(&n->set);

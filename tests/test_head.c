@@ -26,14 +26,14 @@ static const struct call {
     const char *why;
     row job[PN_MAX_JOBS];
 } calls[] = {
-    {"one pixel, one image",                               {{.N = 1, .H = 1, .W = 1, .classes = 2, .C = {4}}}                },
+    {"one pixel, one image", {{.N = 1, .H = 1, .W = 1, .classes = 2, .C = {4}}}},
     {"CIFAR-10 after cells of 64",
-     {{.N = 6, .H = 8, .W = 8, .classes = 10, .C = {64, 64, 64, 64}, .scaled = true}}                                        },
-    {"CIFAR-100",                                          {{.N = 3, .H = 8, .W = 8, .classes = 100, .C = {36, 36}}}         },
+     {{.N = 6, .H = 8, .W = 8, .classes = 10, .C = {64, 64, 64, 64}, .scaled = true}}},
+    {"CIFAR-100", {{.N = 3, .H = 8, .W = 8, .classes = 100, .C = {36, 36}}}},
     {"a thousand classes, smoothed",
-     {{.N = 2, .H = 7, .W = 7, .classes = 1000, .C = {8}, .smoothing = 0.1f}}                                                },
-    {"more images than chunks",                            {{.N = 19, .H = 3, .W = 2, .classes = 7, .C = {12, 4}}}           },
-    {"odd number of classes, odd image",                   {{.N = 5, .H = 5, .W = 7, .classes = 3, .C = {20}}}               },
+     {{.N = 2, .H = 7, .W = 7, .classes = 1000, .C = {8}, .smoothing = 0.1f}}},
+    {"more images than chunks", {{.N = 19, .H = 3, .W = 2, .classes = 7, .C = {12, 4}}}},
+    {"odd number of classes, odd image", {{.N = 5, .H = 5, .W = 7, .classes = 3, .C = {20}}}},
     {"an auxiliary head: relu, weight 0.4",
      {{.N = 4,
        .H = 2,
@@ -43,15 +43,15 @@ static const struct call {
        .in = PN_BATCH | PN_AFFINE,
        .relu = 1,
        .loss_weight = 0.4f,
-       .scaled = true}}                                                                                                      },
-    {"relu without a norm",                                {{.N = 4, .H = 4, .W = 4, .classes = 10, .C = {16, 8}, .relu = 1}}},
+       .scaled = true}}},
+    {"relu without a norm", {{.N = 4, .H = 4, .W = 4, .classes = 10, .C = {16, 8}, .relu = 1}}},
     {"parts with different norms",
      {{.N = 4,
        .H = 3,
        .W = 3,
        .classes = 5,
        .C = {8, 20, 4, 12},
-       .also = {0, PN_BATCH, PN_RUNNING | PN_AFFINE, PN_BATCH | PN_AFFINE}}}                                                 },
+       .also = {0, PN_BATCH, PN_RUNNING | PN_AFFINE, PN_BATCH | PN_AFFINE}}}},
     {"dx of some parts only, one added to",
      {{.N = 4,
        .H = 3,
@@ -59,10 +59,10 @@ static const struct call {
        .classes = 5,
        .C = {8, 8, 4, 12},
        .in = PN_BATCH,
-       .also = {0, PN_NO_DX, PN_ADD, PN_NO_DX}}}                                                                             },
+       .also = {0, PN_NO_DX, PN_ADD, PN_NO_DX}}}},
     {"two heads of different shapes",
      {{.N = 4, .H = 4, .W = 4, .classes = 10, .C = {16}, .in = PN_BATCH, .smoothing = 0.1f},
-      {.N = 4, .H = 2, .W = 2, .classes = 10, .C = {8, 8}, .relu = 1, .loss_weight = 0.4f}}                                  },
+      {.N = 4, .H = 2, .W = 2, .classes = 10, .C = {8, 8}, .relu = 1, .loss_weight = 0.4f}}},
     {"two heads on one tensor",
      {{.N = 4, .H = 4, .W = 4, .classes = 10, .C = {16}, .in = PN_BATCH},
       {.N = 4,
@@ -72,13 +72,13 @@ static const struct call {
        .C = {16},
        .relu = 1,
        .loss_weight = 0.4f,
-       .shares = true}}                                                                                                      },
+       .shares = true}}},
     {"four heads on one tensor, an image for each thread",
      {{.N = 17, .H = 2, .W = 2, .classes = 10, .C = {16, 36}, .in = PN_BATCH},
       {.N = 17, .H = 2, .W = 2, .classes = 100, .C = {16, 36}, .shares = true},
       {.N = 17, .H = 2, .W = 2, .classes = 3, .C = {16, 36}, .relu = 1, .shares = true},
-      {.N = 17, .H = 2, .W = 2, .classes = 7, .C = {16, 36}, .shares = true}}                                                },
-    {"224 wide",                                           {{.N = 1, .H = 2, .W = 224, .classes = 4, .C = {4}}}              },
+      {.N = 17, .H = 2, .W = 2, .classes = 7, .C = {16, 36}, .shares = true}}},
+    {"224 wide", {{.N = 1, .H = 2, .W = 224, .classes = 4, .C = {4}}}},
 };
 
 /* What lies outside of jobs; one set of jobs is in use at a time. */
@@ -232,11 +232,9 @@ static void combinations_nobody_thought_of(void **state) {
     int failures = 0;
     pn_set dice = {.state = 1902};
     for (int i = 0; i < 40; i++) {
-        row r[PN_MAX_JOBS] = {
-            {.N = pn_set_whole(&dice, 1, 20),
-             .H = pn_set_whole(&dice, 1, 9),
-             .W = pn_set_whole(&dice, 1, 9)}
-        };
+        row r[PN_MAX_JOBS] = {{.N = pn_set_whole(&dice, 1, 20),
+                               .H = pn_set_whole(&dice, 1, 9),
+                               .W = pn_set_whole(&dice, 1, 9)}};
         r->classes = pn_set_whole(&dice, 2, 40);
         r->relu = pn_set_whole(&dice, 0, 1);
         r->smoothing = pn_set_whole(&dice, 0, 1) ? 0 : 0.25f;
@@ -261,9 +259,7 @@ static void by_hand(void **state) {
     (void)state;
     pn_set set;
     pn_set_begin(&set, 1, true, true);
-    const row r[PN_MAX_JOBS] = {
-        {.N = 2, .H = 1, .W = 2, .classes = 2, .C = {4}}
-    };
+    const row r[PN_MAX_JOBS] = {{.N = 2, .H = 1, .W = 2, .classes = 2, .C = {4}}};
     pn_head s[PN_MAX_JOBS];
     build(&set, r, s);
     pn_set_freeze(&set);
@@ -292,9 +288,7 @@ static void by_hand(void **state) {
 static pn_result biased(const pn_kernels *k, const float *bias, int classes, int label) {
     pn_set set;
     pn_set_begin(&set, 1, true, false);
-    const row r[PN_MAX_JOBS] = {
-        {.N = 4, .H = 2, .W = 2, .classes = classes, .C = {4}}
-    };
+    const row r[PN_MAX_JOBS] = {{.N = 4, .H = 2, .W = 2, .classes = classes, .C = {4}}};
     pn_head s[PN_MAX_JOBS];
     build(&set, r, s);
     memset((float *)s->w, 0, (size_t)4 * classes * sizeof *s->w);
@@ -345,35 +339,33 @@ static void nan_is_passed_on(void **state) {
 static void bad_arguments(void **state) {
     (void)state;
     static const pn_flaw flaws[] = {
-        {"no part",                 offsetof(pn_head, parts),            0           },
-        {"five parts",              offsetof(pn_head, parts),            PN_PARTS + 1},
-        {"no classes",              offsetof(pn_head, classes),          0           },
-        {"no image",                offsetof(pn_head, N),                0           },
-        {"negative height",         offsetof(pn_head, H),                -5          },
-        {"no width",                offsetof(pn_head, W),                0           },
-        {"6 channels in",           offsetof(pn_head, in[1].C),          6           },
-        {"no norm of that number",  offsetof(pn_head, in[0].norm.mode),  7           },
-        {"norm without statistics", offsetof(pn_head, in[1].norm.stats), PN_NULL     },
-        {"no x",                    offsetof(pn_head, in[1].x),          PN_NULL     },
-        {"no labels",               offsetof(pn_head, labels),           PN_NULL     },
-        {"no weights",              offsetof(pn_head, w),                PN_NULL     },
-        {"nowhere to pool",         offsetof(pn_head, pooled),           PN_NULL     },
-        {"no logits",               offsetof(pn_head, logits),           PN_NULL     },
+        {"no part", offsetof(pn_head, parts), 0},
+        {"five parts", offsetof(pn_head, parts), PN_PARTS + 1},
+        {"no classes", offsetof(pn_head, classes), 0},
+        {"no image", offsetof(pn_head, N), 0},
+        {"negative height", offsetof(pn_head, H), -5},
+        {"no width", offsetof(pn_head, W), 0},
+        {"6 channels in", offsetof(pn_head, in[1].C), 6},
+        {"no norm of that number", offsetof(pn_head, in[0].norm.mode), 7},
+        {"norm without statistics", offsetof(pn_head, in[1].norm.stats), PN_NULL},
+        {"no x", offsetof(pn_head, in[1].x), PN_NULL},
+        {"no labels", offsetof(pn_head, labels), PN_NULL},
+        {"no weights", offsetof(pn_head, w), PN_NULL},
+        {"nowhere to pool", offsetof(pn_head, pooled), PN_NULL},
+        {"no logits", offsetof(pn_head, logits), PN_NULL},
     };
     static const pn_flaw of_pass[2][2] = {
         {{"no result", offsetof(pn_head, result), PN_NULL},
-         {"no b", offsetof(pn_head, b), PN_NULL}                                                     },
-        {{"no dw", offsetof(pn_head, dw), PN_NULL},         {"no db", offsetof(pn_head, db), PN_NULL}},
+         {"no b", offsetof(pn_head, b), PN_NULL}},
+        {{"no dw", offsetof(pn_head, dw), PN_NULL}, {"no db", offsetof(pn_head, db), PN_NULL}},
     };
     const row r[PN_MAX_JOBS] = {
         {.N = 2, .H = 5, .W = 5, .classes = 3, .C = {8, 4}, .in = PN_BATCH},
-        {.N = 2, .H = 5, .W = 5, .classes = 3, .C = {8, 4}, .in = PN_BATCH}
-    };
+        {.N = 2, .H = 5, .W = 5, .classes = 3, .C = {8, 4}, .in = PN_BATCH}};
     static const pn_flaw sharing[] = {
         {"the second to share dx overwrites it", offsetof(pn_head, in[0].add), 0},
-        {"shares dx and does not say so",        offsetof(pn_head, joined),    0},
-        {"joined 2",                             offsetof(pn_head, joined),    2}
-    };
+        {"shares dx and does not say so", offsetof(pn_head, joined), 0},
+        {"joined 2", offsetof(pn_head, joined), 2}};
     static const pn_flaw alone = {"shares no dx and says so", offsetof(pn_head, joined), 1};
     row sharers[PN_MAX_JOBS];
     memcpy(sharers, r, sizeof r);
@@ -390,18 +382,15 @@ static void bad_arguments(void **state) {
 static void scratch_depends_on_shapes_only(void **state) {
     (void)state;
     const row r[PN_MAX_JOBS] = {
-        {.N = 5, .H = 9, .W = 7, .classes = 10, .C = {20, 8}, .in = PN_BATCH}
-    };
-    const pn_head bare = {
-        .N = 5,
-        .H = 9,
-        .W = 7,
-        .classes = 10,
-        .parts = 2,
-        .loss_weight = 1,
-        .in = {{.C = 20, .norm = {.mode = PN_NORM_BATCH}},
-               {.C = 8, .norm = {.mode = PN_NORM_BATCH}}}
-    };
+        {.N = 5, .H = 9, .W = 7, .classes = 10, .C = {20, 8}, .in = PN_BATCH}};
+    const pn_head bare = {.N = 5,
+                          .H = 9,
+                          .W = 7,
+                          .classes = 10,
+                          .parts = 2,
+                          .loss_weight = 1,
+                          .in = {{.C = 20, .norm = {.mode = PN_NORM_BATCH}},
+                                 {.C = 8, .norm = {.mode = PN_NORM_BATCH}}}};
     assert_int_equal(pn_check_scratch(&subject, r, &bare), 0);
 }
 

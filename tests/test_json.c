@@ -20,13 +20,13 @@ static void text_that_is_no_json_says_where(void **state) {
     static const struct {
         const char *text, *why;
     } cases[] = {
-        {"",                     "line 1"              },
-        {"{",                    "line 1"              },
-        {"{\"a\": 1,\n\"b\": }", "line 2"              },
-        {"{\"a\": 1, \"a\": 2}", "duplicate"           },
-        {"{\"a\": \"\xff\"}",    "0xff"                },
-        {"{\"a\": 1e999}",       "real number overflow"},
-        {"[1] [2]",              "end of file expected"},
+        {"", "line 1"},
+        {"{", "line 1"},
+        {"{\"a\": 1,\n\"b\": }", "line 2"},
+        {"{\"a\": 1, \"a\": 2}", "duplicate"},
+        {"{\"a\": \"\xff\"}", "0xff"},
+        {"{\"a\": 1e999}", "real number overflow"},
+        {"[1] [2]", "end of file expected"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         json_t *root = NULL;

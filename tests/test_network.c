@@ -48,18 +48,14 @@ static pn_arch random_arch(uint64_t i) {
     return arch;
 }
 
-/* ---- tensors and counts
- * --------------------------------------------------------------------------- */
+/* ---- tensors and counts ---------------------------------------------------------------------- */
 
 static void parameters_of_published_networks(void **state) {
     (void)state;
     static const struct {
         const char *name;
         size_t weights;
-    } published[] = {
-        {"DARTS_V2", 3349342},
-        {"PDARTS",   3433798}
-    };
+    } published[] = {{"DARTS_V2", 3349342}, {"PDARTS", 3433798}};
     for (int i = 0; i < 2; i++) {
         const pn_space space = pn_space_darts();
         const pn_network_spec spec = EVALUATION(20, 36, 32, 32, 3);
@@ -80,19 +76,19 @@ static void names_and_shapes_of_the_search_network(void **state) {
         const char *name;
         int rank, shape[4];
     } wanted[] = {
-        {"stem.conv.weight",                                4, {48, 3, 3, 3} },
-        {"stem.bn.weight",                                  1, {48}          },
-        {"stem.bn.bias",                                    1, {48}          },
-        {"cells.0.preprocess0.weight",                      4, {16, 48, 1, 1}},
-        {"cells.2.preprocess1.weight",                      4, {32, 64, 1, 1}}, /* a reduction doubles the channels */
-        {"cells.3.preprocess0.weight_1",                    4, {16, 64, 1, 1}}, /* input twice as large: factorized */
-        {"cells.3.preprocess0.weight_2",                    4, {16, 64, 1, 1}},
-        {"cells.0.nodes.0.input.1.sep_conv_3x3.dw1.weight", 4, {16, 1, 3, 3} },
+        {"stem.conv.weight", 4, {48, 3, 3, 3}},
+        {"stem.bn.weight", 1, {48}},
+        {"stem.bn.bias", 1, {48}},
+        {"cells.0.preprocess0.weight", 4, {16, 48, 1, 1}},
+        {"cells.2.preprocess1.weight", 4, {32, 64, 1, 1}},   /* a reduction doubles the channels */
+        {"cells.3.preprocess0.weight_1", 4, {16, 64, 1, 1}}, /* input twice as large: factorized */
+        {"cells.3.preprocess0.weight_2", 4, {16, 64, 1, 1}},
+        {"cells.0.nodes.0.input.1.sep_conv_3x3.dw1.weight", 4, {16, 1, 3, 3}},
         {"cells.0.nodes.3.input.4.sep_conv_5x5.pw2.weight", 4, {16, 16, 1, 1}},
-        {"cells.0.nodes.1.input.2.dil_conv_5x5.dw1.weight", 4, {16, 1, 5, 5} },
-        {"cells.2.nodes.0.input.0.skip_connect.weight_2",   4, {16, 32, 1, 1}}, /* skip at stride 2 */
-        {"classifier.weight",                               2, {10, 256}     },
-        {"classifier.bias",                                 1, {10}          },
+        {"cells.0.nodes.1.input.2.dil_conv_5x5.dw1.weight", 4, {16, 1, 5, 5}},
+        {"cells.2.nodes.0.input.0.skip_connect.weight_2", 4, {16, 32, 1, 1}}, /* skip at stride 2 */
+        {"classifier.weight", 2, {10, 256}},
+        {"classifier.bias", 1, {10}},
     };
     static const char *const absent[] = {"cells.0.nodes.0.input.2.sep_conv_3x3.dw1.weight",
                                          "cells.0.nodes.0.input.0.dil_conv_3x3.dw2.weight",
@@ -148,8 +144,8 @@ static void layouts_go_out_and_come_back(void **state) {
 
 /* One cell, C=4, 4x4 image of 1 channel. The cell is a reduction (1/3 = 0): C=8, output 2x2.
  * stem 9*1*12*16; two preprocesses 12*8*16; node 0: sep_conv_3x3 twice (9*8 + 64)*4 and factorized
- * reduce 64*4; node 1: dil_conv_5x5 (25*8 + 64)*4 and a pool; nodes 2, 3: pools; classifier 32*10.
- */
+ * reduce 64*4; node 1: dil_conv_5x5 (25*8 + 64)*4 and
+ * a pool; nodes 2, 3: pools; classifier 32*10. */
 static void multiply_adds_by_hand(void **state) {
     (void)state;
     const pn_space space = pn_space_darts();
@@ -172,12 +168,12 @@ static void settings_that_cannot_be(void **state) {
         const char *why;
         pn_network_spec spec;
     } cases[] = {
-        {"no cell",                      SEARCH(0,  16, 32, 32, 3)},
-        {"too many cells",               SEARCH(65, 16, 32, 32, 3)},
-        {"channels not a multiple of 4", SEARCH(8,  6,  32, 32, 3)},
-        {"no channels",                  SEARCH(8,  0,  32, 32, 3)},
-        {"no height",                    SEARCH(8,  16, 0,  32, 3)},
-        {"two image channels",           SEARCH(8,  16, 32, 32, 2)},
+        {"no cell", SEARCH(0, 16, 32, 32, 3)},
+        {"too many cells", SEARCH(65, 16, 32, 32, 3)},
+        {"channels not a multiple of 4", SEARCH(8, 6, 32, 32, 3)},
+        {"no channels", SEARCH(8, 0, 32, 32, 3)},
+        {"no height", SEARCH(8, 16, 0, 32, 3)},
+        {"two image channels", SEARCH(8, 16, 32, 32, 2)},
     };
     const pn_space space = pn_space_darts();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -188,8 +184,7 @@ static void settings_that_cannot_be(void **state) {
     }
 }
 
-/* ---- what they compute
- * ------------------------------------------------------------------------------ */
+/* ---- what they compute ----------------------------------------------------------------------- */
 
 static void against_reference(const pn_whole_case *c, const pn_arch *arch) {
     pn_whole reference;
@@ -234,11 +229,11 @@ static void running_statistics(const pn_whole_case *c, const pn_arch *arch) {
 static void equal_to_the_reference(void **state) {
     (void)state;
     static const pn_whole_case search[] = {
-        {"one cell, the smallest image", SEARCH(1, 4,  1,  1,  1), 2, true,  false, false, 0},
-        {"two cells, both reductions",   SEARCH(2, 4,  16, 16, 3), 2, true,  false, false, 0},
-        {"odd edges",                    SEARCH(3, 8,  7,  9,  1), 3, true,  false, false, 0},
-        {"channels that fill no vector", SEARCH(4, 12, 12, 12, 3), 2, true,  false, false, 0},
-        {"forward only, nodes in place", SEARCH(5, 8,  8,  8,  3), 3, false, false, false, 0},
+        {"one cell, the smallest image", SEARCH(1, 4, 1, 1, 1), 2, true, false, false, 0},
+        {"two cells, both reductions", SEARCH(2, 4, 16, 16, 3), 2, true, false, false, 0},
+        {"odd edges", SEARCH(3, 8, 7, 9, 1), 3, true, false, false, 0},
+        {"channels that fill no vector", SEARCH(4, 12, 12, 12, 3), 2, true, false, false, 0},
+        {"forward only, nodes in place", SEARCH(5, 8, 8, 8, 3), 3, false, false, false, 0},
     };
     for (size_t i = 0; i < sizeof search / sizeof *search; i++)
         for (uint64_t a = 0; a < 4; a++) {
@@ -246,17 +241,17 @@ static void equal_to_the_reference(void **state) {
             against_reference(&search[i], &arch);
         }
     static const pn_whole_case evaluation[] = {
-        {"evaluation network, training",                          EVALUATION(3, 8, 8,   8,   3), 3, true,  false, false, 0  },
-        {"evaluation network, inference",                         EVALUATION(3, 8, 8,   8,   3), 3, false, true,  false, 0  },
-        {"auxiliary head and drop-path",                          EVALUATION(3, 4, 32,  32,  3), 6, true,  false, true,  0.7},
-        {"the same of odd edges, one channel",                    EVALUATION(4, 8, 38,  34,  1), 4, true,  false, true,
-         0.8                                                                                                                },
-        {"the stem of ImageNet",                                  IMAGENET(3,   8, 58,  49,  3), 3, true,  false, false, 0.6},
-        {"its inference",                                         IMAGENET(3,   8, 58,  49,  3), 3, false, true,  false, 0  },
-        {"its auxiliary head",                                    IMAGENET(1,   8, 112, 112, 3), 3, true,  false, true,  0.8},
-        {"auxiliary head, inference",                             EVALUATION(3, 4, 32,  32,  3), 2, false, true,  true,  0  },
-        {"evaluation network, gradients with running statistics", EVALUATION(3, 8, 8,   8,   3), 3,
-         true,                                                                                             true,  false, 0  },
+        {"evaluation network, training", EVALUATION(3, 8, 8, 8, 3), 3, true, false, false, 0},
+        {"evaluation network, inference", EVALUATION(3, 8, 8, 8, 3), 3, false, true, false, 0},
+        {"auxiliary head and drop-path", EVALUATION(3, 4, 32, 32, 3), 6, true, false, true, 0.7},
+        {"the same of odd edges, one channel", EVALUATION(4, 8, 38, 34, 1), 4, true, false, true,
+         0.8},
+        {"the stem of ImageNet", IMAGENET(3, 8, 58, 49, 3), 3, true, false, false, 0.6},
+        {"its inference", IMAGENET(3, 8, 58, 49, 3), 3, false, true, false, 0},
+        {"its auxiliary head", IMAGENET(1, 8, 112, 112, 3), 3, true, false, true, 0.8},
+        {"auxiliary head, inference", EVALUATION(3, 4, 32, 32, 3), 2, false, true, true, 0},
+        {"evaluation network, gradients with running statistics", EVALUATION(3, 8, 8, 8, 3), 3,
+         true, true, false, 0},
     };
     for (size_t i = 0; i < sizeof evaluation / sizeof *evaluation; i++)
         for (uint64_t a = 0; a < 3; a++) {
@@ -311,8 +306,7 @@ static void forward_only_gives_the_bits_of_training(void **state) {
     }
 }
 
-/* ---- drop-path
- * ---------------------------------------------------------------------------------------- */
+/* ---- drop-path ------------------------------------------------------------------------------- */
 
 enum { IMAGES = 4000, LAYERS = 3 };
 typedef float factors[LAYERS][PN_MAX_NODES][PN_SLOTS][IMAGES];
@@ -379,23 +373,18 @@ static void where_the_auxiliary_head_fits(void **state) {
         pn_network_spec spec;
         bool fits;
     } cases[] = {
-        {EVALUATION(20, 4, 28,  28,  3), false},
-        {EVALUATION(20, 4, 29,  32,  3), true },
-        {EVALUATION(20, 4, 40,  40,  1), true },
-        {EVALUATION(20, 4, 32,  41,  3), false},
-        {EVALUATION(1,  4, 16,  16,  3), true },
-        {IMAGENET(14,   8, 224, 224, 3), true },
-        {IMAGENET(14,   8, 256, 256, 3), true },
-        {IMAGENET(14,   8, 192, 224, 3), false},
-        {IMAGENET(14,   8, 224, 288, 3), false},
+        {EVALUATION(20, 4, 28, 28, 3), false}, {EVALUATION(20, 4, 29, 32, 3), true},
+        {EVALUATION(20, 4, 40, 40, 1), true},  {EVALUATION(20, 4, 32, 41, 3), false},
+        {EVALUATION(1, 4, 16, 16, 3), true},   {IMAGENET(14, 8, 224, 224, 3), true},
+        {IMAGENET(14, 8, 256, 256, 3), true},  {IMAGENET(14, 8, 192, 224, 3), false},
+        {IMAGENET(14, 8, 224, 288, 3), false},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         if (pn_network_auxiliary_fits(&cases[i].spec) != cases[i].fits)
             fail_msg("%dx%d", cases[i].spec.H, cases[i].spec.W);
 }
 
-/* ---- bytes
- * -------------------------------------------------------------------------------------------- */
+/* ---- bytes ----------------------------------------------------------------------------------- */
 
 /* For 1,000 architectures: what the plan says is what the arena is asked for, the bytes beyond it
  * keep their pattern, and the plan is close to the floor. (In checked builds the arena poisons

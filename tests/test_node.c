@@ -30,7 +30,7 @@ static const struct call {
     row job[PN_MAX_JOBS];
 } calls[] = {
     {"more tiles than a card's blocks, in place",
-     {{.N = 70, .H = 32, .W = 32, .C = 16, .in = PN_BATCH, .coef = {1, 2}, .in_place = 2}}                                },
+     {{.N = 70, .H = 32, .W = 32, .C = 16, .in = PN_BATCH, .coef = {1, 2}, .in_place = 2}}},
     {"as wide as a card takes, z put back",
      {{.N = 2,
        .H = 3,
@@ -40,14 +40,14 @@ static const struct call {
        .also = {0, PN_NO_DX},
        .coef = {1, 2},
        .in_place = 2,
-       .restore = true}}                                                                                                  },
-    {"one pixel",                                     {{.N = 1, .H = 1, .W = 1, .C = 4, .coef = {1, 1}}}                  },
+       .restore = true}}},
+    {"one pixel", {{.N = 1, .H = 1, .W = 1, .C = 4, .coef = {1, 1}}}},
     {"a sampled cell's two terms, 16 channels",
-     {{.N = 2, .H = 32, .W = 32, .C = 16, .in = PN_BATCH | PN_NO_DX, .coef = {1, 1}}}                                     },
+     {{.N = 2, .H = 32, .W = 32, .C = 16, .in = PN_BATCH | PN_NO_DX, .coef = {1, 1}}}},
     {"a sampled cell's two terms, 32 channels",
-     {{.N = 3, .H = 16, .W = 16, .C = 32, .in = PN_BATCH | PN_NO_DX, .coef = {1, 1}}}                                     },
+     {{.N = 3, .H = 16, .W = 16, .C = 32, .in = PN_BATCH | PN_NO_DX, .coef = {1, 1}}}},
     {"a sampled cell's two terms, 64 channels",
-     {{.N = 2, .H = 8, .W = 8, .C = 64, .in = PN_BATCH | PN_NO_DX, .coef = {1, 1}}}                                       },
+     {{.N = 2, .H = 8, .W = 8, .C = 64, .in = PN_BATCH | PN_NO_DX, .coef = {1, 1}}}},
     {"cells of 36, drop-path",
      {{.N = 3,
        .H = 8,
@@ -55,16 +55,16 @@ static const struct call {
        .C = 36,
        .in = PN_BATCH | PN_AFFINE | PN_NO_DX,
        .coef = {1, 1},
-       .with_factors = true}}                                                                                             },
+       .with_factors = true}}},
     {"one operation and one skip connection",
-     {{.N = 3, .H = 7, .W = 5, .C = 20, .also = {PN_BATCH | PN_NO_DX, 0}, .coef = {1, 1}}}                                },
+     {{.N = 3, .H = 7, .W = 5, .C = 20, .also = {PN_BATCH | PN_NO_DX, 0}, .coef = {1, 1}}}},
     {"two skip connections, one adding",
-     {{.N = 3, .H = 7, .W = 5, .C = 12, .also = {0, PN_ADD}, .coef = {1, 1}}}                                             },
+     {{.N = 3, .H = 7, .W = 5, .C = 12, .also = {0, PN_ADD}, .coef = {1, 1}}}},
     {"two skips of one tensor",
-     {{.N = 3, .H = 4, .W = 5, .C = 12, .in = PN_BATCH, .coef = {1, 2}, .shares = 2}}                                     },
+     {{.N = 3, .H = 4, .W = 5, .C = 12, .in = PN_BATCH, .coef = {1, 2}, .shares = 2}}},
     {"two skips of one tensor, both adding",
-     {{.N = 3, .H = 4, .W = 5, .C = 12, .in = PN_BATCH | PN_ADD, .coef = {2, -1}, .shares = 2}}                           },
-    {"a single term",                                 {{.N = 2, .H = 3, .W = 5, .C = 8, .in = PN_BATCH, .coef = {-2}}}    },
+     {{.N = 3, .H = 4, .W = 5, .C = 12, .in = PN_BATCH | PN_ADD, .coef = {2, -1}, .shares = 2}}},
+    {"a single term", {{.N = 2, .H = 3, .W = 5, .C = 8, .in = PN_BATCH, .coef = {-2}}}},
     {"a supernet's eight terms",
      {{.N = 3,
        .H = 5,
@@ -73,7 +73,7 @@ static const struct call {
        .in = PN_BATCH,
        .also = {0, PN_NO_DX, PN_ADD, PN_NO_DX, 0, 0, PN_AFFINE, PN_NO_DX},
        .coef = {1, 2, -1, 1, 1, -2, 1, 1},
-       .with_factors = true}}                                                                                             },
+       .with_factors = true}}},
     {"terms with every kind of norm",
      {{.N = 3,
        .H = 5,
@@ -81,7 +81,7 @@ static const struct call {
        .C = 24,
        .also = {0, PN_BATCH, PN_BATCH | PN_AFFINE, PN_RUNNING, PN_RUNNING | PN_AFFINE,
                 PN_BATCH | PN_FROZEN},
-       .coef = {1, 1, 2, 1, -1, 1}}}                                                                                      },
+       .coef = {1, 1, 2, 1, -1, 1}}}},
     {"no dx, sums where a norm needs them",
      {{.N = 3,
        .H = 5,
@@ -90,13 +90,13 @@ static const struct call {
        .in = PN_NO_DX,
        .also = {0, PN_BATCH, PN_BATCH | PN_AFFINE, PN_RUNNING, PN_RUNNING | PN_AFFINE,
                 PN_BATCH | PN_FROZEN},
-       .coef = {1, 1, 2, 1, -1, 1}}}                                                                                      },
+       .coef = {1, 1, 2, 1, -1, 1}}}},
     {"no dx, sums added to",
-     {{.N = 3, .H = 5, .W = 5, .C = 8, .in = PN_NO_DX | PN_BATCH | PN_ADD, .coef = {1, 2}}}                               },
+     {{.N = 3, .H = 5, .W = 5, .C = 8, .in = PN_NO_DX | PN_BATCH | PN_ADD, .coef = {1, 2}}}},
     {"in place of the first term",
-     {{.N = 3, .H = 5, .W = 6, .C = 12, .in = PN_BATCH, .coef = {1, 2}, .in_place = 1}}                                   },
+     {{.N = 3, .H = 5, .W = 6, .C = 12, .in = PN_BATCH, .coef = {1, 2}, .in_place = 1}}},
     {"in place of the last term",
-     {{.N = 3, .H = 5, .W = 6, .C = 12, .in = PN_BATCH, .coef = {1, 2, -1}, .in_place = 3}}                               },
+     {{.N = 3, .H = 5, .W = 6, .C = 12, .in = PN_BATCH, .coef = {1, 2, -1}, .in_place = 3}}},
     {"a sampled cell's two terms in one tensor less",
      {{.N = 2,
        .H = 16,
@@ -105,7 +105,7 @@ static const struct call {
        .in = PN_BATCH | PN_NO_DX,
        .coef = {1, 1},
        .in_place = 2,
-       .restore = true}}                                                                                                  },
+       .restore = true}}},
     {"put back beside a skip connection, coef 2",
      {{.N = 3,
        .H = 7,
@@ -114,7 +114,7 @@ static const struct call {
        .also = {PN_ADD, PN_BATCH | PN_NO_DX},
        .coef = {1, 2},
        .in_place = 2,
-       .restore = true}}                                                                                                  },
+       .restore = true}}},
     {"a single term put back",
      {{.N = 2,
        .H = 3,
@@ -123,7 +123,7 @@ static const struct call {
        .in = PN_BATCH | PN_NO_DX,
        .coef = {-2},
        .in_place = 1,
-       .restore = true}}                                                                                                  },
+       .restore = true}}},
     {"the last of four terms put back",
      {{.N = 17,
        .H = 5,
@@ -132,23 +132,23 @@ static const struct call {
        .also = {PN_BATCH | PN_AFFINE, 0, PN_RUNNING | PN_NO_DX, PN_BATCH | PN_NO_DX | PN_ADD},
        .coef = {1, 2, -1, -1},
        .in_place = 4,
-       .restore = true}}                                                                                                  },
-    {"224 wide",                                      {{.N = 1, .H = 3, .W = 224, .C = 4, .in = PN_BATCH, .coef = {1, 1}}}},
-    {"28 wide",                                       {{.N = 1, .H = 28, .W = 28, .C = 8, .in = PN_BATCH, .coef = {1, 1}}}},
+       .restore = true}}},
+    {"224 wide", {{.N = 1, .H = 3, .W = 224, .C = 4, .in = PN_BATCH, .coef = {1, 1}}}},
+    {"28 wide", {{.N = 1, .H = 28, .W = 28, .C = 8, .in = PN_BATCH, .coef = {1, 1}}}},
     {"batch no multiple of the chunks",
-     {{.N = 17, .H = 5, .W = 3, .C = 12, .in = PN_BATCH, .coef = {1, 1}, .with_factors = true}}                           },
+     {{.N = 17, .H = 5, .W = 3, .C = 12, .in = PN_BATCH, .coef = {1, 1}, .with_factors = true}}},
     {"jobs of different shapes",
      {{.N = 4, .H = 4, .W = 4, .C = 16, .in = PN_BATCH, .coef = {1, 1}},
       {.N = 2, .H = 9, .W = 7, .C = 8, .in = PN_BATCH | PN_NO_DX, .coef = {1, 2, 1}},
-      {.N = 1, .H = 1, .W = 3, .C = 4, .coef = {1}}}                                                                      },
+      {.N = 1, .H = 1, .W = 3, .C = 4, .coef = {1}}}},
     {"two that share dx, an image for each thread",
      {{.N = 17, .H = 4, .W = 3, .C = 36, .in = PN_BATCH, .coef = {1, 2}},
-      {.N = 17, .H = 4, .W = 3, .C = 36, .joined = true, .coef = {2, -1}}}                                                },
+      {.N = 17, .H = 4, .W = 3, .C = 36, .joined = true, .coef = {2, -1}}}},
     {"four that share dx, an image for each thread",
      {{.N = 33, .H = 3, .W = 3, .C = 8, .in = PN_ADD | PN_BATCH, .coef = {1, 1, 1}},
       {.N = 33, .H = 3, .W = 3, .C = 8, .joined = true, .coef = {1, 2, -1}},
       {.N = 33, .H = 3, .W = 3, .C = 8, .joined = true, .coef = {2, 1, 1}},
-      {.N = 33, .H = 3, .W = 3, .C = 8, .joined = true, .coef = {-1, 1, 2}, .with_factors = true}}                        },
+      {.N = 33, .H = 3, .W = 3, .C = 8, .joined = true, .coef = {-1, 1, 2}, .with_factors = true}}},
 };
 
 /* Terms live outside of jobs; one set of jobs is in use at a time. */
@@ -244,11 +244,9 @@ static void combinations_nobody_thought_of(void **state) {
     int failures = 0;
     pn_set dice = {.state = 1902};
     for (int i = 0; i < 60; i++) {
-        row r[PN_MAX_JOBS] = {
-            {.N = pn_set_whole(&dice, 1, 20),
-             .H = pn_set_whole(&dice, 1, 9),
-             .W = pn_set_whole(&dice, 1, 9)}
-        };
+        row r[PN_MAX_JOBS] = {{.N = pn_set_whole(&dice, 1, 20),
+                               .H = pn_set_whole(&dice, 1, 9),
+                               .W = pn_set_whole(&dice, 1, 9)}};
         r->C = 4 * pn_set_whole(&dice, 1, 12);
         r->coef[0] = 1;
         r->also[0] = PN_BATCH;
@@ -272,14 +270,12 @@ static void by_hand(void **state) {
     (void)state;
     pn_set set;
     pn_set_begin(&set, 1, true, true);
-    const row r = {
-        .N = 1,
-        .H = 1,
-        .W = 2,
-        .C = 4,
-        .also = {0, PN_BATCH | PN_AFFINE | PN_NO_DX},
-        .coef = {2, -3                             }
-    };
+    const row r = {.N = 1,
+                   .H = 1,
+                   .W = 2,
+                   .C = 4,
+                   .also = {0, PN_BATCH | PN_AFFINE | PN_NO_DX},
+                   .coef = {2, -3}};
     pn_node s = new_job(&set, &r, NULL, terms[0]);
     pn_set_freeze(&set);
     const pn_twins t = pn_set_values(&set);
@@ -310,23 +306,19 @@ static void by_hand(void **state) {
 static void bad_arguments(void **state) {
     (void)state;
     static const pn_flaw flaws[] = {
-        {"no terms",                offsetof(pn_node, terms),   0      },
-        {"no image",                offsetof(pn_node, N),       0      },
-        {"negative height",         offsetof(pn_node, H),       -5     },
-        {"no width",                offsetof(pn_node, W),       0      },
-        {"6 channels",              offsetof(pn_node, C),       6      },
-        {"12 channels, terms of 8", offsetof(pn_node, C),       12     },
-        {"no array of terms",       offsetof(pn_node, term),    PN_NULL},
-        {"nothing to put back in",  offsetof(pn_node, restore), 1      },
+        {"no terms", offsetof(pn_node, terms), 0},
+        {"no image", offsetof(pn_node, N), 0},
+        {"negative height", offsetof(pn_node, H), -5},
+        {"no width", offsetof(pn_node, W), 0},
+        {"6 channels", offsetof(pn_node, C), 6},
+        {"12 channels, terms of 8", offsetof(pn_node, C), 12},
+        {"no array of terms", offsetof(pn_node, term), PN_NULL},
+        {"nothing to put back in", offsetof(pn_node, restore), 1},
     };
-    static const pn_flaw of_pass[2] = {
-        {"no h",  offsetof(pn_node, h),  PN_NULL},
-        {"no dh", offsetof(pn_node, dh), PN_NULL}
-    };
-    const row r[PN_MAX_JOBS] = {
-        {.N = 2, .H = 5, .W = 5, .C = 8, .in = PN_BATCH, .coef = {1, 1}},
-        {.N = 2, .H = 5, .W = 5, .C = 8, .in = PN_BATCH, .coef = {1, 1}}
-    };
+    static const pn_flaw of_pass[2] = {{"no h", offsetof(pn_node, h), PN_NULL},
+                                       {"no dh", offsetof(pn_node, dh), PN_NULL}};
+    const row r[PN_MAX_JOBS] = {{.N = 2, .H = 5, .W = 5, .C = 8, .in = PN_BATCH, .coef = {1, 1}},
+                                {.N = 2, .H = 5, .W = 5, .C = 8, .in = PN_BATCH, .coef = {1, 1}}};
     int failures = 0;
     for (int backward = 0; backward < 2; backward++) {
         failures += pn_check_flaws(&subject, backward, r, flaws, sizeof flaws / sizeof *flaws);
@@ -337,9 +329,7 @@ static void bad_arguments(void **state) {
 
 static void scratch_depends_on_shapes_only(void **state) {
     (void)state;
-    const row r[PN_MAX_JOBS] = {
-        {.N = 5, .H = 9, .W = 7, .C = 20, .in = PN_BATCH, .coef = {1, 1}}
-    };
+    const row r[PN_MAX_JOBS] = {{.N = 5, .H = 9, .W = 7, .C = 20, .in = PN_BATCH, .coef = {1, 1}}};
     const pn_node bare = {.N = 5, .H = 9, .W = 7, .C = 20, .terms = 2};
     assert_int_equal(pn_check_scratch(&subject, r, &bare), 0);
 }

@@ -25,7 +25,7 @@
 enum { LIMIT = 4096 };
 static pn_arch all[LIMIT];
 
-/* ---- an evaluator without a network ------------------------------------------------------- */
+/* ---- an evaluator without a network ---------------------------------------------------------- */
 
 typedef enum half { TRAIN, VAL } half;
 
@@ -118,10 +118,7 @@ static pn_status finish(void *self, int count, pn_evaluation *out, double *gradi
 }
 
 static table make_table(const pn_space *space, uint64_t seed) {
-    table t = {
-        .space = *space, .slope = {1, 1},
-             .bad_sample = -1
-    };
+    table t = {.space = *space, .slope = {1, 1}, .bad_sample = -1};
     for (int i = 0; i < PN_MAX_LOGITS; i++)
         t.score[i] = pn_uniform(seed, PN_STREAM_TEST, 2, (uint64_t)i);
     return t;
@@ -139,7 +136,7 @@ static void step(pn_search *search, const pn_evaluator *e, pn_step_report *repor
     if (pn_search_step(search, e, report) != PN_OK) fail_msg("%s", pn_error());
 }
 
-/* ---- settings ----------------------------------------------------------------------------- */
+/* ---- settings -------------------------------------------------------------------------------- */
 
 static void presets_are_what_they_are_called(void **state) {
     (void)state;
@@ -206,7 +203,7 @@ static void impossible_settings_are_refused(void **state) {
     assert_int_equal(pn_search_init(&search, &space, &good), PN_EARG);
 }
 
-/* ---- the step ----------------------------------------------------------------------------- */
+/* ---- the step -------------------------------------------------------------------------------- */
 
 static void calls_come_in_the_promised_order(void **state) {
     (void)state;
@@ -402,7 +399,7 @@ static void pi_moves_by_adam(void **state) {
     }
 }
 
-/* ---- failures ----------------------------------------------------------------------------- */
+/* ---- failures -------------------------------------------------------------------------------- */
 
 static void a_number_that_is_none_stops_the_search_as_it_was(void **state) {
     (void)state;
@@ -412,11 +409,11 @@ static void a_number_that_is_none_stops_the_search_as_it_was(void **state) {
         half half;
         double value;
     } bad[] = {
-        {"step 3, sample 2: validation log-likelihood is nan",  2,              VAL,   NAN      },
-        {"step 3, sample 0: training log-likelihood is nan",    0,              TRAIN, NAN      },
-        {"step 3, sample 3: validation log-likelihood is -inf", 3,              VAL,   -INFINITY},
-        {"step 3, sample 1: training log-likelihood is inf",    1,              TRAIN, INFINITY },
-        {"step 3: norm of the weights' gradient is inf",        PN_MAX_SAMPLES, TRAIN, INFINITY },
+        {"step 3, sample 2: validation log-likelihood is nan", 2, VAL, NAN},
+        {"step 3, sample 0: training log-likelihood is nan", 0, TRAIN, NAN},
+        {"step 3, sample 3: validation log-likelihood is -inf", 3, VAL, -INFINITY},
+        {"step 3, sample 1: training log-likelihood is inf", 1, TRAIN, INFINITY},
+        {"step 3: norm of the weights' gradient is inf", PN_MAX_SAMPLES, TRAIN, INFINITY},
     };
     pn_space space = pn_space_darts();
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -462,7 +459,7 @@ static void a_failing_call_ends_the_step_at_once(void **state) {
     }
 }
 
-/* ---- going on ----------------------------------------------------------------------------- */
+/* ---- going on -------------------------------------------------------------------------------- */
 
 static void a_restored_search_continues_to_the_bit(void **state) {
     (void)state;
@@ -508,16 +505,8 @@ static void a_state_that_cannot_be_is_refused(void **state) {
     static const struct {
         int at;
         double value;
-    } wrong[] = {
-        {0,       NAN     },
-        {167,     INFINITY},
-        {2 * 168, -1      },
-        {504,     -1      },
-        {504,     61      },
-        {504,     0.5     },
-        {505,     1       },
-        {505,     -1      }
-    };
+    } wrong[] = {{0, NAN},  {167, INFINITY}, {2 * 168, -1}, {504, -1},
+                 {504, 61}, {504, 0.5},      {505, 1},      {505, -1}};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         memcpy(bad, good, sizeof bad);
         bad[wrong[i].at] = wrong[i].value;
@@ -527,7 +516,7 @@ static void a_state_that_cannot_be_is_refused(void **state) {
     assert_int_equal(pn_search_restore(&search, good, 505), PN_EINPUT);
 }
 
-/* ---- the estimator ------------------------------------------------------------------------ */
+/* ---- the estimator --------------------------------------------------------------------------- */
 
 /* A small space with a prior and a table, and everything about it that can be summed. g(a) is
  * d log p(a) / d logits in its textbook form: the indicators of a minus their means. */
@@ -626,12 +615,10 @@ static void the_code_has_the_expectation_of_the_formula(void **state) {
         int ops, K;
         bool distinct, baseline;
         double temperature;
-    } cases[] = {
-        {2, 2, false, false, 1},
-        {2, 3, false, true,  1},
-        {2, 2, true,  true,  4},
-        {2, 3, true,  false, 4}
-    };
+    } cases[] = {{2, 2, false, false, 1},
+                 {2, 3, false, true, 1},
+                 {2, 2, true, true, 4},
+                 {2, 3, true, false, 4}};
     for (int i = 0; i < 4; i++) {
         double T = cases[i].temperature, a[PN_MAX_LOGITS], b[PN_MAX_LOGITS];
         sum_up(&x, 1, 1, cases[i].ops, cases[i].distinct, 3, T);
@@ -704,12 +691,10 @@ static void many_samples_give_the_exact_gradient(void **state) {
     static const struct {
         int kinds, nodes, ops;
         bool distinct, baseline;
-    } cases[] = {
-        {1, 2, 3, false, false},
-        {1, 2, 3, true,  true },
-        {2, 1, 4, false, true },
-        {1, 1, 7, true,  false}
-    };
+    } cases[] = {{1, 2, 3, false, false},
+                 {1, 2, 3, true, true},
+                 {2, 1, 4, false, true},
+                 {1, 1, 7, true, false}};
     static pn_arch arch[K];
     static double l[K], w[K];
     for (int i = 0; i < 4; i++) {
@@ -767,7 +752,7 @@ static void steps_have_the_expectation_of_the_formula(void **state) {
     }
 }
 
-/* ---- does it search? ---------------------------------------------------------------------- */
+/* ---- does it search? ------------------------------------------------------------------------- */
 
 /* A best architecture is planted in the whole space: each of its 32 choices is the best of its
  * factor by a margin, and an architecture has a lot of its own that no factor explains. The
@@ -820,7 +805,7 @@ static void a_planted_optimum_is_found(void **state) {
     assert_true(reached >= 19);
 }
 
-/* ---- health ------------------------------------------------------------------------------- */
+/* ---- health ---------------------------------------------------------------------------------- */
 
 /* A prior whose mode is the architecture: `sure` is the logit of each of its choices. */
 static void prior_of(const pn_space *space, const pn_arch *arch, double sure, pn_prior *prior) {
@@ -848,12 +833,10 @@ static void published_cells_are_healthy(void **state) {
     pn_arch arch;
     static const struct {
         double normal, reduce, input0;
-    } want[] = {
-        {3 / 8.0, 1,       8 / 16.0},
-        {2 / 8.0, 1,       6 / 16.0},
-        {2 / 8.0, 2 / 8.0, 6 / 16.0},
-        {2 / 8.0, 1 / 8.0, 6 / 16.0}
-    };
+    } want[] = {{3 / 8.0, 1, 8 / 16.0},
+                {2 / 8.0, 1, 6 / 16.0},
+                {2 / 8.0, 2 / 8.0, 6 / 16.0},
+                {2 / 8.0, 1 / 8.0, 6 / 16.0}};
     for (int i = 0; pn_genotype_published(i, &arch); i++) {
         prior_of(&space, &arch, 60, &prior); /* so sure that probabilities are 0 and 1 */
         pn_health_check(&prior, 20, &h);
@@ -916,22 +899,23 @@ static void bypassed_cells_are_counted(void **state) {
     } cases[] = {
         {"both inputs read: all",
          "normal s3@0 s3@1 | s3@2 s3@2 | s3@2 s3@2 | s3@2 s3@2 "
-         "reduce s3@0 s3@1 | s3@2 s3@2 | s3@2 s3@2 | s3@2 s3@2",                                          20, 20},
-        {"only the cell before: a chain of all",          "normal " FOUR("s3@1") " reduce " FOUR("s3@1"), 8,
-         8                                                                                                      },
-        {"only the one before that: every second",        "normal " FOUR("s3@0") " reduce " FOUR("s3@0"),
-         8,                                                                                                   4 },
-        {"the same, odd",                                 "normal " FOUR("s3@0") " reduce " FOUR("s3@0"), 5,  3 },
- /* Of 5 cells 1 and 3 are reductions. Normal cells that read only input 0 skip both. */
-        {"both reductions bypassed",                      "normal " FOUR("s3@0") " reduce " FOUR("s3@1"), 5,  3 },
- /* The other way round: 4 reads 3, which reads 1, which reads -1. */
-        {"reductions skip the normal cell between",       "normal " FOUR("s3@1") " reduce " FOUR("s3@0"),
-         5,                                                                                                   3 },
- /* Of 8 cells 2 and 5 are reductions: 7 6 5, then 3 2, then 0. */
-        {"reductions skip one each",                      "normal " FOUR("s3@1") " reduce " FOUR("s3@0"), 8,  6 },
-        {"one cell",                                      "normal " FOUR("s3@0") " reduce " FOUR("s3@0"), 1,  1 },
+         "reduce s3@0 s3@1 | s3@2 s3@2 | s3@2 s3@2 | s3@2 s3@2",
+         20, 20},
+        {"only the cell before: a chain of all", "normal " FOUR("s3@1") " reduce " FOUR("s3@1"), 8,
+         8},
+        {"only the one before that: every second", "normal " FOUR("s3@0") " reduce " FOUR("s3@0"),
+         8, 4},
+        {"the same, odd", "normal " FOUR("s3@0") " reduce " FOUR("s3@0"), 5, 3},
+        /* Of 5 cells 1 and 3 are reductions. Normal cells that read only input 0 skip both. */
+        {"both reductions bypassed", "normal " FOUR("s3@0") " reduce " FOUR("s3@1"), 5, 3},
+        /* The other way round: 4 reads 3, which reads 1, which reads -1. */
+        {"reductions skip the normal cell between", "normal " FOUR("s3@1") " reduce " FOUR("s3@0"),
+         5, 3},
+        /* Of 8 cells 2 and 5 are reductions: 7 6 5, then 3 2, then 0. */
+        {"reductions skip one each", "normal " FOUR("s3@1") " reduce " FOUR("s3@0"), 8, 6},
+        {"one cell", "normal " FOUR("s3@0") " reduce " FOUR("s3@0"), 1, 1},
         {"two cells, both reductions, the first skipped",
-         "normal " FOUR("s3@1") " reduce " FOUR("s3@0"),                                                  2,  1 },
+         "normal " FOUR("s3@1") " reduce " FOUR("s3@0"), 2, 1},
     };
     pn_space space = pn_space_darts();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

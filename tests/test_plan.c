@@ -22,10 +22,7 @@ static void plan(pn_buffer *b, int count, size_t *total) {
 
 static void disjoint_lives_share_a_place(void **state) {
     (void)state;
-    pn_buffer b[] = {
-        {128, 0, 1, -1, 9},
-        {128, 2, 3, -1, 9}
-    };
+    pn_buffer b[] = {{128, 0, 1, -1, 9}, {128, 2, 3, -1, 9}};
     size_t total;
     plan(b, 2, &total);
     assert_int_equal(b[0].offset, 0);
@@ -35,10 +32,7 @@ static void disjoint_lives_share_a_place(void **state) {
 
 static void one_common_launch_is_enough_to_part_them(void **state) {
     (void)state;
-    pn_buffer b[] = {
-        {128, 0, 2, -1, 9},
-        {128, 2, 3, -1, 9}
-    };
+    pn_buffer b[] = {{128, 0, 2, -1, 9}, {128, 2, 3, -1, 9}};
     size_t total;
     plan(b, 2, &total);
     assert_int_equal(b[0].offset, 0);
@@ -49,12 +43,7 @@ static void one_common_launch_is_enough_to_part_them(void **state) {
 static void the_largest_comes_first_and_small_ones_fill_the_lowest_gap(void **state) {
     (void)state;
     /* 512 at 0; 256 behind it; when the 512 is dead, 64 and 128 go to its place. */
-    pn_buffer b[] = {
-        {64,  2, 3, -1, 9},
-        {256, 0, 3, -1, 9},
-        {512, 0, 1, -1, 9},
-        {128, 2, 3, -1, 9}
-    };
+    pn_buffer b[] = {{64, 2, 3, -1, 9}, {256, 0, 3, -1, 9}, {512, 0, 1, -1, 9}, {128, 2, 3, -1, 9}};
     size_t total;
     plan(b, 4, &total);
     assert_int_equal(b[2].offset, 0);
@@ -66,10 +55,7 @@ static void the_largest_comes_first_and_small_ones_fill_the_lowest_gap(void **st
 
 static void offsets_are_whole_lines_and_the_total_is_exact(void **state) {
     (void)state;
-    pn_buffer b[] = {
-        {100, 0, 0, -1, 9},
-        {20,  0, 0, -1, 9}
-    };
+    pn_buffer b[] = {{100, 0, 0, -1, 9}, {20, 0, 0, -1, 9}};
     size_t total;
     plan(b, 2, &total);
     assert_int_equal(b[1].offset, 128);
@@ -87,12 +73,7 @@ static void equal_sizes_keep_their_order(void **state) {
 
 static void in_place_takes_the_dying_buffers_place(void **state) {
     (void)state;
-    pn_buffer b[] = {
-        {256, 0, 1, -1, 9},
-        {256, 1, 2, 0,  9},
-        {256, 2, 3, 1,  9},
-        {64,  0, 3, -1, 9}
-    };
+    pn_buffer b[] = {{256, 0, 1, -1, 9}, {256, 1, 2, 0, 9}, {256, 2, 3, 1, 9}, {64, 0, 3, -1, 9}};
     size_t total;
     plan(b, 4, &total);
     assert_int_equal(b[1].offset, b[0].offset);
@@ -107,13 +88,13 @@ static void what_cannot_be_is_refused(void **state) {
         const char *why;
         pn_buffer b[3];
     } cases[] = {
-        {"ends before it begins",            {{64, 2, 1, -1, 0}, {64, 0, 0, -1, 0}, {64, 0, 0, -1, 0}}},
+        {"ends before it begins", {{64, 2, 1, -1, 0}, {64, 0, 0, -1, 0}, {64, 0, 0, -1, 0}}},
         {"in place of one that still lives",
-         {{64, 0, 2, -1, 0}, {64, 1, 2, 0, 0}, {64, 0, 0, -1, 0}}                                     },
-        {"in place of a smaller one",        {{64, 0, 1, -1, 0}, {128, 1, 2, 0, 0}, {64, 0, 0, -1, 0}}},
-        {"in place of a later one",          {{64, 1, 1, 1, 0}, {64, 0, 1, -1, 0}, {64, 0, 0, -1, 0}} },
-        {"three in one place at once",       {{64, 0, 1, -1, 0}, {64, 1, 1, 0, 0}, {64, 1, 2, 1, 0}}  },
-        {"two in one place",                 {{64, 0, 1, -1, 0}, {64, 1, 2, 0, 0}, {64, 1, 2, 0, 0}}  },
+         {{64, 0, 2, -1, 0}, {64, 1, 2, 0, 0}, {64, 0, 0, -1, 0}}},
+        {"in place of a smaller one", {{64, 0, 1, -1, 0}, {128, 1, 2, 0, 0}, {64, 0, 0, -1, 0}}},
+        {"in place of a later one", {{64, 1, 1, 1, 0}, {64, 0, 1, -1, 0}, {64, 0, 0, -1, 0}}},
+        {"three in one place at once", {{64, 0, 1, -1, 0}, {64, 1, 1, 0, 0}, {64, 1, 2, 1, 0}}},
+        {"two in one place", {{64, 0, 1, -1, 0}, {64, 1, 2, 0, 0}, {64, 1, 2, 0, 0}}},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         pn_buffer b[3] = {cases[i].b[0], cases[i].b[1], cases[i].b[2]};
@@ -131,12 +112,12 @@ static void totals_do_not_wrap(void **state) {
         size_t bytes[3];
         pn_status wanted;
     } cases[] = {
-        {"all there is",           {SIZE_MAX - 3 * PN_ALIGN - 2, 1, 1},          PN_OK  },
-        {"a byte more",            {SIZE_MAX - 3 * PN_ALIGN - 1, 1, 1},          PN_EARG},
-        {"one too large to round", {SIZE_MAX, 0, 0},                             PN_EARG},
-        {"two halves",             {SIZE_MAX / 2, SIZE_MAX / 2, 1},              PN_EARG},
-        {"three thirds and a few", {SIZE_MAX / 3, SIZE_MAX / 3, SIZE_MAX / 3},   PN_EARG},
-        {"a sum that wraps to 0",  {(size_t)1 << 63, (size_t)1 << 63, PN_ALIGN}, PN_EARG},
+        {"all there is", {SIZE_MAX - 3 * PN_ALIGN - 2, 1, 1}, PN_OK},
+        {"a byte more", {SIZE_MAX - 3 * PN_ALIGN - 1, 1, 1}, PN_EARG},
+        {"one too large to round", {SIZE_MAX, 0, 0}, PN_EARG},
+        {"two halves", {SIZE_MAX / 2, SIZE_MAX / 2, 1}, PN_EARG},
+        {"three thirds and a few", {SIZE_MAX / 3, SIZE_MAX / 3, SIZE_MAX / 3}, PN_EARG},
+        {"a sum that wraps to 0", {(size_t)1 << 63, (size_t)1 << 63, PN_ALIGN}, PN_EARG},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         pn_buffer b[3];

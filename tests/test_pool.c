@@ -24,73 +24,73 @@ static const struct call {
     row job[PN_MAX_JOBS];
 } calls[] = {
     {"as wide as a card takes",
-     {{.N = 1, .H = 3, .W = 9, .C = 1024, .in = PN_BATCH, .out = PN_BATCH}}                                                             },
+     {{.N = 1, .H = 3, .W = 9, .C = 1024, .in = PN_BATCH, .out = PN_BATCH}}},
     {"more tiles than a card's blocks, dx shared",
      {{.N = 130, .H = 17, .W = 3, .C = 4, .in = PN_BATCH, .out = PN_BATCH},
-      {.N = 130, .H = 17, .W = 3, .C = 4, .stride = 2, .shares = true}}                                                                 },
-    {"one pixel",                                                  {{.N = 1, .H = 1, .W = 1, .C = 4}}                                   },
-    {"one row",                                                    {{.N = 2, .H = 1, .W = 7, .C = 8, .in = PN_BATCH, .out = PN_BATCH}}  },
+      {.N = 130, .H = 17, .W = 3, .C = 4, .stride = 2, .shares = true}}},
+    {"one pixel", {{.N = 1, .H = 1, .W = 1, .C = 4}}},
+    {"one row", {{.N = 2, .H = 1, .W = 7, .C = 8, .in = PN_BATCH, .out = PN_BATCH}}},
     {"one column, stride 2",
-     {{.N = 2, .H = 7, .W = 1, .C = 8, .stride = 2, .in = PN_BATCH, .out = PN_BATCH}}                                                   },
-    {"two by two",                                                 {{.N = 3, .H = 2, .W = 2, .C = 4, .in = PN_BATCH, .out = PN_BATCH}}  },
-    {"odd everything",                                             {{.N = 3, .H = 7, .W = 9, .C = 20, .in = PN_BATCH, .out = PN_BATCH}} },
+     {{.N = 2, .H = 7, .W = 1, .C = 8, .stride = 2, .in = PN_BATCH, .out = PN_BATCH}}},
+    {"two by two", {{.N = 3, .H = 2, .W = 2, .C = 4, .in = PN_BATCH, .out = PN_BATCH}}},
+    {"odd everything", {{.N = 3, .H = 7, .W = 9, .C = 20, .in = PN_BATCH, .out = PN_BATCH}}},
     {"odd everything, stride 2",
-     {{.N = 3, .H = 7, .W = 9, .C = 20, .stride = 2, .in = PN_BATCH, .out = PN_BATCH}}                                                  },
+     {{.N = 3, .H = 7, .W = 9, .C = 20, .stride = 2, .in = PN_BATCH, .out = PN_BATCH}}},
     {"even everything, stride 2",
-     {{.N = 3, .H = 8, .W = 6, .C = 12, .stride = 2, .in = PN_BATCH, .out = PN_BATCH}}                                                  },
+     {{.N = 3, .H = 8, .W = 6, .C = 12, .stride = 2, .in = PN_BATCH, .out = PN_BATCH}}},
     {"the first cells",
-     {{.N = 2, .H = 32, .W = 32, .C = 16, .in = PN_BATCH, .out = PN_BATCH | PN_FACTOR}}                                                 },
+     {{.N = 2, .H = 32, .W = 32, .C = 16, .in = PN_BATCH, .out = PN_BATCH | PN_FACTOR}}},
     {"the middle cells",
-     {{.N = 2, .H = 16, .W = 16, .C = 32, .in = PN_BATCH, .out = PN_BATCH | PN_FACTOR}}                                                 },
-    {"the last cells",                                             {{.N = 3, .H = 8, .W = 8, .C = 64, .in = PN_BATCH, .out = PN_BATCH}} },
+     {{.N = 2, .H = 16, .W = 16, .C = 32, .in = PN_BATCH, .out = PN_BATCH | PN_FACTOR}}},
+    {"the last cells", {{.N = 3, .H = 8, .W = 8, .C = 64, .in = PN_BATCH, .out = PN_BATCH}}},
     {"into the first reduction",
-     {{.N = 2, .H = 32, .W = 32, .C = 32, .stride = 2, .in = PN_BATCH, .out = PN_BATCH}}                                                },
-    {"cells of 36",                                                {{.N = 2, .H = 8, .W = 8, .C = 36, .in = PN_BATCH, .out = PN_BATCH}} },
+     {{.N = 2, .H = 32, .W = 32, .C = 32, .stride = 2, .in = PN_BATCH, .out = PN_BATCH}}},
+    {"cells of 36", {{.N = 2, .H = 8, .W = 8, .C = 36, .in = PN_BATCH, .out = PN_BATCH}}},
     {"28 wide, 14 out",
-     {{.N = 1, .H = 28, .W = 28, .C = 8, .stride = 2, .in = PN_BATCH, .out = PN_BATCH}}                                                 },
-    {"224 wide",                                                   {{.N = 1, .H = 3, .W = 224, .C = 4, .in = PN_BATCH, .out = PN_BATCH}}},
+     {{.N = 1, .H = 28, .W = 28, .C = 8, .stride = 2, .in = PN_BATCH, .out = PN_BATCH}}},
+    {"224 wide", {{.N = 1, .H = 3, .W = 224, .C = 4, .in = PN_BATCH, .out = PN_BATCH}}},
     {"batch no multiple of the chunks",
-     {{.N = 17, .H = 5, .W = 3, .C = 12, .in = PN_BATCH, .out = PN_BATCH}}                                                              },
+     {{.N = 17, .H = 5, .W = 3, .C = 12, .in = PN_BATCH, .out = PN_BATCH}}},
     {"gamma negative and zero: the maximum of v is not that of x",
-     {{.N = 3, .H = 6, .W = 6, .C = 24, .in = PN_BATCH | PN_AFFINE, .out = PN_BATCH | PN_AFFINE}}                                       },
+     {{.N = 3, .H = 6, .W = 6, .C = 24, .in = PN_BATCH | PN_AFFINE, .out = PN_BATCH | PN_AFFINE}}},
     {"the same at stride 2",
-     {{.N = 3, .H = 6, .W = 6, .C = 24, .stride = 2, .in = PN_BATCH | PN_AFFINE, .out = PN_BATCH}}                                      },
+     {{.N = 3, .H = 6, .W = 6, .C = 24, .stride = 2, .in = PN_BATCH | PN_AFFINE, .out = PN_BATCH}}},
     {"running statistics",
-     {{.N = 3, .H = 6, .W = 6, .C = 24, .in = PN_RUNNING, .out = PN_RUNNING}}                                                           },
+     {{.N = 3, .H = 6, .W = 6, .C = 24, .in = PN_RUNNING, .out = PN_RUNNING}}},
     {"running statistics, gamma learnt",
      {{.N = 3,
        .H = 6,
        .W = 6,
        .C = 24,
        .in = PN_RUNNING | PN_AFFINE,
-       .out = PN_RUNNING | PN_AFFINE}}                                                                                                  },
+       .out = PN_RUNNING | PN_AFFINE}}},
     {"no norm, as when training from scratch",
-     {{.N = 3, .H = 6, .W = 7, .C = 16, .out = PN_FACTOR}}                                                                              },
+     {{.N = 3, .H = 6, .W = 7, .C = 16, .out = PN_FACTOR}}},
     {"adds to dx and sums",
-     {{.N = 3, .H = 6, .W = 6, .C = 16, .in = PN_BATCH | PN_ADD, .out = PN_BATCH}}                                                      },
+     {{.N = 3, .H = 6, .W = 6, .C = 16, .in = PN_BATCH | PN_ADD, .out = PN_BATCH}}},
     {"adds at stride 2",
-     {{.N = 3, .H = 6, .W = 6, .C = 16, .stride = 2, .in = PN_BATCH | PN_ADD, .out = PN_BATCH}}                                         },
+     {{.N = 3, .H = 6, .W = 6, .C = 16, .stride = 2, .in = PN_BATCH | PN_ADD, .out = PN_BATCH}}},
     {"dx not wanted",
-     {{.N = 3, .H = 6, .W = 6, .C = 16, .in = PN_BATCH | PN_NO_DX, .out = PN_BATCH | PN_AFFINE}}                                        },
+     {{.N = 3, .H = 6, .W = 6, .C = 16, .in = PN_BATCH | PN_NO_DX, .out = PN_BATCH | PN_AFFINE}}},
     {"jobs of different shapes",
      {{.N = 4, .H = 4, .W = 4, .C = 16, .out = PN_BATCH},
       {.N = 2, .H = 9, .W = 9, .C = 8, .stride = 2, .in = PN_BATCH, .out = PN_BATCH},
-      {.N = 1, .H = 1, .W = 3, .C = 4}}                                                                                                 },
+      {.N = 1, .H = 1, .W = 3, .C = 4}}},
     {"jobs that share dx",
      {{.N = 3, .H = 8, .W = 8, .C = 16, .in = PN_BATCH, .out = PN_BATCH},
       {.N = 3, .H = 8, .W = 8, .C = 16, .out = PN_BATCH, .shares = true},
-      {.N = 3, .H = 8, .W = 8, .C = 16, .stride = 2, .shares = true}}                                                                   },
+      {.N = 3, .H = 8, .W = 8, .C = 16, .stride = 2, .shares = true}}},
     {"jobs that share dx and add to it",
      {{.N = 3, .H = 4, .W = 4, .C = 8, .in = PN_ADD | PN_BATCH},
-      {.N = 3, .H = 4, .W = 4, .C = 8, .shares = true}}                                                                                 },
+      {.N = 3, .H = 4, .W = 4, .C = 8, .shares = true}}},
     {"two that share dx, an image for each thread",
      {{.N = 17, .H = 4, .W = 3, .C = 36, .in = PN_BATCH, .out = PN_BATCH},
-      {.N = 17, .H = 4, .W = 3, .C = 36, .stride = 2, .shares = true}}                                                                  },
+      {.N = 17, .H = 4, .W = 3, .C = 36, .stride = 2, .shares = true}}},
     {"four that share dx, an image for each thread",
      {{.N = 33, .H = 3, .W = 3, .C = 8, .kind = PN_POOL_AVG, .in = PN_BATCH, .out = PN_BATCH},
       {.N = 33, .H = 3, .W = 3, .C = 8, .kind = PN_POOL_MAX, .shares = true},
       {.N = 33, .H = 3, .W = 3, .C = 8, .stride = 2, .kind = PN_POOL_AVG, .shares = true},
-      {.N = 33, .H = 3, .W = 3, .C = 8, .stride = 2, .kind = PN_POOL_MAX, .shares = true}}                                              },
+      {.N = 33, .H = 3, .W = 3, .C = 8, .stride = 2, .kind = PN_POOL_MAX, .shares = true}}},
 };
 
 static pn_pool new_job(pn_set *set, const row *r, const pn_pool *before) {
@@ -174,11 +174,9 @@ static void combinations_nobody_thought_of(void **state) {
     int failures = 0;
     pn_set dice = {.state = 1902};
     for (int i = 0; i < 60; i++) {
-        row r[PN_MAX_JOBS] = {
-            {.N = pn_set_whole(&dice, 1, 6),
-             .H = pn_set_whole(&dice, 1, 13),
-             .W = pn_set_whole(&dice, 1, 13)}
-        };
+        row r[PN_MAX_JOBS] = {{.N = pn_set_whole(&dice, 1, 6),
+                               .H = pn_set_whole(&dice, 1, 13),
+                               .W = pn_set_whole(&dice, 1, 13)}};
         r->C = 4 * pn_set_whole(&dice, 1, 12);
         r->stride = pn_set_whole(&dice, 1, 2);
         r->in = likes[pn_set_whole(&dice, 0, 6)];
@@ -242,31 +240,26 @@ static void padding_never_wins(void **state) {
 static void bad_arguments(void **state) {
     (void)state;
     static const pn_flaw flaws[] = {
-        {"stride 3",                offsetof(pn_pool, stride),         3      },
-        {"no stride",               offsetof(pn_pool, stride),         0      },
-        {"no such kind",            offsetof(pn_pool, kind),           2      },
-        {"no image",                offsetof(pn_pool, N),              0      },
-        {"negative height",         offsetof(pn_pool, H),              -5     },
-        {"no width",                offsetof(pn_pool, W),              0      },
-        {"6 channels in",           offsetof(pn_pool, in.C),           6      },
-        {"12 channels out of 8",    offsetof(pn_pool, out.K),          12     },
-        {"no norm of that number",  offsetof(pn_pool, in.norm.mode),   7      },
+        {"stride 3", offsetof(pn_pool, stride), 3},
+        {"no stride", offsetof(pn_pool, stride), 0},
+        {"no such kind", offsetof(pn_pool, kind), 2},
+        {"no image", offsetof(pn_pool, N), 0},
+        {"negative height", offsetof(pn_pool, H), -5},
+        {"no width", offsetof(pn_pool, W), 0},
+        {"6 channels in", offsetof(pn_pool, in.C), 6},
+        {"12 channels out of 8", offsetof(pn_pool, out.K), 12},
+        {"no norm of that number", offsetof(pn_pool, in.norm.mode), 7},
         {"norm without statistics", offsetof(pn_pool, out.norm.stats), PN_NULL},
-        {"no x",                    offsetof(pn_pool, in.x),           PN_NULL},
+        {"no x", offsetof(pn_pool, in.x), PN_NULL},
     };
-    static const pn_flaw of_pass[2] = {
-        {"no z",  offsetof(pn_pool, out.z),  PN_NULL},
-        {"no dy", offsetof(pn_pool, out.dy), PN_NULL}
-    };
-    const row r[PN_MAX_JOBS] = {
-        {.N = 2, .H = 5, .W = 5, .C = 8, .in = PN_BATCH, .out = PN_BATCH},
-        {.N = 2, .H = 5, .W = 5, .C = 8, .in = PN_BATCH, .out = PN_BATCH}
-    };
+    static const pn_flaw of_pass[2] = {{"no z", offsetof(pn_pool, out.z), PN_NULL},
+                                       {"no dy", offsetof(pn_pool, out.dy), PN_NULL}};
+    const row r[PN_MAX_JOBS] = {{.N = 2, .H = 5, .W = 5, .C = 8, .in = PN_BATCH, .out = PN_BATCH},
+                                {.N = 2, .H = 5, .W = 5, .C = 8, .in = PN_BATCH, .out = PN_BATCH}};
     static const pn_flaw sharing[] = {
         {"the second to share dx overwrites it", offsetof(pn_pool, in.add), 0},
-        {"shares dx and does not say so",        offsetof(pn_pool, joined), 0},
-        {"joined 2",                             offsetof(pn_pool, joined), 2}
-    };
+        {"shares dx and does not say so", offsetof(pn_pool, joined), 0},
+        {"joined 2", offsetof(pn_pool, joined), 2}};
     static const pn_flaw alone = {"shares no dx and says so", offsetof(pn_pool, joined), 1};
     row sharers[PN_MAX_JOBS];
     memcpy(sharers, r, sizeof r);
@@ -282,17 +275,13 @@ static void bad_arguments(void **state) {
 
 static void scratch_depends_on_shapes_only(void **state) {
     (void)state;
-    const row r[PN_MAX_JOBS] = {
-        {.N = 5, .H = 9, .W = 7, .C = 20, .in = PN_BATCH, .out = PN_BATCH}
-    };
-    const pn_pool bare = {
-        .N = 5,
-        .H = 9,
-        .W = 7,
-        .stride = 1,
-        .in = {.C = 20, .norm = {.mode = PN_NORM_BATCH}},
-        .out = {.K = 20, .norm = {.mode = PN_NORM_BATCH}}
-    };
+    const row r[PN_MAX_JOBS] = {{.N = 5, .H = 9, .W = 7, .C = 20, .in = PN_BATCH, .out = PN_BATCH}};
+    const pn_pool bare = {.N = 5,
+                          .H = 9,
+                          .W = 7,
+                          .stride = 1,
+                          .in = {.C = 20, .norm = {.mode = PN_NORM_BATCH}},
+                          .out = {.K = 20, .norm = {.mode = PN_NORM_BATCH}}};
     assert_int_equal(pn_check_scratch(&subject, r, &bare), 0);
 }
 

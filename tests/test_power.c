@@ -48,7 +48,7 @@ static const char *in_folder(const char *name) {
     return path[next];
 }
 
-/* ---- what a run did ----------------------------------------------------------------------- */
+/* ---- what a run did -------------------------------------------------------------------------- */
 
 /* A file or a directory, whatever its name is at the time. */
 typedef struct thing {
@@ -227,7 +227,7 @@ static void read_record(history *h, const char *path) {
     }
 }
 
-/* ---- what the disk may hold --------------------------------------------------------------- */
+/* ---- what the disk may hold ------------------------------------------------------------------ */
 
 enum fate { KEPT, DROPPED, RANDOM, LAST, FATES }; /* LAST: of names, the last change alone */
 static const char *const fate_name[FATES] = {"kept", "dropped", "random",
@@ -389,7 +389,7 @@ static int64_t promised(const history *h, int64_t before, int cut) {
     return newest;
 }
 
-/* ---- runs --------------------------------------------------------------------------------- */
+/* ---- runs ------------------------------------------------------------------------------------ */
 
 typedef struct job {
     const char *name;
@@ -404,15 +404,9 @@ typedef struct job {
     "--data", "synthetic:40x8x8x3", NETWORK, "--samples", "2", "--steps", "6", "--warmup", "1", WITH
 #define TRAIN "--genotype", "PDARTS", "--data", "synthetic:16x8x8x3", NETWORK, "--epochs", "2", WITH
 
-static const job new_search = {
-    "search", NULL, "run", {PN_PROGRAM, "search", "run", SEARCH}
-};
-static const job resumed = {
-    "resume", "halted", "halted", {PN_PROGRAM, "search", "halted", WITH}
-};
-static const job training = {
-    "train", NULL, "run/seed-1", {PN_PROGRAM, "train", "run", TRAIN}
-};
+static const job new_search = {"search", NULL, "run", {PN_PROGRAM, "search", "run", SEARCH}};
+static const job resumed = {"resume", "halted", "halted", {PN_PROGRAM, "search", "halted", WITH}};
+static const job training = {"train", NULL, "run/seed-1", {PN_PROGRAM, "train", "run", TRAIN}};
 
 static const char *text_of(const recipe *r, const history *h) {
     static char text[800];
@@ -533,15 +527,9 @@ static void recorded_free(recorded *all) {
 /* How many of so many states are not as demanded. They are spread over the whole run; every second
  * is cut beside a sync or a change of names, of which there are few. */
 static int cut(const recorded *all, int states, enum deaf deaf) {
-    static const enum fate fates[][2] = {
-        {DROPPED, DROPPED},
-        {RANDOM,  RANDOM },
-        {DROPPED, KEPT   },
-        {RANDOM,  KEPT   },
-        {KEPT,    DROPPED},
-        {DROPPED, RANDOM },
-        {KEPT,    RANDOM }
-    };
+    static const enum fate fates[][2] = {{DROPPED, DROPPED}, {RANDOM, RANDOM}, {DROPPED, KEPT},
+                                         {RANDOM, KEPT},     {KEPT, DROPPED},  {DROPPED, RANDOM},
+                                         {KEPT, RANDOM}};
     const history *h = all->history;
     const int rotate = (int)pn_setting("PN_TEST_ROTATE", 0);
     int wrong = 0;
@@ -602,8 +590,7 @@ static void a_sync_that_is_missing_is_seen(void **state) {
     recorded all = record(&new_search);
     const int files = cut(&all, STATES, TO_FILES), folders = cut(&all, STATES, TO_FOLDERS);
     print_message(
-        "of %d states %d are wrong without syncs of files, %d without those of "
-        "directories\n",
+        "of %d states %d are wrong without syncs of files, %d without those of directories\n",
         STATES, files, folders);
     recorded_free(&all);
     assert_true(files > 0 && folders > 0);

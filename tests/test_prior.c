@@ -27,15 +27,15 @@ static const struct {
     int kinds, nodes, ops;
     bool distinct;
 } cases[] = {
-    {"one op: only inputs are chosen",   1, 1, 1, false},
-    {"the same, two architectures left", 1, 1, 1, true },
-    {"one node",                         1, 1, 2, false},
-    {"one node, distinct",               1, 1, 3, true },
-    {"factors of different lengths",     1, 2, 3, false},
-    {"three inputs, distinct",           1, 2, 3, true },
-    {"both kinds",                       2, 1, 4, false},
-    {"both kinds, distinct",             2, 2, 1, true },
-    {"three nodes, distinct",            1, 3, 1, true },
+    {"one op: only inputs are chosen", 1, 1, 1, false},
+    {"the same, two architectures left", 1, 1, 1, true},
+    {"one node", 1, 1, 2, false},
+    {"one node, distinct", 1, 1, 3, true},
+    {"factors of different lengths", 1, 2, 3, false},
+    {"three inputs, distinct", 1, 2, 3, true},
+    {"both kinds", 2, 1, 4, false},
+    {"both kinds, distinct", 2, 2, 1, true},
+    {"three nodes, distinct", 1, 3, 1, true},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
@@ -126,16 +126,8 @@ static void names_are_unique_and_found_again(void **state) {
 static void impossible_spaces_are_refused(void **state) {
     (void)state;
     pn_prior prior;
-    pn_space bad[] = {
-        {0, 1, 1, {0}   },
-        {3, 1, 1, {0}   },
-        {1, 0, 1, {0}   },
-        {1, 5, 1, {0}   },
-        {1, 1, 0, {0}   },
-        {1, 1, 8, {0}   },
-        {1, 1, 2, {3, 3}},
-        {1, 1, 1, {7}   }
-    };
+    pn_space bad[] = {{0, 1, 1, {0}}, {3, 1, 1, {0}}, {1, 0, 1, {0}},    {1, 5, 1, {0}},
+                      {1, 1, 0, {0}}, {1, 1, 8, {0}}, {1, 1, 2, {3, 3}}, {1, 1, 1, {7}}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         assert_int_equal(pn_prior_init(&prior, &bad[i], false), PN_EARG);
 }
@@ -411,13 +403,7 @@ static void marginals_of_the_whole_space_are_sampled(void **state) {
 static void neighbouring_samples_are_independent(void **state) {
     (void)state;
     enum { DRAWS = 5000 };
-    static const struct {
-        uint64_t step, index;
-    } other[] = {
-        {0, 0},
-        {0, 1},
-        {1, 0}
-    };
+    static const struct { uint64_t step, index; } other[] = {{0, 0}, {0, 1}, {1, 0}};
     static int seen[PN_MAX_FACTORS][PN_MAX_FACTORS][PN_MAX_OPS][PN_MAX_OPS];
     pn_space darts = pn_space_darts();
     pn_factor factor[PN_MAX_FACTORS];

@@ -104,7 +104,7 @@ static int end(void **state) {
     return 0;
 }
 
-/* ---- help --------------------------------------------------------------------------------- */
+/* ---- help ------------------------------------------------------------------------------------ */
 
 static void help_lists_the_commands(void **state) {
     (void)state;
@@ -161,7 +161,7 @@ static void info_as_json(void **state) {
     json_decref(root);
 }
 
-/* ---- plan --------------------------------------------------------------------------------- */
+/* ---- plan ------------------------------------------------------------------------------------ */
 
 /* The public PyTorch code of DARTS counts these for 20 cells and 36 channels. */
 static void parameters_of_published_cells(void **state) {
@@ -169,10 +169,7 @@ static void parameters_of_published_cells(void **state) {
     static const struct {
         const char *name;
         double params;
-    } cells[] = {
-        {"DARTS_V2", 3349342},
-        {"PDARTS",   3433798}
-    };
+    } cells[] = {{"DARTS_V2", 3349342}, {"PDARTS", 3433798}};
     for (int i = 0; i < 2; i++) {
         json_t *root =
             json_of(OUTPUT("plan", "--json", "--network", "eval", "--genotype", cells[i].name));
@@ -216,8 +213,8 @@ static void parameters_of_one_cell_by_hand(void **state) {
     (void)state;
     json_t *root = json_of(OUTPUT("plan", "--json", "--layers", "1", "--channels", "8", "--classes",
                                   "7", "--image", "16x12x1", "--batch", "4", "--genotype",
-                                  "normal s3@0 s3@1 | s3@0 s3@1 | s3@0 s3@1 | s3@0 s3@1 "
-                                  "reduce mp@0 ap@1 | ap@0 mp@1 | mp@0 mp@1 | ap@0 mp@1"));
+                                  "normal s3@0 s3@1 | s3@0 s3@1 | s3@0 s3@1 | s3@0 s3@1 reduce "
+                                  "mp@0 ap@1 | ap@0 mp@1 | mp@0 mp@1 | ap@0 mp@1"));
     const double pixels = 16 * 12, in = 3 * 8, cell = 2 * 8, out = 4 * cell, classes = 7;
     assert_true(number(root, "params") ==
                 in * 9 + 2 * in + 2 * in * cell + out * classes + classes);
@@ -232,8 +229,8 @@ static void every_spelling_of_a_genotype(void **state) {
         "('sep_conv_3x3', 1), ('sep_conv_3x3', 1), ('skip_connect', 0), ('skip_connect', 0), "
         "('dil_conv_3x3', 2)], normal_concat=[2, 3, 4, 5], reduce=[('max_pool_3x3', 0), "
         "('max_pool_3x3', 1), ('skip_connect', 2), ('max_pool_3x3', 1), ('max_pool_3x3', 0), "
-        "('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], "
-        "reduce_concat=[2, 3, 4, 5])",
+        "('skip_connect', 2), ('skip_connect', 2), ('max_pool_3x3', 1)], reduce_concat=[2, 3, 4, "
+        "5])",
         "Genotype( reduce_concat=range(2,6), # as a person may write it\n"
         "reduce=([\"max_pool_3x3\", 0], (\"max_pool_3x3\", 1), (\"skip_connect\", 2), "
         "(\"max_pool_3x3\", 1), (\"max_pool_3x3\", 0), (\"skip_connect\", 2), "
@@ -334,7 +331,7 @@ static void the_largest_batch_fits_and_the_next_does_not(void **state) {
     }
 }
 
-/* ---- sample ------------------------------------------------------------------------------- */
+/* ---- sample ---------------------------------------------------------------------------------- */
 
 static const char *next_line(const char *text) {
     const char *end = strchr(text, '\n');
@@ -411,7 +408,7 @@ static void a_run_has_its_own_rule_of_inputs(void **state) {
                        OUTPUT("sample", "done/checkpoint-00000040.safetensors"));
 }
 
-/* ---- trace -------------------------------------------------------------------------------- */
+/* ---- trace ----------------------------------------------------------------------------------- */
 
 static pn_safetensors *tensors(const char *name) {
     pn_safetensors *file;
@@ -682,10 +679,7 @@ static void trace_with_drop_path(void **state) {
     (void)state;
     float factor[3][4][2][16];
     for (int i = 0; i < 3 * 4 * 2 * 16; i++) (&factor[0][0][0][0])[i] = 1;
-    const pn_array array = {
-        .dtype = PN_F32, .rank = 4, .shape = {3, 4, 2, 16},
-                .data = factor
-    };
+    const pn_array array = {.dtype = PN_F32, .rank = 4, .shape = {3, 4, 2, 16}, .data = factor};
     assert_int_equal(pn_npy_write(in_folder("ones.npy"), &array), PN_OK);
     memset(factor[0][0][1], 0, sizeof factor[0][0][1]); /* sep_conv_3x3 on input 1 */
     assert_int_equal(pn_npy_write(in_folder("dropped.npy"), &array), PN_OK);
@@ -754,9 +748,9 @@ static void info_measures_this_machine(void **state) {
 static void seeds_of_64_bits(void **state) {
     (void)state;
     static const char *const seeds[][2] = {
-        {"9007199254740993",     "\"seed\": 9007199254740993,"        },
-        {"9223372036854775807",  "\"seed\": 9223372036854775807,"     },
-        {"9223372036854775808",  "\"seed\": \"9223372036854775808\"," },
+        {"9007199254740993", "\"seed\": 9007199254740993,"},
+        {"9223372036854775807", "\"seed\": 9223372036854775807,"},
+        {"9223372036854775808", "\"seed\": \"9223372036854775808\","},
         {"18446744073709551615", "\"seed\": \"18446744073709551615\","},
     };
     char *before = strdup("");

@@ -29,7 +29,7 @@ static const struct call {
        .K = 144,
        .C = {144, 144, 144, 144},
        .in = PN_BATCH | PN_AFFINE,
-       .out = PN_BATCH}}                                                                                                                                 },
+       .out = PN_BATCH}}},
     {"as wide as a card takes",
      {{.N = 1,
        .H = 5,
@@ -37,9 +37,9 @@ static const struct call {
        .K = 1024,
        .C = {1024, 4},
        .in = PN_BATCH,
-       .out = PN_BATCH | PN_FACTOR}}                                                                                                                     },
+       .out = PN_BATCH | PN_FACTOR}}},
     {"more tiles than a card's blocks",
-     {{.N = 40, .H = 32, .W = 64, .K = 16, .C = {12}, .out = PN_BATCH | PN_FACTOR}}                                                                      },
+     {{.N = 40, .H = 32, .W = 64, .K = 16, .C = {12}, .out = PN_BATCH | PN_FACTOR}}},
     {"jobs that share dx, K of all kinds",
      {{.N = 3, .H = 8, .W = 9, .K = 16, .C = {80, 40}, .in = PN_BATCH, .out = PN_BATCH},
       {.N = 3, .H = 8, .W = 9, .K = 516, .C = {80, 40}, .shares = true, .out = PN_BATCH},
@@ -49,30 +49,30 @@ static const struct call {
        .K = 100,
        .C = {80, 40},
        .shares = true,
-       .out = PN_BATCH | PN_AFFINE}}                                                                                                                     },
+       .out = PN_BATCH | PN_AFFINE}}},
     {"one pixel: the second grid sees padding only",
-     {{.N = 1, .H = 1, .W = 1, .K = 8, .C = {8}, .in = PN_OPEN}}                                                                                         },
+     {{.N = 1, .H = 1, .W = 1, .K = 8, .C = {8}, .in = PN_OPEN}}},
     {"two by two: one pixel of each grid",
-     {{.N = 3, .H = 2, .W = 2, .K = 8, .C = {8}, .in = PN_BATCH, .out = PN_BATCH}}                                                                       },
-    {"odd height",                                                       {{.N = 2, .H = 7, .W = 6, .K = 8, .C = {12}, .in = PN_BATCH, .out = PN_BATCH}}  },
-    {"odd width",                                                        {{.N = 2, .H = 6, .W = 7, .K = 8, .C = {12}, .in = PN_BATCH, .out = PN_BATCH}}  },
+     {{.N = 3, .H = 2, .W = 2, .K = 8, .C = {8}, .in = PN_BATCH, .out = PN_BATCH}}},
+    {"odd height", {{.N = 2, .H = 7, .W = 6, .K = 8, .C = {12}, .in = PN_BATCH, .out = PN_BATCH}}},
+    {"odd width", {{.N = 2, .H = 6, .W = 7, .K = 8, .C = {12}, .in = PN_BATCH, .out = PN_BATCH}}},
     {"odd everything",
-     {{.N = 3, .H = 9, .W = 5, .K = 20, .C = {36}, .in = PN_BATCH, .out = PN_BATCH}}                                                                     },
-    {"one row",                                                          {{.N = 2, .H = 1, .W = 10, .K = 4, .C = {8}, .in = PN_BATCH, .out = PN_BATCH}}  },
+     {{.N = 3, .H = 9, .W = 5, .K = 20, .C = {36}, .in = PN_BATCH, .out = PN_BATCH}}},
+    {"one row", {{.N = 2, .H = 1, .W = 10, .K = 4, .C = {8}, .in = PN_BATCH, .out = PN_BATCH}}},
     {"four channels out: two from each grid",
-     {{.N = 2, .H = 6, .W = 6, .K = 4, .C = {4}, .in = PN_BATCH, .out = PN_BATCH}}                                                                       },
+     {{.N = 2, .H = 6, .W = 6, .K = 4, .C = {4}, .in = PN_BATCH, .out = PN_BATCH}}},
     {"twelve channels out: six from each grid",
-     {{.N = 2, .H = 6, .W = 4, .K = 12, .C = {8}, .in = PN_BATCH, .out = PN_BATCH}}                                                                      },
+     {{.N = 2, .H = 6, .W = 4, .K = 12, .C = {8}, .in = PN_BATCH, .out = PN_BATCH}}},
     {"skip in the first reduction",
-     {{.N = 2, .H = 32, .W = 32, .K = 32, .C = {32}, .in = PN_BATCH, .out = PN_BATCH | PN_FACTOR}}                                                       },
+     {{.N = 2, .H = 32, .W = 32, .K = 32, .C = {32}, .in = PN_BATCH, .out = PN_BATCH | PN_FACTOR}}},
     {"preprocess after the first reduction",
-     {{.N = 2, .H = 32, .W = 32, .K = 32, .C = {16, 16, 16, 16}, .out = PN_BATCH}}                                                                       },
+     {{.N = 2, .H = 32, .W = 32, .K = 32, .C = {16, 16, 16, 16}, .out = PN_BATCH}}},
     {"preprocess after the second",
-     {{.N = 2, .H = 16, .W = 16, .K = 64, .C = {32, 32, 32, 32}, .out = PN_BATCH}}                                                                       },
-    {"cells of 36",                                                      {{.N = 2, .H = 8, .W = 8, .K = 72, .C = {36, 36, 36, 36}, .out = PN_BATCH}}     },
-    {"28 wide",                                                          {{.N = 1, .H = 28, .W = 28, .K = 8, .C = {12}, .in = PN_BATCH, .out = PN_BATCH}}},
+     {{.N = 2, .H = 16, .W = 16, .K = 64, .C = {32, 32, 32, 32}, .out = PN_BATCH}}},
+    {"cells of 36", {{.N = 2, .H = 8, .W = 8, .K = 72, .C = {36, 36, 36, 36}, .out = PN_BATCH}}},
+    {"28 wide", {{.N = 1, .H = 28, .W = 28, .K = 8, .C = {12}, .in = PN_BATCH, .out = PN_BATCH}}},
     {"224 wide",
-     {{.N = 1, .H = 4, .W = 224, .K = 8, .C = {4, 4}, .in = PN_BATCH, .out = PN_BATCH}}                                                                  },
+     {{.N = 1, .H = 4, .W = 224, .K = 8, .C = {4, 4}, .in = PN_BATCH, .out = PN_BATCH}}},
     {"parts of different widths and norms",
      {{.N = 3,
        .H = 5,
@@ -80,7 +80,7 @@ static const struct call {
        .K = 16,
        .C = {8, 20, 12, 4},
        .also = {0, PN_BATCH, PN_RUNNING | PN_AFFINE, PN_BATCH | PN_AFFINE},
-       .out = PN_BATCH}}                                                                                                                                 },
+       .out = PN_BATCH}}},
     {"dx of two parts only, one of them added to",
      {{.N = 3,
        .H = 6,
@@ -89,11 +89,11 @@ static const struct call {
        .C = {8, 8, 12, 4},
        .in = PN_BATCH,
        .also = {0, PN_NO_DX, PN_ADD, PN_NO_DX},
-       .out = PN_BATCH}}                                                                                                                                 },
+       .out = PN_BATCH}}},
     {"dx not wanted",
-     {{.N = 3, .H = 6, .W = 6, .K = 12, .C = {8, 8}, .in = PN_NO_DX | PN_BATCH, .out = PN_BATCH}}                                                        },
+     {{.N = 3, .H = 6, .W = 6, .K = 12, .C = {8, 8}, .in = PN_NO_DX | PN_BATCH, .out = PN_BATCH}}},
     {"batch no multiple of the chunks",
-     {{.N = 17, .H = 5, .W = 4, .K = 12, .C = {20}, .in = PN_BATCH, .out = PN_BATCH}}                                                                    },
+     {{.N = 17, .H = 5, .W = 4, .K = 12, .C = {20}, .in = PN_BATCH, .out = PN_BATCH}}},
     {"gamma and beta, negative and zero",
      {{.N = 3,
        .H = 6,
@@ -101,51 +101,51 @@ static const struct call {
        .K = 24,
        .C = {24, 8},
        .in = PN_BATCH | PN_AFFINE,
-       .out = PN_BATCH | PN_AFFINE}}                                                                                                                     },
+       .out = PN_BATCH | PN_AFFINE}}},
     {"running statistics",
-     {{.N = 3, .H = 6, .W = 6, .K = 24, .C = {24, 8}, .in = PN_RUNNING, .out = PN_RUNNING}}                                                              },
+     {{.N = 3, .H = 6, .W = 6, .K = 24, .C = {24, 8}, .in = PN_RUNNING, .out = PN_RUNNING}}},
     {"no norm at all, weighted per image",
-     {{.N = 4, .H = 5, .W = 4, .K = 16, .C = {16}, .out = PN_FACTOR}}                                                                                    },
+     {{.N = 4, .H = 5, .W = 4, .K = 16, .C = {16}, .out = PN_FACTOR}}},
     {"jobs of different shapes",
      {{.N = 4, .H = 4, .W = 4, .K = 16, .C = {16, 8}, .out = PN_BATCH},
       {.N = 2, .H = 9, .W = 9, .K = 4, .C = {36}, .in = PN_BATCH, .out = PN_BATCH},
-      {.N = 1, .H = 1, .W = 3, .K = 8, .C = {4, 4, 4}}}                                                                                                  },
+      {.N = 1, .H = 1, .W = 3, .K = 8, .C = {4, 4, 4}}}},
     {"jobs that share dx",
      {{.N = 3, .H = 8, .W = 7, .K = 16, .C = {16, 16}, .in = PN_BATCH, .out = PN_BATCH},
-      {.N = 3, .H = 8, .W = 7, .K = 32, .C = {16, 16}, .out = PN_BATCH, .shares = true}}                                                                 },
+      {.N = 3, .H = 8, .W = 7, .K = 32, .C = {16, 16}, .out = PN_BATCH, .shares = true}}},
     {"jobs that share dx and add to it",
      {{.N = 3, .H = 4, .W = 4, .K = 8, .C = {8, 12}, .in = PN_ADD | PN_BATCH},
-      {.N = 3, .H = 4, .W = 4, .K = 8, .C = {8, 12}, .shares = true}}                                                                                    },
+      {.N = 3, .H = 4, .W = 4, .K = 8, .C = {8, 12}, .shares = true}}},
     {"two that share dx, an image for each thread, 4 channels",
      {{.N = 17, .H = 4, .W = 3, .K = 4, .C = {4}, .in = PN_BATCH, .out = PN_BATCH},
-      {.N = 17, .H = 4, .W = 3, .K = 8, .C = {4}, .out = PN_BATCH, .shares = true}}                                                                      },
+      {.N = 17, .H = 4, .W = 3, .K = 8, .C = {4}, .out = PN_BATCH, .shares = true}}},
     {"two that share dx, an image for each thread, 8 channels",
      {{.N = 17, .H = 4, .W = 3, .K = 8, .C = {8}, .in = PN_BATCH, .out = PN_BATCH},
-      {.N = 17, .H = 4, .W = 3, .K = 8, .C = {8}, .out = PN_BATCH, .shares = true}}                                                                      },
+      {.N = 17, .H = 4, .W = 3, .K = 8, .C = {8}, .out = PN_BATCH, .shares = true}}},
     {"two that share dx, an image for each thread, 16 channels",
      {{.N = 17, .H = 4, .W = 3, .K = 16, .C = {16}, .in = PN_BATCH, .out = PN_BATCH},
-      {.N = 17, .H = 4, .W = 3, .K = 32, .C = {16}, .out = PN_BATCH, .shares = true}}                                                                    },
+      {.N = 17, .H = 4, .W = 3, .K = 32, .C = {16}, .out = PN_BATCH, .shares = true}}},
     {"two that share dx, an image for each thread, 36 channels",
      {{.N = 17, .H = 4, .W = 3, .K = 36, .C = {36}, .in = PN_BATCH, .out = PN_BATCH},
-      {.N = 17, .H = 4, .W = 3, .K = 72, .C = {36}, .out = PN_BATCH, .shares = true}}                                                                    },
+      {.N = 17, .H = 4, .W = 3, .K = 72, .C = {36}, .out = PN_BATCH, .shares = true}}},
     {"two that share dx, an image for each thread, 64 channels",
      {{.N = 17, .H = 4, .W = 3, .K = 64, .C = {64}, .in = PN_BATCH, .out = PN_BATCH},
-      {.N = 17, .H = 4, .W = 3, .K = 64, .C = {64}, .out = PN_BATCH, .shares = true}}                                                                    },
+      {.N = 17, .H = 4, .W = 3, .K = 64, .C = {64}, .out = PN_BATCH, .shares = true}}},
     {"four that share dx, an image for each thread, 8 channels",
      {{.N = 33, .H = 3, .W = 4, .K = 8, .C = {8}, .in = PN_BATCH, .out = PN_BATCH},
       {.N = 33, .H = 3, .W = 4, .K = 32, .C = {8}, .out = PN_BATCH, .shares = true},
       {.N = 33, .H = 3, .W = 4, .K = 4, .C = {8}, .shares = true},
-      {.N = 33, .H = 3, .W = 4, .K = 20, .C = {8}, .out = PN_BATCH, .shares = true}}                                                                     },
+      {.N = 33, .H = 3, .W = 4, .K = 20, .C = {8}, .out = PN_BATCH, .shares = true}}},
     {"four that share dx, an image for each thread, 32 channels",
      {{.N = 33, .H = 3, .W = 4, .K = 8, .C = {32}, .in = PN_BATCH, .out = PN_BATCH},
       {.N = 33, .H = 3, .W = 4, .K = 32, .C = {32}, .out = PN_BATCH, .shares = true},
       {.N = 33, .H = 3, .W = 4, .K = 4, .C = {32}, .shares = true},
-      {.N = 33, .H = 3, .W = 4, .K = 20, .C = {32}, .out = PN_BATCH, .shares = true}}                                                                    },
+      {.N = 33, .H = 3, .W = 4, .K = 20, .C = {32}, .out = PN_BATCH, .shares = true}}},
     {"four that share dx, an image for each thread, 24 and 40 channels",
      {{.N = 33, .H = 3, .W = 4, .K = 8, .C = {24, 40}, .in = PN_BATCH, .out = PN_BATCH},
       {.N = 33, .H = 3, .W = 4, .K = 32, .C = {24, 40}, .out = PN_BATCH, .shares = true},
       {.N = 33, .H = 3, .W = 4, .K = 4, .C = {24, 40}, .shares = true},
-      {.N = 33, .H = 3, .W = 4, .K = 20, .C = {24, 40}, .out = PN_BATCH, .shares = true}}                                                                },
+      {.N = 33, .H = 3, .W = 4, .K = 20, .C = {24, 40}, .out = PN_BATCH, .shares = true}}},
 };
 
 static int channels(const row *r, int *parts) {
@@ -212,11 +212,9 @@ static void combinations_nobody_thought_of(void **state) {
     int failures = 0;
     pn_set dice = {.state = 1903};
     for (int i = 0; i < 60; i++) {
-        row r[PN_MAX_JOBS] = {
-            {.N = pn_set_whole(&dice, 1, 20),
-             .H = pn_set_whole(&dice, 1, 9),
-             .W = pn_set_whole(&dice, 1, 9)}
-        };
+        row r[PN_MAX_JOBS] = {{.N = pn_set_whole(&dice, 1, 20),
+                               .H = pn_set_whole(&dice, 1, 9),
+                               .W = pn_set_whole(&dice, 1, 9)}};
         r->K = 4 * pn_set_whole(&dice, 1, 20);
         const int parts = pn_set_whole(&dice, 1, PN_PARTS);
         for (int part = 0; part < parts; part++) {
@@ -262,9 +260,8 @@ static void by_hand(void **state) {
 static void adjoint(void **state) {
     (void)state;
     static const row rows[] = {
-        {.N = 3, .H = 7, .W = 6, .K = 20, .C = {12, 36, 4},      .in = PN_OPEN},
-        {.N = 2, .H = 8, .W = 8, .K = 32, .C = {32, 32, 32, 32}, .in = PN_OPEN}
-    };
+        {.N = 3, .H = 7, .W = 6, .K = 20, .C = {12, 36, 4}, .in = PN_OPEN},
+        {.N = 2, .H = 8, .W = 8, .K = 32, .C = {32, 32, 32, 32}, .in = PN_OPEN}};
     for (int backend = 0; backend < PN_BACKENDS; backend++)
         for (int i = 0; i < 2 && pn_backend_at(backend); i++) {
             pn_set set;
@@ -288,33 +285,31 @@ static void adjoint(void **state) {
 static void bad_arguments(void **state) {
     (void)state;
     static const pn_flaw flaws[] = {
-        {"no part",                 offsetof(pn_reduce, parts),           0           },
-        {"five parts",              offsetof(pn_reduce, parts),           PN_PARTS + 1},
-        {"no image",                offsetof(pn_reduce, N),               0           },
-        {"negative height",         offsetof(pn_reduce, H),               -5          },
-        {"no width",                offsetof(pn_reduce, W),               0           },
-        {"6 channels in",           offsetof(pn_reduce, in[1].C),         6           },
-        {"no channels in",          offsetof(pn_reduce, in[0].C),         0           },
-        {"10 channels out",         offsetof(pn_reduce, out.K),           10          },
-        {"no norm of that number",  offsetof(pn_reduce, in[1].norm.mode), 7           },
-        {"norm without statistics", offsetof(pn_reduce, out.norm.stats),  PN_NULL     },
-        {"no x",                    offsetof(pn_reduce, in[1].x),         PN_NULL     },
-        {"no weights",              offsetof(pn_reduce, w),               PN_NULL     },
+        {"no part", offsetof(pn_reduce, parts), 0},
+        {"five parts", offsetof(pn_reduce, parts), PN_PARTS + 1},
+        {"no image", offsetof(pn_reduce, N), 0},
+        {"negative height", offsetof(pn_reduce, H), -5},
+        {"no width", offsetof(pn_reduce, W), 0},
+        {"6 channels in", offsetof(pn_reduce, in[1].C), 6},
+        {"no channels in", offsetof(pn_reduce, in[0].C), 0},
+        {"10 channels out", offsetof(pn_reduce, out.K), 10},
+        {"no norm of that number", offsetof(pn_reduce, in[1].norm.mode), 7},
+        {"norm without statistics", offsetof(pn_reduce, out.norm.stats), PN_NULL},
+        {"no x", offsetof(pn_reduce, in[1].x), PN_NULL},
+        {"no weights", offsetof(pn_reduce, w), PN_NULL},
     };
     static const pn_flaw of_pass[2][2] = {
         {{"no z", offsetof(pn_reduce, out.z), PN_NULL}},
-        { {"no dy", offsetof(pn_reduce, out.dy), PN_NULL},
+        {{"no dy", offsetof(pn_reduce, out.dy), PN_NULL},
          {"no dw", offsetof(pn_reduce, dw), PN_NULL}},
     };
     const row r[PN_MAX_JOBS] = {
         {.N = 2, .H = 5, .W = 5, .K = 8, .C = {8, 4}, .in = PN_BATCH, .out = PN_BATCH},
-        {.N = 2, .H = 5, .W = 5, .K = 8, .C = {8, 4}, .in = PN_BATCH, .out = PN_BATCH}
-    };
+        {.N = 2, .H = 5, .W = 5, .K = 8, .C = {8, 4}, .in = PN_BATCH, .out = PN_BATCH}};
     static const pn_flaw sharing[] = {
         {"the second to share dx overwrites it", offsetof(pn_reduce, in[0].add), 0},
-        {"shares dx and does not say so",        offsetof(pn_reduce, joined),    0},
-        {"joined 2",                             offsetof(pn_reduce, joined),    2}
-    };
+        {"shares dx and does not say so", offsetof(pn_reduce, joined), 0},
+        {"joined 2", offsetof(pn_reduce, joined), 2}};
     static const pn_flaw alone = {"shares no dx and says so", offsetof(pn_reduce, joined), 1};
     row sharers[PN_MAX_JOBS];
     memcpy(sharers, r, sizeof r);
@@ -331,17 +326,14 @@ static void bad_arguments(void **state) {
 static void scratch_depends_on_shapes_only(void **state) {
     (void)state;
     const row r[PN_MAX_JOBS] = {
-        {.N = 5, .H = 9, .W = 7, .K = 20, .C = {20, 8}, .in = PN_BATCH, .out = PN_BATCH}
-    };
-    const pn_reduce bare = {
-        .N = 5,
-        .H = 9,
-        .W = 7,
-        .parts = 2,
-        .in = {{.C = 20, .norm = {.mode = PN_NORM_BATCH}},
-               {.C = 8, .norm = {.mode = PN_NORM_BATCH}}                                  },
-        .out = {.K = 20,                                    .norm = {.mode = PN_NORM_BATCH}}
-    };
+        {.N = 5, .H = 9, .W = 7, .K = 20, .C = {20, 8}, .in = PN_BATCH, .out = PN_BATCH}};
+    const pn_reduce bare = {.N = 5,
+                            .H = 9,
+                            .W = 7,
+                            .parts = 2,
+                            .in = {{.C = 20, .norm = {.mode = PN_NORM_BATCH}},
+                                   {.C = 8, .norm = {.mode = PN_NORM_BATCH}}},
+                            .out = {.K = 20, .norm = {.mode = PN_NORM_BATCH}}};
     assert_int_equal(pn_check_scratch(&subject, r, &bare), 0);
 }
 

@@ -49,7 +49,7 @@ static const char *in_folder(const char *name) {
     return path[next];
 }
 
-/* ---- one run ------------------------------------------------------------------------------ */
+/* ---- one run --------------------------------------------------------------------------------- */
 
 /* How a search is run, beside what decides its result. */
 typedef struct manner {
@@ -152,7 +152,7 @@ static int end(void **state) {
     return 0;
 }
 
-/* ---- killed ------------------------------------------------------------------------------- */
+/* ---- killed ---------------------------------------------------------------------------------- */
 
 static void a_finished_run_has_its_files_and_no_others(void **state) {
     (void)state;
@@ -243,7 +243,7 @@ static void leftovers_of_a_kill_are_removed(void **state) {
     remove_run("left");
 }
 
-/* ---- interrupted -------------------------------------------------------------------------- */
+/* ---- interrupted ----------------------------------------------------------------------------- */
 
 static void interrupt(int signal_number, int code) {
     const manner how = {"1", "1000", false}; /* the only checkpoint is that of the signal */
@@ -282,7 +282,7 @@ static void terminated(void **state) {
     interrupt(SIGTERM, 143);
 }
 
-/* ---- the same search in other ways -------------------------------------------------------- */
+/* ---- the same search in other ways ----------------------------------------------------------- */
 
 static void any_number_of_threads(void **state) {
     (void)state;
@@ -419,7 +419,7 @@ static void a_device_that_fails(void **state) {
 #endif
 }
 
-/* ---- trainings ---------------------------------------------------------------------------- */
+/* ---- trainings ------------------------------------------------------------------------------- */
 
 #define TRAIN \
     "--genotype", "PDARTS", "--layers", "3", "--channels", "4", "--batch", "8", "--epochs", "5"
@@ -460,9 +460,9 @@ static void a_training_killed_at_random_instants(void **state) {
 static void a_training_with_everything(void **state) {
     (void)state;
     static const char *const all[][2] = {
-        {"cpu",      "20"},
+        {"cpu", "20"},
 #ifdef PN_HAVE_EMULATOR
-        {"emulated", "8" },
+        {"emulated", "8"},
 #endif
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {

@@ -47,7 +47,7 @@ static const char *in_folder(const char *name) {
     return path[next];
 }
 
-/* ---- one look ----------------------------------------------------------------------------- */
+/* ---- one look -------------------------------------------------------------------------------- */
 
 typedef struct look {
     long memory, descriptors, threads, files;
@@ -112,7 +112,7 @@ static look look_at(pid_t pid, const char *directory) {
                   .checkpoint = pn_newest_checkpoint(directory)};
 }
 
-/* ---- a span ------------------------------------------------------------------------------- */
+/* ---- a span ---------------------------------------------------------------------------------- */
 
 typedef struct span {
     look least, most;
@@ -150,7 +150,7 @@ static void judge(const char *name, const span *begin, const span *all, const sp
     if (end->most.checkpoint <= begin->most.checkpoint) fail_msg("%s: no progress", name);
 }
 
-/* ---- the test ----------------------------------------------------------------------------- */
+/* ---- the test -------------------------------------------------------------------------------- */
 
 static double seconds(void) {
     const double usual = pn_setting("PN_TEST_LONG", 0) ? LONG : SHORT;

@@ -23,34 +23,34 @@ static const struct call {
     const char *why;
     row job[PN_MAX_JOBS];
 } calls[] = {
-    {"one pixel",                                    {{.N = 1, .H = 1, .W = 1, .C = 4, .in = PN_OPEN}}                          },
+    {"one pixel", {{.N = 1, .H = 1, .W = 1, .C = 4, .in = PN_OPEN}}},
     {"one pixel a batch, normalised",
-     {{.N = 3, .H = 1, .W = 1, .C = 8, .R = 5, .in = PN_BATCH, .out = PN_BATCH}}                                                },
-    {"filter wider than the image",                  {{.N = 2, .H = 2, .W = 3, .C = 8, .R = 5, .dilation = 2}}                  },
-    {"one column",                                   {{.N = 2, .H = 9, .W = 1, .C = 4, .R = 5, .in = PN_BATCH, .out = PN_BATCH}}},
+     {{.N = 3, .H = 1, .W = 1, .C = 8, .R = 5, .in = PN_BATCH, .out = PN_BATCH}}},
+    {"filter wider than the image", {{.N = 2, .H = 2, .W = 3, .C = 8, .R = 5, .dilation = 2}}},
+    {"one column", {{.N = 2, .H = 9, .W = 1, .C = 4, .R = 5, .in = PN_BATCH, .out = PN_BATCH}}},
     {"one row, stride 2",
-     {{.N = 2, .H = 1, .W = 9, .C = 4, .R = 3, .stride = 2, .in = PN_BATCH, .out = PN_BATCH}}                                   },
+     {{.N = 2, .H = 1, .W = 9, .C = 4, .R = 3, .stride = 2, .in = PN_BATCH, .out = PN_BATCH}}},
     {"odd everything",
-     {{.N = 3, .H = 7, .W = 9, .C = 20, .R = 5, .in = PN_BATCH, .out = PN_BATCH}}                                               },
+     {{.N = 3, .H = 7, .W = 9, .C = 20, .R = 5, .in = PN_BATCH, .out = PN_BATCH}}},
     {"four channels: less than any vector",
-     {{.N = 2, .H = 6, .W = 5, .C = 4, .in = PN_BATCH, .out = PN_BATCH}}                                                        },
+     {{.N = 2, .H = 6, .W = 5, .C = 4, .in = PN_BATCH, .out = PN_BATCH}}},
     {"a multiple of 4 and of nothing else",
-     {{.N = 2, .H = 8, .W = 8, .C = 36, .in = PN_BATCH, .out = PN_BATCH}}                                                       },
+     {{.N = 2, .H = 8, .W = 8, .C = 36, .in = PN_BATCH, .out = PN_BATCH}}},
     {"the first cells, 3x3",
-     {{.N = 2, .H = 32, .W = 32, .C = 16, .in = PN_BATCH, .out = PN_BATCH | PN_FACTOR}}                                         },
+     {{.N = 2, .H = 32, .W = 32, .C = 16, .in = PN_BATCH, .out = PN_BATCH | PN_FACTOR}}},
     {"the middle cells, 5x5",
-     {{.N = 2, .H = 16, .W = 16, .C = 32, .R = 5, .in = PN_BATCH, .out = PN_BATCH | PN_FACTOR}}                                 },
+     {{.N = 2, .H = 16, .W = 16, .C = 32, .R = 5, .in = PN_BATCH, .out = PN_BATCH | PN_FACTOR}}},
     {"the last cells, 5x5 dilated",
-     {{.N = 3, .H = 8, .W = 8, .C = 64, .R = 5, .dilation = 2, .in = PN_BATCH, .out = PN_BATCH}}                                },
+     {{.N = 3, .H = 8, .W = 8, .C = 64, .R = 5, .dilation = 2, .in = PN_BATCH, .out = PN_BATCH}}},
     {"into the first reduction",
-     {{.N = 2, .H = 32, .W = 32, .C = 32, .stride = 2, .in = PN_BATCH, .out = PN_BATCH}}                                        },
+     {{.N = 2, .H = 32, .W = 32, .C = 32, .stride = 2, .in = PN_BATCH, .out = PN_BATCH}}},
     {"28 wide, MNIST's size",
-     {{.N = 1, .H = 28, .W = 28, .C = 8, .R = 5, .in = PN_BATCH, .out = PN_BATCH}}                                              },
+     {{.N = 1, .H = 28, .W = 28, .C = 8, .R = 5, .in = PN_BATCH, .out = PN_BATCH}}},
     {"14 wide",
-     {{.N = 2, .H = 14, .W = 14, .C = 16, .dilation = 2, .in = PN_BATCH, .out = PN_BATCH}}                                      },
+     {{.N = 2, .H = 14, .W = 14, .C = 16, .dilation = 2, .in = PN_BATCH, .out = PN_BATCH}}},
     {"7 wide, stride 2",
-     {{.N = 2, .H = 7, .W = 7, .C = 32, .R = 5, .stride = 2, .in = PN_BATCH, .out = PN_BATCH}}                                  },
-    {"224 wide",                                     {{.N = 1, .H = 5, .W = 224, .C = 4, .in = PN_BATCH, .out = PN_BATCH}}      },
+     {{.N = 2, .H = 7, .W = 7, .C = 32, .R = 5, .stride = 2, .in = PN_BATCH, .out = PN_BATCH}}},
+    {"224 wide", {{.N = 1, .H = 5, .W = 224, .C = 4, .in = PN_BATCH, .out = PN_BATCH}}},
     {"odd size, stride 2, dilation 2",
      {{.N = 2,
        .H = 11,
@@ -60,7 +60,7 @@ static const struct call {
        .dilation = 2,
        .stride = 2,
        .in = PN_BATCH,
-       .out = PN_BATCH}}                                                                                                        },
+       .out = PN_BATCH}}},
     {"even size, stride 2, dilation 2",
      {{.N = 2,
        .H = 10,
@@ -70,45 +70,45 @@ static const struct call {
        .dilation = 2,
        .stride = 2,
        .in = PN_BATCH,
-       .out = PN_BATCH}}                                                                                                        },
+       .out = PN_BATCH}}},
     {"batch no multiple of the chunks",
-     {{.N = 17, .H = 5, .W = 5, .C = 12, .in = PN_BATCH, .out = PN_BATCH}}                                                      },
+     {{.N = 17, .H = 5, .W = 5, .C = 12, .in = PN_BATCH, .out = PN_BATCH}}},
     {"a large batch of small images",
-     {{.N = 70, .H = 2, .W = 2, .C = 8, .in = PN_BATCH, .out = PN_BATCH}}                                                       },
+     {{.N = 70, .H = 2, .W = 2, .C = 8, .in = PN_BATCH, .out = PN_BATCH}}},
     {"gamma and beta, negative and zero",
-     {{.N = 4, .H = 6, .W = 7, .C = 24, .in = PN_BATCH | PN_AFFINE, .out = PN_BATCH | PN_AFFINE}}                               },
+     {{.N = 4, .H = 6, .W = 7, .C = 24, .in = PN_BATCH | PN_AFFINE, .out = PN_BATCH | PN_AFFINE}}},
     {"running statistics",
-     {{.N = 2, .H = 6, .W = 6, .C = 16, .in = PN_RUNNING, .out = PN_RUNNING}}                                                   },
+     {{.N = 2, .H = 6, .W = 6, .C = 16, .in = PN_RUNNING, .out = PN_RUNNING}}},
     {"running statistics, gamma learnt",
      {{.N = 2,
        .H = 6,
        .W = 6,
        .C = 16,
        .in = PN_RUNNING | PN_AFFINE,
-       .out = PN_RUNNING | PN_AFFINE}}                                                                                          },
+       .out = PN_RUNNING | PN_AFFINE}}},
     {"gamma without gradient",
      {{.N = 2,
        .H = 6,
        .W = 6,
        .C = 16,
        .in = PN_BATCH | PN_FROZEN,
-       .out = PN_RUNNING | PN_FROZEN}}                                                                                          },
-    {"no norm at all",                               {{.N = 2, .H = 9, .W = 8, .C = 16, .R = 5}}                                },
+       .out = PN_RUNNING | PN_FROZEN}}},
+    {"no norm at all", {{.N = 2, .H = 9, .W = 8, .C = 16, .R = 5}}},
     {"adds to dx and sums",
-     {{.N = 3, .H = 6, .W = 6, .C = 16, .in = PN_BATCH | PN_ADD, .out = PN_BATCH}}                                              },
+     {{.N = 3, .H = 6, .W = 6, .C = 16, .in = PN_BATCH | PN_ADD, .out = PN_BATCH}}},
     {"dx not wanted",
-     {{.N = 3, .H = 6, .W = 6, .C = 16, .in = PN_BATCH | PN_NO_DX, .out = PN_BATCH}}                                            },
-    {"weighted per image",                           {{.N = 5, .H = 4, .W = 4, .C = 8, .in = PN_BATCH, .out = PN_FACTOR}}       },
+     {{.N = 3, .H = 6, .W = 6, .C = 16, .in = PN_BATCH | PN_NO_DX, .out = PN_BATCH}}},
+    {"weighted per image", {{.N = 5, .H = 4, .W = 4, .C = 8, .in = PN_BATCH, .out = PN_FACTOR}}},
     {"more tiles than a card's blocks",
-     {{.N = 140, .H = 5, .W = 4, .C = 8, .in = PN_BATCH, .out = PN_BATCH}}                                                      },
+     {{.N = 140, .H = 5, .W = 4, .C = 8, .in = PN_BATCH, .out = PN_BATCH}}},
     {"channels in many slices",
-     {{.N = 1, .H = 9, .W = 7, .C = 260, .R = 5, .in = PN_BATCH, .out = PN_BATCH}}                                              },
+     {{.N = 1, .H = 9, .W = 7, .C = 260, .R = 5, .in = PN_BATCH, .out = PN_BATCH}}},
     {"as wide as a card takes",
-     {{.N = 1, .H = 2, .W = 3, .C = 1024, .in = PN_BATCH, .out = PN_BATCH}}                                                     },
+     {{.N = 1, .H = 2, .W = 3, .C = 1024, .in = PN_BATCH, .out = PN_BATCH}}},
     {"jobs of different shapes",
      {{.N = 4, .H = 8, .W = 8, .C = 16, .R = 5, .in = PN_BATCH, .out = PN_BATCH},
       {.N = 4, .H = 16, .W = 16, .C = 8, .stride = 2, .in = PN_BATCH, .out = PN_BATCH},
-      {.N = 1, .H = 3, .W = 3, .C = 36, .dilation = 2}}                                                                         },
+      {.N = 1, .H = 3, .W = 3, .C = 36, .dilation = 2}}},
     {"jobs that share dx",
      {{.N = 3, .H = 8, .W = 8, .C = 16, .R = 5, .in = PN_BATCH, .out = PN_BATCH},
       {.N = 3, .H = 8, .W = 8, .C = 16, .in = PN_BATCH, .out = PN_BATCH, .shares = true},
@@ -119,20 +119,20 @@ static const struct call {
        .stride = 2,
        .in = PN_BATCH,
        .out = PN_BATCH,
-       .shares = true}}                                                                                                         },
+       .shares = true}}},
     {"jobs that share dx and add to it",
      {{.N = 3, .H = 4, .W = 4, .C = 8, .in = PN_ADD | PN_BATCH},
       {.N = 3, .H = 4, .W = 4, .C = 8, .in = PN_BATCH, .shares = true},
       {.N = 3, .H = 4, .W = 4, .C = 8, .R = 5},
-      {.N = 3, .H = 4, .W = 4, .C = 8, .dilation = 2, .shares = true}}                                                          },
+      {.N = 3, .H = 4, .W = 4, .C = 8, .dilation = 2, .shares = true}}},
     {"two that share dx, an image for each thread",
      {{.N = 17, .H = 4, .W = 3, .C = 36, .R = 5, .in = PN_BATCH, .out = PN_BATCH},
-      {.N = 17, .H = 4, .W = 3, .C = 36, .stride = 2, .out = PN_BATCH, .shares = true}}                                         },
+      {.N = 17, .H = 4, .W = 3, .C = 36, .stride = 2, .out = PN_BATCH, .shares = true}}},
     {"four that share dx, an image for each thread",
      {{.N = 33, .H = 3, .W = 3, .C = 16, .in = PN_BATCH, .out = PN_BATCH},
       {.N = 33, .H = 3, .W = 3, .C = 16, .R = 5, .out = PN_BATCH, .shares = true},
       {.N = 33, .H = 3, .W = 3, .C = 16, .dilation = 2, .shares = true},
-      {.N = 33, .H = 3, .W = 3, .C = 16, .R = 5, .stride = 2, .shares = true}}                                                  },
+      {.N = 33, .H = 3, .W = 3, .C = 16, .R = 5, .stride = 2, .shares = true}}},
 };
 
 static pn_stage new_job(pn_set *set, const row *r, const pn_stage *before) {
@@ -201,11 +201,9 @@ static void combinations_nobody_thought_of(void **state) {
     int failures = 0;
     pn_set dice = {.state = 2019};
     for (int i = 0; i < 40; i++) {
-        row r[PN_MAX_JOBS] = {
-            {.N = pn_set_whole(&dice, 1, 5),
-             .H = pn_set_whole(&dice, 1, 19),
-             .W = pn_set_whole(&dice, 1, 19)}
-        };
+        row r[PN_MAX_JOBS] = {{.N = pn_set_whole(&dice, 1, 5),
+                               .H = pn_set_whole(&dice, 1, 19),
+                               .W = pn_set_whole(&dice, 1, 19)}};
         r->C = 4 * pn_set_whole(&dice, 1, 12);
         r->R = 2 * pn_set_whole(&dice, 1, 2) + 1;
         r->dilation = pn_set_whole(&dice, 1, 2);
@@ -220,8 +218,8 @@ static void combinations_nobody_thought_of(void **state) {
     assert_int_equal(failures, 0);
 }
 
-/* Input 1..6 in two rows, a filter that looks one to the left and one down, two channels crossed.
- */
+/* Input 1..6 in two rows, a filter that looks one
+ * to the left and one down, two channels crossed. */
 static void by_hand(void **state) {
     (void)state;
     pn_set set;
@@ -248,10 +246,9 @@ static void by_hand(void **state) {
 static void adjoint(void **state) {
     (void)state;
     static const row rows[] = {
-        {.N = 3,  .H = 7,  .W = 6,  .C = 12,       .R = 5,        .in = PN_OPEN},
-        {      .N = 2, .H = 9,  .W = 8, .C = 16,   .stride = 2, .in = PN_OPEN             },
-        { .N = 2, .H = 8, .W = 8,  .C = 20, .R = 3, .dilation = 2,              .in = PN_OPEN}
-    };
+        {.N = 3, .H = 7, .W = 6, .C = 12, .R = 5, .in = PN_OPEN},
+        {.N = 2, .H = 9, .W = 8, .C = 16, .stride = 2, .in = PN_OPEN},
+        {.N = 2, .H = 8, .W = 8, .C = 20, .R = 3, .dilation = 2, .in = PN_OPEN}};
     for (int backend = 0; backend < PN_BACKENDS; backend++)
         for (int i = 0; i < 3 && pn_backend_at(backend); i++) {
             pn_set set;
@@ -274,20 +271,20 @@ static void adjoint(void **state) {
 static void bad_arguments(void **state) {
     (void)state;
     static const pn_flaw flaws[] = {
-        {"filter of 4",             offsetof(pn_stage, R),              4      },
-        {"stride 3",                offsetof(pn_stage, stride),         3      },
-        {"no stride",               offsetof(pn_stage, stride),         0      },
-        {"dilation 0",              offsetof(pn_stage, dilation),       0      },
-        {"no image",                offsetof(pn_stage, N),              0      },
-        {"negative height",         offsetof(pn_stage, H),              -5     },
-        {"no width",                offsetof(pn_stage, W),              0      },
-        {"6 channels in",           offsetof(pn_stage, in.C),           6      },
-        {"12 channels out of 8",    offsetof(pn_stage, out.K),          12     },
-        {"no norm of that number",  offsetof(pn_stage, in.norm.mode),   7      },
+        {"filter of 4", offsetof(pn_stage, R), 4},
+        {"stride 3", offsetof(pn_stage, stride), 3},
+        {"no stride", offsetof(pn_stage, stride), 0},
+        {"dilation 0", offsetof(pn_stage, dilation), 0},
+        {"no image", offsetof(pn_stage, N), 0},
+        {"negative height", offsetof(pn_stage, H), -5},
+        {"no width", offsetof(pn_stage, W), 0},
+        {"6 channels in", offsetof(pn_stage, in.C), 6},
+        {"12 channels out of 8", offsetof(pn_stage, out.K), 12},
+        {"no norm of that number", offsetof(pn_stage, in.norm.mode), 7},
         {"norm without statistics", offsetof(pn_stage, out.norm.stats), PN_NULL},
-        {"no x",                    offsetof(pn_stage, in.x),           PN_NULL},
-        {"no depthwise weights",    offsetof(pn_stage, dw),             PN_NULL},
-        {"no pointwise weights",    offsetof(pn_stage, pw),             PN_NULL},
+        {"no x", offsetof(pn_stage, in.x), PN_NULL},
+        {"no depthwise weights", offsetof(pn_stage, dw), PN_NULL},
+        {"no pointwise weights", offsetof(pn_stage, pw), PN_NULL},
     };
     static const pn_flaw of_pass[2][2] = {
         {{"no z", offsetof(pn_stage, out.z), PN_NULL},
@@ -295,15 +292,12 @@ static void bad_arguments(void **state) {
         {{"no dy", offsetof(pn_stage, out.dy), PN_NULL},
          {"no dpw", offsetof(pn_stage, dpw), PN_NULL}},
     };
-    const row r[PN_MAX_JOBS] = {
-        {.N = 2, .H = 5, .W = 5, .C = 8, .in = PN_BATCH, .out = PN_BATCH},
-        {.N = 2, .H = 5, .W = 5, .C = 8, .in = PN_BATCH, .out = PN_BATCH}
-    };
+    const row r[PN_MAX_JOBS] = {{.N = 2, .H = 5, .W = 5, .C = 8, .in = PN_BATCH, .out = PN_BATCH},
+                                {.N = 2, .H = 5, .W = 5, .C = 8, .in = PN_BATCH, .out = PN_BATCH}};
     static const pn_flaw sharing[] = {
         {"the second to share dx overwrites it", offsetof(pn_stage, in.add), 0},
-        {"shares dx and does not say so",        offsetof(pn_stage, joined), 0},
-        {"joined 2",                             offsetof(pn_stage, joined), 2}
-    };
+        {"shares dx and does not say so", offsetof(pn_stage, joined), 0},
+        {"joined 2", offsetof(pn_stage, joined), 2}};
     static const pn_flaw alone = {"shares no dx and says so", offsetof(pn_stage, joined), 1};
     row sharers[PN_MAX_JOBS];
     memcpy(sharers, r, sizeof r);
@@ -320,18 +314,15 @@ static void bad_arguments(void **state) {
 static void scratch_depends_on_shapes_only(void **state) {
     (void)state;
     const row r[PN_MAX_JOBS] = {
-        {.N = 5, .H = 9, .W = 7, .C = 20, .R = 5, .in = PN_BATCH, .out = PN_BATCH}
-    };
-    const pn_stage bare = {
-        .N = 5,
-        .H = 9,
-        .W = 7,
-        .R = 5,
-        .dilation = 1,
-        .stride = 1,
-        .in = {.C = 20, .norm = {.mode = PN_NORM_BATCH}},
-        .out = {.K = 20, .norm = {.mode = PN_NORM_BATCH}}
-    };
+        {.N = 5, .H = 9, .W = 7, .C = 20, .R = 5, .in = PN_BATCH, .out = PN_BATCH}};
+    const pn_stage bare = {.N = 5,
+                           .H = 9,
+                           .W = 7,
+                           .R = 5,
+                           .dilation = 1,
+                           .stride = 1,
+                           .in = {.C = 20, .norm = {.mode = PN_NORM_BATCH}},
+                           .out = {.K = 20, .norm = {.mode = PN_NORM_BATCH}}};
     assert_int_equal(pn_check_scratch(&subject, r, &bare), 0);
 }
 

@@ -18,40 +18,40 @@ static const struct call {
     const char *why;
     row job[PN_MAX_JOBS];
 } calls[] = {
-    {"one pixel",                                         {{.N = 1, .H = 1, .W = 1, .C = 1, .K = 4}}                   },
+    {"one pixel", {{.N = 1, .H = 1, .W = 1, .C = 1, .K = 4}}},
     {"one pixel, normalised: no variance",
-     {{.N = 1, .H = 1, .W = 1, .C = 3, .K = 8, .out = PN_BATCH | PN_AFFINE}}                                           },
+     {{.N = 1, .H = 1, .W = 1, .C = 3, .K = 8, .out = PN_BATCH | PN_AFFINE}}},
     {"two pixels: unbiased variance is twice the biased",
-     {{.N = 2, .H = 1, .W = 1, .C = 3, .K = 8, .out = PN_BATCH | PN_AFFINE}}                                           },
-    {"one row",                                           {{.N = 2, .H = 1, .W = 9, .C = 3, .K = 8, .out = PN_BATCH}}  },
-    {"one column",                                        {{.N = 2, .H = 9, .W = 1, .C = 3, .K = 8, .out = PN_BATCH}}  },
+     {{.N = 2, .H = 1, .W = 1, .C = 3, .K = 8, .out = PN_BATCH | PN_AFFINE}}},
+    {"one row", {{.N = 2, .H = 1, .W = 9, .C = 3, .K = 8, .out = PN_BATCH}}},
+    {"one column", {{.N = 2, .H = 9, .W = 1, .C = 3, .K = 8, .out = PN_BATCH}}},
     {"CIFAR's image to 48",
-     {{.N = 2, .H = 32, .W = 32, .C = 3, .K = 48, .out = PN_BATCH | PN_AFFINE}}                                        },
+     {{.N = 2, .H = 32, .W = 32, .C = 3, .K = 48, .out = PN_BATCH | PN_AFFINE}}},
     {"Fashion-MNIST's image to 24",
-     {{.N = 2, .H = 28, .W = 28, .C = 1, .K = 24, .out = PN_BATCH | PN_AFFINE}}                                        },
+     {{.N = 2, .H = 28, .W = 28, .C = 1, .K = 24, .out = PN_BATCH | PN_AFFINE}}},
     {"to 108, the full-size network",
-     {{.N = 1, .H = 9, .W = 11, .C = 3, .K = 108, .out = PN_BATCH | PN_AFFINE}}                                        },
-    {"odd everything",                                    {{.N = 3, .H = 7, .W = 9, .C = 3, .K = 20, .out = PN_BATCH}} },
-    {"224 wide",                                          {{.N = 1, .H = 3, .W = 224, .C = 3, .K = 8, .out = PN_BATCH}}},
+     {{.N = 1, .H = 9, .W = 11, .C = 3, .K = 108, .out = PN_BATCH | PN_AFFINE}}},
+    {"odd everything", {{.N = 3, .H = 7, .W = 9, .C = 3, .K = 20, .out = PN_BATCH}}},
+    {"224 wide", {{.N = 1, .H = 3, .W = 224, .C = 3, .K = 8, .out = PN_BATCH}}},
     {"batch no multiple of the chunks",
-     {{.N = 17, .H = 5, .W = 4, .C = 3, .K = 12, .out = PN_BATCH}}                                                     },
+     {{.N = 17, .H = 5, .W = 4, .C = 3, .K = 12, .out = PN_BATCH}}},
     {"running statistics",
-     {{.N = 3, .H = 6, .W = 6, .C = 1, .K = 16, .out = PN_RUNNING | PN_AFFINE}}                                        },
-    {"no norm, weighted per image",                       {{.N = 3, .H = 6, .W = 6, .C = 3, .K = 16, .out = PN_FACTOR}}},
-    {"stride 2, one pixel",                               {{.N = 2, .H = 1, .W = 1, .C = 3, .K = 8, .two = 1}}         },
+     {{.N = 3, .H = 6, .W = 6, .C = 1, .K = 16, .out = PN_RUNNING | PN_AFFINE}}},
+    {"no norm, weighted per image", {{.N = 3, .H = 6, .W = 6, .C = 3, .K = 16, .out = PN_FACTOR}}},
+    {"stride 2, one pixel", {{.N = 2, .H = 1, .W = 1, .C = 3, .K = 8, .two = 1}}},
     {"stride 2, even: the last window ends inside",
-     {{.N = 2, .H = 8, .W = 6, .C = 3, .K = 8, .two = 1, .out = PN_BATCH}}                                             },
+     {{.N = 2, .H = 8, .W = 6, .C = 3, .K = 8, .two = 1, .out = PN_BATCH}}},
     {"stride 2, odd: the last window ends outside",
-     {{.N = 3, .H = 7, .W = 9, .C = 1, .K = 20, .two = 1, .out = PN_BATCH | PN_AFFINE}}                                },
+     {{.N = 3, .H = 7, .W = 9, .C = 1, .K = 20, .two = 1, .out = PN_BATCH | PN_AFFINE}}},
     {"ImageNet's image to 24, stride 2",
-     {{.N = 1, .H = 6, .W = 224, .C = 3, .K = 24, .two = 1, .out = PN_BATCH | PN_AFFINE}}                              },
+     {{.N = 1, .H = 6, .W = 224, .C = 3, .K = 24, .two = 1, .out = PN_BATCH | PN_AFFINE}}},
     {"both strides in one call, weighted per image",
      {{.N = 3, .H = 6, .W = 6, .C = 3, .K = 16, .out = PN_FACTOR},
-      {.N = 17, .H = 5, .W = 4, .C = 1, .K = 12, .two = 1, .out = PN_BATCH | PN_FACTOR}}                               },
+      {.N = 17, .H = 5, .W = 4, .C = 1, .K = 12, .two = 1, .out = PN_BATCH | PN_FACTOR}}},
     {"jobs of different shapes",
      {{.N = 4, .H = 4, .W = 4, .C = 3, .K = 16, .out = PN_BATCH},
       {.N = 2, .H = 9, .W = 9, .C = 1, .K = 4, .out = PN_BATCH | PN_AFFINE},
-      {.N = 1, .H = 1, .W = 3, .C = 3, .K = 36}}                                                                       },
+      {.N = 1, .H = 1, .W = 3, .C = 3, .K = 36}}},
 };
 
 static pn_stem new_job(pn_set *set, const row *r) {
@@ -103,11 +103,9 @@ static void combinations_nobody_thought_of(void **state) {
     int failures = 0;
     pn_set dice = {.state = 1902};
     for (int i = 0; i < 60; i++) {
-        row r[PN_MAX_JOBS] = {
-            {.N = pn_set_whole(&dice, 1, 20),
-             .H = pn_set_whole(&dice, 1, 13),
-             .W = pn_set_whole(&dice, 1, 13)}
-        };
+        row r[PN_MAX_JOBS] = {{.N = pn_set_whole(&dice, 1, 20),
+                               .H = pn_set_whole(&dice, 1, 13),
+                               .W = pn_set_whole(&dice, 1, 13)}};
         r->two = pn_set_whole(&dice, 0, 1);
         r->C = pn_set_whole(&dice, 0, 1) ? 1 : 3;
         r->K = 4 * pn_set_whole(&dice, 1, 17);
@@ -164,26 +162,24 @@ static void adjoint(void **state) {
 static void bad_arguments(void **state) {
     (void)state;
     static const pn_flaw flaws[] = {
-        {"an image of 2 channels",  offsetof(pn_stem, C),              2      },
-        {"an image of 4 channels",  offsetof(pn_stem, C),              4      },
-        {"stride 3",                offsetof(pn_stem, stride),         3      },
-        {"no stride",               offsetof(pn_stem, stride),         0      },
-        {"no image",                offsetof(pn_stem, N),              0      },
-        {"negative height",         offsetof(pn_stem, H),              -5     },
-        {"no width",                offsetof(pn_stem, W),              0      },
-        {"6 channels out",          offsetof(pn_stem, out.K),          6      },
-        {"no norm of that number",  offsetof(pn_stem, out.norm.mode),  7      },
+        {"an image of 2 channels", offsetof(pn_stem, C), 2},
+        {"an image of 4 channels", offsetof(pn_stem, C), 4},
+        {"stride 3", offsetof(pn_stem, stride), 3},
+        {"no stride", offsetof(pn_stem, stride), 0},
+        {"no image", offsetof(pn_stem, N), 0},
+        {"negative height", offsetof(pn_stem, H), -5},
+        {"no width", offsetof(pn_stem, W), 0},
+        {"6 channels out", offsetof(pn_stem, out.K), 6},
+        {"no norm of that number", offsetof(pn_stem, out.norm.mode), 7},
         {"norm without statistics", offsetof(pn_stem, out.norm.stats), PN_NULL},
-        {"no x",                    offsetof(pn_stem, x),              PN_NULL},
+        {"no x", offsetof(pn_stem, x), PN_NULL},
     };
     static const pn_flaw of_pass[2][2] = {
-        {{"no z", offsetof(pn_stem, out.z), PN_NULL},   {"no w", offsetof(pn_stem, w), PN_NULL}  },
+        {{"no z", offsetof(pn_stem, out.z), PN_NULL}, {"no w", offsetof(pn_stem, w), PN_NULL}},
         {{"no dy", offsetof(pn_stem, out.dy), PN_NULL}, {"no dw", offsetof(pn_stem, dw), PN_NULL}},
     };
-    const row r[PN_MAX_JOBS] = {
-        {.N = 2, .H = 5, .W = 5, .C = 3, .K = 8, .out = PN_BATCH},
-        {.N = 2, .H = 5, .W = 5, .C = 3, .K = 8, .out = PN_BATCH}
-    };
+    const row r[PN_MAX_JOBS] = {{.N = 2, .H = 5, .W = 5, .C = 3, .K = 8, .out = PN_BATCH},
+                                {.N = 2, .H = 5, .W = 5, .C = 3, .K = 8, .out = PN_BATCH}};
     int failures = 0;
     for (int backward = 0; backward < 2; backward++) {
         failures += pn_check_flaws(&subject, backward, r, flaws, sizeof flaws / sizeof *flaws);
@@ -194,17 +190,13 @@ static void bad_arguments(void **state) {
 
 static void scratch_depends_on_shapes_only(void **state) {
     (void)state;
-    const row r[PN_MAX_JOBS] = {
-        {.N = 5, .H = 9, .W = 7, .C = 3, .K = 20, .out = PN_BATCH}
-    };
-    const pn_stem bare = {
-        .N = 5,
-        .H = 9,
-        .W = 7,
-        .C = 3,
-        .stride = 1,
-        .out = {.K = 20, .norm = {.mode = PN_NORM_BATCH}}
-    };
+    const row r[PN_MAX_JOBS] = {{.N = 5, .H = 9, .W = 7, .C = 3, .K = 20, .out = PN_BATCH}};
+    const pn_stem bare = {.N = 5,
+                          .H = 9,
+                          .W = 7,
+                          .C = 3,
+                          .stride = 1,
+                          .out = {.K = 20, .norm = {.mode = PN_NORM_BATCH}}};
     assert_int_equal(pn_check_scratch(&subject, r, &bare), 0);
 }
 

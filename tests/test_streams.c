@@ -113,7 +113,7 @@ static int end(void **state) {
     return 0;
 }
 
-/* ---- streams that are not there ----------------------------------------------------------- */
+/* ---- streams that are not there -------------------------------------------------------------- */
 
 /* Whoever is not --quiet writes a lot to stderr, and the tables of the run would be there. */
 static void a_search_with_closed_streams(void **state) {
@@ -122,13 +122,8 @@ static void a_search_with_closed_streams(void **state) {
         const char *closed;
         int code;
     } rows[] = {
-        {"<&-",          0 },
-        {">&-",          IO},
-        {"2>&-",         0 },
-        {"<&- 2>&-",     0 },
-        {">&- 2>&-",     IO},
-        {"<&- >&-",      IO},
-        {"<&- >&- 2>&-", IO},
+        {"<&-", 0},       {">&-", IO},     {"2>&-", 0},          {"<&- 2>&-", 0},
+        {">&- 2>&-", IO}, {"<&- >&-", IO}, {"<&- >&- 2>&-", IO},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         char line[512];
@@ -149,17 +144,17 @@ static void other_commands_with_closed_streams(void **state) {
         const char *line;
         int code;
     } rows[] = {
-        {"$P train closed " TRAIN "<&- >&- 2>&-",                                          IO},
-        {"$P train closed " TRAIN "<&- 2>&-",                                              0 },
-        {"$P eval trained/seed-1 --data synthetic:40x8x8x3 >&- 2>&-",                      IO},
+        {"$P train closed " TRAIN "<&- >&- 2>&-", IO},
+        {"$P train closed " TRAIN "<&- 2>&-", 0},
+        {"$P eval trained/seed-1 --data synthetic:40x8x8x3 >&- 2>&-", IO},
         {"$P eval trained/seed-1 --data synthetic:40x8x8x3 --json --logits l.npy <&- >&-", IO},
-        {"$P eval trained/seed-1 --data synthetic:40x8x8x3 <&- 2>&-",                      0 },
-        {"$P sample done >&-",                                                             IO},
-        {"$P sample done --json <&- >&- 2>&-",                                             IO},
-        {"$P sample done 2>&-",                                                            0 },
-        {"$P plan --genotype PDARTS <&- >&-",                                              IO},
-        {"$P export trained/seed-1 --safetensors e.safetensors <&- >&- 2>&-",              0 },
-        {"$P >&- 2>&-",                                                                    2 },
+        {"$P eval trained/seed-1 --data synthetic:40x8x8x3 <&- 2>&-", 0},
+        {"$P sample done >&-", IO},
+        {"$P sample done --json <&- >&- 2>&-", IO},
+        {"$P sample done 2>&-", 0},
+        {"$P plan --genotype PDARTS <&- >&-", IO},
+        {"$P export trained/seed-1 --safetensors e.safetensors <&- >&- 2>&-", 0},
+        {"$P >&- 2>&-", 2},
     };
     char *want = pn_folder_text(in_folder("trained"), "lock");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -206,7 +201,7 @@ static void progress_that_nobody_reads(void **state) {
     assert_as_reference("continued", "unread");
 }
 
-/* ---- signals ------------------------------------------------------------------------------ */
+/* ---- signals --------------------------------------------------------------------------------- */
 
 /* Sends them to a search that has begun, all at once; waits for its end. */
 static void strike(pn_process *p, const char *line, const int *signals, double wait) {
@@ -276,10 +271,7 @@ static void an_ignored_signal_stays_ignored(void **state) {
         "trap '' INT HUP TERM; exec $P search struck --quiet " SMALL,
         "trap '' PIPE; exec $P search struck --quiet " SMALL,
     };
-    static const int signals[][4] = {
-        {SIGINT,  SIGHUP, SIGTERM, 0},
-        {SIGPIPE, 0,      0,       0}
-    };
+    static const int signals[][4] = {{SIGINT, SIGHUP, SIGTERM, 0}, {SIGPIPE, 0, 0, 0}};
     for (size_t i = 0; i < 2; i++) {
         pn_process p;
         strike(&p, lines[i], signals[i], 0);
@@ -295,9 +287,8 @@ static void a_file_that_may_not_grow(void **state) {
     (void)state;
     static const char *const lines[] = {
         "ulimit -f 8; exec $P export trained/seed-1 --safetensors large.safetensors",
-        "ulimit -f 8; exec $P trace --genotype PDARTS --data synthetic:40x8x8x3 --batch 8 --layers "
-        "3 "
-        "--channels 4 --out large",
+        "ulimit -f 8; exec $P trace --genotype PDARTS --data synthetic:40x8x8x3 --batch 8 "
+        "--layers 3 --channels 4 --out large",
         "ulimit -f 8; exec $P search large --quiet " SMALL,
         "ulimit -f 8; exec $P train large --quiet " TRAIN,
     };
@@ -314,7 +305,7 @@ static void a_file_that_may_not_grow(void **state) {
     }
 }
 
-/* ---- no thread ---------------------------------------------------------------------------- */
+/* ---- no thread ------------------------------------------------------------------------------- */
 
 /* A stack larger than any address space: libgomp says so, and would end the program with 1.
  * LLVM's libomp aborts it, where nobody can give another code. */
@@ -336,7 +327,7 @@ static void no_room_for_threads(void **state) {
     remove_run("stack");
 }
 
-/* ---- names -------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 /* \033[2J would clear the screen. */
 static void names_do_nothing_to_a_terminal(void **state) {
@@ -344,16 +335,16 @@ static void names_do_nothing_to_a_terminal(void **state) {
     static const struct {
         const char *line, *shown;
     } rows[] = {
-        {"$P eval \"$N\" --data synthetic", "nowhere"         },
-        {"$P \"$N\"",                       "no command \\x1b"},
-        {"$P help \"$N\"",                  "no command \\x1b"},
-        {"$P plan --\"$N\"",                "option --\\x1b"  },
-        {"$P plan --layers \"$N\"",         "--layers \\x1b"  },
-        {"$P plan --genotype \"$N\"",       "x1b"             },
-        {"$P sample \"$N\"",                "\\x1b"           },
-        {"$P search \"$N/$N\"",             "\\x1b"           },
-        {"$P search new --data \"$N\"",     "not UTF-8"       },
-        {"$P train new --seeds \"$N\"",     "--seeds \\x1b"   },
+        {"$P eval \"$N\" --data synthetic", "nowhere"},
+        {"$P \"$N\"", "no command \\x1b"},
+        {"$P help \"$N\"", "no command \\x1b"},
+        {"$P plan --\"$N\"", "option --\\x1b"},
+        {"$P plan --layers \"$N\"", "--layers \\x1b"},
+        {"$P plan --genotype \"$N\"", "x1b"},
+        {"$P sample \"$N\"", "\\x1b"},
+        {"$P search \"$N/$N\"", "\\x1b"},
+        {"$P search new --data \"$N\"", "not UTF-8"},
+        {"$P train new --seeds \"$N\"", "--seeds \\x1b"},
     };
     assert_int_equal(setenv("N", "\033[2J\n\xc2\x9b\xff\u00e9nowhere", 1), 0);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

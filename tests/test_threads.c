@@ -21,7 +21,7 @@
 #include "tests/support/check.h"
 #include "tests/support/process.h"
 
-/* ---- architectures ------------------------------------------------------------------------ */
+/* ---- architectures --------------------------------------------------------------------------- */
 
 /* Of the whole space, evenly; every second one with about half of its reduction cell's terms
  * replaced by skip_connect: several of them read one cell input at stride 2, and are the jobs of
@@ -83,14 +83,18 @@ static void same_with_all(const pn_whole_case *c, const pn_arch *arch, uint64_t 
 static const pn_whole_case cases[] = {
     {"search network",
      {.layers = 3, .channels = 8, .H = 8, .W = 8, .image_channels = 3, .classes = 10},
-     17, true,
-     false, false,
-     0  },
+     17,
+     true,
+     false,
+     false,
+     0},
     {"search network, odd edges and channels",
      {.layers = 3, .channels = 12, .H = 7, .W = 9, .image_channels = 1, .classes = 10},
-     33, true,
-     false, false,
-     0  },
+     33,
+     true,
+     false,
+     false,
+     0},
     {"evaluation network",
      {.evaluation = true,
       .layers = 3,
@@ -100,8 +104,10 @@ static const pn_whole_case cases[] = {
       .image_channels = 3,
       .classes = 10,
       .smoothing = 0.1F},
-     16, true,
-     false, false,
+     16,
+     true,
+     false,
+     false,
      0.8},
 };
 enum { CASES = sizeof cases / sizeof *cases };
@@ -121,8 +127,8 @@ static void random_architectures(void **state) {
         if (other && other != best) same_with_all(&cases[i % CASES], &arch, i, other);
     }
     print_message(
-        "%d of %d architectures with two skips or more at stride 2 on one input, %d with "
-        "three or more\n",
+        "%d of %d architectures with two skips or more at stride 2 on one input, %d with three or "
+        "more\n",
         joined, (int)count, many);
     assert_true(joined >= 6 && many >= 2);
 }
@@ -143,7 +149,7 @@ static void nothing_but_skips(void **state) {
                 same_with_all(&cases[c], &arch, 1000, pn_backend_at(backend));
 }
 
-/* ---- whole runs --------------------------------------------------------------------------- */
+/* ---- whole runs ------------------------------------------------------------------------------ */
 
 static void run_program(const char *folder, const char *directory, const char *threads,
                         const char *const *arguments) {

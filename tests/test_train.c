@@ -96,8 +96,7 @@ static double number(const json_t *object, const char *key) {
     return json_number_value(value);
 }
 
-/* ---- what is written --------------------------------------------------------------------------
- */
+/* ---- what is written ------------------------------------------------------------------------- */
 
 enum {
     EPOCH,
@@ -333,8 +332,7 @@ static void weights_of_another_number_of_classes(void **state) {
            "--data", "synthetic:100x16x16x3");
 }
 
-/* ---- what is refused --------------------------------------------------------------------------
- */
+/* ---- what is refused ------------------------------------------------------------------------- */
 
 #define NEW \
     "train", "new", "--data", DATA, "--layers", "3", "--channels", "4", "--batch", "32", "--quiet"
@@ -388,8 +386,7 @@ static void a_training_that_diverges(void **state) {
     free(json);
 }
 
-/* ---- what is not finite -----------------------------------------------------------------------
- */
+/* ---- what is not finite ---------------------------------------------------------------------- */
 
 /* The gradient is finite to the last step, the weights after it are none: what was eval's "loss
  * nan" and a training's "finished" with no scores. */
@@ -433,8 +430,7 @@ static void eval_of_weights_that_are_not_finite(void **state) {
     }
 }
 
-/* ---- results of all seeds ---------------------------------------------------------------------
- */
+/* ---- results of all seeds -------------------------------------------------------------------- */
 
 #define TINY(directory)                                                                          \
     "train", directory, "--genotype", "PDARTS", "--data", "synthetic:40x8x8x3", "--layers", "2", \
@@ -499,11 +495,10 @@ static void trainings_at_once_lose_nothing(void **state) {
     }
 }
 
-/* ---- long names -------------------------------------------------------------------------------
- */
+/* ---- long names ------------------------------------------------------------------------------ */
 
-/* A directory in the folder, of parts, with a name of exactly `length` bytes; its parents are made.
- */
+/* A directory in the folder, of parts, with a name
+ * of exactly `length` bytes; its parents are made. */
 static const char *long_name(size_t length) {
     static char name[1200];
     size_t used = 0;

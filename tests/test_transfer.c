@@ -112,10 +112,7 @@ static void the_distribution_and_its_history_carry_on(void **state) {
     static const struct {
         const char *from;
         int step, layers;
-    } want[] = {
-        {"source", 40, 3},
-        {"larger", 12, 5}
-    };
+    } want[] = {{"source", 40, 3}, {"larger", 12, 5}};
     for (size_t i = 0; i < 2; i++) {
         const json_t *one = json_array_get(history, i);
         const json_t *settings = json_object_get(one, "settings");
@@ -221,11 +218,9 @@ static void what_cannot_be_taken_over(void **state) {
     const double state_of[8] = {0};
     const pn_array array = {
         .name = pn_checkpoint_state, .dtype = PN_F64, .rank = 1, .shape = {8}, .data = state_of};
-    const pn_meta meta[] = {
-        {"format", pn_checkpoint_format            },
-        {"step",   "3"                             },
-        {"space",  "1 kinds, 2 nodes, skip_connect"}
-    };
+    const pn_meta meta[] = {{"format", pn_checkpoint_format},
+                            {"step", "3"},
+                            {"space", "1 kinds, 2 nodes, skip_connect"}};
     assert_int_equal(pn_safetensors_write(in_folder("other.safetensors"), &array, 1, meta, 3),
                      PN_OK);
     static const char *const space[] = {"--layers",          "3", "--steps", "2", "--prior",

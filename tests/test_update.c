@@ -11,7 +11,7 @@
 
 #include "tests/support/check.h"
 
-/* ---- weigh ------------------------------------------------------------------------------- */
+/* ---- weigh ----------------------------------------------------------------------------------- */
 
 enum { MOST_SAMPLES = 8 };
 
@@ -21,16 +21,16 @@ static const struct sequence {
     int count;
     double temperature, skip_below;
 } sequences[] = {
-    {"one sample",                               {-150.5},                                           1, 1,  0      },
-    {"growing: every sample is a new maximum",   {-12, -11.5, -9, -8.75, -3, -1, -0.5, 0},           8, 1,  0      },
-    {"falling: the first stays the maximum",     {-1, -1.5, -2, -4, -6, -10},                        6, 1,  0      },
-    {"all equal",                                {-147.25, -147.25, -147.25, -147.25},               4, 1,  0      },
-    {"up and down",                              {-150, -147, -149, -140, -155, -141, -139.5, -150}, 8, 1,  0      },
-    {"softened by a temperature",                {-150, -147, -149, -140, -155, -141, -139.5, -150}, 8, 64, 0      },
-    {"one is hopeless",                          {-100, -1e6, -101},                                 3, 1,  0      },
-    {"all before the last were hopeless",        {-1e6, -1e6, -100},                                 3, 1,  0      },
-    {"hopeless ones are skipped",                {-100, -1e6, -101, -118, -99},                      5, 1,  0x1p-24},
-    {"likelihoods that no float can tell apart", {-1e9, -1e9 - 0.5, -1e9 + 0.25},                    3, 1,  0      },
+    {"one sample", {-150.5}, 1, 1, 0},
+    {"growing: every sample is a new maximum", {-12, -11.5, -9, -8.75, -3, -1, -0.5, 0}, 8, 1, 0},
+    {"falling: the first stays the maximum", {-1, -1.5, -2, -4, -6, -10}, 6, 1, 0},
+    {"all equal", {-147.25, -147.25, -147.25, -147.25}, 4, 1, 0},
+    {"up and down", {-150, -147, -149, -140, -155, -141, -139.5, -150}, 8, 1, 0},
+    {"softened by a temperature", {-150, -147, -149, -140, -155, -141, -139.5, -150}, 8, 64, 0},
+    {"one is hopeless", {-100, -1e6, -101}, 3, 1, 0},
+    {"all before the last were hopeless", {-1e6, -1e6, -100}, 3, 1, 0},
+    {"hopeless ones are skipped", {-100, -1e6, -101, -118, -99}, 5, 1, 0x1p-24},
+    {"likelihoods that no float can tell apart", {-1e9, -1e9 - 0.5, -1e9 + 0.25}, 3, 1, 0},
 };
 
 /* The gradient as a search gathers it: rescaled when the maximum grows, the sample's own scale. */
@@ -83,16 +83,10 @@ static void weigh_refuses(void **state) {
     }
 }
 
-/* ---- rescale and sgd --------------------------------------------------------------------- */
+/* ---- rescale and sgd ------------------------------------------------------------------------- */
 
 /* Ranges with gaps between, out of order, one empty, one of a single float, one long. */
-static const pn_range ranges[] = {
-    {900,  40   },
-    {3,    17   },
-    {64,   0    },
-    {500,  1    },
-    {1000, 70001}
-};
+static const pn_range ranges[] = {{900, 40}, {3, 17}, {64, 0}, {500, 1}, {1000, 70001}};
 enum { RANGES = 5, FLOATS = 71100, COVERED = 40 + 17 + 1 + 70001 };
 
 typedef struct arrays {
@@ -185,13 +179,13 @@ static const struct setting {
     pn_sgd s;
     double scale; /* 0: NULL */
 } settings[] = {
-    {"plain",                                 {.rate = 0.1f},                                                0     },
-    {"momentum and decay",                    {.rate = 0.025f, .momentum = 0.9f, .decay = 3e-4f},            0     },
-    {"scaled by the weights' inverse",        {.rate = 0.025f, .momentum = 0.9f, .decay = 3e-4f},            0.3125},
-    {"clipped",                               {.rate = 0.025f, .momentum = 0.9f, .decay = 3e-4f, .clip = 5}, 0     },
-    {"scaled, then clipped",                  {.rate = 0.025f, .momentum = 0.9f, .decay = 3e-4f, .clip = 5}, 0.3125},
-    {"below the limit: not clipped",          {.rate = 0.025f, .momentum = 0.9f, .clip = 1e6f},              0     },
-    {"a rate of 0 changes the velocity only", {.momentum = 0.9f, .decay = 3e-4f, .clip = 5},                 0     },
+    {"plain", {.rate = 0.1f}, 0},
+    {"momentum and decay", {.rate = 0.025f, .momentum = 0.9f, .decay = 3e-4f}, 0},
+    {"scaled by the weights' inverse", {.rate = 0.025f, .momentum = 0.9f, .decay = 3e-4f}, 0.3125},
+    {"clipped", {.rate = 0.025f, .momentum = 0.9f, .decay = 3e-4f, .clip = 5}, 0},
+    {"scaled, then clipped", {.rate = 0.025f, .momentum = 0.9f, .decay = 3e-4f, .clip = 5}, 0.3125},
+    {"below the limit: not clipped", {.rate = 0.025f, .momentum = 0.9f, .clip = 1e6f}, 0},
+    {"a rate of 0 changes the velocity only", {.momentum = 0.9f, .decay = 3e-4f, .clip = 5}, 0},
 };
 
 /* The norm sums COVERED squares, in any order and precision: relative error g(COVERED + 4) / 2.

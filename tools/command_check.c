@@ -15,8 +15,7 @@ const char pn_check_usage[] =
     "its\n"
     "card, and compares logits, loss and the gradient of every tensor with plain loops in double\n"
     "precision; then the bits of one order of work with those of another. Exit code 1 if anything "
-    "is "
-    "off.\n"
+    "is off.\n"
     "With --device emulated: the card's kernels, run thread by thread on the host.\n"
     "\n";
 
@@ -24,10 +23,10 @@ const char pn_check_usage[] =
     { .layers = (L), .channels = (C), .H = (h), .W = (w), .image_channels = (c), .classes = 10 }
 
 static const pn_whole_case cases[] = {
-    {"one cell",                        SEARCH_NETWORK(1, 4,  8,  8,  3), 2, true, false, false, 0},
-    {"two reductions, odd edges, grey", SEARCH_NETWORK(3, 8,  7,  9,  1), 3, true, false, false, 0},
-    {"channels that fill no vector",    SEARCH_NETWORK(4, 12, 12, 12, 3), 5, true, false, false, 0},
-    {"the search network's channels",   SEARCH_NETWORK(8, 16, 16, 16, 3), 4, true, false, false, 0},
+    {"one cell", SEARCH_NETWORK(1, 4, 8, 8, 3), 2, true, false, false, 0},
+    {"two reductions, odd edges, grey", SEARCH_NETWORK(3, 8, 7, 9, 1), 3, true, false, false, 0},
+    {"channels that fill no vector", SEARCH_NETWORK(4, 12, 12, 12, 3), 5, true, false, false, 0},
+    {"the search network's channels", SEARCH_NETWORK(8, 16, 16, 16, 3), 4, true, false, false, 0},
 };
 enum { CASES = sizeof cases / sizeof *cases, BACKENDS = 4 };
 
@@ -126,10 +125,10 @@ int pn_command_check(int argc, char **argv) {
     uint64_t seed = 1;
     bool help, good = true;
     const pn_option table[] = {
-        {"samples", PN_OPT_INT,  &count,  1, 1000, "N", "random architectures of each network [4]",
-         NULL                                                                                           },
-        {"device",  PN_OPT_TEXT, &device, 0, 0,    "D", "one device alone, as of search [all]",     NULL},
-        {"seed",    PN_OPT_SEED, &seed,   0, 0,    "N", "of architectures, weights and images [1]", NULL},
+        {"samples", PN_OPT_INT, &count, 1, 1000, "N", "random architectures of each network [4]",
+         NULL},
+        {"device", PN_OPT_TEXT, &device, 0, 0, "D", "one device alone, as of search [all]", NULL},
+        {"seed", PN_OPT_SEED, &seed, 0, 0, "N", "of architectures, weights and images [1]", NULL},
     };
     enum { COUNT = sizeof table / sizeof *table };
     pn_status s = pn_options_parse(argc, argv, table, COUNT, NULL, 0, &words, &help);

@@ -161,7 +161,7 @@ static pn_status train_all(comparison *c) {
     return PN_OK;
 }
 
-/* ---- what came out -------------------------------------------------------------------------- */
+/* ---- what came out --------------------------------------------------------------------------- */
 
 static void print_accuracy(double accuracy) {
     if (isnan(accuracy))
@@ -228,8 +228,8 @@ static void print_summary(const comparison *c) {
         "of random at its cost\n",
         100 * derived, 100 * (derived - s.mean), 100 * (derived - s.best));
     puts(
-        "one training differs from the next of the same cell by some tenths of a percent; a single "
-        "search proves nothing");
+        "one training differs from the next of the same cell by some tenths of a percent; a "
+        "single search proves nothing");
 }
 
 static json_t *cell_json(const cell *one, bool trained) {
@@ -274,28 +274,26 @@ static pn_status print_json(const comparison *c) {
 }
 
 int pn_command_compare(int argc, char **argv) {
-    static comparison c = {
-        .o = {.steps = 600,      .seed = 1, .random_seed = 1},
-          .run = {.record = PN_NO_RECORD}
-    };
+    static comparison c = {.o = {.steps = 600, .seed = 1, .random_seed = 1},
+                           .run = {.record = PN_NO_RECORD}};
     options *o = &c.o;
     const char *words[MOST_WORDS];
     int count;
     bool help;
     const pn_option table[] = {
-        {"random",      PN_OPT_INT,  &o->random,      0, MOST_CELLS - MOST_WORDS, "N",
-         "random cells beside them, of the space with distinct inputs [0]",                                                 NULL},
-        {"random-seed", PN_OPT_SEED, &o->random_seed, 0, 0,                       "N",  "which ones [1]",                   NULL},
-        {"steps",       PN_OPT_INT,  &o->steps,       0, 1 << 30,                 "N",
-         "of each training; 0: no training, shared weights only [600]",                                                     NULL},
-        {"seed",        PN_OPT_SEED, &o->seed,        0, 0,                       "N",  "of weights and batches [1]",       NULL},
-        {"data",        PN_OPT_TEXT, &o->data,        0, 0,                       "D",  "as in search",                     NULL},
-        {"layers",      PN_OPT_INT,  &o->layers,      1, PN_MAX_LAYERS,           "N",  "cells [8]",                        NULL},
-        {"channels",    PN_OPT_INT,  &o->channels,    4, 4096,                    "N",  "channels of the first cells [16]",
-         NULL                                                                                                                   },
-        {"batch",       PN_OPT_INT,  &o->batch,       1, 1 << 20,                 "N",  "images [64]",                      NULL},
-        {"json",        PN_OPT_FLAG, &o->json,        0, 0,                       NULL, "print JSON",                       NULL},
-        {"quiet",       PN_OPT_FLAG, &o->quiet,       0, 0,                       NULL, "no progress",                      NULL},
+        {"random", PN_OPT_INT, &o->random, 0, MOST_CELLS - MOST_WORDS, "N",
+         "random cells beside them, of the space with distinct inputs [0]", NULL},
+        {"random-seed", PN_OPT_SEED, &o->random_seed, 0, 0, "N", "which ones [1]", NULL},
+        {"steps", PN_OPT_INT, &o->steps, 0, 1 << 30, "N",
+         "of each training; 0: no training, shared weights only [600]", NULL},
+        {"seed", PN_OPT_SEED, &o->seed, 0, 0, "N", "of weights and batches [1]", NULL},
+        {"data", PN_OPT_TEXT, &o->data, 0, 0, "D", "as in search", NULL},
+        {"layers", PN_OPT_INT, &o->layers, 1, PN_MAX_LAYERS, "N", "cells [8]", NULL},
+        {"channels", PN_OPT_INT, &o->channels, 4, 4096, "N", "channels of the first cells [16]",
+         NULL},
+        {"batch", PN_OPT_INT, &o->batch, 1, 1 << 20, "N", "images [64]", NULL},
+        {"json", PN_OPT_FLAG, &o->json, 0, 0, NULL, "print JSON", NULL},
+        {"quiet", PN_OPT_FLAG, &o->quiet, 0, 0, NULL, "no progress", NULL},
         PN_DEVICE_OPTIONS(o->device),
     };
     enum { COUNT = sizeof table / sizeof *table };

@@ -156,9 +156,7 @@ static pn_status evaluate(evaluation *e) {
         PN_TRY(pn_npy_write(
             o->logits,
             &(pn_array){
-                .dtype = PN_F32, .rank = 2, .shape = {j->images, j->classes},
-                        .data = j->logits
-        }));
+                .dtype = PN_F32, .rank = 2, .shape = {j->images, j->classes}, .data = j->logits}));
     if (o->json) return print_json(e);
     print_text(e);
     return PN_OK;
@@ -180,19 +178,19 @@ int pn_command_eval(int argc, char **argv) {
     bool help;
     int words;
     const pn_option table[] = {
-        {"weights",  PN_OPT_TEXT, &o.weights,  0, 0,             "WEIGHTS", "the same as the word",                  NULL},
-        {"data",     PN_OPT_TEXT, &o.data,     0, 0,             "D",       "as in train [cifar10]",                 NULL},
-        {"split",    PN_OPT_TEXT, &o.split,    0, 0,             "SPLIT",   "test or train [test]",                  NULL},
-        {"logits",   PN_OPT_TEXT, &o.logits,   0, 0,             "F.npy",   "write them, float32 (images, classes)",
-         NULL                                                                                                            },
-        {"genotype", PN_OPT_TEXT, &o.genotype, 0, 0,             "G",       "the cell, if the file does not say",
-         NULL                                                                                                            },
-        {"layers",   PN_OPT_INT,  &o.layers,   1, PN_MAX_LAYERS, "N",       "cells, likewise",                       NULL},
-        {"channels", PN_OPT_INT,  &o.channels, 4, 4096,          "N",       "channels of the first, likewise",
-         NULL                                                                                                            },
-        {"stem",     PN_OPT_TEXT, &o.stem,     0, 0,             "STEM",    "cifar or imagenet, likewise [cifar]",   NULL},
-        {"batch",    PN_OPT_INT,  &o.batch,    1, 1 << 20,       "N",       "images at a time [64]",                 NULL},
-        {"json",     PN_OPT_FLAG, &o.json,     0, 0,             NULL,      "print JSON",                            NULL},
+        {"weights", PN_OPT_TEXT, &o.weights, 0, 0, "WEIGHTS", "the same as the word", NULL},
+        {"data", PN_OPT_TEXT, &o.data, 0, 0, "D", "as in train [cifar10]", NULL},
+        {"split", PN_OPT_TEXT, &o.split, 0, 0, "SPLIT", "test or train [test]", NULL},
+        {"logits", PN_OPT_TEXT, &o.logits, 0, 0, "F.npy", "write them, float32 (images, classes)",
+         NULL},
+        {"genotype", PN_OPT_TEXT, &o.genotype, 0, 0, "G", "the cell, if the file does not say",
+         NULL},
+        {"layers", PN_OPT_INT, &o.layers, 1, PN_MAX_LAYERS, "N", "cells, likewise", NULL},
+        {"channels", PN_OPT_INT, &o.channels, 4, 4096, "N", "channels of the first, likewise",
+         NULL},
+        {"stem", PN_OPT_TEXT, &o.stem, 0, 0, "STEM", "cifar or imagenet, likewise [cifar]", NULL},
+        {"batch", PN_OPT_INT, &o.batch, 1, 1 << 20, "N", "images at a time [64]", NULL},
+        {"json", PN_OPT_FLAG, &o.json, 0, 0, NULL, "print JSON", NULL},
         PN_DEVICE_OPTIONS(o.device),
     };
     enum { COUNT = sizeof table / sizeof *table };

@@ -71,12 +71,12 @@ int pn_command_sample(int argc, char **argv) {
     bool distinct = false, json = false, help;
     const char *run = NULL;
     const pn_option table[] = {
-        {"count",           PN_OPT_INT,  &count,    1, MOST,       "N",  "draw that many [10]",              NULL},
-        {"top",             PN_OPT_INT,  &top,      1, PN_MAX_TOP, "N",  "list the N most probable instead", NULL},
-        {"distinct-inputs", PN_OPT_FLAG, &distinct, 0, 0,          NULL,
-         "the two inputs of a node differ; a run has its own",                                               NULL},
-        {"seed",            PN_OPT_SEED, &seed,     0, 0,          "N",  "of the draws [1]",                 NULL},
-        {"json",            PN_OPT_FLAG, &json,     0, 0,          NULL, "print JSON",                       NULL},
+        {"count", PN_OPT_INT, &count, 1, MOST, "N", "draw that many [10]", NULL},
+        {"top", PN_OPT_INT, &top, 1, PN_MAX_TOP, "N", "list the N most probable instead", NULL},
+        {"distinct-inputs", PN_OPT_FLAG, &distinct, 0, 0, NULL,
+         "the two inputs of a node differ; a run has its own", NULL},
+        {"seed", PN_OPT_SEED, &seed, 0, 0, "N", "of the draws [1]", NULL},
+        {"json", PN_OPT_FLAG, &json, 0, 0, NULL, "print JSON", NULL},
     };
     enum { COUNT = sizeof table / sizeof *table };
     pn_status s = pn_options_parse(argc, argv, table, COUNT, &run, 1, &words, &help);

@@ -22,8 +22,7 @@ const char pn_search_usage[] =
     "DIR/genotype.txt.\n"
     "\n";
 
-/* ---- what a person sees
- * --------------------------------------------------------------------------- */
+/* ---- what a person sees ---------------------------------------------------------------------- */
 
 /* Smoothed figures of the steps since the last line, and the time left. */
 typedef struct progress {
@@ -140,8 +139,7 @@ static pn_status conclude(pn_run *r, bool quiet) {
     return PN_OK;
 }
 
-/* ---- running
- * ---------------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 static pn_status loop(pn_run *r, progress *p, double save_every) {
     double saved = pn_now();
@@ -192,11 +190,11 @@ int pn_command_search(int argc, char **argv) {
     double save_every = 30;
     int count = pn_options_of_fields(&pn_settings_fields, &settings, given, bindings, table);
     const pn_option own[OWN] = {
-        {"memory",     PN_OPT_BYTES, &memory,     0, 0,   "SIZE",
-         "most bytes of weights, arena and batches; refused before anything is touched",                NULL},
-        {"save-every", PN_OPT_REAL,  &save_every, 0, 1e9, "SECONDS", "between checkpoints [30]",
-         NULL                                                                                               },
-        {"quiet",      PN_OPT_FLAG,  &quiet,      0, 0,   NULL,      "no progress, the genotype alone", NULL},
+        {"memory", PN_OPT_BYTES, &memory, 0, 0, "SIZE",
+         "most bytes of weights, arena and batches; refused before anything is touched", NULL},
+        {"save-every", PN_OPT_REAL, &save_every, 0, 1e9, "SECONDS", "between checkpoints [30]",
+         NULL},
+        {"quiet", PN_OPT_FLAG, &quiet, 0, 0, NULL, "no progress, the genotype alone", NULL},
         PN_CHANGE_DEVICE(opening.change_device),
         PN_DEVICE_OPTIONS(device),
     };

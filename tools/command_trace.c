@@ -80,8 +80,7 @@ typedef struct tracer {
     pn_result result[2];
 } tracer;
 
-/* ---- the batch ----------------------------------------------------------------------------------
- */
+/* ---- the batch ------------------------------------------------------------------------------- */
 
 static pn_status allocate(sample *b) {
     const size_t pixels = (size_t)b->N * (size_t)b->H * (size_t)b->W * (size_t)b->C;
@@ -174,8 +173,7 @@ static pn_status read_drop_path(tracer *t) {
     return PN_OK;
 }
 
-/* ---- files out
- * ----------------------------------------------------------------------------------- */
+/* ---- files out ------------------------------------------------------------------------------- */
 
 static pn_status path_of(const tracer *t, const char *name, char path[PN_PATH_BYTES]) {
     return pn_path_join(path, PN_PATH_BYTES, t->o->out, name);
@@ -221,10 +219,7 @@ static pn_status write_batch(const tracer *t) {
         for (int i = 0; i < b->N; i++) labels[i] = b->labels[i];
         s = write_npy(
             t, "input.npy",
-            (pn_array){
-                .dtype = PN_F32, .rank = 4, .shape = {b->N, b->C, b->H, b->W},
-                        .data = x
-        });
+            (pn_array){.dtype = PN_F32, .rank = 4, .shape = {b->N, b->C, b->H, b->W}, .data = x});
     }
     if (s == PN_OK)
         s = write_npy(t, "labels.npy",
@@ -234,8 +229,7 @@ static pn_status write_batch(const tracer *t) {
     return s;
 }
 
-/* ---- running
- * -------------------------------------------------------------------------------------- */
+/* ---- running --------------------------------------------------------------------------------- */
 
 static pn_status read_weights(tracer *t) {
     pn_safetensors *f = NULL;
@@ -360,11 +354,9 @@ static pn_status write_logits(const tracer *t, int head, const char *name) {
     if (!logits) return pn_fail(PN_EMEM, "no memory for logits");
     pn_status s = t->kernels->memory->download(logits, pn_program_logits(t->program, head), bytes);
     if (s == PN_OK)
-        s = write_npy(t, name,
-                      (pn_array){
-                          .dtype = PN_F32, .rank = 2, .shape = {b->N, b->classes},
-                                  .data = logits
-        });
+        s = write_npy(
+            t, name,
+            (pn_array){.dtype = PN_F32, .rank = 2, .shape = {b->N, b->classes}, .data = logits});
     free(logits);
     return s;
 }
@@ -507,55 +499,54 @@ static pn_status check_options(options *o) {
 }
 
 int pn_command_trace(int argc, char **argv) {
-    options o = {
-        .network = "search",
-        .mode = "training",
-        .stem = "cifar",
-        .auxiliary_weight = 0.4,
-        .batch = 64,
-        .classes = 10,
-        .seed = 1,
-        .image = {32, 32, 3}
-    };
+    options o = {.network = "search",
+                 .mode = "training",
+                 .stem = "cifar",
+                 .auxiliary_weight = 0.4,
+                 .batch = 64,
+                 .classes = 10,
+                 .seed = 1,
+                 .image = {32, 32, 3}};
     bool help;
     int words;
     const pn_option table[] = {
-        {"genotype",         PN_OPT_TEXT,  &o.genotype,         0, 0,             "G",
-         "a published name, a file, a run directory, or the text itself",                                                     NULL},
-        {"network",          PN_OPT_TEXT,  &o.network,          0, 0,             "NET",
-         "search, or eval: the one that is trained from scratch [search]",                                                    NULL},
-        {"mode",             PN_OPT_TEXT,  &o.mode,             0, 0,             "MODE",
-         "of an evaluation network: training, or inference [training]",                                                       NULL},
-        {"stem",             PN_OPT_TEXT,  &o.stem,             0, 0,             "STEM",
-         "of an evaluation network: cifar, or imagenet (three convolutions) [cifar]",                                         NULL},
-        {"auxiliary",        PN_OPT_FLAG,  &o.auxiliary,        0, 0,             NULL,
-         "with the auxiliary head of an evaluation network",                                                                  NULL},
-        {"auxiliary-weight", PN_OPT_REAL,  &o.auxiliary_weight, 0, 1000,          "X",
-         "of its loss in the gradient [0.4]",                                                                                 NULL},
-        {"drop-path",        PN_OPT_TEXT,  &o.drop_path,        0, 0,             "F.npy",
-         "what terms are multiplied by, float32 (layers,4,2,N); of two equal terms without weights "
-         "the first's counts, for both; the identity's are not looked at",                                                    NULL},
-        {"smoothing",        PN_OPT_REAL,  &o.smoothing,        0, 1,             "X",     "of the labels [0]",               NULL},
-        {"layers",           PN_OPT_INT,   &o.layers,           1, PN_MAX_LAYERS, "N",     "cells [8; eval 20, imagenet 14]",
-         NULL                                                                                                                     },
-        {"channels",         PN_OPT_INT,   &o.channels,         4, 4096,          "N",
-         "channels of the first cells [16; eval 36, imagenet 48]",                                                            NULL},
-        {"data",             PN_OPT_TEXT,  &o.data,             0, 0,             "D",
-         "first images of this data set's training split, not augmented",                                                     NULL},
-        {"batch",            PN_OPT_INT,   &o.batch,            1, 1 << 20,       "N",     "with --data: how many [64]",      NULL},
-        {"input",            PN_OPT_TEXT,  &o.input,            0, 0,             "X.npy", "images, float32 (N,C,H,W)",       NULL},
-        {"labels",           PN_OPT_TEXT,  &o.labels,           0, 0,             "Y.npy", "labels, int64 (N)",               NULL},
-        {"classes",          PN_OPT_INT,   &o.classes,          2, 100000,        "N",     "with --input: classes [10]",      NULL},
-        {"weights",          PN_OPT_TEXT,  &o.weights,          0, 0,             "FILE",
-         "safetensors, also a checkpoint of a search: every tensor that the genotype uses",                                   NULL},
-        {"init-only",        PN_OPT_FLAG,  &o.init_only,        0, 0,             NULL,
-         "write the weights and stop: to see names and shapes",                                                               NULL},
-        {"image",            PN_OPT_IMAGE, o.image,             0, 0,             "HxWxC",
-         "with --init-only and neither data nor input [32x32x3]",                                                             NULL},
-        {"repeat",           PN_OPT_INT,   &o.repeat,           1, 100000,        "R",
-         "then time R forward passes and R training steps",                                                                   NULL},
-        {"seed",             PN_OPT_SEED,  &o.seed,             0, 0,             "N",     "of the initial weights [1]",      NULL},
-        {"out",              PN_OPT_TEXT,  &o.out,              0, 0,             "DIR",   "directory for the files",         NULL},
+        {"genotype", PN_OPT_TEXT, &o.genotype, 0, 0, "G",
+         "a published name, a file, a run directory, or the text itself", NULL},
+        {"network", PN_OPT_TEXT, &o.network, 0, 0, "NET",
+         "search, or eval: the one that is trained from scratch [search]", NULL},
+        {"mode", PN_OPT_TEXT, &o.mode, 0, 0, "MODE",
+         "of an evaluation network: training, or inference [training]", NULL},
+        {"stem", PN_OPT_TEXT, &o.stem, 0, 0, "STEM",
+         "of an evaluation network: cifar, or imagenet (three convolutions) [cifar]", NULL},
+        {"auxiliary", PN_OPT_FLAG, &o.auxiliary, 0, 0, NULL,
+         "with the auxiliary head of an evaluation network", NULL},
+        {"auxiliary-weight", PN_OPT_REAL, &o.auxiliary_weight, 0, 1000, "X",
+         "of its loss in the gradient [0.4]", NULL},
+        {"drop-path", PN_OPT_TEXT, &o.drop_path, 0, 0, "F.npy",
+         "what terms are multiplied by, float32 (layers,4,2,N); of two equal terms without "
+         "weights the first's counts, for both; the identity's are not looked at",
+         NULL},
+        {"smoothing", PN_OPT_REAL, &o.smoothing, 0, 1, "X", "of the labels [0]", NULL},
+        {"layers", PN_OPT_INT, &o.layers, 1, PN_MAX_LAYERS, "N", "cells [8; eval 20, imagenet 14]",
+         NULL},
+        {"channels", PN_OPT_INT, &o.channels, 4, 4096, "N",
+         "channels of the first cells [16; eval 36, imagenet 48]", NULL},
+        {"data", PN_OPT_TEXT, &o.data, 0, 0, "D",
+         "first images of this data set's training split, not augmented", NULL},
+        {"batch", PN_OPT_INT, &o.batch, 1, 1 << 20, "N", "with --data: how many [64]", NULL},
+        {"input", PN_OPT_TEXT, &o.input, 0, 0, "X.npy", "images, float32 (N,C,H,W)", NULL},
+        {"labels", PN_OPT_TEXT, &o.labels, 0, 0, "Y.npy", "labels, int64 (N)", NULL},
+        {"classes", PN_OPT_INT, &o.classes, 2, 100000, "N", "with --input: classes [10]", NULL},
+        {"weights", PN_OPT_TEXT, &o.weights, 0, 0, "FILE",
+         "safetensors, also a checkpoint of a search: every tensor that the genotype uses", NULL},
+        {"init-only", PN_OPT_FLAG, &o.init_only, 0, 0, NULL,
+         "write the weights and stop: to see names and shapes", NULL},
+        {"image", PN_OPT_IMAGE, o.image, 0, 0, "HxWxC",
+         "with --init-only and neither data nor input [32x32x3]", NULL},
+        {"repeat", PN_OPT_INT, &o.repeat, 1, 100000, "R",
+         "then time R forward passes and R training steps", NULL},
+        {"seed", PN_OPT_SEED, &o.seed, 0, 0, "N", "of the initial weights [1]", NULL},
+        {"out", PN_OPT_TEXT, &o.out, 0, 0, "DIR", "directory for the files", NULL},
         PN_DEVICE_OPTIONS(o.device),
     };
     enum { COUNT = sizeof table / sizeof *table };

@@ -44,16 +44,8 @@ static pn_status set_bytes(const pn_option *o, const char *text) {
     static const struct {
         const char *name;
         double factor;
-    } units[] = {
-        {"",    1     },
-        {"B",   1     },
-        {"KiB", 0x1p10},
-        {"MiB", 0x1p20},
-        {"GiB", 0x1p30},
-        {"KB",  1e3   },
-        {"MB",  1e6   },
-        {"GB",  1e9   }
-    };
+    } units[] = {{"", 1},         {"B", 1},    {"KiB", 0x1p10}, {"MiB", 0x1p20},
+                 {"GiB", 0x1p30}, {"KB", 1e3}, {"MB", 1e6},     {"GB", 1e9}};
     char *end;
     const double x = strtod(text, &end);
     for (size_t i = 0; end != text && i < sizeof units / sizeof *units; i++)

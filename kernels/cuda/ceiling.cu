@@ -11,8 +11,7 @@ namespace {
 
 constexpr int ROUNDS = 9;
 
-/* ---- multiply-adds on registers ---------------------------------------------------------------
- */
+/* ---- multiply-adds on registers -------------------------------------------------------------- */
 
 constexpr int SUMS = 16;    /* of a thread: independent, as many as hide their latency */
 constexpr int TIMES = 1024; /* multiply-adds of each, in a thread */
@@ -34,8 +33,7 @@ __global__ void __launch_bounds__(THREADS, RESIDENT)
     if (total == -1) *sink = total; /* never; but the compiler does not know */
 }
 
-/* ---- a copy -----------------------------------------------------------------------------------
- */
+/* ---- a copy ---------------------------------------------------------------------------------- */
 
 constexpr int LOADS = 4; /* of a thread, on their way at once */
 
@@ -57,8 +55,7 @@ __global__ void __launch_bounds__(THREADS, 4)
     }
 }
 
-/* ---- measuring --------------------------------------------------------------------------------
- */
+/* ---- measuring ------------------------------------------------------------------------------- */
 
 int multiprocessors() {
     int device = 0, count = 0;

@@ -164,10 +164,7 @@ struct conv_work {
     int block, blocks;
 };
 __device__ inline conv_work work_of(const pn_conv &job, const sliced_place<conv_backward> &at) {
-    conv_work b = {
-        view_of(job), at.cut, {0, 0, 0, 0},
-          0, 0, at.p.block, at.p.blocks
-    };
+    conv_work b = {view_of(job), at.cut, {0, 0, 0, 0}, 0, 0, at.p.block, at.p.blocks};
     const int weights = at.slice - at.cut.dx_slices; /* slice of the dw task; else negative */
     b.step = step_of(b.s, b.cut);
     b.c0 = weights < 0 ? at.slice * b.cut.slice : weights * b.step.numbers;

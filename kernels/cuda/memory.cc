@@ -224,8 +224,7 @@ pn_status no_card(cudaError_t e) {
         (void)cudaDriverGetVersion(&version);
         if (version == 0)
             return pn_fail(PN_EDEVICE,
-                           "there is no NVIDIA driver on this machine; "
-                           "--device cpu needs none");
+                           "there is no NVIDIA driver on this machine; --device cpu needs none");
         return pn_fail(PN_EDEVICE, "the driver is for CUDA %d.%d, want %d.%d or later",
                        version / 1000, version % 1000 / 10, CUDART_VERSION / 1000,
                        CUDART_VERSION % 1000 / 10);

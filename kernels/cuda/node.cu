@@ -50,8 +50,7 @@ struct node_backward {
     }
 };
 
-/* ---- what a thread knows of a term, for its quad ----------------------------------------------
- */
+/* ---- what a thread knows of a term, for its quad --------------------------------------------- */
 
 /* t = coef * factor[n] * v, v = (x - mean) * scale + shift. */
 struct term4 {
@@ -112,8 +111,7 @@ __device__ __forceinline__ void store_all(float *to, const float4 (&v)[STEP], co
         if (s.has(i)) gpu_store4(to + s.at(i), v[i]);
 }
 
-/* ---- forward ----------------------------------------------------------------------------------
- */
+/* ---- forward --------------------------------------------------------------------------------- */
 
 __device__ inline void sum_two(const pn_node &job, const place &p, const columns &c) {
     const int quad = c.active ? c.quad : 0;
@@ -159,8 +157,7 @@ __global__ void __launch_bounds__(THREADS, 2) node_forward_kernel(const pn_node 
         sum_all(job, p, c);
 }
 
-/* ---- backward ---------------------------------------------------------------------------------
- */
+/* ---- backward -------------------------------------------------------------------------------- */
 
 /* What the backward pass of a term needs beside its x, for one quad. */
 struct backward4 {
@@ -171,13 +168,11 @@ struct backward4 {
     sums4 sums;
 };
 __device__ inline backward4 load_backward(const pn_term &t, int quad) {
-    return {
-        t.in.dx ? t.in.dx + 4 * quad : nullptr,
-        t.in.add,
-        wants_sums(t.in.norm),
-        t.in.norm.mode != PN_NORM_NONE ? gpu_load4(t.in.norm.stats + 4 * quad) : splat(0),
-        {splat(0), splat(0)}
-    };
+    return {t.in.dx ? t.in.dx + 4 * quad : nullptr,
+            t.in.add,
+            wants_sums(t.in.norm),
+            t.in.norm.mode != PN_NORM_NONE ? gpu_load4(t.in.norm.stats + 4 * quad) : splat(0),
+            {splat(0), splat(0)}};
 }
 
 /* A term's share of a stretch: dx (+)= dt and the sums, dt = f * dh; x less its mean. */

@@ -55,8 +55,7 @@ __device__ inline affine4 load_affine(const pn_norm &n, int C, int quad) {
     return {a.scale, a.shift - a.mean * a.scale};
 }
 
-/* ---- forward ----------------------------------------------------------------------------------
- */
+/* ---- forward --------------------------------------------------------------------------------- */
 
 /* Rows of output in a tile: as many as leave two tiles to a block, 4 at least. */
 __host__ __device__ inline int band_of(int N, int P) {
@@ -174,8 +173,7 @@ __global__ void __launch_bounds__(THREADS, 2)
     if (last_of_group(p)) finish_statistics(norm, job.out.K, slots, slot_floats, p.blocks);
 }
 
-/* ---- backward ---------------------------------------------------------------------------------
- */
+/* ---- backward -------------------------------------------------------------------------------- */
 
 constexpr int ROOM = 20 << 10; /* bytes of spread: 4 for a channel of a pixel, 1 for its winner */
 

@@ -239,9 +239,7 @@ __global__ void __launch_bounds__(THREADS, 2)
         p = find_place<stage_forward>(jobs, count);
         s = jobs[p.first];
         cut = forward_cut_of(s);
-        t = {
-            p.block - p.blocks, 0, {0, 0, 0, 0, 0}
-        };
+        t = {p.block - p.blocks, 0, {0, 0, 0, 0, 0}};
     }
     moments m = no_moments();
 #pragma unroll 1

@@ -77,8 +77,7 @@ __device__ __forceinline__ void each_float(const range_list &list, Whole whole, 
     }
 }
 
-/* ---- importance weights -----------------------------------------------------------------------
- */
+/* ---- importance weights ---------------------------------------------------------------------- */
 
 /* The maximum, or NaN if one is: fmax would hide a failed sample. */
 __device__ inline double max_or_nan(double a, double b) { return a != a || a > b ? a : b; }
@@ -108,8 +107,7 @@ __global__ void __launch_bounds__(THREADS, 4)
         [=](size_t i) { gradient[i] *= f; });
 }
 
-/* ---- the step ---------------------------------------------------------------------------------
- */
+/* ---- the step -------------------------------------------------------------------------------- */
 
 /* The sum over the block's threads, in a fixed order; for all of them. */
 __device__ inline double sum_of_block(double v) {

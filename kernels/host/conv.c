@@ -137,7 +137,7 @@ static void prepare(const plan *s, int backward) {
     if (s->wants_dx) pn_pack(s->K, s->depth, job->w, 1, s->K, s->weights);
 }
 
-/* ---- a tile --------------------------------------------------------------------------------- */
+/* ---- a tile ---------------------------------------------------------------------------------- */
 
 /* A run of output pixels in one row, within a tile. */
 typedef struct run {
@@ -219,7 +219,7 @@ static void make_dpatches(const plan *s, int n, const space *w) {
     for (; d < s->depth; d += PN_LANES) dpatch_strip(s, PN_BLOCK, 1, n, w, d);
 }
 
-/* ---- the ring ------------------------------------------------------------------------------- */
+/* ---- the ring -------------------------------------------------------------------------------- */
 
 static float *ring_row(const plan *s, const space *w, int h) {
     return w->du + (h % s->job->R) * s->row;
@@ -300,7 +300,7 @@ static void scatter(const plan *s, front *f, long first, int n, const space *w, 
     }
 }
 
-/* ---- a chunk -------------------------------------------------------------------------------- */
+/* ---- a chunk --------------------------------------------------------------------------------- */
 
 static float *slot_of(const plan *s, int chunk) { return s->slots + chunk * s->slot_floats; }
 
@@ -359,7 +359,7 @@ static void backward(const plan *s, int chunk, float *workspace) {
     if (s->wants_dx) advance(s, &f, pn_chunk_first(job->N, chunk + 1), 0, &w, slot);
 }
 
-/* ---- the calls ------------------------------------------------------------------------------ */
+/* ---- the calls ------------------------------------------------------------------------------- */
 
 static size_t scratch_of(const pn_conv *jobs, int count, int backward_pass) {
     return lay_out(jobs, count, backward_pass, NULL).floats * sizeof(float);
@@ -387,7 +387,7 @@ pn_status PN_NAME(pn_conv_fwd)(const pn_conv *jobs, int count, const pn_launch *
         float *workspace = at.spaces + omp_get_thread_num() * at.space_floats;
 #pragma omp for schedule(dynamic)
         for (int j = 0; j < count; j++) prepare(&at.plans[j], 0);
-        PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
+        PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
             const plan *s = &at.plans[unit % count];
             if (unit / count < pn_chunks(s->job->N)) forward(s, unit / count, workspace);
         }
@@ -435,7 +435,7 @@ pn_status PN_NAME(pn_conv_bwd)(const pn_conv *jobs, int count, const pn_launch *
         float *workspace = at.spaces + omp_get_thread_num() * at.space_floats;
 #pragma omp for schedule(dynamic)
         for (int j = 0; j < count; j++) prepare(&at.plans[j], 1);
-        PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
+        PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
             const plan *s = &at.plans[unit % count];
             const int chunk = unit / count;
             if (s->job->joined || chunk >= pn_chunks(s->job->N)) continue;

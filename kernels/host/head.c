@@ -269,7 +269,7 @@ pn_status PN_NAME(pn_head_fwd)(const pn_head *jobs, int count, const pn_launch *
     pn_fence(work, l.work);
 #pragma omp parallel num_threads(pn_threads())
     {
-        PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
+        PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
             const int j = unit % count, chunk = unit / count;
             if (chunk < pn_chunks(jobs[j].N))
                 forward(&jobs[j], chunk, work + omp_get_thread_num() * l.work,
@@ -297,7 +297,7 @@ pn_status PN_NAME(pn_head_bwd)(const pn_head *jobs, int count, const pn_launch *
     {
         float *const mine = work + omp_get_thread_num() * l.work;
         /* A unit is a chunk of all jobs that share a dx: one thread, in the order of the jobs. */
-        PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
+        PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
             const int chunk = unit / count;
             int j = unit % count;
             if (chunk >= pn_chunks(jobs[j].N) || jobs[j].joined) continue;

@@ -28,7 +28,7 @@ enum { PN_BLOCK = 8 }; /* most pixels in a block: what a workspace has behind it
             __builtin_prefetch((p) + b_, write);                 \
     } while (0)
 
-/* ---- before: what a load applies ------------------------------------------------------------ */
+/* ---- before: what a load applies ------------------------------------------------------------- */
 
 /* r = relu(scale * x + shift) of n pixels, x_step and r_step floats apart. Writes whole vectors,
  * zeros above C. Fetches the place `ahead` floats further on, which the next call will read. */
@@ -80,7 +80,7 @@ PN_INLINE void pn_turn_pixels(const int K, float weight, const float *dy, const 
     }
 }
 
-/* ---- the products --------------------------------------------------------------------------- */
+/* ---- the products ---------------------------------------------------------------------------- */
 
 /* Packs a matrix of I rows of J columns, element (i,j) at src[i*si + j*sj], into strips of two
  * vectors of columns as long as both are full, then of one; zeros above J. */
@@ -149,7 +149,7 @@ PN_INLINE void pn_outer(const int C, const int K, const float *r, size_t r_step,
 }
 PN_INLINE int pn_outer_rows(int C) { return (C + 15) / 16 * 16; }
 
-/* ---- after: z and its statistics, dx and its sums ------------------------------------------- */
+/* ---- after: z and its statistics, dx and its sums -------------------------------------------- */
 
 /* Stores the first n of a block's pixels (the rest is rubbish), adds them to the shifted sums.
  * Those stay in memory, so that the product has all registers to itself, and so that sums are of
@@ -255,7 +255,7 @@ PN_INLINE void pn_dx_block(const pn_dx *d, const size_t step, const size_t r_ste
     }
 }
 
-/* ---- the frame of a call -------------------------------------------------------------------- */
+/* ---- the frame of a call --------------------------------------------------------------------- */
 
 static inline int pn_gate_closed(const pn_launch *l) { return l->gate && *l->gate == 0; }
 

@@ -78,7 +78,7 @@ static void forward(const pn_node *job, int chunk, float *base) {
         }
 }
 
-/* ---- backward ------------------------------------------------------------------------------- */
+/* ---- backward -------------------------------------------------------------------------------- */
 
 enum { BLOCK = 2 * PN_LANES, TILE = 2048 }; /* floats; a tile of four tensors fits into L1 */
 
@@ -314,7 +314,7 @@ pn_status PN_NAME(pn_node_fwd)(const pn_node *jobs, int count, const pn_launch *
     pn_shares shares = {0};
     pn_fence(work, l.work);
 #pragma omp parallel num_threads(pn_threads())
-    PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
+    PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
         const pn_node *job = &jobs[unit % count];
         const int chunk = unit / count;
         if (chunk < pn_chunks(job->N)) forward(job, chunk, work + omp_get_thread_num() * l.work);
@@ -334,7 +334,7 @@ pn_status PN_NAME(pn_node_bwd)(const pn_node *jobs, int count, const pn_launch *
 #pragma omp parallel num_threads(pn_threads())
     {
         /* A unit is a chunk of all jobs that share a dx: one thread, in the order of the jobs. */
-        PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
+        PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
             const int chunk = unit / count;
             int j = unit % count;
             if (chunk >= pn_chunks(jobs[j].N) || jobs[j].joined) continue;

@@ -22,8 +22,8 @@ enum { PN_STEP_PAD = 16 };
  * apart themselves: of workspaces there are 16, and those of 144 channels would cost 25 MB. */
 enum { PN_LOCAL = 16384 };
 
-/* Pixels of a tile. 48 and 64 are up to 30 % slower at 16 and 32 channels, a little faster above.
- */
+/* Pixels of a tile. 48 and 64 are up to 30 %
+ * slower at 16 and 32 channels, a little faster above. */
 enum { PN_TILE = 32 };
 
 /* A job in the terms of this file, its sizes, and its own places in scratch. */
@@ -159,7 +159,7 @@ static inline void pn_pointwise_prepare(const pn_pointwise *s, int backward) {
                     s->packed + f * pn_packed(s->C, s->Kg));
 }
 
-/* ---- a tile --------------------------------------------------------------------------------- */
+/* ---- a tile ---------------------------------------------------------------------------------- */
 
 /* A run of output pixels in one row, within a tile. */
 typedef struct pn_run {
@@ -325,7 +325,7 @@ static inline void pn_pointwise_dx(const pn_pointwise *s, int image, int first, 
     }
 }
 
-/* ---- a chunk -------------------------------------------------------------------------------- */
+/* ---- a chunk --------------------------------------------------------------------------------- */
 
 static inline float *pn_pointwise_slot(const pn_pointwise *s, int chunk) {
     return s->slots + chunk * s->slot_floats;
@@ -400,7 +400,7 @@ static inline void pn_pointwise_backward(const pn_pointwise *s, int image, float
     }
 }
 
-/* ---- the calls ------------------------------------------------------------------------------ */
+/* ---- the calls ------------------------------------------------------------------------------- */
 
 static inline size_t pn_pointwise_scratch(pn_pointwise_view *view, const void *jobs, int count,
                                           int backward) {
@@ -419,7 +419,7 @@ static inline pn_status pn_pointwise_fwd(const char *op, pn_pointwise_view *view
         float *workspace = at.spaces + omp_get_thread_num() * at.space_floats;
 #pragma omp for schedule(dynamic)
         for (int j = 0; j < count; j++) pn_pointwise_prepare(&at.plans[j], 0);
-        PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
+        PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
             const pn_pointwise *s = &at.plans[unit % count];
             if (unit / count < pn_chunks(s->N)) pn_pointwise_forward(s, unit / count, workspace);
         }
@@ -467,7 +467,7 @@ static inline pn_status pn_pointwise_bwd(const char *op, pn_pointwise_view *view
         float *slots = workspace + at.slots_at;
 #pragma omp for schedule(dynamic)
         for (int j = 0; j < count; j++) pn_pointwise_prepare(&at.plans[j], 1);
-        PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
+        PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
             const pn_pointwise *first = &at.plans[unit % count];
             const int chunk = unit / count;
             if (first->joined || chunk >= pn_chunks(first->N)) continue;

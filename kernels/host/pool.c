@@ -99,7 +99,7 @@ static meeting rows_of_window(const pn_pool *job, int p) {
             BY_STRIDE(X, stride, lanes, 1); \
     } while (0)
 
-/* ---- forward -------------------------------------------------------------------------------- */
+/* ---- forward --------------------------------------------------------------------------------- */
 
 PN_INLINE pn_vf v_at(const float *x, int lanes, pn_vf scale, pn_vf shift) {
     return scale * pn_load_lanes(x, lanes) + shift;
@@ -194,7 +194,7 @@ static void forward(const pn_pool *job, int chunk, float *base, float *slot, int
         }
 }
 
-/* ---- backward ------------------------------------------------------------------------------- */
+/* ---- backward -------------------------------------------------------------------------------- */
 
 static void prepare_backward(const pool_work *w, const pn_pool *job) {
     const int C = job->in.C;
@@ -545,7 +545,7 @@ pn_status PN_NAME(pn_pool_fwd)(const pn_pool *jobs, int count, const pn_launch *
 #pragma omp parallel num_threads(pn_threads())
     {
         float *const mine = work + omp_get_thread_num() * l.work;
-        PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
+        PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
             const int j = unit % count, chunk = unit / count;
             if (chunk >= pn_chunks(jobs[j].N)) continue;
             forward(&jobs[j], chunk, mine + l.slot, mine, l.slot_row);
@@ -577,7 +577,7 @@ pn_status PN_NAME(pn_pool_bwd)(const pn_pool *jobs, int count, const pn_launch *
     {
         float *const mine = work + omp_get_thread_num() * l.work;
         /* A unit is a chunk of all jobs that share a dx: one thread, in the order of the jobs. */
-        PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
+        PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
             const int chunk = unit / count;
             int j = unit % count;
             if (chunk >= pn_chunks(jobs[j].N) || !jobs[j].in.dx || jobs[j].joined) continue;

@@ -135,7 +135,7 @@ static void prepare(const plan *s, int backward) {
     if (backward) pn_pack(C, C, s->job->pw, 1, C, s->pw_turned);
 }
 
-/* ---- kernels, on a row or a tile ------------------------------------------------------------ */
+/* ---- kernels, on a row or a tile ------------------------------------------------------------- */
 
 /* A block of depthwise outputs, one vector of channels: for every row of the filter its weights
  * are kept, and each column of input is read once; with gap 2 only the columns of pad's parity,
@@ -245,7 +245,7 @@ PN_INLINE void du_row_of(const int C, const int S, int Q, const float *g, const 
         du_strip(PN_BLOCK, 1, C, S, Q, g, w + (size_t)c * C, du + c, ahead);
 }
 
-/* ---- the literal sizes ---------------------------------------------------------------------- */
+/* ---- the literal sizes ----------------------------------------------------------------------- */
 
 /* Calls X with a literal number of channels where there is one. */
 #define BY_CHANNELS(C, X, ...)  \
@@ -340,7 +340,7 @@ static void dpw_tile(const plan *s, const float *u, const float *g, int n, float
 #undef CASE_OF
 }
 
-/* ---- images --------------------------------------------------------------------------------- */
+/* ---- images ---------------------------------------------------------------------------------- */
 
 static float *r_ring(const plan *s, const space *w, int row) {
     return w->r + (size_t)(row % s->r_rows) * s->r_width * s->Cp;
@@ -463,7 +463,7 @@ static void backward_chunk(const plan *s, int chunk, float *workspace) {
     keep_slot(s, chunk, &w);
 }
 
-/* ---- the calls ------------------------------------------------------------------------------ */
+/* ---- the calls ------------------------------------------------------------------------------- */
 
 static size_t scratch_of(const pn_stage *jobs, int count, int backward_pass) {
     return lay_out(jobs, count, backward_pass, NULL).floats * sizeof(float);
@@ -490,7 +490,7 @@ pn_status PN_NAME(pn_stage_fwd)(const pn_stage *jobs, int count, const pn_launch
         float *workspace = at.spaces + omp_get_thread_num() * at.space_floats;
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < count; i++) prepare(&plans[i], 0);
-        PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
+        PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
             const plan *s = &plans[unit % count];
             if (unit / count < pn_chunks(s->job->N)) forward_chunk(s, unit / count, workspace);
         }
@@ -518,7 +518,7 @@ pn_status PN_NAME(pn_stage_bwd)(const pn_stage *jobs, int count, const pn_launch
         float *workspace = at.spaces + omp_get_thread_num() * at.space_floats;
 #pragma omp for schedule(dynamic)
         for (int i = 0; i < count; i++) prepare(&plans[i], 1);
-        PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
+        PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
             const int chunk = unit / count;
             int i = unit % count;
             if (jobs[i].joined || chunk >= pn_chunks(jobs[i].N)) continue;

@@ -252,7 +252,7 @@ pn_status PN_NAME(pn_stem_fwd)(const pn_stem *jobs, int count, const pn_launch *
 #pragma omp parallel num_threads(pn_threads())
     {
         float *const mine = work + omp_get_thread_num() * l.work;
-        PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
+        PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
             const int j = unit % count, chunk = unit / count;
             if (chunk >= pn_chunks(jobs[j].N)) continue;
             forward(&jobs[j], chunk, mine + l.slot, mine, l.slot_row);
@@ -291,7 +291,7 @@ pn_status PN_NAME(pn_stem_bwd)(const pn_stem *jobs, int count, const pn_launch *
 #pragma omp parallel num_threads(pn_threads())
     {
         float *const mine = work + omp_get_thread_num() * l.work;
-        PN_EACH_UNIT(unit, &shares, PN_CHUNKS * count) {
+        PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
             const int j = unit % count, chunk = unit / count;
             if (chunk >= pn_chunks(jobs[j].N)) continue;
             backward(&jobs[j], chunk, mine + l.slot, mine);

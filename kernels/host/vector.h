@@ -43,8 +43,8 @@ PN_INLINE pn_vf pn_where_positive(pn_vf condition, pn_vf v) {
     return (pn_vf)((pn_vi)v & (pn_vi)(condition > 0));
 }
 
-/* The first n lanes (0 < n < PN_LANES), the others 0; and the store that leaves the others alone.
- */
+/* The first n lanes (0 < n < PN_LANES), the others
+ * 0; and the store that leaves the others alone. */
 #if PN_LANES == 16 && defined(__AVX512F__)
 PN_INLINE __mmask16 pn_part(int n) { return (__mmask16)((1u << n) - 1); }
 PN_INLINE pn_vf pn_load_part(const float *p, int n) {

@@ -71,8 +71,7 @@ settings &configuration() {
     return s;
 }
 
-/* ---- numbers for random orders: splitmix64 (Steele, Lea, Flood 2014) --------------------------
- */
+/* ---- numbers for random orders: splitmix64 (Steele, Lea, Flood 2014) ------------------------- */
 
 uint64_t draw(uint64_t *state) {
     uint64_t z = *state += 0x9e3779b97f4a7c15u;
@@ -323,7 +322,7 @@ __attribute__((no_sanitize("address"))) void fiber_main() {
     }
 }
 
-/* ---- shared memory ----------------------------------------------------------------------------*/
+/* ---- shared memory --------------------------------------------------------------------------- */
 
 char *new_array(size_t bytes) {
     void *at = nullptr;
@@ -430,7 +429,7 @@ struct alarm_clock {
     }
 };
 
-/* ---- a launch's blocks, shared out ------------------------------------------------------------*/
+/* ---- a launch's blocks, shared out ----------------------------------------------------------- */
 
 double seconds() {
     struct timespec t;

@@ -32,8 +32,7 @@ namespace {
 const unsigned FULL = 0xffffffffu;
 const int N = 128; /* threads of most blocks */
 
-/* ---- barriers ---------------------------------------------------------------------------------
- */
+/* ---- barriers -------------------------------------------------------------------------------- */
 
 template <bool BROKEN>
 __global__ void rotate(const float *x, float *y, int by) { /* read after write */
@@ -143,8 +142,7 @@ __global__ void barrier_or_warp(float *y) {
     if (!BROKEN || t % 32 != 5) __syncthreads();
 }
 
-/* ---- warps ------------------------------------------------------------------------------------
- */
+/* ---- warps ----------------------------------------------------------------------------------- */
 
 template <bool BROKEN>
 __global__ void lane_gone(float *y) {
@@ -188,8 +186,7 @@ __global__ void short_warp(float *y) { /* 40 threads: the second has 8 */
     y[t] = (float)__shfl_sync(BROKEN || t < 32 ? FULL : 0xffu, t, t % 32);
 }
 
-/* ---- memory -----------------------------------------------------------------------------------
- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 template <bool BROKEN>
 __global__ void sixteen_bytes(const float *x, float *y) {
@@ -260,8 +257,7 @@ __global__ void much_shared(float *y) {
     y[t] = s[t];
 }
 
-/* ---- counting, and blocks ---------------------------------------------------------------------
- */
+/* ---- counting, and blocks -------------------------------------------------------------------- */
 
 template <bool BROKEN>
 __global__ void count(unsigned *sum) {
@@ -324,8 +320,7 @@ __global__ void spin(volatile int *flag, float *y) {
     y[threadIdx.x] = (float)threadIdx.x;
 }
 
-/* ---- how each is called: false if the results are not what they should be ----------------------
- */
+/* ---- how each is called: false if the results are not what they should be -------------------- */
 
 typedef pn_status (*runner)(bool *right);
 
@@ -435,8 +430,7 @@ pn_status call_spin(bool *right) {
     return s;
 }
 
-/* ---- the table --------------------------------------------------------------------------------
- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 enum how { SAYS, RACE, RACE_ORDER, WRONG, DIES };
 
@@ -447,151 +441,187 @@ const struct row {
     const char *words[2]; /* in the sentence */
 } rows[] = {
     {"missing barrier, read after write, of a later thread",
-     call_rotate<true,                          1>,
-     call_rotate<false,                                                                                                                   1>,
-     RACE_ORDER, {"race: ", "shared memory at"}},
+     call_rotate<true, 1>,
+     call_rotate<false, 1>,
+     RACE_ORDER,
+     {"race: ", "shared memory at"}},
     {"missing barrier, read after write, of an earlier thread",
-     call_rotate<true,         -1>,
-     call_rotate<false,                                                                                                                    -1>,
-     RACE_ORDER, {"race: ", "shared memory at"}},
+     call_rotate<true, -1>,
+     call_rotate<false, -1>,
+     RACE_ORDER,
+     {"race: ", "shared memory at"}},
     {"missing barrier, write after read",
-     call_partner<steps<true>,                                3,                                                  1,                                                                                        3>,
+     call_partner<steps<true>, 3, 1, 3>,
      call_partner<steps<false>, 3, 1, 3>,
-     RACE_ORDER, {"race: ", "shared memory at"}},
+     RACE_ORDER,
+     {"race: ", "shared memory at"}},
     {"missing __syncwarp",
-     call_partner<in_warp<true>,      1,   -1,                                                                                                           0>,
+     call_partner<in_warp<true>, 1, -1, 0>,
      call_partner<in_warp<false>, 1, -1, 0>,
-     RACE_ORDER, {"race: ", "shared memory at"}},
+     RACE_ORDER,
+     {"race: ", "shared memory at"}},
     {"__syncwarp where a barrier is needed",
-     call_partner<across_warps<true>,                                1,                                                  32,                                                                                        0>,
+     call_partner<across_warps<true>, 1, 32, 0>,
      call_partner<across_warps<false>, 1, 32, 0>,
-     RACE_ORDER, {"race: ", "shared memory at"}},
+     RACE_ORDER,
+     {"race: ", "shared memory at"}},
     {"a shuffle in place of __syncwarp",
-     call_partner<shuffle_orders_nothing<true>,                               1,                                                                           -1,                                                                                                         0>,
+     call_partner<shuffle_orders_nothing<true>, 1, -1, 0>,
      call_partner<shuffle_orders_nothing<false>, 1, -1, 0>,
-     RACE, {"race: ", "shared memory at"}},
+     RACE,
+     {"race: ", "shared memory at"}},
     {"__syncwarp of the other half",
-     call_partner<halves<true>,                                1,                                                  -16,                                                                                        0>,
+     call_partner<halves<true>, 1, -16, 0>,
      call_partner<halves<false>, 1, -8, 0>,
-     RACE_ORDER, {"race: ", "shared memory at"}},
+     RACE_ORDER,
+     {"race: ", "shared memory at"}},
     {"bytes of one word",
-     call_partner<bytes_of_a_word<true>,     1,  -1,                                                                                                    0>,
+     call_partner<bytes_of_a_word<true>, 1, -1, 0>,
      call_partner<bytes_of_a_word<false>, 1, -1, 0>,
-     RACE_ORDER, {"race: ", "shared memory at"}},
+     RACE_ORDER,
+     {"race: ", "shared memory at"}},
     {"barrier reached by a part of the block",
      call<part_of_a_block<true>>,
      call<part_of_a_block<false>>,
-     SAYS,                                                                                        {"at the barrier", "test_emulator.cc:"}                                                                                                                                                                                                             },
+     SAYS,
+     {"at the barrier", "test_emulator.cc:"}},
     {"barrier after one thread has left",
      call<one_leaves<true>>,
      call<one_leaves<false>>,
-     SAYS,                                                                                          {"at the barrier", "thread 77"}                                                                                                                                                                                                                                               },
+     SAYS,
+     {"at the barrier", "thread 77"}},
     {"two barriers",
      call<two_barriers<true>>,
      call<two_barriers<false>>,
-     SAYS,                                                                                              {"waits at the barrier", ", and thread"}                                                                                                                                                                                                                       },
+     SAYS,
+     {"waits at the barrier", ", and thread"}},
     {"a lane at a barrier, its warp in a shuffle",
      call<barrier_or_warp<true>>,
      call<barrier_or_warp<false>>,
-     SAYS,                                                                                                          {"waits for ever at", ", and thread"}                                                                                                                                                                                                                                                               },
+     SAYS,
+     {"waits for ever at", ", and thread"}},
     {"a lane of the mask has left",
      call<lane_gone<true>>,
      call<lane_gone<false>>,
-     SAYS,                                                                                        {"__shfl_sync", "ends|has ended"}                                                                                                                                                                                                                            },
+     SAYS,
+     {"__shfl_sync", "ends|has ended"}},
     {"two operations in one warp",
      call<two_operations<true>>,
      call<two_operations<false>>,
-     SAYS,                                                                                                 {"__shfl_xor_sync", "__shfl_down_sync"}                                                                                                                                                                                                                                                      },
+     SAYS,
+     {"__shfl_xor_sync", "__shfl_down_sync"}},
     {"two masks in one warp",
      call<two_masks<true>>,
      call<two_masks<false>>,
-     SAYS,                                                                                        {"0000ffff", "ffffffff|has ended"}                                                                                                                                                                                                       },
+     SAYS,
+     {"0000ffff", "ffffffff|has ended"}},
     {"a lane that is not in its mask",
      call<not_in_mask<true>>,
      call<not_in_mask<false>>,
-     SAYS,{"with mask 7fffffff, in which it is not|with mask 7fffffff, and|ends", ""}},
+     SAYS,
+     {"with mask 7fffffff, in which it is not|with mask 7fffffff, and|ends", ""}},
     {"shuffle from a lane that is not in the mask",
      call<reads_outside_mask<true>>,
      call<reads_outside_mask<false>>,
-     SAYS,    {"reads from lane", "not in its mask 0000ffff"}},
+     SAYS,
+     {"reads from lane", "not in its mask 0000ffff"}},
     {"full mask in a short warp",
-     call<short_warp<true>,                                      40>,
-     call<short_warp<false>,40>,
-     SAYS, {"thread 40 does not exist", ""}},
+     call<short_warp<true>, 40>,
+     call<short_warp<false>, 40>,
+     SAYS,
+     {"thread 40 does not exist", ""}},
     {"16 bytes read from a multiple of 4",
      call_sixteen<true>,
      call_sixteen<false>,
-     SAYS,{"block 0, thread 3: 16 bytes at", "test_emulator.cc:"}},
+     SAYS,
+     {"block 0, thread 3: 16 bytes at", "test_emulator.cc:"}},
     {"16 bytes written to a multiple of 4",
      call_store<true>,
      call_store<false>,
-     SAYS,    {"16 bytes at", "test_emulator.cc:"}},
+     SAYS,
+     {"16 bytes at", "test_emulator.cc:"}},
     {"shared memory that nobody wrote",
      call<nobody_wrote<true>>,
      call<nobody_wrote<false>>,
-     WRONG,{"", ""}},
+     WRONG,
+     {"", ""}},
     {"shared memory of the block before",
-     call<nobody_wrote_this_block<true>,                                      N,                                                    4>,
-     call<nobody_wrote_this_block<false>,N, 4>,
-     WRONG, {"", ""}},
+     call<nobody_wrote_this_block<true>, N, 4>,
+     call<nobody_wrote_this_block<false>, N, 4>,
+     WRONG,
+     {"", ""}},
     {"outside a shared array",
      call<outside_static<true>>,
      call<outside_static<false>>,
-     DIES,                                                    {"", ""}                                                                                                                                                                                                                                                         },
+     DIES,
+     {"", ""}},
     {"outside dynamic shared memory",
      call<outside_dynamic<true>>,
      call<outside_dynamic<false>>,
-     DIES,                                                                          {"", ""}                                                                                                                                                                                                                                                                                                        },
+     DIES,
+     {"", ""}},
     {"outside an array of the device",
      call<outside_global<true>>,
      call<outside_global<false>>,
-     DIES,                                                                                                                                {"", ""}                                                                                                                                                                                                                                                      },
-    {"shift by 33",                   call_shift<true>,                        call_shift<false>,                                                                         DIES,                                                                                                                                {"", ""}                                                                                                                                                                                                                                                  },
+     DIES,
+     {"", ""}},
+    {"shift by 33", call_shift<true>, call_shift<false>, DIES, {"", ""}},
     {"64 KiB of shared arrays",
      call<much_shared<true>>,
      call<much_shared<false>>,
-     SAYS,                                                                                                                                {"65536 bytes of shared memory", "test_emulator.cc:"}                                                                                                                                                                                                                                               },
+     SAYS,
+     {"65536 bytes of shared memory", "test_emulator.cc:"}},
     {"more dynamic shared memory than a card has",
-     call_size<128,                  (227 << 10) + 1>,
-     call_size<128,                                                                                                                               227 << 10>,
-     SAYS, {"size: 1 blocks of 128 threads and 232449 bytes: invalid argument", ""}},
+     call_size<128, (227 << 10) + 1>,
+     call_size<128, 227 << 10>,
+     SAYS,
+     {"size: 1 blocks of 128 threads and 232449 bytes: invalid argument", ""}},
     {"more threads than a block can have",
-     call_size<1025,        0>,
-     call_size<1024,   0>,
-     SAYS, {"invalid configuration argument", ""}},
-    {"no threads",                                                    call_size<0,                                     0>,                                                                             call_size<1,                                                                                                                   0>,                                                                                                                                                                                                                                                   SAYS, {"invalid configuration argument", ""}},
+     call_size<1025, 0>,
+     call_size<1024, 0>,
+     SAYS,
+     {"invalid configuration argument", ""}},
+    {"no threads", call_size<0, 0>, call_size<1, 0>, SAYS, {"invalid configuration argument", ""}},
     {"plain += by many threads",
      call_count<true>,
      call_count<false>,
-     RACE,                                                                 {"race: ", "global memory at"}},
+     RACE,
+     {"race: ", "global memory at"}},
     {"ticket without the writers' fence",
      call_ticket<ticket<NO_FENCE>>,
      call_ticket<ticket<RIGHT>>,
-     RACE,                                           {"race: ", "of another block"}},
+     RACE,
+     {"race: ", "of another block"}},
     {"ticket without the barrier before it",
      call_ticket<ticket<NO_BARRIER>>,
      call_ticket<ticket<RIGHT>>,
-     RACE,{"race: ", "of another block"}},
+     RACE,
+     {"race: ", "of another block"}},
     {"ticket without the reader's fence",
      call_ticket<ticket<NO_READER_FENCE>>,
      call_ticket<ticket<RIGHT>>,
-     RACE,{"race: ", "of another block"}},
+     RACE,
+     {"race: ", "of another block"}},
     {"last block by its number",
      call_ticket<ticket<NO_TICKET>>,
      call_ticket<ticket<RIGHT>>,
-     RACE,{"race: ", "of another block"}},
+     RACE,
+     {"race: ", "of another block"}},
     {"one fence for the block, without the barrier",
      call_ticket<one_fence<true>>,
      call_ticket<one_fence<false>>,
-     RACE,                                                                                                                                {"race: ", "of another block"}                                                                                                                                                                                                              },
+     RACE,
+     {"race: ", "of another block"}},
     {"two blocks write one place",
-     call<blocks_apart<true>,                            N,                                                                   3>,
-     call<blocks_apart<false>,                                                                                                                                                                                                                                                                         N, 3>,
-     RACE, {"race: ", "of another block"}},
+     call<blocks_apart<true>, N, 3>,
+     call<blocks_apart<false>, N, 3>,
+     RACE,
+     {"race: ", "of another block"}},
     {"a thread that waits for ever",
      call_spin<true>,
      call_spin<false>,
-     SAYS,              {"spin: block 0, thread", "still runs after 0.5 s of processor time"}                                                                                                                              },
+     SAYS,
+     {"spin: block 0, thread", "still runs after 0.5 s of processor time"}},
 };
 
 #if defined(PN_EMULATOR_HOOKS)
@@ -605,14 +635,8 @@ const bool hooks = false, sanitized = false;
 struct order {
     int kind;
     uint64_t seed;
-} const orders[] = {
-    {PN_EMULATOR_FORWARD, 0},
-    {PN_EMULATOR_REVERSE, 0},
-    {PN_EMULATOR_RANDOM,  1},
-    {PN_EMULATOR_RANDOM,  2},
-    {PN_EMULATOR_RANDOM,  3},
-    {PN_EMULATOR_RANDOM,  4}
-};
+} const orders[] = {{PN_EMULATOR_FORWARD, 0}, {PN_EMULATOR_REVERSE, 0}, {PN_EMULATOR_RANDOM, 1},
+                    {PN_EMULATOR_RANDOM, 2},  {PN_EMULATOR_RANDOM, 3},  {PN_EMULATOR_RANDOM, 4}};
 
 /* Is one of the alternatives, separated by |, in the sentence? */
 bool has(const char *sentence, const char *alternatives) {
@@ -679,8 +703,7 @@ void test_row(void **state) {
     if (!hooks && r->caught == RACE_ORDER) assert_true(wrong > 0);
 }
 
-/* ---- what has no fault ------------------------------------------------------------------------
- */
+/* ---- what has no fault ----------------------------------------------------------------------- */
 
 __global__ void sums(const float *x, float *y) { /* by shuffles: butterflies, then down */
     GPU_SHARED(float, parts, [8]);
@@ -763,8 +786,8 @@ __global__ void places(unsigned *order, unsigned *next) {
     order[atomicAdd(next, 1u)] = threadIdx.x;
 }
 
-/* The orders are what they are called; a seed gives the same one in the same launch of a process.
- */
+/* The orders are what they are called; a seed gives the
+ * same one in the same launch of a process. */
 void test_orders(void **) {
     unsigned forward[N], reverse[N], random[N], next = 0;
     pn_emulator_order(PN_EMULATOR_FORWARD, 0);

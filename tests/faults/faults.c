@@ -205,8 +205,7 @@ int pn_strike(enum pn_call call, size_t size) {
     return hit ? with : 0;
 }
 
-/* ---- what the environment asks for ------------------------------------------------------------
- */
+/* ---- what the environment asks for ----------------------------------------------------------- */
 
 static void refuse(const char *what) {
     dprintf(STDERR_FILENO, "faults: PN_FAULT: %s\n", what);

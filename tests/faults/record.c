@@ -43,10 +43,7 @@ void pn_record_begin(void) {
 
 static void put(const pn_record *r, const char *names, const void *data) {
     struct iovec part[3] = {
-        {(void *)r,     sizeof *r},
-        {(void *)names, r->names },
-        {(void *)data,  r->size  }
-    };
+        {(void *)r, sizeof *r}, {(void *)names, r->names}, {(void *)data, r->size}};
     const int before = errno;
     const size_t size = sizeof *r + r->names + r->size;
     if (syscall(SYS_writev, record_fd, part, 3) != (long)size) abort();

@@ -17,7 +17,7 @@ void fuzz_broken(const char *what, const char *file, int line) {
     abort();
 }
 
-/* ---- memory held ---------------------------------------------------------------------------- */
+/* ---- memory held ----------------------------------------------------------------------------- */
 
 static atomic_long held, most;
 static atomic_bool counting, loading;
@@ -34,7 +34,7 @@ static void given(const volatile void *block) {
     atomic_fetch_sub(&held, (long)__sanitizer_get_allocated_size(block));
 }
 
-/* ---- two runs ------------------------------------------------------------------------------- */
+/* ---- two runs -------------------------------------------------------------------------------- */
 
 static uint32_t hash(const uint8_t *data, size_t size) { /* FNV-1a */
     uint32_t h = 2166136261;
@@ -107,7 +107,7 @@ size_t fuzz_tensors_limit(const uint8_t *data, size_t size) {
     return FUZZ_DATA * size + FUZZ_JSON * header + FUZZ_CONSTANT;
 }
 
-/* ---- files ---------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static char directory[64];
 

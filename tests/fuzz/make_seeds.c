@@ -48,7 +48,7 @@ static void copy(const char *target, const char *name, const char *directory, co
     free(data);
 }
 
-/* ---- the formats ---------------------------------------------------------------------------- */
+/* ---- the formats ----------------------------------------------------------------------------- */
 
 static void make_npy(void) {
     static const pn_dtype types[] = {PN_F32, PN_F64, PN_I32, PN_I64, PN_U8};
@@ -56,9 +56,7 @@ static void make_npy(void) {
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         char name[16];
         const pn_array array = {
-            .dtype = types[i], .rank = (int)i, .shape = {2, 3, 1, 4},
-                    .data = numbers
-        };
+            .dtype = types[i], .rank = (int)i, .shape = {2, 3, 1, 4}, .data = numbers};
         snprintf(name, sizeof name, "rank%zu", i);
         MUST(pn_npy_write(place("fuzz_npy", name), &array) == PN_OK);
     }
@@ -70,17 +68,12 @@ static void make_safetensors(void) {
                                                  "g", "h", "i",   "j", "k"};
     pn_array arrays[PN_DTYPES];
     for (int d = 0; d < PN_DTYPES; d++)
-        arrays[d] = (pn_array){
-            .name = names[d],
-            .dtype = (pn_dtype)d,
-            .rank = d % 4,
-            .shape = {d % 3, 2, 1},
-            .data = numbers
-        };
-    const pn_meta meta[] = {
-        {"step", "12"          },
-        {"text", "\"quoted\"\n"}
-    };
+        arrays[d] = (pn_array){.name = names[d],
+                               .dtype = (pn_dtype)d,
+                               .rank = d % 4,
+                               .shape = {d % 3, 2, 1},
+                               .data = numbers};
+    const pn_meta meta[] = {{"step", "12"}, {"text", "\"quoted\"\n"}};
     MUST(pn_safetensors_write(place("fuzz_safetensors", "all"), arrays, PN_DTYPES, meta, 2) ==
          PN_OK);
     MUST(pn_safetensors_write(place("fuzz_safetensors", "none"), arrays, 0, NULL, 0) == PN_OK);
@@ -114,8 +107,8 @@ static void make_idx(void) {
     put("fuzz_gz", "members", packed, size);
     put("fuzz_gz", "cut", packed, size - 9);
 
-    /* fuzz_data: a byte that says what it is, then two files of 28 and 11 bytes or other lengths.
-     */
+    /* fuzz_data: a byte that says what it is, then two
+     * files of 28 and 11 bytes or other lengths. */
     uint8_t set[3 + sizeof images + sizeof labels] = {0, sizeof images, 0};
     memcpy(set + 3, images, sizeof images);
     memcpy(set + 3 + sizeof images, labels, sizeof labels);
@@ -191,16 +184,14 @@ static void make_variants(void) {
         with_number("fuzz_training", training, 4, wrong[i]);
     }
     with_number("fuzz_training", training, 7, 3);
-    static const char *const texts[][2] = {
-        {"layers\\\": 2",        "layers\\\": 0"       },
-        {"layers\\\": 2",        "layers\\\": 9"       },
-        {"channels\\\": 4",      "channels\\\": 6"     },
-        {"image\\\": [4, 4, 3]", "image\\\": [0, 4, 3]"},
-        {"image\\\": [4, 4, 3]", "image\\\": [4, 4, 2]"},
-        {"classes\\\": 3",       "classes\\\": 1"      },
-        {"\"eval\\\"",           "\"evil\\\""          },
-        {"sep_conv_3x3",         "sep_conv_4x4"        }
-    };
+    static const char *const texts[][2] = {{"layers\\\": 2", "layers\\\": 0"},
+                                           {"layers\\\": 2", "layers\\\": 9"},
+                                           {"channels\\\": 4", "channels\\\": 6"},
+                                           {"image\\\": [4, 4, 3]", "image\\\": [0, 4, 3]"},
+                                           {"image\\\": [4, 4, 3]", "image\\\": [4, 4, 2]"},
+                                           {"classes\\\": 3", "classes\\\": 1"},
+                                           {"\"eval\\\"", "\"evil\\\""},
+                                           {"sep_conv_3x3", "sep_conv_4x4"}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         with_text("fuzz_weights", two, texts[i][0], texts[i][1]);
     with_text("fuzz_weights", two, "\"eval\\\", \\\"stem\\\": \\\"cifar\\\"",
@@ -212,7 +203,7 @@ static void make_variants(void) {
     with_text("fuzz_checkpoint", search, "\"prior.csv\":\"", "\"prior.csw\":\"");
 }
 
-/* ---- what a search and a training leave ----------------------------------------------------- */
+/* ---- what a search and a training leave ------------------------------------------------------ */
 
 static void make_runs(void) {
     const char *search = fuzz_path("search"), *training = fuzz_path("training");
@@ -241,7 +232,7 @@ static void make_runs(void) {
     tiny_weights(place("fuzz_weights", "imagenet"), &spec);
 }
 
-/* ---- what is written by hand ---------------------------------------------------------------- */
+/* ---- what is written by hand ----------------------------------------------------------------- */
 
 static int digit(int c) { return isdigit(c) ? c - '0' : tolower(c) - 'a' + 10; }
 

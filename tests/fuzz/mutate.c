@@ -11,7 +11,7 @@ enum { LENGTH = 8, DIGITS = 8 };
 static const char prefix[] = "{\"__metadata__\":{\"crc32\":\"";
 enum { PREFIX = sizeof prefix - 1 };
 
-/* ---- safetensors ---------------------------------------------------------------------------- */
+/* ---- safetensors ----------------------------------------------------------------------------- */
 
 static void repair(uint8_t *data, size_t size, uint64_t header) {
     if (header < PREFIX + DIGITS || memcmp(data + LENGTH, prefix, PREFIX) != 0) return;
@@ -88,7 +88,7 @@ size_t fuzz_mutate_tensors(uint8_t *data, size_t size, size_t most, unsigned see
     return now;
 }
 
-/* ---- gzip ----------------------------------------------------------------------------------- */
+/* ---- gzip ------------------------------------------------------------------------------------ */
 
 enum { GZIP = 16, MOST_PLAIN = 1 << 16 };
 

@@ -50,7 +50,7 @@ double pn_sgd_ref(const pn_range *ranges, int count, double *value, const double
                   double *velocity, double scale, pn_sgd s);
 void pn_rescale_ref(const pn_range *ranges, int count, double *gradient, double factor);
 
-/* ---- The two ends of deferred BatchNorm, shared by all ops ------------------------------- */
+/* ---- The two ends of deferred BatchNorm, shared by all ops ----------------------------------- */
 
 /* `count` zeros, to be freed. */
 double *pn_zeros_ref(size_t count);

@@ -30,7 +30,7 @@ static const double u = 0x1p-24; /* half of a float's distance from 1 to the nex
 
 static double rounding(double steps) { return steps * u / (1 - steps * u); }
 
-/* ---- What a call must give --------------------------------------------------------------- */
+/* ---- What a call must give ------------------------------------------------------------------- */
 
 static void run_twins(const pn_subject *s, pn_set *set, const void *jobs, int count) {
     const pn_twins values = pn_set_values(set), magnitudes = pn_set_magnitudes(set);
@@ -99,7 +99,7 @@ static void expect_statistics(pn_set *set, const pn_output *out, size_t pixels) 
     free(z);
 }
 
-/* ---- Comparison -------------------------------------------------------------------------- */
+/* ---- Comparison ------------------------------------------------------------------------------ */
 
 typedef struct place {
     const char *op, *backend, *why;
@@ -160,8 +160,8 @@ static int compare(place at) {
 }
 
 /* Does the reference's answer prove anything? Every array that must be written has to receive
- * something, a sixteenth of everything at least is not zero, and sums of whole numbers are exact.
- */
+ * something, a sixteenth of everything at least is not
+ * zero, and sums of whole numbers are exact. */
 static int worth_comparing(place at) {
     size_t written = 0, zeros = 0;
     for (int m = 0; m < at.set->count; m++) {
@@ -183,7 +183,7 @@ static int worth_comparing(place at) {
     return 0;
 }
 
-/* ---- The call ---------------------------------------------------------------------------- */
+/* ---- The call -------------------------------------------------------------------------------- */
 
 static void *room_for_jobs(const pn_subject *s) {
     void *jobs = calloc(PN_MAX_JOBS, s->job_bytes);

@@ -24,7 +24,7 @@ static void must(bool holds, const char *what) {
     exit(1);
 }
 
-/* ---- children ----------------------------------------------------------------------------- */
+/* ---- children -------------------------------------------------------------------------------- */
 
 double pn_clock(void) {
     struct timespec t;
@@ -116,7 +116,7 @@ void pn_process_run(pn_process *p, const char *const *argv, const pn_conditions 
     pn_process_wait(p, seconds);
 }
 
-/* ---- folders ------------------------------------------------------------------------------ */
+/* ---- folders --------------------------------------------------------------------------------- */
 
 static void join(char path[PATH_BYTES], const char *folder, const char *name) {
     must(snprintf(path, PATH_BYTES, "%s/%s", folder, name) < PATH_BYTES, "a path too long");
