@@ -117,9 +117,11 @@ typedef struct pn_output {
 /* stage: ReLU, depthwise RxR, pointwise.  R 3 or 5, dilation 1 or 2, stride 1 or 2; padding
  * dilation*(R-1)/2, so P = ceil(H / stride), Q = ceil(W / stride).  K = C.
  *   r = relu(v(in)), 0 outside the image
- *   u[n,p,q,c] = sum_{i,j} dw[i,j,c] * r[n, p*stride + i*dilation - pad, q*stride + j*dilation -
- * pad, c] z[n,p,q,k] = sum_c pw[c,k] * u[n,p,q,c] A separable convolution is two stages, a dilated
- * one is one. Backward: relu's derivative at 0 is 0; recomputes u. */
+ *   u[n,p,q,c] = sum_{i,j} dw[i,j,c] * r[n, p*stride + i*dilation - pad,
+ *                                           q*stride + j*dilation - pad, c]
+ *   z[n,p,q,k] = sum_c pw[c,k] * u[n,p,q,c]
+ * A separable convolution is two stages, a dilated one is one. Backward: relu's derivative at 0 is
+ * 0; recomputes u. */
 typedef struct pn_stage {
     int N, H, W, R, dilation, stride, joined;
     pn_input in;

@@ -8,7 +8,8 @@
  *   static bool joined(const Job *jobs, int j);     as in op.h
  *   static Cut cut(const Job &first);               of the group that begins here: by the input's
  *                                                   shape alone, for jobs that share dx are cut
- * alike static size_t slot_floats(const Job &job, int slice);   a multiple of 4 */
+ *                                                   alike
+ *   static size_t slot_floats(const Job &job, int slice);   a multiple of 4 */
 #ifndef PN_GPU_SLICES_H
 #define PN_GPU_SLICES_H
 
