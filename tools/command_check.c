@@ -10,13 +10,11 @@
 const char pn_check_usage[] =
     "parsec-nas check [OPTIONS]\n"
     "\n"
-    "Runs random architectures forward and backward on every instruction set of this machine and "
-    "on "
-    "its\n"
-    "card, and compares logits, loss and the gradient of every tensor with plain loops in double\n"
-    "precision; then the bits of one order of work with those of another. Exit code 1 if anything "
-    "is off.\n"
-    "With --device emulated: the card's kernels, run thread by thread on the host.\n"
+    "Self-test. Runs random architectures forward and backward on every instruction\n"
+    "set and card of this machine, compares logits, loss and the gradient of every\n"
+    "tensor with plain double-precision loops, then compares the bits of two orders\n"
+    "of work. Ends with exit code 1 if anything is off. --device emulated tests the\n"
+    "CUDA kernels, run thread by thread on the host.\n"
     "\n";
 
 #define SEARCH_NETWORK(L, C, h, w, c) \

@@ -15,19 +15,15 @@
 const char pn_compare_usage[] =
     "parsec-nas compare [RUN | GENOTYPE]... [--random N] [OPTIONS]\n"
     "\n"
-    "Trains cells alone, fresh weights and one small schedule for all, and compares them: the cell "
-    "of a\n"
-    "finished search, given genotypes, and N random cells. A few hundred steps rank cells, they do "
-    "not tell\n"
-    "what one reaches in the end. Trains on the first half of the training images; `validation` is "
-    "the other\n"
-    "half (a search has seen it), `test` nothing has seen. With a RUN its data and network are "
-    "taken, and\n"
-    "`shared` is the accuracy with the weights shared in its search.\n"
+    "Trains cells from scratch, all by one short schedule, and compares them: the\n"
+    "cell of a finished search, given genotypes, and N random cells. Trains on the\n"
+    "first half of the training images; `validation` is the other half (a search has\n"
+    "seen it), `test` is seen by nothing. A RUN also gives data and network, and\n"
+    "`shared` is the accuracy with the shared weights of its search. A few hundred\n"
+    "steps rank cells; they do not tell what a cell reaches in the end.\n"
     "\n"
-    "The best of n random cells, chosen by validation, is what the search competes with: n such "
-    "that\n"
-    "training them costs as much as the search did.\n"
+    "A search competes with the best of n random cells, chosen by validation, where\n"
+    "training n cells costs as much as the search did.\n"
     "\n";
 
 enum { MOST_WORDS = 64, MOST_CELLS = 1024, SHARED_BATCHES = 20 };

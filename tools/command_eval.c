@@ -12,13 +12,11 @@
 const char pn_eval_usage[] =
     "parsec-nas eval [--weights] WEIGHTS [OPTIONS]\n"
     "\n"
-    "Error, loss, accuracy of each class and confusion matrix of an evaluation network on a data "
-    "set; BatchNorm\n"
-    "takes the running statistics. WEIGHTS is a .safetensors file, or a directory that train has "
-    "made (its\n"
-    "last.safetensors). Our own files say what network they are of; for one of PyTorch's DARTS "
-    "network give\n"
-    "--genotype, --layers and --channels. An auxiliary head in it is not looked at.\n"
+    "Prints error, loss, accuracy of each class and the confusion matrix of an\n"
+    "evaluation network on a data set, with BatchNorm's running statistics. WEIGHTS\n"
+    "is a .safetensors file, or a directory made by train (its last.safetensors).\n"
+    "Files made by parsec-nas describe their network; for one of PyTorch's DARTS\n"
+    "network give --genotype, --layers and --channels. Its auxiliary head is ignored.\n"
     "\n";
 
 typedef struct options {

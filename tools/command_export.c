@@ -8,12 +8,10 @@
 const char pn_export_usage[] =
     "parsec-nas export TRAINING --safetensors FILE [OPTIONS]\n"
     "\n"
-    "Writes the weights of a training (a directory DIR/seed-N that train has made, or one of its "
-    ".safetensors\n"
-    "files) with the names and shapes of PyTorch's DARTS evaluation network, running statistics "
-    "included:\n"
-    "load_state_dict(strict=True) takes them. Without an auxiliary head in your network say "
-    "--no-auxiliary.\n"
+    "Writes the weights of a training (DIR/seed-N, or one of its .safetensors files)\n"
+    "with the names and shapes of PyTorch's DARTS evaluation network, running\n"
+    "statistics included: load_state_dict(strict=True) takes them. If your network\n"
+    "has no auxiliary head, add --no-auxiliary.\n"
     "\n";
 
 typedef struct options {

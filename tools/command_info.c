@@ -9,9 +9,9 @@
 const char pn_info_usage[] =
     "parsec-nas info [OPTIONS]\n"
     "\n"
-    "Version, build, devices, and two ceilings measured on the spot: copy bandwidth (bytes read "
-    "plus bytes\n"
-    "written, between arrays of 128 MiB) and multiply-adds on registers, each counted as two.\n"
+    "Prints version, build, devices, and two ceilings measured on the spot: copy\n"
+    "bandwidth (bytes read plus bytes written, between arrays of 128 MiB) and\n"
+    "multiply-adds on registers, each counted as two operations.\n"
     "\n";
 
 /* What CUDA sees, or why it sees nothing. */

@@ -13,31 +13,32 @@
 const char pn_plan_usage[] =
     "parsec-nas plan [--genotype G | --samples N | --supernet] [OPTIONS]\n"
     "\n"
-    "Prints parameters, multiply-adds and bytes: of one architecture, or smallest, mean and "
-    "largest of\n"
-    "N random ones (100 if nothing is said), or of the supernet that holds all ops at once.\n"
+    "Prints parameters, multiply-adds and bytes: of one architecture; the smallest,\n"
+    "mean and largest of N random ones (default 100); or of the supernet that holds\n"
+    "all ops at once.\n"
     "\n";
 
 static const char legend[] =
     "\n"
-    "  params              numbers learnt by one architecture's network, without the auxiliary "
-    "head\n"
-    "  params_auxiliary    of the auxiliary head (evaluation network)\n"
-    "  macs                multiply-adds per image: convolutions and classifier, whether a cell is "
-    "read or not\n"
-    "  parameter_bytes     values, gradient and momentum; of a search network for the whole space\n"
-    "  activation_bytes    kept from the forward for the backward pass, as sampled: unread cells "
-    "dropped\n"
-    "  arena_bytes         all of a training step: activations, their gradients, scratch; exact\n"
-    "  arena_bytes_eval    the same for a forward pass alone\n"
-    "  batch_bytes         images and labels, double-buffered: of a search for two halves of the "
-    "data, of an\n"
-    "                      evaluation network with the factors of drop-path\n"
-    "  total_bytes         parameter_bytes + arena_bytes + batch_bytes: what --memory of search "
-    "and "
-    "train limits\n"
-    "The auxiliary head trains along where images have the size that it wants (32 or 224), unless "
-    "--no-auxiliary.\n";
+    "  params             learnt numbers of one architecture's network, without the\n"
+    "                     auxiliary head\n"
+    "  params_auxiliary   of the auxiliary head (evaluation network)\n"
+    "  macs               multiply-adds per image: convolutions and classifier,\n"
+    "                     whether or not a cell is read\n"
+    "  parameter_bytes    values, gradient and momentum; of a search network for the\n"
+    "                     whole space\n"
+    "  activation_bytes   kept by the forward for the backward pass, as sampled:\n"
+    "                     cells that nothing reads are dropped\n"
+    "  arena_bytes        all of a training step, to the byte: activations, their\n"
+    "                     gradients, scratch\n"
+    "  arena_bytes_eval   the same for a forward pass alone\n"
+    "  batch_bytes        images and labels, double-buffered: of a search for two\n"
+    "                     halves of the data, of an evaluation network with the\n"
+    "                     factors of drop-path\n"
+    "  total_bytes        parameter_bytes + arena_bytes + batch_bytes: what --memory\n"
+    "                     limits in search and train\n"
+    "The auxiliary head is trained too where images have the size it wants (32 or\n"
+    "224), unless --no-auxiliary is given.\n";
 
 typedef struct options {
     const char *genotype, *network, *stem;

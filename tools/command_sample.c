@@ -10,9 +10,9 @@
 const char pn_sample_usage[] =
     "parsec-nas sample [RUN] [--count N | --top N] [OPTIONS]\n"
     "\n"
-    "Draws architectures from the distribution of a run (a directory or a checkpoint; none: the "
-    "uniform\n"
-    "one), or lists the most probable. A line each: log-probability, then the genotype.\n"
+    "Draws architectures from the distribution of a run (a directory or checkpoint;\n"
+    "without one, the uniform distribution), or lists the most probable. Prints a\n"
+    "line for each: log-probability, then genotype.\n"
     "\n";
 
 enum { MOST = 1000000 };

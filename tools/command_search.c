@@ -14,12 +14,10 @@
 const char pn_search_usage[] =
     "parsec-nas search DIR [OPTIONS]\n"
     "\n"
-    "Searches and writes everything to DIR; the same command again continues where it was stopped, "
-    "to\n"
-    "the bit. Options marked * come from --rule. Ctrl-C, TERM and a terminal that is gone finish "
-    "the step\n"
-    "and save; a second Ctrl-C ends at once. The genotype goes to stdout and to "
-    "DIR/genotype.txt.\n"
+    "Runs a search and writes everything to DIR. The same command again continues\n"
+    "where it stopped, to the bit. Ctrl-C, TERM and a closed terminal finish the\n"
+    "step and save; a second Ctrl-C ends at once. The genotype goes to stdout and\n"
+    "to DIR/genotype.txt. --rule sets the options marked *.\n"
     "\n";
 
 /* ---- what a person sees ---------------------------------------------------------------------- */

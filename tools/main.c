@@ -10,29 +10,26 @@
 #include "runtime/text.h"
 #include "tools/commands.h"
 
+typedef int command_main(int argc, char **argv);
+
 static const struct {
     const char *name;
-    int (*run)(int argc, char **argv);
+    command_main *run;
     const char *usage, *summary;
 } commands[] = {
-    {"search", pn_command_search, pn_search_usage, "run or continue a search in a directory"},
-    {"train", pn_command_train, pn_train_usage,
-     "train one cell from scratch by the protocol of the papers"},
-    {"eval", pn_command_eval, pn_eval_usage,
-     "error, loss and confusion of trained weights on a data set, ours or PyTorch's"},
-    {"export", pn_command_export, pn_export_usage,
-     "trained weights to a file that PyTorch's DARTS network loads"},
-    {"plan", pn_command_plan, pn_plan_usage,
-     "parameters, multiply-adds and exact bytes, before anything is allocated"},
-    {"sample", pn_command_sample, pn_sample_usage,
-     "draw, or list the most probable, architectures of a distribution"},
-    {"compare", pn_command_compare, pn_compare_usage,
-     "train cells alone and compare them: is a search's cell better than random ones?"},
-    {"trace", pn_command_trace, pn_trace_usage,
-     "one batch forward and backward, all tensors to files: compare with any framework"},
-    {"check", pn_command_check, pn_check_usage,
-     "self-test on this machine: kernels, gradients, determinism"},
-    {"info", pn_command_info, pn_info_usage, "version, devices, measured bandwidth and FLOP rate"},
+#define COMMAND(name, summary) \
+    { #name, pn_command_##name, pn_##name##_usage, summary }
+    COMMAND(search, "run or continue a search in a directory"),
+    COMMAND(train, "train one cell from scratch by the protocol of the papers"),
+    COMMAND(eval, "print error, loss and confusion matrix of trained weights"),
+    COMMAND(export, "write trained weights to a file that PyTorch's DARTS network loads"),
+    COMMAND(plan, "print parameters, multiply-adds and exact bytes before a run"),
+    COMMAND(sample, "draw architectures of a distribution, or list the most probable"),
+    COMMAND(compare, "train a search's cell and random ones alone, and compare them"),
+    COMMAND(trace, "run one batch and write every tensor to files, to compare them"),
+    COMMAND(check, "self-test on this machine: kernels, gradients, determinism"),
+    COMMAND(info, "print version, devices, measured bandwidth and FLOP rate"),
+#undef COMMAND
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -44,15 +41,18 @@ static const char intro[] =
     "\n";
 static const char outro[] =
     "\n"
-    "stdout is data, stderr is progress and messages.\n"
-    "Exit codes: 0 ok, 1 a check failed, 2 usage, 3 bad input file, 4 out of memory, 5 device, 6 "
-    "reading or\n"
-    "writing failed, 7 diverged (NaN), 8 directory in use, 77 not possible here; 128 + N: signal N "
-    "(Ctrl-C:\n"
-    "130, TERM: 143, HUP: 129, PIPE: 141) interrupted what the same command continues.\n"
+    "stdout is data, stderr is progress and messages. Exit codes:\n"
+    "  0 done                        5 device failed or is not there\n"
+    "  1 a check failed              6 reading or writing failed\n"
+    "  2 wrong usage                 7 diverged (NaN)\n"
+    "  3 bad input file              8 directory in use\n"
+    "  4 out of memory               77 not possible on this machine\n"
+    "  128 + N: interrupted by signal N (Ctrl-C 130, TERM 143, HUP 129, PIPE 141);\n"
+    "  the same command continues\n"
     "\n"
     "  parsec-nas plan --genotype DARTS_V2        what one architecture costs\n"
-    "  parsec-nas search runs/first --data fashion-mnist --layers 5 --channels 8 --steps 1000\n";
+    "  parsec-nas search runs/first --data fashion-mnist --layers 5 --channels 8 \\\n"
+    "      --steps 1000\n";
 
 int pn_exit_code(pn_status status) {
     static const int code[] = {

@@ -181,13 +181,33 @@ pn_status pn_options_parse(int argc, char **argv, const pn_option *options, int 
     return PN_OK;
 }
 
+enum { PAGE_COLUMNS = 80, HELP_COLUMN = 27 };
+
+/* Words of a help text from HELP_COLUMN on, in as many lines as they take. */
+static void print_help(FILE *out, const char *help) {
+    const char *word = help;
+    int column = HELP_COLUMN;
+    while (*word) {
+        const int length = (int)strcspn(word, " ");
+        if (column > HELP_COLUMN && column + 1 + length > PAGE_COLUMNS) {
+            fprintf(out, "\n%*s", HELP_COLUMN, "");
+            column = HELP_COLUMN;
+        }
+        column += fprintf(out, "%s%.*s", column > HELP_COLUMN ? " " : "", length, word);
+        word += length;
+        word += strspn(word, " ");
+    }
+    fputc('\n', out);
+}
+
 void pn_options_print(FILE *out, const pn_option *options, int count) {
     for (int i = 0; i < count; i++) {
         if (!options[i].help) continue;
         char left[64];
         snprintf(left, sizeof left, "--%s%s%s", options[i].name, options[i].argument ? " " : "",
                  options[i].argument ? options[i].argument : "");
-        fprintf(out, "  %-24s %s\n", left, options[i].help);
+        fprintf(out, "  %-*s ", HELP_COLUMN - 3, left);
+        print_help(out, options[i].help);
     }
 }
 

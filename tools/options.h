@@ -36,7 +36,7 @@ typedef struct pn_option {
 pn_status pn_options_parse(int argc, char **argv, const pn_option *options, int option_count,
                            const char **words, int most, int *count, bool *help);
 
-/* Prints the table. */
+/* Prints the table, 80 columns wide. */
 void pn_options_print(FILE *out, const pn_option *options, int count);
 
 /* The fields of a table of settings (fields.h) as options, all that have a help text; gives their
