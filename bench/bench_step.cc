@@ -12,8 +12,8 @@
 #include "bench/bench.h"
 
 extern "C" {
-#include "search/genotype.h"
-#include "search/model.h"
+#include "search/methods/model.h"
+#include "search/network/genotype.h"
 }
 
 namespace {

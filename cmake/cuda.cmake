@@ -33,6 +33,6 @@ set_target_properties(pn_cuda PROPERTIES CUDA_STANDARD 17 CUDA_RUNTIME_LIBRARY S
 target_compile_options(pn_cuda PRIVATE
   $<$<COMPILE_LANGUAGE:CUDA>:-lineinfo --diag-suppress=177 -Xcompiler=-Wall,-Wextra,-Wno-unused-function>)
 target_include_directories(pn_cuda PRIVATE ${CMAKE_SOURCE_DIR} ${CUDAToolkit_INCLUDE_DIRS})
-target_link_libraries(pn_cuda PUBLIC CUDA::cudart_static)
+target_link_libraries(pn_cuda PUBLIC CUDA::cudart_static pn_contract)
 target_link_libraries(pn_kernels PUBLIC pn_cuda)
 target_compile_definitions(pn_kernels PRIVATE PN_HAVE_CUDA)

@@ -2,7 +2,7 @@
 #include "kernels/backend.h"
 
 #ifdef PN_HAVE_EMULATOR
-void pn_emulator_order(int kind, uint64_t seed); /* tests/emulator/emulator.h, which is C++ */
+void pn_emulator_order(int kind, uint64_t seed); /* kernels/emulator/emulator.h, which is C++ */
 #endif
 
 #include <omp.h>

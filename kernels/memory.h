@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "runtime/status.h"
+#include "kernels/status.h"
 
 #ifdef __cplusplus
 extern "C" {

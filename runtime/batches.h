@@ -11,8 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "kernels/status.h"
 #include "runtime/data.h"
-#include "runtime/status.h"
 
 enum { PN_MAX_BATCH_STREAMS = 2, PN_CROP_PADDING = 4 };
 

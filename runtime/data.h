@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "runtime/status.h"
+#include "kernels/status.h"
 
 enum { PN_MAX_IMAGE_CHANNELS = 3, PN_MAX_IMAGE_EDGE = 4096 };
 

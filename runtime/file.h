@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "runtime/status.h"
+#include "kernels/status.h"
 
 /* Bytes of the path of a place, of a name in it, and of both joined by a slash, each with its
  * final zero. */

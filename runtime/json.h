@@ -21,7 +21,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "runtime/status.h"
+#include "kernels/status.h"
 
 /* Reads `size` bytes of JSON; a key that stands twice in an object is a mistake. *root is the
  * caller's. PN_EINPUT: "line 3: ...". */

@@ -3,8 +3,8 @@
 #ifndef PN_NPY_H
 #define PN_NPY_H
 
+#include "kernels/status.h"
 #include "runtime/array.h"
-#include "runtime/status.h"
 
 /* Reads a file, or bytes in memory. The data is 64-byte aligned; pn_npy_free gives it back. */
 pn_status pn_npy_read(const char *path, pn_array *out);

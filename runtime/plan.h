@@ -9,7 +9,7 @@
 
 #include <stddef.h>
 
-#include "runtime/status.h"
+#include "kernels/status.h"
 
 enum { PN_ALIGN = 64 }; /* bytes: a cache line, and the widest vector */
 

@@ -1,4 +1,4 @@
-/* text.h -- what others wrote: bytes that may not be UTF-8, whole numbers, names to be joined. */
+/* text.h -- whole numbers in text, and names joined to paths. */
 #ifndef PN_TEXT_H
 #define PN_TEXT_H
 
@@ -6,15 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "runtime/status.h"
-
-/* The length of the character of UTF-8 that begins at `at`; 0 if none does (not even a zero). */
-size_t pn_utf8_length(const char *at);
-bool pn_utf8(const char *text);
-
-/* Copies text so that a terminal shows it and does nothing else: control characters, and bytes that
- * are not UTF-8, become \x1b and the like. What has no room is left out, never half a character. */
-void pn_text_visible(const char *text, char *out, size_t room);
+#include "kernels/status.h"
+#include "kernels/utf8.h"
 
 /* The decimal digits at *at, which then points behind them; false, and nothing changed, if there
  * are none or the number is not in [min, max]. */

@@ -8,8 +8,8 @@
 
 #include <cmocka.h>
 
-#include "search/alone.h"
-#include "search/genotype.h"
+#include "search/methods/standalone.h"
+#include "search/network/genotype.h"
 
 /* All choices of n cells, one by one. */
 static double best_by_enumeration(const double *choose_by, const double *value, int count, int n) {

@@ -13,10 +13,10 @@
 #include <cmocka.h>
 
 #include "kernels/backend.h"
-#include "search/model.h"
+#include "search/methods/model.h"
 
 #ifdef PN_HAVE_EMULATOR
-#include "tests/emulator/memory.h"
+#include "kernels/emulator/memory.h"
 
 enum { STEPS = 4, K = 2 };
 

@@ -8,7 +8,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "search/directory.h"
+#include "search/rundir/directory.h"
 #include "tests/support/process.h"
 
 /* cmocka.h wants the others before it. */

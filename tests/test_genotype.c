@@ -5,8 +5,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "search/genotype.h"
-#include "search/prior.h"
+#include "search/methods/prior.h"
+#include "search/network/genotype.h"
 
 /* cmocka.h wants the others before it. */
 /* clang-format off */

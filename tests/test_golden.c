@@ -14,8 +14,8 @@
 #include <jansson.h>
 
 #include "runtime/batches.h"
-#include "search/genotype.h"
-#include "tests/reference/whole.h"
+#include "search/network/genotype.h"
+#include "search/network/whole.h"
 #include "tests/support/check.h"
 
 /* Bounds of the projection of a gradient, relative to its norm: a gradient as a whole feels a ReLU

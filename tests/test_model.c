@@ -13,7 +13,7 @@
 #include <cmocka.h>
 #include <omp.h>
 
-#include "search/model.h"
+#include "search/methods/model.h"
 
 static int allocations;
 void *__real_malloc(size_t n);

@@ -13,9 +13,9 @@
 #include <cmocka.h>
 
 #include "runtime/rng.h"
-#include "search/genotype.h"
-#include "search/prior.h"
-#include "tests/reference/whole.h"
+#include "search/methods/prior.h"
+#include "search/network/genotype.h"
+#include "search/network/whole.h"
 #include "tests/support/check.h"
 
 #define SEARCH(L, C, h, w, c) \

@@ -9,9 +9,9 @@
 #include <string.h>
 
 #include "runtime/rng.h"
-#include "search/genotype.h"
-#include "search/health.h"
-#include "search/parsec.h"
+#include "search/methods/health.h"
+#include "search/methods/parsec.h"
+#include "search/network/genotype.h"
 #include "tests/support/enumerate.h"
 
 /* cmocka.h wants the others before it. */

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "runtime/rng.h"
-#include "search/prior.h"
+#include "search/methods/prior.h"
 #include "tests/support/enumerate.h"
 
 /* cmocka.h wants the others before it. */

@@ -11,8 +11,8 @@
 #include "runtime/file.h"
 #include "runtime/npy.h"
 #include "runtime/safetensors.h"
-#include "search/prior.h"
-#include "search/genotype.h"
+#include "search/methods/prior.h"
+#include "search/network/genotype.h"
 #include "tests/support/process.h"
 
 /* cmocka.h wants the others before it. */

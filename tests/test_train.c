@@ -11,7 +11,7 @@
 #include "runtime/data.h"
 #include "runtime/file.h"
 #include "runtime/npy.h"
-#include "search/weights.h"
+#include "search/network/weights.h"
 #include "tests/support/process.h"
 
 /* cmocka.h wants the others before it. */

@@ -6,8 +6,8 @@
 
 #include "runtime/file.h"
 #include "runtime/safetensors.h"
-#include "search/genotype.h"
-#include "search/source.h"
+#include "search/methods/warm_start.h"
+#include "search/network/genotype.h"
 #include "tests/support/process.h"
 
 /* cmocka.h wants the others before it. */

@@ -2,9 +2,9 @@
 #include <math.h>
 #include <omp.h>
 
-#include "search/genotype.h"
-#include "search/prior.h"
-#include "tests/reference/whole.h"
+#include "search/methods/prior.h"
+#include "search/network/genotype.h"
+#include "search/network/whole.h"
 #include "tools/commands.h"
 
 const char pn_check_usage[] =

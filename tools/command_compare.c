@@ -6,9 +6,9 @@
 
 #include "runtime/json.h"
 #include "runtime/text.h"
-#include "search/alone.h"
-#include "search/genotype.h"
-#include "search/run.h"
+#include "search/methods/run.h"
+#include "search/methods/standalone.h"
+#include "search/network/genotype.h"
 #include "tools/commands.h"
 #include "tools/progress.h"
 

@@ -5,8 +5,8 @@
 #include "runtime/json.h"
 #include "runtime/npy.h"
 #include "runtime/text.h"
-#include "search/judge.h"
-#include "search/weights.h"
+#include "search/network/predict.h"
+#include "search/network/weights.h"
 #include "tools/commands.h"
 
 const char pn_eval_usage[] =

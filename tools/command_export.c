@@ -2,7 +2,7 @@
 #include <string.h>
 
 #include "runtime/text.h"
-#include "search/weights.h"
+#include "search/network/weights.h"
 #include "tools/commands.h"
 
 const char pn_export_usage[] =

@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "runtime/json.h"
-#include "search/budget.h"
-#include "search/genotype.h"
-#include "search/network.h"
-#include "search/prior.h"
+#include "search/methods/prior.h"
+#include "search/network/budget.h"
+#include "search/network/genotype.h"
+#include "search/network/network.h"
 #include "tools/commands.h"
 
 const char pn_plan_usage[] =

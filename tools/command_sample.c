@@ -3,8 +3,8 @@
 #include <string.h>
 
 #include "runtime/json.h"
-#include "search/genotype.h"
-#include "search/source.h"
+#include "search/methods/warm_start.h"
+#include "search/network/genotype.h"
 #include "tools/commands.h"
 
 const char pn_sample_usage[] =

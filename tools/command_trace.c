@@ -14,8 +14,8 @@
 #include "runtime/safetensors.h"
 #include "runtime/text.h"
 #include "runtime/update.h"
-#include "search/directory.h"
-#include "search/weights.h"
+#include "search/network/weights.h"
+#include "search/rundir/directory.h"
 #include "tools/commands.h"
 
 const char pn_trace_usage[] =

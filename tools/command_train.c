@@ -11,7 +11,7 @@
 #include "runtime/file.h"
 #include "runtime/json.h"
 #include "runtime/text.h"
-#include "search/training.h"
+#include "search/train/run.h"
 #include "tools/commands.h"
 #include "tools/progress.h"
 

@@ -3,7 +3,7 @@
 #define PN_COMMANDS_H
 
 #include "kernels/backend.h"
-#include "runtime/status.h"
+#include "kernels/status.h"
 #include "tools/options.h"
 
 /* Exit codes: a status has its own (see status.h); these have none. */

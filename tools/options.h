@@ -7,8 +7,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "runtime/status.h"
-#include "search/fields.h"
+#include "kernels/status.h"
+#include "search/rundir/fields.h"
 
 typedef enum pn_option_kind {
     PN_OPT_FLAG,  /* bool: --name, --no-name */

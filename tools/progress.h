@@ -6,7 +6,7 @@
 #include <signal.h>
 #include <stdbool.h>
 
-#include "runtime/status.h"
+#include "kernels/status.h"
 
 /* Seconds of a clock that only goes on. */
 double pn_now(void);

@@ -72,7 +72,7 @@ inline pn_status gpu_launch(const char *what, gpu_grid g, void (*kernel)(P...), 
 
 #else
 
-#include "tests/emulator/emulator.h" /* the same words, and PN_GPU = emulated */
+#include "kernels/emulator/emulator.h" /* the same words, and PN_GPU = emulated */
 
 #endif
 

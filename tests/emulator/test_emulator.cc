@@ -25,7 +25,7 @@ extern "C" {
 }
 
 #include "kernels/cuda/gpu.h"
-#include "tests/emulator/fiber.h"
+#include "kernels/emulator/fiber.h"
 
 namespace {
 

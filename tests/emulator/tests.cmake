@@ -15,23 +15,27 @@ if(NOT PN_SANITIZE)
   # A program of its own objects, so that all of it has the sanitizers.
   set(sanitizers -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=all)
   pn_emulator_test(test_emulator_sanitized ${sanitizers} -O1)
-  target_sources(test_emulator_sanitized PRIVATE emulator/emulator.cc emulator/fiber.cc
-                                                 ${CMAKE_SOURCE_DIR}/runtime/status.c ${CMAKE_SOURCE_DIR}/runtime/text.c)
+  target_sources(test_emulator_sanitized PRIVATE ${PN_EMULATOR_SOURCES}
+                                                 ${CMAKE_SOURCE_DIR}/kernels/status.c
+                                                 ${CMAKE_SOURCE_DIR}/kernels/utf8.c)
   target_link_options(test_emulator_sanitized PRIVATE ${sanitizers})
   target_link_libraries(test_emulator_sanitized PRIVATE Threads::Threads)
 
   pn_emulator_test(test_emulator_hooked -fsanitize=thread -O1 -g)
   target_sources(test_emulator_hooked PRIVATE $<TARGET_OBJECTS:pn_hooks>)
-  target_link_libraries(test_emulator_hooked PRIVATE pn_runtime ${CMAKE_DL_LIBS})
+  target_link_libraries(test_emulator_hooked PRIVATE pn_contract ${CMAKE_DL_LIBS})
 endif()
 
 # pn_hooked_test(test_pool): program and test test_pool_hooked, which must not find a race.
 function(pn_hooked_test name)
   if(TARGET ${name} AND TARGET pn_emulated_hooks)
     add_executable(${name}_hooked ${name}.c)
-    target_link_libraries(${name}_hooked PRIVATE pn_emulated_hooks pn_support PkgConfig::JANSSON ZLIB::ZLIB)
+    target_link_libraries(${name}_hooked PRIVATE pn_emulated_hooks pn_support PkgConfig::JANSSON
+                                                 ZLIB::ZLIB)
     target_compile_definitions(${name}_hooked PRIVATE PN_HOOKED)
-    add_test(NAME ${name}_hooked COMMAND ${name}_hooked WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
-    set_tests_properties(${name}_hooked PROPERTIES TIMEOUT 900 ENVIRONMENT "PN_TEST_BACKEND=emulated;PN_TEST_ORDERS=1;OMP_WAIT_POLICY=passive")
+    add_test(NAME ${name}_hooked COMMAND ${name}_hooked
+             WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
+    set_tests_properties(${name}_hooked PROPERTIES TIMEOUT 900
+      ENVIRONMENT "PN_TEST_BACKEND=emulated;PN_TEST_ORDERS=1;OMP_WAIT_POLICY=passive")
   endif()
 endfunction()

@@ -2,7 +2,7 @@
 #ifndef PN_FUZZ_FIELDS_H
 #define PN_FUZZ_FIELDS_H
 
-#include "search/fields.h"
+#include "search/rundir/fields.h"
 #include "tests/fuzz/harness.h"
 
 enum { FUZZ_SETTINGS_BYTES = 4096 };

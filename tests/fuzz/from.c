@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "search/source.h"
+#include "search/methods/warm_start.h"
 #include "tests/fuzz/tiny.h"
 
 static char *directory, *header;

@@ -2,7 +2,7 @@
  * architecture that comes back from both notations. */
 #include <string.h>
 
-#include "search/genotype.h"
+#include "search/network/genotype.h"
 #include "tests/fuzz/harness.h"
 
 static const char *path;

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "search/weights.h"
+#include "search/network/weights.h"
 #include "tests/fuzz/harness.h"
 
 /* The tensors' list, and each tensor's beginning on a line of its own. */

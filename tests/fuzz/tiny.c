@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 
-#include "search/weights.h"
+#include "search/network/weights.h"
 #include "tests/fuzz/harness.h"
 
 const pn_kernels *tiny_kernels(void) {

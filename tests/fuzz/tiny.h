@@ -4,8 +4,8 @@
 #define PN_FUZZ_TINY_H
 
 #include "kernels/backend.h"
-#include "search/run.h"
-#include "search/training.h"
+#include "search/methods/run.h"
+#include "search/train/run.h"
 
 #define TINY_DATA "synthetic:10x4x4x1"
 

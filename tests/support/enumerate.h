@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-#include "search/prior.h"
+#include "search/methods/prior.h"
 
 /* The space with the first `kinds` kinds of cell, `nodes` nodes, and `ops` ops taken from the end
  * of the list (so that an op's number is not its index). */

@@ -12,7 +12,7 @@
 
 #include <stdbool.h>
 
-#include "tests/reference/reference.h"
+#include "kernels/reference/reference.h"
 
 enum { PN_MEMBERS = 160 };
 

@@ -1,0 +1,241 @@
+/* model.c -- evaluating architectures with shared weights. */
+#include "search/methods/model.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "search/network/budget.h"
+
+enum { TRAIN, VALIDATE };
+
+pn_model_settings pn_model_defaults(void) {
+    return (pn_model_settings){
+        .network =
+            {.layers = 8, .channels = 16, .H = 32, .W = 32, .image_channels = 3, .classes = 10},
+        .N = 64,
+        .augment = true,
+        .temperature = 1,
+        .skip_below = 0x1p-24,
+        .momentum = 0.9F,
+        .decay = 3e-4F,
+        .clip = 5,
+    };
+}
+
+/* A program of the largest architecture, for batches of N; m->size says what it needs. */
+static pn_status measure(pn_model *m, int N) {
+    const pn_arch largest = pn_network_largest(&m->network.space);
+    PN_TRY(pn_network_build(
+        &m->network, &largest, m->program,
+        &(pn_build){.N = N, .training = true, .guarded = pn_arena_checks(m->kernels->memory)}));
+    return pn_program_compile(m->program, &m->size);
+}
+
+/* All but the arena: weights with gradient and momentum, two batches of each half. */
+static size_t fixed_bytes(const pn_model *m, int N) {
+    return pn_parameters_bytes(&m->network.parameters) +
+           pn_network_batch_bytes(&m->settings.network, N);
+}
+
+static pn_status needed_bytes(void *self, int N, size_t *bytes) {
+    pn_model *m = self;
+    PN_TRY(measure(m, N));
+    *bytes = fixed_bytes(m, N) + m->size.arena_bytes;
+    return PN_OK;
+}
+
+/* Address space for any architecture of the space: see pn_network_largest. */
+static pn_status reserve(pn_model *m) {
+    const int N = m->settings.N;
+    const size_t limit = m->settings.memory;
+    PN_TRY(pn_budget_check(needed_bytes, m, "the largest cell", N, limit,
+                           m->kernels->memory->available()));
+    PN_TRY(measure(m, N));
+    return pn_arena_create(&m->arena, m->kernels->memory, 2 * m->size.unshared_bytes + (64 << 20),
+                           limit ? limit - fixed_bytes(m, N) : 0);
+}
+
+/* What the heads find, and the weights that follow: read once a step. */
+static pn_status allocate_results(pn_model *m) {
+    const pn_memory *memory = m->kernels->memory;
+    const size_t n = (size_t)m->samples;
+    void *found, *weighed;
+    PN_TRY(memory->allocate(2 * n * sizeof *m->found, &found));
+    m->found = found;
+    PN_TRY(memory->allocate(n * sizeof *m->weighed, &weighed));
+    m->weighed = weighed;
+    m->result = calloc(2 * n, sizeof *m->result);
+    m->weights = calloc(n, sizeof *m->weights);
+    m->evaluation = calloc(n, sizeof *m->evaluation);
+    return m->result && m->weights && m->evaluation
+               ? PN_OK
+               : pn_fail(PN_EMEM, "model: no memory for %d samples", m->samples);
+}
+
+static pn_status create(pn_model *m, const pn_space *space, const pn_data *data) {
+    PN_TRY(pn_network_create(&m->network, &m->settings.network, space, NULL));
+    const pn_network_spec *n = &m->settings.network;
+    PN_TRY(pn_program_create(&m->program, m->kernels));
+    PN_TRY(pn_program_reserve(m->program, m->network.max_ops, m->network.max_terms));
+    PN_TRY(reserve(m));
+    PN_TRY(pn_parameters_allocate(&m->network.parameters, m->kernels->memory));
+    pn_parameters_init(&m->network.parameters, m->settings.seed);
+    PN_TRY(pn_parameters_push(&m->network.parameters));
+    PN_TRY(pn_update_create(&m->update, m->kernels, &m->network.parameters));
+    const pn_batch_stream streams[2] = {
+        {.part = PN_PART_FIRST, .N = m->settings.N, .augment = m->settings.augment},
+        {.part = PN_PART_SECOND, .N = m->settings.N, .augment = m->settings.augment},
+    };
+    PN_TRY(pn_batches_create(data, streams, 2, m->settings.seed, &m->batches));
+    for (int half = 0; half < 2; half++)
+        PN_TRY(pn_feed_create(&m->feed[half], m->kernels->memory, m->settings.N,
+                              (size_t)n->H * (size_t)n->W * (size_t)n->image_channels));
+    return allocate_results(m);
+}
+
+pn_status pn_model_create(pn_model *m, const pn_kernels *kernels, const pn_space *space,
+                          const pn_model_settings *settings, const pn_data *data, int samples) {
+    *m = (pn_model){
+        .settings = *settings, .kernels = kernels, .samples = samples, .taken = {-1, -1}};
+    pn_status s = create(m, space, data);
+    if (s != PN_OK) pn_model_destroy(m);
+    return s;
+}
+
+void pn_model_destroy(pn_model *m) {
+    pn_batches_free(m->batches);
+    for (int half = 0; half < 2; half++) pn_feed_destroy(&m->feed[half]);
+    if (m->kernels) {
+        m->kernels->memory->release(m->found);
+        m->kernels->memory->release(m->weighed);
+    }
+    free(m->result);
+    free(m->weights);
+    free(m->evaluation);
+    pn_program_destroy(m->program);
+    pn_arena_destroy(&m->arena);
+    pn_update_destroy(&m->update);
+    pn_network_destroy(&m->network);
+    *m = (pn_model){0};
+}
+
+/* The batch of a half for this step; both samples and retries get the same one. */
+static pn_status take(pn_model *m, int half, int64_t step) {
+    if (m->taken[half] == step) return PN_OK;
+    m->taken[half] = -1;
+    pn_batch batch;
+    PN_TRY(pn_batches_take(m->batches, half, step, &batch));
+    PN_TRY(pn_feed_give(&m->feed[half], &batch));
+    m->taken[half] = step;
+    return PN_OK;
+}
+
+static pn_status prepare(pn_model *m, const pn_arch *arch, int half, pn_result *result) {
+    const bool training = half == TRAIN;
+    PN_TRY(pn_network_build(&m->network, arch, m->program,
+                            &(pn_build){.N = m->settings.N,
+                                        .training = training,
+                                        .guarded = m->arena.checked,
+                                        .result = result}));
+    PN_TRY(pn_program_compile(m->program, &m->size));
+    const pn_batch *batch = &m->feed[half].batch;
+    return pn_program_bind(m->program, &m->arena, &m->network.parameters, batch->x, batch->labels,
+                           training ? pn_update_scale(&m->update) : NULL);
+}
+
+static pn_status begin(void *self, int64_t step) {
+    pn_model *m = self;
+    m->step = step;
+    PN_TRY(m->kernels->memory->clear(m->found, 2 * (size_t)m->samples * sizeof *m->found));
+    PN_TRY(m->kernels->memory->clear(m->weighed, (size_t)m->samples * sizeof *m->weighed));
+    memset(m->evaluation, 0, (size_t)m->samples * sizeof *m->evaluation);
+    return pn_update_begin(&m->update);
+}
+
+static pn_status train(void *self, int k, const pn_arch *arch) {
+    pn_model *m = self;
+    pn_result *result = &m->found[k];
+    PN_TRY(take(m, TRAIN, m->step));
+    PN_TRY(prepare(m, arch, TRAIN, result));
+    PN_TRY(pn_program_forward(m->program));
+    PN_TRY(pn_update_sample(&m->update, m->program, result, m->settings.temperature,
+                            m->settings.skip_below));
+    PN_TRY(
+        m->kernels->memory->copy(&m->weighed[k], &m->update.device->weights, sizeof *m->weighed));
+    m->evaluation[k].bytes = m->size.arena_bytes;
+    return pn_program_backward(m->program);
+}
+
+static pn_status validate(void *self, int k, const pn_arch *arch) {
+    pn_model *m = self;
+    PN_TRY(take(m, VALIDATE, m->step));
+    PN_TRY(prepare(m, arch, VALIDATE, &m->found[m->samples + k]));
+    if (m->size.arena_bytes > m->evaluation[k].bytes) m->evaluation[k].bytes = m->size.arena_bytes;
+    return pn_program_forward(m->program);
+}
+
+static pn_status update(void *self, double rate) {
+    pn_model *m = self;
+    return pn_update_apply(&m->update, (pn_sgd){.rate = (float)rate,
+                                                .momentum = m->settings.momentum,
+                                                .decay = m->settings.decay,
+                                                .clip = m->settings.clip});
+}
+
+static pn_status finish(void *self, int count, pn_evaluation *out, double *gradient_norm) {
+    pn_model *m = self;
+    const pn_memory *memory = m->kernels->memory;
+    const size_t n = (size_t)m->samples;
+    PN_TRY(memory->download(m->result, m->found, 2 * n * sizeof *m->result));
+    PN_TRY(memory->download(m->weights, m->weighed, n * sizeof *m->weights));
+    PN_TRY(pn_update_read(&m->update));
+    for (int k = 0; k < count; k++) {
+        const pn_result *t = &m->result[k], *v = &m->result[m->samples + k];
+        out[k] = m->evaluation[k];
+        out[k].skipped = m->weights[k].skipped - (k ? m->weights[k - 1].skipped : 0);
+        out[k].train_ll = t->log_likelihood;
+        out[k].train_correct = t->correct;
+        out[k].val_ll = v->log_likelihood;
+        out[k].val_correct = v->correct;
+    }
+    *gradient_norm = m->update.state.norm;
+    return PN_OK;
+}
+
+pn_evaluator pn_model_evaluator(pn_model *m) {
+    return (pn_evaluator){.self = m,
+                          .batch = m->settings.N,
+                          .begin = begin,
+                          .train = train,
+                          .validate = validate,
+                          .update = update,
+                          .finish = finish};
+}
+
+pn_status pn_model_score_on(pn_model *m, const pn_arch *arch, pn_batches *batches, int stream,
+                            int64_t steps, double *log_likelihood, double *accuracy) {
+    const pn_memory *memory = m->kernels->memory;
+    pn_result result;
+    double sum = 0, correct = 0;
+    m->taken[VALIDATE] = -1; /* the batch at hand is none of a step's */
+    for (int64_t step = 0; step < steps; step++) {
+        pn_batch batch;
+        PN_TRY(pn_batches_take(batches, stream, step, &batch));
+        PN_TRY(pn_feed_give(&m->feed[VALIDATE], &batch));
+        PN_TRY(prepare(m, arch, VALIDATE, m->found));
+        PN_TRY(pn_program_forward(m->program));
+        PN_TRY(memory->download(&result, m->found, sizeof result));
+        sum += result.log_likelihood;
+        correct += (double)result.correct;
+    }
+    const double images = (double)steps * m->settings.N;
+    *log_likelihood = sum / images;
+    *accuracy = correct / images;
+    return PN_OK;
+}
+
+pn_status pn_model_score(pn_model *m, const pn_arch *arch, int64_t steps, double *log_likelihood,
+                         double *accuracy) {
+    return pn_model_score_on(m, arch, m->batches, VALIDATE, steps, log_likelihood, accuracy);
+}

@@ -1,0 +1,66 @@
+/* model.h -- the shared weights as an evaluator of architectures: what stands behind the callbacks
+ * of parsec.h. One arena, one program at a time, K architectures one after another. */
+#ifndef PN_MODEL_H
+#define PN_MODEL_H
+
+#include "runtime/feed.h"
+#include "runtime/update.h"
+#include "search/methods/parsec.h"
+#include "search/network/network.h"
+
+typedef struct pn_model_settings {
+    pn_network_spec network;
+    int N;         /* batch */
+    uint64_t seed; /* of weights and batches */
+    bool augment;
+    size_t memory;      /* most bytes of weights, arena and batches; 0 = no limit */
+    double temperature; /* of the weights of v: 1 = the paper's */
+    double skip_below;  /* a sample whose weight relative to the largest is below skips backward */
+    float momentum, decay, clip; /* SGD */
+} pn_model_settings;
+
+/* Batch 64, momentum 0.9, decay 3e-4, clip 5, augmentation, skip below 2^-24: a smaller relative
+ * weight cannot change a float32 sum. */
+pn_model_settings pn_model_defaults(void);
+
+typedef struct pn_model {
+    pn_model_settings settings;
+    const pn_kernels *kernels;
+    pn_network network;
+    pn_arena arena;
+    pn_update update;
+    pn_program *program;
+    pn_program_size size; /* of the last program */
+    pn_result *found;     /* of each sample: training, then validation; in memory of the device */
+    pn_weights *weighed;  /* the weights after each training sample, there too */
+    pn_result *result;    /* both, as of the end of the last step, on the host */
+    pn_weights *weights;
+    pn_evaluation *evaluation;
+    int samples;         /* most there can be */
+    pn_batches *batches; /* stream 0: the half that trains v; 1: the half that trains pi */
+    int64_t step;
+    int64_t taken[2]; /* step of the batch at hand of each stream, -1: none */
+    pn_feed feed[2];
+} pn_model;
+
+/* Enumerates and initialises the weights, reserves the arena for the largest architecture and
+ * starts the batches. `data` must outlive the model. PN_EMEM, before anything large is touched,
+ * if the largest architecture does not fit settings->memory, or the device; the sentence names
+ * the batch that would. */
+pn_status pn_model_create(pn_model *model, const pn_kernels *kernels, const pn_space *space,
+                          const pn_model_settings *settings, const pn_data *data, int samples);
+void pn_model_destroy(pn_model *model);
+
+/* The callbacks. */
+pn_evaluator pn_model_evaluator(pn_model *model);
+
+/* Mean log-likelihood (nats an image) and accuracy of an architecture with the shared weights, on
+ * the first `steps` batches of the validation half in the order of epoch 0. */
+pn_status pn_model_score(pn_model *model, const pn_arch *arch, int64_t steps,
+                         double *log_likelihood, double *accuracy);
+
+/* The same on batches made elsewhere, of settings.N images each. */
+pn_status pn_model_score_on(pn_model *model, const pn_arch *arch, pn_batches *batches, int stream,
+                            int64_t steps, double *log_likelihood, double *accuracy);
+
+#endif

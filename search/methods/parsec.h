@@ -1,0 +1,145 @@
+/* parsec.h -- one step of the search: K architectures drawn from pi, importance weights, the
+ * shared weights v and the logits of pi moved (Casale, Gordon, Fusi 2019, section 3).
+ *
+ * With l_k the log-likelihood of a batch (its sum, in nats) under architecture a_k:
+ *     w_k            = exp(l_k / T) / sum_j exp(l_j / T)
+ *     gradient of v  = sum_k w_k d/dv l_k                       on a batch of the training half
+ *     gradient of pi = sum_k (w_k - b) d/dpi log p(a_k | pi)    on one of the validation half
+ * both to be climbed. The search decides and never sees a kernel: an evaluator computes. Nothing
+ * of a step depends on a number that the evaluator has yet to compute, until `finish`: on a GPU
+ * a whole step can be queued. */
+#ifndef PN_PARSEC_H
+#define PN_PARSEC_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "search/methods/prior.h"
+
+enum { PN_MAX_SAMPLES = 256 };
+
+/* What one architecture did in a step. What was not asked for is 0. */
+typedef struct pn_evaluation {
+    double train_ll, val_ll; /* sums over the batch, nats */
+    int64_t train_correct, val_correct;
+    int skipped;  /* 1: its backward was skipped, its weight being too small to matter */
+    size_t bytes; /* of the arena */
+} pn_evaluation;
+
+/* The calls of a step, in this order:
+ *     usual            begin, K x train, K x validate, update, finish
+ *     during warm-up   begin, train, update, finish
+ *     frozen weights   begin, K x validate, finish
+ * A status other than PN_OK ends the step at once and is passed on. */
+typedef struct pn_evaluator {
+    void *self;
+    int batch; /* images in either batch */
+
+    /* The batches of this step; gradient and online weights cleared. */
+    pn_status (*begin)(void *self, int64_t step);
+    /* Queues the log-likelihood of the training batch under *a, and adds its gradient with the
+     * importance weight as known so far. k counts from 0. */
+    pn_status (*train)(void *self, int k, const pn_arch *a);
+    /* Queues the log-likelihood of the validation batch: forward only. */
+    pn_status (*validate)(void *self, int k, const pn_arch *a);
+    /* Queues clipping and SGD on the shared weights with this learning rate. */
+    pn_status (*update)(void *self, double rate);
+    /* Waits, and reads everything: out[0..count-1], and the norm of v's gradient before clipping
+     * (0 if there was no update). */
+    pn_status (*finish)(void *self, int count, pn_evaluation *out, double *gradient_norm);
+} pn_evaluator;
+
+typedef enum pn_rule { PN_RULE_PAPER, PN_RULE_PRACTICAL } pn_rule;
+
+/* How to search. Take a preset, then change what you like: each is independent of the others. */
+typedef struct pn_search_settings {
+    pn_rule rule;         /* which preset this began as; for the records */
+    int samples;          /* K, 2..PN_MAX_SAMPLES */
+    int64_t steps;        /* of the whole search */
+    int64_t warmup;       /* the first of them: v alone, one architecture a step */
+    double temperature;   /* T of pi's weights: 1 = the paper's sum of log-probabilities, the
+                           * batch size = their mean over the batch */
+    double temperature_v; /* T of v's weights. The evaluator applies it; here for the report */
+    bool warmup_prior; /* the warm-up draws from pi as it is, not uniformly: for a pi that knows */
+    bool baseline;     /* b = 1/K, a control variate without bias; otherwise b = 0 */
+    bool distinct_inputs;         /* a node's two inputs differ */
+    bool freeze_weights;          /* pi alone; there is no warm-up then, whatever it says above */
+    double rate_pi;               /* Adam's; 0 = 50 / (steps of pi), at most 0.1 */
+    double beta1, beta2, epsilon; /* Adam's */
+    double rate_v, rate_v_end;    /* SGD's, first and last, on a cosine over all steps */
+    uint64_t seed;
+} pn_search_settings;
+
+/* The literal rule: K = 16, T = 1, no warm-up, no control variate, inputs may coincide. The
+ * paper's own learning rate of pi is not known to us; both presets leave it at 0 (see above). */
+pn_search_settings pn_rule_paper(int64_t steps);
+
+/* The rule that was seen to work at small scale: K = 4, T = batch / 4, control variate, distinct
+ * inputs, and a warm-up of half the steps. Why these: parsec.c. */
+pn_search_settings pn_rule_practical(int64_t steps, int batch);
+
+const char *pn_rule_name(pn_rule rule);                  /* "paper", "practical" */
+pn_status pn_rule_read(const char *name, pn_rule *rule); /* PN_EARG */
+
+/* A search. prior.logit, moment1, moment2, step and updates are its whole state. */
+typedef struct pn_search {
+    pn_search_settings settings; /* as resolved: rate_pi > 0, no warm-up if weights are frozen */
+    pn_prior prior;
+    double moment1[PN_MAX_LOGITS], moment2[PN_MAX_LOGITS]; /* Adam's, of the gradient to climb */
+    int64_t step;    /* the next one; settings.steps when done */
+    int64_t updates; /* of pi so far */
+} pn_search;
+
+/* What happened in a step. */
+typedef struct pn_step_report {
+    int64_t step;
+    bool warmup;
+    int count; /* architectures: K, or 1 during warm-up */
+    pn_arch arch[PN_MAX_SAMPLES];
+    pn_evaluation evaluation[PN_MAX_SAMPLES];
+    double log_p[PN_MAX_SAMPLES];        /* under the distribution it was drawn from */
+    double weight_v[PN_MAX_SAMPLES];     /* of the training batch, sum 1; 0 if weights are frozen */
+    double weight_pi[PN_MAX_SAMPLES];    /* of the validation batch, before the baseline, sum 1; 0
+                                          * during warm-up */
+    double ess_v, ess_pi;                /* effective sample sizes 1 / sum_k w_k^2; 0 where no w */
+    double entropy;                      /* of pi after the step, nats */
+    double train_loss, val_loss;         /* nats an image, plain means over the architectures */
+    double train_accuracy, val_accuracy; /* 0..1, likewise */
+    double rate_v;                       /* given to update; 0 if there was none */
+    double gradient_norm_v, gradient_norm_pi;
+    int skipped; /* backwards that were skipped */
+} pn_step_report;
+
+/* A search at step 0 with a uniform pi. (To begin from another distribution, set prior.logit.)
+ * PN_EARG with the setting at fault. */
+pn_status pn_search_init(pn_search *search, const pn_space *space,
+                         const pn_search_settings *settings);
+
+/* One step. The caller stops at search->step == settings.steps; PN_EARG beyond.
+ * PN_EDIVERGED if a log-likelihood or v's gradient norm is not finite: the sentence names the
+ * step, the sample and the architecture, and the search is as it was before the step. (v is the
+ * evaluator's: it should not apply an update whose gradient norm is not finite.) After any
+ * failure the report is undefined. */
+pn_status pn_search_step(pn_search *search, const pn_evaluator *evaluator, pn_step_report *report);
+
+/* The state as one array of pn_search_state_count doubles, for a checkpoint: logits, first
+ * moments, second moments, step, updates. */
+int pn_search_state_count(const pn_search *search);
+void pn_search_save(const pn_search *search, double *state);
+
+/* Puts back what pn_search_save gave, into a search initialised with the same space; it then
+ * continues to the bit. PN_EINPUT if the numbers cannot be a state; nothing is changed then. */
+pn_status pn_search_restore(pn_search *search, const double *state, int count);
+
+/* The two formulas at the top, also without a search around them.
+ *
+ * weight[k] = exp(l_k / T) / sum_j exp(l_j / T), for finite l; gives 1 / sum_k w_k^2 back. */
+double pn_importance_weights(const double *log_likelihood, int K, double temperature,
+                             double *weight);
+
+/* gradient[logit] += sum_k (weight[k] - baseline) d/dpi log p(a_k | pi). */
+void pn_pi_gradient(const pn_prior *prior, const pn_arch *arch, const double *weight, int K,
+                    double baseline, double *gradient);
+
+#endif

@@ -1,0 +1,337 @@
+/* prior.c -- the distribution over architectures.
+ *
+ * A node has three independent blocks: the pair of its two inputs, and the op of either slot.
+ * Whatever is asked of the distribution is a loop over blocks of softmax tables, in logarithms
+ * throughout: with distinct inputs a node whose two slots both insist on one input has a
+ * normaliser near zero, and subtracting from 1 would lose it. */
+#include "search/methods/prior.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/rng.h"
+
+enum {
+    INPUTS = 2 + PN_MAX_NODES - 1,
+    PAIRS = INPUTS * INPUTS,
+    BLOCKS = PN_KINDS * PN_MAX_NODES * 3, /* pair, op of slot 0, op of slot 1 */
+    DRAWS = 32 /* numbers of the stream that belong to one architecture; BLOCKS of them used */
+};
+
+static const char *const kind_name[PN_KINDS] = {"normal", "reduce"};
+
+static int node_logits(const pn_space *s, int node) {
+    return PN_SLOTS * (pn_inputs(node) + s->ops);
+}
+
+static int cell_logits(const pn_space *s) {
+    int count = 0;
+    for (int node = 0; node < s->nodes; node++) count += node_logits(s, node);
+    return count;
+}
+
+/* The first logit of a slot's inputs; its ops follow. */
+static int inputs_at(const pn_space *s, int kind, int node, int slot) {
+    int at = kind * cell_logits(s);
+    for (int n = 0; n < node; n++) at += node_logits(s, n);
+    return at + slot * (pn_inputs(node) + s->ops);
+}
+
+static int ops_at(const pn_space *s, int kind, int node, int slot) {
+    return inputs_at(s, kind, node, slot) + pn_inputs(node);
+}
+
+/* Where an op stands among the choices of the op factors. */
+static int op_index(const pn_space *s, int op) {
+    int i = 0;
+    while (i < s->ops - 1 && s->op[i] != op) i++;
+    return i;
+}
+
+/* Turns logits into log-probabilities, in place. -INFINITY stays. */
+static void log_softmax(double *x, int n) {
+    double max = -INFINITY, sum = 0;
+    for (int i = 0; i < n; i++) max = fmax(max, x[i]);
+    for (int i = 0; i < n; i++) sum += exp(x[i] - max);
+    const double log_sum = log(sum);
+    for (int i = 0; i < n; i++) x[i] = (x[i] - max) - log_sum;
+}
+
+/* One block of a node as a table of log-probabilities: 0 its pair of inputs (entry i * n + j:
+ * slot 0 reads i, slot 1 reads j), 1 and 2 the op of slot 0 and 1. Gives the table's length. */
+static int block_table(const pn_prior *p, int kind, int node, int block, double table[PAIRS]) {
+    const pn_space *s = &p->space;
+    int n = s->ops;
+    if (block > 0) {
+        memcpy(table, p->logit + ops_at(s, kind, node, block - 1), (size_t)n * sizeof *table);
+    } else {
+        const double *first = p->logit + inputs_at(s, kind, node, 0);
+        const double *second = p->logit + inputs_at(s, kind, node, 1);
+        int inputs = pn_inputs(node);
+        n = inputs * inputs;
+        for (int i = 0; i < inputs; i++)
+            for (int j = 0; j < inputs; j++)
+                table[i * inputs + j] = p->distinct && i == j ? -INFINITY : first[i] + second[j];
+    }
+    log_softmax(table, n);
+    return n;
+}
+
+/* Which entry of a block's table an architecture takes, and the reverse. */
+static int block_entry(const pn_space *s, const pn_choice term[PN_SLOTS], int node, int block) {
+    if (block > 0) return op_index(s, term[block - 1].op);
+    return term[0].input * pn_inputs(node) + term[1].input;
+}
+
+static void block_take(const pn_space *s, pn_choice term[PN_SLOTS], int node, int block,
+                       int entry) {
+    if (block > 0) {
+        term[block - 1].op = s->op[entry];
+    } else {
+        term[0].input = (uint8_t)(entry / pn_inputs(node));
+        term[1].input = (uint8_t)(entry % pn_inputs(node));
+    }
+}
+
+/* Probabilities of the inputs of both slots, from the table of pairs. */
+static void pair_marginals(const double *table, int inputs, double of[PN_SLOTS][INPUTS]) {
+    memset(of, 0, PN_SLOTS * sizeof *of);
+    for (int i = 0; i < inputs; i++)
+        for (int j = 0; j < inputs; j++) {
+            double probability = exp(table[i * inputs + j]);
+            of[0][i] += probability;
+            of[1][j] += probability;
+        }
+}
+
+static double entropy_of(const double *log_p, int n) {
+    double sum = 0;
+    for (int i = 0; i < n; i++)
+        if (log_p[i] > -INFINITY) sum -= exp(log_p[i]) * log_p[i];
+    return sum;
+}
+
+pn_status pn_prior_init(pn_prior *prior, const pn_space *space, bool distinct) {
+    PN_TRY(pn_space_check(space));
+    memset(prior, 0, sizeof *prior);
+    prior->space = *space;
+    prior->distinct = distinct;
+    prior->count = space->kinds * cell_logits(space);
+    return PN_OK;
+}
+
+int pn_factors(const pn_space *space, pn_factor factor[PN_MAX_FACTORS]) {
+    int count = 0;
+    for (int kind = 0; kind < space->kinds; kind++)
+        for (int node = 0; node < space->nodes; node++)
+            for (int slot = 0; slot < PN_SLOTS; slot++) {
+                factor[count++] = (pn_factor){
+                    (pn_kind)kind,  node, slot, false, inputs_at(space, kind, node, slot),
+                    pn_inputs(node)};
+                factor[count++] = (pn_factor){
+                    (pn_kind)kind, node, slot, true, ops_at(space, kind, node, slot), space->ops};
+            }
+    return count;
+}
+
+void pn_factor_name(const pn_factor *factor, char name[PN_NAME_BYTES]) {
+    snprintf(name, PN_NAME_BYTES, "%s.%d.%d.%s", kind_name[factor->kind], factor->node,
+             factor->slot, factor->ops ? "op" : "input");
+}
+
+void pn_logit_name(const pn_space *space, int logit, char name[PN_NAME_BYTES]) {
+    pn_factor factor[PN_MAX_FACTORS] = {{0}};
+    int f = pn_factors(space, factor) - 1;
+    while (f > 0 && factor[f].first > logit) f--;
+    int choice = logit - factor[f].first;
+    pn_factor_name(&factor[f], name);
+    size_t used = strlen(name);
+    if (factor[f].ops)
+        snprintf(name + used, PN_NAME_BYTES - used, ".%s", pn_op_name[space->op[choice]]);
+    else
+        snprintf(name + used, PN_NAME_BYTES - used, ".%d", choice);
+}
+
+int pn_prior_bad_logit(const double *logit, int count) {
+    for (int i = 0; i < count; i++)
+        if (!(fabs(logit[i]) <= PN_LARGEST_LOGIT)) return i;
+    return -1;
+}
+
+int pn_logit_find(const pn_space *space, const char *name) {
+    char candidate[PN_NAME_BYTES];
+    for (int i = space->kinds * cell_logits(space) - 1; i >= 0; i--) {
+        pn_logit_name(space, i, candidate);
+        if (strcmp(candidate, name) == 0) return i;
+    }
+    return -1;
+}
+
+/* Every block, in a fixed order. */
+#define FOR_BLOCKS(prior)                                       \
+    for (int kind = 0; kind < (prior)->space.kinds; kind++)     \
+        for (int node = 0; node < (prior)->space.nodes; node++) \
+            for (int block = 0; block < 3; block++)
+
+double pn_prior_log_p(const pn_prior *prior, const pn_arch *arch) {
+    double table[PAIRS], sum = 0;
+    FOR_BLOCKS(prior) {
+        block_table(prior, kind, node, block, table);
+        sum += table[block_entry(&prior->space, arch->cell[kind].term[node], node, block)];
+    }
+    return sum;
+}
+
+void pn_prior_marginals(const pn_prior *prior, double probability[PN_MAX_LOGITS]) {
+    const pn_space *s = &prior->space;
+    double table[PAIRS], of[PN_SLOTS][INPUTS];
+    memset(probability, 0, PN_MAX_LOGITS * sizeof *probability);
+    FOR_BLOCKS(prior) {
+        int n = block_table(prior, kind, node, block, table);
+        if (block > 0) {
+            double *out = probability + ops_at(s, kind, node, block - 1);
+            for (int i = 0; i < n; i++) out[i] = exp(table[i]);
+        } else {
+            pair_marginals(table, pn_inputs(node), of);
+            for (int slot = 0; slot < PN_SLOTS; slot++)
+                memcpy(probability + inputs_at(s, kind, node, slot), of[slot],
+                       (size_t)pn_inputs(node) * sizeof *probability);
+        }
+    }
+}
+
+/* The distribution is of the exponential family with one indicator a logit, so the gradient of
+ * log p(a) is the indicators of a minus their means: the marginals, conditioned or not. */
+void pn_prior_gradient(const pn_prior *prior, const pn_arch *arch, double weight,
+                       double *gradient) {
+    const pn_space *s = &prior->space;
+    double probability[PN_MAX_LOGITS];
+    pn_prior_marginals(prior, probability);
+    for (int i = 0; i < prior->count; i++) gradient[i] -= weight * probability[i];
+    for (int kind = 0; kind < s->kinds; kind++)
+        for (int node = 0; node < s->nodes; node++)
+            for (int slot = 0; slot < PN_SLOTS; slot++) {
+                pn_choice c = arch->cell[kind].term[node][slot];
+                gradient[inputs_at(s, kind, node, slot) + c.input] += weight;
+                gradient[ops_at(s, kind, node, slot) + op_index(s, c.op)] += weight;
+            }
+}
+
+void pn_prior_sample(const pn_prior *prior, uint64_t seed, uint64_t step, uint64_t index,
+                     pn_arch *arch) {
+    double table[PAIRS];
+    memset(arch, 0, sizeof *arch);
+    FOR_BLOCKS(prior) {
+        int n = block_table(prior, kind, node, block, table);
+        uint64_t draw = (uint64_t)(kind * PN_MAX_NODES + node) * 3 + (uint64_t)block;
+        double left = pn_uniform(seed, PN_STREAM_SAMPLE, step, index * DRAWS + draw);
+        int take = 0; /* the last possible entry, should rounding leave a rest */
+        for (int i = 0; i < n; i++) {
+            double probability = exp(table[i]);
+            if (probability <= 0) continue;
+            take = i;
+            if (left < probability) break;
+            left -= probability;
+        }
+        block_take(&prior->space, arch->cell[kind].term[node], node, block, take);
+    }
+}
+
+void pn_prior_mode(const pn_prior *prior, pn_arch *arch) {
+    double table[PAIRS];
+    memset(arch, 0, sizeof *arch);
+    FOR_BLOCKS(prior) {
+        int n = block_table(prior, kind, node, block, table);
+        int best = 0;
+        for (int i = 1; i < n; i++)
+            if (table[i] > table[best]) best = i;
+        block_take(&prior->space, arch->cell[kind].term[node], node, block, best);
+    }
+}
+
+/* A beginning of an architecture (the blocks so far), for the search for the best ones. */
+typedef struct prefix {
+    pn_arch arch;
+    double log_p;
+    int order; /* ties are broken by it, so that the list does not hang on qsort */
+} prefix;
+
+static int better_first(const void *a, const void *b) {
+    const prefix *x = a, *y = b;
+    if (x->log_p != y->log_p) return x->log_p > y->log_p ? -1 : 1;
+    return x->order < y->order ? -1 : x->order > y->order;
+}
+
+/* The best `want` of a product of independent blocks begin with the best `want` beginnings: so
+ * block by block, every kept beginning is continued in every way and the best are kept. */
+pn_status pn_prior_top(const pn_prior *prior, int want, pn_arch *arch, double *log_p, int *found) {
+    *found = 0;
+    if (want < 1 || want > PN_MAX_TOP)
+        return pn_fail(PN_EARG, "the %d most probable architectures, want 1..%d", want, PN_MAX_TOP);
+    prefix *kept = calloc((size_t)want, sizeof *kept);
+    prefix *next = calloc((size_t)want, PAIRS * sizeof *next);
+    pn_status status = PN_OK;
+    if (!kept || !next) {
+        status = pn_fail(PN_EMEM, "no memory for the %d most probable architectures", want);
+        goto done;
+    }
+    int count = 1;
+    double table[PAIRS];
+    FOR_BLOCKS(prior) {
+        int n = block_table(prior, kind, node, block, table), made = 0;
+        for (int k = 0; k < count; k++)
+            for (int i = 0; i < n; i++) {
+                if (table[i] == -INFINITY) continue;
+                next[made] = kept[k];
+                next[made].log_p += table[i];
+                next[made].order = made;
+                block_take(&prior->space, next[made].arch.cell[kind].term[node], node, block, i);
+                made++;
+            }
+        qsort(next, (size_t)made, sizeof *next, better_first);
+        count = made < want ? made : want;
+        memcpy(kept, next, (size_t)count * sizeof *kept);
+    }
+    for (int k = 0; k < count; k++) {
+        arch[k] = kept[k].arch;
+        if (log_p) log_p[k] = kept[k].log_p;
+    }
+    *found = count;
+done:
+    free(next);
+    free(kept);
+    return status;
+}
+
+double pn_prior_entropy(const pn_prior *prior, double *by_factor) {
+    double table[PAIRS], of[PN_SLOTS][INPUTS], total = 0;
+    FOR_BLOCKS(prior) {
+        int n = block_table(prior, kind, node, block, table);
+        double entropy = entropy_of(table, n);
+        total += entropy;
+        if (!by_factor) continue;
+        double *factor = by_factor + (kind * prior->space.nodes + node) * 2 * PN_SLOTS;
+        if (block > 0) {
+            factor[2 * (block - 1) + 1] = entropy;
+        } else {
+            pair_marginals(table, pn_inputs(node), of);
+            for (int i = 0; i < pn_inputs(node); i++) of[0][i] = log(of[0][i]);
+            factor[0] = entropy_of(of[0], pn_inputs(node));
+            factor[2] = entropy - factor[0];
+        }
+    }
+    return total;
+}
+
+double pn_prior_size(const pn_prior *prior) {
+    double size = 1;
+    for (int node = 0; node < prior->space.nodes; node++) {
+        int inputs = pn_inputs(node), ops = prior->space.ops;
+        size *= (double)(inputs * (prior->distinct ? inputs - 1 : inputs)) * (ops * ops);
+    }
+    return prior->space.kinds == 1 ? size : size * size;
+}
+
+double pn_prior_entropy_uniform(const pn_prior *prior) { return log(pn_prior_size(prior)); }

@@ -1,0 +1,216 @@
+/* run.c -- see run.h. */
+#include "search/methods/run.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/json.h"
+#include "search/methods/warm_start.h"
+#include "search/network/genotype.h"
+
+enum { PRIOR_HEADER_BYTES = (PN_MAX_LOGITS + 1) * PN_NAME_BYTES };
+
+enum { METRICS, SAMPLES, PRIOR }; /* in the order of the names here */
+static const pn_record_kind kind = {
+    .command = "search",
+    .what = "search",
+    .format = pn_checkpoint_format,
+    .state = pn_checkpoint_state,
+    .fields = &pn_settings_fields,
+    .settings_bytes = sizeof(pn_settings),
+    .tables = {"metrics.csv", "samples.csv", "prior.csv"},
+    .written = {"checkpoint-", "run.json", "genotype.txt"},
+};
+
+/* What run.json holds beside what every kind of run has. */
+static json_t *more(const pn_run *r) {
+    const json_int_t bytes = (json_int_t)pn_parameters_bytes(&r->model.network.parameters);
+    return json_pack("{s:I}", "parameter_bytes", bytes);
+}
+
+static pn_status write_json(const pn_run *r, const char *state) {
+    return pn_record_write(&r->record, state, r->search.step, &r->settings, more(r));
+}
+
+/* The state of the search, when its tensors have been read. */
+static pn_status restore(void *self, const pn_safetensors *file, int64_t step,
+                         const double *state) {
+    pn_run *r = self;
+    (void)file;
+    PN_TRY(pn_search_restore(&r->search, state, pn_search_state_count(&r->search)));
+    return r->search.step == step
+               ? PN_OK
+               : pn_fail(PN_EINPUT, "its state is of step %" PRId64, r->search.step);
+}
+
+/* ---- the tables ------------------------------------------------------------------------------ */
+
+static pn_status write_prior(pn_run *r) {
+    double probability[PN_MAX_LOGITS];
+    pn_prior_marginals(&r->search.prior, probability);
+    PN_TRY(pn_table_printf(r->record.table[PRIOR], "%" PRId64, r->search.step));
+    for (int i = 0; i < r->search.prior.count; i++)
+        PN_TRY(pn_table_printf(r->record.table[PRIOR], ",%.9g", probability[i]));
+    return pn_table_printf(r->record.table[PRIOR], "\n");
+}
+
+/* The columns of prior.csv. */
+static void prior_header(const pn_prior *prior, char header[PRIOR_HEADER_BYTES]) {
+    size_t at = (size_t)snprintf(header, PRIOR_HEADER_BYTES, "step");
+    for (int i = 0; i < prior->count; i++) {
+        char name[PN_NAME_BYTES];
+        pn_logit_name(&prior->space, i, name);
+        at += (size_t)snprintf(header + at, PRIOR_HEADER_BYTES - at, ",%s", name);
+    }
+}
+
+static pn_status write_headers(pn_run *r, const pn_source *source) {
+    char header[PRIOR_HEADER_BYTES];
+    PN_TRY(pn_table_printf(
+        r->record.table[METRICS],
+        "step,phase,entropy,ess_v,ess_pi,train_loss,val_loss,train_accuracy,val_accuracy,rate,"
+        "gradient_norm_v,gradient_norm_pi,skipped,free_ops,input0,cells_reached\n"));
+    PN_TRY(pn_table_printf(
+        r->record.table[SAMPLES],
+        "step,sample,phase,log_p,train_log_likelihood,val_log_likelihood,weight_v,weight_pi,"
+        "train_correct,val_correct,skipped,bytes,architecture\n"));
+    prior_header(&r->search.prior, header);
+    PN_TRY(pn_table_printf(r->record.table[PRIOR], "%s\n", header));
+    if (source->checkpoint) PN_TRY(pn_source_rows(source, header, r->record.table[PRIOR]));
+    return write_prior(r);
+}
+
+static pn_status write_rows(pn_run *r) {
+    const pn_step_report *p = &r->report;
+    const char *phase = p->warmup ? "warmup" : "search";
+    PN_TRY(pn_table_printf(
+        r->record.table[METRICS],
+        "%" PRId64 ",%s,%.9g,%.6g,%.6g,%.9g,%.9g,%.6g,%.6g,%.9g,%.6g,%.6g,%d,%.4g,%.6g,%d\n",
+        p->step, phase, p->entropy, p->ess_v, p->ess_pi, p->train_loss, p->val_loss,
+        p->train_accuracy, p->val_accuracy, p->rate_v, p->gradient_norm_v, p->gradient_norm_pi,
+        p->skipped, r->health.free_ops_all, r->health.input[0], r->health.reached));
+    for (int k = 0; k < p->count; k++) {
+        const pn_evaluation *e = &p->evaluation[k];
+        char arch[PN_SHORT_BYTES];
+        pn_genotype_short(&r->search.prior.space, &p->arch[k], arch);
+        PN_TRY(pn_table_printf(
+            r->record.table[SAMPLES],
+            "%" PRId64 ",%d,%s,%.9g,%.9g,%.9g,%.9g,%.9g,%" PRId64 ",%" PRId64 ",%d,%zu,%s\n",
+            p->step, k, phase, p->log_p[k], e->train_ll, e->val_ll, p->weight_v[k], p->weight_pi[k],
+            e->train_correct, e->val_correct, e->skipped, e->bytes, arch));
+    }
+    const int64_t every = r->settings.steps > 100 ? r->settings.steps / 100 : 1;
+    return r->search.step % every == 0 || r->search.step == r->settings.steps ? write_prior(r)
+                                                                              : PN_OK;
+}
+
+/* ---- a run ----------------------------------------------------------------------------------- */
+
+/* Step 0. `source` is open if this search begins now, from another one. */
+static pn_status begin_search(pn_run *r, const pn_source *source) {
+    const pn_space space = pn_space_darts();
+    const pn_search_settings settings = pn_settings_search(&r->settings);
+    PN_TRY(pn_search_init(&r->search, &space, &settings));
+    if (!source->checkpoint) return PN_OK;
+    pn_prior from = r->search.prior;
+    PN_TRY(pn_source_prior(source, &from));
+    memcpy(r->search.prior.logit, from.logit, sizeof from.logit);
+    free(r->record.history);
+    r->record.history = NULL;
+    PN_TRY(pn_source_history(source, &r->search.prior, &r->record.history));
+    if (!r->settings.keep_weights) return PN_OK;
+    PN_TRY(pn_source_weights(source, &r->model.network.parameters));
+    return pn_parameters_push(&r->model.network.parameters);
+}
+
+/* The first rows, and, of a search that begins from another one, which may go on or be gone when
+ * this one is continued, a checkpoint before the first step. */
+static pn_status begin_record(pn_run *r, const pn_source *source) {
+    PN_TRY(write_headers(r, source));
+    return source->checkpoint ? pn_run_save(r) : PN_OK;
+}
+
+static pn_status open_run(pn_run *r, const char *directory, const pn_settings *asked,
+                          const pn_opening *opening, const pn_kernels *kernels, size_t memory,
+                          pn_source *source) {
+    bool begin;
+    int64_t step = -1;
+    pn_record *record = &r->record;
+    pn_opening o = *opening;
+    o.device = kernels->name;
+    r->settings = pn_settings_defaults();
+    PN_TRY(pn_record_open(record, &kind, directory, &o, asked, &r->settings));
+    PN_TRY(pn_data_open(r->settings.data, PN_TRAIN, &r->data));
+    PN_TRY(pn_record_same_images(record, r->settings.data, pn_data_checksum(&r->data)));
+    const pn_status s = pn_settings_resolve(&r->settings, &r->data);
+    if (s != PN_OK) /* nothing is open in ours */
+        return record->begun ? pn_fail_in(PN_EINPUT, "%s/run.json", directory) : s;
+    const pn_space space = pn_space_darts();
+    if (record->begun) PN_TRY(pn_checkpoint_newest(&record->directory.place, INT64_MAX, &step));
+    if (step < 0 && r->settings.prior[0]) PN_TRY(pn_source_open(source, r->settings.prior, &space));
+    const pn_model_settings model = pn_settings_model(&r->settings, &r->data, memory);
+    PN_TRY(pn_model_create(&r->model, kernels, &space, &model, &r->data, (int)r->settings.samples));
+
+    PN_TRY(begin_search(r, source));
+    PN_TRY(pn_record_load(record, &r->settings, &r->model.network.parameters,
+                          pn_search_state_count(&r->search), restore, r));
+    r->continued = record->saved >= 0;
+    r->finished = r->search.step == r->settings.steps;
+    pn_health_check(&r->search.prior, (int)r->settings.layers, &r->health);
+    if (o.reading) return PN_OK;
+    if (!record->begun || o.change_device) PN_TRY(write_json(r, "running"));
+    PN_TRY(pn_record_tables(record, &begin));
+    return begin ? begin_record(r, source) : PN_OK;
+}
+
+pn_status pn_run_open(pn_run *r, const char *directory, const pn_settings *settings,
+                      const pn_opening *opening, const pn_kernels *kernels, size_t memory) {
+    pn_source source = PN_NO_SOURCE;
+    *r = (pn_run){.record = PN_NO_RECORD};
+    const pn_status s = open_run(r, directory, settings, opening, kernels, memory, &source);
+    pn_source_close(&source);
+    if (s != PN_OK && !opening->reading) pn_directory_abandon(&r->record.directory);
+    return s;
+}
+
+pn_status pn_run_step(pn_run *r) {
+    const pn_evaluator evaluator = pn_model_evaluator(&r->model);
+    const pn_status s = pn_search_step(&r->search, &evaluator, &r->report);
+    if (s == PN_EDIVERGED)
+        return pn_record_diverged(&r->record, r->search.step, &r->settings, more(r));
+    PN_TRY(s);
+    pn_health_check(&r->search.prior, (int)r->settings.layers, &r->health);
+    PN_TRY(write_rows(r));
+    return pn_record_rows(&r->record);
+}
+
+pn_status pn_run_save(pn_run *r) {
+    double state[3 * PN_MAX_LOGITS + 2];
+    char space[PN_SPACE_BYTES];
+    pn_search_save(&r->search, state);
+    pn_space_text(&r->search.prior.space, space);
+    return pn_record_save(&r->record, r->search.step, &r->settings, &r->model.network.parameters,
+                          state, pn_search_state_count(&r->search), &(pn_meta){"space", space}, 1);
+}
+
+pn_status pn_run_finish(pn_run *r) {
+    PN_TRY(pn_run_save(r));
+    pn_arch mode;
+    char text[PN_GENOTYPE_BYTES], line[PN_GENOTYPE_BYTES + 1];
+    pn_prior_mode(&r->search.prior, &mode);
+    pn_genotype_write(&mode, text);
+    snprintf(line, sizeof line, "%s\n", text);
+    PN_TRY(pn_record_text(&r->record, "genotype.txt", line));
+    PN_TRY(write_json(r, "finished"));
+    pn_checkpoint_remove(&r->record.directory.place, 1);
+    r->finished = true;
+    return PN_OK;
+}
+
+void pn_run_close(pn_run *r) {
+    pn_model_destroy(&r->model);
+    pn_data_free(&r->data);
+    pn_record_close(&r->record);
+    *r = (pn_run){.record = PN_NO_RECORD};
+}

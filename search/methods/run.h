@@ -1,0 +1,53 @@
+/* run.h -- a search in a directory: settings, tables, checkpoints; continued when opened again.
+ *
+ *   run.json                  settings, versions, device, state; no times, so that a continued run
+ *                             ends with the same bytes as an uninterrupted one
+ *   metrics.csv               a row per step
+ *   samples.csv               a row per sampled architecture
+ *   prior.csv                 the distribution, about a hundred times during the search
+ *   checkpoint-STEP.safetensors  weights, momentum, pi and its optimizer; lengths of the tables
+ *   genotype.txt              the most probable cell, once the search is finished
+ *   lock                      held by the process at work
+ *
+ * A run may be killed at any moment. The tables are flushed to the disk before the checkpoint
+ * that counts on them, and cut back to its lengths when the run goes on from there. */
+#ifndef PN_RUN_H
+#define PN_RUN_H
+
+#include "search/methods/health.h"
+#include "search/methods/settings.h"
+#include "search/rundir/record.h"
+
+typedef struct pn_run {
+    pn_record record;
+    pn_settings settings;
+    pn_data data;
+    pn_model model;
+    pn_search search;
+    pn_health health;      /* of the distribution as it is */
+    pn_step_report report; /* of the last step */
+    bool continued;        /* from a checkpoint */
+    bool finished;
+} pn_run;
+
+/* Opens a directory: a new one (made, if its parent is there), or one with a run in it, which is
+ * continued from its last checkpoint; for reading: a run to look at, of which no step can be made.
+ * `settings`: what was asked for. `memory`: as in pn_model_settings. After a failure pn_run_close
+ * frees what there is. Errors as pn_record_open; PN_EINPUT for a damaged checkpoint, or data that
+ * have changed. */
+pn_status pn_run_open(pn_run *run, const char *directory, const pn_settings *settings,
+                      const pn_opening *opening, const pn_kernels *kernels, size_t memory);
+
+/* One step, and its rows. PN_EDIVERGED: the last checkpoint is untouched, and run.json says so. */
+pn_status pn_run_step(pn_run *run);
+
+/* Writes a checkpoint of the state between two steps; older ones but one are removed. */
+pn_status pn_run_save(pn_run *run);
+
+/* After the last step: last checkpoint, genotype.txt; the older checkpoints are removed. */
+pn_status pn_run_finish(pn_run *run);
+
+/* Gives everything back; nothing is written. A run that was never opened is allowed. */
+void pn_run_close(pn_run *run);
+
+#endif

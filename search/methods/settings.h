@@ -1,0 +1,34 @@
+/* settings.h -- everything that decides what a search does, in one table (fields.h). */
+#ifndef PN_SETTINGS_H
+#define PN_SETTINGS_H
+
+#include "search/methods/model.h"
+#include "search/rundir/fields.h"
+
+typedef struct pn_settings {
+    char data[PN_TEXT_BYTES]; /* as pn_data_open takes it */
+    char rule[16];
+    int64_t layers, channels, batch, samples, epochs, steps, warmup;
+    uint64_t seed;
+    double temperature, temperature_v, rate_pi, rate_v, rate_v_end, momentum, decay, clip,
+        skip_below;
+    int64_t baseline, distinct_inputs, freeze_weights, augment, share_slot, warmup_prior,
+        keep_weights;          /* 0, 1, PN_UNSET */
+    char prior[PN_TEXT_BYTES]; /* where pi came from; "" = uniform */
+} pn_settings;
+
+extern const pn_fields pn_settings_fields;
+
+/* All unset but what has one value for everybody. */
+pn_settings pn_settings_defaults(void);
+
+/* Fills in what is unset, from the rule and the data, so that nothing is left to a default that
+ * a later version could change. */
+pn_status pn_settings_resolve(pn_settings *settings, const pn_data *data);
+
+/* Resolved settings in the form that the parts want them. */
+pn_search_settings pn_settings_search(const pn_settings *settings);
+pn_model_settings pn_settings_model(const pn_settings *settings, const pn_data *data,
+                                    size_t memory);
+
+#endif

@@ -1,0 +1,42 @@
+/* alone.h -- what a cell is worth without the weights it shared while searching: trained from
+ * scratch, by itself, by one small schedule for all. It is no replacement for the evaluation
+ * protocol of the papers; it ranks cells in seconds, and shows whether a search beats choosing at
+ * random.
+ *
+ * The cell's search network (BatchNorm without scale and shift, statistics of the batch) is trained
+ * on the first half of the training images, the half that trains v in a search; scored on the other
+ * half, by which one may choose, and on the test images, which nothing has seen. */
+#ifndef PN_ALONE_H
+#define PN_ALONE_H
+
+#include "search/methods/model.h"
+
+typedef struct pn_alone_settings {
+    pn_model_settings model;
+    int64_t steps;         /* SGD steps */
+    double rate, rate_end; /* on a cosine */
+    int images;            /* most images of either score */
+} pn_alone_settings;
+
+/* Of pn_model_defaults, 600 steps, the rates of a search, 10,000 images. */
+pn_alone_settings pn_alone_defaults(void);
+
+/* Mean loss in nats, accuracy 0..1. */
+typedef struct pn_score {
+    double loss, accuracy;
+} pn_score;
+
+/* PN_EDIVERGED if the gradient becomes NaN or infinite. */
+pn_status pn_alone_train(const pn_kernels *kernels, const pn_alone_settings *settings,
+                         const pn_data *train, const pn_data *test, const pn_arch *arch,
+                         pn_score *validation, pn_score *held_out);
+
+/* What `steps` of a search cost in SGD steps of one architecture: K times forward and backward,
+ * and K times forward, a third of the two; warm-up steps are one. */
+double pn_search_cost(int64_t steps, int64_t warmup, int samples, bool freeze_weights);
+
+/* The score to be expected of the best of n cells, drawn from `count` without putting back: best by
+ * choose_by[], of which value[] is given. The mean over all choices of n of the count, exactly. */
+double pn_best_of(const double *choose_by, const double *value, int count, int n);
+
+#endif

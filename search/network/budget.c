@@ -1,0 +1,35 @@
+/* budget.c -- see budget.h. */
+#include "search/network/budget.h"
+
+pn_status pn_budget_batch(pn_measure measure, void *self, int most, size_t limit, int *batch) {
+    int fits = 0, fails = most + 1;
+    while (fails - fits > 1) {
+        int middle = fits + (fails - fits) / 2;
+        size_t bytes;
+        if (fits == 0 && middle > 64) middle = 64; /* most answers are near, and cheap to find */
+        PN_TRY(measure(self, middle, &bytes));
+        *(bytes <= limit ? &fits : &fails) = middle;
+    }
+    *batch = fits;
+    return PN_OK;
+}
+
+pn_status pn_budget_check(pn_measure measure, void *self, const char *whose, int N, size_t limit,
+                          size_t available) {
+    const double mib = 1 << 20;
+    const int promised = limit > 0 && limit <= available;
+    const size_t most = promised ? limit : available;
+    size_t needed;
+    int fits;
+    PN_TRY(measure(self, N, &needed));
+    if (needed <= most) return PN_OK;
+    PN_TRY(pn_budget_batch(measure, self, N - 1, most, &fits));
+    const char *what = promised ? "the limit" : "what the device has";
+    if (!fits)
+        return pn_fail(PN_EMEM,
+                       "memory: %s needs %.1f MiB at batch %d, %s is %.1f MiB; no batch would fit",
+                       whose, (double)needed / mib, N, what, (double)most / mib);
+    return pn_fail(PN_EMEM,
+                   "memory: %s needs %.1f MiB at batch %d, %s is %.1f MiB; batch %d would fit",
+                   whose, (double)needed / mib, N, what, (double)most / mib, fits);
+}

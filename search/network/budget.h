@@ -1,0 +1,20 @@
+/* budget.h -- what fits into so many bytes: the refusal that names the batch which would. */
+#ifndef PN_BUDGET_H
+#define PN_BUDGET_H
+
+#include <stddef.h>
+
+#include "kernels/status.h"
+
+/* The bytes that batches of N images need, all in all. They must not fall as N grows. */
+typedef pn_status (*pn_measure)(void *self, int N, size_t *bytes);
+
+/* The largest batch of at most `most` images that stays within `limit`; 0 if not even one does. */
+pn_status pn_budget_batch(pn_measure measure, void *self, int most, size_t limit, int *batch);
+
+/* PN_OK if batches of N fit into `limit` (0: none) and into `available`, what the device has. Else
+ * PN_EMEM, with the bytes of `whose` and the batch that would fit. */
+pn_status pn_budget_check(pn_measure measure, void *self, const char *whose, int N, size_t limit,
+                          size_t available);
+
+#endif

@@ -1,0 +1,206 @@
+/* whole.c -- see whole.h. */
+#include "search/network/whole.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/rng.h"
+
+static size_t image_floats(const pn_network_spec *s, int N) {
+    return (size_t)N * (size_t)s->H * (size_t)s->W * (size_t)s->image_channels;
+}
+
+static double between(uint64_t seed, uint64_t step, uint64_t i, double low, double high) {
+    return low + (high - low) * pn_uniform(seed, PN_STREAM_TEST, step, i);
+}
+
+/* Scales, shifts and running statistics as a network has them after some training. */
+static void disturb_norms(pn_parameters *p, uint64_t seed) {
+    for (int t = 0; t < p->count; t++) {
+        if (p->list[t].rank != 1 || p->list[t].init == PN_INIT_UNIFORM) continue;
+        const bool one = p->list[t].init == PN_INIT_ONE;
+        for (size_t i = 0; i < p->list[t].count; i++)
+            p->value[p->list[t].offset + i] =
+                (float)between(seed, 100 + (uint64_t)t, i, one ? 0.5 : -0.3, one ? 1.5 : 0.3);
+    }
+}
+
+static pn_status create_factors(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
+                                uint64_t seed) {
+    void *placed;
+    w->factors = (size_t)c->spec.layers * (size_t)w->network.space.nodes * PN_SLOTS * (size_t)c->N;
+    w->factor = malloc(w->factors * sizeof *w->factor);
+    if (!w->factor) return pn_fail(PN_EMEM, "no memory");
+    PN_TRY(w->kernels->memory->allocate(w->factors * sizeof *w->factor, &placed));
+    w->placed_factor = placed;
+    pn_network_drop_path(&w->network, arch, c->keep, seed, 0, w->factor, c->N);
+    return PN_OK;
+}
+
+static pn_status create(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
+                        const pn_kernels *k, uint64_t seed) {
+    const pn_space space = pn_space_darts();
+    const size_t pixels = image_floats(&c->spec, c->N);
+    PN_TRY(pn_network_create(&w->network, &c->spec, &space, arch));
+    void *found;
+    PN_TRY(pn_parameters_allocate(&w->network.parameters, k->memory));
+    pn_parameters_init(&w->network.parameters, seed);
+    if (c->spec.evaluation) disturb_norms(&w->network.parameters, seed);
+    w->heads = c->auxiliary ? 2 : 1;
+    PN_TRY(k->memory->allocate(sizeof w->result, &found));
+    w->found = found;
+    w->image = aligned_alloc(64, (pixels * sizeof(float) + 63) / 64 * 64);
+    w->labels = malloc((size_t)c->N * sizeof *w->labels);
+    w->logits = calloc((size_t)w->heads * (size_t)c->N, (size_t)c->spec.classes * sizeof(float));
+    if (!w->image || !w->labels || !w->logits) return pn_fail(PN_EMEM, "no memory");
+    for (size_t i = 0; i < pixels; i++) w->image[i] = (float)between(seed, 1, i, -1.7, 1.7);
+    for (int i = 0; i < c->N; i++)
+        w->labels[i] = (int32_t)pn_random_below(seed, PN_STREAM_TEST, 2, (uint64_t)i,
+                                                (uint32_t)c->spec.classes);
+    const pn_batch batch = {.n = c->N, .x = w->image, .labels = w->labels};
+    PN_TRY(pn_feed_create(&w->feed, k->memory, c->N, pixels / (size_t)c->N));
+    PN_TRY(pn_feed_give(&w->feed, &batch));
+    if (c->keep > 0) PN_TRY(create_factors(w, c, arch, seed));
+    PN_TRY(pn_program_create(&w->program, k));
+    PN_TRY(pn_network_build(&w->network, arch, w->program,
+                            &(pn_build){.N = c->N,
+                                        .training = c->training,
+                                        .inference = c->inference,
+                                        .guarded = pn_arena_checks(k->memory),
+                                        .auxiliary = c->auxiliary,
+                                        .auxiliary_weight = PN_AUXILIARY_WEIGHT,
+                                        .drop_path = w->placed_factor,
+                                        .result = w->found}));
+    PN_TRY(pn_program_compile(w->program, &w->size));
+    PN_TRY(pn_arena_create(&w->arena, k->memory, w->size.arena_bytes, 0));
+    return pn_program_bind(w->program, &w->arena, &w->network.parameters, w->feed.batch.x,
+                           w->feed.batch.labels, NULL);
+}
+
+pn_status pn_whole_create(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
+                          const pn_kernels *k, uint64_t seed) {
+    *w = (pn_whole){.kernels = k};
+    pn_status s = create(w, c, arch, k, seed);
+    if (s != PN_OK) pn_whole_destroy(w);
+    return s;
+}
+
+void pn_whole_destroy(pn_whole *w) {
+    pn_program_destroy(w->program);
+    pn_feed_destroy(&w->feed);
+    if (w->kernels) w->kernels->memory->release(w->found);
+    if (w->kernels) w->kernels->memory->release(w->placed_factor);
+    pn_arena_destroy(&w->arena);
+    pn_network_destroy(&w->network);
+    free(w->image);
+    free(w->labels);
+    free(w->factor);
+    free(w->logits);
+    free(w->doubles);
+    *w = (pn_whole){0};
+}
+
+/* Of one head. */
+static size_t logit_count(const pn_whole *w) {
+    return (size_t)pn_program_batch(w->program) * (size_t)w->network.spec.classes;
+}
+
+static pn_status upload_factors(const pn_whole *w) {
+    return w->factors ? w->kernels->memory->upload(w->placed_factor, w->factor,
+                                                   w->factors * sizeof *w->factor)
+                      : PN_OK;
+}
+
+pn_status pn_whole_run(pn_whole *w) {
+    const pn_memory *memory = w->kernels->memory;
+    const pn_batch batch = {.n = pn_program_batch(w->program), .x = w->image, .labels = w->labels};
+    PN_TRY(pn_parameters_push(&w->network.parameters)); /* and what the caller changed since */
+    PN_TRY(pn_feed_give(&w->feed, &batch));
+    PN_TRY(upload_factors(w));
+    PN_TRY(pn_program_forward(w->program));
+    for (int head = 0; head < w->heads; head++)
+        PN_TRY(memory->download(w->logits + (size_t)head * logit_count(w),
+                                pn_program_logits(w->program, head),
+                                logit_count(w) * sizeof *w->logits));
+    PN_TRY(memory->download(w->result, w->found, sizeof w->result));
+    if (pn_program_trains(w->program)) PN_TRY(pn_program_backward(w->program));
+    return pn_parameters_pull(&w->network.parameters);
+}
+
+pn_status pn_whole_reference(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
+                             uint64_t seed) {
+    PN_TRY(pn_whole_create(w, c, arch, pn_reference_kernels(NULL), seed));
+    const pn_parameters *p = &w->network.parameters;
+    w->twin[0] = (pn_twin){p->block, p->block_bytes / sizeof(float), NULL};
+    w->twin[1] = (pn_twin){w->image, image_floats(&c->spec, c->N), NULL};
+    w->twin[2] = (pn_twin){(const float *)(const void *)w->arena.base,
+                           w->arena.committed / sizeof(float), NULL};
+    w->twin[3] = (pn_twin){w->placed_factor, w->factors, NULL};
+    w->twins = (pn_twins){w->twin, 4};
+    w->doubles = calloc(w->twin[0].count + w->twin[1].count + w->twin[2].count + w->twin[3].count,
+                        sizeof *w->doubles);
+    if (!w->doubles) {
+        pn_whole_destroy(w);
+        return pn_fail(PN_EMEM, "no memory");
+    }
+    pn_status s = upload_factors(w);
+    double *at = w->doubles;
+    for (int i = 0; i < 4; i++) {
+        w->twin[i].d = at;
+        for (size_t j = 0; i != 2 && j < w->twin[i].count; j++) at[j] = w->twin[i].f[j];
+        at += w->twin[i].count;
+    }
+    (void)pn_reference_kernels(&w->twins);
+    if (s == PN_OK) s = pn_program_forward(w->program);
+    if (s == PN_OK && c->training) s = pn_program_backward(w->program);
+    memcpy(w->result, w->found, sizeof w->result);
+    if (s != PN_OK) pn_whole_destroy(w);
+    return s;
+}
+
+pn_whole_distance pn_whole_compare(const pn_whole *w, const pn_whole *reference) {
+    pn_whole_distance d = {0};
+    for (int head = 0; head < w->heads; head++) {
+        const float *got = w->logits + (size_t)head * logit_count(w);
+        const double *logits =
+            pn_at(&reference->twins, pn_program_logits(reference->program, head));
+        for (size_t i = 0; i < logit_count(w); i++)
+            d.logit = fmax(d.logit, fabs(got[i] - logits[i]));
+        d.loss = fmax(d.loss, fabs(w->result[head].loss - reference->result[head].loss));
+    }
+    const pn_parameters *p = &w->network.parameters;
+    const double *wanted = pn_at(&reference->twins, reference->network.parameters.gradient);
+    double total = 0;
+    for (size_t i = 0; i < p->floats; i++) total += wanted[i] * wanted[i];
+    for (int t = 0; t < p->count; t++) {
+        double got = 0, want = 0;
+        for (size_t i = p->list[t].offset; i < p->list[t].offset + p->list[t].count; i++) {
+            got += (double)p->gradient[i] * p->gradient[i];
+            want += wanted[i] * wanted[i];
+        }
+        /* Below BatchNorm over very few pixels a gradient can be a difference of equal numbers: 0
+         * in truth, some roundings (6e-8 each) of the whole gradient in float32. */
+        const double relative =
+            fabs(sqrt(got) - sqrt(want)) / (sqrt(want) + 1e-4 * sqrt(total) + 1e-30);
+        if (!(relative <= d.gradient)) d.gradient = relative; /* NaN stays */
+    }
+    return d;
+}
+
+bool pn_whole_within(pn_whole_distance d) {
+    return d.logit <= PN_LOGIT_BOUND && d.loss <= PN_LOSS_BOUND && d.gradient <= PN_GRADIENT_BOUND;
+}
+
+bool pn_whole_same(const pn_whole *a, const pn_whole *b) {
+    bool same =
+        !memcmp(a->network.parameters.block, b->network.parameters.block,
+                a->network.parameters.block_bytes) &&
+        !memcmp(a->logits, b->logits, (size_t)a->heads * logit_count(a) * sizeof *a->logits);
+    for (int head = 0; same && head < a->heads; head++) {
+        const pn_result *x = &a->result[head], *y = &b->result[head];
+        same = x->log_likelihood == y->log_likelihood && x->loss == y->loss &&
+               x->correct == y->correct;
+    }
+    return same;
+}

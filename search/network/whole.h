@@ -1,0 +1,70 @@
+/* whole.h -- a whole network with a random batch, run by a backend or by the twins in double. */
+#ifndef PN_WHOLE_H
+#define PN_WHOLE_H
+
+#include "kernels/reference/backend.h"
+#include "runtime/feed.h"
+#include "search/network/network.h"
+
+/* What float32 must reach, as for the golden files made with PyTorch. Where rounding decides a ReLU
+ * or a maximum otherwise, single elements of a gradient differ; its norm hardly does. */
+#define PN_LOGIT_BOUND 5e-5
+#define PN_LOSS_BOUND 5e-5
+#define PN_GRADIENT_BOUND 2e-2
+
+#define PN_AUXILIARY_WEIGHT 0.4
+
+typedef struct pn_whole_case {
+    const char *why;
+    pn_network_spec spec;
+    int N;
+    bool training, inference;
+    bool auxiliary; /* with the auxiliary head, whose loss counts PN_AUXILIARY_WEIGHT */
+    double keep;    /* drop-path: the probability that a term stays; 0: no drop-path */
+} pn_whole_case;
+
+typedef struct pn_whole {
+    pn_network network;
+    pn_program *program;
+    pn_program_size size;
+    pn_arena arena;
+    const pn_kernels *kernels;
+    pn_feed feed;
+    int heads;        /* 1, or with the auxiliary one 2 */
+    pn_result *found; /* of each head, in memory of the device */
+    pn_result result[2];
+    float *image;
+    int32_t *labels;
+    float *factor, *placed_factor; /* of drop-path: the host's and the device's; or NULL */
+    size_t factors;
+    float *logits;   /* (heads,N,classes), copied after the forward pass */
+    double *doubles; /* of parameters, image, arena and factors, for the twins */
+    pn_twin twin[4];
+    pn_twins twins;
+} pn_whole;
+
+/* Initial weights, image (uniform in +-1.7), labels and what is dropped follow from the seed; in an
+ * evaluation network also scales, shifts and running statistics are random. Gradients are zero. */
+pn_status pn_whole_create(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
+                          const pn_kernels *k, uint64_t seed);
+void pn_whole_destroy(pn_whole *w);
+
+/* Forward, and backward if the case trains. */
+pn_status pn_whole_run(pn_whole *w);
+
+/* Creates and runs in double precision; the floats are addresses only. */
+pn_status pn_whole_reference(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
+                             uint64_t seed);
+
+/* Largest differences: of a logit, of a loss, and of a tensor's gradient norm, relative to
+ * it and 1e-4 of the whole gradient's. */
+typedef struct pn_whole_distance {
+    double logit, loss, gradient;
+} pn_whole_distance;
+pn_whole_distance pn_whole_compare(const pn_whole *w, const pn_whole *reference);
+bool pn_whole_within(pn_whole_distance d);
+
+/* Logits, loss, parameters, gradients and running statistics equal to the bit. */
+bool pn_whole_same(const pn_whole *a, const pn_whole *b);
+
+#endif

@@ -1,0 +1,117 @@
+/* record.h -- a run on the disk: what a search and a training have in common.
+ *
+ * run.json holds the settings, the version and format, the device, the state, and whatever else the
+ * kind of run adds; no times, so that a continued run ends with the same bytes as one that was not
+ * disturbed. Checkpoints hold the tensors, the state as one array of doubles, and of each table its
+ * length and CRC-32: tables are flushed to the disk before the checkpoint that counts on them, and
+ * cut back to it when the run goes on from there.
+ *
+ * Versions. run.json says the format of the directory (1: written by version 0.1.0, which did not
+ * say). A later format is refused; an earlier one is read for ever. A setting that run.json lacks
+ * has its default; one that this version does not know was begun by a later one and is refused. */
+#ifndef PN_RECORD_H
+#define PN_RECORD_H
+
+#include "runtime/parameters.h"
+#include "runtime/safetensors.h"
+#include "search/rundir/directory.h"
+#include "search/rundir/fields.h"
+
+struct json_t; /* jansson's */
+
+enum { PN_RECORD_FORMAT = 2, PN_MOST_TABLES = 3, PN_DEVICE_BYTES = 32 };
+
+/* What tells a search from a training. Lists end with NULL. */
+typedef struct pn_record_kind {
+    const char *command; /* "search", "train" */
+    const char *what;    /* in sentences: "search", "training" */
+    const char *format;  /* of its checkpoints */
+    const char *state;   /* the name of the array in them */
+    const pn_fields *fields;
+    size_t settings_bytes;
+    const char *tables[PN_MOST_TABLES + 1];
+    const char *written[6]; /* how the names begin of what it replaces */
+} pn_record_kind;
+
+typedef struct pn_record {
+    const pn_record_kind *kind;
+    pn_directory directory;
+    bool begun;                   /* there was a run in it */
+    char device[PN_DEVICE_BYTES]; /* on which it was begun, or last changed to */
+    uint32_t checksum;            /* of the images it was begun with */
+    char *history;                /* a JSON array (source.h), or NULL */
+    int64_t saved;                /* step of the newest checkpoint, -1: none */
+    pn_table *table[PN_MOST_TABLES];
+    int64_t length[PN_MOST_TABLES]; /* of the tables, as the checkpoint has them */
+    uint32_t crc[PN_MOST_TABLES];
+    bool summed; /* the checkpoint had the CRC-32s, too */
+} pn_record;
+
+/* The initialiser of one that is not open. */
+#define PN_NO_RECORD \
+    { .directory = PN_NO_DIRECTORY, .saved = -1 }
+
+/* How a run is opened. */
+typedef struct pn_opening {
+    const bool *given;  /* field i of the settings was asked for; NULL: none was */
+    const char *device; /* name of the kernels */
+    bool change_device; /* go on although it was begun on another one */
+    bool reading;       /* nothing is written, nothing is made */
+} pn_opening;
+
+/* Opens a directory: a new one (made, if its parent is there), or one with a run in it. *settings
+ * holds the defaults and becomes the settings of the run, or, of a new one, *asked.
+ * PN_EBUSY if another process works on it; PN_EINPUT for a damaged run.json, or one of a later
+ * version; PN_EARG for a directory that holds something else, for a setting given that the run was
+ * not begun with, and for another device. After a failure only pn_record_close makes sense. */
+pn_status pn_record_open(pn_record *record, const pn_record_kind *kind, const char *path,
+                         const pn_opening *opening, const void *asked, void *settings);
+
+/* Reads run.json alone, without a lock, since it is replaced as a whole: its settings into
+ * *settings, which holds the defaults, and all of it as *root, the caller's; NULL if there is no
+ * run. */
+pn_status pn_record_look(const pn_record_kind *kind, const char *path, void *settings,
+                         struct json_t **root);
+
+/* PN_EINPUT if the images are others than those the run was begun with. `data` names them. */
+pn_status pn_record_same_images(pn_record *record, const char *data, uint32_t checksum);
+
+/* Takes the state out of a checkpoint. PN_EINPUT if it cannot be one. */
+typedef pn_status pn_restore(void *self, const pn_safetensors *file, int64_t step,
+                             const double *state);
+
+/* The newest checkpoint: tensors into `p` and onto the device, then `restore`, with `count` doubles
+ * of state. Without one, record->saved stays -1. PN_EINPUT if it is damaged, or of other
+ * `settings`. */
+pn_status pn_record_load(pn_record *record, const void *settings, const pn_parameters *p, int count,
+                         pn_restore *restore, void *self);
+
+/* Cleans up what a killed process left, and opens the tables. *begin: they are empty. */
+pn_status pn_record_tables(pn_record *record, bool *begin);
+
+/* After each step: rows go to the disk's tables now and then, if the directory is still ours. */
+pn_status pn_record_rows(pn_record *record);
+
+/* A checkpoint between two steps; older ones but one are removed when it has been read back.
+ * Nothing if step is the newest one's. `more`: metadata of this kind of run. */
+pn_status pn_record_save(pn_record *record, int64_t step, const void *settings,
+                         const pn_parameters *p, const double *state, int count,
+                         const pn_meta *more, int more_count);
+
+/* run.json. `more`, which is handed over, has the members of this kind of run (NULL: no memory). */
+pn_status pn_record_write(const pn_record *record, const char *state, int64_t step,
+                          const void *settings, struct json_t *more);
+
+/* After a failure with PN_EDIVERGED, which it gives back with its sentence: all rows, and run.json
+ * with the state "diverged". */
+pn_status pn_record_diverged(const pn_record *record, int64_t step, const void *settings,
+                             struct json_t *more);
+
+/* A small file of text beside them. */
+pn_status pn_record_text(const pn_record *record, const char *name, const char *text);
+
+/* Gives everything back; nothing is written. Rows since the last checkpoint, which would be cut off
+ * when the run goes on, are lost. */
+void pn_record_close(pn_record *record);
+
+#endif

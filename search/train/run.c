@@ -1,0 +1,270 @@
+/* training.c -- see training.h. */
+#include "search/train/run.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/json.h"
+#include "search/network/weights.h"
+
+static const pn_record_kind kind = {
+    .command = "train",
+    .what = "training",
+    .format = "parsec-nas training 1",
+    .state = "training.state",
+    .fields = &pn_recipe_fields,
+    .settings_bytes = sizeof(pn_recipe),
+    .tables = {"metrics.csv"},
+    .written = {"checkpoint-", "run.json", "genotype.txt", "best.safetensors", "last.safetensors"},
+};
+
+const char *pn_training_scored_on(const pn_recipe *r) {
+    return r->hold_out ? "the other half of the training images" : "the test images";
+}
+
+/* ---- run.json -------------------------------------------------------------------------------- */
+
+static json_t *score_json(const pn_epoch_score *s) {
+    return json_pack("{s:I,s:o,s:o}", "epoch", (json_int_t)s->epoch, "loss",
+                     pn_json_number(s->loss), "accuracy", pn_json_number(s->accuracy));
+}
+
+/* What run.json holds beside what every kind of run has. */
+static json_t *more(const pn_training *t) {
+    size_t weights, auxiliary;
+    pn_network_count(&t->trainer.network, &t->trainer.arch, &weights, &auxiliary);
+    json_t *root = json_pack("{s:I,s:I}", "params", (json_int_t)weights, "params_auxiliary",
+                             (json_int_t)auxiliary);
+    int failed = 0;
+    if (t->last.epoch) {
+        failed |=
+            json_object_set_new(root, "scored_on", json_string(pn_training_scored_on(&t->recipe)));
+        failed |= json_object_set_new(root, "last", score_json(&t->last));
+        failed |= json_object_set_new(root, "best", score_json(&t->best));
+    }
+    if (!failed) return root;
+    json_decref(root);
+    return NULL;
+}
+
+static pn_status write_json(const pn_training *t, const char *state) {
+    return pn_record_write(&t->record, state, t->trainer.step, &t->recipe, more(t));
+}
+
+/* ---- checkpoints ----------------------------------------------------------------------------- */
+
+/* All that is not a tensor, as numbers that a double holds exactly. */
+enum { STATE = 13 };
+
+static void save_state(const pn_training *t, double state[STATE]) {
+    const pn_epoch_sums *s = &t->sums;
+    const double numbers[STATE] = {(double)t->trainer.step,
+                                   s->loss,
+                                   s->auxiliary_loss,
+                                   s->gradient_norm,
+                                   (double)s->correct,
+                                   (double)s->images,
+                                   (double)s->steps,
+                                   (double)t->last.epoch,
+                                   t->last.loss,
+                                   t->last.accuracy,
+                                   (double)t->best.epoch,
+                                   t->best.loss,
+                                   t->best.accuracy};
+    memcpy(state, numbers, sizeof numbers);
+}
+
+/* A count that a double holds exactly. */
+static bool is_count(double x) { return x >= 0 && x <= 0x1p53 && x == floor(x); }
+
+static bool is_share(double x) { return x >= 0 && x <= 1; }
+
+static pn_status load_state(pn_training *t, const double state[STATE]) {
+    static const int counts[] = {0, 4, 5, 6, 7, 10};
+    for (int i = 0; i < STATE; i++)
+        if (!isfinite(state[i]))
+            return pn_fail(PN_EINPUT, "number %d of its state is %g, want a finite one", i,
+                           state[i]);
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        if (!is_count(state[counts[i]]))
+            return pn_fail(PN_EINPUT, "number %d of its state is %g, want a whole one from 0",
+                           counts[i], state[counts[i]]);
+    if (state[4] > state[5] || state[7] > (double)t->recipe.epochs || !is_share(state[9]) ||
+        state[10] > (double)t->recipe.epochs || !is_share(state[12]))
+        return pn_fail(PN_EINPUT, "its state counts more than there is");
+    t->trainer.step = (int64_t)state[0];
+    t->sums = (pn_epoch_sums){.loss = state[1],
+                              .auxiliary_loss = state[2],
+                              .gradient_norm = state[3],
+                              .correct = (int64_t)state[4],
+                              .images = (int64_t)state[5],
+                              .steps = (int64_t)state[6]};
+    t->last = (pn_epoch_score){(int64_t)state[7], state[8], state[9]};
+    t->best = (pn_epoch_score){(int64_t)state[10], state[11], state[12]};
+    return PN_OK;
+}
+
+static pn_status restore(void *self, const pn_safetensors *file, int64_t step,
+                         const double *state) {
+    pn_training *t = self;
+    (void)file;
+    PN_TRY(load_state(t, state));
+    return t->trainer.step == step && step <= t->steps
+               ? PN_OK
+               : pn_fail(PN_EINPUT, "its state is of step %" PRId64, t->trainer.step);
+}
+
+/* ---- a training ------------------------------------------------------------------------------ */
+
+static pn_status write_genotype(const pn_training *t) {
+    char line[PN_GENOTYPE_BYTES + 1];
+    snprintf(line, sizeof line, "%s\n", t->recipe.genotype);
+    return pn_record_text(&t->record, "genotype.txt", line);
+}
+
+static pn_status open_training(pn_training *t, const char *directory, const pn_recipe *asked,
+                               const pn_opening *opening, const pn_kernels *kernels,
+                               size_t memory) {
+    bool begin;
+    pn_record *record = &t->record;
+    pn_opening o = *opening;
+    o.device = kernels->name;
+    t->recipe = pn_recipe_defaults();
+    PN_TRY(pn_record_open(record, &kind, directory, &o, asked, &t->recipe));
+    PN_TRY(pn_data_open(t->recipe.data, PN_TRAIN, &t->data));
+    if (!t->recipe.hold_out) PN_TRY(pn_data_open(t->recipe.data, PN_TEST, &t->held));
+    PN_TRY(pn_record_same_images(record, t->recipe.data, pn_data_checksum(&t->data)));
+    const pn_status s = pn_recipe_resolve(&t->recipe, &t->data);
+    if (s != PN_OK) return record->begun ? pn_fail_in(PN_EINPUT, "%s/run.json", directory) : s;
+    PN_TRY(pn_trainer_create(&t->trainer, kernels, &t->recipe, &t->data, memory));
+    t->steps = t->recipe.epochs * t->trainer.steps_per_epoch;
+
+    PN_TRY(pn_record_load(record, &t->recipe, &t->trainer.network.parameters, STATE, restore, t));
+    t->continued = record->saved >= 0;
+    t->finished = t->trainer.step == t->steps;
+    if (!record->begun || o.change_device) PN_TRY(write_json(t, "running"));
+    PN_TRY(write_genotype(t));
+    PN_TRY(pn_record_tables(record, &begin));
+    return begin ? pn_table_printf(record->table[0],
+                                   "epoch,rate,drop_path,train_loss,"
+                                   "auxiliary_loss,train_accuracy,gradient_norm,loss,accuracy\n")
+                 : PN_OK;
+}
+
+pn_status pn_training_open(pn_training *t, const char *directory, const pn_recipe *recipe,
+                           const pn_opening *opening, const pn_kernels *kernels, size_t memory) {
+    *t = (pn_training){.record = PN_NO_RECORD};
+    const pn_status s = open_training(t, directory, recipe, opening, kernels, memory);
+    if (s != PN_OK) pn_directory_abandon(&t->record.directory);
+    return s;
+}
+
+static pn_status write_weights(const pn_training *t, const char *name) {
+    PN_TRY(pn_directory_check(&t->record.directory));
+    return pn_weights_save(&t->record.directory.place, name, &t->trainer.network, &t->trainer.arch,
+                           t->trainer.step, true);
+}
+
+/* The score of the weights as they are, and the files of weights. */
+static pn_status score(pn_training *t, int64_t epoch) {
+    pn_judgement j;
+    const pn_recipe *r = &t->recipe;
+    PN_TRY(pn_trainer_judge(&t->trainer, r->hold_out ? &t->data : &t->held,
+                            r->hold_out ? PN_PART_SECOND : PN_PART_ALL, &j));
+    t->last = (pn_epoch_score){epoch, j.loss, pn_judgement_accuracy(&j)};
+    pn_judgement_free(&j);
+    PN_TRY(pn_parameters_pull(&t->trainer.network.parameters));
+    PN_TRY(write_weights(t, "last.safetensors"));
+    if (t->best.epoch && t->last.accuracy <= t->best.accuracy) return PN_OK;
+    t->best = t->last;
+    return write_weights(t, "best.safetensors");
+}
+
+static pn_status end_epoch(pn_training *t) {
+    const pn_recipe *r = &t->recipe;
+    const pn_epoch_sums *s = &t->sums;
+    const int64_t epoch = t->trainer.step / t->trainer.steps_per_epoch; /* done */
+    const bool scored = epoch % r->score_every == 0 || epoch == r->epochs;
+    if (scored) PN_TRY(score(t, epoch));
+    PN_TRY(pn_table_printf(t->record.table[0], "%" PRId64 ",%.9g,%.9g,%.9g,%.9g,%.9g,%.6g,", epoch,
+                           pn_recipe_rate(r, epoch - 1), pn_recipe_drop_path(r, epoch - 1),
+                           s->loss / (double)s->steps, s->auxiliary_loss / (double)s->steps,
+                           (double)s->correct / (double)s->images,
+                           s->gradient_norm / (double)s->steps));
+    PN_TRY(scored
+               ? pn_table_printf(t->record.table[0], "%.9g,%.9g\n", t->last.loss, t->last.accuracy)
+               : pn_table_printf(t->record.table[0], ",\n"));
+    t->sums = (pn_epoch_sums){0};
+    return pn_table_flush(t->record.table[0]);
+}
+
+static pn_status step_and_score(pn_training *t) {
+    pn_epoch_sums *s = &t->sums;
+    PN_TRY(pn_trainer_step(&t->trainer, &t->report));
+    s->loss += t->report.loss;
+    s->auxiliary_loss += t->report.auxiliary_loss;
+    s->gradient_norm += t->report.gradient_norm;
+    s->correct += t->report.correct;
+    s->images += t->report.images;
+    s->steps++;
+    return t->trainer.step % t->trainer.steps_per_epoch == 0 ? end_epoch(t) : PN_OK;
+}
+
+pn_status pn_training_step(pn_training *t) {
+    const pn_status s = step_and_score(t);
+    if (s == PN_EDIVERGED)
+        return pn_record_diverged(&t->record, t->trainer.step, &t->recipe, more(t));
+    return s;
+}
+
+pn_status pn_training_save(pn_training *t) {
+    double state[STATE];
+    save_state(t, state);
+    return pn_record_save(&t->record, t->trainer.step, &t->recipe, &t->trainer.network.parameters,
+                          state, STATE, NULL, 0);
+}
+
+pn_status pn_training_finish(pn_training *t) {
+    PN_TRY(pn_training_save(t));
+    PN_TRY(write_json(t, "finished"));
+    pn_checkpoint_remove(&t->record.directory.place, 1);
+    t->finished = true;
+    return PN_OK;
+}
+
+void pn_training_close(pn_training *t) {
+    pn_trainer_destroy(&t->trainer);
+    pn_data_free(&t->data);
+    pn_data_free(&t->held);
+    pn_record_close(&t->record);
+    *t = (pn_training){.record = PN_NO_RECORD};
+}
+
+/* ---- what came of it ------------------------------------------------------------------------- */
+
+static bool score_in(const json_t *root, const char *key, pn_epoch_score *score) {
+    const json_t *s = json_object_get(root, key), *epoch = json_object_get(s, "epoch"),
+                 *loss = json_object_get(s, "loss"), *accuracy = json_object_get(s, "accuracy");
+    *score = (pn_epoch_score){json_integer_value(epoch), json_number_value(loss),
+                              json_number_value(accuracy)};
+    return json_is_integer(epoch) && json_is_number(loss) && json_is_number(accuracy);
+}
+
+pn_status pn_training_result(const char *directory, const pn_recipe *recipe, bool *finished,
+                             pn_epoch_score *last, pn_epoch_score *best) {
+    pn_recipe found = pn_recipe_defaults(), wanted = *recipe;
+    json_t *root = NULL;
+    const char *differs;
+    *finished = false;
+    PN_TRY(pn_record_look(&kind, directory, &found, &root));
+    if (!root) return PN_OK;
+    const char *state = json_string_value(json_object_get(root, "state"));
+    wanted.seed = found.seed;
+    *finished = state && !strcmp(state, "finished") && score_in(root, "last", last) &&
+                score_in(root, "best", best) &&
+                pn_fields_equal(&pn_recipe_fields, &found, &wanted, &differs);
+    json_decref(root);
+    return PN_OK;
+}

@@ -1,0 +1,65 @@
+/* training.h -- a training in a directory: one recipe, one seed; continued when opened again.
+ *
+ *   run.json                  the recipe, versions, device, state, in the end the scores; no times
+ *   metrics.csv               a row per epoch
+ *   checkpoint-STEP.safetensors  weights, running statistics, momenta; length of the table
+ *   best.safetensors, last.safetensors  weights that travel (weights.h): of the epoch with the best
+ *                             score so far, and of the last one
+ *   genotype.txt              the cell
+ *   lock                      held by the process at work
+ *
+ * It may be killed at any moment, and then continues to the bit: see run.h, which does the same. */
+#ifndef PN_TRAINING_H
+#define PN_TRAINING_H
+
+#include "search/rundir/record.h"
+#include "search/train/trainer.h"
+
+/* What a network is worth: on the images it is scored on. epoch: how many it had then; 0: none. */
+typedef struct pn_epoch_score {
+    int64_t epoch;
+    double loss, accuracy; /* nats; 0..1 */
+} pn_epoch_score;
+
+/* Of the epoch at hand: sums over its steps. */
+typedef struct pn_epoch_sums {
+    double loss, auxiliary_loss, gradient_norm;
+    int64_t correct, images, steps;
+} pn_epoch_sums;
+
+typedef struct pn_training {
+    pn_record record;
+    pn_recipe recipe;
+    pn_data data, held; /* to train on; the test split */
+    pn_trainer trainer;
+    pn_epoch_sums sums;
+    pn_epoch_score last, best;
+    pn_train_report report; /* of the last step */
+    int64_t steps;          /* in all */
+    bool continued, finished;
+} pn_training;
+
+/* Opens a directory, a new one or one with a training in it, which is continued. `recipe`: what was
+ * asked for. Close it after a failure too. Errors as pn_run_open. */
+pn_status pn_training_open(pn_training *training, const char *directory, const pn_recipe *recipe,
+                           const pn_opening *opening, const pn_kernels *kernels, size_t memory);
+
+/* One step; after the last of an epoch also its score, its row and both files of weights.
+ * PN_EDIVERGED, of the loss, the
+ * gradient or the score: the last checkpoint is untouched, and run.json says so. */
+pn_status pn_training_step(pn_training *training);
+
+pn_status pn_training_save(pn_training *training);   /* a checkpoint */
+pn_status pn_training_finish(pn_training *training); /* after the last step */
+void pn_training_close(pn_training *training);
+
+/* What came of a training, by its run.json alone: *finished if it is, with the settings of `recipe`
+ * but for the seed; a directory without a training is one that is not. PN_EINPUT if run.json is
+ * damaged. */
+pn_status pn_training_result(const char *directory, const pn_recipe *recipe, bool *finished,
+                             pn_epoch_score *last, pn_epoch_score *best);
+
+/* "test images", or what takes their place. */
+const char *pn_training_scored_on(const pn_recipe *recipe);
+
+#endif

@@ -1,0 +1,57 @@
+/* trainer.h -- the evaluation network of one architecture, trained step by step from scratch.
+ *
+ * Everything is a function of (recipe, step): batches, cut squares and dropped terms come from
+ * counters, so that a training continues to the bit from weights, momenta and the step alone. */
+#ifndef PN_TRAINER_H
+#define PN_TRAINER_H
+
+#include "runtime/feed.h"
+#include "runtime/update.h"
+#include "search/network/predict.h"
+#include "search/train/settings.h"
+
+typedef struct pn_trainer {
+    pn_recipe recipe;
+    const pn_kernels *kernels;
+    pn_arch arch;
+    pn_network network;
+    pn_arena arena;
+    pn_program *training, *inference; /* one arena for both, one after the other */
+    pn_program_size size;             /* of the training program */
+    pn_update update;
+    pn_batches *batches;
+    pn_feed feed;
+    pn_result *found;   /* of the head and of the auxiliary one, in memory of the device */
+    float *factor;      /* of drop-path, (layers, nodes, 2, N), there too; NULL: none */
+    float *staging;     /* twice that many on the host, to upload from */
+    size_t factors;     /* numbers */
+    int64_t mark[2];    /* of the upload from each half */
+    const float *bound; /* the images that the training program was bound to; NULL: not bound */
+    int64_t step;       /* the next one */
+    int64_t steps_per_epoch;
+} pn_trainer;
+
+/* What a step did; losses are means over the batch, in nats. */
+typedef struct pn_train_report {
+    int images;
+    int64_t correct;
+    double loss, auxiliary_loss;
+    double gradient_norm; /* before clipping */
+} pn_train_report;
+
+/* Weights from the recipe's seed, step 0. `recipe` is resolved, `data` outlives the trainer.
+ * memory: most bytes of weights, arena and batches, 0 = no limit; PN_EMEM before anything large is
+ * touched, naming the batch that would fit. */
+pn_status pn_trainer_create(pn_trainer *trainer, const pn_kernels *kernels, const pn_recipe *recipe,
+                            const pn_data *data, size_t memory);
+void pn_trainer_destroy(pn_trainer *trainer);
+
+/* One step. PN_EDIVERGED, with weights and step as they were, if loss or gradient is not finite
+ * (running statistics may have moved). */
+pn_status pn_trainer_step(pn_trainer *trainer, pn_train_report *report);
+
+/* The network as it is, on images; see judge.h. */
+pn_status pn_trainer_judge(pn_trainer *trainer, const pn_data *data, pn_part part,
+                           pn_judgement *out);
+
+#endif
