@@ -38,17 +38,17 @@ static pn_status check_channels(const char *op, int job, int C) {
     return PN_OK;
 }
 
-static pn_status check_joined(const char *op, int job, int joined) {
-    if (joined == 0 || (joined == 1 && job > 0)) return PN_OK;
-    return pn_fail(PN_EARG, "%s: job %d: joined %d, want 0%s", op, job, joined,
+static pn_status check_shares_dx(const char *op, int job, int shares_dx) {
+    if (shares_dx == 0 || (shares_dx == 1 && job > 0)) return PN_OK;
+    return pn_fail(PN_EARG, "%s: job %d: shares_dx %d, want 0%s", op, job, shares_dx,
                    job > 0 ? " or 1" : ": there is no job before it");
 }
 
 /* `shares`: do the addresses say that it shares a dx with the job before? */
-static pn_status check_said(const char *op, int job, int joined, int shares) {
-    if (joined == shares) return PN_OK;
-    return pn_fail(PN_EARG, "%s: job %d: joined %d, but it shares %s with the job before", op, job,
-                   joined, shares ? "a dx" : "no dx");
+static pn_status check_said(const char *op, int job, int shares_dx, int shares) {
+    if (shares_dx == shares) return PN_OK;
+    return pn_fail(PN_EARG, "%s: job %d: shares_dx %d, but it shares %s with the job before", op,
+                   job, shares_dx, shares ? "a dx" : "no dx");
 }
 
 static pn_status check_norm(const char *op, int job, const pn_norm *norm, int output) {
@@ -120,7 +120,7 @@ pn_status pn_check_stage_shapes(const char *op, const pn_stage *jobs, int count)
     for (int i = 0; i < count; i++) {
         const pn_stage *j = &jobs[i];
         PN_TRY(check_shape(op, i, j->N, j->H, j->W));
-        PN_TRY(check_joined(op, i, j->joined));
+        PN_TRY(check_shares_dx(op, i, j->shares_dx));
         PN_TRY(check_channels(op, i, j->in.C));
         if (j->out.K != j->in.C)
             return pn_fail(PN_EARG, "%s: job %d: %d channels out, want the %d in", op, i, j->out.K,
@@ -147,8 +147,8 @@ pn_status pn_check_stage(const char *op, const pn_stage *jobs, int count, int ba
             return pn_fail(PN_EARG, "%s: job %d: one of dw, pw%s is NULL", op, i,
                            backward ? ", ddw, dpw" : "");
         if (!backward) continue;
-        PN_TRY(check_said(op, i, j->joined, i > 0 && j->in.dx && j->in.dx == before->in.dx));
-        if (!j->joined) continue;
+        PN_TRY(check_said(op, i, j->shares_dx, i > 0 && j->in.dx && j->in.dx == before->in.dx));
+        if (!j->shares_dx) continue;
         if (j->N != before->N || j->H != before->H || j->W != before->W ||
             j->in.C != before->in.C || !j->in.add)
             return pn_fail(PN_EARG,
@@ -164,7 +164,7 @@ pn_status pn_check_stage(const char *op, const pn_stage *jobs, int count, int ba
 
 /* Any of these kinds of job. */
 typedef struct concat {
-    int N, H, W, parts, joined;
+    int N, H, W, parts, shares_dx;
     const pn_input *in;
     const pn_output *out;
     const void *w, *dw;
@@ -174,17 +174,17 @@ typedef concat concat_view(const void *jobs, int j);
 
 static concat conv1x1_view(const void *jobs, int j) {
     const pn_conv1x1 *s = (const pn_conv1x1 *)jobs + j;
-    return (concat){s->N, s->H, s->W, s->parts, s->joined, s->in, &s->out, s->w, s->dw};
+    return (concat){s->N, s->H, s->W, s->parts, s->shares_dx, s->in, &s->out, s->w, s->dw};
 }
 
 static concat reduce_view(const void *jobs, int j) {
     const pn_reduce *s = (const pn_reduce *)jobs + j;
-    return (concat){s->N, s->H, s->W, s->parts, s->joined, s->in, &s->out, s->w, s->dw};
+    return (concat){s->N, s->H, s->W, s->parts, s->shares_dx, s->in, &s->out, s->w, s->dw};
 }
 
 static concat conv_view(const void *jobs, int j) {
     const pn_conv *s = (const pn_conv *)jobs + j;
-    return (concat){s->N, s->H, s->W, s->parts, s->joined, s->in, &s->out, s->w, s->dw};
+    return (concat){s->N, s->H, s->W, s->parts, s->shares_dx, s->in, &s->out, s->w, s->dw};
 }
 
 static pn_status check_concat_shapes(const char *op, concat_view *view, const void *jobs,
@@ -193,7 +193,7 @@ static pn_status check_concat_shapes(const char *op, concat_view *view, const vo
     for (int j = 0; j < count; j++) {
         const concat s = view(jobs, j);
         PN_TRY(check_shape(op, j, s.N, s.H, s.W));
-        PN_TRY(check_joined(op, j, s.joined));
+        PN_TRY(check_shares_dx(op, j, s.shares_dx));
         if (s.parts < 1 || s.parts > PN_PARTS)
             return pn_fail(PN_EARG, "%s: job %d: %d parts, want 1 to %d", op, j, s.parts, PN_PARTS);
         for (int i = 0; i < s.parts; i++) PN_TRY(check_channels(op, j, s.in[i].C));
@@ -235,8 +235,8 @@ static pn_status check_concat(const char *op, concat_view *view, const void *job
         PN_TRY(check_output(op, j, s.out, backward));
         if (!s.w || (backward && !s.dw))
             return pn_fail(PN_EARG, "%s: job %d: w%s is NULL", op, j, backward ? " or dw" : "");
-        if (backward) PN_TRY(check_said(op, j, s.joined, concats_share_dx(&before, &s)));
-        if (backward && s.joined) PN_TRY(check_concat_sharing(op, j, &s, &before));
+        if (backward) PN_TRY(check_said(op, j, s.shares_dx, concats_share_dx(&before, &s)));
+        if (backward && s.shares_dx) PN_TRY(check_concat_sharing(op, j, &s, &before));
         before = s;
     }
     return PN_OK;
@@ -291,7 +291,7 @@ pn_status pn_check_pool_shapes(const char *op, const pn_pool *jobs, int count) {
     for (int j = 0; j < count; j++) {
         const pn_pool *job = &jobs[j];
         PN_TRY(check_shape(op, j, job->N, job->H, job->W));
-        PN_TRY(check_joined(op, j, job->joined));
+        PN_TRY(check_shares_dx(op, j, job->shares_dx));
         PN_TRY(check_channels(op, j, job->in.C));
         if (job->out.K != job->in.C)
             return pn_fail(PN_EARG, "%s: job %d: %d channels out, want the %d in", op, j,
@@ -314,8 +314,9 @@ pn_status pn_check_pool(const char *op, const pn_pool *jobs, int count, int back
         PN_TRY(check_input(op, j, &job->in));
         PN_TRY(check_output(op, j, &job->out, backward_pass));
         if (!backward_pass) continue;
-        PN_TRY(check_said(op, j, job->joined, j > 0 && job->in.dx && job->in.dx == before->in.dx));
-        if (!job->joined) continue;
+        PN_TRY(
+            check_said(op, j, job->shares_dx, j > 0 && job->in.dx && job->in.dx == before->in.dx));
+        if (!job->shares_dx) continue;
         if (job->N != before->N || job->H != before->H || job->W != before->W ||
             job->in.C != before->in.C || !job->in.add)
             return pn_fail(PN_EARG,
@@ -341,7 +342,7 @@ static int node_shares_dx(const pn_node *jobs, int j) {
 /* Whoever adds to the dx of the term, or of the job, before it must not overwrite it. */
 static pn_status check_node_sharing(const char *op, const pn_node *jobs, int j) {
     const pn_node *job = &jobs[j], *before = job - 1;
-    const int shares = job->joined;
+    const int shares = job->shares_dx;
     PN_TRY(check_said(op, j, shares, node_shares_dx(jobs, j)));
     if (shares &&
         (job->N != before->N || job->H != before->H || job->W != before->W || job->C != before->C))
@@ -379,7 +380,7 @@ pn_status pn_check_node_shapes(const char *op, const pn_node *jobs, int count) {
     for (int j = 0; j < count; j++) {
         const pn_node *job = &jobs[j];
         PN_TRY(check_shape(op, j, job->N, job->H, job->W));
-        PN_TRY(check_joined(op, j, job->joined));
+        PN_TRY(check_shares_dx(op, j, job->shares_dx));
         PN_TRY(check_channels(op, j, job->C));
         if (job->terms < 1 || job->terms > PN_MAX_TERMS)
             return pn_fail(PN_EARG, "%s: job %d: %d terms, want 1 to %d", op, j, job->terms,
@@ -444,7 +445,7 @@ pn_status pn_check_head_shapes(const char *op, const pn_head *jobs, int count) {
     for (int j = 0; j < count; j++) {
         const pn_head *job = &jobs[j];
         PN_TRY(check_shape(op, j, job->N, job->H, job->W));
-        PN_TRY(check_joined(op, j, job->joined));
+        PN_TRY(check_shares_dx(op, j, job->shares_dx));
         if (job->parts < 1 || job->parts > PN_PARTS)
             return pn_fail(PN_EARG, "%s: job %d: %d parts, want 1 to %d", op, j, job->parts,
                            PN_PARTS);
@@ -472,8 +473,8 @@ pn_status pn_check_head(const char *op, const pn_head *jobs, int count, int back
             return pn_fail(PN_EARG, "%s: job %d: %s is NULL", op, j,
                            backward_pass ? "dw or db" : "b or result");
         if (!backward_pass) continue;
-        PN_TRY(check_said(op, j, job->joined, head_shares_dx(jobs, j)));
-        if (job->joined) PN_TRY(check_head_sharing(op, jobs, j));
+        PN_TRY(check_said(op, j, job->shares_dx, head_shares_dx(jobs, j)));
+        if (job->shares_dx) PN_TRY(check_head_sharing(op, jobs, j));
     }
     return PN_OK;
 }

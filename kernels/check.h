@@ -10,7 +10,7 @@
 extern "C" {
 #endif
 
-/* Shapes and `joined` alone: all that the size of scratch depends on. */
+/* Shapes and `shares_dx` alone: all that the size of scratch depends on. */
 pn_status pn_check_stem_shapes(const char *op, const pn_stem *jobs, int count);
 pn_status pn_check_stage_shapes(const char *op, const pn_stage *jobs, int count);
 pn_status pn_check_conv1x1_shapes(const char *op, const pn_conv1x1 *jobs, int count);

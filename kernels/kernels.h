@@ -32,7 +32,7 @@
  *
  * Shared gradients. Several jobs of one call may add to the same dx: such jobs must be
  * neighbours in the array and share all of their inputs' dx; contributions are added in job
- * order, of which the first alone may have add = 0. Each but the first says so by `joined` = 1:
+ * order, of which the first alone may have add = 0. Each but the first says so by `shares_dx` = 1:
  * "I share dx with the job before me". What a call does, and the scratch it wants, follows from
  * that value and never from comparing addresses, which are not known when scratch is asked for; a
  * backward call whose addresses say something else is refused. Forward does not read it. Weight
@@ -123,7 +123,7 @@ typedef struct pn_output {
  * A separable convolution is two stages, a dilated one is one. Backward: relu's derivative at 0 is
  * 0; recomputes u. */
 typedef struct pn_stage {
-    int N, H, W, R, dilation, stride, joined;
+    int N, H, W, R, dilation, stride, shares_dx;
     pn_input in;
     pn_output out;
     const float *dw;  /* (R,R,C) */
@@ -136,7 +136,7 @@ typedef struct pn_stage {
 /* conv1x1: z = W^T relu(v(x)), x the concatenation along channels of `parts` tensors of the
  * same N,H,W, each read where it is. */
 typedef struct pn_conv1x1 {
-    int N, H, W, parts, joined;
+    int N, H, W, parts, shares_dx;
     pn_input in[PN_PARTS];
     pn_output out;
     const float *w; /* (C,K), C = sum over the parts */
@@ -148,7 +148,7 @@ typedef struct pn_conv1x1 {
  *   z[n,p,q,K/2 + k] = sum_c w[1,c,k] * r[n, 2p+1, 2q+1, c]
  * with r = relu(v(x)), 0 outside the image (only met at odd sizes). x as in conv1x1. */
 typedef struct pn_reduce {
-    int N, H, W, parts, joined;
+    int N, H, W, parts, shares_dx;
     pn_input in[PN_PARTS];
     pn_output out;
     const float *w; /* (2,C,K/2) */
@@ -162,7 +162,7 @@ typedef struct pn_reduce {
  * with r = relu(v(x)), 0 outside the image; x as in conv1x1.  mean = 1 (with pad 0): all taps have
  * the filter w[c,k] / R^2: an average pool and a 1x1 convolution behind it. */
 typedef struct pn_conv {
-    int N, H, W, parts, R, stride, pad, mean, joined;
+    int N, H, W, parts, R, stride, pad, mean, shares_dx;
     pn_input in[PN_PARTS];
     pn_output out;
     const float *w; /* (R,R,C,K); mean: (C,K) */
@@ -174,7 +174,7 @@ typedef enum pn_pool_kind { PN_POOL_MAX, PN_POOL_AVG } pn_pool_kind;
 /* pool: 3x3, padding 1, stride 1 or 2, no ReLU. K = C. Padding never wins a maximum and is not
  * counted in an average. Of equal inputs the first in row order gets the maximum's gradient. */
 typedef struct pn_pool {
-    int N, H, W, stride, joined;
+    int N, H, W, stride, shares_dx;
     pn_pool_kind kind;
     pn_input in;
     pn_output out;
@@ -202,7 +202,7 @@ typedef struct pn_term {
  * so that a node keeps one tensor less for its backward pass. The last term then has coef not 0,
  * no factor, no in.dx, and a norm of mode PN_NORM_BATCH without gamma and beta. */
 typedef struct pn_node {
-    int N, H, W, C, terms, restore, joined;
+    int N, H, W, C, terms, restore, shares_dx;
     const pn_term *term; /* in memory of whoever reads the job: on a device part of its table */
     float *h;
     const float *dh;
@@ -235,7 +235,7 @@ typedef struct pn_result {
  * from pooled and logits: dx of every part, dw +=, db +=. A network may have two heads (an
  * auxiliary one with its own loss_weight). Labels must lie in 0..classes-1: the caller's duty. */
 typedef struct pn_head {
-    int N, H, W, parts, relu, classes, joined;
+    int N, H, W, parts, relu, classes, shares_dx;
     float smoothing, loss_weight;
     pn_input in[PN_PARTS];
     const int32_t *labels; /* (N) */
@@ -250,7 +250,7 @@ typedef struct pn_head {
 /* The importance weights of K samples, computed online (as in online softmax), so that one
  * gradient buffer and one pass serve all samples. In memory of the device; all zeros, and
  * max = -INFINITY, before the first sample. */
-typedef struct pn_weights {
+typedef struct pn_importance {
     double max;      /* running maximum m of the log-likelihoods divided by the temperature */
     double sum;      /* sum over the samples so far of exp(l_k - m) */
     float scale;     /* exp(l_k - m) of the sample at hand; 0 if its backward is skipped */
@@ -258,7 +258,7 @@ typedef struct pn_weights {
     float inverse;   /* 1 / sum */
     int32_t count;   /* samples so far */
     int32_t skipped; /* of them without backward */
-} pn_weights;
+} pn_importance;
 
 /* A stretch of the flat parameter ranges, in floats. */
 typedef struct pn_range {
@@ -297,7 +297,7 @@ typedef struct pn_kernels {
      * is NaN makes max and scale NaN, so that the caller sees it. Before the first sample the
      * gradient must be finite: its rescale is exp(-infinity) = 0. */
     pn_status (*weigh)(const pn_result *result, double temperature, double skip_below,
-                       pn_weights *w, const pn_launch *l);
+                       pn_importance *w, const pn_launch *l);
 
     /* rescale: gradient[range] *= *factor, for every range; nothing is done if *factor is 1. */
     pn_status (*rescale)(const pn_range *ranges, int count, float *gradient, const float *factor,

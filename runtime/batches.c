@@ -77,7 +77,7 @@ static int batch_size(const stream *s, int64_t step) {
 static uint32_t which_image(const pn_batches *b, const stream *s, int64_t step, int i) {
     if (s->want.in_order) return s->image[step * s->want.N + i];
     const pn_stream_id order =
-        s->want.part == PN_PART_SECOND ? PN_STREAM_SHUFFLE2 : PN_STREAM_SHUFFLE;
+        s->want.part == PN_HALF_SECOND ? PN_STREAM_SHUFFLE2 : PN_STREAM_SHUFFLE;
     const uint32_t at = (uint32_t)(step % s->steps * s->want.N + i);
     return s
         ->image[pn_permute(b->seed, order, (uint64_t)(step / s->steps), (uint32_t)s->images, at)];
@@ -199,8 +199,8 @@ static pn_status check_stream(const pn_data *data, const pn_batch_stream *want, 
 
 static pn_status open_stream(const pn_batches *b, const pn_batch_stream *want, stream *s) {
     const int half = b->data->count / 2;
-    const int first = want->part == PN_PART_SECOND ? half : 0;
-    const int end = want->part == PN_PART_FIRST ? half : b->data->count;
+    const int first = want->part == PN_HALF_SECOND ? half : 0;
+    const int end = want->part == PN_HALF_FIRST ? half : b->data->count;
     s->want = *want;
     s->images = end - first;
     PN_TRY(check_stream(b->data, want, s->images));
@@ -218,7 +218,7 @@ static pn_status open_stream(const pn_batches *b, const pn_batch_stream *want, s
         return pn_fail(PN_EMEM, "no memory for two batches of %d images of %dx%dx%d", want->N,
                        b->data->H, b->data->W, b->data->C);
     for (int i = 0; i < s->images; i++)
-        s->image[i] = want->part == PN_PART_ALL
+        s->image[i] = want->part == PN_HALF_BOTH
                           ? (uint32_t)i
                           : pn_permute(b->seed, PN_STREAM_SPLIT, 0, (uint32_t)b->data->count,
                                        (uint32_t)(first + i));

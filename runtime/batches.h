@@ -18,10 +18,10 @@ enum { PN_MAX_BATCH_STREAMS = 2, PN_CROP_PADDING = 4 };
 
 /* Which images. The halves are a seeded split: disjoint, together everything; of an odd number
  * the second has one more. */
-typedef enum pn_part { PN_PART_ALL, PN_PART_FIRST, PN_PART_SECOND } pn_part;
+typedef enum pn_half { PN_HALF_BOTH, PN_HALF_FIRST, PN_HALF_SECOND } pn_half;
 
 typedef struct pn_batch_stream {
-    pn_part part;
+    pn_half part;
     int N;         /* images a batch, 1 .. images of the part */
     bool in_order; /* false: a new order every epoch, floor(images / N) batches, the rest left out;
                     * true: the same order, the last batch short: for evaluation */

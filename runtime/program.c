@@ -625,8 +625,8 @@ static pn_output output_job(const pn_program *p, const op *o) {
     return out;
 }
 
-/* joined: it shares a gradient with the job before (pn_stage.joined and so on). */
-static any_job make_job(pn_program *p, const op *o, bool joined, pn_term *terms) {
+/* shares_dx: it shares a gradient with the job before (pn_stage.shares_dx and so on). */
+static any_job make_job(pn_program *p, const op *o, bool shares_dx, pn_term *terms) {
     const value *x = input_of(p, o);
     const int N = p->N, H = x->H, W = x->W;
     any_job job;
@@ -647,7 +647,7 @@ static any_job make_job(pn_program *p, const op *o, bool joined, pn_term *terms)
                                        .H = H,
                                        .W = W,
                                        .parts = o->uses,
-                                       .joined = joined,
+                                       .shares_dx = shares_dx,
                                        .out = output_job(p, o),
                                        .w = parameter(p, o->w),
                                        .dw = gradient(p, o->w)};
@@ -658,7 +658,7 @@ static any_job make_job(pn_program *p, const op *o, bool joined, pn_term *terms)
                                      .H = H,
                                      .W = W,
                                      .parts = o->uses,
-                                     .joined = joined,
+                                     .shares_dx = shares_dx,
                                      .out = output_job(p, o),
                                      .w = parameter(p, o->w),
                                      .dw = gradient(p, o->w)};
@@ -669,7 +669,7 @@ static any_job make_job(pn_program *p, const op *o, bool joined, pn_term *terms)
                                  .H = H,
                                  .W = W,
                                  .parts = o->uses,
-                                 .joined = joined,
+                                 .shares_dx = shares_dx,
                                  .R = o->R,
                                  .stride = o->stride,
                                  .pad = o->pad,
@@ -686,7 +686,7 @@ static any_job make_job(pn_program *p, const op *o, bool joined, pn_term *terms)
                                    .R = o->R,
                                    .dilation = o->dilation,
                                    .stride = o->stride,
-                                   .joined = joined,
+                                   .shares_dx = shares_dx,
                                    .in = input_job(p, o->first_use),
                                    .out = output_job(p, o),
                                    .dw = parameter(p, o->w),
@@ -699,7 +699,7 @@ static any_job make_job(pn_program *p, const op *o, bool joined, pn_term *terms)
                                  .H = H,
                                  .W = W,
                                  .stride = o->stride,
-                                 .joined = joined,
+                                 .shares_dx = shares_dx,
                                  .kind = o->pool,
                                  .in = input_job(p, o->first_use),
                                  .out = output_job(p, o)};
@@ -716,7 +716,7 @@ static any_job make_job(pn_program *p, const op *o, bool joined, pn_term *terms)
                                  .C = x->C,
                                  .terms = o->uses,
                                  .restore = o->restored >= 0,
-                                 .joined = joined,
+                                 .shares_dx = shares_dx,
                                  .term = terms,
                                  .h = at(p, p->values[o->out].data),
                                  .dh = p->training ? at(p, p->values[o->out].grad) : NULL};
@@ -726,7 +726,7 @@ static any_job make_job(pn_program *p, const op *o, bool joined, pn_term *terms)
                                  .H = H,
                                  .W = W,
                                  .parts = o->uses,
-                                 .joined = joined,
+                                 .shares_dx = shares_dx,
                                  .relu = o->relu,
                                  .classes = o->classes,
                                  .smoothing = o->smoothing,
@@ -756,9 +756,9 @@ static void write_jobs(pn_program *p) {
         a->jobs = offset;
         for (int i = 0; i < a->count; i++) {
             const op *o = &p->ops[p->order[a->first + i]];
-            const bool joined = a->pass == BACKWARD && i > 0 &&
-                                share_gradient(p, o, &p->ops[p->order[a->first + i - 1]]);
-            any_job job = make_job(p, o, joined, p->terms + term);
+            const bool shares_dx = a->pass == BACKWARD && i > 0 &&
+                                   share_gradient(p, o, &p->ops[p->order[a->first + i - 1]]);
+            any_job job = make_job(p, o, shares_dx, p->terms + term);
             if (o->family == PN_NODE) term += o->uses;
             memcpy(p->jobs + offset, &job, job_size[a->family]);
             offset += job_size[a->family];

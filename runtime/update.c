@@ -78,7 +78,7 @@ static void find_ranges(pn_update *u) {
 
 pn_status pn_update_sample(pn_update *u, const pn_program *program, const pn_result *result,
                            double temperature, double skip_below) {
-    pn_weights *weights = &u->device->weights;
+    pn_importance *weights = &u->device->weights;
     PN_TRY(u->kernels->weigh(result, temperature, skip_below, weights, &u->launch));
     PN_TRY(u->kernels->rescale(u->ranges, u->range_count, u->parameters->device.gradient,
                                &weights->rescale, &u->launch));

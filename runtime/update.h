@@ -12,7 +12,7 @@
 #include "runtime/program.h"
 
 typedef struct pn_update_state {
-    pn_weights weights;
+    pn_importance weights;
     double norm; /* of the last gradient before clipping; NaN or infinite: nothing was applied */
 } pn_update_state;
 

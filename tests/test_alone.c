@@ -55,7 +55,7 @@ static void train(uint64_t seed, int64_t steps, pn_score *validation, pn_score *
     pn_data data[2];
     memset(data, 0, sizeof data);
     pn_arch arch;
-    pn_alone_settings s = pn_alone_defaults();
+    pn_standalone_settings s = pn_standalone_defaults();
     s.steps = steps;
     s.images = 200;
     s.model.N = 16;
@@ -66,7 +66,7 @@ static void train(uint64_t seed, int64_t steps, pn_score *validation, pn_score *
     assert_int_equal(pn_data_open("synthetic:1000x12x12x3", PN_TRAIN, &data[0]), PN_OK);
     assert_int_equal(pn_data_open("synthetic:1000x12x12x3", PN_TEST, &data[1]), PN_OK);
     const pn_status status =
-        pn_alone_train(pn_host_kernels(NULL), &s, &data[0], &data[1], &arch, validation, test);
+        pn_standalone_train(pn_host_kernels(NULL), &s, &data[0], &data[1], &arch, validation, test);
     if (status != PN_OK) fail_msg("%s", pn_error());
     pn_data_free(&data[0]);
     pn_data_free(&data[1]);
@@ -100,7 +100,7 @@ static void divergence_is_said(void **state) {
     memset(&data, 0, sizeof data);
     pn_arch arch;
     pn_score score;
-    pn_alone_settings s = pn_alone_defaults();
+    pn_standalone_settings s = pn_standalone_defaults();
     s.rate = s.rate_end = 1e30;
     s.steps = 20;
     s.model.N = 16;
@@ -108,8 +108,9 @@ static void divergence_is_said(void **state) {
         .layers = 2, .channels = 4, .H = 8, .W = 8, .image_channels = 3, .classes = 10};
     assert_int_equal(pn_genotype_read("DARTS_V2", strlen("DARTS_V2"), &arch), PN_OK);
     assert_int_equal(pn_data_open("synthetic:200x8x8x3", PN_TRAIN, &data), PN_OK);
-    assert_int_equal(pn_alone_train(pn_host_kernels(NULL), &s, &data, &data, &arch, &score, &score),
-                     PN_EDIVERGED);
+    assert_int_equal(
+        pn_standalone_train(pn_host_kernels(NULL), &s, &data, &data, &arch, &score, &score),
+        PN_EDIVERGED);
     assert_non_null(strstr(pn_error(), "not finite"));
     pn_data_free(&data);
 }

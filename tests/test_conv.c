@@ -449,7 +449,7 @@ static pn_conv new_job(pn_set *set, const row *r, const pn_conv *before) {
                  .stride = r->stride,
                  .pad = r->pad,
                  .mean = r->mean,
-                 .joined = r->shares};
+                 .shares_dx = r->shares};
     const int outputs = outputs_of(&s), taps = s.R * s.R;
     int C = 0;
     for (; s.parts < PN_PARTS && r->C[s.parts]; s.parts++) C += r->C[s.parts];
@@ -660,9 +660,9 @@ static void bad_arguments(void **state) {
     const row r[PN_MAX_JOBS] = {good, good};
     static const pn_flaw sharing[] = {
         {"the second to share dx overwrites it", offsetof(pn_conv, in[0].add), 0},
-        {"shares dx and does not say so", offsetof(pn_conv, joined), 0},
-        {"joined 2", offsetof(pn_conv, joined), 2}};
-    static const pn_flaw alone = {"shares no dx and says so", offsetof(pn_conv, joined), 1};
+        {"shares dx and does not say so", offsetof(pn_conv, shares_dx), 0},
+        {"shares_dx 2", offsetof(pn_conv, shares_dx), 2}};
+    static const pn_flaw alone = {"shares no dx and says so", offsetof(pn_conv, shares_dx), 1};
     row sharers[PN_MAX_JOBS];
     memcpy(sharers, r, sizeof r);
     sharers[1].shares = true;

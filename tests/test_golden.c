@@ -210,8 +210,8 @@ static void fill_factors(pn_whole *w, const pn_arch *arch) {
         for (int node = 0; node < nodes; node++) {
             const pn_kind kind = pn_kind_at(layer, w->network.spec.layers);
             const pn_choice *t = arch->cell[kind].term[node];
-            float *const pair = w->factor + (size_t)((layer * nodes + node) * PN_SLOTS * N);
-            for (int slot = 0; slot < PN_SLOTS; slot++) {
+            float *const pair = w->factor + (size_t)((layer * nodes + node) * PN_NODE_TERMS * N);
+            for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
                 const bool identity =
                     t[slot].op == PN_SKIP_CONNECT && (kind == PN_NORMAL || t[slot].input > 1);
                 char name[64];

@@ -101,7 +101,7 @@ static pn_head new_job(pn_set *set, const row *r, const pn_head *before, int32_t
                  .smoothing = r->smoothing,
                  .loss_weight = r->loss_weight > 0 ? r->loss_weight : 1,
                  .labels = label,
-                 .joined = r->shares};
+                 .shares_dx = r->shares};
     const int C = channels(r, &s.parts), image = s.H * s.W;
     /* A mean over a power of two keeps whole numbers exact; nothing does after the softmax. */
     if (set->backward || (image & (image - 1))) set->exact = false;
@@ -364,9 +364,9 @@ static void bad_arguments(void **state) {
         {.N = 2, .H = 5, .W = 5, .classes = 3, .C = {8, 4}, .in = PN_BATCH}};
     static const pn_flaw sharing[] = {
         {"the second to share dx overwrites it", offsetof(pn_head, in[0].add), 0},
-        {"shares dx and does not say so", offsetof(pn_head, joined), 0},
-        {"joined 2", offsetof(pn_head, joined), 2}};
-    static const pn_flaw alone = {"shares no dx and says so", offsetof(pn_head, joined), 1};
+        {"shares dx and does not say so", offsetof(pn_head, shares_dx), 0},
+        {"shares_dx 2", offsetof(pn_head, shares_dx), 2}};
+    static const pn_flaw alone = {"shares no dx and says so", offsetof(pn_head, shares_dx), 1};
     row sharers[PN_MAX_JOBS];
     memcpy(sharers, r, sizeof r);
     sharers[1].shares = true;

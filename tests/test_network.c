@@ -279,7 +279,7 @@ static void coinciding_terms_count_twice(void **state) {
         pn_arch arch;
         for (int kind = 0; kind < PN_KINDS; kind++)
             for (int node = 0; node < PN_MAX_NODES; node++)
-                for (int slot = 0; slot < PN_SLOTS; slot++)
+                for (int slot = 0; slot < PN_NODE_TERMS; slot++)
                     arch.cell[kind].term[node][slot] =
                         (pn_choice){(uint8_t)op, (uint8_t)(node < 2 ? 1 : 0)};
         against_reference(&c, &arch);
@@ -309,7 +309,7 @@ static void forward_only_gives_the_bits_of_training(void **state) {
 /* ---- drop-path ------------------------------------------------------------------------------- */
 
 enum { IMAGES = 4000, LAYERS = 3 };
-typedef float factors[LAYERS][PN_MAX_NODES][PN_SLOTS][IMAGES];
+typedef float factors[LAYERS][PN_MAX_NODES][PN_NODE_TERMS][IMAGES];
 
 /* Of 4000 fair draws with probability .8 the count has a standard deviation of 25; two terms that
  * draw apart agree in .68 of the images, deviation 30. Both within 6 deviations. */
@@ -357,7 +357,7 @@ static void terms_are_dropped_apart(void **state) {
     pn_network_drop_path(&n, &arch, 0.8, 6, 17, &again[0][0][0][0], IMAGES);
     assert_memory_not_equal(f[0][0][0], again[0][0][0], sizeof f[0][0][0]);
     pn_network_drop_path(&n, &arch, 1, 5, 17, &again[0][0][0][0], IMAGES);
-    for (int i = 0; i < LAYERS * PN_MAX_NODES * PN_SLOTS * IMAGES; i++) {
+    for (int i = 0; i < LAYERS * PN_MAX_NODES * PN_NODE_TERMS * IMAGES; i++) {
         const float one = (&again[0][0][0][0])[i];
         assert_true(one == 1 || one == 2 || one == 0);
         assert_true(i / IMAGES % 2 || one >= 1);

@@ -18,10 +18,10 @@ typedef struct row {
     int N, H, W, C;
     int in, also[MAX_TERMS];
     int coef[MAX_TERMS];
-    int in_place; /* 1 + the term that h overwrites; 0: none */
-    bool restore; /* with in_place the last term: backward puts its z back */
-    int shares;   /* 1 + the term that reads and adds to what the one before does; 0: none */
-    bool joined;  /* its terms are those of the job before, and add to the same dx */
+    int in_place;   /* 1 + the term that h overwrites; 0: none */
+    bool restore;   /* with in_place the last term: backward puts its z back */
+    int shares;     /* 1 + the term that reads and adds to what the one before does; 0: none */
+    bool shares_dx; /* its terms are those of the job before, and add to the same dx */
     bool with_factors;
 } row;
 
@@ -143,26 +143,33 @@ static const struct call {
       {.N = 1, .H = 1, .W = 3, .C = 4, .coef = {1}}}},
     {"two that share dx, an image for each thread",
      {{.N = 17, .H = 4, .W = 3, .C = 36, .in = PN_BATCH, .coef = {1, 2}},
-      {.N = 17, .H = 4, .W = 3, .C = 36, .joined = true, .coef = {2, -1}}}},
+      {.N = 17, .H = 4, .W = 3, .C = 36, .shares_dx = true, .coef = {2, -1}}}},
     {"four that share dx, an image for each thread",
      {{.N = 33, .H = 3, .W = 3, .C = 8, .in = PN_ADD | PN_BATCH, .coef = {1, 1, 1}},
-      {.N = 33, .H = 3, .W = 3, .C = 8, .joined = true, .coef = {1, 2, -1}},
-      {.N = 33, .H = 3, .W = 3, .C = 8, .joined = true, .coef = {2, 1, 1}},
-      {.N = 33, .H = 3, .W = 3, .C = 8, .joined = true, .coef = {-1, 1, 2}, .with_factors = true}}},
+      {.N = 33, .H = 3, .W = 3, .C = 8, .shares_dx = true, .coef = {1, 2, -1}},
+      {.N = 33, .H = 3, .W = 3, .C = 8, .shares_dx = true, .coef = {2, 1, 1}},
+      {.N = 33,
+       .H = 3,
+       .W = 3,
+       .C = 8,
+       .shares_dx = true,
+       .coef = {-1, 1, 2},
+       .with_factors = true}}},
 };
 
 /* Terms live outside of jobs; one set of jobs is in use at a time. */
 static pn_term terms[PN_MAX_JOBS][MAX_TERMS];
 
 static pn_node new_job(pn_set *set, const row *r, const pn_term *before, pn_term *term) {
-    pn_node s = {.N = r->N, .H = r->H, .W = r->W, .C = r->C, .joined = r->joined, .term = term};
+    pn_node s = {
+        .N = r->N, .H = r->H, .W = r->W, .C = r->C, .shares_dx = r->shares_dx, .term = term};
     const size_t pixels = (size_t)s.N * s.H * s.W;
     for (; s.terms < MAX_TERMS && r->coef[s.terms]; s.terms++) {
         pn_term *t = &term[s.terms];
         *t = (pn_term){.coef = (float)r->coef[s.terms]};
         if (r->with_factors) t->factor = pn_set_factor(set, s.N);
-        if (r->joined || r->shares == s.terms + 1) {
-            t->in = r->joined ? before[s.terms].in : t[-1].in;
+        if (r->shares_dx || r->shares == s.terms + 1) {
+            t->in = r->shares_dx ? before[s.terms].in : t[-1].in;
             t->in.add = 1;
             continue;
         }

@@ -98,7 +98,7 @@ static pn_pool new_job(pn_set *set, const row *r, const pn_pool *before) {
         .N = r->N, .H = r->H, .W = r->W, .stride = r->stride ? r->stride : 1, .kind = r->kind};
     if (s.kind == PN_POOL_AVG) set->exact = false;
     const int P = pn_out_size(s.H, s.stride), Q = pn_out_size(s.W, s.stride);
-    s.joined = r->shares;
+    s.shares_dx = r->shares;
     if (r->shares) {
         s.in = before->in;
         s.in.add = 1;
@@ -258,9 +258,9 @@ static void bad_arguments(void **state) {
                                 {.N = 2, .H = 5, .W = 5, .C = 8, .in = PN_BATCH, .out = PN_BATCH}};
     static const pn_flaw sharing[] = {
         {"the second to share dx overwrites it", offsetof(pn_pool, in.add), 0},
-        {"shares dx and does not say so", offsetof(pn_pool, joined), 0},
-        {"joined 2", offsetof(pn_pool, joined), 2}};
-    static const pn_flaw alone = {"shares no dx and says so", offsetof(pn_pool, joined), 1};
+        {"shares dx and does not say so", offsetof(pn_pool, shares_dx), 0},
+        {"shares_dx 2", offsetof(pn_pool, shares_dx), 2}};
+    static const pn_flaw alone = {"shares no dx and says so", offsetof(pn_pool, shares_dx), 1};
     row sharers[PN_MAX_JOBS];
     memcpy(sharers, r, sizeof r);
     sharers[1].shares = true;

@@ -155,7 +155,7 @@ static int channels(const row *r, int *parts) {
 }
 
 static pn_reduce new_job(pn_set *set, const row *r, const pn_reduce *before) {
-    pn_reduce s = {.N = r->N, .H = r->H, .W = r->W, .joined = r->shares};
+    pn_reduce s = {.N = r->N, .H = r->H, .W = r->W, .shares_dx = r->shares};
     const int C = channels(r, &s.parts), pixels = s.N * s.H * s.W;
     for (int part = 0; part < s.parts; part++)
         if (r->shares) {
@@ -308,9 +308,9 @@ static void bad_arguments(void **state) {
         {.N = 2, .H = 5, .W = 5, .K = 8, .C = {8, 4}, .in = PN_BATCH, .out = PN_BATCH}};
     static const pn_flaw sharing[] = {
         {"the second to share dx overwrites it", offsetof(pn_reduce, in[0].add), 0},
-        {"shares dx and does not say so", offsetof(pn_reduce, joined), 0},
-        {"joined 2", offsetof(pn_reduce, joined), 2}};
-    static const pn_flaw alone = {"shares no dx and says so", offsetof(pn_reduce, joined), 1};
+        {"shares dx and does not say so", offsetof(pn_reduce, shares_dx), 0},
+        {"shares_dx 2", offsetof(pn_reduce, shares_dx), 2}};
+    static const pn_flaw alone = {"shares no dx and says so", offsetof(pn_reduce, shares_dx), 1};
     row sharers[PN_MAX_JOBS];
     memcpy(sharers, r, sizeof r);
     sharers[1].shares = true;

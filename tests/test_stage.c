@@ -141,7 +141,7 @@ static pn_stage new_job(pn_set *set, const row *r, const pn_stage *before) {
     s.stride = r->stride ? r->stride : 1;
     const int P = pn_out_size(s.H, s.stride), Q = pn_out_size(s.W, s.stride), taps = s.R * s.R;
     const int chain = taps + r->C + 16; /* roundings of z and dx: both convolutions, both norms */
-    s.joined = r->shares;
+    s.shares_dx = r->shares;
     if (r->shares) {
         s.in = before->in;
         s.in.add = 1;
@@ -296,9 +296,9 @@ static void bad_arguments(void **state) {
                                 {.N = 2, .H = 5, .W = 5, .C = 8, .in = PN_BATCH, .out = PN_BATCH}};
     static const pn_flaw sharing[] = {
         {"the second to share dx overwrites it", offsetof(pn_stage, in.add), 0},
-        {"shares dx and does not say so", offsetof(pn_stage, joined), 0},
-        {"joined 2", offsetof(pn_stage, joined), 2}};
-    static const pn_flaw alone = {"shares no dx and says so", offsetof(pn_stage, joined), 1};
+        {"shares dx and does not say so", offsetof(pn_stage, shares_dx), 0},
+        {"shares_dx 2", offsetof(pn_stage, shares_dx), 2}};
+    static const pn_flaw alone = {"shares no dx and says so", offsetof(pn_stage, shares_dx), 1};
     row sharers[PN_MAX_JOBS];
     memcpy(sharers, r, sizeof r);
     sharers[1].shares = true;

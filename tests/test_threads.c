@@ -33,9 +33,9 @@ static pn_arch random_arch(uint64_t i) {
     assert_int_equal(pn_prior_init(&prior, &space, false), PN_OK);
     pn_prior_sample(&prior, 16, 0, i, &arch);
     for (int node = 0; node < space.nodes && i % 2; node++)
-        for (int slot = 0; slot < PN_SLOTS; slot++)
-            if (pn_random_below(16, PN_STREAM_TEST, i, (uint64_t)node * PN_SLOTS + (uint64_t)slot,
-                                2))
+        for (int slot = 0; slot < PN_NODE_TERMS; slot++)
+            if (pn_random_below(16, PN_STREAM_TEST, i,
+                                (uint64_t)node * PN_NODE_TERMS + (uint64_t)slot, 2))
                 arch.cell[PN_REDUCTION].term[node][slot] =
                     (pn_choice){PN_SKIP_CONNECT, (uint8_t)(slot % 2)};
     return arch;
@@ -46,7 +46,7 @@ static int strided_skips(const pn_arch *arch) {
     const pn_space space = pn_space_darts();
     int of[2] = {0};
     for (int node = 0; node < space.nodes; node++)
-        for (int slot = 0; slot < PN_SLOTS; slot++) {
+        for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
             const pn_choice *t = &arch->cell[PN_REDUCTION].term[node][slot];
             const pn_choice *first = &arch->cell[PN_REDUCTION].term[node][0];
             const bool again = slot > 0 && t->op == first->op && t->input == first->input;
@@ -115,10 +115,10 @@ enum { CASES = sizeof cases / sizeof *cases };
 static void random_architectures(void **state) {
     (void)state;
     const uint64_t count = getenv("PN_TEST_LONG") ? 300 : 20;
-    int joined = 0, many = 0;
+    int shares_dx = 0, many = 0;
     for (uint64_t i = 0; i < count; i++) {
         const pn_arch arch = random_arch(i);
-        joined += strided_skips(&arch) >= 2;
+        shares_dx += strided_skips(&arch) >= 2;
         many += strided_skips(&arch) >= 3;
         /* Each instruction set in turn, the best one always. */
         const pn_kernels *best = pn_host_kernels(NULL),
@@ -129,8 +129,8 @@ static void random_architectures(void **state) {
     print_message(
         "%d of %d architectures with two skips or more at stride 2 on one input, %d with three or "
         "more\n",
-        joined, (int)count, many);
-    assert_true(joined >= 6 && many >= 2);
+        shares_dx, (int)count, many);
+    assert_true(shares_dx >= 6 && many >= 2);
 }
 
 /* All skips: eight jobs share two gradients. */

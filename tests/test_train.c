@@ -1,5 +1,5 @@
 /* test_train.c -- train, eval and export as a person uses them: what they write agrees with each
- * other and with the recipe, and what they refuse. That a training continues to the bit:
+ * other and with the settings, and what they refuse. That a training continues to the bit:
  * test_resume.c. */
 #include <errno.h>
 #include <jansson.h>
@@ -466,7 +466,7 @@ static void later_seeds_are_added(void **state) {
     assert_non_null(strstr(json, "\"seed\": \"18446744073709551615\""));
     free(json);
     assert_int_equal(RUN(TINY("later"), "--epochs", "2", "--seeds", "3"), 0);
-    assert_seeds("later/results.json", " 3"); /* of another recipe there is one */
+    assert_seeds("later/results.json", " 3"); /* of another settings there is one */
     assert_int_equal(RUN(TINY("later"), "--epochs", "1", "--seeds", "2"), 0);
     assert_seeds("later/results.json", " 2 9 '18446744073709551615'");
 }

@@ -134,15 +134,15 @@ static void the_distribution_and_its_history_carry_on(void **state) {
 static int mode_rows(const char *directory) {
     const pn_space space = pn_space_darts();
     char name[64], mode[PN_SHORT_BYTES + 1] = ",", *samples;
-    pn_source source;
+    pn_warm_start source;
     pn_prior prior;
     pn_arch arch;
     int count = 0;
     assert_int_equal(pn_prior_init(&prior, &space, true), PN_OK);
-    assert_int_equal(pn_source_open(&source, in_folder("source"), &space), PN_OK);
-    assert_int_equal(pn_source_prior(&source, &prior), PN_OK);
+    assert_int_equal(pn_warm_start_open(&source, in_folder("source"), &space), PN_OK);
+    assert_int_equal(pn_warm_start_prior(&source, &prior), PN_OK);
     assert_true(prior.distinct);
-    pn_source_close(&source);
+    pn_warm_start_close(&source);
     assert_true(pn_prior_entropy(&prior, NULL) < 1); /* or the test says nothing */
     pn_prior_mode(&prior, &arch);
     pn_genotype_short(&space, &arch, mode + 1);

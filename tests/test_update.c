@@ -39,13 +39,13 @@ static void weigh(void **state) {
     for (int backend = 0; backend < PN_BACKENDS; backend++) {
         const pn_kernels *k = pn_backend_at(backend);
         if (!k) continue;
-        pn_weights w = {.max = -INFINITY};
+        pn_importance w = {.max = -INFINITY};
         double gathered = 0, wanted = 0;
         for (int i = 0; i < s->count; i++) {
             const pn_result result = {.log_likelihood = s->l[i]};
             assert_int_equal(k->weigh(&result, s->temperature, s->skip_below, &w, &(pn_launch){0}),
                              PN_OK);
-            const pn_weights want = pn_weigh_ref(s->l, i + 1, s->temperature, s->skip_below);
+            const pn_importance want = pn_weigh_ref(s->l, i + 1, s->temperature, s->skip_below);
             assert_true(w.max == want.max);
             assert_true(fabs(w.sum - want.sum) <= 1e-14 * want.sum * s->count);
             /* Rounded to float once, from doubles that agree to some 1e-15. */
@@ -70,8 +70,8 @@ static void weigh_refuses(void **state) {
         const pn_kernels *k = pn_backend_at(backend);
         if (!k) continue;
         const pn_result result = {.log_likelihood = -1};
-        pn_weights w = {.max = -INFINITY};
-        const pn_weights before = w;
+        pn_importance w = {.max = -INFINITY};
+        const pn_importance before = w;
         const pn_launch l = {0};
         assert_int_equal(k->weigh(&result, 0, 0, &w, &l), PN_EARG);
         assert_int_equal(k->weigh(&result, -1, 0, &w, &l), PN_EARG);

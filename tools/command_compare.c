@@ -123,7 +123,7 @@ static pn_status train_all(comparison *c) {
     const options *o = &c->o;
     PN_TRY(pn_data_open(o->data, PN_TRAIN, &c->train));
     PN_TRY(pn_data_open(o->data, PN_TEST, &c->test));
-    pn_alone_settings s = pn_alone_defaults();
+    pn_standalone_settings s = pn_standalone_defaults();
     s.steps = o->steps;
     s.model.seed = o->seed;
     s.model.N = o->batch;
@@ -145,8 +145,8 @@ static pn_status train_all(comparison *c) {
     const double begin = pn_now();
     for (int i = 0; i < c->cells && o->steps; i++) {
         cell *one = &c->cell[i];
-        pn_status status = pn_alone_train(c->kernels, &s, &c->train, &c->test, &one->arch,
-                                          &one->validation, &one->test);
+        pn_status status = pn_standalone_train(c->kernels, &s, &c->train, &c->test, &one->arch,
+                                               &one->validation, &one->test);
         if (status != PN_OK) return pn_fail_in(status, "%s", one->name);
         if (!o->quiet)
             fprintf(stderr, "%s%d of %d cells trained, %.0f s%s",

@@ -35,7 +35,7 @@ typedef struct evaluation {
     pn_network network;
     pn_program *program;
     pn_arena arena;
-    pn_judgement judgement;
+    pn_predictions judgement;
 } evaluation;
 
 static pn_status find_weights(evaluation *e) {
@@ -86,16 +86,16 @@ static pn_status read_weights(evaluation *e) {
     return s == PN_OK ? pn_parameters_push(&e->network.parameters) : pn_fail_in(s, "%s", e->path);
 }
 
-static int64_t row_sum(const pn_judgement *j, int label) {
+static int64_t row_sum(const pn_predictions *j, int label) {
     int64_t sum = 0;
     for (int k = 0; k < j->classes; k++) sum += j->confusion[label * j->classes + k];
     return sum;
 }
 
 static void print_text(const evaluation *e) {
-    const pn_judgement *j = &e->judgement;
+    const pn_predictions *j = &e->judgement;
     printf("%s, %d images of the %s split: error %.2f %%, loss %.4f\n", e->data.name, j->images,
-           e->o->split, 100 * (1 - pn_judgement_accuracy(j)), j->loss);
+           e->o->split, 100 * (1 - pn_predictions_accuracy(j)), j->loss);
     if (j->classes > 20) return; /* too wide for a page; --json has it */
     printf("\nclass  accuracy   taken for");
     for (int k = 0; k < j->classes; k++) printf("%6d", k);
@@ -111,7 +111,7 @@ static void print_text(const evaluation *e) {
 }
 
 static pn_status print_json(const evaluation *e) {
-    const pn_judgement *j = &e->judgement;
+    const pn_predictions *j = &e->judgement;
     json_t *classes = json_array(), *confusion = json_array(), *root = json_object();
     int failed = 0;
     for (int i = 0; i < j->classes; i++) {
@@ -128,7 +128,7 @@ static pn_status print_json(const evaluation *e) {
     failed |= json_object_set_new(root, "data", pn_json_string(e->data.name));
     failed |= json_object_set_new(root, "split", json_string(e->o->split));
     failed |= json_object_set_new(root, "images", json_integer(j->images));
-    failed |= json_object_set_new(root, "error", json_real(1 - pn_judgement_accuracy(j)));
+    failed |= json_object_set_new(root, "error", json_real(1 - pn_predictions_accuracy(j)));
     failed |= json_object_set_new(root, "loss", pn_json_number(j->loss));
     failed |= json_object_set_new(root, "correct", json_integer(j->correct));
     failed |= json_object_set_new(root, "class_accuracy", classes);
@@ -145,11 +145,11 @@ static pn_status evaluate(evaluation *e) {
     PN_TRY(read_weights(e));
     const int N = o->batch < e->data.count ? o->batch : e->data.count;
     PN_TRY(pn_program_create(&e->program, e->kernels));
-    PN_TRY(pn_judge_bytes(&e->network, &e->arch, e->program, e->kernels->memory, N, &bytes));
+    PN_TRY(pn_predict_bytes(&e->network, &e->arch, e->program, e->kernels->memory, N, &bytes));
     PN_TRY(pn_arena_create(&e->arena, e->kernels->memory, bytes, 0));
-    PN_TRY(pn_judge(e->kernels, &e->network, &e->arch, e->program, &e->arena, N, &e->data,
-                    PN_PART_ALL, &e->judgement));
-    const pn_judgement *j = &e->judgement;
+    PN_TRY(pn_predict(e->kernels, &e->network, &e->arch, e->program, &e->arena, N, &e->data,
+                      PN_HALF_BOTH, &e->judgement));
+    const pn_predictions *j = &e->judgement;
     if (o->logits)
         PN_TRY(pn_npy_write(
             o->logits,
@@ -205,7 +205,7 @@ int pn_command_eval(int argc, char **argv) {
     evaluation e = {.o = &o};
     if (s == PN_OK) s = check_options(&o);
     if (s == PN_OK) s = evaluate(&e);
-    pn_judgement_free(&e.judgement);
+    pn_predictions_free(&e.judgement);
     pn_program_destroy(e.program);
     pn_arena_destroy(&e.arena);
     pn_network_destroy(&e.network);

@@ -40,10 +40,10 @@ static pn_status sample(const char *run, int count, int top, uint64_t seed, bool
     pn_prior prior;
     PN_TRY(pn_prior_init(&prior, &space, distinct));
     if (run) {
-        pn_source source;
-        pn_status read = pn_source_open(&source, run, &space);
-        if (read == PN_OK) read = pn_source_prior(&source, &prior);
-        pn_source_close(&source);
+        pn_warm_start source;
+        pn_status read = pn_warm_start_open(&source, run, &space);
+        if (read == PN_OK) read = pn_warm_start_prior(&source, &prior);
+        pn_warm_start_close(&source);
         PN_TRY(read);
     }
     prior.distinct |= distinct;

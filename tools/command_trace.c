@@ -7,7 +7,7 @@
 #include <time.h>
 
 #include "runtime/batches.h"
-#include "runtime/feed.h"
+#include "runtime/device_batch.h"
 #include "runtime/file.h"
 #include "runtime/json.h"
 #include "runtime/npy.h"
@@ -71,7 +71,7 @@ typedef struct tracer {
     pn_program *program;
     pn_arena arena;
     pn_update update;
-    pn_feed feed;
+    pn_device_batch feed;
     pn_result *found; /* in memory of the device: the classifier's and the auxiliary head's */
     pn_array drop_path;
     float *factors; /* the same in memory of the device */
@@ -94,7 +94,7 @@ static pn_status batch_from_data(const options *o, sample *b) {
     pn_batches *batches = NULL;
     pn_batch batch;
     PN_TRY(pn_data_open(o->data, PN_TRAIN, &data));
-    const pn_batch_stream stream = {.part = PN_PART_ALL, .N = o->batch, .in_order = true};
+    const pn_batch_stream stream = {.part = PN_HALF_BOTH, .N = o->batch, .in_order = true};
     pn_status s = pn_batches_create(&data, &stream, 1, o->seed, &batches);
     if (s == PN_OK) s = pn_batches_take(batches, 0, 0, &batch);
     if (s == PN_OK) {
@@ -165,11 +165,11 @@ static pn_status read_drop_path(tracer *t) {
     pn_array *f = &t->drop_path;
     PN_TRY(pn_npy_read(path, f));
     if (f->dtype != PN_F32 || f->rank != 4 || f->shape[0] != t->o->layers ||
-        f->shape[1] != t->network.space.nodes || f->shape[2] != PN_SLOTS ||
+        f->shape[1] != t->network.space.nodes || f->shape[2] != PN_NODE_TERMS ||
         f->shape[3] != t->batch.N)
         return pn_fail(PN_EINPUT, "%s: %s of shape %s, want F32 of shape (%d,%d,%d,%d)", path,
                        pn_dtype_name(f->dtype), pn_shape_text(f->rank, f->shape), t->o->layers,
-                       t->network.space.nodes, PN_SLOTS, t->batch.N);
+                       t->network.space.nodes, PN_NODE_TERMS, t->batch.N);
     return PN_OK;
 }
 
@@ -412,8 +412,9 @@ static pn_status run(tracer *t) {
     const pn_batch batch = {.n = b->N, .x = b->x, .labels = b->labels};
     pn_parameters *p = &t->network.parameters;
     PN_TRY(pn_parameters_push(p));
-    PN_TRY(pn_feed_create(&t->feed, memory, b->N, (size_t)b->H * (size_t)b->W * (size_t)b->C));
-    PN_TRY(pn_feed_give(&t->feed, &batch));
+    PN_TRY(
+        pn_device_batch_create(&t->feed, memory, b->N, (size_t)b->H * (size_t)b->W * (size_t)b->C));
+    PN_TRY(pn_device_batch_upload(&t->feed, &batch));
     PN_TRY(pn_update_create(&t->update, t->kernels, p));
     PN_TRY(pn_arena_create(&t->arena, memory, t->size.arena_bytes, 0));
     PN_TRY(pn_program_bind(t->program, &t->arena, p, t->feed.batch.x, t->feed.batch.labels,
@@ -562,7 +563,7 @@ int pn_command_trace(int argc, char **argv) {
     if (t.kernels) t.kernels->memory->release(t.found);
     if (t.kernels) t.kernels->memory->release(t.factors);
     pn_npy_free(&t.drop_path);
-    pn_feed_destroy(&t.feed);
+    pn_device_batch_destroy(&t.feed);
     pn_program_destroy(t.program);
     pn_arena_destroy(&t.arena);
     pn_update_destroy(&t.update);

@@ -38,7 +38,7 @@ typedef struct options {
     double save_every;
     bool quiet, change_device;
     pn_device_options device;
-    pn_recipe recipe;
+    pn_train_settings settings;
     bool given[PN_MAX_FIELDS];
 } options;
 
@@ -70,8 +70,8 @@ static void show(const pn_training *t, progress *p, bool force) {
     char left[32];
     pn_clock_text(rate > 0 ? (double)(t->steps - done) / rate : 0, left);
     fprintf(stderr, "%sseed %" PRIu64 "  epoch %.2f/%lld  %.0f images/s",
-            p->terminal ? "\r\033[K" : "", t->recipe.seed, (double)done / (double)per_epoch,
-            (long long)t->recipe.epochs, rate * (double)t->recipe.batch);
+            p->terminal ? "\r\033[K" : "", t->settings.seed, (double)done / (double)per_epoch,
+            (long long)t->settings.epochs, rate * (double)t->settings.batch);
     if (s->steps)
         fprintf(stderr, "  loss %.3f  acc %.1f %%", s->loss / (double)s->steps,
                 100 * (double)s->correct / (double)s->images);
@@ -82,7 +82,7 @@ static void show(const pn_training *t, progress *p, bool force) {
 }
 
 static void introduce(const pn_training *t) {
-    const pn_recipe *r = &t->recipe;
+    const pn_train_settings *r = &t->settings;
     const pn_trainer *n = &t->trainer;
     size_t weights, auxiliary;
     char a[32], b[32];
@@ -107,8 +107,8 @@ static void conclude_epoch(const pn_training *t, progress *p) {
     fprintf(stderr,
             "%sseed %" PRIu64
             "  epoch %lld: %s loss %.4f, accuracy %.2f %%; best %.2f %% (epoch %lld)\n",
-            p->terminal ? "\r\033[K" : "", t->recipe.seed, (long long)epoch,
-            pn_training_scored_on(&t->recipe), t->last.loss, 100 * t->last.accuracy,
+            p->terminal ? "\r\033[K" : "", t->settings.seed, (long long)epoch,
+            pn_training_scored_on(&t->settings), t->last.loss, 100 * t->last.accuracy,
             100 * t->best.accuracy, (long long)t->best.epoch);
 }
 
@@ -145,12 +145,12 @@ static pn_status path_of_seed(const options *o, uint64_t seed, char path[PN_TEXT
 }
 
 static pn_status train_seed(options *o, const pn_kernels *kernels, bool first, result *r) {
-    static pn_training training; /* large: paths and a recipe */
+    static pn_training training; /* large: paths and a settings */
     const pn_opening opening = {.given = o->given, .change_device = o->change_device};
     char path[PN_TEXT_BYTES];
     PN_TRY(path_of_seed(o, r->seed, path));
-    o->recipe.seed = r->seed;
-    pn_status s = pn_training_open(&training, path, &o->recipe, &opening, kernels, o->memory);
+    o->settings.seed = r->seed;
+    pn_status s = pn_training_open(&training, path, &o->settings, &opening, kernels, o->memory);
     if (s == PN_OK && first && !o->quiet) introduce(&training);
     if (s == PN_OK)
         s = training.finished ? pn_training_finish(&training) /* perhaps killed just before */
@@ -158,7 +158,7 @@ static pn_status train_seed(options *o, const pn_kernels *kernels, bool first, r
     if (s == PN_OK) {
         r->last = training.last;
         r->best = training.best;
-        o->recipe = training.recipe; /* resolved: for what is printed */
+        o->settings = training.settings; /* resolved: for what is printed */
     }
     pn_training_close(&training);
     return s;
@@ -207,7 +207,7 @@ static void summarize(const result *r, int count, bool best, double *mean, doubl
 }
 
 static void print_text(const options *o, const result *r, int count) {
-    printf("error on %s, %%   last epoch    best epoch\n", pn_training_scored_on(&o->recipe));
+    printf("error on %s, %%   last epoch    best epoch\n", pn_training_scored_on(&o->settings));
     for (int i = 0; i < count; i++)
         printf("seed %-26" PRIu64 " %10.2f    %10.2f (epoch %lld)\n", r[i].seed,
                100 * (1 - r[i].last.accuracy), 100 * (1 - r[i].best.accuracy),
@@ -256,7 +256,7 @@ static pn_status gather(void *self, const char *name) {
     result r = {0};
     if (!seed_in(name, &r.seed)) return PN_OK;
     PN_TRY(path_of_seed(g->o, r.seed, path));
-    PN_TRY(pn_training_result(path, &g->o->recipe, &finished, &r.last, &r.best));
+    PN_TRY(pn_training_result(path, &g->o->settings, &finished, &r.last, &r.best));
     return finished ? add_result(&g->all, r) : PN_OK;
 }
 
@@ -275,9 +275,9 @@ static pn_status results_text(const options *o, const results *all, char **text)
     }
     double mean, deviation;
     summarize(all->list, all->count, false, &mean, &deviation);
-    failed |= json_object_set_new(root, "genotype", json_string(o->recipe.genotype));
+    failed |= json_object_set_new(root, "genotype", json_string(o->settings.genotype));
     failed |=
-        json_object_set_new(root, "scored_on", json_string(pn_training_scored_on(&o->recipe)));
+        json_object_set_new(root, "scored_on", json_string(pn_training_scored_on(&o->settings)));
     failed |= json_object_set_new(root, "seeds", seeds);
     failed |= json_object_set_new(root, "mean_error", pn_json_number(mean / 100));
     if (all->count > 1)
@@ -325,10 +325,10 @@ static pn_status train(options *o) {
     const pn_kernels *kernels;
     int count;
     PN_TRY(read_seeds(o->seeds, list, &count));
-    if (o->recipe.genotype[0]) { /* whatever it was called, the recipe holds its notation */
+    if (o->settings.genotype[0]) { /* whatever it was called, the settings holds its notation */
         pn_arch arch;
-        PN_TRY(pn_genotype_open(o->recipe.genotype, &arch));
-        pn_genotype_write(&arch, o->recipe.genotype);
+        PN_TRY(pn_genotype_open(o->settings.genotype, &arch));
+        pn_genotype_write(&arch, o->settings.genotype);
     }
     PN_TRY(pn_device_open(&o->device, &kernels));
     PN_TRY(make_directory(o->directory));
@@ -350,8 +350,8 @@ int pn_command_train(int argc, char **argv) {
     pn_option table[PN_MAX_FIELDS + OWN];
     bool help;
     int words;
-    o.recipe = pn_recipe_defaults();
-    int count = pn_options_of_fields(&pn_recipe_fields, &o.recipe, o.given, bindings, table);
+    o.settings = pn_train_defaults();
+    int count = pn_options_of_fields(&pn_train_fields, &o.settings, o.given, bindings, table);
     const pn_option own[OWN] = {
         {"seeds", PN_OPT_TEXT, &o.seeds, 0, 0, "N,N...",
          "of weights, batches and drop-path, a training for each [1]", NULL},

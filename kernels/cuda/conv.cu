@@ -115,7 +115,9 @@ __host__ __device__ inline int tiles_of_phase(const pn_conv &j, int phase, int p
 struct conv_backward {
     using Job = pn_conv;
     using Cut = conv_cut;
-    static __host__ __device__ bool joined(const pn_conv *jobs, int j) { return jobs[j].joined; }
+    static __host__ __device__ bool shares_dx(const pn_conv *jobs, int j) {
+        return jobs[j].shares_dx;
+    }
     static __host__ __device__ conv_cut cut(const pn_conv &first) {
         int C = 0;
         for (int i = 0; i < first.parts; i++) C += first.in[i].C;
@@ -306,7 +308,7 @@ __device__ inline void input_tiles(const conv_work &b, float *shared, float *slo
                 const int K = min_of(b.step.outputs, s.K - k0);
                 __syncthreads();
                 gather_g(s, t, seats, tap, job.mean ? all : 1, k0, K, g, pitch);
-                load_turned<1>(s, tap * channels_of(s) + b.c0, b.C, k0, K, w);
+                load_transposed<1>(s, tap * channels_of(s) + b.c0, b.C, k0, K, w);
                 __syncthreads();
                 if (wanted && k.row < t.pixels)
                     accumulate(da, g, pixel, K, shared_weights{w + 4 * k.quad, b.C});

@@ -27,7 +27,7 @@ __host__ __device__ inline int row_of(const pn_head &s) { return (int)up4((size_
 
 struct head_forward {
     using Job = pn_head;
-    static __host__ __device__ bool joined(const pn_head *, int) { return false; }
+    static __host__ __device__ bool shares_dx(const pn_head *, int) { return false; }
     static __host__ __device__ int tiles(const pn_head &s) { return s.N; }
     static __host__ __device__ size_t slot_floats(const pn_head &) {
         return sizeof(pn_result) / sizeof(float) + 2; /* 8 */
@@ -37,7 +37,9 @@ struct head_forward {
 /* A slot: the gradients of the logits of the block's images; the sums, (2,channels) a chunk. */
 struct head_backward {
     using Job = pn_head;
-    static __host__ __device__ bool joined(const pn_head *jobs, int j) { return jobs[j].joined; }
+    static __host__ __device__ bool shares_dx(const pn_head *jobs, int j) {
+        return jobs[j].shares_dx;
+    }
     static __host__ __device__ int tiles(const pn_head &s) { return s.N; }
     static __host__ __device__ size_t sums_at(const pn_head &s) {
         return (size_t)div_up(s.N, min_of(s.N, SLOTS)) * row_of(s);

@@ -36,14 +36,16 @@ __host__ __device__ inline int count_tiles(const pn_node &job) {
 
 struct node_forward {
     using Job = pn_node;
-    static __host__ __device__ bool joined(const pn_node *, int) { return false; }
+    static __host__ __device__ bool shares_dx(const pn_node *, int) { return false; }
     static __host__ __device__ int tiles(const pn_node &job) { return count_tiles<FORWARD>(job); }
     static __host__ __device__ size_t slot_floats(const pn_node &) { return 0; }
 };
 
 struct node_backward {
     using Job = pn_node;
-    static __host__ __device__ bool joined(const pn_node *jobs, int j) { return jobs[j].joined; }
+    static __host__ __device__ bool shares_dx(const pn_node *jobs, int j) {
+        return jobs[j].shares_dx;
+    }
     static __host__ __device__ int tiles(const pn_node &job) { return count_tiles<BACKWARD>(job); }
     static __host__ __device__ size_t slot_floats(const pn_node &job) {
         return (size_t)job.terms * 2 * job.C; /* s1, s2 of every term, wanted or not */

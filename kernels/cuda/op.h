@@ -69,7 +69,7 @@ __device__ __forceinline__ float4 where_positive(float4 condition, float4 v) {
 
 /* An op describes its jobs by a type with
  *   using Job = ...;
- *   static bool joined(const Job *jobs, int j);   does job j go with job j - 1? (backward: does it
+ *   static bool shares_dx(const Job *jobs, int j);   does job j go with job j - 1? (backward: does it
  *                                                 share its dx; forward: false)
  *   static int tiles(const Job &first);           of the group that begins here
  *   static size_t slot_floats(const Job &job);    a block's partial sums for the job; multiple of 4
@@ -86,7 +86,7 @@ struct place {
 template <class Op>
 __host__ __device__ inline int group_end(const typename Op::Job *jobs, int count, int first) {
     int end = first + 1;
-    while (end < count && Op::joined(jobs, end)) end++;
+    while (end < count && Op::shares_dx(jobs, end)) end++;
     return end;
 }
 
@@ -400,7 +400,7 @@ __device__ inline void copy_statistics(const pn_norm &n, int K) {
 
 /* dz from dy and z for one quad, once coef * factor[n] is known (as `f`):
  * dz = scale * (f dy - s1/n - xhat s2/n), or scale * f dy. */
-struct turn4 {
+struct dz4 {
     float4 mean, rstd, scale, s1, s2; /* sums already divided by n */
     bool batch;                       /* batch statistics: z is read */
     __device__ __forceinline__ float4 operator()(float f, float4 dy, float4 z) const {
@@ -417,9 +417,9 @@ __device__ __forceinline__ float4 over4(float4 a, float b) {
 }
 
 /* pixels: N * P * Q. */
-__device__ inline turn4 load_turn(const pn_output &out, double pixels, int quad) {
+__device__ inline dz4 load_dz(const pn_output &out, double pixels, int quad) {
     const pn_norm &n = out.norm;
-    turn4 t = {splat(0), splat(1), splat(1), splat(0), splat(0), false};
+    dz4 t = {splat(0), splat(1), splat(1), splat(0), splat(0), false};
     if (n.mode == PN_NORM_NONE) return t;
     const int K = out.K;
     t.rstd = gpu_load4(n.stats + K + 4 * quad);
@@ -433,12 +433,12 @@ __device__ inline turn4 load_turn(const pn_output &out, double pixels, int quad)
     return t;
 }
 
-/* dz = f * a * dy + b * z + c: turn4 in fewer registers. (The mean is in c.) */
+/* dz = f * a * dy + b * z + c: dz4 in fewer registers. (The mean is in c.) */
 struct line4 {
     float4 a, b, c;
 };
 __device__ inline line4 load_line(const pn_output &out, float pixels, int quad) {
-    const turn4 t = load_turn(out, pixels, quad);
+    const dz4 t = load_dz(out, pixels, quad);
     const float4 slope = t.scale * t.rstd * t.s2;
     return {t.scale, splat(0) - slope, slope * t.mean - t.scale * t.s1};
 }
@@ -503,7 +503,7 @@ PN_GPU_OP(pool)
 PN_GPU_OP(node)
 PN_GPU_OP(head)
 pn_status PN_GPU_NAME(pn_weigh)(const pn_result *result, double temperature, double skip_below,
-                                pn_weights *w, const pn_launch *launch);
+                                pn_importance *w, const pn_launch *launch);
 pn_status PN_GPU_NAME(pn_rescale)(const pn_range *ranges, int count, float *gradient,
                                   const float *factor, const pn_launch *launch);
 size_t PN_GPU_NAME(pn_sgd_scratch)(const pn_range *ranges, int count);

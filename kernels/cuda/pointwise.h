@@ -154,7 +154,7 @@ __host__ __device__ inline forward_cut forward_cut_of(const pointwise &s) {
 template <class Job_>
 struct pointwise_forward {
     using Job = Job_;
-    static __host__ __device__ bool joined(const Job *, int) { return false; }
+    static __host__ __device__ bool shares_dx(const Job *, int) { return false; }
     static __host__ __device__ int tiles(const Job &job) {
         const pointwise s = view_of(job);
         return tiles_of(s, forward_cut_of<Job>(s).pixels);
@@ -357,7 +357,7 @@ template <class Job_>
 struct pointwise_backward {
     using Job = Job_;
     using Cut = backward_cut;
-    static __host__ __device__ bool joined(const Job *jobs, int j) { return jobs[j].joined; }
+    static __host__ __device__ bool shares_dx(const Job *jobs, int j) { return jobs[j].shares_dx; }
     static __host__ __device__ backward_cut cut(const Job &first) {
         return backward_cut_of<Job>(view_of(first));
     }
@@ -464,22 +464,23 @@ __device__ inline void load_g(const pointwise &s, const run &t, float *g, int pi
     const columns k = columns_of(s.K);
     if (!k.active) return;
     const pn_output &out = *s.out;
-    const turn4 turn = load_turn(out, (double)s.N * s.P * s.Q, k.quad);
+    const dz4 dz = load_dz(out, (double)s.N * s.P * s.Q, k.quad);
     const size_t from = t.first * s.K + 4 * k.quad;
 #pragma unroll 2
     for (int p = k.row; p < t.pixels; p += k.rows) {
         const size_t at = from + (size_t)p * s.K;
         const float4 dy = gpu_read4(out.dy + at);
-        const float4 z = turn.batch ? gpu_read4(out.z + at) : splat(0);
+        const float4 z = dz.batch ? gpu_read4(out.z + at) : splat(0);
         const float f = out.factor ? weight_of(out, image_of(s, t, p)) : out.coef;
-        gpu_store4(g + p * pitch + 4 * k.quad, turn(f, dy, z));
+        gpu_store4(g + p * pitch + 4 * k.quad, dz(f, dy, z));
     }
 }
 
 /* Rows k0 .. k0+rows-1 of w transposed, for channels c0 .. c0+C-1 of every grid:
  * to[grid][row][c] = w[grid][c][base + row - grid's first], 0 for the other grid's columns. */
 template <int GRIDS>
-__device__ inline void load_turned(const pointwise &s, int c0, int C, int k0, int rows, float *to) {
+__device__ inline void load_transposed(const pointwise &s, int c0, int C, int k0, int rows,
+                                       float *to) {
     const int one = C * (rows / 4);
 #pragma unroll 1
     for (int i = (int)threadIdx.x; i < GRIDS * one; i += THREADS) {
@@ -567,7 +568,7 @@ __device__ inline void backward_tiles(const pointwise &s,
             }
             const bool first = tile == at.p.block && begin == 0;
             if (any_dx && first && step.rows == step.all)
-                load_turned<GRIDS>(s, c0, C, 0, step.all, w);
+                load_transposed<GRIDS>(s, c0, C, 0, step.all, w);
             __syncthreads();
             dw.add(r, C, plane, s.Kg, g, pitch, t.pixels, slot, first);
             if (!any_dx) continue;
@@ -583,7 +584,7 @@ __device__ inline void backward_tiles(const pointwise &s,
                 const int rows = min_of(step.rows, step.all - k0);
                 if (step.rows < step.all) {
                     __syncthreads();
-                    load_turned<GRIDS>(s, c0, C, k0, rows, w);
+                    load_transposed<GRIDS>(s, c0, C, k0, rows, w);
                     __syncthreads();
                 }
                 if (!wanted || k.row >= t.pixels) continue;

@@ -65,7 +65,7 @@ __host__ __device__ inline int band_of(int N, int P) {
 
 struct pool_forward {
     using Job = pn_pool;
-    static __host__ __device__ bool joined(const pn_pool *, int) { return false; }
+    static __host__ __device__ bool shares_dx(const pn_pool *, int) { return false; }
     static __host__ __device__ int tiles(const pn_pool &job) {
         const int P = div_up(job.H, job.stride);
         return job.N * div_up(P, band_of(job.N, P));
@@ -202,7 +202,9 @@ __host__ __device__ inline cut cut_of(int N, int H, int W, int C) {
 
 struct pool_backward {
     using Job = pn_pool;
-    static __host__ __device__ bool joined(const pn_pool *jobs, int j) { return jobs[j].joined; }
+    static __host__ __device__ bool shares_dx(const pn_pool *jobs, int j) {
+        return jobs[j].shares_dx;
+    }
     static __host__ __device__ int tiles(const pn_pool &job) {
         const cut t = cut_of(job.N, job.H, job.W, job.in.C);
         return job.N * t.down * t.across;

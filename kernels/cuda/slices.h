@@ -5,7 +5,7 @@
  * An op describes its jobs by a type with
  *   using Job = ..., Cut = ...;                     a Cut has at least slices, tiles (of a slice),
  *                                                   blocks (of a slice), slice (its channels)
- *   static bool joined(const Job *jobs, int j);     as in op.h
+ *   static bool shares_dx(const Job *jobs, int j);     as in op.h
  *   static Cut cut(const Job &first);               of the group that begins here: by the input's
  *                                                   shape alone, for jobs that share dx are cut
  *                                                   alike

@@ -75,7 +75,7 @@ __device__ inline void load_r(const pn_stage &s, const rectangle &t, int c0, int
 }
 
 /* STRIP outputs, one below the other: u[l] = sum_ij w[i][j] r[l stride + i dilation][j dilation],
- * with w turned half round if BACK. r: the first one's upper left input, rows of `row` floats,
+ * with w flipped if BACK. r: the first one's upper left input, rows of `row` floats,
  * pixels of C. w: (R,R) rows of w_row floats. */
 template <int R, int D, int S, bool BACK>
 __device__ __forceinline__ void filter(float4 (&u)[STRIP], const float *r, int row, int C,
@@ -177,7 +177,7 @@ __host__ __device__ inline forward_cut forward_cut_of(const pn_stage &s) {
 
 struct stage_forward {
     using Job = pn_stage;
-    static __host__ __device__ bool joined(const pn_stage *, int) { return false; }
+    static __host__ __device__ bool shares_dx(const pn_stage *, int) { return false; }
     static __host__ __device__ int tiles(const pn_stage &s) {
         const forward_cut c = forward_cut_of(s);
         return s.N * c.down * c.across;
@@ -324,7 +324,9 @@ __host__ __device__ inline backward_cut backward_cut_of(int N, int H, int W, int
 struct stage_backward {
     using Job = pn_stage;
     using Cut = backward_cut;
-    static __host__ __device__ bool joined(const pn_stage *jobs, int j) { return jobs[j].joined; }
+    static __host__ __device__ bool shares_dx(const pn_stage *jobs, int j) {
+        return jobs[j].shares_dx;
+    }
     static __host__ __device__ backward_cut cut(const pn_stage &first) {
         return backward_cut_of(first.N, first.H, first.W, first.in.C);
     }

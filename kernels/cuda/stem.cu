@@ -43,7 +43,7 @@ __host__ __device__ inline int tiles_of(const pn_stem &s, int pixels) {
 
 struct stem_forward {
     using Job = pn_stem;
-    static __host__ __device__ bool joined(const pn_stem *, int) { return false; }
+    static __host__ __device__ bool shares_dx(const pn_stem *, int) { return false; }
     static __host__ __device__ int tiles(const pn_stem &s) {
         return tiles_of(s, forward_pixels(s));
     }
@@ -54,7 +54,7 @@ struct stem_forward {
 
 struct stem_backward {
     using Job = pn_stem;
-    static __host__ __device__ bool joined(const pn_stem *, int) { return false; }
+    static __host__ __device__ bool shares_dx(const pn_stem *, int) { return false; }
     static __host__ __device__ int tiles(const pn_stem &s) {
         return tiles_of(s, backward_pixels(s));
     }
@@ -162,15 +162,15 @@ __device__ inline void load_gradient(const pn_stem &s, const run &r, float *g, i
     const int K = s.out.K, image = image_of(s);
     const columns k = columns_of(K);
     if (!k.active) return;
-    const turn4 turn = load_turn(s.out, (double)s.N * image, k.quad);
+    const dz4 dz = load_dz(s.out, (double)s.N * image, k.quad);
 #pragma unroll 4
     for (int p = k.row; p < r.pixels; p += k.rows) {
         const size_t at = (r.first + p) * K + 4 * k.quad;
         const float4 dy = gpu_read4(s.out.dy + at);
-        const float4 z = turn.batch ? gpu_read4(s.out.z + at) : splat(0);
+        const float4 z = dz.batch ? gpu_read4(s.out.z + at) : splat(0);
         const float f =
             s.out.factor ? weight_of(s.out, r.image + (r.rest + p) / image) : s.out.coef;
-        gpu_store4(g + p * pitch + 4 * k.quad, turn(f, dy, z));
+        gpu_store4(g + p * pitch + 4 * k.quad, dz(f, dy, z));
     }
 }
 

@@ -83,7 +83,7 @@ __device__ __forceinline__ void each_float(const range_list &list, Whole whole, 
 __device__ inline double max_or_nan(double a, double b) { return a != a || a > b ? a : b; }
 
 __global__ void __launch_bounds__(32)
-    weigh_kernel(const pn_result *result, double temperature, double skip_below, pn_weights *w) {
+    weigh_kernel(const pn_result *result, double temperature, double skip_below, pn_importance *w) {
     if (threadIdx.x != 0) return;
     const double l = result->log_likelihood / temperature, max = max_or_nan(w->max, l);
     const double rescale = exp(w->max - max), weight = exp(l - max);
@@ -212,7 +212,8 @@ unsigned count_squares(const pn_range *ranges, int count) {
 }  // namespace
 
 extern "C" pn_status PN_GPU_NAME(pn_weigh)(const pn_result *result, double temperature,
-                                           double skip_below, pn_weights *w, const pn_launch *l) {
+                                           double skip_below, pn_importance *w,
+                                           const pn_launch *l) {
     if (!result || !w) return pn_fail(PN_EARG, "weigh: result or weights is NULL");
     if (!(temperature > 0) || !(skip_below >= 0))
         return pn_fail(PN_EARG, "weigh: temperature %g, skip_below %g, want > 0 and >= 0",

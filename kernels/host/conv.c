@@ -125,15 +125,15 @@ static void prepare(const plan *s, int backward) {
     const pn_conv *job = s->job;
     for (int i = 0; i < job->parts; i++) {
         const int C = job->in[i].C, Cp = pn_padded(C);
-        pn_norm_load(&job->in[i].norm, C, Cp, s->scale[i], s->shift[i]);
-        if (backward) pn_norm_moments(&job->in[i].norm, C, Cp, s->mean[i], s->rstd[i]);
+        pn_norm_scale_shift(&job->in[i].norm, C, Cp, s->scale[i], s->shift[i]);
+        if (backward) pn_norm_mean_rstd(&job->in[i].norm, C, Cp, s->mean[i], s->rstd[i]);
     }
     if (!backward) {
         pn_pack(s->depth, s->K, job->w, s->K, 1, s->weights);
         return;
     }
-    pn_norm_turn(&job->out.norm, s->K, pn_padded(s->K), (double)job->N * s->P * s->Q, s->a, s->b,
-                 s->q);
+    pn_norm_dz(&job->out.norm, s->K, pn_padded(s->K), (double)job->N * s->P * s->Q, s->a, s->b,
+               s->q);
     if (s->wants_dx) pn_pack(s->K, s->depth, job->w, 1, s->K, s->weights);
 }
 
@@ -410,7 +410,7 @@ static void finish(const plan *s, const plan *end, int share) {
                  s->slot_floats, pn_padded(s->K));
     if (share) return;
     pn_norm_parameters(&s->job->out.norm, s->K);
-    if (s->job->joined) return;
+    if (s->job->shares_dx) return;
     do {
         for (int i = 0; i < s->job->parts; i++) {
             const pn_input *in = &s->job->in[i];
@@ -418,7 +418,7 @@ static void finish(const plan *s, const plan *end, int share) {
                 pn_norm_finish_bwd(&in->norm, in->C, in->add, s->job->N, s->slots + s->sums[i],
                                    s->slot_floats, pn_padded(in->C));
         }
-    } while (++s < end && s->job->joined);
+    } while (++s < end && s->job->shares_dx);
 }
 
 pn_status PN_NAME(pn_conv_bwd)(const pn_conv *jobs, int count, const pn_launch *l) {
@@ -438,9 +438,9 @@ pn_status PN_NAME(pn_conv_bwd)(const pn_conv *jobs, int count, const pn_launch *
         PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
             const plan *s = &at.plans[unit % count];
             const int chunk = unit / count;
-            if (s->job->joined || chunk >= pn_chunks(s->job->N)) continue;
+            if (s->job->shares_dx || chunk >= pn_chunks(s->job->N)) continue;
             do backward(s, chunk, workspace);
-            while (++s < end && s->job->joined);
+            while (++s < end && s->job->shares_dx);
         }
 #pragma omp barrier
 #pragma omp for schedule(dynamic)

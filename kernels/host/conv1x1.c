@@ -15,7 +15,7 @@ static pn_pointwise view(const void *jobs, int i) {
                           .out = &j->out,
                           .w = j->w,
                           .dw = j->dw,
-                          .joined = j->joined,
+                          .shares_dx = j->shares_dx,
                           .grids = 1,
                           .stride = 1};
 }

@@ -136,10 +136,10 @@ PN_PASS pn_flat_stats(const float *z, const float *pivot, float *sum, float *squ
     }
 }
 
-/* g = the gradient with respect to z (see pn_norm_turn); z NULL where b and q are 0. The next
+/* g = the gradient with respect to z (see pn_norm_dz); z NULL where b and q are 0. The next
  * rows of dy and z are asked for. */
-PN_PASS pn_flat_turn(float *g, const float *dy, float factor, const float *z, const float *a,
-                     const float *b, const float *q, size_t period, size_t n) {
+PN_PASS pn_flat_dz(float *g, const float *dy, float factor, const float *z, const float *a,
+                   const float *b, const float *q, size_t period, size_t n) {
     PN_EACH_PERIOD(at, m) {
         pn_prefetch(dy + n + at, m);
         if (z) {

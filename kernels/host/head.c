@@ -54,7 +54,7 @@ static int channels(const pn_head *job) {
 }
 
 static void prepare_load(const part_work *w, const pn_head *job, const pn_input *in) {
-    pn_norm_load(&in->norm, in->C, in->C, w->scale, w->shift);
+    pn_norm_scale_shift(&in->norm, in->C, in->C, w->scale, w->shift);
     pn_repeat(w->scale, in->C, tile_pixels(job, in));
     pn_repeat(w->shift, in->C, tile_pixels(job, in));
 }
@@ -300,12 +300,12 @@ pn_status PN_NAME(pn_head_bwd)(const pn_head *jobs, int count, const pn_launch *
         PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
             const int chunk = unit / count;
             int j = unit % count;
-            if (chunk >= pn_chunks(jobs[j].N) || jobs[j].joined) continue;
+            if (chunk >= pn_chunks(jobs[j].N) || jobs[j].shares_dx) continue;
             do {
                 backward(&jobs[j], chunk, mine, images + j * l.images,
                          slots + ((size_t)j * PN_CHUNKS + chunk) * l.slot, l.slot_row);
                 j++;
-            } while (j < count && jobs[j].joined);
+            } while (j < count && jobs[j].shares_dx);
         }
 #pragma omp barrier
         for (int j = 0; j < count; j++) {

@@ -32,7 +32,7 @@
     PN_DECLARE_OP(node, isa)                                                                       \
     PN_DECLARE_OP(head, isa)                                                                       \
     pn_status pn_weigh_##isa(const pn_result *result, double temperature, double skip_below,       \
-                             pn_weights *w, const pn_launch *launch);                              \
+                             pn_importance *w, const pn_launch *launch);                           \
     pn_status pn_rescale_##isa(const pn_range *ranges, int count, float *gradient,                 \
                                const float *factor, const pn_launch *launch);                      \
     size_t pn_sgd_scratch_##isa(const pn_range *ranges, int count);                                \

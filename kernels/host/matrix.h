@@ -59,7 +59,7 @@ PN_INLINE void pn_relu_pixels(const int C, const float *x, size_t x_step, int n,
         pn_relu_strip(1, C - c, x + c, x_step, n, ahead, scale + c, shift + c, r + c, r_step);
 }
 
-/* g = weight * a * dy + b * z + q of n packed pixels (see pn_norm_turn); without z: no b, q. */
+/* g = weight * a * dy + b * z + q of n packed pixels (see pn_norm_dz); without z: no b, q. */
 PN_INLINE void pn_turn_pixels(const int K, float weight, const float *dy, const float *z, int n,
                               size_t ahead, const float *a, const float *b, const float *q,
                               float *g, size_t g_step) {

@@ -53,7 +53,7 @@ static void forward(const pn_node *job, int chunk, float *base) {
     float *const sum = base, *const terms = base + pn_align16(tile);
     for (int t = 0; t < job->terms; t++) {
         const term_work w = carve_term(terms, tile, t, 0);
-        pn_norm_load(&job->term[t].in.norm, C, C, w.scale, w.shift);
+        pn_norm_scale_shift(&job->term[t].in.norm, C, C, w.scale, w.shift);
         pn_repeat(w.scale, C, pixels);
         pn_repeat(w.shift, C, pixels);
     }
@@ -209,7 +209,7 @@ static void prepare_backward(const pn_node *job, float *terms, size_t period) {
         memset(w.s1, 0, period * sizeof *w.s1);
         memset(w.s2, 0, period * sizeof *w.s2);
         for (int c = 0; c < C; c++) w.mean[c] = norm->mode == PN_NORM_NONE ? 0 : norm->stats[c];
-        pn_norm_load(norm, C, C, w.scale, w.shift);
+        pn_norm_scale_shift(norm, C, C, w.scale, w.shift);
         if (job->restore && t == last)
             for (int c = 0; c < C; c++) w.scale[c] = 1 / (job->term[t].coef * norm->stats[C + c]);
         pn_repeat(w.mean, C, pixels);
@@ -337,12 +337,12 @@ pn_status PN_NAME(pn_node_bwd)(const pn_node *jobs, int count, const pn_launch *
         PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
             const int chunk = unit / count;
             int j = unit % count;
-            if (chunk >= pn_chunks(jobs[j].N) || jobs[j].joined) continue;
+            if (chunk >= pn_chunks(jobs[j].N) || jobs[j].shares_dx) continue;
             do {
                 backward(&jobs[j], chunk, work + omp_get_thread_num() * l.work,
                          slots + ((size_t)j * PN_CHUNKS + chunk) * l.slot, l.slot_row);
                 j++;
-            } while (j < count && jobs[j].joined);
+            } while (j < count && jobs[j].shares_dx);
         }
 #pragma omp barrier
 #pragma omp single

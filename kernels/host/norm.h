@@ -53,8 +53,8 @@ static inline void pn_norm_finish_fwd(const pn_norm *norm, int K, int N, long im
 }
 
 /* What a consumer's load applies: v = scale * x + shift. Channels from C to padded get 0. */
-static inline void pn_norm_load(const pn_norm *norm, int C, int padded, float *scale,
-                                float *shift) {
+static inline void pn_norm_scale_shift(const pn_norm *norm, int C, int padded, float *scale,
+                                       float *shift) {
     for (int c = 0; c < padded; c++) {
         scale[c] = c < C;
         shift[c] = 0;
@@ -68,8 +68,8 @@ static inline void pn_norm_load(const pn_norm *norm, int C, int padded, float *s
 }
 
 /* Mean and rstd of a tensor, for xhat where gamma and beta hide it; 0 above C and without norm. */
-static inline void pn_norm_moments(const pn_norm *norm, int C, int padded, float *mean,
-                                   float *rstd) {
+static inline void pn_norm_mean_rstd(const pn_norm *norm, int C, int padded, float *mean,
+                                     float *rstd) {
     const int known = norm->mode == PN_NORM_NONE ? 0 : C;
     for (int c = 0; c < padded; c++) {
         mean[c] = c < known ? norm->stats[c] : 0;
@@ -78,8 +78,8 @@ static inline void pn_norm_moments(const pn_norm *norm, int C, int padded, float
 }
 
 /* What turns dy into dz: dz = a * (coef * factor[n] * dy) + b * z + q, coef not yet in a. */
-static inline void pn_norm_turn(const pn_norm *norm, int K, int padded, double pixels, float *a,
-                                float *b, float *q) {
+static inline void pn_norm_dz(const pn_norm *norm, int K, int padded, double pixels, float *a,
+                              float *b, float *q) {
     for (int k = 0; k < padded; k++) {
         a[k] = k < K;
         b[k] = q[k] = 0;

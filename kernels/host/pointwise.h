@@ -34,14 +34,14 @@ typedef struct pn_pointwise {
     const float *w; /* (grids,C,K/grids) */
     float *dw;
     int grids, stride; /* 1 and 1, or 2 and 2 */
-    int joined;        /* shares dx with the job before it */
+    int shares_dx;     /* shares dx with the job before it */
 
     int P, Q, C, Kg;       /* output size; channels of all parts; outputs of one grid */
     size_t r_step, g_step; /* floats from pixel to pixel */
     float *scale[PN_PARTS], *shift[PN_PARTS], *mean[PN_PARTS], *rstd[PN_PARTS];
     float *a, *b, *q;
-    float *packed;              /* each grid's W */
-    float *turned[2][PN_PARTS]; /* W transposed, for a grid's outputs and a part's channels */
+    float *packed;                  /* each grid's W */
+    float *transposed[2][PN_PARTS]; /* W transposed, for a grid's outputs and a part's channels */
     float *slots;
     size_t slot_floats, sums[PN_PARTS]; /* backward: where a part's s1, s2 are in a slot */
     int local;                          /* sums are gathered in the workspace: a slot is small */
@@ -105,7 +105,7 @@ static inline pn_pointwise_layout pn_pointwise_lay_out(pn_pointwise_view *view, 
             s.mean[i] = pn_carve(&c, Cp);
             s.rstd[i] = pn_carve(&c, Cp);
             for (int f = 0; f < s.grids; f++)
-                s.turned[f][i] = pn_carve(&c, pn_packed(s.Kg, s.in[i].C));
+                s.transposed[f][i] = pn_carve(&c, pn_packed(s.Kg, s.in[i].C));
             s.sums[i] = s.slot_floats;
             s.slot_floats += (size_t)PN_BWD_ROWS * Cp;
         }
@@ -122,7 +122,7 @@ static inline pn_pointwise_layout pn_pointwise_lay_out(pn_pointwise_view *view, 
         s.local = s.slot_floats <= PN_LOCAL;
         if (!s.local) s.slot_floats = pn_apart(s.slot_floats);
         s.slots = pn_carve(&c, pn_chunks(s.N) * s.slot_floats);
-        s.slot_at = s.joined ? before.slot_at + before.local * before.slot_floats : 0;
+        s.slot_at = s.shares_dx ? before.slot_at + before.local * before.slot_floats : 0;
         if (base) layout.plans[j] = s;
         before = s;
 
@@ -143,16 +143,17 @@ static inline void pn_pointwise_prepare(const pn_pointwise *s, int backward) {
     const size_t matrix = (size_t)s->C * s->Kg;
     for (int i = 0, above = 0; i < s->parts; above += s->in[i++].C) {
         const int C = s->in[i].C, Cp = pn_padded(C);
-        pn_norm_load(&s->in[i].norm, C, Cp, s->scale[i], s->shift[i]);
+        pn_norm_scale_shift(&s->in[i].norm, C, Cp, s->scale[i], s->shift[i]);
         if (!backward) continue;
-        pn_norm_moments(&s->in[i].norm, C, Cp, s->mean[i], s->rstd[i]);
+        pn_norm_mean_rstd(&s->in[i].norm, C, Cp, s->mean[i], s->rstd[i]);
         if (!s->in[i].dx) continue;
         for (int f = 0; f < s->grids; f++)
-            pn_pack(s->Kg, C, s->w + f * matrix + (size_t)above * s->Kg, 1, s->Kg, s->turned[f][i]);
+            pn_pack(s->Kg, C, s->w + f * matrix + (size_t)above * s->Kg, 1, s->Kg,
+                    s->transposed[f][i]);
     }
     const int K = s->out->K;
     if (backward)
-        pn_norm_turn(&s->out->norm, K, pn_padded(K), (double)s->N * s->P * s->Q, s->a, s->b, s->q);
+        pn_norm_dz(&s->out->norm, K, pn_padded(K), (double)s->N * s->P * s->Q, s->a, s->b, s->q);
     else
         for (int f = 0; f < s->grids; f++)
             pn_pack(s->C, s->Kg, s->w + f * matrix, s->Kg, 1,
@@ -308,15 +309,15 @@ static inline void pn_pointwise_dx(const pn_pointwise *s, int image, int first, 
                                  .rstd = s->rstd[i]};
                 const float *g = w->g + run.at * s->g_step + f * s->Kg;
 /* Four parts of as many channels as there are outputs: all distances are literal. */
-#define PN_DX(outputs, g_step)                                                                 \
-    do {                                                                                       \
-        if ((size_t)(g_step) == (size_t)(outputs) + PN_STEP_PAD && in->C == (outputs) &&       \
-            s->r_step == (size_t)4 * (outputs) + PN_STEP_PAD)                                  \
-            pn_dx_run(outputs, outputs, inside, g, g_step, s->turned[f][i], &d, outputs,       \
-                      4 * (outputs) + PN_STEP_PAD, slot + s->sums[i], ahead);                  \
-        else                                                                                   \
-            pn_dx_run(outputs, in->C, inside, g, g_step, s->turned[f][i], &d, step, s->r_step, \
-                      slot + s->sums[i], ahead);                                               \
+#define PN_DX(outputs, g_step)                                                                     \
+    do {                                                                                           \
+        if ((size_t)(g_step) == (size_t)(outputs) + PN_STEP_PAD && in->C == (outputs) &&           \
+            s->r_step == (size_t)4 * (outputs) + PN_STEP_PAD)                                      \
+            pn_dx_run(outputs, outputs, inside, g, g_step, s->transposed[f][i], &d, outputs,       \
+                      4 * (outputs) + PN_STEP_PAD, slot + s->sums[i], ahead);                      \
+        else                                                                                       \
+            pn_dx_run(outputs, in->C, inside, g, g_step, s->transposed[f][i], &d, step, s->r_step, \
+                      slot + s->sums[i], ahead);                                                   \
     } while (0)
                 PN_BY_OUTPUTS(s, PN_DX);
 #undef PN_DX
@@ -443,13 +444,13 @@ static inline void pn_pointwise_finish(const pn_pointwise *s, const pn_pointwise
                      s->slots + s->dw_at + f * s->dw_floats, s->slot_floats, pn_padded(s->Kg));
     if (share) return;
     pn_norm_parameters(&s->out->norm, s->out->K);
-    if (s->joined) return;
+    if (s->shares_dx) return;
     do {
         for (int i = 0; i < s->parts; i++)
             if (s->in[i].dx)
                 pn_norm_finish_bwd(&s->in[i].norm, s->in[i].C, s->in[i].add, s->N,
                                    s->slots + s->sums[i], s->slot_floats, pn_padded(s->in[i].C));
-    } while (++s < end && s->joined);
+    } while (++s < end && s->shares_dx);
 }
 
 static inline pn_status pn_pointwise_bwd(const char *op, pn_pointwise_view *view, const void *jobs,
@@ -470,9 +471,9 @@ static inline pn_status pn_pointwise_bwd(const char *op, pn_pointwise_view *view
         PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
             const pn_pointwise *first = &at.plans[unit % count];
             const int chunk = unit / count;
-            if (first->joined || chunk >= pn_chunks(first->N)) continue;
+            if (first->shares_dx || chunk >= pn_chunks(first->N)) continue;
             const pn_pointwise *last = first + 1;
-            while (last < end && last->joined) last++;
+            while (last < end && last->shares_dx) last++;
             for (const pn_pointwise *s = first; s < last; s++)
                 memset(pn_pointwise_sums(s, chunk, slots), 0, s->slot_floats * sizeof *slots);
             for (int image = pn_chunk_first(first->N, chunk);

@@ -55,7 +55,7 @@ static size_t carve(pool_work *w, const pn_pool *job, int backward, float *base)
 
 static void prepare(const pool_work *w, const pn_pool *job) {
     const int W = job->W;
-    pn_norm_load(&job->in.norm, job->in.C, w->Cp, w->scale, w->shift);
+    pn_norm_scale_shift(&job->in.norm, job->in.C, w->Cp, w->scale, w->shift);
     for (int rows = 1; rows <= RING; rows++)
         for (int q = 0; q < w->Q; q++) {
             const int x = q * job->stride, columns = 1 + (x > 0) + (x + 1 < W);
@@ -200,8 +200,8 @@ static void prepare_backward(const pool_work *w, const pn_pool *job) {
     const int C = job->in.C;
     const size_t row = (size_t)w->Q * w->Cp;
     prepare(w, job);
-    pn_norm_turn(&job->out.norm, C, w->Cp, (double)job->N * w->P * w->Q, w->a, w->b, w->q);
-    pn_norm_moments(&job->in.norm, C, w->Cp, w->mean, w->rstd);
+    pn_norm_dz(&job->out.norm, C, w->Cp, (double)job->N * w->P * w->Q, w->a, w->b, w->q);
+    pn_norm_mean_rstd(&job->in.norm, C, w->Cp, w->mean, w->rstd);
     for (size_t i = 0; i < row; i++) w->nowhere[i] = NAN;
     for (int i = 0; i < RING; i++) memset(w->spread[i], 0, row * sizeof *w->spread[i]);
 }
@@ -580,13 +580,13 @@ pn_status PN_NAME(pn_pool_bwd)(const pn_pool *jobs, int count, const pn_launch *
         PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
             const int chunk = unit / count;
             int j = unit % count;
-            if (chunk >= pn_chunks(jobs[j].N) || !jobs[j].in.dx || jobs[j].joined) continue;
+            if (chunk >= pn_chunks(jobs[j].N) || !jobs[j].in.dx || jobs[j].shares_dx) continue;
             do {
                 backward(&jobs[j], chunk, mine + l.slot, mine, l.slot_row);
                 memcpy(slots + ((size_t)j * PN_CHUNKS + chunk) * l.slot, mine,
                        l.slot * sizeof *mine);
                 j++;
-            } while (j < count && jobs[j].joined);
+            } while (j < count && jobs[j].shares_dx);
         }
 #pragma omp barrier
 #pragma omp single

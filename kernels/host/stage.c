@@ -19,12 +19,12 @@ enum { MAX_R = 5 };
 typedef struct plan {
     const pn_stage *job;
     int C, Cp, R, D, S, pad, P, Q;
-    int T;                 /* rows of a tile */
-    int kind;              /* which of the literal filters, see FILTERS */
-    int r_rows, r_width;   /* the ring of r: rows, pixels in a row */
-    int du_rows, du_width; /* the ring of du; at stride 2 every second pixel of a row is 0 */
-    float *dw, *dw_turned; /* (R*R,Cp): as it is, and in reverse order */
-    float *pw, *pw_turned; /* packed W, W transposed */
+    int T;                     /* rows of a tile */
+    int kind;                  /* which of the literal filters, see FILTERS */
+    int r_rows, r_width;       /* the ring of r: rows, pixels in a row */
+    int du_rows, du_width;     /* the ring of du; at stride 2 every second pixel of a row is 0 */
+    float *dw, *dw_flipped;    /* (R*R,Cp): as it is, and in reverse order */
+    float *pw, *pw_transposed; /* packed W, W transposed */
     float *scale, *shift, *mean, *rstd, *a, *b, *q; /* of the loads, see norm.h */
     float *slots;                                   /* a slot per chunk */
     size_t slot_floats;
@@ -100,8 +100,8 @@ static layout lay_out(const pn_stage *jobs, int count, int backward, void *base)
         if (backward) {
             float **const more[] = {&s.mean, &s.rstd, &s.a, &s.b, &s.q};
             for (size_t k = 0; k < sizeof more / sizeof *more; k++) *more[k] = pn_carve(&c, s.Cp);
-            s.dw_turned = pn_carve(&c, (size_t)s.R * s.R * s.Cp);
-            s.pw_turned = pn_carve(&c, pn_packed(s.C, s.C));
+            s.dw_flipped = pn_carve(&c, (size_t)s.R * s.R * s.Cp);
+            s.pw_transposed = pn_carve(&c, pn_packed(s.C, s.C));
         }
         s.slot_floats = backward ? backward_slot(&s) : (size_t)PN_FWD_ROWS * s.Cp;
         s.slots = pn_carve(&c, pn_chunks(jobs[i].N) * s.slot_floats);
@@ -120,19 +120,19 @@ static layout lay_out(const pn_stage *jobs, int count, int backward, void *base)
 /* What all chunks of a job need: coefficients of the loads, weights in the form for the kernels. */
 static void prepare(const plan *s, int backward) {
     const int C = s->C, Cp = s->Cp, taps = s->R * s->R;
-    pn_norm_load(&s->job->in.norm, C, Cp, s->scale, s->shift);
+    pn_norm_scale_shift(&s->job->in.norm, C, Cp, s->scale, s->shift);
     if (backward) {
-        pn_norm_moments(&s->job->in.norm, C, Cp, s->mean, s->rstd);
-        pn_norm_turn(&s->job->out.norm, C, Cp, (double)s->job->N * s->P * s->Q, s->a, s->b, s->q);
+        pn_norm_mean_rstd(&s->job->in.norm, C, Cp, s->mean, s->rstd);
+        pn_norm_dz(&s->job->out.norm, C, Cp, (double)s->job->N * s->P * s->Q, s->a, s->b, s->q);
     }
     for (int t = 0; t < taps; t++)
         for (int c = 0; c < Cp; c++) {
             const float w = c < C ? s->job->dw[t * C + c] : 0;
             s->dw[t * Cp + c] = w;
-            if (backward) s->dw_turned[(taps - 1 - t) * Cp + c] = w;
+            if (backward) s->dw_flipped[(taps - 1 - t) * Cp + c] = w;
         }
     pn_pack(C, C, s->job->pw, C, 1, s->pw);
-    if (backward) pn_pack(C, C, s->job->pw, 1, C, s->pw_turned);
+    if (backward) pn_pack(C, C, s->job->pw, 1, C, s->pw_transposed);
 }
 
 /* ---- kernels, on a row or a tile ------------------------------------------------------------- */
@@ -174,7 +174,7 @@ PN_INLINE void u_row_of(const int R, const int D, const int S, const int Cp, int
         }
 }
 
-/* A row of dx: the depthwise convolution of du with the filter turned round. Blocks begin at even
+/* A row of dx: the depthwise convolution of du with the filter flipped. Blocks begin at even
  * pixels, so that at stride 2 every second column of a block is known to be 0. */
 PN_INLINE void dx_row_of(const int R, const int D, const int S, const int C, int W,
                          const float *const *rows, const float *w, const pn_dx *d, float *sums,
@@ -284,7 +284,7 @@ static void u_row(const plan *s, const float *const *rows, float *u, pn_ahead *a
 
 static void dx_row(const plan *s, const float *const *rows, const pn_dx *d, float *sums,
                    pn_ahead *ahead) {
-#define CASE_OF(C, R, D, S) dx_row_of(R, D, S, C, s->job->W, rows, s->dw_turned, d, sums, ahead)
+#define CASE_OF(C, R, D, S) dx_row_of(R, D, S, C, s->job->W, rows, s->dw_flipped, d, sums, ahead)
 #define CASE(kind, R, D, S)                  \
     case kind:                               \
         BY_CHANNELS(s->C, CASE_OF, R, D, S); \
@@ -327,7 +327,7 @@ static void g_tile(const plan *s, float weight, size_t at, int n, float *g) {
 }
 
 static void du_row(const plan *s, const float *g, float *du, pn_ahead *ahead) {
-#define CASE_OF(C, ...) du_row_of(C, s->S, s->Q, g, s->pw_turned, du, ahead)
+#define CASE_OF(C, ...) du_row_of(C, s->S, s->Q, g, s->pw_transposed, du, ahead)
     BY_CHANNELS(s->C, CASE_OF, );
 #undef CASE_OF
 }
@@ -521,9 +521,9 @@ pn_status PN_NAME(pn_stage_bwd)(const pn_stage *jobs, int count, const pn_launch
         PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
             const int chunk = unit / count;
             int i = unit % count;
-            if (jobs[i].joined || chunk >= pn_chunks(jobs[i].N)) continue;
+            if (jobs[i].shares_dx || chunk >= pn_chunks(jobs[i].N)) continue;
             do backward_chunk(&plans[i], chunk, workspace);
-            while (++i < count && jobs[i].joined);
+            while (++i < count && jobs[i].shares_dx);
         }
 #pragma omp barrier
 #pragma omp for schedule(dynamic)
@@ -536,13 +536,13 @@ pn_status PN_NAME(pn_stage_bwd)(const pn_stage *jobs, int count, const pn_launch
                          s->slot_floats, s->Cp);
             if (share) continue;
             pn_norm_parameters(&s->job->out.norm, s->C);
-            if (s->job->joined) continue;
+            if (s->job->shares_dx) continue;
             int i = unit / PN_SHARES;
             do
                 if (jobs[i].in.dx)
                     pn_norm_finish_bwd(&jobs[i].in.norm, plans[i].C, jobs[i].in.add, jobs[i].N,
                                        plans[i].slots, plans[i].slot_floats, plans[i].Cp);
-            while (++i < count && jobs[i].joined);
+            while (++i < count && jobs[i].shares_dx);
         }
     }
     pn_unfence(at.spaces, at.space_floats);

@@ -183,7 +183,7 @@ static void backward(const pn_stem *job, int chunk, float *base, float *dw) {
     const int turn = job->out.norm.mode == PN_NORM_BATCH;
     stem_work w;
     carve(&w, job, 1, base);
-    pn_norm_turn(&job->out.norm, K, K, (double)job->N * P * width_of(job), w.a, w.b, w.q);
+    pn_norm_dz(&job->out.norm, K, K, (double)job->N * P * width_of(job), w.a, w.b, w.q);
     pn_repeat(w.a, K, w.pixels);
     pn_repeat(w.b, K, w.pixels);
     pn_repeat(w.q, K, w.pixels);
@@ -194,8 +194,8 @@ static void backward(const pn_stem *job, int chunk, float *base, float *dw) {
         const float factor = job->out.coef * (job->out.factor ? job->out.factor[n] : 1);
         for (int p = 0; p < P; p++) {
             const size_t at = ((size_t)n * P + p) * row;
-            pn_flat_turn(w.g, job->out.dy + at, factor, turn ? job->out.z + at : NULL, w.a, w.b,
-                         w.q, (size_t)w.pixels * K, row);
+            pn_flat_dz(w.g, job->out.dy + at, factor, turn ? job->out.z + at : NULL, w.a, w.b, w.q,
+                       (size_t)w.pixels * K, row);
             fill_rows(&w, job, n, p);
 #define WEIGHTS(C, step) weights_row(&w, job, C, step, dw)
             BY_WINDOWS(job, WEIGHTS);

@@ -28,7 +28,7 @@ static pn_range block_at(const pn_range *ranges, size_t b) {
 static double max_or_nan(double a, double b) { return isnan(a) || a > b ? a : b; }
 
 pn_status PN_NAME(pn_weigh)(const pn_result *result, double temperature, double skip_below,
-                            pn_weights *w, const pn_launch *launch) {
+                            pn_importance *w, const pn_launch *launch) {
     (void)launch;
     if (!result || !w) return pn_fail(PN_EARG, "weigh: result or weights is NULL");
     if (!(temperature > 0) || !(skip_below >= 0))

@@ -46,22 +46,22 @@ PN_INLINE pn_vf pn_where_positive(pn_vf condition, pn_vf v) {
 /* The first n lanes (0 < n < PN_LANES), the others
  * 0; and the store that leaves the others alone. */
 #if PN_LANES == 16 && defined(__AVX512F__)
-PN_INLINE __mmask16 pn_part(int n) { return (__mmask16)((1u << n) - 1); }
+PN_INLINE __mmask16 pn_half(int n) { return (__mmask16)((1u << n) - 1); }
 PN_INLINE pn_vf pn_load_part(const float *p, int n) {
-    return (pn_vf)_mm512_maskz_loadu_ps(pn_part(n), p);
+    return (pn_vf)_mm512_maskz_loadu_ps(pn_half(n), p);
 }
 PN_INLINE void pn_store_part(float *p, pn_vf v, int n) {
-    _mm512_mask_storeu_ps(p, pn_part(n), (__m512)v);
+    _mm512_mask_storeu_ps(p, pn_half(n), (__m512)v);
 }
 #elif PN_LANES == 8 && defined(__AVX2__)
-PN_INLINE __m256i pn_part(int n) {
+PN_INLINE __m256i pn_half(int n) {
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 PN_INLINE pn_vf pn_load_part(const float *p, int n) {
-    return (pn_vf)_mm256_maskload_ps(p, pn_part(n));
+    return (pn_vf)_mm256_maskload_ps(p, pn_half(n));
 }
 PN_INLINE void pn_store_part(float *p, pn_vf v, int n) {
-    _mm256_maskstore_ps(p, pn_part(n), (__m256)v);
+    _mm256_maskstore_ps(p, pn_half(n), (__m256)v);
 }
 #else
 PN_INLINE pn_vf pn_load_part(const float *p, int n) {

@@ -43,7 +43,7 @@ void pn_head_bwd_ref(const pn_head *job, const pn_twins *t);
 
 /* What weigh must have said after the last of `count` samples: the softmax over all of them,
  * taken directly. `l` holds their log-likelihoods, not yet divided by the temperature. */
-pn_weights pn_weigh_ref(const double *l, int count, double temperature, double skip_below);
+pn_importance pn_weigh_ref(const double *l, int count, double temperature, double skip_below);
 
 /* sgd and rescale on doubles; scale as the factor itself. Returns the norm. */
 double pn_sgd_ref(const pn_range *ranges, int count, double *value, const double *gradient,

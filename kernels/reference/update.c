@@ -3,8 +3,8 @@
 
 #include "kernels/reference/reference.h"
 
-pn_weights pn_weigh_ref(const double *l, int count, double temperature, double skip_below) {
-    pn_weights w = {.max = -INFINITY, .count = count};
+pn_importance pn_weigh_ref(const double *l, int count, double temperature, double skip_below) {
+    pn_importance w = {.max = -INFINITY, .count = count};
     double max_before = -INFINITY;
     for (int i = 0; i < count; i++) {
         max_before = w.max;

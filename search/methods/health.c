@@ -18,7 +18,7 @@ static void warn(pn_health *h, const char *format, ...) {
 static void cell_reads(const pn_space *space, const pn_cell *cell, bool reads[2]) {
     reads[0] = reads[1] = false;
     for (int node = 0; node < space->nodes; node++)
-        for (int slot = 0; slot < PN_SLOTS; slot++) {
+        for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
             int input = cell->term[node][slot].input;
             if (input < 2) reads[input] = true;
         }
@@ -51,9 +51,9 @@ void pn_health_check(const pn_prior *prior, int layers, pn_health *h) {
     for (int kind = 0; kind < s->kinds; kind++) {
         int without = 0;
         for (int node = 0; node < s->nodes; node++)
-            for (int slot = 0; slot < PN_SLOTS; slot++)
+            for (int slot = 0; slot < PN_NODE_TERMS; slot++)
                 without += !pn_op_has_weights((pn_op)mode.cell[kind].term[node][slot].op);
-        h->free_ops[kind] = (double)without / (s->nodes * PN_SLOTS);
+        h->free_ops[kind] = (double)without / (s->nodes * PN_NODE_TERMS);
         h->free_ops_all += h->free_ops[kind] / s->kinds;
     }
 

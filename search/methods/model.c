@@ -84,13 +84,13 @@ static pn_status create(pn_model *m, const pn_space *space, const pn_data *data)
     PN_TRY(pn_parameters_push(&m->network.parameters));
     PN_TRY(pn_update_create(&m->update, m->kernels, &m->network.parameters));
     const pn_batch_stream streams[2] = {
-        {.part = PN_PART_FIRST, .N = m->settings.N, .augment = m->settings.augment},
-        {.part = PN_PART_SECOND, .N = m->settings.N, .augment = m->settings.augment},
+        {.part = PN_HALF_FIRST, .N = m->settings.N, .augment = m->settings.augment},
+        {.part = PN_HALF_SECOND, .N = m->settings.N, .augment = m->settings.augment},
     };
     PN_TRY(pn_batches_create(data, streams, 2, m->settings.seed, &m->batches));
     for (int half = 0; half < 2; half++)
-        PN_TRY(pn_feed_create(&m->feed[half], m->kernels->memory, m->settings.N,
-                              (size_t)n->H * (size_t)n->W * (size_t)n->image_channels));
+        PN_TRY(pn_device_batch_create(&m->feed[half], m->kernels->memory, m->settings.N,
+                                      (size_t)n->H * (size_t)n->W * (size_t)n->image_channels));
     return allocate_results(m);
 }
 
@@ -105,7 +105,7 @@ pn_status pn_model_create(pn_model *m, const pn_kernels *kernels, const pn_space
 
 void pn_model_destroy(pn_model *m) {
     pn_batches_free(m->batches);
-    for (int half = 0; half < 2; half++) pn_feed_destroy(&m->feed[half]);
+    for (int half = 0; half < 2; half++) pn_device_batch_destroy(&m->feed[half]);
     if (m->kernels) {
         m->kernels->memory->release(m->found);
         m->kernels->memory->release(m->weighed);
@@ -126,7 +126,7 @@ static pn_status take(pn_model *m, int half, int64_t step) {
     m->taken[half] = -1;
     pn_batch batch;
     PN_TRY(pn_batches_take(m->batches, half, step, &batch));
-    PN_TRY(pn_feed_give(&m->feed[half], &batch));
+    PN_TRY(pn_device_batch_upload(&m->feed[half], &batch));
     m->taken[half] = step;
     return PN_OK;
 }
@@ -222,7 +222,7 @@ pn_status pn_model_score_on(pn_model *m, const pn_arch *arch, pn_batches *batche
     for (int64_t step = 0; step < steps; step++) {
         pn_batch batch;
         PN_TRY(pn_batches_take(batches, stream, step, &batch));
-        PN_TRY(pn_feed_give(&m->feed[VALIDATE], &batch));
+        PN_TRY(pn_device_batch_upload(&m->feed[VALIDATE], &batch));
         PN_TRY(prepare(m, arch, VALIDATE, m->found));
         PN_TRY(pn_program_forward(m->program));
         PN_TRY(memory->download(&result, m->found, sizeof result));

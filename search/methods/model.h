@@ -3,7 +3,7 @@
 #ifndef PN_MODEL_H
 #define PN_MODEL_H
 
-#include "runtime/feed.h"
+#include "runtime/device_batch.h"
 #include "runtime/update.h"
 #include "search/methods/parsec.h"
 #include "search/network/network.h"
@@ -30,17 +30,17 @@ typedef struct pn_model {
     pn_arena arena;
     pn_update update;
     pn_program *program;
-    pn_program_size size; /* of the last program */
-    pn_result *found;     /* of each sample: training, then validation; in memory of the device */
-    pn_weights *weighed;  /* the weights after each training sample, there too */
-    pn_result *result;    /* both, as of the end of the last step, on the host */
-    pn_weights *weights;
+    pn_program_size size;   /* of the last program */
+    pn_result *found;       /* of each sample: training, then validation; in memory of the device */
+    pn_importance *weighed; /* the weights after each training sample, there too */
+    pn_result *result;      /* both, as of the end of the last step, on the host */
+    pn_importance *weights;
     pn_evaluation *evaluation;
     int samples;         /* most there can be */
     pn_batches *batches; /* stream 0: the half that trains v; 1: the half that trains pi */
     int64_t step;
     int64_t taken[2]; /* step of the batch at hand of each stream, -1: none */
-    pn_feed feed[2];
+    pn_device_batch feed[2];
 } pn_model;
 
 /* Enumerates and initialises the weights, reserves the arena for the largest architecture and

@@ -126,8 +126,8 @@ void pn_pi_gradient(const pn_prior *prior, const pn_arch *arch, const double *we
 
 /* Cosine from the first rate to the last, as PyTorch's CosineAnnealingLR. */
 static double rate_v(const pn_search_settings *s, int64_t step) {
-    double turn = cos(PI * (double)step / (double)s->steps);
-    return s->rate_v_end + (s->rate_v - s->rate_v_end) * (1 + turn) / 2;
+    double cosine = cos(PI * (double)step / (double)s->steps);
+    return s->rate_v_end + (s->rate_v - s->rate_v_end) * (1 + cosine) / 2;
 }
 
 /* Kingma and Ba 2015, uphill, without decay. */

@@ -23,7 +23,7 @@ enum {
 static const char *const kind_name[PN_KINDS] = {"normal", "reduce"};
 
 static int node_logits(const pn_space *s, int node) {
-    return PN_SLOTS * (pn_inputs(node) + s->ops);
+    return PN_NODE_TERMS * (pn_inputs(node) + s->ops);
 }
 
 static int cell_logits(const pn_space *s) {
@@ -80,12 +80,13 @@ static int block_table(const pn_prior *p, int kind, int node, int block, double 
 }
 
 /* Which entry of a block's table an architecture takes, and the reverse. */
-static int block_entry(const pn_space *s, const pn_choice term[PN_SLOTS], int node, int block) {
+static int block_entry(const pn_space *s, const pn_choice term[PN_NODE_TERMS], int node,
+                       int block) {
     if (block > 0) return op_index(s, term[block - 1].op);
     return term[0].input * pn_inputs(node) + term[1].input;
 }
 
-static void block_take(const pn_space *s, pn_choice term[PN_SLOTS], int node, int block,
+static void block_take(const pn_space *s, pn_choice term[PN_NODE_TERMS], int node, int block,
                        int entry) {
     if (block > 0) {
         term[block - 1].op = s->op[entry];
@@ -96,8 +97,8 @@ static void block_take(const pn_space *s, pn_choice term[PN_SLOTS], int node, in
 }
 
 /* Probabilities of the inputs of both slots, from the table of pairs. */
-static void pair_marginals(const double *table, int inputs, double of[PN_SLOTS][INPUTS]) {
-    memset(of, 0, PN_SLOTS * sizeof *of);
+static void pair_marginals(const double *table, int inputs, double of[PN_NODE_TERMS][INPUTS]) {
+    memset(of, 0, PN_NODE_TERMS * sizeof *of);
     for (int i = 0; i < inputs; i++)
         for (int j = 0; j < inputs; j++) {
             double probability = exp(table[i * inputs + j]);
@@ -126,7 +127,7 @@ int pn_factors(const pn_space *space, pn_factor factor[PN_MAX_FACTORS]) {
     int count = 0;
     for (int kind = 0; kind < space->kinds; kind++)
         for (int node = 0; node < space->nodes; node++)
-            for (int slot = 0; slot < PN_SLOTS; slot++) {
+            for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
                 factor[count++] = (pn_factor){
                     (pn_kind)kind,  node, slot, false, inputs_at(space, kind, node, slot),
                     pn_inputs(node)};
@@ -186,7 +187,7 @@ double pn_prior_log_p(const pn_prior *prior, const pn_arch *arch) {
 
 void pn_prior_marginals(const pn_prior *prior, double probability[PN_MAX_LOGITS]) {
     const pn_space *s = &prior->space;
-    double table[PAIRS], of[PN_SLOTS][INPUTS];
+    double table[PAIRS], of[PN_NODE_TERMS][INPUTS];
     memset(probability, 0, PN_MAX_LOGITS * sizeof *probability);
     FOR_BLOCKS(prior) {
         int n = block_table(prior, kind, node, block, table);
@@ -195,7 +196,7 @@ void pn_prior_marginals(const pn_prior *prior, double probability[PN_MAX_LOGITS]
             for (int i = 0; i < n; i++) out[i] = exp(table[i]);
         } else {
             pair_marginals(table, pn_inputs(node), of);
-            for (int slot = 0; slot < PN_SLOTS; slot++)
+            for (int slot = 0; slot < PN_NODE_TERMS; slot++)
                 memcpy(probability + inputs_at(s, kind, node, slot), of[slot],
                        (size_t)pn_inputs(node) * sizeof *probability);
         }
@@ -212,7 +213,7 @@ void pn_prior_gradient(const pn_prior *prior, const pn_arch *arch, double weight
     for (int i = 0; i < prior->count; i++) gradient[i] -= weight * probability[i];
     for (int kind = 0; kind < s->kinds; kind++)
         for (int node = 0; node < s->nodes; node++)
-            for (int slot = 0; slot < PN_SLOTS; slot++) {
+            for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
                 pn_choice c = arch->cell[kind].term[node][slot];
                 gradient[inputs_at(s, kind, node, slot) + c.input] += weight;
                 gradient[ops_at(s, kind, node, slot) + op_index(s, c.op)] += weight;
@@ -306,13 +307,13 @@ done:
 }
 
 double pn_prior_entropy(const pn_prior *prior, double *by_factor) {
-    double table[PAIRS], of[PN_SLOTS][INPUTS], total = 0;
+    double table[PAIRS], of[PN_NODE_TERMS][INPUTS], total = 0;
     FOR_BLOCKS(prior) {
         int n = block_table(prior, kind, node, block, table);
         double entropy = entropy_of(table, n);
         total += entropy;
         if (!by_factor) continue;
-        double *factor = by_factor + (kind * prior->space.nodes + node) * 2 * PN_SLOTS;
+        double *factor = by_factor + (kind * prior->space.nodes + node) * 2 * PN_NODE_TERMS;
         if (block > 0) {
             factor[2 * (block - 1) + 1] = entropy;
         } else {

@@ -65,7 +65,7 @@ static void prior_header(const pn_prior *prior, char header[PRIOR_HEADER_BYTES])
     }
 }
 
-static pn_status write_headers(pn_run *r, const pn_source *source) {
+static pn_status write_headers(pn_run *r, const pn_warm_start *source) {
     char header[PRIOR_HEADER_BYTES];
     PN_TRY(pn_table_printf(
         r->record.table[METRICS],
@@ -77,7 +77,7 @@ static pn_status write_headers(pn_run *r, const pn_source *source) {
         "train_correct,val_correct,skipped,bytes,architecture\n"));
     prior_header(&r->search.prior, header);
     PN_TRY(pn_table_printf(r->record.table[PRIOR], "%s\n", header));
-    if (source->checkpoint) PN_TRY(pn_source_rows(source, header, r->record.table[PRIOR]));
+    if (source->checkpoint) PN_TRY(pn_warm_start_rows(source, header, r->record.table[PRIOR]));
     return write_prior(r);
 }
 
@@ -108,32 +108,32 @@ static pn_status write_rows(pn_run *r) {
 /* ---- a run ----------------------------------------------------------------------------------- */
 
 /* Step 0. `source` is open if this search begins now, from another one. */
-static pn_status begin_search(pn_run *r, const pn_source *source) {
+static pn_status begin_search(pn_run *r, const pn_warm_start *source) {
     const pn_space space = pn_space_darts();
     const pn_search_settings settings = pn_settings_search(&r->settings);
     PN_TRY(pn_search_init(&r->search, &space, &settings));
     if (!source->checkpoint) return PN_OK;
     pn_prior from = r->search.prior;
-    PN_TRY(pn_source_prior(source, &from));
+    PN_TRY(pn_warm_start_prior(source, &from));
     memcpy(r->search.prior.logit, from.logit, sizeof from.logit);
     free(r->record.history);
     r->record.history = NULL;
-    PN_TRY(pn_source_history(source, &r->search.prior, &r->record.history));
+    PN_TRY(pn_warm_start_history(source, &r->search.prior, &r->record.history));
     if (!r->settings.keep_weights) return PN_OK;
-    PN_TRY(pn_source_weights(source, &r->model.network.parameters));
+    PN_TRY(pn_warm_start_weights(source, &r->model.network.parameters));
     return pn_parameters_push(&r->model.network.parameters);
 }
 
 /* The first rows, and, of a search that begins from another one, which may go on or be gone when
  * this one is continued, a checkpoint before the first step. */
-static pn_status begin_record(pn_run *r, const pn_source *source) {
+static pn_status begin_record(pn_run *r, const pn_warm_start *source) {
     PN_TRY(write_headers(r, source));
     return source->checkpoint ? pn_run_save(r) : PN_OK;
 }
 
 static pn_status open_run(pn_run *r, const char *directory, const pn_settings *asked,
                           const pn_opening *opening, const pn_kernels *kernels, size_t memory,
-                          pn_source *source) {
+                          pn_warm_start *source) {
     bool begin;
     int64_t step = -1;
     pn_record *record = &r->record;
@@ -148,7 +148,8 @@ static pn_status open_run(pn_run *r, const char *directory, const pn_settings *a
         return record->begun ? pn_fail_in(PN_EINPUT, "%s/run.json", directory) : s;
     const pn_space space = pn_space_darts();
     if (record->begun) PN_TRY(pn_checkpoint_newest(&record->directory.place, INT64_MAX, &step));
-    if (step < 0 && r->settings.prior[0]) PN_TRY(pn_source_open(source, r->settings.prior, &space));
+    if (step < 0 && r->settings.prior[0])
+        PN_TRY(pn_warm_start_open(source, r->settings.prior, &space));
     const pn_model_settings model = pn_settings_model(&r->settings, &r->data, memory);
     PN_TRY(pn_model_create(&r->model, kernels, &space, &model, &r->data, (int)r->settings.samples));
 
@@ -166,10 +167,10 @@ static pn_status open_run(pn_run *r, const char *directory, const pn_settings *a
 
 pn_status pn_run_open(pn_run *r, const char *directory, const pn_settings *settings,
                       const pn_opening *opening, const pn_kernels *kernels, size_t memory) {
-    pn_source source = PN_NO_SOURCE;
+    pn_warm_start source = PN_NO_WARM_START;
     *r = (pn_run){.record = PN_NO_RECORD};
     const pn_status s = open_run(r, directory, settings, opening, kernels, memory, &source);
-    pn_source_close(&source);
+    pn_warm_start_close(&source);
     if (s != PN_OK && !opening->reading) pn_directory_abandon(&r->record.directory);
     return s;
 }

@@ -4,24 +4,24 @@
 #include <math.h>
 #include <stdlib.h>
 
-pn_alone_settings pn_alone_defaults(void) {
-    return (pn_alone_settings){.model = pn_model_defaults(),
-                               .steps = 600,
-                               .rate = 0.025,
-                               .rate_end = 0.001,
-                               .images = 10000};
+pn_standalone_settings pn_standalone_defaults(void) {
+    return (pn_standalone_settings){.model = pn_model_defaults(),
+                                    .steps = 600,
+                                    .rate = 0.025,
+                                    .rate_end = 0.001,
+                                    .images = 10000};
 }
 
-static pn_status train(pn_model *m, const pn_alone_settings *s, const pn_arch *arch) {
+static pn_status train(pn_model *m, const pn_standalone_settings *s, const pn_arch *arch) {
     const pn_evaluator e = pn_model_evaluator(m);
     const double half_turn = acos(-1);
     for (int64_t step = 0; step < s->steps; step++) {
-        const double turn = cos(half_turn * (double)step / (double)s->steps);
+        const double cosine = cos(half_turn * (double)step / (double)s->steps);
         pn_evaluation out;
         double norm;
         PN_TRY(e.begin(e.self, step));
         PN_TRY(e.train(e.self, 0, arch));
-        PN_TRY(e.update(e.self, s->rate_end + (s->rate - s->rate_end) * (1 + turn) / 2));
+        PN_TRY(e.update(e.self, s->rate_end + (s->rate - s->rate_end) * (1 + cosine) / 2));
         PN_TRY(e.finish(e.self, 1, &out, &norm));
         if (!isfinite(norm) || !isfinite(out.train_ll))
             return pn_fail(PN_EDIVERGED, "step %lld: the loss or its gradient is not finite",
@@ -31,7 +31,7 @@ static pn_status train(pn_model *m, const pn_alone_settings *s, const pn_arch *a
 }
 
 /* Scores on a part of a data set, without augmentation. */
-static pn_status score(pn_model *m, const pn_arch *arch, const pn_data *data, pn_part part,
+static pn_status score(pn_model *m, const pn_arch *arch, const pn_data *data, pn_half part,
                        int images, pn_score *out) {
     const pn_batch_stream stream = {.part = part, .N = m->settings.N};
     pn_batches *batches = NULL;
@@ -48,16 +48,16 @@ static pn_status score(pn_model *m, const pn_arch *arch, const pn_data *data, pn
     return s;
 }
 
-pn_status pn_alone_train(const pn_kernels *kernels, const pn_alone_settings *settings,
-                         const pn_data *train_data, const pn_data *test, const pn_arch *arch,
-                         pn_score *validation, pn_score *held_out) {
+pn_status pn_standalone_train(const pn_kernels *kernels, const pn_standalone_settings *settings,
+                              const pn_data *train_data, const pn_data *test, const pn_arch *arch,
+                              pn_score *validation, pn_score *held_out) {
     const pn_space space = pn_space_darts();
     pn_model model;
     PN_TRY(pn_model_create(&model, kernels, &space, &settings->model, train_data, 1));
     pn_status s = train(&model, settings, arch);
     if (s == PN_OK)
-        s = score(&model, arch, train_data, PN_PART_SECOND, settings->images, validation);
-    if (s == PN_OK) s = score(&model, arch, test, PN_PART_ALL, settings->images, held_out);
+        s = score(&model, arch, train_data, PN_HALF_SECOND, settings->images, validation);
+    if (s == PN_OK) s = score(&model, arch, test, PN_HALF_BOTH, settings->images, held_out);
     pn_model_destroy(&model);
     return s;
 }

@@ -11,15 +11,15 @@
 
 #include "search/methods/model.h"
 
-typedef struct pn_alone_settings {
+typedef struct pn_standalone_settings {
     pn_model_settings model;
     int64_t steps;         /* SGD steps */
     double rate, rate_end; /* on a cosine */
     int images;            /* most images of either score */
-} pn_alone_settings;
+} pn_standalone_settings;
 
 /* Of pn_model_defaults, 600 steps, the rates of a search, 10,000 images. */
-pn_alone_settings pn_alone_defaults(void);
+pn_standalone_settings pn_standalone_defaults(void);
 
 /* Mean loss in nats, accuracy 0..1. */
 typedef struct pn_score {
@@ -27,9 +27,9 @@ typedef struct pn_score {
 } pn_score;
 
 /* PN_EDIVERGED if the gradient becomes NaN or infinite. */
-pn_status pn_alone_train(const pn_kernels *kernels, const pn_alone_settings *settings,
-                         const pn_data *train, const pn_data *test, const pn_arch *arch,
-                         pn_score *validation, pn_score *held_out);
+pn_status pn_standalone_train(const pn_kernels *kernels, const pn_standalone_settings *settings,
+                              const pn_data *train, const pn_data *test, const pn_arch *arch,
+                              pn_score *validation, pn_score *held_out);
 
 /* What `steps` of a search cost in SGD steps of one architecture: K times forward and backward,
  * and K times forward, a third of the two; warm-up steps are one. */

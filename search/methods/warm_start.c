@@ -15,7 +15,7 @@ enum { PRIOR_CSV_LIMIT = 1 << 28 };
 const char pn_checkpoint_format[] = "parsec-nas search 1";
 const char pn_checkpoint_state[] = "search.state";
 
-static pn_status check(pn_source *s, const pn_space *space) {
+static pn_status check(pn_warm_start *s, const pn_space *space) {
     const char *format = pn_safetensors_meta(s->checkpoint, "format"),
                *step = pn_safetensors_meta(s->checkpoint, "step"),
                *of = pn_safetensors_meta(s->checkpoint, "space");
@@ -37,7 +37,7 @@ static pn_status check(pn_source *s, const pn_space *space) {
 
 /* The newest checkpoint of a directory. A search that is at work there replaces its checkpoints:
  * then there is a newer one by now. */
-static pn_status open_newest(pn_source *s) {
+static pn_status open_newest(pn_warm_start *s) {
     char name[PN_NAME_IN_PLACE];
     int64_t step = -1, before;
     PN_TRY(pn_place_open(&s->place, s->given));
@@ -51,9 +51,9 @@ static pn_status open_newest(pn_source *s) {
     }
 }
 
-pn_status pn_source_open(pn_source *s, const char *path, const pn_space *space) {
+pn_status pn_warm_start_open(pn_warm_start *s, const char *path, const pn_space *space) {
     pn_path_kind kind;
-    *s = (pn_source)PN_NO_SOURCE;
+    *s = (pn_warm_start)PN_NO_WARM_START;
     if (strlen(path) >= sizeof s->given)
         return pn_fail(PN_EARG, "a path of %zu bytes, want at most %zu", strlen(path),
                        sizeof s->given - 1);
@@ -66,14 +66,14 @@ pn_status pn_source_open(pn_source *s, const char *path, const pn_space *space) 
     return status == PN_OK ? PN_OK : pn_fail_in(status, "%s", path);
 }
 
-void pn_source_close(pn_source *s) {
+void pn_warm_start_close(pn_warm_start *s) {
     pn_safetensors_free(s->checkpoint);
     pn_place_close(&s->place);
     s->checkpoint = NULL;
 }
 
 /* JSON in the checkpoint's metadata; NULL where there is none. */
-static pn_status parse_meta(const pn_source *s, const char *key, json_t **value) {
+static pn_status parse_meta(const pn_warm_start *s, const char *key, json_t **value) {
     const char *text = pn_safetensors_meta(s->checkpoint, key);
     *value = NULL;
     if (!text) return PN_OK;
@@ -81,7 +81,7 @@ static pn_status parse_meta(const pn_source *s, const char *key, json_t **value)
     return status == PN_OK ? PN_OK : pn_fail_in(status, "%s: its %s", s->file, key);
 }
 
-pn_status pn_source_prior(const pn_source *s, pn_prior *prior) {
+pn_status pn_warm_start_prior(const pn_warm_start *s, pn_prior *prior) {
     pn_search search;
     const pn_search_settings settings = pn_rule_paper(1);
     PN_TRY(pn_search_init(&search, &prior->space, &settings));
@@ -102,12 +102,12 @@ pn_status pn_source_prior(const pn_source *s, pn_prior *prior) {
     return PN_OK;
 }
 
-pn_status pn_source_weights(const pn_source *s, const pn_parameters *p) {
+pn_status pn_warm_start_weights(const pn_warm_start *s, const pn_parameters *p) {
     const pn_status status = pn_weights_get(s->checkpoint, p, p->value, "", NULL, PN_ALL_ROLES);
     return status == PN_OK ? PN_OK : pn_fail_in(status, "%s: --keep-weights", s->file);
 }
 
-pn_status pn_source_history(const pn_source *s, const pn_prior *prior, char **text) {
+pn_status pn_warm_start_history(const pn_warm_start *s, const pn_prior *prior, char **text) {
     json_t *history, *settings;
     int failed = 0;
     PN_TRY(parse_meta(s, "settings", &settings));
@@ -143,7 +143,7 @@ static bool are_probabilities(const char *text, int count) {
 
 /* One row: its step moved, the rest as it is. Steps
  * below 0 are those of the source's own source. */
-static pn_status copy_row(const pn_source *s, const char *path, const char *row, int columns,
+static pn_status copy_row(const pn_warm_start *s, const char *path, const char *row, int columns,
                           pn_table *to) {
     char *end;
     long long moved;
@@ -160,7 +160,7 @@ static pn_status copy_row(const pn_source *s, const char *path, const char *row,
 
 /* A last line without its end is one that was
  * being written: what a checkpoint counts on is whole. */
-static pn_status copy_rows(const pn_source *s, const char *path, const char *header, char *text,
+static pn_status copy_rows(const pn_warm_start *s, const char *path, const char *header, char *text,
                            size_t size, pn_table *to) {
     int columns = 1;
     for (const char *c = header; *c; c++) columns += *c == ',';
@@ -176,7 +176,7 @@ static pn_status copy_rows(const pn_source *s, const char *path, const char *hea
     return PN_OK;
 }
 
-pn_status pn_source_rows(const pn_source *s, const char *header, pn_table *to) {
+pn_status pn_warm_start_rows(const pn_warm_start *s, const char *header, pn_table *to) {
     static const char name[] = "prior.csv";
     char path[PN_PATH_BYTES];
     void *data;

@@ -15,7 +15,7 @@
 
 #include "runtime/file.h"
 
-enum { TERMS = PN_MAX_NODES * PN_SLOTS, WORD = 32 };
+enum { TERMS = PN_MAX_NODES * PN_NODE_TERMS, WORD = 32 };
 
 static const char *const short_name[PN_MAX_OPS] = {"mp", "ap", "sk", "s3", "s5", "d3", "d5"};
 static const char *const cell_name[PN_KINDS] = {"normal", "reduce"};
@@ -143,7 +143,7 @@ static bool take_number(cursor *c, int *number) {
 /* ('op', input) as term `t` of a cell. */
 static pn_status read_pair(cursor *c, const char *cell, int t, pn_choice *term) {
     char word[WORD];
-    int node = t / PN_SLOTS, input, op = 0;
+    int node = t / PN_NODE_TERMS, input, op = 0;
     char close = take_open(c);
     if (!close) return unexpected(c, cell, "a pair ('op', input)");
 
@@ -185,7 +185,8 @@ static pn_status read_cell(cursor *c, const char *name, pn_cell *cell) {
             return pn_fail(c->mistake,
                            "genotype, %s: more than %d pairs, want two for each of %d nodes", name,
                            TERMS, PN_MAX_NODES);
-        PN_TRY(read_pair(c, name, count, &cell->term[count / PN_SLOTS][count % PN_SLOTS]));
+        PN_TRY(
+            read_pair(c, name, count, &cell->term[count / PN_NODE_TERMS][count % PN_NODE_TERMS]));
         count++;
         if (!take(c, ',')) {
             if (!take(c, close)) return unexpected(c, name, "a comma or the end of the list");
@@ -267,7 +268,7 @@ static pn_status read_short(cursor *c, pn_arch *arch) {
             return unexpected(&begin, "short notation",
                               kind ? "the word reduce" : "the word normal");
         for (int t = 0; t < TERMS; t++) {
-            int node = t / PN_SLOTS, slot = t % PN_SLOTS, op = 0, input;
+            int node = t / PN_NODE_TERMS, slot = t % PN_NODE_TERMS, op = 0, input;
             if (node > 0 && slot == 0 && !take(c, '|'))
                 return unexpected(c, cell, "| between nodes");
             skip_space(c);
@@ -388,7 +389,7 @@ void pn_genotype_write(const pn_arch *arch, char text[PN_GENOTYPE_BYTES]) {
     for (int kind = 0; kind < PN_KINDS; kind++) {
         add(text, size, "%s%s=[", kind ? ", " : "", cell_name[kind]);
         for (int t = 0; t < TERMS; t++) {
-            pn_choice c = arch->cell[kind].term[t / PN_SLOTS][t % PN_SLOTS];
+            pn_choice c = arch->cell[kind].term[t / PN_NODE_TERMS][t % PN_NODE_TERMS];
             add(text, size, "%s('%s', %d)", t ? ", " : "", pn_op_name[c.op], c.input);
         }
         add(text, size, "], %s_concat=[2, 3, 4, 5]", cell_name[kind]);
@@ -404,7 +405,7 @@ void pn_genotype_short(const pn_space *space, const pn_arch *arch, char text[PN_
         add(text, size, "%s%s", kind ? " " : "", cell_name[kind]);
         for (int node = 0; node < space->nodes; node++) {
             if (node) add(text, size, " |");
-            for (int slot = 0; slot < PN_SLOTS; slot++) {
+            for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
                 pn_choice c = arch->cell[kind].term[node][slot];
                 add(text, size, " %s@%d", short_name[c.op], c.input);
             }

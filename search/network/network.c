@@ -168,7 +168,7 @@ static void add_preprocess(enumerator *e, int layer, const cell_shape *s) {
 static void add_shared_ops(enumerator *e, int layer, const cell_shape *s) {
     const pn_network *n = e->network;
     for (int node = 0; node < n->space.nodes; node++)
-        for (int slot = 0; slot < PN_SLOTS; slot++)
+        for (int slot = 0; slot < PN_NODE_TERMS; slot++)
             for (int input = 0; input < pn_inputs(node); input++)
                 for (int i = 0; i < n->space.ops; i++) {
                     const pn_op op = n->space.op[i];
@@ -189,10 +189,11 @@ static void add_shared_ops(enumerator *e, int layer, const cell_shape *s) {
 /* The ops of one architecture. */
 static void add_own_ops(enumerator *e, int layer, const cell_shape *s, const pn_arch *arch) {
     for (int node = 0; node < e->network->space.nodes; node++)
-        for (int slot = 0; slot < PN_SLOTS; slot++) {
+        for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
             const pn_choice t = arch->cell[s->kind].term[node][slot];
             char prefix[64];
-            snprintf(prefix, sizeof prefix, "cells.%d._ops.%d.", layer, PN_SLOTS * node + slot);
+            snprintf(prefix, sizeof prefix, "cells.%d._ops.%d.", layer,
+                     PN_NODE_TERMS * node + slot);
             e->network->cell[layer].op[node][slot][t.input][t.op] =
                 add_op(e, prefix, t.op, s->C, term_stride(s, t.input));
         }
@@ -293,7 +294,7 @@ pn_status pn_network_create(pn_network *n, const pn_network_spec *spec, const pn
                         (int[]){spec->classes, C});
     add(&e, "classifier.bias", PN_LAYOUT_SAME, PN_INIT_UNIFORM, C, false, 1, &spec->classes);
 
-    const int terms = PN_SLOTS * space->nodes;
+    const int terms = PN_NODE_TERMS * space->nodes;
     enum { STEM_AND_HEADS = PN_IMAGENET_STEM + 1 + 3 };
     n->max_ops = STEM_AND_HEADS + spec->layers * (2 + 2 * terms + space->nodes);
     n->max_terms = STEM_AND_HEADS + 2 * PN_PARTS + spec->layers * (2 * PN_PARTS + 3 * terms);
@@ -350,7 +351,7 @@ static bool equal_terms(const pn_cell_weights *w, int node, const pn_choice *t) 
 
 /* The factors of a term for each image, NULL: 1. */
 static const float *factor_of(const builder *b, int layer, int node, int slot) {
-    const int place = (layer * b->network->space.nodes + node) * PN_SLOTS + slot;
+    const int place = (layer * b->network->space.nodes + node) * PN_NODE_TERMS + slot;
     return b->how->drop_path ? b->how->drop_path + (size_t)place * (size_t)b->how->N : NULL;
 }
 
@@ -359,7 +360,7 @@ static int own_terms(const builder *b, const cell_shape *s, int layer, int node,
                      const pn_choice *choice, const pn_value *input, pn_term_spec *terms) {
     const pn_cell_weights *w = &b->network->cell[layer];
     const bool twice = equal_terms(w, node, choice);
-    const int count = twice ? 1 : PN_SLOTS;
+    const int count = twice ? 1 : PN_NODE_TERMS;
     for (int slot = 0; slot < count; slot++) {
         const pn_choice t = choice[slot];
         const int weights = w->op[node][slot][t.input][t.op];
@@ -500,7 +501,7 @@ void pn_network_drop_path(const pn_network *n, const pn_arch *arch, double keep,
         for (int node = 0; node < n->space.nodes; node++) {
             const pn_choice *terms = arch->cell[shape[layer].kind].term[node];
             float *const pair = factor;
-            for (int slot = 0; slot < PN_SLOTS; slot++, place++, factor += N) {
+            for (int slot = 0; slot < PN_NODE_TERMS; slot++, place++, factor += N) {
                 drop_term(keep, seed, step, place, factor, N);
                 if (terms[slot].op == PN_SKIP_CONNECT &&
                     term_stride(&shape[layer], terms[slot].input) == 1)
@@ -532,7 +533,7 @@ void pn_network_uses(const pn_network *n, const pn_arch *arch, bool *used) {
         mark(used, n->cell[i].preprocess[0], shape[i].reduce0 ? 2 : 1);
         mark(used, n->cell[i].preprocess[1], 1);
         for (int node = 0; node < n->space.nodes; node++)
-            for (int slot = 0; slot < PN_SLOTS; slot++) {
+            for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
                 const pn_choice t = arch->cell[shape[i].kind].term[node][slot];
                 int R, dilation;
                 const int stages = conv_stages(t.op, &R, &dilation);
@@ -565,7 +566,7 @@ static double term_macs(const cell_shape *s, pn_op op, int input) {
 size_t pn_network_batch_bytes(const pn_network_spec *spec, int N) {
     const size_t numbers = (size_t)spec->H * (size_t)spec->W * (size_t)spec->image_channels;
     const size_t batch = (size_t)N * (numbers * sizeof(float) + sizeof(int32_t));
-    const size_t terms = (size_t)spec->layers * PN_MAX_NODES * PN_SLOTS;
+    const size_t terms = (size_t)spec->layers * PN_MAX_NODES * PN_NODE_TERMS;
     return spec->evaluation ? 2 * batch + terms * (size_t)N * sizeof(float) : 4 * batch;
 }
 
@@ -592,7 +593,7 @@ double pn_network_macs(const pn_network *n, const pn_arch *arch) {
         const cell_shape *s = &shape[i];
         for (int j = 0; j < 2; j++) macs += (double)s->in_channels[j] * s->C * s->H * s->W;
         for (int node = 0; node < n->space.nodes; node++) {
-            for (int slot = 0; arch && slot < PN_SLOTS; slot++) {
+            for (int slot = 0; arch && slot < PN_NODE_TERMS; slot++) {
                 const pn_choice t = arch->cell[s->kind].term[node][slot];
                 macs += term_macs(s, t.op, t.input);
             }
@@ -613,7 +614,7 @@ pn_arch pn_network_largest(const pn_space *space) {
             if (space->op[j] == by_size[i]) largest = by_size[i];
     for (int kind = 0; kind < space->kinds; kind++)
         for (int node = 0; node < space->nodes; node++)
-            for (int slot = 0; slot < PN_SLOTS; slot++)
+            for (int slot = 0; slot < PN_NODE_TERMS; slot++)
                 arch.cell[kind].term[node][slot] = (pn_choice){(uint8_t)largest, (uint8_t)slot};
     return arch;
 }

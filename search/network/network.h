@@ -31,7 +31,7 @@ typedef struct pn_network_spec {
 /* First parameter of each op there is, -1 where there is none. */
 typedef struct pn_cell_weights {
     int preprocess[2];
-    int op[PN_MAX_NODES][PN_SLOTS][2 + PN_MAX_NODES - 1][PN_MAX_OPS];
+    int op[PN_MAX_NODES][PN_NODE_TERMS][2 + PN_MAX_NODES - 1][PN_MAX_OPS];
 } pn_cell_weights;
 
 typedef struct pn_network {

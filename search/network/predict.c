@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "runtime/feed.h"
+#include "runtime/device_batch.h"
 
 typedef struct judge {
     const pn_kernels *kernels;
@@ -13,7 +13,7 @@ typedef struct judge {
     pn_program *program;
     pn_arena *arena;
     pn_batches *batches;
-    pn_feed feed;
+    pn_device_batch feed;
     pn_result *found; /* in memory of the device */
     int n;            /* images a batch that the program is for */
 } judge;
@@ -27,8 +27,8 @@ static pn_status build(const pn_network *network, const pn_arch *arch, pn_progra
     return pn_program_compile(program, size);
 }
 
-pn_status pn_judge_bytes(const pn_network *network, const pn_arch *arch, pn_program *program,
-                         const pn_memory *memory, int N, size_t *bytes) {
+pn_status pn_predict_bytes(const pn_network *network, const pn_arch *arch, pn_program *program,
+                           const pn_memory *memory, int N, size_t *bytes) {
     pn_program_size size;
     PN_TRY(build(network, arch, program, memory, N, NULL, &size));
     *bytes = size.arena_bytes;
@@ -39,7 +39,7 @@ pn_status pn_judge_bytes(const pn_network *network, const pn_arch *arch, pn_prog
 static pn_status run(judge *j, const pn_batch *batch, float *logits) {
     const pn_memory *memory = j->kernels->memory;
     pn_program_size size;
-    PN_TRY(pn_feed_give(&j->feed, batch));
+    PN_TRY(pn_device_batch_upload(&j->feed, batch));
     if (batch->n != j->n) {
         PN_TRY(build(j->network, j->arch, j->program, memory, batch->n, j->found, &size));
         j->n = batch->n;
@@ -51,7 +51,7 @@ static pn_status run(judge *j, const pn_batch *batch, float *logits) {
                             (size_t)batch->n * (size_t)j->network->spec.classes * sizeof *logits);
 }
 
-static void take_image(pn_judgement *out, const float *logits, int label) {
+static void take_image(pn_predictions *out, const float *logits, int label) {
     double sum = 0;
     int best = 0;
     for (int k = 1; k < out->classes; k++)
@@ -68,19 +68,20 @@ static bool are_finite(const float *logits, size_t count) {
     return true;
 }
 
-static pn_status judge_all(judge *j, int N, const pn_data *data, pn_part part, pn_judgement *out) {
+static pn_status judge_all(judge *j, int N, const pn_data *data, pn_half part,
+                           pn_predictions *out) {
     const pn_batch_stream stream = {.part = part, .N = N, .in_order = true};
     const size_t image = (size_t)data->H * (size_t)data->W * (size_t)data->C;
     void *found;
     PN_TRY(pn_batches_create(data, &stream, 1, 0, &j->batches));
-    PN_TRY(pn_feed_create(&j->feed, j->kernels->memory, N, image));
+    PN_TRY(pn_device_batch_create(&j->feed, j->kernels->memory, N, image));
     PN_TRY(j->kernels->memory->allocate(sizeof *j->found, &found));
     j->found = found;
     const size_t images = (size_t)pn_batches_images(j->batches, 0), classes = (size_t)data->classes;
-    *out = (pn_judgement){.images = (int)images,
-                          .classes = data->classes,
-                          .confusion = calloc(classes * classes, sizeof *out->confusion),
-                          .logits = calloc(images * classes, sizeof *out->logits)};
+    *out = (pn_predictions){.images = (int)images,
+                            .classes = data->classes,
+                            .confusion = calloc(classes * classes, sizeof *out->confusion),
+                            .logits = calloc(images * classes, sizeof *out->logits)};
     if (!out->confusion || !out->logits)
         return pn_fail(PN_EMEM, "no memory for the logits of %zu images", images);
     float *logits = out->logits;
@@ -102,11 +103,11 @@ static pn_status judge_all(judge *j, int N, const pn_data *data, pn_part part, p
     return PN_OK;
 }
 
-pn_status pn_judge(const pn_kernels *kernels, pn_network *network, const pn_arch *arch,
-                   pn_program *program, pn_arena *arena, int N, const pn_data *data, pn_part part,
-                   pn_judgement *out) {
+pn_status pn_predict(const pn_kernels *kernels, pn_network *network, const pn_arch *arch,
+                     pn_program *program, pn_arena *arena, int N, const pn_data *data, pn_half part,
+                     pn_predictions *out) {
     const pn_network_spec *n = &network->spec;
-    *out = (pn_judgement){0};
+    *out = (pn_predictions){0};
     if (n->classes != data->classes)
         return pn_fail(PN_EARG, "the network tells %d classes apart, %s has %d", n->classes,
                        data->name, data->classes);
@@ -115,21 +116,21 @@ pn_status pn_judge(const pn_kernels *kernels, pn_network *network, const pn_arch
                        n->H, n->W, n->image_channels, data->name, data->H, data->W, data->C);
     judge j = {
         .kernels = kernels, .network = network, .arch = arch, .program = program, .arena = arena};
-    const int images = part == PN_PART_ALL ? data->count : data->count / 2;
+    const int images = part == PN_HALF_BOTH ? data->count : data->count / 2;
     pn_status s = judge_all(&j, N < images ? N : images, data, part, out);
     pn_batches_free(j.batches);
-    pn_feed_destroy(&j.feed);
+    pn_device_batch_destroy(&j.feed);
     kernels->memory->release(j.found);
-    if (s != PN_OK) pn_judgement_free(out);
+    if (s != PN_OK) pn_predictions_free(out);
     return s;
 }
 
-void pn_judgement_free(pn_judgement *j) {
+void pn_predictions_free(pn_predictions *j) {
     free(j->confusion);
     free(j->logits);
-    *j = (pn_judgement){0};
+    *j = (pn_predictions){0};
 }
 
-double pn_judgement_accuracy(const pn_judgement *j) {
+double pn_predictions_accuracy(const pn_predictions *j) {
     return (double)j->correct / (double)j->images;
 }

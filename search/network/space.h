@@ -8,7 +8,7 @@
 
 #include "kernels/status.h"
 
-enum { PN_MAX_NODES = 4, PN_SLOTS = 2, PN_KINDS = 2, PN_MAX_OPS = 7 };
+enum { PN_MAX_NODES = 4, PN_NODE_TERMS = 2, PN_KINDS = 2, PN_MAX_OPS = 7 };
 
 typedef enum pn_kind { PN_NORMAL, PN_REDUCTION } pn_kind;
 
@@ -31,7 +31,7 @@ typedef struct pn_choice {
 } pn_choice;
 
 typedef struct pn_cell {
-    pn_choice term[PN_MAX_NODES][PN_SLOTS];
+    pn_choice term[PN_MAX_NODES][PN_NODE_TERMS];
 } pn_cell;
 
 /* An architecture: one cell of each kind, indexed by pn_kind. Zero-filled where unused, so that

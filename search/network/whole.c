@@ -29,7 +29,8 @@ static void disturb_norms(pn_parameters *p, uint64_t seed) {
 static pn_status create_factors(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
                                 uint64_t seed) {
     void *placed;
-    w->factors = (size_t)c->spec.layers * (size_t)w->network.space.nodes * PN_SLOTS * (size_t)c->N;
+    w->factors =
+        (size_t)c->spec.layers * (size_t)w->network.space.nodes * PN_NODE_TERMS * (size_t)c->N;
     w->factor = malloc(w->factors * sizeof *w->factor);
     if (!w->factor) return pn_fail(PN_EMEM, "no memory");
     PN_TRY(w->kernels->memory->allocate(w->factors * sizeof *w->factor, &placed));
@@ -59,8 +60,8 @@ static pn_status create(pn_whole *w, const pn_whole_case *c, const pn_arch *arch
         w->labels[i] = (int32_t)pn_random_below(seed, PN_STREAM_TEST, 2, (uint64_t)i,
                                                 (uint32_t)c->spec.classes);
     const pn_batch batch = {.n = c->N, .x = w->image, .labels = w->labels};
-    PN_TRY(pn_feed_create(&w->feed, k->memory, c->N, pixels / (size_t)c->N));
-    PN_TRY(pn_feed_give(&w->feed, &batch));
+    PN_TRY(pn_device_batch_create(&w->feed, k->memory, c->N, pixels / (size_t)c->N));
+    PN_TRY(pn_device_batch_upload(&w->feed, &batch));
     if (c->keep > 0) PN_TRY(create_factors(w, c, arch, seed));
     PN_TRY(pn_program_create(&w->program, k));
     PN_TRY(pn_network_build(&w->network, arch, w->program,
@@ -88,7 +89,7 @@ pn_status pn_whole_create(pn_whole *w, const pn_whole_case *c, const pn_arch *ar
 
 void pn_whole_destroy(pn_whole *w) {
     pn_program_destroy(w->program);
-    pn_feed_destroy(&w->feed);
+    pn_device_batch_destroy(&w->feed);
     if (w->kernels) w->kernels->memory->release(w->found);
     if (w->kernels) w->kernels->memory->release(w->placed_factor);
     pn_arena_destroy(&w->arena);
@@ -116,7 +117,7 @@ pn_status pn_whole_run(pn_whole *w) {
     const pn_memory *memory = w->kernels->memory;
     const pn_batch batch = {.n = pn_program_batch(w->program), .x = w->image, .labels = w->labels};
     PN_TRY(pn_parameters_push(&w->network.parameters)); /* and what the caller changed since */
-    PN_TRY(pn_feed_give(&w->feed, &batch));
+    PN_TRY(pn_device_batch_upload(&w->feed, &batch));
     PN_TRY(upload_factors(w));
     PN_TRY(pn_program_forward(w->program));
     for (int head = 0; head < w->heads; head++)

@@ -3,7 +3,7 @@
 #define PN_WHOLE_H
 
 #include "kernels/reference/backend.h"
-#include "runtime/feed.h"
+#include "runtime/device_batch.h"
 #include "search/network/network.h"
 
 /* What float32 must reach, as for the golden files made with PyTorch. Where rounding decides a ReLU
@@ -29,7 +29,7 @@ typedef struct pn_whole {
     pn_program_size size;
     pn_arena arena;
     const pn_kernels *kernels;
-    pn_feed feed;
+    pn_device_batch feed;
     int heads;        /* 1, or with the auxiliary one 2 */
     pn_result *found; /* of each head, in memory of the device */
     pn_result result[2];

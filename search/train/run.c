@@ -14,13 +14,13 @@ static const pn_record_kind kind = {
     .what = "training",
     .format = "parsec-nas training 1",
     .state = "training.state",
-    .fields = &pn_recipe_fields,
-    .settings_bytes = sizeof(pn_recipe),
+    .fields = &pn_train_fields,
+    .settings_bytes = sizeof(pn_train_settings),
     .tables = {"metrics.csv"},
     .written = {"checkpoint-", "run.json", "genotype.txt", "best.safetensors", "last.safetensors"},
 };
 
-const char *pn_training_scored_on(const pn_recipe *r) {
+const char *pn_training_scored_on(const pn_train_settings *r) {
     return r->hold_out ? "the other half of the training images" : "the test images";
 }
 
@@ -39,8 +39,8 @@ static json_t *more(const pn_training *t) {
                              (json_int_t)auxiliary);
     int failed = 0;
     if (t->last.epoch) {
-        failed |=
-            json_object_set_new(root, "scored_on", json_string(pn_training_scored_on(&t->recipe)));
+        failed |= json_object_set_new(root, "scored_on",
+                                      json_string(pn_training_scored_on(&t->settings)));
         failed |= json_object_set_new(root, "last", score_json(&t->last));
         failed |= json_object_set_new(root, "best", score_json(&t->best));
     }
@@ -50,7 +50,7 @@ static json_t *more(const pn_training *t) {
 }
 
 static pn_status write_json(const pn_training *t, const char *state) {
-    return pn_record_write(&t->record, state, t->trainer.step, &t->recipe, more(t));
+    return pn_record_write(&t->record, state, t->trainer.step, &t->settings, more(t));
 }
 
 /* ---- checkpoints ----------------------------------------------------------------------------- */
@@ -91,8 +91,8 @@ static pn_status load_state(pn_training *t, const double state[STATE]) {
         if (!is_count(state[counts[i]]))
             return pn_fail(PN_EINPUT, "number %d of its state is %g, want a whole one from 0",
                            counts[i], state[counts[i]]);
-    if (state[4] > state[5] || state[7] > (double)t->recipe.epochs || !is_share(state[9]) ||
-        state[10] > (double)t->recipe.epochs || !is_share(state[12]))
+    if (state[4] > state[5] || state[7] > (double)t->settings.epochs || !is_share(state[9]) ||
+        state[10] > (double)t->settings.epochs || !is_share(state[12]))
         return pn_fail(PN_EINPUT, "its state counts more than there is");
     t->trainer.step = (int64_t)state[0];
     t->sums = (pn_epoch_sums){.loss = state[1],
@@ -120,28 +120,28 @@ static pn_status restore(void *self, const pn_safetensors *file, int64_t step,
 
 static pn_status write_genotype(const pn_training *t) {
     char line[PN_GENOTYPE_BYTES + 1];
-    snprintf(line, sizeof line, "%s\n", t->recipe.genotype);
+    snprintf(line, sizeof line, "%s\n", t->settings.genotype);
     return pn_record_text(&t->record, "genotype.txt", line);
 }
 
-static pn_status open_training(pn_training *t, const char *directory, const pn_recipe *asked,
-                               const pn_opening *opening, const pn_kernels *kernels,
-                               size_t memory) {
+static pn_status open_training(pn_training *t, const char *directory,
+                               const pn_train_settings *asked, const pn_opening *opening,
+                               const pn_kernels *kernels, size_t memory) {
     bool begin;
     pn_record *record = &t->record;
     pn_opening o = *opening;
     o.device = kernels->name;
-    t->recipe = pn_recipe_defaults();
-    PN_TRY(pn_record_open(record, &kind, directory, &o, asked, &t->recipe));
-    PN_TRY(pn_data_open(t->recipe.data, PN_TRAIN, &t->data));
-    if (!t->recipe.hold_out) PN_TRY(pn_data_open(t->recipe.data, PN_TEST, &t->held));
-    PN_TRY(pn_record_same_images(record, t->recipe.data, pn_data_checksum(&t->data)));
-    const pn_status s = pn_recipe_resolve(&t->recipe, &t->data);
+    t->settings = pn_train_defaults();
+    PN_TRY(pn_record_open(record, &kind, directory, &o, asked, &t->settings));
+    PN_TRY(pn_data_open(t->settings.data, PN_TRAIN, &t->data));
+    if (!t->settings.hold_out) PN_TRY(pn_data_open(t->settings.data, PN_TEST, &t->held));
+    PN_TRY(pn_record_same_images(record, t->settings.data, pn_data_checksum(&t->data)));
+    const pn_status s = pn_train_resolve(&t->settings, &t->data);
     if (s != PN_OK) return record->begun ? pn_fail_in(PN_EINPUT, "%s/run.json", directory) : s;
-    PN_TRY(pn_trainer_create(&t->trainer, kernels, &t->recipe, &t->data, memory));
-    t->steps = t->recipe.epochs * t->trainer.steps_per_epoch;
+    PN_TRY(pn_trainer_create(&t->trainer, kernels, &t->settings, &t->data, memory));
+    t->steps = t->settings.epochs * t->trainer.steps_per_epoch;
 
-    PN_TRY(pn_record_load(record, &t->recipe, &t->trainer.network.parameters, STATE, restore, t));
+    PN_TRY(pn_record_load(record, &t->settings, &t->trainer.network.parameters, STATE, restore, t));
     t->continued = record->saved >= 0;
     t->finished = t->trainer.step == t->steps;
     if (!record->begun || o.change_device) PN_TRY(write_json(t, "running"));
@@ -153,10 +153,10 @@ static pn_status open_training(pn_training *t, const char *directory, const pn_r
                  : PN_OK;
 }
 
-pn_status pn_training_open(pn_training *t, const char *directory, const pn_recipe *recipe,
+pn_status pn_training_open(pn_training *t, const char *directory, const pn_train_settings *settings,
                            const pn_opening *opening, const pn_kernels *kernels, size_t memory) {
     *t = (pn_training){.record = PN_NO_RECORD};
-    const pn_status s = open_training(t, directory, recipe, opening, kernels, memory);
+    const pn_status s = open_training(t, directory, settings, opening, kernels, memory);
     if (s != PN_OK) pn_directory_abandon(&t->record.directory);
     return s;
 }
@@ -169,12 +169,12 @@ static pn_status write_weights(const pn_training *t, const char *name) {
 
 /* The score of the weights as they are, and the files of weights. */
 static pn_status score(pn_training *t, int64_t epoch) {
-    pn_judgement j;
-    const pn_recipe *r = &t->recipe;
-    PN_TRY(pn_trainer_judge(&t->trainer, r->hold_out ? &t->data : &t->held,
-                            r->hold_out ? PN_PART_SECOND : PN_PART_ALL, &j));
-    t->last = (pn_epoch_score){epoch, j.loss, pn_judgement_accuracy(&j)};
-    pn_judgement_free(&j);
+    pn_predictions j;
+    const pn_train_settings *r = &t->settings;
+    PN_TRY(pn_trainer_predict(&t->trainer, r->hold_out ? &t->data : &t->held,
+                              r->hold_out ? PN_HALF_SECOND : PN_HALF_BOTH, &j));
+    t->last = (pn_epoch_score){epoch, j.loss, pn_predictions_accuracy(&j)};
+    pn_predictions_free(&j);
     PN_TRY(pn_parameters_pull(&t->trainer.network.parameters));
     PN_TRY(write_weights(t, "last.safetensors"));
     if (t->best.epoch && t->last.accuracy <= t->best.accuracy) return PN_OK;
@@ -183,13 +183,13 @@ static pn_status score(pn_training *t, int64_t epoch) {
 }
 
 static pn_status end_epoch(pn_training *t) {
-    const pn_recipe *r = &t->recipe;
+    const pn_train_settings *r = &t->settings;
     const pn_epoch_sums *s = &t->sums;
     const int64_t epoch = t->trainer.step / t->trainer.steps_per_epoch; /* done */
     const bool scored = epoch % r->score_every == 0 || epoch == r->epochs;
     if (scored) PN_TRY(score(t, epoch));
     PN_TRY(pn_table_printf(t->record.table[0], "%" PRId64 ",%.9g,%.9g,%.9g,%.9g,%.9g,%.6g,", epoch,
-                           pn_recipe_rate(r, epoch - 1), pn_recipe_drop_path(r, epoch - 1),
+                           pn_train_rate(r, epoch - 1), pn_train_drop_path(r, epoch - 1),
                            s->loss / (double)s->steps, s->auxiliary_loss / (double)s->steps,
                            (double)s->correct / (double)s->images,
                            s->gradient_norm / (double)s->steps));
@@ -215,14 +215,14 @@ static pn_status step_and_score(pn_training *t) {
 pn_status pn_training_step(pn_training *t) {
     const pn_status s = step_and_score(t);
     if (s == PN_EDIVERGED)
-        return pn_record_diverged(&t->record, t->trainer.step, &t->recipe, more(t));
+        return pn_record_diverged(&t->record, t->trainer.step, &t->settings, more(t));
     return s;
 }
 
 pn_status pn_training_save(pn_training *t) {
     double state[STATE];
     save_state(t, state);
-    return pn_record_save(&t->record, t->trainer.step, &t->recipe, &t->trainer.network.parameters,
+    return pn_record_save(&t->record, t->trainer.step, &t->settings, &t->trainer.network.parameters,
                           state, STATE, NULL, 0);
 }
 
@@ -252,9 +252,9 @@ static bool score_in(const json_t *root, const char *key, pn_epoch_score *score)
     return json_is_integer(epoch) && json_is_number(loss) && json_is_number(accuracy);
 }
 
-pn_status pn_training_result(const char *directory, const pn_recipe *recipe, bool *finished,
-                             pn_epoch_score *last, pn_epoch_score *best) {
-    pn_recipe found = pn_recipe_defaults(), wanted = *recipe;
+pn_status pn_training_result(const char *directory, const pn_train_settings *settings,
+                             bool *finished, pn_epoch_score *last, pn_epoch_score *best) {
+    pn_train_settings found = pn_train_defaults(), wanted = *settings;
     json_t *root = NULL;
     const char *differs;
     *finished = false;
@@ -264,7 +264,7 @@ pn_status pn_training_result(const char *directory, const pn_recipe *recipe, boo
     wanted.seed = found.seed;
     *finished = state && !strcmp(state, "finished") && score_in(root, "last", last) &&
                 score_in(root, "best", best) &&
-                pn_fields_equal(&pn_recipe_fields, &found, &wanted, &differs);
+                pn_fields_equal(&pn_train_fields, &found, &wanted, &differs);
     json_decref(root);
     return PN_OK;
 }

@@ -1,6 +1,6 @@
-/* training.h -- a training in a directory: one recipe, one seed; continued when opened again.
+/* training.h -- a training in a directory: one settings, one seed; continued when opened again.
  *
- *   run.json                  the recipe, versions, device, state, in the end the scores; no times
+ *   run.json                  the settings, versions, device, state, in the end the scores; no times
  *   metrics.csv               a row per epoch
  *   checkpoint-STEP.safetensors  weights, running statistics, momenta; length of the table
  *   best.safetensors, last.safetensors  weights that travel (weights.h): of the epoch with the best
@@ -29,7 +29,7 @@ typedef struct pn_epoch_sums {
 
 typedef struct pn_training {
     pn_record record;
-    pn_recipe recipe;
+    pn_train_settings settings;
     pn_data data, held; /* to train on; the test split */
     pn_trainer trainer;
     pn_epoch_sums sums;
@@ -39,10 +39,11 @@ typedef struct pn_training {
     bool continued, finished;
 } pn_training;
 
-/* Opens a directory, a new one or one with a training in it, which is continued. `recipe`: what was
+/* Opens a directory, a new one or one with a training in it, which is continued. `settings`: what was
  * asked for. Close it after a failure too. Errors as pn_run_open. */
-pn_status pn_training_open(pn_training *training, const char *directory, const pn_recipe *recipe,
-                           const pn_opening *opening, const pn_kernels *kernels, size_t memory);
+pn_status pn_training_open(pn_training *training, const char *directory,
+                           const pn_train_settings *settings, const pn_opening *opening,
+                           const pn_kernels *kernels, size_t memory);
 
 /* One step; after the last of an epoch also its score, its row and both files of weights.
  * PN_EDIVERGED, of the loss, the
@@ -53,13 +54,13 @@ pn_status pn_training_save(pn_training *training);   /* a checkpoint */
 pn_status pn_training_finish(pn_training *training); /* after the last step */
 void pn_training_close(pn_training *training);
 
-/* What came of a training, by its run.json alone: *finished if it is, with the settings of `recipe`
+/* What came of a training, by its run.json alone: *finished if it is, with the settings of `settings`
  * but for the seed; a directory without a training is one that is not. PN_EINPUT if run.json is
  * damaged. */
-pn_status pn_training_result(const char *directory, const pn_recipe *recipe, bool *finished,
-                             pn_epoch_score *last, pn_epoch_score *best);
+pn_status pn_training_result(const char *directory, const pn_train_settings *settings,
+                             bool *finished, pn_epoch_score *last, pn_epoch_score *best);
 
 /* "test images", or what takes their place. */
-const char *pn_training_scored_on(const pn_recipe *recipe);
+const char *pn_training_scored_on(const pn_train_settings *settings);
 
 #endif

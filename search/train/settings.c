@@ -1,14 +1,14 @@
-/* recipe.c -- the table of a training's settings, and what follows from it. */
+/* settings.c -- the table of a training's settings, and what follows from it. */
 #include "search/train/settings.h"
 
 #include <math.h>
 #include <string.h>
 
-#define TEXT(...) PN_TEXT_FIELD(pn_recipe, __VA_ARGS__)
-#define INT(...) PN_INT_FIELD(pn_recipe, __VA_ARGS__)
-#define SEED(...) PN_SEED_FIELD(pn_recipe, __VA_ARGS__)
-#define REAL(...) PN_REAL_FIELD(pn_recipe, __VA_ARGS__)
-#define FLAG(...) PN_FLAG_FIELD(pn_recipe, __VA_ARGS__)
+#define TEXT(...) PN_TEXT_FIELD(pn_train_settings, __VA_ARGS__)
+#define INT(...) PN_INT_FIELD(pn_train_settings, __VA_ARGS__)
+#define SEED(...) PN_SEED_FIELD(pn_train_settings, __VA_ARGS__)
+#define REAL(...) PN_REAL_FIELD(pn_train_settings, __VA_ARGS__)
+#define FLAG(...) PN_FLAG_FIELD(pn_train_settings, __VA_ARGS__)
 
 static const pn_field rows[] = {
     TEXT("genotype", genotype, NULL, "G",
@@ -18,7 +18,7 @@ static const pn_field rows[] = {
     TEXT("stem", stem, "cifar|imagenet", "STEM",
          "first convolutions: cifar (one) or imagenet (three, each halves the image) [cifar]"),
     INT("layers", layers, 1, PN_MAX_LAYERS, "cells of the network [20]"),
-    {"channels", PN_FIELD_INT, 4, offsetof(pn_recipe, channels), 0, 4, 4096, NULL, "N",
+    {"channels", PN_FIELD_INT, 4, offsetof(pn_train_settings, channels), 0, 4, 4096, NULL, "N",
      "channels of the first cells, a multiple of 4 [36]"},
     INT("epochs", epochs, 1, 1e6, "passes over the training images [600]"),
     INT("batch", batch, 1, 1 << 20, "images a batch [96]"),
@@ -41,29 +41,29 @@ static const pn_field rows[] = {
     INT("score-every", score_every, 1, 1e6, "epochs from one score to the next [1]"),
     SEED("seed", seed, NULL), /* of weights, batches and drop-path */
 };
-const pn_fields pn_recipe_fields = {rows, sizeof rows / sizeof *rows};
+const pn_fields pn_train_fields = {rows, sizeof rows / sizeof *rows};
 
-pn_recipe pn_recipe_defaults(void) {
-    return (pn_recipe){.data = "cifar10",
-                       .stem = "cifar",
-                       .layers = 20,
-                       .channels = 36,
-                       .epochs = 600,
-                       .batch = 96,
-                       .cutout = 16,
-                       .score_every = 1,
-                       .seed = 1,
-                       .rate = 0.025,
-                       .momentum = 0.9,
-                       .decay = 3e-4,
-                       .clip = 5,
-                       .drop_path = 0.2,
-                       .auxiliary_weight = 0.4,
-                       .auxiliary = PN_UNSET,
-                       .augment = 1};
+pn_train_settings pn_train_defaults(void) {
+    return (pn_train_settings){.data = "cifar10",
+                               .stem = "cifar",
+                               .layers = 20,
+                               .channels = 36,
+                               .epochs = 600,
+                               .batch = 96,
+                               .cutout = 16,
+                               .score_every = 1,
+                               .seed = 1,
+                               .rate = 0.025,
+                               .momentum = 0.9,
+                               .decay = 3e-4,
+                               .clip = 5,
+                               .drop_path = 0.2,
+                               .auxiliary_weight = 0.4,
+                               .auxiliary = PN_UNSET,
+                               .augment = 1};
 }
 
-pn_network_spec pn_recipe_network(const pn_recipe *r, const pn_data *data) {
+pn_network_spec pn_train_network(const pn_train_settings *r, const pn_data *data) {
     return (pn_network_spec){.evaluation = true,
                              .imagenet_stem = !strcmp(r->stem, "imagenet"),
                              .layers = (int)r->layers,
@@ -76,17 +76,17 @@ pn_network_spec pn_recipe_network(const pn_recipe *r, const pn_data *data) {
                              .smoothing = (float)r->smoothing};
 }
 
-pn_status pn_recipe_arch(const pn_recipe *r, pn_arch *arch) {
+pn_status pn_train_arch(const pn_train_settings *r, pn_arch *arch) {
     return pn_genotype_read(r->genotype, strlen(r->genotype), arch);
 }
 
-pn_status pn_recipe_resolve(pn_recipe *r, const pn_data *data) {
+pn_status pn_train_resolve(pn_train_settings *r, const pn_data *data) {
     const int images = r->hold_out ? data->count / 2 : data->count;
     if (!r->genotype[0]) return pn_fail(PN_EARG, "want --genotype G, the cell to be trained");
     if (r->batch > images)
         return pn_fail(PN_EARG, "--batch %lld, want at most %d: the images to train on",
                        (long long)r->batch, images);
-    const pn_network_spec spec = pn_recipe_network(r, data);
+    const pn_network_spec spec = pn_train_network(r, data);
     const bool fits = pn_network_auxiliary_fits(&spec);
     if (r->auxiliary == 1 && !fits)
         return pn_fail(
@@ -98,11 +98,11 @@ pn_status pn_recipe_resolve(pn_recipe *r, const pn_data *data) {
     return PN_OK;
 }
 
-double pn_recipe_rate(const pn_recipe *r, int64_t epoch) {
-    const double turn = cos(acos(-1) * (double)epoch / (double)r->epochs);
-    return r->rate_end + (r->rate - r->rate_end) * (1 + turn) / 2;
+double pn_train_rate(const pn_train_settings *r, int64_t epoch) {
+    const double cosine = cos(acos(-1) * (double)epoch / (double)r->epochs);
+    return r->rate_end + (r->rate - r->rate_end) * (1 + cosine) / 2;
 }
 
-double pn_recipe_drop_path(const pn_recipe *r, int64_t epoch) {
+double pn_train_drop_path(const pn_train_settings *r, int64_t epoch) {
     return r->drop_path * (double)epoch / (double)r->epochs;
 }

@@ -1,4 +1,4 @@
-/* recipe.h -- everything that decides what a training from scratch does, in one table (fields.h).
+/* settings.h -- everything that decides what a training from scratch does, in one table (fields.h).
  *
  * The defaults are the protocol by which DARTS and PARSEC train the cell that a search found, on
  * CIFAR-10 (Liu, Simonyan, Yang 2019, appendix A.2.2): 20 cells, 36 channels, 600 epochs of batches
@@ -13,7 +13,7 @@
 #include "search/network/network.h"
 #include "search/rundir/fields.h"
 
-typedef struct pn_recipe {
+typedef struct pn_train_settings {
     char genotype[PN_GENOTYPE_BYTES]; /* DARTS notation */
     char data[PN_TEXT_BYTES];         /* as pn_data_open takes it */
     char stem[16];                    /* cifar, imagenet */
@@ -21,21 +21,21 @@ typedef struct pn_recipe {
     uint64_t seed;
     double rate, rate_end, momentum, decay, clip, drop_path, auxiliary_weight, smoothing;
     int64_t auxiliary, augment, hold_out; /* 0, 1, PN_UNSET */
-} pn_recipe;
+} pn_train_settings;
 
-extern const pn_fields pn_recipe_fields;
+extern const pn_fields pn_train_fields;
 
-pn_recipe pn_recipe_defaults(void);
+pn_train_settings pn_train_defaults(void);
 
 /* Fills in what is unset and checks what depends on the images. PN_EARG. */
-pn_status pn_recipe_resolve(pn_recipe *recipe, const pn_data *data);
+pn_status pn_train_resolve(pn_train_settings *settings, const pn_data *data);
 
-/* The network of a resolved recipe, for images and classes of `data`; and its architecture. */
-pn_network_spec pn_recipe_network(const pn_recipe *recipe, const pn_data *data);
-pn_status pn_recipe_arch(const pn_recipe *recipe, pn_arch *arch);
+/* The network of a resolved settings, for images and classes of `data`; and its architecture. */
+pn_network_spec pn_train_network(const pn_train_settings *settings, const pn_data *data);
+pn_status pn_train_arch(const pn_train_settings *settings, pn_arch *arch);
 
 /* In epoch 0, 1, ...: SGD's rate, and the probability that a term is dropped. */
-double pn_recipe_rate(const pn_recipe *recipe, int64_t epoch);
-double pn_recipe_drop_path(const pn_recipe *recipe, int64_t epoch);
+double pn_train_rate(const pn_train_settings *settings, int64_t epoch);
+double pn_train_drop_path(const pn_train_settings *settings, int64_t epoch);
 
 #endif

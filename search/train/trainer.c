@@ -9,7 +9,7 @@
 /* ---- setting up ------------------------------------------------------------------------------ */
 
 static pn_status build(pn_trainer *t, int N, pn_program_size *size) {
-    const pn_recipe *r = &t->recipe;
+    const pn_train_settings *r = &t->settings;
     PN_TRY(pn_network_build(&t->network, &t->arch, t->training,
                             &(pn_build){.N = N,
                                         .training = true,
@@ -26,7 +26,8 @@ static pn_status arena_bytes(pn_trainer *t, int N, size_t *bytes) {
     pn_program_size size;
     size_t inference;
     PN_TRY(build(t, N, &size));
-    PN_TRY(pn_judge_bytes(&t->network, &t->arch, t->inference, t->kernels->memory, N, &inference));
+    PN_TRY(
+        pn_predict_bytes(&t->network, &t->arch, t->inference, t->kernels->memory, N, &inference));
     *bytes = size.arena_bytes > inference ? size.arena_bytes : inference;
     return PN_OK;
 }
@@ -45,14 +46,14 @@ static pn_status allocate(pn_trainer *t, void **block, size_t bytes) {
 }
 
 static pn_status create(pn_trainer *t, const pn_data *data, size_t limit) {
-    const pn_recipe *r = &t->recipe;
+    const pn_train_settings *r = &t->settings;
     const pn_memory *memory = t->kernels->memory;
     const pn_space space = pn_space_darts();
-    const pn_network_spec spec = pn_recipe_network(r, data);
+    const pn_network_spec spec = pn_train_network(r, data);
     const int N = (int)r->batch;
     size_t bytes;
     void *block;
-    PN_TRY(pn_recipe_arch(r, &t->arch));
+    PN_TRY(pn_train_arch(r, &t->arch));
     PN_TRY(pn_network_create(&t->network, &spec, &space, &t->arch));
     PN_TRY(pn_program_create(&t->training, t->kernels));
     PN_TRY(pn_program_create(&t->inference, t->kernels));
@@ -63,18 +64,18 @@ static pn_status create(pn_trainer *t, const pn_data *data, size_t limit) {
     pn_parameters_init(&t->network.parameters, r->seed);
     PN_TRY(pn_parameters_push(&t->network.parameters));
     PN_TRY(pn_update_create(&t->update, t->kernels, &t->network.parameters));
-    const pn_batch_stream stream = {.part = r->hold_out ? PN_PART_FIRST : PN_PART_ALL,
+    const pn_batch_stream stream = {.part = r->hold_out ? PN_HALF_FIRST : PN_HALF_BOTH,
                                     .N = N,
                                     .augment = r->augment,
                                     .cutout = (int)r->cutout};
     PN_TRY(pn_batches_create(data, &stream, 1, r->seed, &t->batches));
     t->steps_per_epoch = pn_batches_steps_per_epoch(t->batches, 0);
-    PN_TRY(
-        pn_feed_create(&t->feed, memory, N, (size_t)data->H * (size_t)data->W * (size_t)data->C));
+    PN_TRY(pn_device_batch_create(&t->feed, memory, N,
+                                  (size_t)data->H * (size_t)data->W * (size_t)data->C));
     PN_TRY(allocate(t, &block, 2 * sizeof *t->found));
     t->found = block;
     if (r->drop_path > 0)
-        t->factors = (size_t)r->layers * (size_t)space.nodes * PN_SLOTS * (size_t)N;
+        t->factors = (size_t)r->layers * (size_t)space.nodes * PN_NODE_TERMS * (size_t)N;
     PN_TRY(allocate(t, &block, t->factors * sizeof(float)));
     t->factor = block;
     if (t->factors) {
@@ -84,9 +85,9 @@ static pn_status create(pn_trainer *t, const pn_data *data, size_t limit) {
     return build(t, N, &t->size);
 }
 
-pn_status pn_trainer_create(pn_trainer *t, const pn_kernels *kernels, const pn_recipe *recipe,
-                            const pn_data *data, size_t memory) {
-    *t = (pn_trainer){.kernels = kernels, .recipe = *recipe};
+pn_status pn_trainer_create(pn_trainer *t, const pn_kernels *kernels,
+                            const pn_train_settings *settings, const pn_data *data, size_t memory) {
+    *t = (pn_trainer){.kernels = kernels, .settings = *settings};
     const pn_status s = create(t, data, memory);
     if (s != PN_OK) pn_trainer_destroy(t);
     return s;
@@ -94,7 +95,7 @@ pn_status pn_trainer_create(pn_trainer *t, const pn_kernels *kernels, const pn_r
 
 void pn_trainer_destroy(pn_trainer *t) {
     pn_batches_free(t->batches);
-    pn_feed_destroy(&t->feed);
+    pn_device_batch_destroy(&t->feed);
     if (t->kernels) {
         t->kernels->memory->release(t->found);
         t->kernels->memory->release(t->factor);
@@ -114,12 +115,12 @@ void pn_trainer_destroy(pn_trainer *t) {
 static pn_status drop_paths(pn_trainer *t) {
     const pn_memory *memory = t->kernels->memory;
     const int half = (int)(t->step & 1);
-    const double dropped = pn_recipe_drop_path(&t->recipe, t->step / t->steps_per_epoch);
+    const double dropped = pn_train_drop_path(&t->settings, t->step / t->steps_per_epoch);
     float *from = t->staging + (size_t)half * t->factors;
     if (!t->factors) return PN_OK;
     PN_TRY(memory->wait(t->mark[half]));
-    pn_network_drop_path(&t->network, &t->arch, 1 - dropped, t->recipe.seed, t->step, from,
-                         (int)t->recipe.batch);
+    pn_network_drop_path(&t->network, &t->arch, 1 - dropped, t->settings.seed, t->step, from,
+                         (int)t->settings.batch);
     PN_TRY(memory->upload(t->factor, from, t->factors * sizeof *from));
     return memory->mark(&t->mark[half]);
 }
@@ -127,7 +128,7 @@ static pn_status drop_paths(pn_trainer *t) {
 static pn_status take_batch(pn_trainer *t) {
     pn_batch batch;
     PN_TRY(pn_batches_take(t->batches, 0, t->step, &batch));
-    PN_TRY(pn_feed_give(&t->feed, &batch));
+    PN_TRY(pn_device_batch_upload(&t->feed, &batch));
     if (t->bound == t->feed.batch.x) return PN_OK;
     t->bound = NULL;
     PN_TRY(pn_program_bind(t->training, &t->arena, &t->network.parameters, t->feed.batch.x,
@@ -137,7 +138,7 @@ static pn_status take_batch(pn_trainer *t) {
 }
 
 pn_status pn_trainer_step(pn_trainer *t, pn_train_report *report) {
-    const pn_recipe *r = &t->recipe;
+    const pn_train_settings *r = &t->settings;
     const int64_t epoch = t->step / t->steps_per_epoch;
     pn_result found[2] = {{0}};
     PN_TRY(take_batch(t));
@@ -146,7 +147,7 @@ pn_status pn_trainer_step(pn_trainer *t, pn_train_report *report) {
     PN_TRY(pn_program_forward(t->training));
     PN_TRY(pn_update_sample(&t->update, t->training, t->found, 1, 0)); /* the only one: weight 1 */
     PN_TRY(pn_program_backward(t->training));
-    PN_TRY(pn_update_apply(&t->update, (pn_sgd){.rate = (float)pn_recipe_rate(r, epoch),
+    PN_TRY(pn_update_apply(&t->update, (pn_sgd){.rate = (float)pn_train_rate(r, epoch),
                                                 .momentum = (float)r->momentum,
                                                 .decay = (float)r->decay,
                                                 .clip = (float)r->clip}));
@@ -165,8 +166,9 @@ pn_status pn_trainer_step(pn_trainer *t, pn_train_report *report) {
     return PN_OK;
 }
 
-pn_status pn_trainer_judge(pn_trainer *t, const pn_data *data, pn_part part, pn_judgement *out) {
+pn_status pn_trainer_predict(pn_trainer *t, const pn_data *data, pn_half part,
+                             pn_predictions *out) {
     t->bound = NULL; /* the arena is the other program's now */
-    return pn_judge(t->kernels, &t->network, &t->arch, t->inference, &t->arena,
-                    (int)t->recipe.batch, data, part, out);
+    return pn_predict(t->kernels, &t->network, &t->arch, t->inference, &t->arena,
+                      (int)t->settings.batch, data, part, out);
 }

@@ -1,17 +1,17 @@
 /* trainer.h -- the evaluation network of one architecture, trained step by step from scratch.
  *
- * Everything is a function of (recipe, step): batches, cut squares and dropped terms come from
+ * Everything is a function of (settings, step): batches, cut squares and dropped terms come from
  * counters, so that a training continues to the bit from weights, momenta and the step alone. */
 #ifndef PN_TRAINER_H
 #define PN_TRAINER_H
 
-#include "runtime/feed.h"
+#include "runtime/device_batch.h"
 #include "runtime/update.h"
 #include "search/network/predict.h"
 #include "search/train/settings.h"
 
 typedef struct pn_trainer {
-    pn_recipe recipe;
+    pn_train_settings settings;
     const pn_kernels *kernels;
     pn_arch arch;
     pn_network network;
@@ -20,7 +20,7 @@ typedef struct pn_trainer {
     pn_program_size size;             /* of the training program */
     pn_update update;
     pn_batches *batches;
-    pn_feed feed;
+    pn_device_batch feed;
     pn_result *found;   /* of the head and of the auxiliary one, in memory of the device */
     float *factor;      /* of drop-path, (layers, nodes, 2, N), there too; NULL: none */
     float *staging;     /* twice that many on the host, to upload from */
@@ -39,11 +39,11 @@ typedef struct pn_train_report {
     double gradient_norm; /* before clipping */
 } pn_train_report;
 
-/* Weights from the recipe's seed, step 0. `recipe` is resolved, `data` outlives the trainer.
+/* Weights from the settings's seed, step 0. `settings` is resolved, `data` outlives the trainer.
  * memory: most bytes of weights, arena and batches, 0 = no limit; PN_EMEM before anything large is
  * touched, naming the batch that would fit. */
-pn_status pn_trainer_create(pn_trainer *trainer, const pn_kernels *kernels, const pn_recipe *recipe,
-                            const pn_data *data, size_t memory);
+pn_status pn_trainer_create(pn_trainer *trainer, const pn_kernels *kernels,
+                            const pn_train_settings *settings, const pn_data *data, size_t memory);
 void pn_trainer_destroy(pn_trainer *trainer);
 
 /* One step. PN_EDIVERGED, with weights and step as they were, if loss or gradient is not finite
@@ -51,7 +51,7 @@ void pn_trainer_destroy(pn_trainer *trainer);
 pn_status pn_trainer_step(pn_trainer *trainer, pn_train_report *report);
 
 /* The network as it is, on images; see judge.h. */
-pn_status pn_trainer_judge(pn_trainer *trainer, const pn_data *data, pn_part part,
-                           pn_judgement *out);
+pn_status pn_trainer_predict(pn_trainer *trainer, const pn_data *data, pn_half part,
+                             pn_predictions *out);
 
 #endif

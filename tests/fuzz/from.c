@@ -11,7 +11,7 @@
 
 static char *directory, *header;
 static pn_network network;
-static pn_source opened = PN_NO_SOURCE;
+static pn_warm_start opened = PN_NO_WARM_START;
 
 void fuzz_from_make(void) {
     const pn_settings settings = tiny_settings();
@@ -23,7 +23,7 @@ void fuzz_from_make(void) {
     tiny_search(directory);
     MUST(pn_network_create(&network, &model.network, &space, NULL) == PN_OK);
     MUST(pn_parameters_allocate(&network.parameters, &pn_host_memory) == PN_OK);
-    MUST(pn_source_open(&opened, directory, &space) == PN_OK);
+    MUST(pn_warm_start_open(&opened, directory, &space) == PN_OK);
     size_t size;
     header = tiny_read(directory, "prior.csv", &size);
     header[strcspn(header, "\n")] = 0;
@@ -51,11 +51,11 @@ static void check_rows(const char *path) {
     free(text);
 }
 
-static pn_status read_rows(const pn_source *from) {
+static pn_status read_rows(const pn_warm_start *from) {
     const char *path = fuzz_path("rows.csv");
     pn_table *table = NULL;
     PN_TRY(pn_table_open(path, 0, &table));
-    const pn_status rows = pn_source_rows(from, header, table);
+    const pn_status rows = pn_warm_start_rows(from, header, table);
     const pn_status closed = pn_table_close(table);
     PN_TRY(rows);
     PN_TRY(closed);
@@ -66,26 +66,26 @@ static pn_status read_rows(const pn_source *from) {
 
 pn_status fuzz_from_rows(void) { return read_rows(&opened); }
 
-static pn_status read_source(const pn_source *source) {
+static pn_status read_source(const pn_warm_start *source) {
     const pn_space space = pn_space_darts();
     pn_prior prior;
     MUST(pn_prior_init(&prior, &space, true) == PN_OK);
-    PN_TRY(pn_source_prior(source, &prior));
+    PN_TRY(pn_warm_start_prior(source, &prior));
     for (int i = 0; i < prior.count; i++) MUST(isfinite(prior.logit[i]));
     char *history;
-    PN_TRY(pn_source_history(source, &prior, &history));
+    PN_TRY(pn_warm_start_history(source, &prior, &history));
     free(history);
-    PN_TRY(pn_source_weights(source, &network.parameters));
+    PN_TRY(pn_warm_start_weights(source, &network.parameters));
     MUST(isfinite(pn_prior_entropy(&prior, NULL)));
     return read_rows(source);
 }
 
 pn_status fuzz_from_read(void) {
     const pn_space space = pn_space_darts();
-    pn_source source;
-    pn_status status = pn_source_open(&source, directory, &space);
+    pn_warm_start source;
+    pn_status status = pn_warm_start_open(&source, directory, &space);
     if (status == PN_OK) status = read_source(&source);
-    pn_source_close(&source);
+    pn_warm_start_close(&source);
     return status;
 }
 

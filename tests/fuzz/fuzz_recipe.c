@@ -8,11 +8,11 @@
 enum { SMALL = 8, MODEL = 64 << 20 };
 
 static const char *directory;
-static pn_recipe recipe;
+static pn_train_settings recipe;
 
 static pn_status load(const uint8_t *data, size_t size) {
-    const pn_recipe defaults = pn_recipe_defaults();
-    return fuzz_fields(&pn_recipe_fields, &defaults, sizeof defaults, (const char *)data, size,
+    const pn_train_settings defaults = pn_train_defaults();
+    return fuzz_fields(&pn_train_fields, &defaults, sizeof defaults, (const char *)data, size,
                        &recipe);
 }
 
@@ -31,7 +31,7 @@ static pn_status open_training(const uint8_t *data, size_t size) {
 
 static void check(const uint8_t *data, size_t size) {
     fuzz_run(load, data, size, FUZZ_JSON * size + FUZZ_CONSTANT);
-    const pn_recipe *r = &recipe;
+    const pn_train_settings *r = &recipe;
     if (load(data, size) == PN_OK && !strcmp(r->data, TINY_DATA) && r->layers <= SMALL &&
         r->channels <= SMALL && r->batch <= SMALL)
         fuzz_run(open_training, data, size, FUZZ_JSON * size + MODEL);
@@ -53,11 +53,11 @@ int LLVMFuzzerInitialize(int *argc, char ***argv) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     check(data, size);
     if (size == 0) return 0;
-    const pn_recipe tiny = tiny_recipe();
+    const pn_train_settings tiny = tiny_recipe();
     size_t length;
-    char *file = fuzz_field(&pn_recipe_fields, &tiny, data, size, &length);
+    char *file = fuzz_field(&pn_train_fields, &tiny, data, size, &length);
     check((const uint8_t *)file, length);
     free(file);
-    fuzz_option(&pn_recipe_fields, &tiny, sizeof tiny, data, size);
+    fuzz_option(&pn_train_fields, &tiny, sizeof tiny, data, size);
     return 0;
 }

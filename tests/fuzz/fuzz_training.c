@@ -12,13 +12,13 @@ enum { MODEL = 8 << 20 }; /* of the training itself, its images and its table */
 static const char *directory;
 
 static void finite(const pn_epoch_score *m, const pn_training *t) {
-    MUST(m->epoch >= 0 && m->epoch <= t->recipe.epochs);
+    MUST(m->epoch >= 0 && m->epoch <= t->settings.epochs);
     MUST(m->loss - m->loss == 0 && m->accuracy >= 0 && m->accuracy <= 1);
 }
 
 static pn_status load(const uint8_t *data, size_t size) {
     const pn_opening opening = {.given = NULL};
-    const pn_recipe recipe = tiny_recipe();
+    const pn_train_settings recipe = tiny_recipe();
     pn_training training;
     fuzz_pause();
     fuzz_file("training/checkpoint-00000007.safetensors", data, size);

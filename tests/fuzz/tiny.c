@@ -29,8 +29,8 @@ pn_settings tiny_settings(void) {
     return s;
 }
 
-pn_recipe tiny_recipe(void) {
-    pn_recipe r = pn_recipe_defaults();
+pn_train_settings tiny_recipe(void) {
+    pn_train_settings r = pn_train_defaults();
     snprintf(r.data, sizeof r.data, TINY_DATA);
     pn_arch arch;
     MUST(pn_genotype_open("PDARTS", &arch) == PN_OK);
@@ -55,7 +55,7 @@ void tiny_search(const char *directory) {
 
 void tiny_training(const char *directory) {
     const pn_opening opening = {.given = NULL};
-    const pn_recipe recipe = tiny_recipe();
+    const pn_train_settings recipe = tiny_recipe();
     pn_training training;
     MUST(pn_training_open(&training, directory, &recipe, &opening, tiny_kernels(), 0) == PN_OK);
     for (int i = 0; i < TINY_TRAINING_STEP; i++) MUST(pn_training_step(&training) == PN_OK);

@@ -14,18 +14,18 @@ pn_space pn_small_space(int kinds, int nodes, int ops) {
 }
 
 int pn_enumerate(const pn_space *space, bool distinct, pn_arch *arch, int limit) {
-    int slots = space->kinds * space->nodes * PN_SLOTS, count = 0;
-    int op[PN_KINDS * PN_MAX_NODES * PN_SLOTS] = {0},
-                                     input[PN_KINDS * PN_MAX_NODES * PN_SLOTS] = {0};
+    int slots = space->kinds * space->nodes * PN_NODE_TERMS, count = 0;
+    int op[PN_KINDS * PN_MAX_NODES * PN_NODE_TERMS] = {0},
+                                     input[PN_KINDS * PN_MAX_NODES * PN_NODE_TERMS] = {0};
     for (;;) {
         pn_arch a;
         bool wanted = true;
         memset(&a, 0, sizeof a);
         for (int i = 0; i < slots; i++) {
             pn_choice *term =
-                a.cell[i / (space->nodes * PN_SLOTS)].term[i / PN_SLOTS % space->nodes];
-            term[i % PN_SLOTS] = (pn_choice){space->op[op[i]], (uint8_t)input[i]};
-            if (distinct && i % PN_SLOTS && input[i] == input[i - 1]) wanted = false;
+                a.cell[i / (space->nodes * PN_NODE_TERMS)].term[i / PN_NODE_TERMS % space->nodes];
+            term[i % PN_NODE_TERMS] = (pn_choice){space->op[op[i]], (uint8_t)input[i]};
+            if (distinct && i % PN_NODE_TERMS && input[i] == input[i - 1]) wanted = false;
         }
         if (wanted) {
             if (count == limit) abort();
@@ -35,7 +35,7 @@ int pn_enumerate(const pn_space *space, bool distinct, pn_arch *arch, int limit)
         for (; i < slots; i++) {
             if (++op[i] < space->ops) break;
             op[i] = 0;
-            if (++input[i] < 2 + i / PN_SLOTS % space->nodes) break;
+            if (++input[i] < 2 + i / PN_NODE_TERMS % space->nodes) break;
             input[i] = 0;
         }
         if (i == slots) return count;

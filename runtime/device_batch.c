@@ -1,14 +1,15 @@
-/* feed.c -- see feed.h. */
-#include "runtime/feed.h"
+/* device_batch.c -- see device_batch.h. */
+#include "runtime/device_batch.h"
 
 #include <string.h>
 
-static size_t labels_at(const pn_feed *f) {
+static size_t labels_at(const pn_device_batch *f) {
     return ((size_t)f->N * f->image_floats * sizeof(float) + 63) & ~(size_t)63;
 }
 
-pn_status pn_feed_create(pn_feed *f, const pn_memory *memory, int N, size_t image_floats) {
-    *f = (pn_feed){.memory = memory, .N = N, .image_floats = image_floats};
+pn_status pn_device_batch_create(pn_device_batch *f, const pn_memory *memory, int N,
+                                 size_t image_floats) {
+    *f = (pn_device_batch){.memory = memory, .N = N, .image_floats = image_floats};
     if (memory->plain) return PN_OK;
     const size_t bytes = labels_at(f) + (size_t)N * sizeof(int32_t);
     void *block;
@@ -18,19 +19,19 @@ pn_status pn_feed_create(pn_feed *f, const pn_memory *memory, int N, size_t imag
     if (s == PN_OK)
         f->device = block;
     else
-        pn_feed_destroy(f);
+        pn_device_batch_destroy(f);
     return s;
 }
 
-void pn_feed_destroy(pn_feed *f) {
+void pn_device_batch_destroy(pn_device_batch *f) {
     if (f->memory && !f->memory->plain) {
         f->memory->release(f->device);
         f->memory->unstage(f->staging);
     }
-    *f = (pn_feed){0};
+    *f = (pn_device_batch){0};
 }
 
-pn_status pn_feed_give(pn_feed *f, const pn_batch *batch) {
+pn_status pn_device_batch_upload(pn_device_batch *f, const pn_batch *batch) {
     f->batch = *batch;
     if (f->memory->plain) return PN_OK;
     if (batch->n > f->N)
