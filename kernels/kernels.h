@@ -271,25 +271,32 @@ typedef struct pn_sgd {
     float clip; /* largest global norm of the gradient; 0 = no limit */
 } pn_sgd;
 
+/* The ops, each as X(FAMILY, op, with): what exists once for every op is written with this list, so
+ * that a new op is named here and nowhere else. `with` is passed on. */
+#define PN_OPS(X, with)       \
+    X(STEM, stem, with)       \
+    X(CONV1X1, conv1x1, with) \
+    X(REDUCE, reduce, with)   \
+    X(CONV, conv, with)       \
+    X(STAGE, stage, with)     \
+    X(POOL, pool, with)       \
+    X(NODE, node, with)       \
+    X(HEAD, head, with)
+
 /* A backend. Sizes of scratch depend on shapes only (pointers in jobs may still be NULL) and not
- * on the number of threads. All calls of one program come from one thread. */
+ * on the number of threads. All calls of one program come from one thread. On a card, calls of one
+ * op must not run on two streams at once: they share the tickets by which the last block of a launch
+ * is found. */
 typedef struct pn_kernels {
     const char *name;        /* "host-avx512", ... */
     const pn_memory *memory; /* where all pointers in jobs and calls point to */
 
-#define PN_OP(op)                                                              \
+#define PN_OP(FAMILY, op, with)                                                \
     size_t (*op##_fwd_scratch)(const pn_##op *jobs, int count);                \
     size_t (*op##_bwd_scratch)(const pn_##op *jobs, int count);                \
     pn_status (*op##_fwd)(const pn_##op *jobs, int count, const pn_launch *l); \
     pn_status (*op##_bwd)(const pn_##op *jobs, int count, const pn_launch *l);
-    PN_OP(stem)
-    PN_OP(stage)
-    PN_OP(conv1x1)
-    PN_OP(reduce)
-    PN_OP(conv)
-    PN_OP(pool)
-    PN_OP(node)
-    PN_OP(head)
+    PN_OPS(PN_OP, )
 #undef PN_OP
 
     /* weigh: takes result->log_likelihood / temperature as the next sample's l_k, updates *w.

@@ -96,20 +96,15 @@ struct pn_program {
 };
 
 typedef union any_job {
-    pn_stem stem;
-    pn_conv1x1 conv1x1;
-    pn_reduce reduce;
-    pn_conv conv;
-    pn_stage stage;
-    pn_pool pool;
-    pn_node node;
-    pn_head head;
+#define JOB(FAMILY, op, with) pn_##op op;
+    PN_OPS(JOB, )
+#undef JOB
 } any_job;
 
 static const size_t job_size[PN_FAMILIES] = {
-    [PN_STEM] = sizeof(pn_stem), [PN_CONV1X1] = sizeof(pn_conv1x1), [PN_REDUCE] = sizeof(pn_reduce),
-    [PN_CONV] = sizeof(pn_conv), [PN_STAGE] = sizeof(pn_stage),     [PN_POOL] = sizeof(pn_pool),
-    [PN_NODE] = sizeof(pn_node), [PN_HEAD] = sizeof(pn_head),
+#define SIZE(FAMILY, op, with) sizeof(pn_##op),
+    PN_OPS(SIZE, )
+#undef SIZE
 };
 
 /* ---- memory of the program itself ------------------------------------------------------------ */
@@ -793,19 +788,15 @@ static pn_status upload_jobs(pn_program *p) {
     return memory->mark(&t->mark[half]);
 }
 
-#define FAMILY_SWITCH(case_)                                                                      \
-    case_(PN_STEM, stem) case_(PN_CONV1X1, conv1x1) case_(PN_REDUCE, reduce) case_(PN_CONV, conv) \
-        case_(PN_STAGE, stage) case_(PN_POOL, pool) case_(PN_NODE, node) case_(PN_HEAD, head)
-
 static size_t scratch_of(const pn_program *p, const launch *a) {
     const pn_kernels *k = p->kernels;
     const void *jobs = p->jobs + a->jobs;
     switch (a->family) {
-#define SCRATCH(family_, op_)                                            \
-    case family_:                                                        \
-        return a->pass == FORWARD ? k->op_##_fwd_scratch(jobs, a->count) \
-                                  : k->op_##_bwd_scratch(jobs, a->count);
-        FAMILY_SWITCH(SCRATCH)
+#define SCRATCH(FAMILY, op, with)                                       \
+    case PN_##FAMILY:                                                   \
+        return a->pass == FORWARD ? k->op##_fwd_scratch(jobs, a->count) \
+                                  : k->op##_bwd_scratch(jobs, a->count);
+        PN_OPS(SCRATCH, )
 #undef SCRATCH
         default:
             return 0;
@@ -821,11 +812,11 @@ static pn_status run_launch(const pn_program *p, const launch *a) {
                              .gate = a->pass == BACKWARD ? p->scale : NULL,
                              .stream = k->memory->stream()};
     switch (a->family) {
-#define RUN(family_, op_)                                                \
-    case family_:                                                        \
-        return a->pass == FORWARD ? k->op_##_fwd(jobs, a->count, &where) \
-                                  : k->op_##_bwd(jobs, a->count, &where);
-        FAMILY_SWITCH(RUN)
+#define RUN(FAMILY, op, with)                                           \
+    case PN_##FAMILY:                                                   \
+        return a->pass == FORWARD ? k->op##_fwd(jobs, a->count, &where) \
+                                  : k->op##_bwd(jobs, a->count, &where);
+        PN_OPS(RUN, )
 #undef RUN
         default:
             return PN_OK;
@@ -1037,8 +1028,9 @@ static pn_status deaths(const pn_program *p, int now) {
 /* For a profiler that was asked for: the environment variable PARSEC_NVTX is set. */
 static const char *range_name(const launch *a, char text[64]) {
     static const char *const family[PN_FAMILIES] = {
-        [PN_STEM] = "stem",   [PN_CONV1X1] = "conv1x1", [PN_REDUCE] = "reduce", [PN_CONV] = "conv",
-        [PN_STAGE] = "stage", [PN_POOL] = "pool",       [PN_NODE] = "node",     [PN_HEAD] = "head",
+#define NAME(FAMILY, op, with) #op,
+        PN_OPS(NAME, )
+#undef NAME
     };
     snprintf(text, 64, "%s %s, %d jobs", family[a->family], a->pass == FORWARD ? "fwd" : "bwd",
              a->count);

@@ -22,16 +22,12 @@
 #include "runtime/parameters.h"
 #include "runtime/plan.h"
 
+/* PN_STEM, PN_CONV1X1, ... Of two families that make equally few launches the first goes first. */
 typedef enum pn_family {
-    PN_STEM,
-    PN_CONV1X1,
-    PN_REDUCE,
-    PN_CONV,
-    PN_STAGE,
-    PN_POOL,
-    PN_NODE,
-    PN_HEAD,
-    PN_FAMILIES
+#define PN_FAMILY(FAMILY, op, with) PN_##FAMILY,
+    PN_OPS(PN_FAMILY, )
+#undef PN_FAMILY
+        PN_FAMILIES
 } pn_family;
 
 typedef int pn_value; /* index of a tensor of the program; -1: none */

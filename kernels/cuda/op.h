@@ -69,8 +69,8 @@ __device__ __forceinline__ float4 where_positive(float4 condition, float4 v) {
 
 /* An op describes its jobs by a type with
  *   using Job = ...;
- *   static bool shares_dx(const Job *jobs, int j);   does job j go with job j - 1? (backward: does it
- *                                                 share its dx; forward: false)
+ *   static bool shares_dx(const Job *jobs, int j); does job j share its dx with job j - 1?
+ *                                                 (forward: false)
  *   static int tiles(const Job &first);           of the group that begins here
  *   static size_t slot_floats(const Job &job);    a block's partial sums for the job; multiple of 4
  * all of which depend on values of the jobs and on no address, so that host and device agree, and
@@ -487,21 +487,14 @@ __device__ inline void finish_sums(const pn_input &in, int c0, int C, const floa
 }  // namespace
 
 /* The functions of this backend, as the table has them: files that define them see these too. */
-#define PN_GPU_OP(op)                                                                              \
+#define PN_GPU_OP(FAMILY, op, with)                                                                \
     size_t PN_GPU_NAME(pn_##op##_fwd_scratch)(const pn_##op *jobs, int count);                     \
     size_t PN_GPU_NAME(pn_##op##_bwd_scratch)(const pn_##op *jobs, int count);                     \
     pn_status PN_GPU_NAME(pn_##op##_fwd)(const pn_##op *jobs, int count, const pn_launch *launch); \
     pn_status PN_GPU_NAME(pn_##op##_bwd)(const pn_##op *jobs, int count, const pn_launch *launch);
 
 extern "C" {
-PN_GPU_OP(stem)
-PN_GPU_OP(stage)
-PN_GPU_OP(conv1x1)
-PN_GPU_OP(reduce)
-PN_GPU_OP(conv)
-PN_GPU_OP(pool)
-PN_GPU_OP(node)
-PN_GPU_OP(head)
+PN_OPS(PN_GPU_OP, )
 pn_status PN_GPU_NAME(pn_weigh)(const pn_result *result, double temperature, double skip_below,
                                 pn_importance *w, const pn_launch *launch);
 pn_status PN_GPU_NAME(pn_rescale)(const pn_range *ranges, int count, float *gradient,

@@ -3,7 +3,7 @@
 
 #define PN_GPU_TEXT2(a) #a
 #define PN_GPU_TEXT(a) PN_GPU_TEXT2(a)
-#define OP(op)                                               \
+#define OP(FAMILY, op, with)                                 \
     t.op##_fwd_scratch = PN_GPU_NAME(pn_##op##_fwd_scratch); \
     t.op##_bwd_scratch = PN_GPU_NAME(pn_##op##_bwd_scratch); \
     t.op##_fwd = PN_GPU_NAME(pn_##op##_fwd);                 \
@@ -22,14 +22,7 @@ static pn_kernels make_table() {
     pn_kernels t = {};
     t.name = PN_GPU_TEXT(PN_GPU);
     t.memory = &PN_GPU_NAME(pn_memory);
-    OP(stem)
-    OP(stage)
-    OP(conv1x1)
-    OP(reduce)
-    OP(conv)
-    OP(pool)
-    OP(node)
-    OP(head)
+    PN_OPS(OP, )
     t.weigh = PN_GPU_NAME(pn_weigh);
     t.rescale = PN_GPU_NAME(pn_rescale);
     t.sgd_scratch = PN_GPU_NAME(pn_sgd_scratch);

@@ -3,29 +3,21 @@
 
 #include <string.h>
 
-#define OP(op, isa)                                                                   \
+#define OP(FAMILY, op, isa)                                                           \
     .op##_fwd_scratch = pn_##op##_fwd_scratch_##isa,                                  \
     .op##_bwd_scratch = pn_##op##_bwd_scratch_##isa, .op##_fwd = pn_##op##_fwd_##isa, \
-    .op##_bwd = pn_##op##_bwd_##isa
-#define TABLE(isa)                           \
-    PN_DECLARE_ALL(isa)                      \
-    static const pn_kernels table_##isa = {  \
-        .name = "host-" #isa,                \
-        .memory = &pn_host_memory,           \
-        OP(stem, isa),                       \
-        OP(stage, isa),                      \
-        OP(conv1x1, isa),                    \
-        OP(reduce, isa),                     \
-        OP(conv, isa),                       \
-        OP(pool, isa),                       \
-        OP(node, isa),                       \
-        OP(head, isa),                       \
-        .weigh = pn_weigh_##isa,             \
-        .rescale = pn_rescale_##isa,         \
-        .sgd_scratch = pn_sgd_scratch_##isa, \
-        .sgd = pn_sgd_##isa,                 \
-        .flop_rate = pn_flop_rate_##isa,     \
-        .copy_rate = pn_copy_rate_##isa,     \
+    .op##_bwd = pn_##op##_bwd_##isa,
+#define TABLE(isa)                              \
+    PN_DECLARE_ALL(isa)                         \
+    static const pn_kernels table_##isa = {     \
+        .name = "host-" #isa,                   \
+        .memory = &pn_host_memory,              \
+        PN_OPS(OP, isa).weigh = pn_weigh_##isa, \
+        .rescale = pn_rescale_##isa,            \
+        .sgd_scratch = pn_sgd_scratch_##isa,    \
+        .sgd = pn_sgd_##isa,                    \
+        .flop_rate = pn_flop_rate_##isa,        \
+        .copy_rate = pn_copy_rate_##isa,        \
     };
 
 TABLE(base)

@@ -17,20 +17,13 @@
 
 /* The functions of one op, or of all, for one instruction set. The files that define them see
  * these declarations as well, so that a table of host.c cannot disagree with them. */
-#define PN_DECLARE_OP(op, isa)                                                              \
+#define PN_DECLARE_OP(FAMILY, op, isa)                                                      \
     size_t pn_##op##_fwd_scratch_##isa(const pn_##op *jobs, int count);                     \
     size_t pn_##op##_bwd_scratch_##isa(const pn_##op *jobs, int count);                     \
     pn_status pn_##op##_fwd_##isa(const pn_##op *jobs, int count, const pn_launch *launch); \
     pn_status pn_##op##_bwd_##isa(const pn_##op *jobs, int count, const pn_launch *launch);
 #define PN_DECLARE_ALL(isa)                                                                        \
-    PN_DECLARE_OP(stem, isa)                                                                       \
-    PN_DECLARE_OP(stage, isa)                                                                      \
-    PN_DECLARE_OP(conv1x1, isa)                                                                    \
-    PN_DECLARE_OP(reduce, isa)                                                                     \
-    PN_DECLARE_OP(conv, isa)                                                                       \
-    PN_DECLARE_OP(pool, isa)                                                                       \
-    PN_DECLARE_OP(node, isa)                                                                       \
-    PN_DECLARE_OP(head, isa)                                                                       \
+    PN_OPS(PN_DECLARE_OP, isa)                                                                     \
     pn_status pn_weigh_##isa(const pn_result *result, double temperature, double skip_below,       \
                              pn_importance *w, const pn_launch *launch);                           \
     pn_status pn_rescale_##isa(const pn_range *ranges, int count, float *gradient,                 \

@@ -6,7 +6,7 @@
 
 static _Thread_local const pn_twins *doubles;
 
-#define OP(op)                                                                      \
+#define OP(FAMILY, op, with)                                                        \
     static size_t op##_scratch(const pn_##op *jobs, int count) {                    \
         (void)jobs;                                                                 \
         (void)count;                                                                \
@@ -22,24 +22,15 @@ static _Thread_local const pn_twins *doubles;
         for (int i = 0; i < count; i++) pn_##op##_bwd_ref(&jobs[i], doubles);       \
         return PN_OK;                                                               \
     }
-OP(stem)
-OP(stage)
-OP(conv1x1)
-OP(reduce)
-OP(conv)
-OP(pool)
-OP(node)
-OP(head)
+PN_OPS(OP, )
 
-#define CALLS(op)                                                                             \
+#define CALLS(FAMILY, op, with)                                                               \
     .op##_fwd_scratch = op##_scratch, .op##_bwd_scratch = op##_scratch, .op##_fwd = op##_fwd, \
     .op##_bwd = op##_bwd,
 
 const pn_kernels *pn_reference_kernels(const pn_twins *twins) {
-    static const pn_kernels table = {.name = "reference",
-                                     .memory = &pn_host_memory,
-                                     CALLS(stem) CALLS(stage) CALLS(conv1x1) CALLS(reduce)
-                                         CALLS(conv) CALLS(pool) CALLS(node) CALLS(head)};
+    static const pn_kernels table = {
+        .name = "reference", .memory = &pn_host_memory, PN_OPS(CALLS, )};
     doubles = twins;
     return &table;
 }
