@@ -12,6 +12,7 @@
 #include "runtime/file.h"
 #include "runtime/npy.h"
 #include "search/network/weights.h"
+#include "search/train/settings.h"
 #include "tests/support/process.h"
 
 /* cmocka.h wants the others before it. */
@@ -122,8 +123,46 @@ static void read_metrics(const char *name, double row[EPOCHS][COLUMNS]) {
     free(text);
 }
 
+/* The sizes that train takes for a stem are those that plan reports for it, unless given. */
+static void a_stem_has_the_sizes_of_plan(void **state) {
+    static const struct {
+        const char *stem;
+        int layers, channels, batch;
+    } rows[] = {{"cifar", 20, 36, 96}, {"imagenet", 14, 48, 128}};
+    (void)state;
+    pn_data data;
+    assert_int_equal(pn_data_open("synthetic:300x32x32x3", PN_TRAIN, &data), PN_OK);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        pn_train_settings s = pn_train_defaults(), given = s;
+        snprintf(s.stem, sizeof s.stem, "%s", rows[i].stem);
+        snprintf(s.genotype, sizeof s.genotype, "x");
+        assert_int_equal(pn_train_resolve(&s, &data), PN_OK);
+        assert_int_equal(s.layers, rows[i].layers);
+        assert_int_equal(s.channels, rows[i].channels);
+        assert_int_equal(s.batch, rows[i].batch);
+        given = s;
+        given.layers = 3;
+        given.batch = 7;
+        assert_int_equal(pn_train_resolve(&given, &data), PN_OK);
+        assert_int_equal(given.layers, 3);
+        assert_int_equal(given.batch, 7);
+
+        assert_int_equal(RUN("plan", "--network", "eval", "--stem", rows[i].stem, "--genotype",
+                             "DARTS_V2", "--json"),
+                         0);
+        json_error_t why;
+        json_t *root = json_loads(last.out, 0, &why);
+        assert_non_null(root);
+        assert_int_equal(json_integer_value(json_object_get(root, "layers")), rows[i].layers);
+        assert_int_equal(json_integer_value(json_object_get(root, "channels")), rows[i].channels);
+        assert_int_equal(json_integer_value(json_object_get(root, "batch")), rows[i].batch);
+        json_decref(root);
+    }
+    pn_data_free(&data);
+}
+
 /* The cosine of DARTS moves once an epoch, drop-path grows by the epoch. */
-static void rates_follow_the_recipe(void **state) {
+static void rates_follow_the_settings(void **state) {
     (void)state;
     double row[EPOCHS][COLUMNS];
     read_metrics("trained/seed-3/metrics.csv", row);
@@ -538,7 +577,8 @@ static void names_of_any_length(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rates_follow_the_recipe),
+        cmocka_unit_test(a_stem_has_the_sizes_of_plan),
+        cmocka_unit_test(rates_follow_the_settings),
         cmocka_unit_test(results_are_the_seeds),
         cmocka_unit_test(eval_agrees_with_the_training),
         cmocka_unit_test(an_export_has_the_keys_of_a_state_dict),

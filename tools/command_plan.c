@@ -257,10 +257,10 @@ int pn_command_plan(int argc, char **argv) {
         {"network", PN_OPT_TEXT, &o.network, 0, 0, "NET",
          "search, or eval: the one that is trained from scratch [search]", NULL},
         {"stem", PN_OPT_TEXT, &o.stem, 0, 0, "STEM",
-         "of an evaluation network: cifar, or imagenet (three convolutions, 224 pixels) [cifar]",
+         "stem of an evaluation network: cifar, or imagenet (three convolutions, 224 pixels) [cifar]",
          NULL},
         {"auxiliary", PN_OPT_FLAG, &o.auxiliary, 0, 0, NULL,
-         "of an evaluation network: with the auxiliary head, where it fits [on]", NULL},
+         "auxiliary head of an evaluation network, where it fits [on]", NULL},
         {"layers", PN_OPT_INT, &o.layers, 1, PN_MAX_LAYERS, "N", "cells [8; eval 20, imagenet 14]",
          NULL},
         {"channels", PN_OPT_INT, &o.channels, 4, 4096, "N",
@@ -276,7 +276,7 @@ int pn_command_plan(int argc, char **argv) {
          NULL},
         {"share-slot", PN_OPT_FLAG, &o.share_slot, 0, 0, NULL,
          "separate weights for the two terms of a node", NULL},
-        {"seed", PN_OPT_SEED, &o.seed, 0, 0, "N", "of the random architectures [1]", NULL},
+        {"seed", PN_OPT_SEED, &o.seed, 0, 0, "N", "seed for the random architectures [1]", NULL},
         {"json", PN_OPT_FLAG, &o.json, 0, 0, NULL, "print JSON", NULL},
     };
     enum { COUNT = sizeof table / sizeof *table };
@@ -297,11 +297,12 @@ int pn_command_plan(int argc, char **argv) {
     const bool imagenet = !strcmp(o.stem, "imagenet");
     if (s == PN_OK && strcmp(o.stem, "cifar") && !(imagenet && evaluation))
         s = pn_fail(PN_EARG, "--stem %s, want cifar, or imagenet with --network eval", o.stem);
-    if (!o.layers) o.layers = imagenet ? 14 : evaluation ? 20 : 8;
-    if (!o.channels) o.channels = imagenet ? 48 : evaluation ? 36 : 16;
-    if (!o.batch) o.batch = imagenet ? 128 : evaluation ? 96 : 64;
-    if (!o.classes) o.classes = imagenet ? 1000 : 10;
-    if (!o.image[0]) o.image[0] = o.image[1] = imagenet ? 224 : 32;
+    const pn_network_sizes usual = pn_network_defaults(evaluation, imagenet);
+    if (!o.layers) o.layers = usual.layers;
+    if (!o.channels) o.channels = usual.channels;
+    if (!o.batch) o.batch = usual.batch;
+    if (!o.classes) o.classes = usual.classes;
+    if (!o.image[0]) o.image[0] = o.image[1] = usual.edge;
     if (samples) o.samples = samples;
     planner p = {.o = &o};
     if (s == PN_OK) s = pn_backend_sizes(o.device ? o.device : "cpu", &p.kernels);

@@ -481,8 +481,9 @@ static pn_status check_network(options *o) {
         return pn_fail(PN_EARG, "--auxiliary goes with --network eval");
     if (o->drop_path && (!o->evaluation || inference))
         return pn_fail(PN_EARG, "--drop-path goes with --network eval and --mode training");
-    if (!o->layers) o->layers = !o->evaluation ? 8 : imagenet ? 14 : 20;
-    if (!o->channels) o->channels = !o->evaluation ? 16 : imagenet ? 48 : 36;
+    const pn_network_sizes usual = pn_network_defaults(o->evaluation, imagenet);
+    if (!o->layers) o->layers = usual.layers;
+    if (!o->channels) o->channels = usual.channels;
     return PN_OK;
 }
 
@@ -516,18 +517,18 @@ int pn_command_trace(int argc, char **argv) {
         {"network", PN_OPT_TEXT, &o.network, 0, 0, "NET",
          "search, or eval: the one that is trained from scratch [search]", NULL},
         {"mode", PN_OPT_TEXT, &o.mode, 0, 0, "MODE",
-         "of an evaluation network: training, or inference [training]", NULL},
+         "mode of an evaluation network: training or inference [training]", NULL},
         {"stem", PN_OPT_TEXT, &o.stem, 0, 0, "STEM",
-         "of an evaluation network: cifar, or imagenet (three convolutions) [cifar]", NULL},
+         "stem of an evaluation network: cifar, or imagenet (three convolutions) [cifar]", NULL},
         {"auxiliary", PN_OPT_FLAG, &o.auxiliary, 0, 0, NULL,
          "with the auxiliary head of an evaluation network", NULL},
         {"auxiliary-weight", PN_OPT_REAL, &o.auxiliary_weight, 0, 1000, "X",
-         "of its loss in the gradient [0.4]", NULL},
+         "weight of the auxiliary loss in the gradient [0.4]", NULL},
         {"drop-path", PN_OPT_TEXT, &o.drop_path, 0, 0, "F.npy",
          "what terms are multiplied by, float32 (layers,4,2,N); of two equal terms without "
          "weights the first's counts, for both; the identity's are not looked at",
          NULL},
-        {"smoothing", PN_OPT_REAL, &o.smoothing, 0, 1, "X", "of the labels [0]", NULL},
+        {"smoothing", PN_OPT_REAL, &o.smoothing, 0, 1, "X", "label smoothing [0]", NULL},
         {"layers", PN_OPT_INT, &o.layers, 1, PN_MAX_LAYERS, "N", "cells [8; eval 20, imagenet 14]",
          NULL},
         {"channels", PN_OPT_INT, &o.channels, 4, 4096, "N",
@@ -546,7 +547,7 @@ int pn_command_trace(int argc, char **argv) {
          "with --init-only and neither data nor input [32x32x3]", NULL},
         {"repeat", PN_OPT_INT, &o.repeat, 1, 100000, "R",
          "then time R forward passes and R training steps", NULL},
-        {"seed", PN_OPT_SEED, &o.seed, 0, 0, "N", "of the initial weights [1]", NULL},
+        {"seed", PN_OPT_SEED, &o.seed, 0, 0, "N", "seed for the initial weights [1]", NULL},
         {"out", PN_OPT_TEXT, &o.out, 0, 0, "DIR", "directory for the files", NULL},
         PN_DEVICE_OPTIONS(o.device),
     };

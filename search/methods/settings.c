@@ -36,7 +36,7 @@ static const pn_field rows[] = {
     REAL("skip-below", skip_below, 0, 1, "skip a backward whose relative weight is below [2^-24]"),
     FLAG("augment", augment, "random crops and flips [on]"),
     FLAG("share-slot", share_slot, "separate weights for the two terms of a node [off]"),
-    SEED("seed", seed, "of weights, batches and samples [1]"),
+    SEED("seed", seed, "seed for weights, batches and samples [1]"),
     TEXT("prior", prior, NULL, "RUN", "begin from the pi of another run (directory or checkpoint)"),
     FLAG("warmup-prior", warmup_prior,
          "warm up with architectures drawn from pi, not uniformly [on with --prior]"),
@@ -46,11 +46,12 @@ static const pn_field rows[] = {
 const pn_fields pn_settings_fields = {rows, sizeof rows / sizeof *rows};
 
 pn_settings pn_settings_defaults(void) {
+    const pn_network_sizes usual = pn_network_defaults(false, false);
     return (pn_settings){.data = "fashion-mnist",
                          .rule = "practical",
-                         .layers = 8,
-                         .channels = 16,
-                         .batch = 64,
+                         .layers = usual.layers,
+                         .channels = usual.channels,
+                         .batch = usual.batch,
                          .samples = PN_UNSET,
                          .epochs = 100,
                          .steps = PN_UNSET,

@@ -8,6 +8,12 @@
 
 #include "runtime/rng.h"
 
+pn_network_sizes pn_network_defaults(bool evaluation, bool imagenet_stem) {
+    return imagenet_stem ? (pn_network_sizes){14, 48, 128, 224, 1000}
+           : evaluation  ? (pn_network_sizes){20, 36, 96, 32, 10}
+                         : (pn_network_sizes){8, 16, 64, 32, 10};
+}
+
 /* ---- shapes ---------------------------------------------------------------------------------- */
 
 /* What a cell knows before its architecture. */

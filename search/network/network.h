@@ -17,6 +17,14 @@
 
 enum { PN_MAX_LAYERS = 64, PN_STEM_FACTOR = 3, PN_IMAGENET_STEM = 3 /* convolutions */ };
 
+/* Sizes that the papers use where nothing else is asked for: the search network of DARTS on
+ * CIFAR-10, its evaluation network, and that with the stem for ImageNet (Liu, Simonyan, Yang 2019,
+ * appendix A). `edge` is an image's height and width. */
+typedef struct pn_network_sizes {
+    int layers, channels, batch, edge, classes;
+} pn_network_sizes;
+pn_network_sizes pn_network_defaults(bool evaluation, bool imagenet_stem);
+
 typedef struct pn_network_spec {
     bool evaluation; /* false: the search network */
     int layers;      /* cells, 1..PN_MAX_LAYERS; reductions at layers/3 and 2*layers/3 */

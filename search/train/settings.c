@@ -17,11 +17,11 @@ static const pn_field rows[] = {
          "images: cifar10, fashion-mnist, synthetic[:COUNTxHxWxC], or a directory [cifar10]"),
     TEXT("stem", stem, "cifar|imagenet", "STEM",
          "first convolutions: cifar (one) or imagenet (three, each halves the image) [cifar]"),
-    INT("layers", layers, 1, PN_MAX_LAYERS, "cells of the network [20]"),
+    INT("layers", layers, 1, PN_MAX_LAYERS, "cells of the network [20; imagenet 14]"),
     {"channels", PN_FIELD_INT, 4, offsetof(pn_train_settings, channels), 0, 4, 4096, NULL, "N",
-     "channels of the first cells, a multiple of 4 [36]"},
+     "channels of the first cells, a multiple of 4 [36; imagenet 48]"},
     INT("epochs", epochs, 1, 1e6, "passes over the training images [600]"),
-    INT("batch", batch, 1, 1 << 20, "images a batch [96]"),
+    INT("batch", batch, 1, 1 << 20, "images a batch [96; imagenet 128]"),
     REAL("rate", rate, 0, 1e3, "SGD's rate, of the first epoch, on a cosine [0.025]"),
     REAL("rate-end", rate_end, 0, 1e3, "where the cosine ends [0]"),
     REAL("momentum", momentum, 0, 1, "SGD's momentum [0.9]"),
@@ -33,8 +33,8 @@ static const pn_field rows[] = {
     INT("cutout", cutout, 0, PN_MAX_IMAGE_EDGE, "edge of the square cut out of an image [16]"),
     FLAG("auxiliary", auxiliary,
          "the auxiliary head [on if the network halves 32 or 224 pixels as it wants]"),
-    REAL("auxiliary-weight", auxiliary_weight, 0, 1e3, "of its loss [0.4]"),
-    REAL("smoothing", smoothing, 0, 0.99, "of the labels [0]"),
+    REAL("auxiliary-weight", auxiliary_weight, 0, 1e3, "weight of the auxiliary loss [0.4]"),
+    REAL("smoothing", smoothing, 0, 0.99, "label smoothing [0]"),
     FLAG("augment", augment, "random crops and flips [on]"),
     FLAG("hold-out", hold_out,
          "train on half of the training images and score on the other, not on the test images"),
@@ -46,10 +46,10 @@ const pn_fields pn_train_fields = {rows, sizeof rows / sizeof *rows};
 pn_train_settings pn_train_defaults(void) {
     return (pn_train_settings){.data = "cifar10",
                                .stem = "cifar",
-                               .layers = 20,
-                               .channels = 36,
+                               .layers = PN_UNSET,
+                               .channels = PN_UNSET,
                                .epochs = 600,
-                               .batch = 96,
+                               .batch = PN_UNSET,
                                .cutout = 16,
                                .score_every = 1,
                                .seed = 1,
@@ -81,6 +81,10 @@ pn_status pn_train_arch(const pn_train_settings *r, pn_arch *arch) {
 }
 
 pn_status pn_train_resolve(pn_train_settings *r, const pn_data *data) {
+    const pn_network_sizes usual = pn_network_defaults(true, !strcmp(r->stem, "imagenet"));
+    if (r->layers == PN_UNSET) r->layers = usual.layers;
+    if (r->channels == PN_UNSET) r->channels = usual.channels;
+    if (r->batch == PN_UNSET) r->batch = usual.batch;
     const int images = r->hold_out ? data->count / 2 : data->count;
     if (!r->genotype[0]) return pn_fail(PN_EARG, "want --genotype G, the cell to be trained");
     if (r->batch > images)

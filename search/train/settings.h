@@ -5,8 +5,8 @@
  * of 96, SGD on a cosine that moves once an epoch, cutout, drop-path that grows from epoch to
  * epoch, an auxiliary head. One deviation: of an epoch only whole batches are used, 520 instead of
  * 521. */
-#ifndef PN_RECIPE_H
-#define PN_RECIPE_H
+#ifndef PN_TRAIN_SETTINGS_H
+#define PN_TRAIN_SETTINGS_H
 
 #include "runtime/batches.h"
 #include "search/network/genotype.h"
@@ -27,10 +27,11 @@ extern const pn_fields pn_train_fields;
 
 pn_train_settings pn_train_defaults(void);
 
-/* Fills in what is unset and checks what depends on the images. PN_EARG. */
+/* Fills in what is unset (sizes as pn_network_defaults for the stem) and checks what depends on the
+ * images. PN_EARG. */
 pn_status pn_train_resolve(pn_train_settings *settings, const pn_data *data);
 
-/* The network of a resolved settings, for images and classes of `data`; and its architecture. */
+/* The network of resolved settings, for images and classes of `data`; and its architecture. */
 pn_network_spec pn_train_network(const pn_train_settings *settings, const pn_data *data);
 pn_status pn_train_arch(const pn_train_settings *settings, pn_arch *arch);
 
