@@ -14,6 +14,21 @@ if(NOT CMAKE_CUDA_COMPILER)
   return()
 endif()
 
+# An nvcc that cannot build (no host compiler that it knows, half an installation) must not break a
+# build for the CPU that never asked for it.
+if(PN_CUDA STREQUAL AUTO AND NOT PN_NVCC_WORKS STREQUAL CMAKE_CUDA_COMPILER)
+  set(probe ${CMAKE_BINARY_DIR}/CMakeFiles/pn_nvcc)
+  file(WRITE ${probe}.cu "__global__ void nothing() {}\nint main() { nothing<<<1, 1>>>(); }\n")
+  execute_process(COMMAND ${CMAKE_CUDA_COMPILER} -c ${probe}.cu -o ${probe}.o
+                  RESULT_VARIABLE failed OUTPUT_QUIET ERROR_QUIET)
+  if(failed)
+    message(WARNING "${CMAKE_CUDA_COMPILER} compiles nothing: built without the CUDA backend "
+                    "(PN_CUDA=ON stops here and shows why, PN_CUDA=OFF does not try)")
+    return()
+  endif()
+  set(PN_NVCC_WORKS ${CMAKE_CUDA_COMPILER} CACHE INTERNAL "the nvcc that was tried")
+endif()
+
 if(NOT CMAKE_CUDA_ARCHITECTURES)
   execute_process(COMMAND ${CMAKE_CUDA_COMPILER} --list-gpu-code OUTPUT_VARIABLE known ERROR_QUIET)
   set(architectures)
@@ -23,7 +38,8 @@ if(NOT CMAKE_CUDA_ARCHITECTURES)
       set(newest ${wanted})
     endif()
   endforeach()
-  set(CMAKE_CUDA_ARCHITECTURES ${architectures} ${newest}-virtual CACHE STRING "compute capabilities")
+  set(CMAKE_CUDA_ARCHITECTURES ${architectures} ${newest}-virtual
+      CACHE STRING "compute capabilities")
 endif()
 enable_language(CUDA)
 find_package(CUDAToolkit REQUIRED)
@@ -31,7 +47,8 @@ find_package(CUDAToolkit REQUIRED)
 add_library(pn_cuda STATIC ${cuda_ops} kernels/cuda/memory.cc)
 set_target_properties(pn_cuda PROPERTIES CUDA_STANDARD 17 CUDA_RUNTIME_LIBRARY Static)
 target_compile_options(pn_cuda PRIVATE
-  $<$<COMPILE_LANGUAGE:CUDA>:-lineinfo --diag-suppress=177 -Xcompiler=-Wall,-Wextra,-Wno-unused-function>)
+  $<$<COMPILE_LANGUAGE:CUDA>:-lineinfo --diag-suppress=177
+  -Xcompiler=-Wall,-Wextra,-Wno-unused-function>)
 target_include_directories(pn_cuda PRIVATE ${CMAKE_SOURCE_DIR} ${CUDAToolkit_INCLUDE_DIRS})
 target_link_libraries(pn_cuda PUBLIC CUDA::cudart_static pn_contract)
 target_link_libraries(pn_kernels PUBLIC pn_cuda)

@@ -11,7 +11,7 @@
 #include "kernels/backend.h"
 
 extern "C" const pn_memory pn_memory_cuda;
-extern "C" const void *pn_a_kernel_cuda(void); /* any one: ceiling.cu */
+extern "C" const void *pn_a_kernel_cuda(void); /* any one: table.cu */
 
 static long launches;
 extern "C" long pn_launches_cuda(void) { return launches; }

@@ -1,5 +1,22 @@
-# What nvcc makes of the kernels, which needs no card. (Included by tests/CMakeLists.txt.)
+# What can be said without running the program. (Included by tests/CMakeLists.txt.)
 find_package(Python3 COMPONENTS Interpreter)
+if(Python3_FOUND AND NOT PN_SANITIZE AND NOT PN_TSAN)
+  set(check ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/static/check_sources)
+  add_test(NAME check_sources COMMAND ${check})
+  add_test(NAME check_sources_self COMMAND ${check} --self-test)
+  set_tests_properties(check_sources PROPERTIES SKIP_RETURN_CODE 77) # no git, no list of sources
+endif()
+
+# An nvcc that compiles nothing leaves a build for the CPU as it is.
+find_program(PN_FALSE false REQUIRED)
+add_test(NAME configure_broken_nvcc
+         COMMAND ${CMAKE_COMMAND} -S ${CMAKE_SOURCE_DIR} -B ${CMAKE_CURRENT_BINARY_DIR}/broken_nvcc
+                 -G Ninja -DCMAKE_CUDA_COMPILER=${PN_FALSE} -DPN_CUDA=AUTO -DPN_EMULATOR=OFF
+                 -DBUILD_TESTING=OFF)
+set_tests_properties(configure_broken_nvcc PROPERTIES
+                     PASS_REGULAR_EXPRESSION "compiles nothing.*Build files have been written")
+
+# What nvcc makes of the kernels, which needs no card.
 if(Python3_FOUND AND NOT PN_SANITIZE AND NOT PN_TSAN)
   set(check ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/static/check_kernels)
   if(CMAKE_CUDA_COMPILER)
