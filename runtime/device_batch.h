@@ -1,5 +1,5 @@
-/* device_batch.h -- the batch at hand, where the kernels can read it: a block on the device and one of the
- * host to upload from, so that the next batch may be made while this one is on its way. */
+/* device_batch.h -- the batch at hand, where the kernels can read it: a block on the device and one
+ * of the host to upload from, so that the next batch may be made while this one is on its way. */
 #ifndef PN_DEVICE_BATCH_H
 #define PN_DEVICE_BATCH_H
 

@@ -134,10 +134,3 @@ int pn_parameters_find(const pn_parameters *p, const char *name) {
         if (!strcmp(p->list[i].name, name)) return i;
     return -1;
 }
-
-size_t pn_parameters_numbers(const pn_parameters *p, pn_role role) {
-    size_t n = 0;
-    for (int i = 0; i < p->count; i++)
-        if (p->list[i].role == role) n += p->list[i].count;
-    return n;
-}

@@ -87,9 +87,6 @@ void pn_parameters_set(const pn_parameters *p, float *range, int index, const fl
 /* Index of a name, or -1. */
 int pn_parameters_find(const pn_parameters *p, const char *name);
 
-/* How many numbers of one role there are. */
-size_t pn_parameters_numbers(const pn_parameters *p, pn_role role);
-
 /* Bytes of the three ranges together. */
 size_t pn_parameters_bytes(const pn_parameters *p);
 

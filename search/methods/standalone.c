@@ -1,4 +1,4 @@
-/* alone.c -- see alone.h. */
+/* standalone.c -- see standalone.h. */
 #include "search/methods/standalone.h"
 
 #include <math.h>

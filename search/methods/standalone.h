@@ -1,4 +1,4 @@
-/* alone.h -- what a cell is worth without the weights it shared while searching: trained from
+/* standalone.h -- what a cell is worth without the weights it shared while searching: trained from
  * scratch, by itself, by one small schedule for all. It is no replacement for the evaluation
  * protocol of the papers; it ranks cells in seconds, and shows whether a search beats choosing at
  * random.
@@ -6,8 +6,8 @@
  * The cell's search network (BatchNorm without scale and shift, statistics of the batch) is trained
  * on the first half of the training images, the half that trains v in a search; scored on the other
  * half, by which one may choose, and on the test images, which nothing has seen. */
-#ifndef PN_ALONE_H
-#define PN_ALONE_H
+#ifndef PN_STANDALONE_H
+#define PN_STANDALONE_H
 
 #include "search/methods/model.h"
 

@@ -1,4 +1,4 @@
-/* source.c -- see source.h. */
+/* warm_start.c -- see warm_start.h. */
 #include "search/methods/warm_start.h"
 
 #include <errno.h>

@@ -1,8 +1,8 @@
-/* source.h -- the search that another one begins from: its distribution, its weights if they fit,
- * and how both came about, so that the record of
- * a distribution does not end where a search ends. */
-#ifndef PN_SOURCE_H
-#define PN_SOURCE_H
+/* warm_start.h -- the search that another one begins from (--prior): its distribution, its weights
+ * if they fit, and how both came about, so that the record of a distribution does not end where a
+ * search ends. */
+#ifndef PN_WARM_START_H
+#define PN_WARM_START_H
 
 #include "runtime/parameters.h"
 #include "runtime/safetensors.h"

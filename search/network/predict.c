@@ -1,4 +1,4 @@
-/* judge.c -- see judge.h. */
+/* predict.c -- see predict.h. */
 #include "search/network/predict.h"
 
 #include <math.h>

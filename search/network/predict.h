@@ -1,7 +1,7 @@
-/* judge.h -- what a network with given weights says of a set of images: BatchNorm takes its running
- * statistics, so that an image's logits depend on that image alone. */
-#ifndef PN_JUDGE_H
-#define PN_JUDGE_H
+/* predict.h -- what a network with given weights says of a set of images. BatchNorm takes its
+ * running statistics, so that an image's logits depend on that image alone. */
+#ifndef PN_PREDICT_H
+#define PN_PREDICT_H
 
 #include "runtime/batches.h"
 #include "search/network/network.h"

@@ -1,6 +1,6 @@
-/* search/network/space.h -- what can be sampled: cells of nodes, each a sum of two terms, each term an op
- * applied to an input (DARTS' space; Liu, Simonyan, Yang 2019). A whole space has both kinds of
- * cell, four nodes and seven ops; tests use smaller ones that can be enumerated. */
+/* space.h -- what can be sampled: cells of nodes, each a sum of two terms, each term an op applied
+ * to an input (DARTS' space; Liu, Simonyan, Yang 2019). A whole space has both kinds of cell, four
+ * nodes and seven ops; tests use smaller ones that can be enumerated. */
 #ifndef PN_SPACE_H
 #define PN_SPACE_H
 

@@ -34,11 +34,11 @@ pn_status pn_weights_get(const pn_safetensors *file, const pn_parameters *p, flo
 pn_status pn_tensors_add_state(pn_tensors *tensors, const pn_parameters *p);
 pn_status pn_weights_get_state(const pn_safetensors *file, const pn_parameters *p);
 
-/* ---- weights that travel: an evaluation network's, as PyTorch's state_dict has them ----
- *
- * Names and shapes are those of the public DARTS code, running statistics and num_batches_tracked
- * included, no key missing and none left over: load_state_dict(strict=True) takes the file. Its
- * metadata say what network it is of. */
+/* ---- weights that travel --------------------------------------------------------------------- */
+
+/* An evaluation network's weights as PyTorch's state_dict has them. Names and shapes are those of
+ * the public DARTS code, running statistics and num_batches_tracked included, no key missing and
+ * none left over: load_state_dict(strict=True) takes the file. Its metadata describe the network. */
 
 /* What the metadata say. */
 typedef struct pn_weights_about {

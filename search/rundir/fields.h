@@ -1,6 +1,6 @@
 /* fields.h -- settings as a table of named fields: the command line, the help text, run.json and
- * the check that a continued run is the same run all read one table (settings.h: a search's;
- * recipe.h: a training's). */
+ * the check that a continued run is the same run all read one table
+ * (search/methods/settings.h: a search's; search/train/settings.h: a training's). */
 #ifndef PN_FIELDS_H
 #define PN_FIELDS_H
 

@@ -39,7 +39,7 @@ typedef struct pn_record {
     bool begun;                   /* there was a run in it */
     char device[PN_DEVICE_BYTES]; /* on which it was begun, or last changed to */
     uint32_t checksum;            /* of the images it was begun with */
-    char *history;                /* a JSON array (source.h), or NULL */
+    char *history;                /* a JSON array (warm_start.h), or NULL */
     int64_t saved;                /* step of the newest checkpoint, -1: none */
     pn_table *table[PN_MOST_TABLES];
     int64_t length[PN_MOST_TABLES]; /* of the tables, as the checkpoint has them */

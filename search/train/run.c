@@ -1,4 +1,4 @@
-/* training.c -- see training.h. */
+/* run.c -- see run.h. */
 #include "search/train/run.h"
 
 #include <inttypes.h>

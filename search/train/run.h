@@ -1,4 +1,4 @@
-/* training.h -- a training in a directory: one settings, one seed; continued when opened again.
+/* run.h -- a training in a directory: one table of settings, one seed; continued when opened again.
  *
  *   run.json                  the settings, versions, device, state, in the end the scores; no times
  *   metrics.csv               a row per epoch
@@ -8,9 +8,10 @@
  *   genotype.txt              the cell
  *   lock                      held by the process at work
  *
- * It may be killed at any moment, and then continues to the bit: see run.h, which does the same. */
-#ifndef PN_TRAINING_H
-#define PN_TRAINING_H
+ * It may be killed at any moment, and then continues to the bit: see search/methods/run.h, which
+ * does the same. */
+#ifndef PN_TRAIN_RUN_H
+#define PN_TRAIN_RUN_H
 
 #include "search/rundir/record.h"
 #include "search/train/trainer.h"

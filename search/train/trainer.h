@@ -50,7 +50,7 @@ void pn_trainer_destroy(pn_trainer *trainer);
  * (running statistics may have moved). */
 pn_status pn_trainer_step(pn_trainer *trainer, pn_train_report *report);
 
-/* The network as it is, on images; see judge.h. */
+/* The network as it is, on images; see predict.h. */
 pn_status pn_trainer_predict(pn_trainer *trainer, const pn_data *data, pn_half part,
                              pn_predictions *out);
 

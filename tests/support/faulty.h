@@ -32,7 +32,7 @@ int64_t pn_continued_from(const char *err, int64_t last);
 /* The call that was struck, from a log: its name (empty if none was), and where, as addresses. */
 void pn_faulty_struck(const char *log, char name[32], char place[1024]);
 
-/* "runtime/file.c:41 < search/methods/run.c:95 ..." of such addresses in the program, innermost first. */
+/* Such addresses as "runtime/file.c:41 < search/methods/run.c:95 ...", innermost first. */
 void pn_faulty_place(const char *program, const char *addresses, char *text, size_t size);
 
 /* What may be struck: for each call of what `fault` names, which place it comes from (they are
