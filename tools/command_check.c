@@ -126,7 +126,8 @@ int pn_command_check(int argc, char **argv) {
         {"samples", PN_OPT_INT, &count, 1, 1000, "N", "random architectures of each network [4]",
          NULL},
         {"device", PN_OPT_TEXT, &device, 0, 0, "D", "one device alone, as of search [all]", NULL},
-        {"seed", PN_OPT_SEED, &seed, 0, 0, "N", "of architectures, weights and images [1]", NULL},
+        {"seed", PN_OPT_SEED, &seed, 0, 0, "N", "seed for architectures, weights and images [1]",
+         NULL},
     };
     enum { COUNT = sizeof table / sizeof *table };
     pn_status s = pn_options_parse(argc, argv, table, COUNT, NULL, 0, &words, &help);

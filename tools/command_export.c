@@ -71,7 +71,7 @@ int pn_command_export(int argc, char **argv) {
     const pn_option table[] = {
         {"safetensors", PN_OPT_TEXT, &o.safetensors, 0, 0, "FILE", "where to", NULL},
         {"best", PN_OPT_FLAG, &o.best, 0, 0, NULL,
-         "of the epoch with the best score, not of the last", NULL},
+         "weights of the epoch with the best score, not of the last", NULL},
         {"auxiliary", PN_OPT_FLAG, &o.auxiliary, 0, 0, NULL,
          "the auxiliary head's too, if there is one [on]", NULL},
     };

@@ -75,7 +75,7 @@ int pn_command_sample(int argc, char **argv) {
         {"top", PN_OPT_INT, &top, 1, PN_MAX_TOP, "N", "list the N most probable instead", NULL},
         {"distinct-inputs", PN_OPT_FLAG, &distinct, 0, 0, NULL,
          "the two inputs of a node differ; a run has its own", NULL},
-        {"seed", PN_OPT_SEED, &seed, 0, 0, "N", "of the draws [1]", NULL},
+        {"seed", PN_OPT_SEED, &seed, 0, 0, "N", "seed for the draws [1]", NULL},
         {"json", PN_OPT_FLAG, &json, 0, 0, NULL, "print JSON", NULL},
     };
     enum { COUNT = sizeof table / sizeof *table };

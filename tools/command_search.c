@@ -190,7 +190,7 @@ int pn_command_search(int argc, char **argv) {
     const pn_option own[OWN] = {
         {"memory", PN_OPT_BYTES, &memory, 0, 0, "SIZE",
          "most bytes of weights, arena and batches; refused before anything is touched", NULL},
-        {"save-every", PN_OPT_REAL, &save_every, 0, 1e9, "SECONDS", "between checkpoints [30]",
+        {"save-every", PN_OPT_REAL, &save_every, 0, 1e9, "SECONDS", "time between checkpoints [30]",
          NULL},
         {"quiet", PN_OPT_FLAG, &quiet, 0, 0, NULL, "no progress, the genotype alone", NULL},
         PN_CHANGE_DEVICE(opening.change_device),

@@ -354,11 +354,11 @@ int pn_command_train(int argc, char **argv) {
     int count = pn_options_of_fields(&pn_train_fields, &o.settings, o.given, bindings, table);
     const pn_option own[OWN] = {
         {"seeds", PN_OPT_TEXT, &o.seeds, 0, 0, "N,N...",
-         "of weights, batches and drop-path, a training for each [1]", NULL},
+         "seeds for weights, batches and drop-path, a training for each [1]", NULL},
         {"memory", PN_OPT_BYTES, &o.memory, 0, 0, "SIZE",
          "most bytes of weights, arena and batches; refused before anything is touched", NULL},
-        {"save-every", PN_OPT_REAL, &o.save_every, 0, 1e9, "SECONDS", "between checkpoints [30]",
-         NULL},
+        {"save-every", PN_OPT_REAL, &o.save_every, 0, 1e9, "SECONDS",
+         "time between checkpoints [30]", NULL},
         {"quiet", PN_OPT_FLAG, &o.quiet, 0, 0, NULL, "no progress, the table alone", NULL},
         PN_CHANGE_DEVICE(o.change_device),
         PN_DEVICE_OPTIONS(o.device),

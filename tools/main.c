@@ -48,7 +48,7 @@ static const char outro[] =
     "  3 bad input file              8 directory in use\n"
     "  4 out of memory               77 not possible on this machine\n"
     "  128 + N: interrupted by signal N (Ctrl-C 130, TERM 143, HUP 129, PIPE 141);\n"
-    "  the same command continues\n"
+    "           the same command continues\n"
     "\n"
     "  parsec-nas plan --genotype DARTS_V2        what one architecture costs\n"
     "  parsec-nas search runs/first --data fashion-mnist --layers 5 --channels 8 \\\n"
