@@ -285,8 +285,8 @@ typedef struct pn_sgd {
 
 /* A backend. Sizes of scratch depend on shapes only (pointers in jobs may still be NULL) and not
  * on the number of threads. All calls of one program come from one thread. On a card, calls of one
- * op must not run on two streams at once: they share the tickets by which the last block of a launch
- * is found. */
+ * op must not run on two streams at once: they share the tickets by which a launch finds its last
+ * block. */
 typedef struct pn_kernels {
     const char *name;        /* "host-avx512", ... */
     const pn_memory *memory; /* where all pointers in jobs and calls point to */

@@ -25,8 +25,8 @@ typedef struct pn_arena {
  * AddressSanitizer. */
 bool pn_arena_checks(const pn_memory *memory);
 
-/* Reserves address space of `memory`. limit: a promise of
- * the user (--memory), 0 = none. PN_EMEM. */
+/* Reserves address space of `memory`. limit: a promise of the user (--memory), 0 = none.
+ * PN_EMEM. */
 pn_status pn_arena_create(pn_arena *arena, const pn_memory *memory, size_t reserve, size_t limit);
 void pn_arena_destroy(pn_arena *arena);
 

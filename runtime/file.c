@@ -259,8 +259,8 @@ static int open_locked(const pn_place *place, const char *tmp) {
         struct stat held, named;
         int locked;
         REPEAT(locked, flock(fd, LOCK_EX | LOCK_NB));
-        /* A file system without locks (ENOLCK, ENOTSUP) has one
-         * writer at most, by its user's word. */
+        /* A file system without locks (ENOLCK, ENOTSUP) has one writer at most, by its user's
+         * word. */
         const bool busy = locked != 0 && errno == EWOULDBLOCK;
         const bool seen = !busy && fstat(fd, &held) == 0 &&
                           fstatat(place ? place->fd : AT_FDCWD, tmp, &named, 0) == 0;

@@ -171,8 +171,8 @@ static void fixture(const char *name, const char *file, const char *to) {
     free(bytes);
 }
 
-/* Two tables of numbers and words: equal but for
- * the last digits, which may be another compiler's. */
+/* Two tables of numbers and words: equal but for the last digits, which may be another
+ * compiler's. */
 static void assert_close(const char *table, const char *expected) {
     size_t size;
     char *a = get(table, &size), *b = get(expected, &size);

@@ -27,8 +27,8 @@ enum { MOST_ELEMENTS = 48 }; /* looked at of each array */
 typedef double loss_fn(void *model, const pn_twins *t);
 
 /* One array and the place of its gradient. Where the op's input is normalised by statistics that
- * the test holds fixed, dx is the gradient with respect to
- * v: then `norm` turns it into that of x. */
+ * the test holds fixed, dx is the gradient with respect to v: then `norm` turns it into that of
+ * x. */
 typedef struct pair {
     const char *name;
     const float *x, *dx;

@@ -144,8 +144,8 @@ static void layouts_go_out_and_come_back(void **state) {
 
 /* One cell, C=4, 4x4 image of 1 channel. The cell is a reduction (1/3 = 0): C=8, output 2x2.
  * stem 9*1*12*16; two preprocesses 12*8*16; node 0: sep_conv_3x3 twice (9*8 + 64)*4 and factorized
- * reduce 64*4; node 1: dil_conv_5x5 (25*8 + 64)*4 and
- * a pool; nodes 2, 3: pools; classifier 32*10. */
+ * reduce 64*4; node 1: dil_conv_5x5 (25*8 + 64)*4 and a pool; nodes 2, 3: pools; classifier
+ * 32*10. */
 static void multiply_adds_by_hand(void **state) {
     (void)state;
     const pn_space space = pn_space_darts();

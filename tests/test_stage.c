@@ -218,8 +218,8 @@ static void combinations_nobody_thought_of(void **state) {
     assert_int_equal(failures, 0);
 }
 
-/* Input 1..6 in two rows, a filter that looks one
- * to the left and one down, two channels crossed. */
+/* Input 1..6 in two rows, a filter that looks one to the left and one down, two channels
+ * crossed. */
 static void by_hand(void **state) {
     (void)state;
     pn_set set;

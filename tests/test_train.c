@@ -536,8 +536,8 @@ static void trainings_at_once_lose_nothing(void **state) {
 
 /* ---- long names ------------------------------------------------------------------------------ */
 
-/* A directory in the folder, of parts, with a name
- * of exactly `length` bytes; its parents are made. */
+/* A directory in the folder, of parts, with a name of exactly `length` bytes; its parents are
+ * made. */
 static const char *long_name(size_t length) {
     static char name[1200];
     size_t used = 0;

@@ -257,7 +257,7 @@ int pn_command_plan(int argc, char **argv) {
         {"network", PN_OPT_TEXT, &o.network, 0, 0, "NET",
          "search, or eval: the one that is trained from scratch [search]", NULL},
         {"stem", PN_OPT_TEXT, &o.stem, 0, 0, "STEM",
-         "stem of an evaluation network: cifar, or imagenet (three convolutions, 224 pixels) [cifar]",
+         "stem of an evaluation network: cifar, or imagenet (3 convolutions, 224 pixels) [cifar]",
          NULL},
         {"auxiliary", PN_OPT_FLAG, &o.auxiliary, 0, 0, NULL,
          "auxiliary head of an evaluation network, where it fits [on]", NULL},

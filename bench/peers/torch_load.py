@@ -5,9 +5,9 @@
     parsec-nas eval w.safetensors --data D --logits l.npy
     bench/peers/torch_load.py w.safetensors l.npy D/test_batch.bin
 
-The third file is CIFAR-10's. The network is torch_network.evaluation, which asks for every tensor by
-its public name; what it asked for, and a num_batches_tracked beside each running_mean, must be all
-that the file holds. Exits with 1 if the keys or the logits (by more than 1e-4) differ.
+The third file is CIFAR-10's. The network is torch_network.evaluation, which asks for every tensor
+by its public name; what it asked for, and a num_batches_tracked beside each running_mean, must be
+all that the file holds. Exits with 1 if the keys or the logits (by more than 1e-4) differ.
 """
 
 import argparse

@@ -13,8 +13,9 @@ both. A step is forward, backward, clip_grad_norm_(5) and SGD (momentum 0.9, dec
 is the median of --repeat steps after two for warming up. Peak memory is the process's largest
 resident size, for PyTorch with the C library's allocator if that takes less.
 
-With --network eval it is the network that trains a cell from scratch: 20 cells, 36 channels, batch 32,
-auxiliary head, without drop-path; DARTS_V2, PDARTS, PC_DARTS_cifar and one random cell if none are named.
+With --network eval it is the network that trains a cell from scratch: 20 cells, 36 channels, batch
+32, auxiliary head, without drop-path; DARTS_V2, PDARTS, PC_DARTS_cifar and one random cell if none
+are named.
 
 With --parsec K it times a whole step of the search instead: K architectures drawn anew, each
 forward and backward on one batch with its importance weight (online, so that PyTorch too needs the
@@ -235,7 +236,8 @@ def compare(arguments, directory):
 
     def ours(text):
         run([arguments.binary, "trace", "--device", device, "--network", arguments.network,
-             *(["--auxiliary"] if arguments.network == "eval" else []), "--genotype", text, "--layers", str(arguments.layers), "--channels", str(arguments.channels),
+             *(["--auxiliary"] if arguments.network == "eval" else []), "--genotype", text,
+             "--layers", str(arguments.layers), "--channels", str(arguments.channels),
              "--input", at["x.npy"], "--labels", at["y.npy"], "--out", at["out"],
              "--repeat", str(arguments.repeat)], plain)
         with open(os.path.join(at["out"], "trace.json"), encoding="utf-8") as file:
@@ -246,8 +248,9 @@ def compare(arguments, directory):
 
     def theirs(text, channels_last, environment, repeat):
         job = {"network": arguments.network, "genotype": text, "layers": arguments.layers,
-               "channels": arguments.channels, "images": at["x.npy"], "labels": at["y.npy"], "threads": arguments.threads,
-               "channels_last": channels_last, "repeat": repeat, "device": arguments.device}
+               "channels": arguments.channels, "images": at["x.npy"], "labels": at["y.npy"],
+               "threads": arguments.threads, "channels_last": channels_last, "repeat": repeat,
+               "device": arguments.device}
         return json.loads(run([sys.executable, __file__, "--measure", json.dumps(job)],
                               environment))
 

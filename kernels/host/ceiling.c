@@ -1,5 +1,5 @@
-/* ceiling.c -- what the machine can do at best: the
- * two numbers that every kernel is held against. */
+/* ceiling.c -- what the machine can do at best: the two numbers that every kernel is held
+ * against. */
 #include <time.h>
 
 #include "kernels/host/flat.h"

@@ -22,8 +22,8 @@ enum { PN_STEP_PAD = 16 };
  * apart themselves: of workspaces there are 16, and those of 144 channels would cost 25 MB. */
 enum { PN_LOCAL = 16384 };
 
-/* Pixels of a tile. 48 and 64 are up to 30 %
- * slower at 16 and 32 channels, a little faster above. */
+/* Pixels of a tile. 48 and 64 are up to 30 % slower at 16 and 32 channels, a little faster
+ * above. */
 enum { PN_TILE = 32 };
 
 /* A job in the terms of this file, its sizes, and its own places in scratch. */

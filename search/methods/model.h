@@ -1,5 +1,6 @@
 /* model.h -- the one-shot model: shared weights that evaluate any architecture of the space. It
- * stands behind the callbacks of parsec.h. One arena, one program at a time, K architectures one after another. */
+ * stands behind the callbacks of parsec.h. One arena, one program at a time, K architectures one
+ * after another. */
 #ifndef PN_MODEL_H
 #define PN_MODEL_H
 

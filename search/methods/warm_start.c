@@ -141,8 +141,8 @@ static bool are_probabilities(const char *text, int count) {
     return count == 0 && !*text;
 }
 
-/* One row: its step moved, the rest as it is. Steps
- * below 0 are those of the source's own source. */
+/* One row: its step moved, the rest as it is. Steps below 0 are those of the source's own
+ * source. */
 static pn_status copy_row(const pn_warm_start *s, const char *path, const char *row, int columns,
                           pn_table *to) {
     char *end;
@@ -158,8 +158,8 @@ static pn_status copy_row(const pn_warm_start *s, const char *path, const char *
     return pn_table_printf(to, "%lld%s\n", moved, end);
 }
 
-/* A last line without its end is one that was
- * being written: what a checkpoint counts on is whole. */
+/* A last line without its end is one that was being written: what a checkpoint counts on is
+ * whole. */
 static pn_status copy_rows(const pn_warm_start *s, const char *path, const char *header, char *text,
                            size_t size, pn_table *to) {
     int columns = 1;

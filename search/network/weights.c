@@ -123,8 +123,8 @@ static bool is_auxiliary(const char *name) {
     return !strncmp(name, auxiliary_prefix, strlen(auxiliary_prefix));
 }
 
-/* PyTorch counts the batches that a BatchNorm has seen, in
- * a tensor of its own beside the others. */
+/* PyTorch counts the batches that a BatchNorm has seen, in a tensor of its own beside the
+ * others. */
 static pn_status add_tracked(pn_tensors *t, int64_t batches) {
     for (int i = 0, count = t->count; i < count; i++) {
         char name[NAME_BYTES];

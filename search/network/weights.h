@@ -38,7 +38,7 @@ pn_status pn_weights_get_state(const pn_safetensors *file, const pn_parameters *
 
 /* An evaluation network's weights as PyTorch's state_dict has them. Names and shapes are those of
  * the public DARTS code, running statistics and num_batches_tracked included, no key missing and
- * none left over: load_state_dict(strict=True) takes the file. Its metadata describe the network. */
+ * none left over: load_state_dict(strict=True) takes the file. Metadata describe the network. */
 
 /* What the metadata say. */
 typedef struct pn_weights_about {

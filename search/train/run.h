@@ -1,6 +1,6 @@
 /* run.h -- a training in a directory: one table of settings, one seed; continued when opened again.
  *
- *   run.json                  the settings, versions, device, state, in the end the scores; no times
+ *   run.json                  settings, versions, device, state, in the end the scores; no times
  *   metrics.csv               a row per epoch
  *   checkpoint-STEP.safetensors  weights, running statistics, momenta; length of the table
  *   best.safetensors, last.safetensors  weights that travel (weights.h): of the epoch with the best
@@ -40,24 +40,23 @@ typedef struct pn_training {
     bool continued, finished;
 } pn_training;
 
-/* Opens a directory, a new one or one with a training in it, which is continued. `settings`: what was
- * asked for. Close it after a failure too. Errors as pn_run_open. */
+/* Opens a directory: a new one, or one with a training in it, which is continued. `settings`: what
+ * was asked for. Close it after a failure too. Errors as pn_run_open. */
 pn_status pn_training_open(pn_training *training, const char *directory,
                            const pn_train_settings *settings, const pn_opening *opening,
                            const pn_kernels *kernels, size_t memory);
 
 /* One step; after the last of an epoch also its score, its row and both files of weights.
- * PN_EDIVERGED, of the loss, the
- * gradient or the score: the last checkpoint is untouched, and run.json says so. */
+ * PN_EDIVERGED, of the loss, the gradient or the score: the last checkpoint is untouched, and
+ * run.json says so. */
 pn_status pn_training_step(pn_training *training);
 
 pn_status pn_training_save(pn_training *training);   /* a checkpoint */
 pn_status pn_training_finish(pn_training *training); /* after the last step */
 void pn_training_close(pn_training *training);
 
-/* What came of a training, by its run.json alone: *finished if it is, with the settings of `settings`
- * but for the seed; a directory without a training is one that is not. PN_EINPUT if run.json is
- * damaged. */
+/* What came of a training, by its run.json alone: *finished if it is, with these settings but for
+ * the seed; a directory without a training is one that is not. PN_EINPUT if run.json is damaged. */
 pn_status pn_training_result(const char *directory, const pn_train_settings *settings,
                              bool *finished, pn_epoch_score *last, pn_epoch_score *best);
 

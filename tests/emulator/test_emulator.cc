@@ -786,8 +786,8 @@ __global__ void places(unsigned *order, unsigned *next) {
     order[atomicAdd(next, 1u)] = threadIdx.x;
 }
 
-/* The orders are what they are called; a seed gives the
- * same one in the same launch of a process. */
+/* The orders are what they are called; a seed gives the same one in the same launch of a
+ * process. */
 void test_orders(void **) {
     unsigned forward[N], reverse[N], random[N], next = 0;
     pn_emulator_order(PN_EMULATOR_FORWARD, 0);

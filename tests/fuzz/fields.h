@@ -13,8 +13,8 @@ pn_status fuzz_fields(const pn_fields *fields, const void *defaults, size_t size
                       size_t length, void *settings);
 
 /* The defaults as the JSON of a whole file, with the input in place of the value of one field,
- * which its first byte chooses: where a fuzzer that knows
- * no JSON gets to the fields. To be freed. */
+ * which its first byte chooses: where a fuzzer that knows no JSON gets to the fields. To be
+ * freed. */
 char *fuzz_field(const pn_fields *fields, const void *defaults, const uint8_t *data, size_t size,
                  size_t *length);
 

@@ -107,8 +107,8 @@ static void make_idx(void) {
     put("fuzz_gz", "members", packed, size);
     put("fuzz_gz", "cut", packed, size - 9);
 
-    /* fuzz_data: a byte that says what it is, then two
-     * files of 28 and 11 bytes or other lengths. */
+    /* fuzz_data: a byte that says what it is, then two files of 28 and 11 bytes or other
+     * lengths. */
     uint8_t set[3 + sizeof images + sizeof labels] = {0, sizeof images, 0};
     memcpy(set + 3, images, sizeof images);
     memcpy(set + 3 + sizeof images, labels, sizeof labels);

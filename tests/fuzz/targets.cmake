@@ -1,12 +1,14 @@
-# A libFuzzer target per loader, and what seeds them. The libraries carry the counters (PN_FUZZ in the
-# main CMakeLists.txt), and every call that can fail goes through faults.c.
+# A libFuzzer target per loader, and what seeds them. The libraries carry the counters (PN_FUZZ in
+# the main CMakeLists.txt), and every call that can fail goes through faults.c.
 set(faults)
-foreach(call malloc calloc realloc aligned_alloc strdup strndup realpath open openat stat fstat fstatat read
-             readdir fdopendir lseek write fsync ftruncate fchmod renameat unlinkat gzopen gzread gzerror)
+foreach(call malloc calloc realloc aligned_alloc strdup strndup realpath open openat stat fstat
+             fstatat read readdir fdopendir lseek write fsync ftruncate fchmod renameat unlinkat
+             gzopen gzread gzerror)
   list(APPEND faults -Wl,--wrap=${call})
 endforeach()
 
-add_library(pn_fuzz STATIC fuzz/harness.c fuzz/faults.c fuzz/mutate.c fuzz/tiny.c fuzz/fields.c fuzz/from.c)
+add_library(pn_fuzz STATIC fuzz/harness.c fuzz/faults.c fuzz/mutate.c fuzz/tiny.c fuzz/fields.c
+                           fuzz/from.c)
 target_link_libraries(pn_fuzz PUBLIC pn_search PkgConfig::JANSSON OpenMP::OpenMP_C)
 
 add_executable(make_seeds fuzz/make_seeds.c)
@@ -23,6 +25,7 @@ foreach(source IN LISTS targets)
   target_compile_options(${name} PRIVATE -fsanitize=fuzzer)
   target_link_options(${name} PRIVATE -fsanitize=fuzzer ${faults})
   target_link_libraries(${name} PRIVATE pn_fuzz)
-  add_test(NAME ${name} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/run $<TARGET_FILE:${name}> ${seeds})
+  add_test(NAME ${name}
+           COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/fuzz/run $<TARGET_FILE:${name}> ${seeds})
   set_tests_properties(${name} PROPERTIES FIXTURES_REQUIRED seeds TIMEOUT 14400)
 endforeach()

@@ -13,12 +13,12 @@ and its dot product with the direction uniform(NAME + ".direction", i), i counti
 The second number sees what the first cannot, a layout or a sign. Of a cell input that no term
 reads, the preprocessing's gradient is 0.
 
-A file of the evaluation network ("network": "eval") is of its training mode, and has more in a case:
-"smoothing" of the labels, the "cutout" edge and whether there is "drop_path"; "logits_auxiliary" and
-"loss_auxiliary" of the auxiliary head, if the settings have it, and then the gradient is that of
-loss + 0.4 loss_auxiliary; "statistics", such pairs of the running statistics after forward passes
-over three batches ("input", "input.1", "input.2") of every BatchNorm that the loss depends on; and
-"logits_inference" of the first batch with these statistics.
+A file of the evaluation network ("network": "eval") is of its training mode, and has more in a
+case: "smoothing" of the labels, the "cutout" edge and whether there is "drop_path";
+"logits_auxiliary" and "loss_auxiliary" of the auxiliary head, if the settings have it, and then the
+gradient is that of loss + 0.4 loss_auxiliary; "statistics", such pairs of the running statistics
+after forward passes over three batches ("input", "input.1", "input.2") of every BatchNorm that the
+loss depends on; and "logits_inference" of the first batch with these statistics.
 
 Inputs are not stored. They follow from a tensor's name, in the same few lines of C and Python:
 

@@ -160,8 +160,8 @@ static int compare(place at) {
 }
 
 /* Does the reference's answer prove anything? Every array that must be written has to receive
- * something, a sixteenth of everything at least is not
- * zero, and sums of whole numbers are exact. */
+ * something, a sixteenth of everything at least is not zero, and sums of whole numbers are
+ * exact. */
 static int worth_comparing(place at) {
     size_t written = 0, zeros = 0;
     for (int m = 0; m < at.set->count; m++) {

@@ -87,8 +87,8 @@ pn_input pn_set_input(pn_set *set, size_t pixels, int C, int like, int steps) {
         member->must = wants_sums;
         member->steps = (int)pixels + steps + 8; /* a sum over pixels of dx times xhat */
     }
-    /* Multiples of 1/64: ties of a maximum are ties in
-     * float and double, and nothing is nearly one. */
+    /* Multiples of 1/64: ties of a maximum are ties in float and double, and nothing is nearly
+     * one. */
     float *x = pn_set_poison(set, "x", pixels * C, 0);
     for (size_t i = 0; i < pixels * C; i++) {
         x[i] = (float)(set->whole ? pn_set_whole(set, -2, 3) : pn_set_whole(set, -127, 127) / 64.0);
