@@ -213,19 +213,18 @@ static summary summarize(const comparison *c) {
 static void print_summary(const comparison *c) {
     const summary s = summarize(c);
     if (!s.count || !c->o.steps) return;
-    printf(
-        "\n%d random cells, test accuracy: mean %.2f %% (standard error %.2f), best of %d by "
-        "validation %.2f %%\n",
-        s.count, 100 * s.mean, 100 * s.error, s.n, 100 * s.best);
+    printf("\ntest accuracy\n");
+    printf("  %d random cells, mean            %6.2f %% (standard error %.2f)\n", s.count,
+           100 * s.mean, 100 * s.error);
+    printf("  best of %d, chosen by validation %6.2f %%\n", s.n, 100 * s.best);
     if (!c->has_run) return;
     const double derived = c->cell[0].test.accuracy;
-    printf(
-        "the search's cell:              %.2f %%: %+.2f against the mean, %+.2f against the best "
-        "of random at its cost\n",
-        100 * derived, 100 * (derived - s.mean), 100 * (derived - s.best));
+    printf("  the search's cell               %6.2f %%: %+.2f against the mean,\n", 100 * derived,
+           100 * (derived - s.mean));
+    printf("%44s%+.2f against the best at its cost\n", "", 100 * (derived - s.best));
     puts(
-        "one training differs from the next of the same cell by some tenths of a percent; a "
-        "single search proves nothing");
+        "Trainings of the same cell differ by some tenths of a percent: a single search\n"
+        "proves nothing.");
 }
 
 static json_t *cell_json(const cell *one, bool trained) {
