@@ -258,9 +258,9 @@ static int orders_to_try(const pn_kernels *k, int count, int turn, int orders[PN
     int n = 0;
     orders[n++] = 0;
     orders[n++] = 0;
-    if (getenv("PN_TEST_ORDERS")) {
-        const int few = atoi(getenv("PN_TEST_ORDERS"));
-        if (few > 0) orders[n++] = emulated ? 1 : PN_MANY;
+    const char *few = getenv("PN_TEST_ORDERS");
+    if (few) {
+        if (atoi(few) > 0) orders[n++] = emulated ? 1 : PN_MANY;
         return n;
     }
     for (int i = 1; i < PN_MANY; i++) orders[n++] = i;

@@ -21,8 +21,8 @@ typedef struct pn_conditions {
 } pn_conditions;
 
 typedef struct pn_process {
-    pid_t pid;
     FILE *to_out, *to_err;
+    pid_t pid;
 
     /* After pn_process_wait. */
     int code;        /* exit code, -1 if a signal ended it */
