@@ -8,11 +8,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "kernels/backend.h"
 #include "runtime/data.h"
 #include "runtime/file.h"
 #include "runtime/npy.h"
 #include "search/network/weights.h"
-#include "search/train/settings.h"
+#include "search/train/trainer.h"
 #include "tests/support/process.h"
 
 /* cmocka.h wants the others before it. */
@@ -157,6 +158,50 @@ static void a_stem_has_the_sizes_of_plan(void **state) {
         assert_int_equal(json_integer_value(json_object_get(root, "channels")), rows[i].channels);
         assert_int_equal(json_integer_value(json_object_get(root, "batch")), rows[i].batch);
         json_decref(root);
+    }
+    pn_data_free(&data);
+}
+
+/* --hold-out, for any seed: what is scored and what is trained on are all images, each once. As
+ * many of each class in both together as there are: a wrong split has others. */
+static void held_out_images_are_not_trained_on(void **state) {
+    enum { COUNT = 300, CLASSES = 10, BATCH = 25 };
+    static pn_trainer t;
+    const pn_kernels *kernels;
+    pn_data data;
+    (void)state;
+    assert_int_equal(pn_backend_open("cpu", &kernels), PN_OK);
+    assert_int_equal(pn_data_open("synthetic:300x8x8x1", PN_TRAIN, &data), PN_OK);
+    assert_int_equal(data.count, COUNT);
+    for (uint64_t seed = 0; seed < 4; seed++) {
+        int64_t left[CLASSES] = {0};
+        pn_predictions p;
+        pn_arch arch;
+        pn_train_settings s = pn_train_defaults();
+        assert_int_equal(pn_genotype_open("PDARTS", &arch), PN_OK);
+        pn_genotype_write(&arch, s.genotype);
+        s.layers = 1;
+        s.channels = 4;
+        s.batch = BATCH;
+        s.hold_out = 1;
+        s.seed = seed;
+        assert_int_equal(pn_train_resolve(&s, &data), PN_OK);
+        for (int i = 0; i < COUNT; i++) left[data.labels[i]]++;
+        assert_int_equal(pn_trainer_create(&t, kernels, &s, &data, 0), PN_OK);
+        assert_int_equal(t.steps_per_epoch, COUNT / 2 / BATCH);
+        for (int64_t step = 0; step < t.steps_per_epoch; step++) {
+            pn_batch batch;
+            assert_int_equal(pn_batches_take(t.batches, 0, step, &batch), PN_OK);
+            for (int i = 0; i < batch.n; i++) left[batch.labels[i]]--;
+        }
+        assert_int_equal(pn_trainer_predict(&t, &data, PN_HALF_SECOND, &p), PN_OK);
+        assert_int_equal(p.images, COUNT / 2);
+        for (int label = 0; label < CLASSES; label++) {
+            for (int k = 0; k < CLASSES; k++) left[label] -= p.confusion[label * CLASSES + k];
+            assert_int_equal(left[label], 0);
+        }
+        pn_predictions_free(&p);
+        pn_trainer_destroy(&t);
     }
     pn_data_free(&data);
 }
@@ -578,6 +623,7 @@ static void names_of_any_length(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stem_has_the_sizes_of_plan),
+        cmocka_unit_test(held_out_images_are_not_trained_on),
         cmocka_unit_test(rates_follow_the_settings),
         cmocka_unit_test(results_are_the_seeds),
         cmocka_unit_test(eval_agrees_with_the_training),

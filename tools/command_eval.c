@@ -35,7 +35,7 @@ typedef struct evaluation {
     pn_network network;
     pn_program *program;
     pn_arena arena;
-    pn_predictions judgement;
+    pn_predictions predictions;
 } evaluation;
 
 static pn_status find_weights(evaluation *e) {
@@ -93,7 +93,7 @@ static int64_t row_sum(const pn_predictions *j, int label) {
 }
 
 static void print_text(const evaluation *e) {
-    const pn_predictions *j = &e->judgement;
+    const pn_predictions *j = &e->predictions;
     printf("%s, %d images of the %s split: error %.2f %%, loss %.4f\n", e->data.name, j->images,
            e->o->split, 100 * (1 - pn_predictions_accuracy(j)), j->loss);
     if (j->classes > 20) return; /* too wide for a page; --json has it */
@@ -111,7 +111,7 @@ static void print_text(const evaluation *e) {
 }
 
 static pn_status print_json(const evaluation *e) {
-    const pn_predictions *j = &e->judgement;
+    const pn_predictions *j = &e->predictions;
     json_t *classes = json_array(), *confusion = json_array(), *root = json_object();
     int failed = 0;
     for (int i = 0; i < j->classes; i++) {
@@ -148,8 +148,8 @@ static pn_status evaluate(evaluation *e) {
     PN_TRY(pn_predict_bytes(&e->network, &e->arch, e->program, e->kernels->memory, N, &bytes));
     PN_TRY(pn_arena_create(&e->arena, e->kernels->memory, bytes, 0));
     PN_TRY(pn_predict(e->kernels, &e->network, &e->arch, e->program, &e->arena, N, &e->data,
-                      PN_HALF_BOTH, &e->judgement));
-    const pn_predictions *j = &e->judgement;
+                      PN_HALF_BOTH, 0, &e->predictions));
+    const pn_predictions *j = &e->predictions;
     if (o->logits)
         PN_TRY(pn_npy_write(
             o->logits,
@@ -205,7 +205,7 @@ int pn_command_eval(int argc, char **argv) {
     evaluation e = {.o = &o};
     if (s == PN_OK) s = check_options(&o);
     if (s == PN_OK) s = evaluate(&e);
-    pn_predictions_free(&e.judgement);
+    pn_predictions_free(&e.predictions);
     pn_program_destroy(e.program);
     pn_arena_destroy(&e.arena);
     pn_network_destroy(&e.network);

@@ -6,17 +6,17 @@
 
 #include "runtime/device_batch.h"
 
-typedef struct judge {
+typedef struct predictor {
     const pn_kernels *kernels;
     pn_network *network;
     const pn_arch *arch;
     pn_program *program;
     pn_arena *arena;
     pn_batches *batches;
-    pn_device_batch feed;
+    pn_device_batch batch;
     pn_result *found; /* in memory of the device */
     int n;            /* images a batch that the program is for */
-} judge;
+} predictor;
 
 static pn_status build(const pn_network *network, const pn_arch *arch, pn_program *program,
                        const pn_memory *memory, int N, pn_result *found, pn_program_size *size) {
@@ -36,19 +36,19 @@ pn_status pn_predict_bytes(const pn_network *network, const pn_arch *arch, pn_pr
 }
 
 /* Logits of one batch. */
-static pn_status run(judge *j, const pn_batch *batch, float *logits) {
-    const pn_memory *memory = j->kernels->memory;
+static pn_status run(predictor *p, const pn_batch *batch, float *logits) {
+    const pn_memory *memory = p->kernels->memory;
     pn_program_size size;
-    PN_TRY(pn_device_batch_upload(&j->feed, batch));
-    if (batch->n != j->n) {
-        PN_TRY(build(j->network, j->arch, j->program, memory, batch->n, j->found, &size));
-        j->n = batch->n;
+    PN_TRY(pn_device_batch_upload(&p->batch, batch));
+    if (batch->n != p->n) {
+        PN_TRY(build(p->network, p->arch, p->program, memory, batch->n, p->found, &size));
+        p->n = batch->n;
     }
-    PN_TRY(pn_program_bind(j->program, j->arena, &j->network->parameters, j->feed.batch.x,
-                           j->feed.batch.labels, NULL));
-    PN_TRY(pn_program_forward(j->program));
-    return memory->download(logits, pn_program_logits(j->program, 0),
-                            (size_t)batch->n * (size_t)j->network->spec.classes * sizeof *logits);
+    PN_TRY(pn_program_bind(p->program, p->arena, &p->network->parameters, p->batch.batch.x,
+                           p->batch.batch.labels, NULL));
+    PN_TRY(pn_program_forward(p->program));
+    return memory->download(logits, pn_program_logits(p->program, 0),
+                            (size_t)batch->n * (size_t)p->network->spec.classes * sizeof *logits);
 }
 
 static void take_image(pn_predictions *out, const float *logits, int label) {
@@ -68,16 +68,16 @@ static bool are_finite(const float *logits, size_t count) {
     return true;
 }
 
-static pn_status judge_all(judge *j, int N, const pn_data *data, pn_half part,
-                           pn_predictions *out) {
-    const pn_batch_stream stream = {.part = part, .N = N, .in_order = true};
+static pn_status predict_all(predictor *p, int N, const pn_data *data, pn_half half, uint64_t seed,
+                             pn_predictions *out) {
+    const pn_batch_stream stream = {.part = half, .N = N, .in_order = true};
     const size_t image = (size_t)data->H * (size_t)data->W * (size_t)data->C;
     void *found;
-    PN_TRY(pn_batches_create(data, &stream, 1, 0, &j->batches));
-    PN_TRY(pn_device_batch_create(&j->feed, j->kernels->memory, N, image));
-    PN_TRY(j->kernels->memory->allocate(sizeof *j->found, &found));
-    j->found = found;
-    const size_t images = (size_t)pn_batches_images(j->batches, 0), classes = (size_t)data->classes;
+    PN_TRY(pn_batches_create(data, &stream, 1, seed, &p->batches));
+    PN_TRY(pn_device_batch_create(&p->batch, p->kernels->memory, N, image));
+    PN_TRY(p->kernels->memory->allocate(sizeof *p->found, &found));
+    p->found = found;
+    const size_t images = (size_t)pn_batches_images(p->batches, 0), classes = (size_t)data->classes;
     *out = (pn_predictions){.images = (int)images,
                             .classes = data->classes,
                             .confusion = calloc(classes * classes, sizeof *out->confusion),
@@ -85,10 +85,10 @@ static pn_status judge_all(judge *j, int N, const pn_data *data, pn_half part,
     if (!out->confusion || !out->logits)
         return pn_fail(PN_EMEM, "no memory for the logits of %zu images", images);
     float *logits = out->logits;
-    for (int64_t step = 0; step < pn_batches_steps_per_epoch(j->batches, 0); step++) {
+    for (int64_t step = 0; step < pn_batches_steps_per_epoch(p->batches, 0); step++) {
         pn_batch batch;
-        PN_TRY(pn_batches_take(j->batches, 0, step, &batch));
-        PN_TRY(run(j, &batch, logits));
+        PN_TRY(pn_batches_take(p->batches, 0, step, &batch));
+        PN_TRY(run(p, &batch, logits));
         for (int i = 0; i < batch.n; i++, logits += classes)
             take_image(out, logits, batch.labels[i]);
     }
@@ -104,8 +104,8 @@ static pn_status judge_all(judge *j, int N, const pn_data *data, pn_half part,
 }
 
 pn_status pn_predict(const pn_kernels *kernels, pn_network *network, const pn_arch *arch,
-                     pn_program *program, pn_arena *arena, int N, const pn_data *data, pn_half part,
-                     pn_predictions *out) {
+                     pn_program *program, pn_arena *arena, int N, const pn_data *data, pn_half half,
+                     uint64_t seed, pn_predictions *out) {
     const pn_network_spec *n = &network->spec;
     *out = (pn_predictions){0};
     if (n->classes != data->classes)
@@ -114,23 +114,23 @@ pn_status pn_predict(const pn_kernels *kernels, pn_network *network, const pn_ar
     if (n->H != data->H || n->W != data->W || n->image_channels != data->C)
         return pn_fail(PN_EARG, "the network is for images of %dx%dx%d, those of %s are %dx%dx%d",
                        n->H, n->W, n->image_channels, data->name, data->H, data->W, data->C);
-    judge j = {
+    predictor p = {
         .kernels = kernels, .network = network, .arch = arch, .program = program, .arena = arena};
-    const int images = part == PN_HALF_BOTH ? data->count : data->count / 2;
-    pn_status s = judge_all(&j, N < images ? N : images, data, part, out);
-    pn_batches_free(j.batches);
-    pn_device_batch_destroy(&j.feed);
-    kernels->memory->release(j.found);
+    const int images = half == PN_HALF_BOTH ? data->count : data->count / 2;
+    pn_status s = predict_all(&p, N < images ? N : images, data, half, seed, out);
+    pn_batches_free(p.batches);
+    pn_device_batch_destroy(&p.batch);
+    kernels->memory->release(p.found);
     if (s != PN_OK) pn_predictions_free(out);
     return s;
 }
 
-void pn_predictions_free(pn_predictions *j) {
-    free(j->confusion);
-    free(j->logits);
-    *j = (pn_predictions){0};
+void pn_predictions_free(pn_predictions *p) {
+    free(p->confusion);
+    free(p->logits);
+    *p = (pn_predictions){0};
 }
 
-double pn_predictions_accuracy(const pn_predictions *j) {
-    return (double)j->correct / (double)j->images;
+double pn_predictions_accuracy(const pn_predictions *p) {
+    return (double)p->correct / (double)p->images;
 }

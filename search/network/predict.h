@@ -14,16 +14,17 @@ typedef struct pn_predictions {
     float *logits;      /* (images,classes), in the order of the data set */
 } pn_predictions;
 
-/* Runs an evaluation network whose weights are on the device over a part of a data set, in batches
- * of N, with a program and an arena of the caller's (what they held is lost). To be freed.
+/* Runs an evaluation network whose weights are on the device over a data set, or the half of it that
+ * `seed` splits off as a training's batches do (batches.h), in batches of N, with a program and an
+ * arena of the caller's (what they held is lost). To be freed.
  * PN_EARG if the network has another number of classes or another kind of images than the data;
  * PN_EDIVERGED if a logit is not finite. */
 pn_status pn_predict(const pn_kernels *kernels, pn_network *network, const pn_arch *arch,
-                     pn_program *program, pn_arena *arena, int N, const pn_data *data, pn_half part,
-                     pn_predictions *out);
-void pn_predictions_free(pn_predictions *judgement);
+                     pn_program *program, pn_arena *arena, int N, const pn_data *data, pn_half half,
+                     uint64_t seed, pn_predictions *out);
+void pn_predictions_free(pn_predictions *predictions);
 
-double pn_predictions_accuracy(const pn_predictions *judgement); /* 0..1 */
+double pn_predictions_accuracy(const pn_predictions *predictions); /* 0..1 */
 
 /* Bytes of the arena that pn_predict commits. */
 pn_status pn_predict_bytes(const pn_network *network, const pn_arch *arch, pn_program *program,

@@ -166,9 +166,9 @@ pn_status pn_trainer_step(pn_trainer *t, pn_train_report *report) {
     return PN_OK;
 }
 
-pn_status pn_trainer_predict(pn_trainer *t, const pn_data *data, pn_half part,
+pn_status pn_trainer_predict(pn_trainer *t, const pn_data *data, pn_half half,
                              pn_predictions *out) {
     t->bound = NULL; /* the arena is the other program's now */
     return pn_predict(t->kernels, &t->network, &t->arch, t->inference, &t->arena,
-                      (int)t->settings.batch, data, part, out);
+                      (int)t->settings.batch, data, half, t->settings.seed, out);
 }

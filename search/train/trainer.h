@@ -39,7 +39,7 @@ typedef struct pn_train_report {
     double gradient_norm; /* before clipping */
 } pn_train_report;
 
-/* Weights from the settings's seed, step 0. `settings` is resolved, `data` outlives the trainer.
+/* Weights from the seed of the settings, step 0. `settings` is resolved, `data` outlives the trainer.
  * memory: most bytes of weights, arena and batches, 0 = no limit; PN_EMEM before anything large is
  * touched, naming the batch that would fit. */
 pn_status pn_trainer_create(pn_trainer *trainer, const pn_kernels *kernels,
@@ -50,8 +50,8 @@ void pn_trainer_destroy(pn_trainer *trainer);
  * (running statistics may have moved). */
 pn_status pn_trainer_step(pn_trainer *trainer, pn_train_report *report);
 
-/* The network as it is, on images; see predict.h. */
-pn_status pn_trainer_predict(pn_trainer *trainer, const pn_data *data, pn_half part,
+/* The network as it is, on images; halves are those of the training's own split. See predict.h. */
+pn_status pn_trainer_predict(pn_trainer *trainer, const pn_data *data, pn_half half,
                              pn_predictions *out);
 
 #endif
