@@ -42,7 +42,7 @@
  * call PN_MAX_CALL jobs (and see below): so no size that an op computes for its scratch overflows
  * 64 bits.
  *
- * The meaning of every op is its twin in tests/reference/, in plain double-precision loops. */
+ * The meaning of every op is its twin in kernels/reference/, in plain double-precision loops. */
 #ifndef PN_KERNELS_H
 #define PN_KERNELS_H
 
@@ -271,8 +271,8 @@ typedef struct pn_sgd {
     float clip; /* largest global norm of the gradient; 0 = no limit */
 } pn_sgd;
 
-/* The ops, each as X(FAMILY, op, with): what exists once for every op is written with this list, so
- * that a new op is named here and nowhere else. `with` is passed on. */
+/* The ops, each as X(FAMILY, op, with): declarations, tables of backends, families of a program and
+ * tests with hooks all follow from this list. `with` is passed on. */
 #define PN_OPS(X, with)       \
     X(STEM, stem, with)       \
     X(CONV1X1, conv1x1, with) \

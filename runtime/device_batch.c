@@ -35,7 +35,7 @@ pn_status pn_device_batch_upload(pn_device_batch *f, const pn_batch *batch) {
     f->batch = *batch;
     if (f->memory->plain) return PN_OK;
     if (batch->n > f->N)
-        return pn_fail(PN_EARG, "feed: %d images, want %d at most", batch->n, f->N);
+        return pn_fail(PN_EARG, "batch: %d images, want %d at most", batch->n, f->N);
     const size_t labels = labels_at(f);
     PN_TRY(f->memory->wait(f->mark));
     memcpy(f->staging, batch->x, (size_t)batch->n * f->image_floats * sizeof(float));

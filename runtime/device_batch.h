@@ -16,12 +16,12 @@ typedef struct pn_device_batch {
 } pn_device_batch;
 
 /* For batches of up to N images of image_floats numbers. PN_EMEM. */
-pn_status pn_device_batch_create(pn_device_batch *feed, const pn_memory *memory, int N,
+pn_status pn_device_batch_create(pn_device_batch *batch, const pn_memory *memory, int N,
                                  size_t image_floats);
-void pn_device_batch_destroy(pn_device_batch *feed);
+void pn_device_batch_destroy(pn_device_batch *batch);
 
 /* Queues the upload of a batch of the host, which may then be changed, unless the memory is plain:
- * then feed->batch is that batch. Waits if the last upload is still on its way. */
-pn_status pn_device_batch_upload(pn_device_batch *feed, const pn_batch *batch);
+ * then to->batch is that batch. Waits if the last upload is still on its way. */
+pn_status pn_device_batch_upload(pn_device_batch *to, const pn_batch *batch);
 
 #endif

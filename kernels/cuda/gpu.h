@@ -2,7 +2,7 @@
  * own where a CPU must be able to run the same text.
  *
  * Each .cu file is compiled twice: by nvcc for the card, and by g++ for the emulator of
- * tests/emulator, which runs every thread of a block as a fiber and finds races, divergent
+ * kernels/emulator, which runs every thread of a block as a fiber and finds races, divergent
  * barriers and reads of what nobody wrote. So a kernel file includes this header and no other of
  * CUDA's, has no <<<>>>, no inline assembly and no cooperative groups. What it may use as it is:
  * __global__, __device__, __host__, __forceinline__, __launch_bounds__, __restrict__, threadIdx.x,

@@ -578,8 +578,8 @@ __device__ inline void add_taps(const pn_stage &s, const work &t, const float *s
 /* Stride 2: one input's dr, sum_ij dw[i][j] du[p][q] over 2 p + i dilation - pad = h, likewise q:
  * every other tap, or with dilation 2 all or none; from one to the next p is one less. */
 template <int R>
-__device__ __forceinline__ float4 turned(const pn_stage &s, const work &t, int C, int h, int w,
-                                         const float *du, const float *dw) {
+__device__ __forceinline__ float4 input_dr(const pn_stage &s, const work &t, int C, int h, int w,
+                                           const float *du, const float *dw) {
     const int y = h + pad_of(s), x = w + pad_of(s), step = s.dilation == 1 ? 2 : 1;
     float4 sum = splat(0);
     if (step == 1 && ((y | x) & 1)) return sum;
@@ -618,7 +618,7 @@ __device__ inline void make_dx(const pn_stage &s, const work &t, const float *sh
 #pragma unroll
             for (int l = 0; l < STRIP; l++)
                 dr[l] = at.top + l >= at.first && at.top + l < t.dx.rows
-                            ? turned<R>(s, t, C, t.dx.h + at.top + l, t.dx.w + at.column, du, dw)
+                            ? input_dr<R>(s, t, C, t.dx.h + at.top + l, t.dx.w + at.column, du, dw)
                             : splat(0);
         }
         /* Not before: they would take the filter's registers. */

@@ -330,9 +330,9 @@ static void make_g(const plan *s, long first, int n, const space *w) {
     EACH_RUN(a, s, first, n) {
         const size_t at = (size_t)(first + a.at) * s->K;
         const float weight = out->coef * (out->factor ? out->factor[a.image] : 1);
-        pn_turn_pixels(s->K, weight, out->dy + at,
-                       out->norm.mode == PN_NORM_BATCH ? out->z + at : NULL, a.n,
-                       (size_t)TILE * s->K, s->a, s->b, s->q, w->g + a.at * s->g_step, s->g_step);
+        pn_dz_pixels(s->K, weight, out->dy + at,
+                     out->norm.mode == PN_NORM_BATCH ? out->z + at : NULL, a.n, (size_t)TILE * s->K,
+                     s->a, s->b, s->q, w->g + a.at * s->g_step, s->g_step);
     }
 }
 

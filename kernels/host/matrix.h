@@ -60,9 +60,9 @@ PN_INLINE void pn_relu_pixels(const int C, const float *x, size_t x_step, int n,
 }
 
 /* g = weight * a * dy + b * z + q of n packed pixels (see pn_norm_dz); without z: no b, q. */
-PN_INLINE void pn_turn_pixels(const int K, float weight, const float *dy, const float *z, int n,
-                              size_t ahead, const float *a, const float *b, const float *q,
-                              float *g, size_t g_step) {
+PN_INLINE void pn_dz_pixels(const int K, float weight, const float *dy, const float *z, int n,
+                            size_t ahead, const float *a, const float *b, const float *q, float *g,
+                            size_t g_step) {
     for (int k = 0; k < K; k += PN_LANES) {
         const int lanes = pn_lanes(K, k);
         const pn_vf av = pn_load(a + k) * pn_splat(weight), bv = pn_load(b + k),

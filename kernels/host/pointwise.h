@@ -380,9 +380,8 @@ static inline void pn_pointwise_backward(const pn_pointwise *s, int image, float
     for (int first = 0; first < pixels; first += PN_TILE) {
         const int n = pn_min(PN_TILE, pixels - first);
         const size_t at = ((size_t)image * pixels + first) * K;
-        pn_turn_pixels(K, weight, out->dy + at,
-                       out->norm.mode == PN_NORM_BATCH ? out->z + at : NULL, n, 0, s->a, s->b, s->q,
-                       w.g, s->g_step);
+        pn_dz_pixels(K, weight, out->dy + at, out->norm.mode == PN_NORM_BATCH ? out->z + at : NULL,
+                     n, 0, s->a, s->b, s->q, w.g, s->g_step);
         pn_ahead ahead = {0};
         pn_ahead_add(&ahead, out->dy + at + (size_t)n * K, (size_t)n * K);
         if (out->norm.mode == PN_NORM_BATCH)

@@ -321,7 +321,7 @@ static void z_tile(const plan *s, const float *u, int n, float *z, int first, fl
 static void g_tile(const plan *s, float weight, size_t at, int n, float *g) {
     const pn_output *out = &s->job->out;
     const float *dy = out->dy + at, *z = out->norm.mode == PN_NORM_BATCH ? out->z + at : NULL;
-#define CASE_OF(C, ...) pn_turn_pixels(C, weight, dy, z, n, 0, s->a, s->b, s->q, g, pn_padded(C))
+#define CASE_OF(C, ...) pn_dz_pixels(C, weight, dy, z, n, 0, s->a, s->b, s->q, g, pn_padded(C))
     BY_CHANNELS(s->C, CASE_OF, );
 #undef CASE_OF
 }
