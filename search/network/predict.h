@@ -14,7 +14,7 @@ typedef struct pn_predictions {
     float *logits;      /* (images,classes), in the order of the data set */
 } pn_predictions;
 
-/* Runs an evaluation network whose weights are on the device over a data set, or the half of it that
+/* Runs an evaluation network whose weights are on the device over a data set, or over the half that
  * `seed` splits off as a training's batches do (batches.h), in batches of N, with a program and an
  * arena of the caller's (what they held is lost). To be freed.
  * PN_EARG if the network has another number of classes or another kind of images than the data;

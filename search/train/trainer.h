@@ -39,7 +39,7 @@ typedef struct pn_train_report {
     double gradient_norm; /* before clipping */
 } pn_train_report;
 
-/* Weights from the seed of the settings, step 0. `settings` is resolved, `data` outlives the trainer.
+/* Weights from the settings' seed, step 0. `settings` is resolved, `data` outlives the trainer.
  * memory: most bytes of weights, arena and batches, 0 = no limit; PN_EMEM before anything large is
  * touched, naming the batch that would fit. */
 pn_status pn_trainer_create(pn_trainer *trainer, const pn_kernels *kernels,
