@@ -35,7 +35,7 @@ enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static const char intro[] =
     "parsec-nas " PN_VERSION
-    ": probabilistic architecture search (PARSEC) in the memory of one network\n"
+    ": architecture search (PARSEC) in the memory of one network\n"
     "\n"
     "  parsec-nas COMMAND [OPTIONS]        parsec-nas help COMMAND: its options\n"
     "\n";
