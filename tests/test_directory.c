@@ -245,6 +245,28 @@ static void other_versions_are_told_apart(void **state) {
     EXPECT(0, "", "search", "fewer");
 }
 
+/* What stands in run.json beside the settings is looked at before anything is done. */
+static void a_wrong_run_json_is_refused(void **state) {
+    static const struct {
+        const char *from, *to, *words;
+    } rows[] = {
+        {"\"command\": \"search\"", "\"command\": \"train\"", "not of a search"},
+        {"\"format\": 2", "\"format\": 0", "not a whole number from 1"},
+        {"\"data_crc32\": ", "\"data_crc\": ", "no \"data_crc32\""},
+        {"\"device\": ", "\"devices\": ", "no \"device\""},
+        {"\"settings\": {", "\"history\": 3, \"settings\": {", "\"history\" is not a list"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char name[16], path[32];
+        snprintf(name, sizeof name, "wrong-%d", (int)i);
+        snprintf(path, sizeof path, "%s/run.json", name);
+        copy(done(), name);
+        replace(in_folder(path), rows[i].from, rows[i].to);
+        EXPECT(INPUT, rows[i].words, "search", name);
+    }
+}
+
 /* ---- other devices --------------------------------------------------------------------------- */
 
 static void another_device_is_refused_or_asked_for(void **state) {
@@ -478,6 +500,7 @@ int main(void) {
         cmocka_unit_test(a_search_of_version_0_1_0_is_continued),
         cmocka_unit_test(a_training_of_version_0_1_0_is_continued),
         cmocka_unit_test(other_versions_are_told_apart),
+        cmocka_unit_test(a_wrong_run_json_is_refused),
         cmocka_unit_test(another_device_is_refused_or_asked_for),
         cmocka_unit_test(a_table_changed_by_hand_is_noticed),
         cmocka_unit_test(only_names_that_we_give_are_checkpoints),
