@@ -453,6 +453,23 @@ static void a_lock_that_is_replaced_ends_its_owner(void **state) {
     pn_process_free(&q);
 }
 
+/* The new owner clears away what the old one was writing: the reason is the lock, not the file. */
+static void a_write_lost_to_another_process_is_no_error_of_the_disk(void **state) {
+    (void)state;
+    pn_directory d;
+    bool begun;
+    assert_int_equal(pn_directory_take(&d, in_folder("lost"), &begun), PN_OK);
+    const pn_status failed = pn_fail(PN_EIO, "lost/x: cannot write: of itself");
+    assert_int_equal(pn_directory_written(&d, failed), PN_EIO);
+    assert_string_equal(pn_error(), "lost/x: cannot write: of itself");
+    assert_int_equal(unlink(in_folder("lost/lock")), 0);
+    assert_int_equal(pn_directory_written(&d, failed), PN_EBUSY);
+    assert_non_null(strstr(pn_error(), "lost/lock: removed or replaced"));
+    assert_int_equal(pn_directory_written(&d, PN_OK), PN_OK);
+    assert_int_equal(pn_directory_written(&d, PN_EINPUT), PN_EINPUT);
+    pn_directory_abandon(&d);
+}
+
 /* The distribution that a search begins from is its own at once: the other run may go on, or go. */
 static void a_prior_is_read_once(void **state) {
     (void)state;
@@ -510,6 +527,7 @@ int main(void) {
         cmocka_unit_test(the_directory_may_be_a_link),
         cmocka_unit_test(a_directory_that_is_replaced_is_left_alone),
         cmocka_unit_test(a_lock_that_is_replaced_ends_its_owner),
+        cmocka_unit_test(a_write_lost_to_another_process_is_no_error_of_the_disk),
         cmocka_unit_test(a_prior_is_read_once),
         cmocka_unit_test(a_run_is_compared_without_a_trace),
     };

@@ -137,6 +137,14 @@ pn_status pn_directory_check(const pn_directory *d) {
     return PN_OK;
 }
 
+pn_status pn_directory_written(const pn_directory *d, pn_status s) {
+    if (s != PN_EIO) return s;
+    char sentence[PN_SENTENCE_BYTES];
+    snprintf(sentence, sizeof sentence, "%s", pn_error());
+    if (pn_directory_check(d) == PN_EBUSY) return PN_EBUSY;
+    return pn_fail(s, "%s", sentence);
+}
+
 void pn_directory_release(pn_directory *d) {
     if (d->lock >= 0) close(d->lock);
     d->lock = -1;

@@ -40,6 +40,11 @@ pn_status pn_directory_read(pn_directory *directory, const char *path);
 /* PN_EBUSY or PN_EIO if directory or lock are not those that were taken any more. */
 pn_status pn_directory_check(const pn_directory *directory);
 
+/* The status of a write that came after the check. One that failed with PN_EIO may have failed
+ * because another process took the lock in between and removed what was being written: then
+ * PN_EBUSY with the sentence of the check, otherwise `s` with its own. */
+pn_status pn_directory_written(const pn_directory *directory, pn_status s);
+
 /* Unlocks it. abandon: also removes lock and directory if we made them and no run has begun. */
 void pn_directory_release(pn_directory *directory);
 void pn_directory_abandon(pn_directory *directory);

@@ -17,7 +17,8 @@ static const size_t json_style = JSON_INDENT(2) | JSON_REAL_PRECISION(17);
 
 static pn_status write_json(const pn_record *r, const char *text) {
     PN_TRY(pn_directory_check(&r->directory));
-    return pn_file_write_in(&r->directory.place, run_json, text, strlen(text));
+    return pn_directory_written(
+        &r->directory, pn_file_write_in(&r->directory.place, run_json, text, strlen(text)));
 }
 
 /* Text of JSON as JSON again; NULL: no memory. */
@@ -302,7 +303,7 @@ pn_status pn_record_save(pn_record *r, int64_t step, const void *settings, const
                                                 .data = state});
     if (s == PN_OK) s = write_checkpoint(r, step, settings, &t, more, more_count);
     pn_tensors_free(&t);
-    PN_TRY(s);
+    PN_TRY(pn_directory_written(&r->directory, s));
     r->saved = step;
     pn_checkpoint_remove(&r->directory.place, KEEP_CHECKPOINTS);
     return PN_OK;
@@ -332,7 +333,8 @@ pn_status pn_record_rows(pn_record *r) {
 
 pn_status pn_record_text(const pn_record *r, const char *name, const char *text) {
     PN_TRY(pn_directory_check(&r->directory));
-    return pn_file_write_in(&r->directory.place, name, text, strlen(text));
+    return pn_directory_written(&r->directory,
+                                pn_file_write_in(&r->directory.place, name, text, strlen(text)));
 }
 
 void pn_record_close(pn_record *r) {
