@@ -10,9 +10,7 @@
  * rows of the input, as many as a row of windows sees. Before the next row of windows is added, the
  * rows above it are complete, and go through relu's mask to dx and the sums.
  *
- * Work is cut as in stage.c: (jobs that share dx) times (chunk of images), sums in slots. */
-#include <assert.h>
-
+ * A slot holds s1 and s2 of each part, then dw; how work is cut: frame.h. */
 #include "kernels/host/matrix.h"
 
 /* Output pixels of a tile, which may be of several rows and images. */
@@ -23,7 +21,8 @@ enum { TILE = 16 };
 enum { STEP_PAD = 16 };
 
 /* A job, its sizes, and its own places in scratch. */
-typedef struct plan {
+typedef struct prepared {
+    pn_prepared frame;
     const pn_conv *job;
     int P, Q, C, K;                    /* output size; channels of all parts; outputs */
     int depth;                         /* floats of a patch: R*R*C, of an average C */
@@ -33,10 +32,9 @@ typedef struct plan {
     int wants_dx;
     float *scale[PN_PARTS], *shift[PN_PARTS], *mean[PN_PARTS], *rstd[PN_PARTS];
     float *a, *b, *q;
-    float *weights; /* packed: W; backward: W transposed */
-    float *slots;
-    size_t slot_floats, sums[PN_PARTS], dw_at; /* backward: where a part's s1, s2, and dw are */
-} plan;
+    float *weights;               /* packed: W; backward: W transposed */
+    size_t sums[PN_PARTS], dw_at; /* backward: where a part's s1, s2, and dw are in a slot */
+} prepared;
 
 /* A thread's workspace. */
 typedef struct space {
@@ -44,7 +42,7 @@ typedef struct space {
     float *g, *dpatches, *du; /* backward; du: the ring */
 } space;
 
-static space carve_space(pn_carver *c, const plan *s, int backward) {
+static space carve_space(pn_carver *c, const prepared *s, int backward) {
     const size_t pixels = TILE + PN_BLOCK;
     space w = {.patches = pn_carve(c, pixels * s->patch_step),
                .r = pn_carve(c, pixels * s->x_step)};
@@ -55,12 +53,12 @@ static space carve_space(pn_carver *c, const plan *s, int backward) {
     return w;
 }
 
-static plan plan_of(const pn_conv *job) {
-    plan s = {.job = job,
-              .P = pn_conv_size(job->H, job->R, job->stride, job->pad),
-              .Q = pn_conv_size(job->W, job->R, job->stride, job->pad),
-              .K = job->out.K,
-              .share = job->mean ? 1.0F / (float)(job->R * job->R) : 1};
+static prepared sizes(const pn_conv *job) {
+    prepared s = {.job = job,
+                  .P = pn_conv_size(job->H, job->R, job->stride, job->pad),
+                  .Q = pn_conv_size(job->W, job->R, job->stride, job->pad),
+                  .K = job->out.K,
+                  .share = job->mean ? 1.0F / (float)(job->R * job->R) : 1};
     for (int i = 0; i < job->parts; i++) {
         s.C += job->in[i].C;
         s.wants_dx |= job->in[i].dx != NULL;
@@ -73,55 +71,40 @@ static plan plan_of(const pn_conv *job) {
     return s;
 }
 
-/* What lies where in scratch: plans, what belongs to each job, workspaces. */
-typedef struct layout {
-    plan *plans;
-    float *spaces;
-    size_t space_floats, floats;
-} layout;
-
-static layout lay_out(const pn_conv *jobs, int count, int backward, void *base) {
-    pn_carver c = {.base = base};
-    layout at = {.plans = (plan *)pn_carve(&c, count * sizeof(plan) / sizeof(float) + 1)};
-    for (int j = 0; j < count; j++) {
-        plan s = plan_of(&jobs[j]);
-        for (int i = 0; i < s.job->parts; i++) {
-            const int Cp = pn_padded(s.job->in[i].C);
-            s.scale[i] = pn_carve(&c, Cp);
-            s.shift[i] = pn_carve(&c, Cp);
-            if (!backward) continue;
-            s.mean[i] = pn_carve(&c, Cp);
-            s.rstd[i] = pn_carve(&c, Cp);
-            s.sums[i] = s.slot_floats;
-            s.slot_floats += (size_t)PN_BWD_ROWS * Cp;
-        }
-        const int Kp = pn_padded(s.K);
-        if (backward) {
-            s.a = pn_carve(&c, Kp);
-            s.b = pn_carve(&c, Kp);
-            s.q = pn_carve(&c, Kp);
-            s.dw_at = s.slot_floats;
-            s.slot_floats += (size_t)pn_outer_rows(s.depth) * Kp;
-        } else {
-            s.slot_floats = (size_t)PN_FWD_ROWS * Kp;
-        }
-        s.weights = pn_carve(&c, backward ? pn_packed(s.K, s.depth) : pn_packed(s.depth, s.K));
-        s.slot_floats = pn_apart(s.slot_floats); /* too large to be gathered in a workspace */
-        s.slots = pn_carve(&c, pn_chunks(s.job->N) * s.slot_floats);
-        if (base) at.plans[j] = s;
-
-        pn_carver one = {0};
-        carve_space(&one, &s, backward);
-        if (one.used > at.space_floats) at.space_floats = one.used;
+static void lay_out(void *to, const void *jobs, int j, int backward, pn_carver *c) {
+    prepared s = sizes((const pn_conv *)jobs + j);
+    pn_carver workspace = {0};
+    carve_space(&workspace, &s, backward);
+    const int Kp = pn_padded(s.K);
+    size_t slot = backward ? 0 : (size_t)PN_FWD_ROWS * Kp;
+    for (int i = 0; i < s.job->parts; i++) {
+        const int Cp = pn_padded(s.job->in[i].C);
+        s.scale[i] = pn_carve(c, Cp);
+        s.shift[i] = pn_carve(c, Cp);
+        if (!backward) continue;
+        s.mean[i] = pn_carve(c, Cp);
+        s.rstd[i] = pn_carve(c, Cp);
+        s.sums[i] = slot;
+        slot += (size_t)PN_BWD_ROWS * Cp;
     }
-    at.space_floats = pn_apart(at.space_floats);
-    at.spaces = pn_carve(&c, PN_WORKERS * at.space_floats);
-    at.floats = c.used;
-    return at;
+    if (backward) {
+        s.a = pn_carve(c, Kp);
+        s.b = pn_carve(c, Kp);
+        s.q = pn_carve(c, Kp);
+        s.dw_at = slot;
+        slot += (size_t)pn_outer_rows(s.depth) * Kp;
+    }
+    s.weights = pn_carve(c, backward ? pn_packed(s.K, s.depth) : pn_packed(s.depth, s.K));
+    s.frame = (pn_prepared){.N = s.job->N,
+                            .shares_dx = s.job->shares_dx,
+                            .space_floats = workspace.used,
+                            .slot_floats = slot};
+    *(prepared *)to = s;
 }
 
 /* What all chunks of a job need: coefficients of the loads, weights in packed form. */
-static void prepare(const plan *s, int backward) {
+static void prepare(const void *self, int backward) {
+    const prepared *s = self;
     const pn_conv *job = s->job;
     for (int i = 0; i < job->parts; i++) {
         const int C = job->in[i].C, Cp = pn_padded(C);
@@ -146,7 +129,7 @@ typedef struct run {
 } run;
 
 /* The run that follows in a tile of n pixels from pixel `first` of the tensor; none: n = 0. */
-static run next_run(const plan *s, long first, int n, run before) {
+static run next_run(const prepared *s, long first, int n, run before) {
     const int at = before.at + before.n;
     const long pixel = first + at, row = pixel / s->Q;
     run next = {.image = (int)(row / s->P), .p = (int)(row % s->P), .at = at};
@@ -159,7 +142,7 @@ static run next_run(const plan *s, long first, int n, run before) {
 
 /* r of all parts at tap (i,j) of a run's windows, zeros outside the image. A part's last vector
  * overlaps what follows it, which is written later. */
-static void gather_tap(const plan *s, run a, int i, int j, float *to, size_t step) {
+static void gather_tap(const prepared *s, run a, int i, int j, float *to, size_t step) {
     const pn_conv *job = s->job;
     const int h = a.p * job->stride + i - job->pad, left = a.q * job->stride + j - job->pad;
     int from = 0, end = h < 0 || h >= job->H ? 0 : a.n;
@@ -178,7 +161,7 @@ static void gather_tap(const plan *s, run a, int i, int j, float *to, size_t ste
 }
 
 /* The patches of n output pixels. */
-static void gather(const plan *s, long first, int n, const space *w) {
+static void gather(const prepared *s, long first, int n, const space *w) {
     const int R = s->job->R;
     EACH_RUN(a, s, first, n) {
         float *const to = w->patches + a.at * s->patch_step;
@@ -202,7 +185,7 @@ static void gather(const plan *s, long first, int n, const space *w) {
 }
 
 /* The gradients of n patches, d = share * W g. */
-PN_INLINE void dpatch_strip(const plan *s, const int px, const int nb, int n, const space *w,
+PN_INLINE void dpatch_strip(const prepared *s, const int px, const int nb, int n, const space *w,
                             int d) {
     const float *weights = s->weights + (size_t)d * s->K;
     for (int p = 0; p < n; p += px) {
@@ -213,7 +196,7 @@ PN_INLINE void dpatch_strip(const plan *s, const int px, const int nb, int n, co
             pn_store(to + i * s->patch_step + b * PN_LANES, acc[i][b] * pn_splat(s->share));
     }
 }
-static void make_dpatches(const plan *s, int n, const space *w) {
+static void make_dpatches(const prepared *s, int n, const space *w) {
     int d = 0;
     for (; d + 2 * PN_LANES <= s->depth; d += 2 * PN_LANES) dpatch_strip(s, PN_WIDE, 2, n, w, d);
     for (; d < s->depth; d += PN_LANES) dpatch_strip(s, PN_BLOCK, 1, n, w, d);
@@ -221,12 +204,12 @@ static void make_dpatches(const plan *s, int n, const space *w) {
 
 /* ---- the ring -------------------------------------------------------------------------------- */
 
-static float *ring_row(const plan *s, const space *w, int h) {
+static float *ring_row(const prepared *s, const space *w, int h) {
     return w->du + (h % s->job->R) * s->row;
 }
 
 /* A complete row of the ring: through relu's mask to dx and the sums. Leaves zeros for another. */
-static void finish_row(const plan *s, int image, int h, const space *w, float *slot) {
+static void finish_row(const prepared *s, int image, int h, const space *w, float *slot) {
     const pn_conv *job = s->job;
     float *du = ring_row(s, w, h);
     for (int part = 0, above = 0; part < job->parts; above += job->in[part++].C) {
@@ -266,7 +249,7 @@ typedef struct front {
 } front;
 
 /* Completes the rows above row h of an image, and all of the images before. */
-static void advance(const plan *s, front *f, int image, int h, const space *w, float *slot) {
+static void advance(const prepared *s, front *f, int image, int h, const space *w, float *slot) {
     for (; f->image < image; *f = (front){f->image + 1, 0})
         for (; f->h < s->job->H; f->h++) finish_row(s, f->image, f->h, w, slot);
     for (; f->h < h; f->h++) finish_row(s, image, f->h, w, slot);
@@ -279,7 +262,7 @@ static void add_floats(float *to, const float *from, int n) {
 
 /* du += the gradients of n patches. The taps of a window's row are neighbours in du as they are in
  * the patch; of an average they are all the same. */
-static void scatter(const plan *s, front *f, long first, int n, const space *w, float *slot) {
+static void scatter(const prepared *s, front *f, long first, int n, const space *w, float *slot) {
     const pn_conv *job = s->job;
     EACH_RUN(a, s, first, n) {
         const int top = a.p * job->stride - job->pad;
@@ -302,19 +285,14 @@ static void scatter(const plan *s, front *f, long first, int n, const space *w, 
 
 /* ---- a chunk --------------------------------------------------------------------------------- */
 
-static float *slot_of(const plan *s, int chunk) { return s->slots + chunk * s->slot_floats; }
+/* The first pixel of an image of z. */
+static long first_pixel(const prepared *s, int image) { return (long)image * s->P * s->Q; }
 
-/* The chunk's first pixel of z; of chunk + 1: one past the last. */
-static long first_pixel(const plan *s, int chunk) {
-    return (long)pn_chunk_first(s->job->N, chunk) * s->P * s->Q;
-}
-
-static void forward(const plan *s, int chunk, float *workspace) {
+static void forward(const void *self, int image, int end_image, float *workspace, float *slot) {
+    const prepared *s = self;
     pn_carver c = {.base = workspace};
     const space w = carve_space(&c, s, 0);
-    const long from = first_pixel(s, chunk), end = first_pixel(s, chunk + 1);
-    float *slot = slot_of(s, chunk);
-    memset(slot, 0, s->slot_floats * sizeof *slot);
+    const long from = first_pixel(s, image), end = first_pixel(s, end_image);
     for (long first = from; first < end; first += TILE) {
         const int n = (int)(end - first < TILE ? end - first : TILE);
         gather(s, first, n, &w);
@@ -325,7 +303,7 @@ static void forward(const plan *s, int chunk, float *workspace) {
 }
 
 /* g of n output pixels. */
-static void make_g(const plan *s, long first, int n, const space *w) {
+static void make_g(const prepared *s, long first, int n, const space *w) {
     const pn_output *out = &s->job->out;
     EACH_RUN(a, s, first, n) {
         const size_t at = (size_t)(first + a.at) * s->K;
@@ -336,17 +314,14 @@ static void make_g(const plan *s, long first, int n, const space *w) {
     }
 }
 
-static void backward(const plan *s, int chunk, float *workspace) {
-    const pn_conv *job = s->job;
+static void backward(const void *self, int image, int end_image, float *workspace, float *slot) {
+    const prepared *s = self;
     pn_carver c = {.base = workspace};
     const space w = carve_space(&c, s, 1);
-    const long end = first_pixel(s, chunk + 1);
-    front f = {.image = pn_chunk_first(job->N, chunk)};
-    float *slot = slot_of(s, chunk);
-    memset(slot, 0, s->slot_floats * sizeof *slot);
-    assert(w.du); /* as there is a workspace */
-    memset(w.du, 0, job->R * s->row * sizeof *w.du);
-    for (long first = first_pixel(s, chunk); first < end; first += TILE) {
+    const long end = first_pixel(s, end_image);
+    front f = {.image = image};
+    memset(w.du, 0, s->job->R * s->row * sizeof *w.du);
+    for (long first = first_pixel(s, image); first < end; first += TILE) {
         const int n = (int)(end - first < TILE ? end - first : TILE);
         make_g(s, first, n, &w);
         gather(s, first, n, &w);
@@ -356,97 +331,41 @@ static void backward(const plan *s, int chunk, float *workspace) {
         make_dpatches(s, n, &w);
         scatter(s, &f, first, n, &w, slot);
     }
-    if (s->wants_dx) advance(s, &f, pn_chunk_first(job->N, chunk + 1), 0, &w, slot);
+    if (s->wants_dx) advance(s, &f, end_image, 0, &w, slot);
 }
 
-/* ---- the calls ------------------------------------------------------------------------------- */
+/* ---- when all chunks are done ---------------------------------------------------------------- */
 
-static size_t scratch_of(const pn_conv *jobs, int count, int backward_pass) {
-    return lay_out(jobs, count, backward_pass, NULL).floats * sizeof(float);
+static void finish_forward(const void *self, int share, float *workspace) {
+    const prepared *s = self;
+    (void)share, (void)workspace;
+    pn_norm_finish_fwd(&s->job->out.norm, s->K, s->job->N, (long)s->P * s->Q, s->frame.slots,
+                       s->frame.slot_step, pn_padded(s->K));
 }
 
-size_t PN_NAME(pn_conv_fwd_scratch)(const pn_conv *jobs, int count) {
-    if (pn_check_conv_shapes("conv_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    return scratch_of(jobs, count, 0);
+static void finish_backward(const void *self, int share, float *workspace) {
+    const prepared *s = self;
+    (void)workspace;
+    pn_add_slots(s->job->dw, s->depth, s->K, share, pn_chunks(s->job->N), s->frame.slots + s->dw_at,
+                 s->frame.slot_step, pn_padded(s->K));
+    if (!share) pn_norm_parameters(&s->job->out.norm, s->K);
 }
 
-size_t PN_NAME(pn_conv_bwd_scratch)(const pn_conv *jobs, int count) {
-    if (pn_check_conv_shapes("conv_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    return scratch_of(jobs, count, 1);
-}
-
-pn_status PN_NAME(pn_conv_fwd)(const pn_conv *jobs, int count, const pn_launch *l) {
-    PN_TRY(pn_check_conv("conv_fwd", jobs, count, 0, l));
-    PN_TRY(pn_check_room("conv_fwd", l, scratch_of(jobs, count, 0)));
-    assert(l->scratch); /* as the call was checked */
-    const layout at = lay_out(jobs, count, 0, l->scratch);
-    pn_shares shares = {0};
-    pn_fence(at.spaces, at.space_floats);
-#pragma omp parallel num_threads(pn_threads())
-    {
-        float *workspace = at.spaces + omp_get_thread_num() * at.space_floats;
-#pragma omp for schedule(dynamic)
-        for (int j = 0; j < count; j++) prepare(&at.plans[j], 0);
-        PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
-            const plan *s = &at.plans[unit % count];
-            if (unit / count < pn_chunks(s->job->N)) forward(s, unit / count, workspace);
-        }
-#pragma omp barrier
-#pragma omp for schedule(dynamic)
-        for (int j = 0; j < count; j++) {
-            const plan *s = &at.plans[j];
-            pn_norm_finish_fwd(&s->job->out.norm, s->K, s->job->N, (long)s->P * s->Q, s->slots,
-                               s->slot_floats, pn_padded(s->K));
-        }
+static void finish_inputs(const void *self) {
+    const prepared *s = self;
+    for (int i = 0; i < s->job->parts; i++) {
+        const pn_input *in = &s->job->in[i];
+        if (in->dx)
+            pn_norm_finish_bwd(&in->norm, in->C, in->add, s->job->N, s->frame.slots + s->sums[i],
+                               s->frame.slot_step, pn_padded(in->C));
     }
-    pn_unfence(at.spaces, at.space_floats);
-    return PN_OK;
 }
 
-/* What follows when all chunks are done: a share of the weights' gradient, and, with the first
- * share, the sums for the BatchNorms around the job (of a whole group, in job order). */
-static void finish(const plan *s, const plan *end, int share) {
-    pn_add_slots(s->job->dw, s->depth, s->K, share, pn_chunks(s->job->N), s->slots + s->dw_at,
-                 s->slot_floats, pn_padded(s->K));
-    if (share) return;
-    pn_norm_parameters(&s->job->out.norm, s->K);
-    if (s->job->shares_dx) return;
-    do {
-        for (int i = 0; i < s->job->parts; i++) {
-            const pn_input *in = &s->job->in[i];
-            if (in->dx)
-                pn_norm_finish_bwd(&in->norm, in->C, in->add, s->job->N, s->slots + s->sums[i],
-                                   s->slot_floats, pn_padded(in->C));
-        }
-    } while (++s < end && s->job->shares_dx);
-}
-
-pn_status PN_NAME(pn_conv_bwd)(const pn_conv *jobs, int count, const pn_launch *l) {
-    PN_TRY(pn_check_conv("conv_bwd", jobs, count, 1, l));
-    PN_TRY(pn_check_room("conv_bwd", l, scratch_of(jobs, count, 1)));
-    if (pn_gate_closed(l)) return PN_OK;
-    assert(l->scratch); /* as the call was checked */
-    const layout at = lay_out(jobs, count, 1, l->scratch);
-    const plan *end = at.plans + count;
-    pn_shares shares = {0};
-    pn_fence(at.spaces, at.space_floats);
-#pragma omp parallel num_threads(pn_threads())
-    {
-        float *workspace = at.spaces + omp_get_thread_num() * at.space_floats;
-#pragma omp for schedule(dynamic)
-        for (int j = 0; j < count; j++) prepare(&at.plans[j], 1);
-        PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
-            const plan *s = &at.plans[unit % count];
-            const int chunk = unit / count;
-            if (s->job->shares_dx || chunk >= pn_chunks(s->job->N)) continue;
-            do backward(s, chunk, workspace);
-            while (++s < end && s->job->shares_dx);
-        }
-#pragma omp barrier
-#pragma omp for schedule(dynamic)
-        for (int unit = 0; unit < PN_SHARES * count; unit++)
-            finish(&at.plans[unit / PN_SHARES], end, unit % PN_SHARES);
-    }
-    pn_unfence(at.spaces, at.space_floats);
-    return PN_OK;
-}
+static const pn_host_op conv = {.bytes = sizeof(prepared),
+                                .lay_out = lay_out,
+                                .prepare = prepare,
+                                .run = {forward, backward},
+                                .shares = {1, PN_SHARES},
+                                .finish = {finish_forward, finish_backward},
+                                .finish_inputs = finish_inputs};
+PN_HOST_OP(conv, conv)

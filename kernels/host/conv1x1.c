@@ -5,34 +5,21 @@
  * arithmetic above. How it is done: pointwise.h. */
 #include "kernels/host/pointwise.h"
 
-static pn_pointwise view(const void *jobs, int i) {
-    const pn_conv1x1 *j = (const pn_conv1x1 *)jobs + i;
-    return (pn_pointwise){.N = j->N,
-                          .H = j->H,
-                          .W = j->W,
-                          .parts = j->parts,
-                          .in = j->in,
-                          .out = &j->out,
-                          .w = j->w,
-                          .dw = j->dw,
-                          .shares_dx = j->shares_dx,
-                          .grids = 1,
-                          .stride = 1};
+static void lay_out(void *to, const void *jobs, int j, int backward, pn_carver *c) {
+    const pn_conv1x1 *job = (const pn_conv1x1 *)jobs + j;
+    pn_pointwise s = {.N = job->N,
+                      .H = job->H,
+                      .W = job->W,
+                      .parts = job->parts,
+                      .in = job->in,
+                      .out = &job->out,
+                      .w = job->w,
+                      .dw = job->dw,
+                      .shares_dx = job->shares_dx,
+                      .grids = 1,
+                      .stride = 1};
+    pn_pointwise_lay_out(&s, backward, c);
+    *(pn_pointwise *)to = s;
 }
 
-size_t PN_NAME(pn_conv1x1_fwd_scratch)(const pn_conv1x1 *jobs, int count) {
-    if (pn_check_conv1x1_shapes("conv1x1_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    return pn_pointwise_scratch(view, jobs, count, 0);
-}
-size_t PN_NAME(pn_conv1x1_bwd_scratch)(const pn_conv1x1 *jobs, int count) {
-    if (pn_check_conv1x1_shapes("conv1x1_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    return pn_pointwise_scratch(view, jobs, count, 1);
-}
-pn_status PN_NAME(pn_conv1x1_fwd)(const pn_conv1x1 *jobs, int count, const pn_launch *l) {
-    PN_TRY(pn_check_conv1x1("conv1x1_fwd", jobs, count, 0, l));
-    return pn_pointwise_fwd("conv1x1_fwd", view, jobs, count, l);
-}
-pn_status PN_NAME(pn_conv1x1_bwd)(const pn_conv1x1 *jobs, int count, const pn_launch *l) {
-    PN_TRY(pn_check_conv1x1("conv1x1_bwd", jobs, count, 1, l));
-    return pn_pointwise_bwd("conv1x1_bwd", view, jobs, count, l);
-}
+PN_POINTWISE_OP(conv1x1, lay_out)

@@ -7,84 +7,12 @@
 #ifndef PN_FLAT_H
 #define PN_FLAT_H
 
-#include <assert.h>
-#include <math.h>
-#include <omp.h>
 #include <string.h>
 
-#include "kernels/host/host.h"
+#include "kernels/host/frame.h"
 #include "kernels/host/norm.h"
-#include "kernels/poison.h"
 
 enum { PN_PERIOD = 256 }; /* floats, if a pixel has fewer */
-
-static inline int pn_threads(void) {
-    return omp_get_max_threads() < PN_WORKERS ? omp_get_max_threads() : PN_WORKERS;
-}
-
-static inline size_t pn_align16(size_t floats) { return (floats + 15) & ~(size_t)15; }
-
-/* Cuts arrays out of scratch. Without a base it only counts, so that a scratch function and the
- * op that uses the scratch are the same lines. */
-typedef struct pn_carver {
-    float *base;
-    size_t used; /* floats */
-} pn_carver;
-
-static inline float *pn_carve(pn_carver *from, size_t floats) {
-    float *array = from->base ? from->base + from->used : NULL;
-    from->used += pn_align16(floats);
-    return array;
-}
-
-/* Units of work for the threads of a region, each given once. A thread takes those of its own share
- * first and in order, so that from call to call it meets the same images, some of them still in its
- * cache; then what others have not begun, so that a thread that is held up keeps nobody waiting.
- * Against giving the next unit to whoever asks: ops of 32 and 64 channels 1.1 to 1.8 times as
- * fast. */
-typedef struct pn_shares {
-    struct {
-        int taken;
-        char apart[60]; /* a cache line each */
-    } of[PN_WORKERS];
-} pn_shares;
-
-static inline int pn_next_unit(pn_shares *shares, int units) {
-    const int threads = omp_get_num_threads(), me = omp_get_thread_num();
-    for (int k = 0; k < threads; k++) {
-        const int t = (me + k) % threads;
-        const int first = (int)((long)units * t / threads);
-        const int end = (int)((long)units * (t + 1) / threads);
-        const int unit = first + __atomic_fetch_add(&shares->of[t].taken, 1, __ATOMIC_RELAXED);
-        if (unit < end) return unit;
-    }
-    return -1;
-}
-/* Within a parallel region; all units are done behind the barrier that has to follow. */
-#define PN_EACH_UNIT(unit, shares, units) for (int unit; (unit = pn_next_unit(shares, units)) >= 0;)
-
-/* The size of a thread's workspace in scratch, so that the next thread's begins far enough behind
- * it: a core fetches ahead of what its thread walks through, and what it fetches of a neighbour's
- * workspace the neighbour has to fetch back. Side by side, two threads took as long for a stage of
- * 16 channels as one; from 32 KiB on more makes no difference. For the same reason the sums
- * of a chunk, if they are few, are gathered in the workspace and copied to the chunk's slot. */
-enum { PN_APART = 8192 };
-static inline size_t pn_apart(size_t floats) { return pn_align16(floats) + PN_APART; }
-
-/* That room, behind each of the workspaces, is shut while an op runs: an overrun of a workspace
- * into the next one changes a neighbour's numbers now and then, and no guard around scratch sees
- * it. */
-static inline void pn_fence(float *spaces, size_t space_floats) {
-    for (int t = 1; PN_POISONS && t <= PN_WORKERS; t++)
-        PN_POISON(spaces + t * space_floats - PN_APART, PN_APART * sizeof *spaces);
-}
-static inline void pn_unfence(float *spaces, size_t space_floats) {
-    for (int t = 1; PN_POISONS && t <= PN_WORKERS; t++) {
-        float *fence = spaces + t * space_floats - PN_APART;
-        PN_UNPOISON(fence, PN_APART * sizeof *spaces);
-        assert(pn_poison_lost(fence, PN_APART * sizeof *spaces) < 0);
-    }
-}
 
 /* Asks for a stretch of memory ahead of its use: an op walks through several tensors a row at a
  * time, too short a run for the hardware to see far enough. Beyond the end it does no harm. */

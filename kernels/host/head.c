@@ -3,7 +3,6 @@
  * Small beside the rest of a network: bound by the one read of its input (and, backward, the one
  * write of dx). An image's probabilities are made in double from its float32 logits, and images
  * are added up in their order by one thread, so results have the same bits on any number. */
-#include <assert.h>
 #include <limits.h>
 
 #include "kernels/host/flat.h"
@@ -12,6 +11,14 @@ typedef struct image_result {
     double log_likelihood, loss;
     int64_t correct;
 } image_result;
+
+typedef struct prepared {
+    pn_prepared frame;
+    const pn_head *job;
+    int slot_row;          /* floats of a row of a slot */
+    image_result *results; /* forward, of all images */
+    float *dlogits;        /* backward: (N, classes) */
+} prepared;
 
 typedef struct part_work {
     float *scale, *shift; /* a tile */
@@ -78,7 +85,7 @@ static double log_sum_exp(const float *logits, int classes) {
     return max + log(sum);
 }
 
-static image_result judge(const pn_head *job, int n) {
+static image_result result_of(const pn_head *job, int n) {
     const float *logits = job->logits + (size_t)n * job->classes;
     const double lse = log_sum_exp(logits, job->classes);
     const int label = job->labels[n];
@@ -93,15 +100,16 @@ static image_result judge(const pn_head *job, int n) {
                           best == label};
 }
 
-static void forward(const pn_head *job, int chunk, float *base, image_result *results) {
+static void forward(const void *self, int first, int end, float *workspace, float *slot) {
+    const prepared *s = self;
+    const pn_head *job = s->job;
     const int C = channels(job), classes = job->classes;
     const size_t pixels = (size_t)job->H * job->W;
-    const int last = pn_chunk_first(job->N, chunk + 1);
     head_work w;
-    assert(base);
-    carve(&w, job, 0, base);
+    (void)slot;
+    carve(&w, job, 0, workspace);
     for (int i = 0; i < job->parts; i++) prepare_load(&w.part[i], job, &job->in[i]);
-    for (int n = pn_chunk_first(job->N, chunk); n < last; n++) {
+    for (int n = first; n < end; n++) {
         float *pooled = job->pooled + (size_t)n * C, *to = pooled;
         memset(pooled, 0, (size_t)C * sizeof *pooled);
         for (int i = 0; i < job->parts; to += job->in[i++].C) {
@@ -117,16 +125,19 @@ static void forward(const pn_head *job, int chunk, float *base, image_result *re
 #pragma omp simd
             for (int k = 0; k < classes; k++)
                 logits[k] += pooled[c] * job->w[(size_t)c * classes + k];
-        results[n] = judge(job, n);
+        s->results[n] = result_of(job, n);
     }
 }
 
-static void finish_forward(const pn_head *job, const image_result *results) {
+static void finish_forward(const void *self, int share, float *workspace) {
+    const prepared *s = self;
+    const pn_head *job = s->job;
+    (void)share, (void)workspace;
     pn_result sum = {0, 0, 0};
     for (int n = 0; n < job->N; n++) {
-        sum.log_likelihood += results[n].log_likelihood;
-        sum.loss += results[n].loss;
-        sum.correct += results[n].correct;
+        sum.log_likelihood += s->results[n].log_likelihood;
+        sum.loss += s->results[n].loss;
+        sum.correct += s->results[n].correct;
     }
     sum.loss /= job->N;
     *job->result = sum;
@@ -166,15 +177,14 @@ static void give(const pn_head *job, const pn_input *in, int n, part_work w) {
     }
 }
 
-static void backward(const pn_head *job, int chunk, float *base, float *dlogits, float *slot,
-                     int slot_row) {
+static void backward(const void *self, int first, int end, float *workspace, float *slot) {
+    const prepared *s = self;
+    const pn_head *job = s->job;
     const int classes = job->classes;
     const float pixels = (float)job->H * (float)job->W;
-    const int first = pn_chunk_first(job->N, chunk), last = pn_chunk_first(job->N, chunk + 1);
     head_work w;
-    assert(base);
-    carve(&w, job, 1, base);
-    for (int n = first; n < last; n++) gradient_of_logits(job, n, dlogits + (size_t)n * classes);
+    carve(&w, job, 1, workspace);
+    for (int n = first; n < end; n++) gradient_of_logits(job, n, s->dlogits + (size_t)n * classes);
 
     const float *weights = job->w;
     for (int i = 0; i < job->parts; weights += (size_t)job->in[i++].C * classes) {
@@ -189,8 +199,8 @@ static void backward(const pn_head *job, int chunk, float *base, float *dlogits,
             memset(part.s1, 0, (size_t)tile * C * sizeof *part.s1);
             memset(part.s2, 0, (size_t)tile * C * sizeof *part.s2);
         }
-        for (int n = first; n < last; n++) {
-            const float *dl = dlogits + (size_t)n * classes;
+        for (int n = first; n < end; n++) {
+            const float *dl = s->dlogits + (size_t)n * classes;
             for (int c = 0; c < C; c++) {
                 float sum = 0;
                 for (int k = 0; k < classes; k++) sum += dl[k] * weights[(size_t)c * classes + k];
@@ -200,8 +210,8 @@ static void backward(const pn_head *job, int chunk, float *base, float *dlogits,
             give(job, in, n, part);
         }
         if (sums)
-            pn_fold_sums(slot + (size_t)i * PN_BWD_ROWS * slot_row, slot_row, part.s1, part.s2,
-                         in->norm.stats + C, C, tile);
+            pn_fold_sums(slot + (size_t)i * PN_BWD_ROWS * s->slot_row, s->slot_row, part.s1,
+                         part.s2, in->norm.stats + C, C, tile);
     }
 }
 
@@ -218,113 +228,54 @@ static void finish_weights(const pn_head *job, int c, const float *dlogits, floa
     for (int k = 0; k < classes; k++) to[k] += sum[k];
 }
 
-/* How scratch is used: a workspace per thread; per job what its images leave to the second step
- * (results or dlogits); backward a slot per job and chunk. */
-typedef struct layout {
-    size_t work, images, slot; /* floats */
-    int slot_row;
-} layout;
+static void finish_backward(const void *self, int share, float *workspace) {
+    const prepared *s = self;
+    const int rows = channels(s->job) + 1;
+    head_work w;
+    carve(&w, s->job, 1, workspace);
+    for (int c = (int)((long)rows * share / PN_SHARES);
+         c < (int)((long)rows * (share + 1) / PN_SHARES); c++)
+        finish_weights(s->job, c, s->dlogits, w.dw);
+}
 
-static layout layout_of(const pn_head *jobs, int count, int backward_pass) {
-    layout l = {0, 0, 0, 0};
-    for (int j = 0; j < count; j++) {
-        head_work w;
-        const size_t work = carve(&w, &jobs[j], backward_pass, NULL);
-        const size_t images =
-            pn_align16(backward_pass ? (size_t)jobs[j].N * jobs[j].classes
-                                     : jobs[j].N * sizeof(image_result) / sizeof(float));
-        if (work > l.work) l.work = work;
-        if (images > l.images) l.images = images;
-        for (int i = 0; i < jobs[j].parts; i++) {
-            const int row = (int)pn_align16((size_t)jobs[j].in[i].C);
-            if (row > l.slot_row) l.slot_row = row;
-        }
+/* ---- the frame ------------------------------------------------------------------------------- */
+
+static void lay_out(void *to, const void *jobs, int j, int backward, pn_carver *scratch) {
+    prepared s = {.job = (const pn_head *)jobs + j};
+    const pn_head *job = s.job;
+    head_work w;
+    for (int i = 0; i < job->parts; i++) {
+        const int row = (int)pn_align16((size_t)job->in[i].C);
+        if (row > s.slot_row) s.slot_row = row;
     }
-    l.work = pn_apart(l.work);
-    if (backward_pass) l.slot = (size_t)PN_PARTS * PN_BWD_ROWS * l.slot_row;
-    return l;
+    if (backward)
+        s.dlogits = pn_carve(scratch, (size_t)job->N * job->classes);
+    else
+        s.results =
+            (image_result *)pn_carve(scratch, job->N * sizeof(image_result) / sizeof(float));
+    s.frame =
+        (pn_prepared){.N = job->N,
+                      .shares_dx = job->shares_dx,
+                      .space_floats = carve(&w, job, backward, NULL),
+                      .slot_floats = backward ? (size_t)job->parts * PN_BWD_ROWS * s.slot_row : 0};
+    *(prepared *)to = s;
 }
 
-static size_t scratch_of(const pn_head *jobs, int count, int backward_pass) {
-    const layout l = layout_of(jobs, count, backward_pass);
-    return (PN_WORKERS * l.work + (size_t)count * (l.images + PN_CHUNKS * l.slot)) * sizeof(float);
-}
-
-size_t PN_NAME(pn_head_fwd_scratch)(const pn_head *jobs, int count) {
-    if (pn_check_head_shapes("head_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    return scratch_of(jobs, count, 0);
-}
-
-size_t PN_NAME(pn_head_bwd_scratch)(const pn_head *jobs, int count) {
-    if (pn_check_head_shapes("head_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    return scratch_of(jobs, count, 1);
-}
-
-pn_status PN_NAME(pn_head_fwd)(const pn_head *jobs, int count, const pn_launch *launch) {
-    PN_TRY(pn_check_head("head_fwd", jobs, count, 0, launch));
-    PN_TRY(pn_check_room("head_fwd", launch, scratch_of(jobs, count, 0)));
-    const layout l = layout_of(jobs, count, 0);
-    float *const work = launch->scratch, *const images = work + PN_WORKERS * l.work;
-    pn_shares shares = {0};
-    pn_fence(work, l.work);
-#pragma omp parallel num_threads(pn_threads())
-    {
-        PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
-            const int j = unit % count, chunk = unit / count;
-            if (chunk < pn_chunks(jobs[j].N))
-                forward(&jobs[j], chunk, work + omp_get_thread_num() * l.work,
-                        (image_result *)(images + j * l.images));
-        }
-#pragma omp barrier
-#pragma omp for
-        for (int j = 0; j < count; j++)
-            finish_forward(&jobs[j], (const image_result *)(images + j * l.images));
+static void finish_inputs(const void *self) {
+    const prepared *s = self;
+    for (int i = 0; i < s->job->parts; i++) {
+        const pn_input *in = &s->job->in[i];
+        if (in->dx)
+            pn_norm_finish_bwd(&in->norm, in->C, in->add, s->job->N,
+                               s->frame.slots + (size_t)i * PN_BWD_ROWS * s->slot_row,
+                               s->frame.slot_step, s->slot_row);
     }
-    pn_unfence(work, l.work);
-    return PN_OK;
 }
 
-pn_status PN_NAME(pn_head_bwd)(const pn_head *jobs, int count, const pn_launch *launch) {
-    PN_TRY(pn_check_head("head_bwd", jobs, count, 1, launch));
-    PN_TRY(pn_check_room("head_bwd", launch, scratch_of(jobs, count, 1)));
-    if (launch->gate && *launch->gate == 0) return PN_OK;
-    const layout l = layout_of(jobs, count, 1);
-    float *const work = launch->scratch, *const images = work + PN_WORKERS * l.work;
-    float *const slots = images + count * l.images;
-    pn_shares shares = {0};
-    pn_fence(work, l.work);
-#pragma omp parallel num_threads(pn_threads())
-    {
-        float *const mine = work + omp_get_thread_num() * l.work;
-        /* A unit is a chunk of all jobs that share a dx: one thread, in the order of the jobs. */
-        PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
-            const int chunk = unit / count;
-            int j = unit % count;
-            if (chunk >= pn_chunks(jobs[j].N) || jobs[j].shares_dx) continue;
-            do {
-                backward(&jobs[j], chunk, mine, images + j * l.images,
-                         slots + ((size_t)j * PN_CHUNKS + chunk) * l.slot, l.slot_row);
-                j++;
-            } while (j < count && jobs[j].shares_dx);
-        }
-#pragma omp barrier
-        for (int j = 0; j < count; j++) {
-            head_work w;
-            carve(&w, &jobs[j], 1, mine);
-#pragma omp for
-            for (int c = 0; c <= channels(&jobs[j]); c++)
-                finish_weights(&jobs[j], c, images + j * l.images, w.dw);
-        }
-#pragma omp single
-        for (int j = 0; j < count; j++)
-            for (int i = 0; i < jobs[j].parts; i++)
-                if (jobs[j].in[i].dx)
-                    pn_norm_finish_bwd(&jobs[j].in[i].norm, jobs[j].in[i].C, jobs[j].in[i].add,
-                                       jobs[j].N,
-                                       slots + (size_t)j * PN_CHUNKS * l.slot +
-                                           (size_t)i * PN_BWD_ROWS * l.slot_row,
-                                       l.slot, l.slot_row);
-    }
-    pn_unfence(work, l.work);
-    return PN_OK;
-}
+static const pn_host_op head = {.bytes = sizeof(prepared),
+                                .lay_out = lay_out,
+                                .run = {forward, backward},
+                                .shares = {1, PN_SHARES},
+                                .finish = {finish_forward, finish_backward},
+                                .finish_inputs = finish_inputs};
+PN_HOST_OP(head, head)

@@ -45,13 +45,8 @@ PN_DECLARE_ISA(PN_ISA)
 enum { PN_CHUNKS = 16 };
 
 static inline int pn_chunks(int N) { return N < PN_CHUNKS ? N : PN_CHUNKS; }
-static inline int pn_chunk_first(int N,
-                                 int chunk) { /* first image; of chunk + 1: one past the last */
-    return (int)((long)N * chunk / pn_chunks(N));
-}
-
-/* Threads of a parallel region: never more than there are workspaces in scratch. */
-enum { PN_WORKERS = 16 };
+/* First image of a chunk; of chunk + 1: one past the last. */
+static inline int pn_chunk_first(int N, int chunk) { return (int)((long)N * chunk / pn_chunks(N)); }
 
 static inline size_t pn_align64(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
 

@@ -11,7 +11,8 @@
 #define PN_HOST_MATRIX_H
 
 #include "kernels/host/ahead.h"
-#include "kernels/host/flat.h"
+#include "kernels/host/frame.h"
+#include "kernels/host/norm.h"
 #include "kernels/host/vector.h"
 
 #if PN_LANES == 16 || defined(__aarch64__) /* 32 vector registers */
@@ -255,13 +256,10 @@ PN_INLINE void pn_dx_block(const pn_dx *d, const size_t step, const size_t r_ste
     }
 }
 
-/* ---- the frame of a call --------------------------------------------------------------------- */
-
-static inline int pn_gate_closed(const pn_launch *l) { return l->gate && *l->gate == 0; }
+/* ---- the slots of a weight gradient ----------------------------------------------------------- */
 
 /* to[i][k] += the sum over the chunks of slots[chunk][i][k] in their order, for a share of the I
  * rows; to is packed, rows of the slots are `stride` floats. */
-enum { PN_SHARES = 8 };
 static inline void pn_add_slots(float *to, int I, int K, int share, int chunks, const float *slots,
                                 size_t slot_floats, size_t stride) {
     for (int i = I * share / PN_SHARES; i < I * (share + 1) / PN_SHARES; i++)

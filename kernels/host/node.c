@@ -11,6 +11,12 @@
 #include "kernels/host/flat.h"
 #include "kernels/host/vector.h"
 
+typedef struct prepared {
+    pn_prepared frame;
+    const pn_node *job;
+    int slot_row; /* floats of a row of a slot */
+} prepared;
+
 static int tile_pixels(const pn_node *job) {
     const long pixels = (long)job->H * job->W;
     return pn_period(job->C, pixels < INT_MAX ? (int)pixels : INT_MAX);
@@ -47,10 +53,12 @@ static void add_term(float *sum, const float *x, float f, term_work a, size_t n)
     for (size_t i = 0; i < n; i++) sum[i] += f * (a.scale[i] * x[i] + a.shift[i]);
 }
 
-static void forward(const pn_node *job, int chunk, float *base) {
+static void forward(const void *self, int first, int end, float *workspace, float *slot) {
+    const pn_node *job = ((const prepared *)self)->job;
+    (void)slot;
     const int C = job->C, pixels = tile_pixels(job);
     const size_t tile = (size_t)pixels * C, image = (size_t)job->H * job->W * C;
-    float *const sum = base, *const terms = base + pn_align16(tile);
+    float *const sum = workspace, *const terms = workspace + pn_align16(tile);
     for (int t = 0; t < job->terms; t++) {
         const term_work w = carve_term(terms, tile, t, 0);
         pn_norm_scale_shift(&job->term[t].in.norm, C, C, w.scale, w.shift);
@@ -58,8 +66,7 @@ static void forward(const pn_node *job, int chunk, float *base) {
         pn_repeat(w.shift, C, pixels);
     }
     const pn_term *term = job->term;
-    const int last = pn_chunk_first(job->N, chunk + 1);
-    for (int n = pn_chunk_first(job->N, chunk); n < last; n++)
+    for (int n = first; n < end; n++)
         for (size_t i = 0; i < image; i += tile) {
             const size_t at = n * image + i, size = image - i < tile ? image - i : tile;
             for (int t = 0; t < job->terms; t++) pn_prefetch(term[t].in.x + at + size, size);
@@ -250,12 +257,14 @@ static void backward_tile(const pn_node *job, int n, size_t at, float *terms, si
     }
 }
 
-static void backward(const pn_node *job, int chunk, float *terms, float *slot, int slot_row) {
-    const int C = job->C, pixels = period_pixels(C), last = pn_chunk_first(job->N, chunk + 1);
+static void backward(const void *self, int first, int end, float *terms, float *slot) {
+    const prepared *s = self;
+    const pn_node *job = s->job;
+    const int C = job->C, pixels = period_pixels(C);
     const size_t period = (size_t)pixels * C, tile = tile_floats(period);
     const size_t image = (size_t)job->H * job->W * C;
     prepare_backward(job, terms, period);
-    for (int n = pn_chunk_first(job->N, chunk); n < last; n++)
+    for (int n = first; n < end; n++)
         for (size_t i = 0; i < image; i += tile)
             backward_tile(job, n, n * image + i, terms, period,
                           image - i < tile ? image - i : tile);
@@ -263,96 +272,41 @@ static void backward(const pn_node *job, int chunk, float *terms, float *slot, i
         const pn_norm *norm = &job->term[t].in.norm;
         if (!pn_norm_wants_sums(norm)) continue;
         const term_work w = carve_term(terms, period, t, 1);
-        pn_fold_sums(slot + (size_t)t * PN_BWD_ROWS * slot_row, slot_row, w.s1, w.s2,
+        pn_fold_sums(slot + (size_t)t * PN_BWD_ROWS * s->slot_row, s->slot_row, w.s1, w.s2,
                      norm->stats + C, C, pixels);
     }
 }
 
-/* How scratch is used: a workspace per thread, then (backward) a slot per job and chunk. */
-typedef struct layout {
-    size_t work, slot; /* floats */
-    int slot_row;
-} layout;
+/* ---- the frame ------------------------------------------------------------------------------- */
 
-static layout layout_of(const pn_node *jobs, int count, int backward_pass) {
-    layout l = {0, 0, 0};
-    int terms = 0;
-    for (int j = 0; j < count; j++) {
-        const int pixels = backward_pass ? period_pixels(jobs[j].C) : tile_pixels(&jobs[j]);
-        const size_t tile = pn_align16((size_t)pixels * jobs[j].C);
-        const size_t arrays = (size_t)jobs[j].terms * term_arrays(backward_pass) + !backward_pass;
-        if (arrays * tile > l.work) l.work = arrays * tile;
-        const int row = (int)pn_align16((size_t)jobs[j].C);
-        if (row > l.slot_row) l.slot_row = row;
-        if (jobs[j].terms > terms) terms = jobs[j].terms;
+static void lay_out(void *to, const void *jobs, int j, int backward, pn_carver *scratch) {
+    const pn_node *job = (const pn_node *)jobs + j;
+    const int row = (int)pn_align16((size_t)job->C);
+    const int pixels = backward ? period_pixels(job->C) : tile_pixels(job);
+    const size_t arrays = (size_t)job->terms * term_arrays(backward) + !backward;
+    (void)scratch; /* all is in the workspace: it is little, and soon made */
+    *(prepared *)to =
+        (prepared){.frame = {.N = job->N,
+                             .shares_dx = job->shares_dx,
+                             .space_floats = arrays * pn_align16((size_t)pixels * job->C),
+                             .slot_floats = backward ? (size_t)job->terms * PN_BWD_ROWS * row : 0},
+                   .job = job,
+                   .slot_row = row};
+}
+
+static void finish_inputs(const void *self) {
+    const prepared *s = self;
+    for (int t = 0; t < s->job->terms; t++) {
+        const pn_input *in = &s->job->term[t].in;
+        pn_norm_finish_bwd(&in->norm, s->job->C, in->add, s->job->N,
+                           s->frame.slots + (size_t)t * PN_BWD_ROWS * s->slot_row,
+                           s->frame.slot_step, s->slot_row);
     }
-    l.work = pn_apart(l.work);
-    if (backward_pass) l.slot = (size_t)terms * PN_BWD_ROWS * l.slot_row;
-    return l;
 }
 
-static size_t scratch_of(const pn_node *jobs, int count, int backward_pass) {
-    const layout l = layout_of(jobs, count, backward_pass);
-    return (PN_WORKERS * l.work + (size_t)count * PN_CHUNKS * l.slot) * sizeof(float);
-}
-
-size_t PN_NAME(pn_node_fwd_scratch)(const pn_node *jobs, int count) {
-    if (pn_check_node_shapes("node_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    return scratch_of(jobs, count, 0);
-}
-
-size_t PN_NAME(pn_node_bwd_scratch)(const pn_node *jobs, int count) {
-    if (pn_check_node_shapes("node_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    return scratch_of(jobs, count, 1);
-}
-
-pn_status PN_NAME(pn_node_fwd)(const pn_node *jobs, int count, const pn_launch *launch) {
-    PN_TRY(pn_check_node("node_fwd", jobs, count, 0, launch));
-    PN_TRY(pn_check_room("node_fwd", launch, scratch_of(jobs, count, 0)));
-    const layout l = layout_of(jobs, count, 0);
-    float *const work = launch->scratch;
-    pn_shares shares = {0};
-    pn_fence(work, l.work);
-#pragma omp parallel num_threads(pn_threads())
-    PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
-        const pn_node *job = &jobs[unit % count];
-        const int chunk = unit / count;
-        if (chunk < pn_chunks(job->N)) forward(job, chunk, work + omp_get_thread_num() * l.work);
-    }
-    pn_unfence(work, l.work);
-    return PN_OK;
-}
-
-pn_status PN_NAME(pn_node_bwd)(const pn_node *jobs, int count, const pn_launch *launch) {
-    PN_TRY(pn_check_node("node_bwd", jobs, count, 1, launch));
-    PN_TRY(pn_check_room("node_bwd", launch, scratch_of(jobs, count, 1)));
-    if (launch->gate && *launch->gate == 0) return PN_OK;
-    const layout l = layout_of(jobs, count, 1);
-    float *const work = launch->scratch, *const slots = work + PN_WORKERS * l.work;
-    pn_shares shares = {0};
-    pn_fence(work, l.work);
-#pragma omp parallel num_threads(pn_threads())
-    {
-        /* A unit is a chunk of all jobs that share a dx: one thread, in the order of the jobs. */
-        PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
-            const int chunk = unit / count;
-            int j = unit % count;
-            if (chunk >= pn_chunks(jobs[j].N) || jobs[j].shares_dx) continue;
-            do {
-                backward(&jobs[j], chunk, work + omp_get_thread_num() * l.work,
-                         slots + ((size_t)j * PN_CHUNKS + chunk) * l.slot, l.slot_row);
-                j++;
-            } while (j < count && jobs[j].shares_dx);
-        }
-#pragma omp barrier
-#pragma omp single
-        for (int j = 0; j < count; j++)
-            for (int t = 0; t < jobs[j].terms; t++)
-                pn_norm_finish_bwd(
-                    &jobs[j].term[t].in.norm, jobs[j].C, jobs[j].term[t].in.add, jobs[j].N,
-                    slots + (size_t)j * PN_CHUNKS * l.slot + (size_t)t * PN_BWD_ROWS * l.slot_row,
-                    l.slot, l.slot_row);
-    }
-    pn_unfence(work, l.work);
-    return PN_OK;
-}
+static const pn_host_op node = {.bytes = sizeof(prepared),
+                                .lay_out = lay_out,
+                                .run = {forward, backward},
+                                .shares = {0, 1},
+                                .finish_inputs = finish_inputs};
+PN_HOST_OP(node, node)

@@ -6,11 +6,9 @@
  * tile reads. An image is done for all jobs that share dx before the next one, so that x and dx are
  * read from cache by all but the first.
  *
- * Work is cut as in stage.c: (jobs that share dx) times (chunk of images), sums in slots. */
+ * A slot holds s1 and s2 of each part, then dw of each grid; how work is cut: frame.h. */
 #ifndef PN_HOST_POINTWISE_H
 #define PN_HOST_POINTWISE_H
-
-#include <assert.h>
 
 #include "kernels/host/matrix.h"
 
@@ -18,16 +16,13 @@
  * that is a power of two would put all pixels into few sets of the cache. */
 enum { PN_STEP_PAD = 16 };
 
-/* The largest slot (floats) that is gathered in a workspace first, see pn_apart. Larger ones lie
- * apart themselves: of workspaces there are 16, and those of 144 channels would cost 25 MB. */
-enum { PN_LOCAL = 16384 };
-
 /* Pixels of a tile. 48 and 64 are up to 30 % slower at 16 and 32 channels, a little faster
  * above. */
 enum { PN_TILE = 32 };
 
 /* A job in the terms of this file, its sizes, and its own places in scratch. */
 typedef struct pn_pointwise {
+    pn_prepared frame;
     int N, H, W, parts;
     const pn_input *in;
     const pn_output *out;
@@ -42,15 +37,9 @@ typedef struct pn_pointwise {
     float *a, *b, *q;
     float *packed;                  /* each grid's W */
     float *transposed[2][PN_PARTS]; /* W transposed, for a grid's outputs and a part's channels */
-    float *slots;
-    size_t slot_floats, sums[PN_PARTS]; /* backward: where a part's s1, s2 are in a slot */
-    int local;                          /* sums are gathered in the workspace: a slot is small */
-    size_t slot_at;                     /* where, among those of its group */
-    size_t dw_at, dw_floats;            /* and the gradient of a grid's weights, its size */
+    size_t sums[PN_PARTS];          /* backward: where a part's s1, s2 are in a slot */
+    size_t dw_at, dw_floats;        /* and the gradient of a grid's weights, its size */
 } pn_pointwise;
-
-/* How an op describes its job i: fills the first block above. */
-typedef pn_pointwise pn_pointwise_view(const void *jobs, int i);
 
 static inline void pn_pointwise_sizes(pn_pointwise *s) {
     if (s->stride == 1) { /* pixels have no neighbours: an image is one row */
@@ -78,68 +67,42 @@ static inline pn_pointwise_space pn_pointwise_carve(pn_carver *c, const pn_point
     return w;
 }
 
-/* What lies where in scratch: plans, what belongs to each job, workspaces. */
-typedef struct pn_pointwise_layout {
-    pn_pointwise *plans;
-    float *spaces; /* a thread's: r and g of the job at hand, the slots of its group */
-    size_t space_floats, slots_at, floats;
-} pn_pointwise_layout;
-
-static inline pn_pointwise_layout pn_pointwise_lay_out(pn_pointwise_view *view, const void *jobs,
-                                                       int count, int backward, void *base) {
-    pn_carver c = {.base = base};
-    pn_pointwise_layout layout = {
-        .plans = (pn_pointwise *)pn_carve(&c, count * sizeof *layout.plans / sizeof(float) + 1)};
-    pn_pointwise before = {0};
-    size_t slots = 0;
-    for (int j = 0; j < count; j++) {
-        pn_pointwise s = view(jobs, j);
-        pn_pointwise_sizes(&s);
-        s.packed = pn_carve(&c, s.grids * pn_packed(s.C, s.Kg));
-        s.slot_floats = 0;
-        for (int i = 0; i < s.parts; i++) {
-            const int Cp = pn_padded(s.in[i].C);
-            s.scale[i] = pn_carve(&c, Cp);
-            s.shift[i] = pn_carve(&c, Cp);
-            if (!backward) continue;
-            s.mean[i] = pn_carve(&c, Cp);
-            s.rstd[i] = pn_carve(&c, Cp);
-            for (int f = 0; f < s.grids; f++)
-                s.transposed[f][i] = pn_carve(&c, pn_packed(s.Kg, s.in[i].C));
-            s.sums[i] = s.slot_floats;
-            s.slot_floats += (size_t)PN_BWD_ROWS * Cp;
-        }
-        if (backward) {
-            s.a = pn_carve(&c, pn_padded(s.out->K));
-            s.b = pn_carve(&c, pn_padded(s.out->K));
-            s.q = pn_carve(&c, pn_padded(s.out->K));
-            s.dw_at = s.slot_floats;
-            s.dw_floats = (size_t)pn_outer_rows(s.C) * pn_padded(s.Kg);
-            s.slot_floats += s.grids * s.dw_floats;
-        } else {
-            s.slot_floats = (size_t)PN_FWD_ROWS * pn_padded(s.out->K);
-        }
-        s.local = s.slot_floats <= PN_LOCAL;
-        if (!s.local) s.slot_floats = pn_apart(s.slot_floats);
-        s.slots = pn_carve(&c, pn_chunks(s.N) * s.slot_floats);
-        s.slot_at = s.shares_dx ? before.slot_at + before.local * before.slot_floats : 0;
-        if (base) layout.plans[j] = s;
-        before = s;
-
-        pn_carver one = {0};
-        pn_pointwise_carve(&one, &s, backward);
-        if (one.used > layout.slots_at) layout.slots_at = one.used;
-        const size_t end = s.slot_at + s.local * s.slot_floats;
-        if (end > slots) slots = end;
+/* To begin with, *to is a job in the terms of this file. */
+static inline void pn_pointwise_lay_out(pn_pointwise *to, int backward, pn_carver *c) {
+    pn_pointwise s = *to;
+    pn_pointwise_sizes(&s);
+    pn_carver workspace = {0};
+    pn_pointwise_carve(&workspace, &s, backward);
+    size_t slot = backward ? 0 : (size_t)PN_FWD_ROWS * pn_padded(s.out->K);
+    s.packed = pn_carve(c, s.grids * pn_packed(s.C, s.Kg));
+    for (int i = 0; i < s.parts; i++) {
+        const int Cp = pn_padded(s.in[i].C);
+        s.scale[i] = pn_carve(c, Cp);
+        s.shift[i] = pn_carve(c, Cp);
+        if (!backward) continue;
+        s.mean[i] = pn_carve(c, Cp);
+        s.rstd[i] = pn_carve(c, Cp);
+        for (int f = 0; f < s.grids; f++)
+            s.transposed[f][i] = pn_carve(c, pn_packed(s.Kg, s.in[i].C));
+        s.sums[i] = slot;
+        slot += (size_t)PN_BWD_ROWS * Cp;
     }
-    layout.space_floats = pn_apart(layout.slots_at + slots);
-    layout.spaces = pn_carve(&c, PN_WORKERS * layout.space_floats);
-    layout.floats = c.used;
-    return layout;
+    if (backward) {
+        s.a = pn_carve(c, pn_padded(s.out->K));
+        s.b = pn_carve(c, pn_padded(s.out->K));
+        s.q = pn_carve(c, pn_padded(s.out->K));
+        s.dw_at = slot;
+        s.dw_floats = (size_t)pn_outer_rows(s.C) * pn_padded(s.Kg);
+        slot += s.grids * s.dw_floats;
+    }
+    s.frame = (pn_prepared){
+        .N = s.N, .shares_dx = s.shares_dx, .space_floats = workspace.used, .slot_floats = slot};
+    *to = s;
 }
 
 /* What all chunks of a job need: coefficients of the loads, weights in packed form. */
-static inline void pn_pointwise_prepare(const pn_pointwise *s, int backward) {
+static inline void pn_pointwise_prepare(const void *self, int backward) {
+    const pn_pointwise *s = self;
     const size_t matrix = (size_t)s->C * s->Kg;
     for (int i = 0, above = 0; i < s->parts; above += s->in[i++].C) {
         const int C = s->in[i].C, Cp = pn_padded(C);
@@ -328,25 +291,14 @@ static inline void pn_pointwise_dx(const pn_pointwise *s, int image, int first, 
 
 /* ---- a chunk --------------------------------------------------------------------------------- */
 
-static inline float *pn_pointwise_slot(const pn_pointwise *s, int chunk) {
-    return s->slots + chunk * s->slot_floats;
-}
-/* Where the sums of a chunk are gathered, and what makes them its slot. */
-static inline float *pn_pointwise_sums(const pn_pointwise *s, int chunk, float *slots) {
-    return s->local ? slots + s->slot_at : pn_pointwise_slot(s, chunk);
-}
-static inline void pn_pointwise_keep(const pn_pointwise *s, int chunk, const float *slots) {
-    if (s->local)
-        memcpy(pn_pointwise_slot(s, chunk), slots + s->slot_at, s->slot_floats * sizeof *slots);
-}
-
-static inline void pn_pointwise_forward(const pn_pointwise *s, int chunk, float *workspace) {
+static inline void pn_pointwise_forward(const void *self, int from, int end, float *workspace,
+                                        float *slot) {
+    const pn_pointwise *s = self;
     pn_carver c = {.base = workspace};
     const pn_pointwise_space w = pn_pointwise_carve(&c, s, 0);
     const int K = s->out->K, Kgp = pn_padded(s->Kg), pixels = s->P * s->Q;
-    const int from = pn_chunk_first(s->N, chunk);
     memset(w.g, 0, (size_t)s->grids * PN_FWD_ROWS * Kgp * sizeof *w.g);
-    for (int image = from; image < pn_chunk_first(s->N, chunk + 1); image++)
+    for (int image = from; image < end; image++)
         for (int first = 0; first < pixels; first += PN_TILE) {
             const int n = pn_min(PN_TILE, pixels - first);
             float *z = s->out->z + ((size_t)image * pixels + first) * K;
@@ -363,15 +315,17 @@ static inline void pn_pointwise_forward(const pn_pointwise *s, int chunk, float 
 #undef PN_Z
             }
         }
-    float *slot = pn_pointwise_slot(s, chunk);
     for (int row = 0; row < PN_FWD_ROWS; row++)
         for (int k = 0; k < K; k++)
             slot[row * pn_padded(K) + k] =
                 w.g[((size_t)k / s->Kg * PN_FWD_ROWS + row) * Kgp + k % s->Kg];
 }
 
-static inline void pn_pointwise_backward(const pn_pointwise *s, int image, float *workspace,
+/* Of one image: see by_image in frame.h. */
+static inline void pn_pointwise_backward(const void *self, int image, int end, float *workspace,
                                          float *slot) {
+    const pn_pointwise *s = self;
+    (void)end;
     pn_carver c = {.base = workspace};
     const pn_pointwise_space w = pn_pointwise_carve(&c, s, 1);
     const pn_output *out = s->out;
@@ -400,94 +354,44 @@ static inline void pn_pointwise_backward(const pn_pointwise *s, int image, float
     }
 }
 
-/* ---- the calls ------------------------------------------------------------------------------- */
+/* ---- when all chunks are done ---------------------------------------------------------------- */
 
-static inline size_t pn_pointwise_scratch(pn_pointwise_view *view, const void *jobs, int count,
-                                          int backward) {
-    return pn_pointwise_lay_out(view, jobs, count, backward, NULL).floats * sizeof(float);
+static inline void pn_pointwise_finish_fwd(const void *self, int share, float *workspace) {
+    const pn_pointwise *s = self;
+    (void)share, (void)workspace;
+    pn_norm_finish_fwd(&s->out->norm, s->out->K, s->N, (long)s->P * s->Q, s->frame.slots,
+                       s->frame.slot_step, pn_padded(s->out->K));
 }
 
-static inline pn_status pn_pointwise_fwd(const char *op, pn_pointwise_view *view, const void *jobs,
-                                         int count, const pn_launch *l) {
-    PN_TRY(pn_check_room(op, l, pn_pointwise_scratch(view, jobs, count, 0)));
-    assert(l->scratch); /* as the call was checked */
-    const pn_pointwise_layout at = pn_pointwise_lay_out(view, jobs, count, 0, l->scratch);
-    pn_shares shares = {0};
-    pn_fence(at.spaces, at.space_floats);
-#pragma omp parallel num_threads(pn_threads())
-    {
-        float *workspace = at.spaces + omp_get_thread_num() * at.space_floats;
-#pragma omp for schedule(dynamic)
-        for (int j = 0; j < count; j++) pn_pointwise_prepare(&at.plans[j], 0);
-        PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
-            const pn_pointwise *s = &at.plans[unit % count];
-            if (unit / count < pn_chunks(s->N)) pn_pointwise_forward(s, unit / count, workspace);
-        }
-#pragma omp barrier
-#pragma omp for schedule(dynamic)
-        for (int j = 0; j < count; j++) {
-            const pn_pointwise *s = &at.plans[j];
-            pn_norm_finish_fwd(&s->out->norm, s->out->K, s->N, (long)s->P * s->Q, s->slots,
-                               s->slot_floats, pn_padded(s->out->K));
-        }
-    }
-    pn_unfence(at.spaces, at.space_floats);
-    return PN_OK;
-}
-
-/* What follows when all chunks are done: a share of the weights' gradient, and, with the first
- * share, the sums for the BatchNorms around the job (of a whole group, in job order). */
-static inline void pn_pointwise_finish(const pn_pointwise *s, const pn_pointwise *end, int share) {
+static inline void pn_pointwise_finish_bwd(const void *self, int share, float *workspace) {
+    const pn_pointwise *s = self;
+    (void)workspace;
     for (int f = 0; f < s->grids; f++)
         pn_add_slots(s->dw + f * (size_t)s->C * s->Kg, s->C, s->Kg, share, pn_chunks(s->N),
-                     s->slots + s->dw_at + f * s->dw_floats, s->slot_floats, pn_padded(s->Kg));
-    if (share) return;
-    pn_norm_parameters(&s->out->norm, s->out->K);
-    if (s->shares_dx) return;
-    do {
-        for (int i = 0; i < s->parts; i++)
-            if (s->in[i].dx)
-                pn_norm_finish_bwd(&s->in[i].norm, s->in[i].C, s->in[i].add, s->N,
-                                   s->slots + s->sums[i], s->slot_floats, pn_padded(s->in[i].C));
-    } while (++s < end && s->shares_dx);
+                     s->frame.slots + s->dw_at + f * s->dw_floats, s->frame.slot_step,
+                     pn_padded(s->Kg));
+    if (!share) pn_norm_parameters(&s->out->norm, s->out->K);
 }
 
-static inline pn_status pn_pointwise_bwd(const char *op, pn_pointwise_view *view, const void *jobs,
-                                         int count, const pn_launch *l) {
-    PN_TRY(pn_check_room(op, l, pn_pointwise_scratch(view, jobs, count, 1)));
-    if (pn_gate_closed(l)) return PN_OK;
-    assert(l->scratch); /* as the call was checked */
-    const pn_pointwise_layout at = pn_pointwise_lay_out(view, jobs, count, 1, l->scratch);
-    const pn_pointwise *end = at.plans + count;
-    pn_shares shares = {0};
-    pn_fence(at.spaces, at.space_floats);
-#pragma omp parallel num_threads(pn_threads())
-    {
-        float *workspace = at.spaces + omp_get_thread_num() * at.space_floats;
-        float *slots = workspace + at.slots_at;
-#pragma omp for schedule(dynamic)
-        for (int j = 0; j < count; j++) pn_pointwise_prepare(&at.plans[j], 1);
-        PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
-            const pn_pointwise *first = &at.plans[unit % count];
-            const int chunk = unit / count;
-            if (first->shares_dx || chunk >= pn_chunks(first->N)) continue;
-            const pn_pointwise *last = first + 1;
-            while (last < end && last->shares_dx) last++;
-            for (const pn_pointwise *s = first; s < last; s++)
-                memset(pn_pointwise_sums(s, chunk, slots), 0, s->slot_floats * sizeof *slots);
-            for (int image = pn_chunk_first(first->N, chunk);
-                 image < pn_chunk_first(first->N, chunk + 1); image++)
-                for (const pn_pointwise *s = first; s < last; s++)
-                    pn_pointwise_backward(s, image, workspace, pn_pointwise_sums(s, chunk, slots));
-            for (const pn_pointwise *s = first; s < last; s++) pn_pointwise_keep(s, chunk, slots);
-        }
-#pragma omp barrier
-#pragma omp for schedule(dynamic)
-        for (int unit = 0; unit < PN_SHARES * count; unit++)
-            pn_pointwise_finish(&at.plans[unit / PN_SHARES], end, unit % PN_SHARES);
-    }
-    pn_unfence(at.spaces, at.space_floats);
-    return PN_OK;
+static inline void pn_pointwise_finish_inputs(const void *self) {
+    const pn_pointwise *s = self;
+    for (int i = 0; i < s->parts; i++)
+        if (s->in[i].dx)
+            pn_norm_finish_bwd(&s->in[i].norm, s->in[i].C, s->in[i].add, s->N,
+                               s->frame.slots + s->sums[i], s->frame.slot_step,
+                               pn_padded(s->in[i].C));
 }
+
+/* An op of this file, whose lay_out begins with what its job is in the terms above. */
+#define PN_POINTWISE_OP(op, describe)                                                           \
+    static const pn_host_op op = {.bytes = sizeof(pn_pointwise),                                \
+                                  .lay_out = describe,                                          \
+                                  .prepare = pn_pointwise_prepare,                              \
+                                  .run = {pn_pointwise_forward, pn_pointwise_backward},         \
+                                  .by_image = 1,                                                \
+                                  .shares = {1, PN_SHARES},                                     \
+                                  .finish = {pn_pointwise_finish_fwd, pn_pointwise_finish_bwd}, \
+                                  .finish_inputs = pn_pointwise_finish_inputs};                 \
+    PN_HOST_OP(op, op)
 
 #endif

@@ -18,6 +18,12 @@
 
 enum { RING = 3 };
 
+typedef struct prepared {
+    pn_prepared frame;
+    const pn_pool *job;
+    int slot_row; /* floats of a row of a slot */
+} prepared;
+
 /* A thread's workspace. A pixel there has Cp floats, whole vectors. */
 typedef struct pool_work {
     int Cp, P, Q;
@@ -178,18 +184,18 @@ PN_PASS forward_row(const pn_pool *job, const pool_work *w, int rows, const floa
     }
 }
 
-static void forward(const pn_pool *job, int chunk, float *base, float *slot, int slot_row) {
-    const int from = pn_chunk_first(job->N, chunk), to = pn_chunk_first(job->N, chunk + 1);
+static void forward(const void *self, int from, int end, float *workspace, float *slot) {
+    const prepared *s = self;
+    const pn_pool *job = s->job;
     pool_work w;
-    carve(&w, job, 0, base);
+    carve(&w, job, 0, workspace);
     const size_t C = (size_t)job->in.C, in = job->W * C, out = w.Q * C;
     prepare(&w, job);
-    memset(slot, 0, (size_t)PN_FWD_ROWS * slot_row * sizeof *slot);
-    for (int n = from; n < to; n++)
+    for (int n = from; n < end; n++)
         for (int p = 0; p < w.P; p++) {
             const meeting rows = rows_of_window(job, p);
             forward_row(job, &w, rows.count, job->in.x + ((size_t)n * job->H + rows.first) * in,
-                        job->out.z + ((size_t)n * w.P + p) * out, slot, slot_row,
+                        job->out.z + ((size_t)n * w.P + p) * out, slot, s->slot_row,
                         n == from && p == 0);
         }
 }
@@ -479,125 +485,71 @@ static void max_image(const pn_pool *job, const pool_work *w, int n, const sourc
     }
 }
 
-static void backward(const pn_pool *job, int chunk, float *base, float *slot, int slot_row) {
-    const int turns = job->out.norm.mode == PN_NORM_BATCH;
+static void backward(const void *self, int from, int end, float *workspace, float *slot) {
+    const prepared *s = self;
+    const pn_pool *job = s->job;
+    const int through_norm = job->out.norm.mode == PN_NORM_BATCH;
+    if (!job->in.dx) return;
     pool_work w;
-    carve(&w, job, 1, base);
+    carve(&w, job, 1, workspace);
     prepare_backward(&w, job);
-    memset(slot, 0, (size_t)PN_BWD_ROWS * slot_row * sizeof *slot);
-    for (int n = pn_chunk_first(job->N, chunk); n < pn_chunk_first(job->N, chunk + 1); n++) {
+    for (int n = from; n < end; n++) {
         const size_t row = (size_t)w.Q * job->in.C, at = n * w.P * row;
-        const source s = {job->out.dy + at,
-                          turns ? job->out.z + at : NULL,
-                          row,
-                          job->out.coef * (job->out.factor ? job->out.factor[n] : 1),
-                          {0}};
+        const source image = {job->out.dy + at,
+                              through_norm ? job->out.z + at : NULL,
+                              row,
+                              job->out.coef * (job->out.factor ? job->out.factor[n] : 1),
+                              {0}};
         if (job->kind == PN_POOL_MAX)
-            max_image(job, &w, n, &s, slot, slot_row);
+            max_image(job, &w, n, &image, slot, s->slot_row);
         else
-            average_image(job, &w, n, &s, slot, slot_row);
+            average_image(job, &w, n, &image, slot, s->slot_row);
     }
 }
 
-/* How scratch is used: a workspace per thread, which begins with the slot of the chunk at hand;
- * then a slot per job and chunk. */
-typedef struct layout {
-    size_t work, slot; /* floats */
-    int slot_row;
-} layout;
+/* ---- the frame ------------------------------------------------------------------------------- */
 
-static layout layout_of(const pn_pool *jobs, int count, int backward_pass) {
-    layout l = {0, 0, 0};
-    for (int j = 0; j < count; j++) {
-        pool_work w;
-        size_t work = carve(&w, &jobs[j], backward_pass, NULL);
-        if (work > l.work) l.work = work;
-        int row = (int)pn_align16((size_t)jobs[j].in.C);
-        if (row > l.slot_row) l.slot_row = row;
-    }
-    l.slot = (size_t)l.slot_row * (backward_pass ? PN_BWD_ROWS : PN_FWD_ROWS);
-    l.work = pn_apart(l.slot + l.work);
-    return l;
+static void lay_out(void *to, const void *jobs, int j, int backward, pn_carver *scratch) {
+    const pn_pool *job = (const pn_pool *)jobs + j;
+    const int row = (int)pn_align16((size_t)job->in.C);
+    pool_work w;
+    (void)scratch; /* all is in the workspace: it is little, and soon made */
+    *(prepared *)to =
+        (prepared){.frame = {.N = job->N,
+                             .shares_dx = job->shares_dx,
+                             .space_floats = carve(&w, job, backward, NULL),
+                             .slot_floats = (size_t)row * (backward ? PN_BWD_ROWS : PN_FWD_ROWS)},
+                   .job = job,
+                   .slot_row = row};
 }
 
-static size_t scratch_of(const pn_pool *jobs, int count, int backward_pass) {
-    const layout l = layout_of(jobs, count, backward_pass);
-    return (PN_WORKERS * l.work + (size_t)count * PN_CHUNKS * l.slot) * sizeof(float);
+static void finish_forward(const void *self, int share, float *workspace) {
+    const prepared *s = self;
+    const pn_pool *job = s->job;
+    (void)share, (void)workspace;
+    pn_norm_finish_fwd(&job->out.norm, job->in.C, job->N,
+                       (long)pn_out_size(job->H, job->stride) * pn_out_size(job->W, job->stride),
+                       s->frame.slots, s->frame.slot_step, s->slot_row);
 }
 
-size_t PN_NAME(pn_pool_fwd_scratch)(const pn_pool *jobs, int count) {
-    if (pn_check_pool_shapes("pool_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    return scratch_of(jobs, count, 0);
+static void finish_backward(const void *self, int share, float *workspace) {
+    const pn_pool *job = ((const prepared *)self)->job;
+    (void)share, (void)workspace;
+    pn_norm_parameters(&job->out.norm, job->in.C);
 }
 
-size_t PN_NAME(pn_pool_bwd_scratch)(const pn_pool *jobs, int count) {
-    if (pn_check_pool_shapes("pool_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    return scratch_of(jobs, count, 1);
+static void finish_inputs(const void *self) {
+    const prepared *s = self;
+    const pn_input *in = &s->job->in;
+    if (in->dx)
+        pn_norm_finish_bwd(&in->norm, in->C, in->add, s->job->N, s->frame.slots, s->frame.slot_step,
+                           s->slot_row);
 }
 
-pn_status PN_NAME(pn_pool_fwd)(const pn_pool *jobs, int count, const pn_launch *launch) {
-    PN_TRY(pn_check_pool("pool_fwd", jobs, count, 0, launch));
-    PN_TRY(pn_check_room("pool_fwd", launch, scratch_of(jobs, count, 0)));
-    const layout l = layout_of(jobs, count, 0);
-    float *const work = launch->scratch, *const slots = work + PN_WORKERS * l.work;
-    pn_shares shares = {0};
-    pn_fence(work, l.work);
-#pragma omp parallel num_threads(pn_threads())
-    {
-        float *const mine = work + omp_get_thread_num() * l.work;
-        PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
-            const int j = unit % count, chunk = unit / count;
-            if (chunk >= pn_chunks(jobs[j].N)) continue;
-            forward(&jobs[j], chunk, mine + l.slot, mine, l.slot_row);
-            memcpy(slots + ((size_t)j * PN_CHUNKS + chunk) * l.slot, mine, l.slot * sizeof *mine);
-        }
-#pragma omp barrier
-#pragma omp for
-        for (int j = 0; j < count; j++) {
-            const pn_pool *job = &jobs[j];
-            const long pixels =
-                (long)pn_out_size(job->H, job->stride) * pn_out_size(job->W, job->stride);
-            pn_norm_finish_fwd(&job->out.norm, job->in.C, job->N, pixels,
-                               slots + (size_t)j * PN_CHUNKS * l.slot, l.slot, l.slot_row);
-        }
-    }
-    pn_unfence(work, l.work);
-    return PN_OK;
-}
-
-pn_status PN_NAME(pn_pool_bwd)(const pn_pool *jobs, int count, const pn_launch *launch) {
-    PN_TRY(pn_check_pool("pool_bwd", jobs, count, 1, launch));
-    PN_TRY(pn_check_room("pool_bwd", launch, scratch_of(jobs, count, 1)));
-    if (launch->gate && *launch->gate == 0) return PN_OK;
-    const layout l = layout_of(jobs, count, 1);
-    float *const work = launch->scratch, *const slots = work + PN_WORKERS * l.work;
-    pn_shares shares = {0};
-    pn_fence(work, l.work);
-#pragma omp parallel num_threads(pn_threads())
-    {
-        float *const mine = work + omp_get_thread_num() * l.work;
-        /* A unit is a chunk of all jobs that share a dx: one thread, in the order of the jobs. */
-        PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
-            const int chunk = unit / count;
-            int j = unit % count;
-            if (chunk >= pn_chunks(jobs[j].N) || !jobs[j].in.dx || jobs[j].shares_dx) continue;
-            do {
-                backward(&jobs[j], chunk, mine + l.slot, mine, l.slot_row);
-                memcpy(slots + ((size_t)j * PN_CHUNKS + chunk) * l.slot, mine,
-                       l.slot * sizeof *mine);
-                j++;
-            } while (j < count && jobs[j].shares_dx);
-        }
-#pragma omp barrier
-#pragma omp single
-        for (int j = 0; j < count; j++) {
-            const pn_pool *job = &jobs[j];
-            if (job->in.dx)
-                pn_norm_finish_bwd(&job->in.norm, job->in.C, job->in.add, job->N,
-                                   slots + (size_t)j * PN_CHUNKS * l.slot, l.slot, l.slot_row);
-            pn_norm_parameters(&job->out.norm, job->in.C);
-        }
-    }
-    pn_unfence(work, l.work);
-    return PN_OK;
-}
+static const pn_host_op pool = {.bytes = sizeof(prepared),
+                                .lay_out = lay_out,
+                                .run = {forward, backward},
+                                .shares = {1, 1},
+                                .finish = {finish_forward, finish_backward},
+                                .finish_inputs = finish_inputs};
+PN_HOST_OP(pool, pool)

@@ -6,17 +6,14 @@
  * nothing but z, and finishes a row of dx as soon as the last row of du that reaches it exists.
  * Bound by memory at 16 channels, by arithmetic from 32 on.
  *
- * Work is cut into (jobs that share dx) times (chunk of images). Sums over a chunk go to its own
- * slot and are added afterwards in the order of the chunks, gradients of a shared input in
- * the order of the jobs: the bits do not depend on the number of threads. */
-#include <assert.h>
-
+ * A slot holds s1, s2, ddw, dpw; how work is cut: frame.h. */
 #include "kernels/host/matrix.h"
 
 enum { MAX_R = 5 };
 
 /* A job, its sizes, and its own places in scratch. */
-typedef struct plan {
+typedef struct prepared {
+    pn_prepared frame;
     const pn_stage *job;
     int C, Cp, R, D, S, pad, P, Q;
     int T;                     /* rows of a tile */
@@ -26,13 +23,10 @@ typedef struct plan {
     float *dw, *dw_flipped;    /* (R*R,Cp): as it is, and in reverse order */
     float *pw, *pw_transposed; /* packed W, W transposed */
     float *scale, *shift, *mean, *rstd, *a, *b, *q; /* of the loads, see norm.h */
-    float *slots;                                   /* a slot per chunk */
-    size_t slot_floats;
-} plan;
+} prepared;
 
 /* A thread's workspace. */
 typedef struct space {
-    float *slot; /* what will be the chunk's slot */
     float *r, *u, *g, *du;
     pn_ahead ahead;
 } space;
@@ -45,8 +39,8 @@ static int tile_rows(int P, int Q) {
     return pn_min(fewest, P);
 }
 
-static plan sizes(const pn_stage *job) {
-    plan s = {.job = job, .C = job->in.C, .R = job->R, .D = job->dilation, .S = job->stride};
+static prepared sizes(const pn_stage *job) {
+    prepared s = {.job = job, .C = job->in.C, .R = job->R, .D = job->dilation, .S = job->stride};
     s.Cp = pn_padded(s.C);
     s.pad = s.D * (s.R - 1) / 2;
     s.P = pn_out_size(job->H, s.S);
@@ -62,63 +56,42 @@ static plan sizes(const pn_stage *job) {
     return s;
 }
 
-static space carve_space(pn_carver *c, const plan *s, int backward) {
+static space carve_space(pn_carver *c, const prepared *s, int backward) {
     const size_t Cp = s->Cp, tile = ((size_t)s->T * s->Q + PN_BLOCK) * Cp;
-    space w = {.slot = pn_carve(c, s->slot_floats)};
-    w.r = pn_carve(c, (size_t)s->r_rows * s->r_width * Cp);
-    w.u = pn_carve(c, tile);
+    space w = {.r = pn_carve(c, (size_t)s->r_rows * s->r_width * Cp), .u = pn_carve(c, tile)};
     if (!backward) return w;
     w.g = pn_carve(c, tile);
     w.du = pn_carve(c, (size_t)s->du_rows * s->du_width * Cp);
     return w;
 }
 
-/* A backward slot: s1, s2, ddw, dpw. */
-static size_t backward_slot(const plan *s) {
-    return (size_t)(PN_BWD_ROWS + s->R * s->R + pn_outer_rows(s->C)) * s->Cp;
-}
-static void keep_slot(const plan *s, int chunk, const space *w) {
-    memcpy(s->slots + chunk * s->slot_floats, w->slot, s->slot_floats * sizeof *w->slot);
-}
-
-/* What lies where in scratch: plans, what belongs to each job, workspaces. */
-typedef struct layout {
-    plan *plans;
-    float *spaces;
-    size_t space_floats, floats;
-} layout;
-
-static layout lay_out(const pn_stage *jobs, int count, int backward, void *base) {
-    pn_carver c = {.base = base};
-    layout at = {.plans = (plan *)pn_carve(&c, count * sizeof *at.plans / sizeof(float) + 1)};
-    for (int i = 0; i < count; i++) {
-        plan s = sizes(&jobs[i]);
-        s.dw = pn_carve(&c, (size_t)s.R * s.R * s.Cp);
-        s.pw = pn_carve(&c, pn_packed(s.C, s.C));
-        s.scale = pn_carve(&c, s.Cp);
-        s.shift = pn_carve(&c, s.Cp);
-        if (backward) {
-            float **const more[] = {&s.mean, &s.rstd, &s.a, &s.b, &s.q};
-            for (size_t k = 0; k < sizeof more / sizeof *more; k++) *more[k] = pn_carve(&c, s.Cp);
-            s.dw_flipped = pn_carve(&c, (size_t)s.R * s.R * s.Cp);
-            s.pw_transposed = pn_carve(&c, pn_packed(s.C, s.C));
-        }
-        s.slot_floats = backward ? backward_slot(&s) : (size_t)PN_FWD_ROWS * s.Cp;
-        s.slots = pn_carve(&c, pn_chunks(jobs[i].N) * s.slot_floats);
-        if (base) at.plans[i] = s;
-
-        pn_carver one = {0};
-        carve_space(&one, &s, backward);
-        if (one.used > at.space_floats) at.space_floats = one.used;
+static void lay_out(void *to, const void *jobs, int j, int backward, pn_carver *c) {
+    prepared s = sizes((const pn_stage *)jobs + j);
+    const size_t taps = (size_t)s.R * s.R;
+    pn_carver workspace = {0};
+    carve_space(&workspace, &s, backward);
+    s.dw = pn_carve(c, taps * s.Cp);
+    s.pw = pn_carve(c, pn_packed(s.C, s.C));
+    s.scale = pn_carve(c, s.Cp);
+    s.shift = pn_carve(c, s.Cp);
+    if (backward) {
+        float **const more[] = {&s.mean, &s.rstd, &s.a, &s.b, &s.q};
+        for (size_t k = 0; k < sizeof more / sizeof *more; k++) *more[k] = pn_carve(c, s.Cp);
+        s.dw_flipped = pn_carve(c, taps * s.Cp);
+        s.pw_transposed = pn_carve(c, pn_packed(s.C, s.C));
     }
-    at.space_floats = pn_apart(at.space_floats);
-    at.spaces = pn_carve(&c, PN_WORKERS * at.space_floats);
-    at.floats = c.used;
-    return at;
+    const size_t rows = backward ? PN_BWD_ROWS + taps + pn_outer_rows(s.C) /* s1, s2, ddw, dpw */
+                                 : PN_FWD_ROWS;
+    s.frame = (pn_prepared){.N = s.job->N,
+                            .shares_dx = s.job->shares_dx,
+                            .space_floats = workspace.used,
+                            .slot_floats = rows * s.Cp};
+    *(prepared *)to = s;
 }
 
 /* What all chunks of a job need: coefficients of the loads, weights in the form for the kernels. */
-static void prepare(const plan *s, int backward) {
+static void prepare(const void *self, int backward) {
+    const prepared *s = self;
     const int C = s->C, Cp = s->Cp, taps = s->R * s->R;
     pn_norm_scale_shift(&s->job->in.norm, C, Cp, s->scale, s->shift);
     if (backward) {
@@ -271,7 +244,7 @@ PN_INLINE void du_row_of(const int C, const int S, int Q, const float *g, const 
     X(6, 5, 2, 1) X(7, 5, 2, 2)
 /* clang-format on */
 
-static void u_row(const plan *s, const float *const *rows, float *u, pn_ahead *ahead) {
+static void u_row(const prepared *s, const float *const *rows, float *u, pn_ahead *ahead) {
 #define CASE_OF(C, R, D, S) u_row_of(R, D, S, pn_padded(C), s->Q, rows, s->dw, u, ahead)
 #define CASE(kind, R, D, S)                  \
     case kind:                               \
@@ -282,7 +255,7 @@ static void u_row(const plan *s, const float *const *rows, float *u, pn_ahead *a
 #undef CASE_OF
 }
 
-static void dx_row(const plan *s, const float *const *rows, const pn_dx *d, float *sums,
+static void dx_row(const prepared *s, const float *const *rows, const pn_dx *d, float *sums,
                    pn_ahead *ahead) {
 #define CASE_OF(C, R, D, S) dx_row_of(R, D, S, C, s->job->W, rows, s->dw_flipped, d, sums, ahead)
 #define CASE(kind, R, D, S)                  \
@@ -294,7 +267,7 @@ static void dx_row(const plan *s, const float *const *rows, const pn_dx *d, floa
 #undef CASE_OF
 }
 
-static void ddw_row(const plan *s, const float *const *rows, const float *du, float *ddw) {
+static void ddw_row(const prepared *s, const float *const *rows, const float *du, float *ddw) {
 #define CASE_OF(C, R, D, S) ddw_row_of(R, D, S, pn_padded(C), s->Q, rows, du, ddw)
 #define CASE(kind, R, D, S)                  \
     case kind:                               \
@@ -305,20 +278,20 @@ static void ddw_row(const plan *s, const float *const *rows, const float *du, fl
 #undef CASE_OF
 }
 
-static void r_row(const plan *s, const float *x, float *r) {
+static void r_row(const prepared *s, const float *x, float *r) {
 #define CASE_OF(C, ...) pn_relu_pixels(C, x, C, s->job->W, 0, s->scale, s->shift, r, pn_padded(C))
     BY_CHANNELS(s->C, CASE_OF, );
 #undef CASE_OF
 }
 
-static void z_tile(const plan *s, const float *u, int n, float *z, int first, float *slot) {
+static void z_tile(const prepared *s, const float *u, int n, float *z, int first, float *slot) {
     const size_t ahead = (size_t)n * s->C;
 #define CASE_OF(C, ...) pn_z_pixels(C, C, u, pn_padded(C), n, s->pw, z, C, ahead, first, slot, NULL)
     BY_CHANNELS(s->C, CASE_OF, );
 #undef CASE_OF
 }
 
-static void g_tile(const plan *s, float weight, size_t at, int n, float *g) {
+static void g_tile(const prepared *s, float weight, size_t at, int n, float *g) {
     const pn_output *out = &s->job->out;
     const float *dy = out->dy + at, *z = out->norm.mode == PN_NORM_BATCH ? out->z + at : NULL;
 #define CASE_OF(C, ...) pn_dz_pixels(C, weight, dy, z, n, 0, s->a, s->b, s->q, g, pn_padded(C))
@@ -326,13 +299,13 @@ static void g_tile(const plan *s, float weight, size_t at, int n, float *g) {
 #undef CASE_OF
 }
 
-static void du_row(const plan *s, const float *g, float *du, pn_ahead *ahead) {
+static void du_row(const prepared *s, const float *g, float *du, pn_ahead *ahead) {
 #define CASE_OF(C, ...) du_row_of(C, s->S, s->Q, g, s->pw_transposed, du, ahead)
     BY_CHANNELS(s->C, CASE_OF, );
 #undef CASE_OF
 }
 
-static void dpw_tile(const plan *s, const float *u, const float *g, int n, float *dpw,
+static void dpw_tile(const prepared *s, const float *u, const float *g, int n, float *dpw,
                      pn_ahead *ahead) {
 #define CASE_OF(C, ...) \
     pn_outer(C, C, u, pn_padded(C), g, pn_padded(C), n, dpw, pn_padded(C), ahead)
@@ -342,22 +315,22 @@ static void dpw_tile(const plan *s, const float *u, const float *g, int n, float
 
 /* ---- images ---------------------------------------------------------------------------------- */
 
-static float *r_ring(const plan *s, const space *w, int row) {
+static float *r_ring(const prepared *s, const space *w, int row) {
     return w->r + (size_t)(row % s->r_rows) * s->r_width * s->Cp;
 }
-static float *du_ring(const plan *s, const space *w, int row) {
+static float *du_ring(const prepared *s, const space *w, int row) {
     return w->du + (size_t)(row % s->du_rows) * s->du_width * s->Cp;
 }
 
 /* The rows of r that output row p reads. */
-static void r_rows(const plan *s, const space *w, int p, const float **rows) {
+static void r_rows(const prepared *s, const space *w, int p, const float **rows) {
     for (int i = 0; i < s->R; i++) {
         const int h = p * s->S + i * s->D - s->pad;
         rows[i] = h >= 0 && h < s->job->H ? r_ring(s, w, h) : NULL;
     }
 }
 /* The rows of du that input row h reads; is there any? */
-static int du_rows(const plan *s, const space *w, int h, const float **rows) {
+static int du_rows(const prepared *s, const space *w, int h, const float **rows) {
     int any = 0;
     for (int i = 0; i < s->R; i++) {
         const int up = h + i * s->D - s->pad;
@@ -368,7 +341,7 @@ static int du_rows(const plan *s, const space *w, int h, const float **rows) {
 }
 
 /* Fills the ring up to the last row that the tile at y needs; gives one past it. */
-static int fill_r(const plan *s, const space *w, const float *x, int y, int rows, int filled) {
+static int fill_r(const prepared *s, const space *w, const float *x, int y, int rows, int filled) {
     const int to = pn_min(s->job->H, (y + rows - 1) * s->S + s->pad + 1);
     for (; filled < to; filled++)
         r_row(s, x + (size_t)filled * s->job->W * s->C,
@@ -376,16 +349,14 @@ static int fill_r(const plan *s, const space *w, const float *x, int y, int rows
     return filled;
 }
 
-static void forward_chunk(const plan *s, int chunk, float *workspace) {
-    assert(workspace);
+static void forward(const void *self, int from, int end, float *workspace, float *slot) {
+    const prepared *s = self;
     const pn_stage *job = s->job;
     pn_carver c = {.base = workspace};
     space w = carve_space(&c, s, 0);
-    memset(w.slot, 0, s->slot_floats * sizeof *w.slot);
     memset(w.r, 0, (size_t)s->r_rows * s->r_width * s->Cp * sizeof *w.r);
     const size_t in_row = (size_t)job->W * s->C;
-    const int from = pn_chunk_first(job->N, chunk);
-    for (int n = from; n < pn_chunk_first(job->N, chunk + 1); n++) {
+    for (int n = from; n < end; n++) {
         const float *x = job->in.x + (size_t)n * job->H * job->W * s->C;
         float *z = job->out.z + (size_t)n * s->P * s->Q * s->C;
         for (int y = 0, filled = 0; y < s->P; y += s->T) {
@@ -398,16 +369,15 @@ static void forward_chunk(const plan *s, int chunk, float *workspace) {
                 r_rows(s, &w, y + i, in);
                 u_row(s, in, w.u + (size_t)i * s->Q * s->Cp, &w.ahead);
             }
-            z_tile(s, w.u, rows * s->Q, z + (size_t)y * s->Q * s->C, n == from && y == 0, w.slot);
+            z_tile(s, w.u, rows * s->Q, z + (size_t)y * s->Q * s->C, n == from && y == 0, slot);
         }
     }
-    keep_slot(s, chunk, &w);
 }
 
-static void backward_image(const plan *s, space *w, int n) {
+static void backward_image(const prepared *s, space *w, int n, float *slot) {
     const pn_stage *job = s->job;
     const int Cp = s->Cp;
-    float *ddw = w->slot + (size_t)PN_BWD_ROWS * Cp, *dpw = ddw + (size_t)s->R * s->R * Cp;
+    float *ddw = slot + (size_t)PN_BWD_ROWS * Cp, *dpw = ddw + (size_t)s->R * s->R * Cp;
     const size_t in_row = (size_t)job->W * s->C, out_row = (size_t)s->Q * s->C;
     const size_t image = n * job->H * in_row;
     const pn_norm *norm = &job->in.norm;
@@ -446,105 +416,53 @@ static void backward_image(const plan *s, space *w, int n) {
                              .add = job->in.add,
                              .mean = affine ? s->mean : NULL,
                              .rstd = s->rstd};
-            dx_row(s, in, &d, w->slot, &w->ahead);
+            dx_row(s, in, &d, slot, &w->ahead);
         }
     }
 }
 
-static void backward_chunk(const plan *s, int chunk, float *workspace) {
-    assert(workspace);
+static void backward(const void *self, int from, int end, float *workspace, float *slot) {
+    const prepared *s = self;
     pn_carver c = {.base = workspace};
     space w = carve_space(&c, s, 1);
-    memset(w.slot, 0, s->slot_floats * sizeof *w.slot);
     memset(w.r, 0, (size_t)s->r_rows * s->r_width * s->Cp * sizeof *w.r);
     memset(w.du, 0, (size_t)s->du_rows * s->du_width * s->Cp * sizeof *w.du);
-    for (int n = pn_chunk_first(s->job->N, chunk); n < pn_chunk_first(s->job->N, chunk + 1); n++)
-        backward_image(s, &w, n);
-    keep_slot(s, chunk, &w);
+    for (int n = from; n < end; n++) backward_image(s, &w, n, slot);
 }
 
-/* ---- the calls ------------------------------------------------------------------------------- */
+/* ---- when all chunks are done ---------------------------------------------------------------- */
 
-static size_t scratch_of(const pn_stage *jobs, int count, int backward_pass) {
-    return lay_out(jobs, count, backward_pass, NULL).floats * sizeof(float);
-}
-
-size_t PN_NAME(pn_stage_fwd_scratch)(const pn_stage *jobs, int count) {
-    if (pn_check_stage_shapes("stage_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    return scratch_of(jobs, count, 0);
-}
-size_t PN_NAME(pn_stage_bwd_scratch)(const pn_stage *jobs, int count) {
-    if (pn_check_stage_shapes("stage_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    return scratch_of(jobs, count, 1);
+static void finish_forward(const void *self, int share, float *workspace) {
+    const prepared *s = self;
+    (void)share, (void)workspace;
+    pn_norm_finish_fwd(&s->job->out.norm, s->C, s->job->N, (long)s->P * s->Q, s->frame.slots,
+                       s->frame.slot_step, s->Cp);
 }
 
-pn_status PN_NAME(pn_stage_fwd)(const pn_stage *jobs, int count, const pn_launch *l) {
-    PN_TRY(pn_check_stage("stage_fwd", jobs, count, 0, l));
-    PN_TRY(pn_check_room("stage_fwd", l, scratch_of(jobs, count, 0)));
-    const layout at = lay_out(jobs, count, 0, l->scratch);
-    const plan *plans = at.plans;
-    pn_shares shares = {0};
-    pn_fence(at.spaces, at.space_floats);
-#pragma omp parallel num_threads(pn_threads())
-    {
-        float *workspace = at.spaces + omp_get_thread_num() * at.space_floats;
-#pragma omp for schedule(dynamic)
-        for (int i = 0; i < count; i++) prepare(&plans[i], 0);
-        PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
-            const plan *s = &plans[unit % count];
-            if (unit / count < pn_chunks(s->job->N)) forward_chunk(s, unit / count, workspace);
-        }
-#pragma omp barrier
-#pragma omp for schedule(dynamic)
-        for (int i = 0; i < count; i++)
-            pn_norm_finish_fwd(&jobs[i].out.norm, plans[i].C, jobs[i].N,
-                               (long)plans[i].P * plans[i].Q, plans[i].slots, plans[i].slot_floats,
-                               plans[i].Cp);
-    }
-    pn_unfence(at.spaces, at.space_floats);
-    return PN_OK;
+static void finish_backward(const void *self, int share, float *workspace) {
+    const prepared *s = self;
+    const int chunks = pn_chunks(s->job->N), taps = s->R * s->R;
+    const float *ddw = s->frame.slots + (size_t)PN_BWD_ROWS * s->Cp;
+    const float *dpw = ddw + (size_t)taps * s->Cp;
+    (void)workspace;
+    pn_add_slots(s->job->ddw, taps, s->C, share, chunks, ddw, s->frame.slot_step, s->Cp);
+    pn_add_slots(s->job->dpw, s->C, s->C, share, chunks, dpw, s->frame.slot_step, s->Cp);
+    if (!share) pn_norm_parameters(&s->job->out.norm, s->C);
 }
 
-pn_status PN_NAME(pn_stage_bwd)(const pn_stage *jobs, int count, const pn_launch *l) {
-    PN_TRY(pn_check_stage("stage_bwd", jobs, count, 1, l));
-    PN_TRY(pn_check_room("stage_bwd", l, scratch_of(jobs, count, 1)));
-    if (pn_gate_closed(l)) return PN_OK;
-    const layout at = lay_out(jobs, count, 1, l->scratch);
-    const plan *plans = at.plans;
-    pn_shares shares = {0};
-    pn_fence(at.spaces, at.space_floats);
-#pragma omp parallel num_threads(pn_threads())
-    {
-        float *workspace = at.spaces + omp_get_thread_num() * at.space_floats;
-#pragma omp for schedule(dynamic)
-        for (int i = 0; i < count; i++) prepare(&plans[i], 1);
-        PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
-            const int chunk = unit / count;
-            int i = unit % count;
-            if (jobs[i].shares_dx || chunk >= pn_chunks(jobs[i].N)) continue;
-            do backward_chunk(&plans[i], chunk, workspace);
-            while (++i < count && jobs[i].shares_dx);
-        }
-#pragma omp barrier
-#pragma omp for schedule(dynamic)
-        for (int unit = 0; unit < PN_SHARES * count; unit++) {
-            const plan *s = &plans[unit / PN_SHARES];
-            const int share = unit % PN_SHARES, chunks = pn_chunks(s->job->N), taps = s->R * s->R;
-            const float *ddw = s->slots + (size_t)PN_BWD_ROWS * s->Cp;
-            pn_add_slots(s->job->ddw, taps, s->C, share, chunks, ddw, s->slot_floats, s->Cp);
-            pn_add_slots(s->job->dpw, s->C, s->C, share, chunks, ddw + (size_t)taps * s->Cp,
-                         s->slot_floats, s->Cp);
-            if (share) continue;
-            pn_norm_parameters(&s->job->out.norm, s->C);
-            if (s->job->shares_dx) continue;
-            int i = unit / PN_SHARES;
-            do
-                if (jobs[i].in.dx)
-                    pn_norm_finish_bwd(&jobs[i].in.norm, plans[i].C, jobs[i].in.add, jobs[i].N,
-                                       plans[i].slots, plans[i].slot_floats, plans[i].Cp);
-            while (++i < count && jobs[i].shares_dx);
-        }
-    }
-    pn_unfence(at.spaces, at.space_floats);
-    return PN_OK;
+static void finish_inputs(const void *self) {
+    const prepared *s = self;
+    const pn_input *in = &s->job->in;
+    if (in->dx)
+        pn_norm_finish_bwd(&in->norm, s->C, in->add, s->job->N, s->frame.slots, s->frame.slot_step,
+                           s->Cp);
 }
+
+static const pn_host_op stage = {.bytes = sizeof(prepared),
+                                 .lay_out = lay_out,
+                                 .prepare = prepare,
+                                 .run = {forward, backward},
+                                 .shares = {1, PN_SHARES},
+                                 .finish = {finish_forward, finish_backward},
+                                 .finish_inputs = finish_inputs};
+PN_HOST_OP(stage, stage)

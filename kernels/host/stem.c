@@ -9,6 +9,11 @@
 
 enum { ROWS = 3, PIXELS = 8, TAPS = 9 };
 
+typedef struct prepared {
+    pn_prepared frame;
+    const pn_stem *job;
+} prepared;
+
 typedef struct stem_work {
     float *x[ROWS];              /* (W+2, C): an input row between two pixels of zeros */
     float *w;                    /* forward: (9*C, K padded) */
@@ -104,13 +109,13 @@ PN_INLINE void convolve_row(const stem_work *work, const pn_stem *job, int C, in
             X(3, 6);                             \
     } while (0)
 
-static void forward(const pn_stem *job, int chunk, float *base, float *slot, int slot_row) {
+static void forward(const void *self, int first, int end, float *workspace, float *slot) {
+    const pn_stem *job = ((const prepared *)self)->job;
     const int K = job->out.K, padded = pn_padded(K), P = height_of(job);
     const size_t row = (size_t)width_of(job) * K;
-    const int first = pn_chunk_first(job->N, chunk), last = pn_chunk_first(job->N, chunk + 1);
     const int statistics = job->out.norm.mode == PN_NORM_BATCH;
     stem_work w;
-    carve(&w, job, 0, base);
+    carve(&w, job, 0, workspace);
     for (int t = 0; t < TAPS * job->C; t++) {
         memset(w.w + (size_t)t * padded, 0, (size_t)padded * sizeof *w.w);
         memcpy(w.w + (size_t)t * padded, job->w + (size_t)t * K, (size_t)K * sizeof *w.w);
@@ -119,7 +124,7 @@ static void forward(const pn_stem *job, int chunk, float *base, float *slot, int
     memset(w.sum, 0, period * sizeof *w.sum);
     memset(w.square, 0, period * sizeof *w.square);
 
-    for (int n = first; n < last; n++)
+    for (int n = first; n < end; n++)
         for (int p = 0; p < P; p++) {
             float *z = job->out.z + ((size_t)n * P + p) * row;
             fill_rows(&w, job, n, p);
@@ -135,8 +140,8 @@ static void forward(const pn_stem *job, int chunk, float *base, float *slot, int
         }
     if (!statistics) return;
     memcpy(slot, w.pivot, (size_t)K * sizeof *slot);
-    pn_fold(slot + slot_row, w.sum, K, w.pixels);
-    pn_fold(slot + 2 * slot_row, w.square, K, w.pixels);
+    pn_fold(slot + padded, w.sum, K, w.pixels);
+    pn_fold(slot + 2 * padded, w.square, K, w.pixels);
 }
 
 /* dw of nine taps, one vector of channels, over a row; the taps are nine floats in a run of one
@@ -176,26 +181,25 @@ PN_INLINE void weights_row(const stem_work *w, const pn_stem *job, int C, int st
     }
 }
 
-static void backward(const pn_stem *job, int chunk, float *base, float *dw) {
-    const int K = job->out.K, padded = pn_padded(K), P = height_of(job);
+static void backward(const void *self, int first, int end, float *workspace, float *dw) {
+    const pn_stem *job = ((const prepared *)self)->job;
+    const int K = job->out.K, P = height_of(job);
     const size_t row = (size_t)width_of(job) * K;
-    const int last = pn_chunk_first(job->N, chunk + 1);
-    const int turn = job->out.norm.mode == PN_NORM_BATCH;
+    const int through_norm = job->out.norm.mode == PN_NORM_BATCH;
     stem_work w;
-    carve(&w, job, 1, base);
+    carve(&w, job, 1, workspace);
     pn_norm_dz(&job->out.norm, K, K, (double)job->N * P * width_of(job), w.a, w.b, w.q);
     pn_repeat(w.a, K, w.pixels);
     pn_repeat(w.b, K, w.pixels);
     pn_repeat(w.q, K, w.pixels);
     memset(w.g + row, 0, PN_LANES * sizeof *w.g);
-    memset(dw, 0, (size_t)TAPS * job->C * padded * sizeof *dw);
 
-    for (int n = pn_chunk_first(job->N, chunk); n < last; n++) {
+    for (int n = first; n < end; n++) {
         const float factor = job->out.coef * (job->out.factor ? job->out.factor[n] : 1);
         for (int p = 0; p < P; p++) {
             const size_t at = ((size_t)n * P + p) * row;
-            pn_flat_dz(w.g, job->out.dy + at, factor, turn ? job->out.z + at : NULL, w.a, w.b, w.q,
-                       (size_t)w.pixels * K, row);
+            pn_flat_dz(w.g, job->out.dy + at, factor, through_norm ? job->out.z + at : NULL, w.a,
+                       w.b, w.q, (size_t)w.pixels * K, row);
             fill_rows(&w, job, n, p);
 #define WEIGHTS(C, step) weights_row(&w, job, C, step, dw)
             BY_WINDOWS(job, WEIGHTS);
@@ -204,108 +208,47 @@ static void backward(const pn_stem *job, int chunk, float *base, float *dw) {
     }
 }
 
-/* How scratch is used: a workspace per thread, which begins with the slot of the chunk at hand;
- * then a slot per job and chunk. */
-typedef struct layout {
-    size_t work, slot; /* floats */
-    int slot_row;
-} layout;
+/* ---- the frame ------------------------------------------------------------------------------- */
 
-static layout layout_of(const pn_stem *jobs, int count, int backward_pass) {
-    layout l = {0, 0, 0};
-    for (int j = 0; j < count; j++) {
-        stem_work w;
-        const size_t work = carve(&w, &jobs[j], backward_pass, NULL);
-        if (work > l.work) l.work = work;
-        const size_t row = pn_align16((size_t)pn_padded(jobs[j].out.K));
-        const size_t slot = row * (backward_pass ? (size_t)TAPS * jobs[j].C : PN_FWD_ROWS);
-        if (slot > l.slot) l.slot = slot;
-        if ((int)row > l.slot_row) l.slot_row = (int)row;
-    }
-    if (!backward_pass) l.slot = (size_t)l.slot_row * PN_FWD_ROWS;
-    l.work = pn_apart(l.slot + l.work);
-    return l;
+static void lay_out(void *to, const void *jobs, int j, int backward, pn_carver *scratch) {
+    const pn_stem *job = (const pn_stem *)jobs + j;
+    const size_t rows = backward ? (size_t)TAPS * job->C : PN_FWD_ROWS;
+    stem_work w;
+    (void)scratch; /* all is in the workspace: it is little, and soon made */
+    *(prepared *)to = (prepared){.frame = {.N = job->N,
+                                           .space_floats = carve(&w, job, backward, NULL),
+                                           .slot_floats = rows * pn_padded(job->out.K)},
+                                 .job = job};
 }
 
-static size_t scratch_of(const pn_stem *jobs, int count, int backward_pass) {
-    const layout l = layout_of(jobs, count, backward_pass);
-    return (PN_WORKERS * l.work + (size_t)count * PN_CHUNKS * l.slot) * sizeof(float);
+static void finish_forward(const void *self, int share, float *workspace) {
+    const prepared *s = self;
+    const pn_stem *job = s->job;
+    (void)share, (void)workspace;
+    pn_norm_finish_fwd(&job->out.norm, job->out.K, job->N, (long)height_of(job) * width_of(job),
+                       s->frame.slots, s->frame.slot_step, pn_padded(job->out.K));
 }
 
-size_t PN_NAME(pn_stem_fwd_scratch)(const pn_stem *jobs, int count) {
-    if (pn_check_stem_shapes("stem_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    return scratch_of(jobs, count, 0);
-}
-
-size_t PN_NAME(pn_stem_bwd_scratch)(const pn_stem *jobs, int count) {
-    if (pn_check_stem_shapes("stem_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    return scratch_of(jobs, count, 1);
-}
-
-pn_status PN_NAME(pn_stem_fwd)(const pn_stem *jobs, int count, const pn_launch *launch) {
-    PN_TRY(pn_check_stem("stem_fwd", jobs, count, 0, launch));
-    PN_TRY(pn_check_room("stem_fwd", launch, scratch_of(jobs, count, 0)));
-    const layout l = layout_of(jobs, count, 0);
-    float *const work = launch->scratch, *const slots = work + PN_WORKERS * l.work;
-    pn_shares shares = {0};
-    pn_fence(work, l.work);
-#pragma omp parallel num_threads(pn_threads())
-    {
-        float *const mine = work + omp_get_thread_num() * l.work;
-        PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
-            const int j = unit % count, chunk = unit / count;
-            if (chunk >= pn_chunks(jobs[j].N)) continue;
-            forward(&jobs[j], chunk, mine + l.slot, mine, l.slot_row);
-            memcpy(slots + ((size_t)j * PN_CHUNKS + chunk) * l.slot, mine, l.slot * sizeof *mine);
+/* dw += the slots of all chunks, for a share of the taps. */
+static void finish_backward(const void *self, int share, float *workspace) {
+    const prepared *s = self;
+    const pn_stem *job = s->job;
+    const int K = job->out.K, taps = TAPS * job->C;
+    (void)workspace;
+    for (int t = taps * share / PN_SHARES; t < taps * (share + 1) / PN_SHARES; t++)
+        for (int k = 0; k < K; k++) {
+            const float *slot = s->frame.slots + (size_t)t * pn_padded(K) + k;
+            double sum = 0;
+            for (int chunk = 0; chunk < pn_chunks(job->N); chunk++)
+                sum += slot[chunk * s->frame.slot_step];
+            job->dw[(size_t)t * K + k] += (float)sum;
         }
-#pragma omp barrier
-#pragma omp for
-        for (int j = 0; j < count; j++)
-            pn_norm_finish_fwd(&jobs[j].out.norm, jobs[j].out.K, jobs[j].N,
-                               (long)height_of(&jobs[j]) * width_of(&jobs[j]),
-                               slots + (size_t)j * PN_CHUNKS * l.slot, l.slot, l.slot_row);
-    }
-    pn_unfence(work, l.work);
-    return PN_OK;
+    if (!share) pn_norm_parameters(&job->out.norm, K);
 }
 
-/* dw += the slots of all chunks, for one tap. */
-static void finish_tap(const pn_stem *job, int t, const float *slots, size_t slot_floats) {
-    const int K = job->out.K;
-    for (int k = 0; k < K; k++) {
-        double sum = 0;
-        for (int chunk = 0; chunk < pn_chunks(job->N); chunk++)
-            sum += slots[chunk * slot_floats + (size_t)t * pn_padded(K) + k];
-        job->dw[(size_t)t * K + k] += (float)sum;
-    }
-}
-
-pn_status PN_NAME(pn_stem_bwd)(const pn_stem *jobs, int count, const pn_launch *launch) {
-    PN_TRY(pn_check_stem("stem_bwd", jobs, count, 1, launch));
-    PN_TRY(pn_check_room("stem_bwd", launch, scratch_of(jobs, count, 1)));
-    if (launch->gate && *launch->gate == 0) return PN_OK;
-    const layout l = layout_of(jobs, count, 1);
-    float *const work = launch->scratch, *const slots = work + PN_WORKERS * l.work;
-    pn_shares shares = {0};
-    pn_fence(work, l.work);
-#pragma omp parallel num_threads(pn_threads())
-    {
-        float *const mine = work + omp_get_thread_num() * l.work;
-        PN_EACH_UNIT (unit, &shares, PN_CHUNKS * count) {
-            const int j = unit % count, chunk = unit / count;
-            if (chunk >= pn_chunks(jobs[j].N)) continue;
-            backward(&jobs[j], chunk, mine + l.slot, mine);
-            memcpy(slots + ((size_t)j * PN_CHUNKS + chunk) * l.slot, mine, l.slot * sizeof *mine);
-        }
-#pragma omp barrier
-        for (int j = 0; j < count; j++) {
-#pragma omp for
-            for (int t = 0; t < TAPS * jobs[j].C; t++)
-                finish_tap(&jobs[j], t, slots + (size_t)j * PN_CHUNKS * l.slot, l.slot);
-        }
-#pragma omp single
-        for (int j = 0; j < count; j++) pn_norm_parameters(&jobs[j].out.norm, jobs[j].out.K);
-    }
-    pn_unfence(work, l.work);
-    return PN_OK;
-}
+static const pn_host_op stem = {.bytes = sizeof(prepared),
+                                .lay_out = lay_out,
+                                .run = {forward, backward},
+                                .shares = {1, PN_SHARES},
+                                .finish = {finish_forward, finish_backward}};
+PN_HOST_OP(stem, stem)
