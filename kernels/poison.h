@@ -15,10 +15,12 @@
 #endif
 #endif
 
+#ifndef PN_POISONS /* a build may ask for it: coverage does */
 #if defined(PN_ASAN) || !defined(__OPTIMIZE__)
 #define PN_POISONS 1
 #else
 #define PN_POISONS 0
+#endif
 #endif
 
 #ifdef PN_ASAN

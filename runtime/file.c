@@ -441,7 +441,7 @@ static pn_status sum_up(pn_table *t, int64_t keep) {
         const ssize_t n = read_some(t->fd, t->buffer, most);
         if (n < 0) return fail_table(t, "cannot read");
         char path[PN_PATH_BYTES];
-        if (n == 0)
+        if (n == 0) /* not reached: somebody has to cut it between two calls of ours */
             return pn_fail(PN_EINPUT, "%s: became shorter while it was read",
                            full_name(t->place, t->name, path));
         crc = crc32_z(crc, (const unsigned char *)t->buffer, (size_t)n);
@@ -462,6 +462,7 @@ static pn_status table_open(const pn_place *place, const char *name, int64_t kee
     if (!t->name || !t->buffer) return no_memory(place, name, t->room);
     t->fd = open_in(place, name, O_RDWR | O_CREAT | O_APPEND);
     if (t->fd < 0 && !place && errno == EINVAL) /* a pipe cannot be read back, and need not be */
+        /* not reached: on Linux a pipe opens for both */
         t->fd = open_in(place, name, O_WRONLY | O_APPEND);
     if (t->fd < 0) return fail_table(t, "cannot open");
     if (fstat(t->fd, &info) != 0) return fail_table(t, "cannot read its size");

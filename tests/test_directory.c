@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "search/network/weights.h"
 #include "search/rundir/directory.h"
 #include "tests/support/process.h"
 
@@ -470,6 +471,65 @@ static void a_write_lost_to_another_process_is_no_error_of_the_disk(void **state
     pn_directory_abandon(&d);
 }
 
+/* What the check says of the directory itself; what its helpers do with what is odd. */
+static void the_check_tells_gone_from_replaced(void **state) {
+    (void)state;
+    pn_directory d;
+    bool begun;
+    int64_t newest;
+    char name[PN_PATH_BYTES + 8];
+    memset(name, 'x', sizeof name - 1);
+    name[sizeof name - 1] = 0;
+    assert_int_equal(pn_directory_take(&d, name, &begun), PN_EARG);
+    assert_non_null(strstr(pn_error(), "a directory name of"));
+    pn_directory_abandon(&d);
+
+    assert_int_equal(pn_directory_take(&d, in_folder("moved"), &begun), PN_OK);
+    put(in_folder("moved/x"), "", 0);
+    put(in_folder("moved/a.tmp"), "", 0);
+    put(in_folder("moved/b.tmp"), "", 0);
+    assert_int_equal(pn_directory_clean(&d, (const char *const[]){"a", NULL}), PN_OK);
+    assert_true(exists(in_folder("moved/x")) && exists(in_folder("moved/b.tmp")));
+    assert_false(exists(in_folder("moved/a.tmp")));
+
+    assert_int_equal(pn_directory_check(&d), PN_OK);
+    assert_int_equal(rename(in_folder("moved"), in_folder("elsewhere")), 0);
+    assert_int_equal(pn_directory_check(&d), PN_EIO);
+    assert_non_null(strstr(pn_error(), "cannot be found any more"));
+    assert_int_equal(mkdir(in_folder("moved"), 0777), 0);
+    assert_int_equal(pn_directory_check(&d), PN_EBUSY);
+    assert_non_null(strstr(pn_error(), "another directory has taken this name"));
+    pn_directory_release(&d);
+
+    /* It cannot be told whether there is an earlier one: then nothing is said of it. */
+    pn_fail(PN_EINPUT, "damaged");
+    assert_int_equal(pn_checkpoint_damaged(&d.place, 12, "search"), PN_EINPUT);
+    assert_string_equal(pn_error(), "damaged");
+    assert_int_not_equal(pn_checkpoint_newest(&d.place, 12, &newest), PN_OK);
+    pn_folder_remove(in_folder("moved"));
+    pn_folder_remove(in_folder("elsewhere"));
+}
+
+/* A file of weights under a checkpoint's name. */
+static void a_file_that_is_no_checkpoint_is_refused(void **state) {
+    (void)state;
+    const float one = 1;
+    pn_tensors t = {0};
+    pn_place place;
+    copy(done(), "other");
+    assert_int_equal(pn_place_open(&place, in_folder("other")), PN_OK);
+    assert_int_equal(
+        pn_tensors_add_array(
+            &t, (pn_array){.name = "one", .dtype = PN_F32, .rank = 1, .shape = {1}, .data = &one}),
+        PN_OK);
+    assert_int_equal(pn_safetensors_write_in(&place, "checkpoint-00000012.safetensors", t.list,
+                                             t.count, NULL, 0),
+                     PN_OK);
+    pn_tensors_free(&t);
+    pn_place_close(&place);
+    EXPECT(INPUT, "not a checkpoint of a search", "search", "other");
+}
+
 /* The distribution that a search begins from is its own at once: the other run may go on, or go. */
 static void a_prior_is_read_once(void **state) {
     (void)state;
@@ -528,6 +588,8 @@ int main(void) {
         cmocka_unit_test(a_directory_that_is_replaced_is_left_alone),
         cmocka_unit_test(a_lock_that_is_replaced_ends_its_owner),
         cmocka_unit_test(a_write_lost_to_another_process_is_no_error_of_the_disk),
+        cmocka_unit_test(the_check_tells_gone_from_replaced),
+        cmocka_unit_test(a_file_that_is_no_checkpoint_is_refused),
         cmocka_unit_test(a_prior_is_read_once),
         cmocka_unit_test(a_run_is_compared_without_a_trace),
     };
