@@ -162,47 +162,22 @@ pn_status pn_check_stage(const char *op, const pn_stage *jobs, int count, int ba
 
 /* ---- conv1x1, reduce and conv ---------------------------------------------------------------- */
 
-/* Any of these kinds of job. */
-typedef struct concat {
-    int N, H, W, parts, shares_dx;
-    const pn_input *in;
-    const pn_output *out;
-    const void *w, *dw;
-} concat;
-
-typedef concat concat_view(const void *jobs, int j);
-
-static concat conv1x1_view(const void *jobs, int j) {
-    const pn_conv1x1 *s = (const pn_conv1x1 *)jobs + j;
-    return (concat){s->N, s->H, s->W, s->parts, s->shares_dx, s->in, &s->out, s->w, s->dw};
-}
-
-static concat reduce_view(const void *jobs, int j) {
-    const pn_reduce *s = (const pn_reduce *)jobs + j;
-    return (concat){s->N, s->H, s->W, s->parts, s->shares_dx, s->in, &s->out, s->w, s->dw};
-}
-
-static concat conv_view(const void *jobs, int j) {
-    const pn_conv *s = (const pn_conv *)jobs + j;
-    return (concat){s->N, s->H, s->W, s->parts, s->shares_dx, s->in, &s->out, s->w, s->dw};
-}
-
-static pn_status check_concat_shapes(const char *op, concat_view *view, const void *jobs,
-                                     int count) {
+static pn_status check_conv_shapes(const char *op, const pn_conv *jobs, int count) {
     PN_TRY(check_jobs(op, jobs, count));
     for (int j = 0; j < count; j++) {
-        const concat s = view(jobs, j);
-        PN_TRY(check_shape(op, j, s.N, s.H, s.W));
-        PN_TRY(check_shares_dx(op, j, s.shares_dx));
-        if (s.parts < 1 || s.parts > PN_PARTS)
-            return pn_fail(PN_EARG, "%s: job %d: %d parts, want 1 to %d", op, j, s.parts, PN_PARTS);
-        for (int i = 0; i < s.parts; i++) PN_TRY(check_channels(op, j, s.in[i].C));
-        PN_TRY(check_channels(op, j, s.out->K));
+        const pn_conv *s = &jobs[j];
+        PN_TRY(check_shape(op, j, s->N, s->H, s->W));
+        PN_TRY(check_shares_dx(op, j, s->shares_dx));
+        if (s->parts < 1 || s->parts > PN_PARTS)
+            return pn_fail(PN_EARG, "%s: job %d: %d parts, want 1 to %d", op, j, s->parts,
+                           PN_PARTS);
+        for (int i = 0; i < s->parts; i++) PN_TRY(check_channels(op, j, s->in[i].C));
+        PN_TRY(check_channels(op, j, s->out.K));
     }
     return PN_OK;
 }
 
-static int concats_share_dx(const concat *a, const concat *b) {
+static int convs_share_dx(const pn_conv *a, const pn_conv *b) {
     for (int i = 0; i < a->parts; i++)
         for (int j = 0; j < b->parts; j++)
             if (a->in[i].dx && a->in[i].dx == b->in[j].dx) return 1;
@@ -210,8 +185,8 @@ static int concats_share_dx(const concat *a, const concat *b) {
 }
 
 /* Two neighbours that share a dx share all, in one shape, and the second adds. */
-static pn_status check_concat_sharing(const char *op, int job, const concat *s,
-                                      const concat *before) {
+static pn_status check_conv_sharing(const char *op, int job, const pn_conv *s,
+                                    const pn_conv *before) {
     int same =
         s->N == before->N && s->H == before->H && s->W == before->W && s->parts == before->parts;
     for (int i = 0; i < s->parts && same; i++)
@@ -224,20 +199,19 @@ static pn_status check_concat_sharing(const char *op, int job, const concat *s,
                    op, job);
 }
 
-static pn_status check_concat(const char *op, concat_view *view, const void *jobs, int count,
-                              int backward, const pn_launch *l) {
-    PN_TRY(check_concat_shapes(op, view, jobs, count));
+static pn_status check_conv(const char *op, const pn_conv *jobs, int count, int backward,
+                            const pn_launch *l) {
+    PN_TRY(check_conv_shapes(op, jobs, count));
     PN_TRY(check_launch(op, l));
-    concat before = {0};
     for (int j = 0; j < count; j++) {
-        const concat s = view(jobs, j);
-        for (int i = 0; i < s.parts; i++) PN_TRY(check_input(op, j, &s.in[i]));
-        PN_TRY(check_output(op, j, s.out, backward));
-        if (!s.w || (backward && !s.dw))
+        const pn_conv *s = &jobs[j], *before = s - 1;
+        for (int i = 0; i < s->parts; i++) PN_TRY(check_input(op, j, &s->in[i]));
+        PN_TRY(check_output(op, j, &s->out, backward));
+        if (!s->w || (backward && !s->dw))
             return pn_fail(PN_EARG, "%s: job %d: w%s is NULL", op, j, backward ? " or dw" : "");
-        if (backward) PN_TRY(check_said(op, j, s.shares_dx, concats_share_dx(&before, &s)));
-        if (backward && s.shares_dx) PN_TRY(check_concat_sharing(op, j, &s, &before));
-        before = s;
+        if (!backward) continue;
+        PN_TRY(check_said(op, j, s->shares_dx, j > 0 && convs_share_dx(before, s)));
+        if (s->shares_dx) PN_TRY(check_conv_sharing(op, j, s, before));
     }
     return PN_OK;
 }
@@ -261,26 +235,26 @@ static pn_status check_windows(const char *op, const pn_conv *jobs, int count) {
 }
 
 pn_status pn_check_conv1x1_shapes(const char *op, const pn_conv1x1 *jobs, int count) {
-    return check_concat_shapes(op, conv1x1_view, jobs, count);
+    return check_conv_shapes(op, jobs, count);
 }
 pn_status pn_check_reduce_shapes(const char *op, const pn_reduce *jobs, int count) {
-    return check_concat_shapes(op, reduce_view, jobs, count);
+    return check_conv_shapes(op, jobs, count);
 }
 pn_status pn_check_conv_shapes(const char *op, const pn_conv *jobs, int count) {
-    PN_TRY(check_concat_shapes(op, conv_view, jobs, count));
+    PN_TRY(check_conv_shapes(op, jobs, count));
     return check_windows(op, jobs, count);
 }
 pn_status pn_check_conv1x1(const char *op, const pn_conv1x1 *jobs, int count, int backward,
                            const pn_launch *l) {
-    return check_concat(op, conv1x1_view, jobs, count, backward, l);
+    return check_conv(op, jobs, count, backward, l);
 }
 pn_status pn_check_reduce(const char *op, const pn_reduce *jobs, int count, int backward,
                           const pn_launch *l) {
-    return check_concat(op, reduce_view, jobs, count, backward, l);
+    return check_conv(op, jobs, count, backward, l);
 }
 pn_status pn_check_conv(const char *op, const pn_conv *jobs, int count, int backward,
                         const pn_launch *l) {
-    PN_TRY(check_concat(op, conv_view, jobs, count, backward, l));
+    PN_TRY(check_conv(op, jobs, count, backward, l));
     return check_windows(op, jobs, count);
 }
 

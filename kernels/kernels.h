@@ -133,41 +133,33 @@ typedef struct pn_stage {
 
 #define PN_PARTS 4 /* most tensors that one input concatenates */
 
-/* conv1x1: z = W^T relu(v(x)), x the concatenation along channels of `parts` tensors of the
- * same N,H,W, each read where it is. */
-typedef struct pn_conv1x1 {
-    int N, H, W, parts, shares_dx;
-    pn_input in[PN_PARTS];
-    pn_output out;
-    const float *w; /* (C,K), C = sum over the parts */
-    float *dw;      /* += */
-} pn_conv1x1;
-
-/* reduce: factorized reduce. P = ceil(H/2), Q = ceil(W/2); K/2 channels from each of two grids:
+/* The job of conv1x1, reduce and conv, each a convolution of r = relu(v(x)), 0 outside the image.
+ * x is the concatenation along channels of `parts` tensors of the same N,H,W, each read where it
+ * is; C is the sum over the parts.
+ *
+ * conv1x1: P = H, Q = W, w (C,K).
+ *   z[n,p,q,k] = sum_c w[c,k] * r[n,p,q,c]
+ *
+ * reduce: factorized reduce. P = ceil(H/2), Q = ceil(W/2), w (2,C,K/2); K/2 channels from each of
+ * two grids, the second of which leaves the image at odd sizes:
  *   z[n,p,q,k]       = sum_c w[0,c,k] * r[n, 2p,   2q,   c]        k < K/2
  *   z[n,p,q,K/2 + k] = sum_c w[1,c,k] * r[n, 2p+1, 2q+1, c]
- * with r = relu(v(x)), 0 outside the image (only met at odd sizes). x as in conv1x1. */
-typedef struct pn_reduce {
-    int N, H, W, parts, shares_dx;
-    pn_input in[PN_PARTS];
-    pn_output out;
-    const float *w; /* (2,C,K/2) */
-    float *dw;      /* += */
-} pn_reduce;
-
-/* conv: a dense RxR convolution of the ReLU of its input, for what stands outside the cells: the
- * later convolutions of the ImageNet stem (R 3, stride 2, pad 1), the auxiliary head (R 2, pad 0).
- * P = (H + 2*pad - R) / stride + 1, Q likewise, at least 1; R 1 to 5, stride 1 to 3, pad < R.
+ *
+ * conv: a dense RxR convolution, for what stands outside the cells: the later convolutions of the
+ * ImageNet stem (R 3, stride 2, pad 1), the auxiliary head (R 2, pad 0).
+ * P = (H + 2*pad - R) / stride + 1, Q likewise, at least 1; R 1 to 5, stride 1 to 3, pad < R;
+ * w (R,R,C,K).
  *   z[n,p,q,k] = sum_{i,j,c} w[i,j,c,k] * r[n, p*stride + i - pad, q*stride + j - pad, c]
- * with r = relu(v(x)), 0 outside the image; x as in conv1x1.  mean = 1 (with pad 0): all taps have
- * the filter w[c,k] / R^2: an average pool and a 1x1 convolution behind it. */
+ * mean = 1 (with pad 0): all taps have the filter w[c,k] / R^2, w (C,K): an average pool and a 1x1
+ * convolution behind it. */
 typedef struct pn_conv {
-    int N, H, W, parts, R, stride, pad, mean, shares_dx;
+    int N, H, W, parts, shares_dx;
+    int R, stride, pad, mean; /* conv alone reads them */
     pn_input in[PN_PARTS];
     pn_output out;
-    const float *w; /* (R,R,C,K); mean: (C,K) */
-    float *dw;      /* += */
-} pn_conv;
+    const float *w;
+    float *dw; /* += */
+} pn_conv, pn_conv1x1, pn_reduce;
 
 typedef enum pn_pool_kind { PN_POOL_MAX, PN_POOL_AVG } pn_pool_kind;
 

@@ -159,16 +159,10 @@ static any_job make_job(const sources *s, int i, bool shares_dx, const pn_term *
                 .dw = dw);
             break;
         case PN_CONV1X1:
-            JOB(conv1x1, .parts = o->uses, .shares_dx = shares_dx, .out = out, .w = w, .dw = dw);
-            in = job.conv1x1.in;
-            break;
         case PN_REDUCE:
-            JOB(reduce, .parts = o->uses, .shares_dx = shares_dx, .out = out, .w = w, .dw = dw);
-            in = job.reduce.in;
-            break;
         case PN_CONV:
-            JOB(conv, .parts = o->uses, .R = o->R, .stride = o->stride, .pad = o->pad,
-                .mean = o->mean, .shares_dx = shares_dx, .out = out, .w = w, .dw = dw);
+            JOB(conv, .parts = o->uses, .shares_dx = shares_dx, .R = o->R, .stride = o->stride,
+                .pad = o->pad, .mean = o->mean, .out = out, .w = w, .dw = dw);
             in = job.conv.in;
             break;
         case PN_STAGE:

@@ -32,11 +32,17 @@ namespace {
 
 /* ---- a job ----------------------------------------------------------------------------------- */
 
+/* The three ops have one struct, and each its own kernels. */
+struct conv1x1_job : pn_conv {};
+struct reduce_job : pn_conv {};
+static_assert(sizeof(conv1x1_job) == sizeof(pn_conv) && sizeof(reduce_job) == sizeof(pn_conv),
+              "a job is read as what the op calls it");
+
 /* Grids of an op, which is also its stride; grid f reads the pixels (2p+f, 2q+f). */
 template <class Job>
 constexpr int grids_of = 1;
 template <>
-constexpr int grids_of<pn_reduce> = 2;
+constexpr int grids_of<reduce_job> = 2;
 
 /* Does an op need to be told where its pixels lie in the input? */
 template <class Job>
