@@ -221,21 +221,21 @@ __device__ inline phase_run phase_run_of(const pn_conv &j, int tile, int pixels)
 }
 
 /* Where a pixel of it is: image (from the run's first on), row and column. */
-struct seat {
+struct pixel_at {
     int n, h, w, spare; /* 16 bytes */
 };
-__device__ inline void fill_seats(const phase_run &t, seat *seats) {
+__device__ inline void fill_pixels_at(const phase_run &t, pixel_at *pixels_at) {
     const int image = t.height * t.width;
 #pragma unroll 1
     for (int p = (int)threadIdx.x; p < t.pixels; p += THREADS) {
         const int at = t.rest + p, n = at / image, h = (at - n * image) / t.width;
         const int w = at - n * image - h * t.width;
-        seats[p] = {n, 2 * h + t.row, 2 * w + t.column, 0};
+        pixels_at[p] = {n, 2 * h + t.row, 2 * w + t.column, 0};
     }
 }
 
 /* The output pixel of its image that sees a pixel through tap (i,j); -1: none. */
-__device__ __forceinline__ int seen_by(const pointwise &s, seat at, int i, int j) {
+__device__ __forceinline__ int seen_by(const pointwise &s, pixel_at at, int i, int j) {
     const int h = at.h + s.conv->pad - i, w = at.w + s.conv->pad - j;
     if (h < 0 || w < 0) return -1;
     const int p = h / s.conv->stride, q = w / s.conv->stride;
@@ -251,7 +251,7 @@ __device__ __forceinline__ bool out_of_phase(const pn_conv &j, const phase_run &
 
 /* g that a run's pixels get through taps first .. first+taps-1, channels k0 .. k0+K-1:
  * [pixels][pitch]. */
-__device__ inline void gather_g(const pointwise &s, const phase_run &t, const seat *seats,
+__device__ inline void gather_g(const pointwise &s, const phase_run &t, const pixel_at *pixels_at,
                                 int first, int taps, int k0, int K, float *g, int pitch) {
     const columns k = columns_of(K);
     if (!k.active) return;
@@ -261,7 +261,7 @@ __device__ inline void gather_g(const pointwise &s, const phase_run &t, const se
     const float share = s.conv->mean ? 1.0f / (float)taps : 1;
 #pragma unroll 1
     for (int p = k.row; p < t.pixels; p += k.rows) {
-        const seat at = seats[p];
+        const pixel_at at = pixels_at[p];
         const float f = weight_of(out, t.image + at.n);
         float4 sum = splat(0);
 #pragma unroll 1
@@ -281,7 +281,7 @@ __device__ inline void input_tiles(const conv_work &b, float *shared, float *slo
     const pointwise &s = b.s;
     const pn_conv &job = *s.conv;
     const int pitch = pitch_of(b.step.outputs), all = job.R * job.R, taps = job.mean ? 1 : all;
-    seat *const seats = reinterpret_cast<seat *>(shared);
+    pixel_at *const pixels_at = reinterpret_cast<pixel_at *>(shared);
     float *const g = shared + 4 * b.cut.pixels, *const w = g + b.cut.pixels * pitch;
     const columns k = columns_of(b.C);
     const source from = source_of(s.in, b.c0 + 4 * k.quad);
@@ -298,7 +298,7 @@ __device__ inline void input_tiles(const conv_work &b, float *shared, float *slo
             pixel[i] = min_of(k.row + i * k.rows, t.pixels - 1) * pitch;
         }
         __syncthreads();
-        fill_seats(t, seats);
+        fill_pixels_at(t, pixels_at);
         __syncthreads();
 #pragma unroll 1
         for (int tap = 0; tap < taps; tap++) {
@@ -307,7 +307,7 @@ __device__ inline void input_tiles(const conv_work &b, float *shared, float *slo
             for (int k0 = 0; k0 < s.K; k0 += b.step.outputs) {
                 const int K = min_of(b.step.outputs, s.K - k0);
                 __syncthreads();
-                gather_g(s, t, seats, tap, job.mean ? all : 1, k0, K, g, pitch);
+                gather_g(s, t, pixels_at, tap, job.mean ? all : 1, k0, K, g, pitch);
                 load_transposed<1>(s, tap * channels_of(s) + b.c0, b.C, k0, K, w);
                 __syncthreads();
                 if (wanted && k.row < t.pixels)
@@ -320,7 +320,7 @@ __device__ inline void input_tiles(const conv_work &b, float *shared, float *slo
         for (int i = 0; i < PIXELS; i++) {
             const int p = k.row + i * k.rows;
             if (p >= t.pixels) continue;
-            const seat here = seats[p];
+            const pixel_at here = pixels_at[p];
             const size_t row = (size_t)(t.image + here.n) * s.H + here.h;
             const size_t to = (row * s.W + here.w) * from.in->C + 4 * from.quad;
             const float4 x = gpu_read4(from.in->x + to), d = where_positive(norm(x), da[i]);

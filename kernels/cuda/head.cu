@@ -144,13 +144,14 @@ __device__ inline void classify(const pn_head &s, int C, const float *pooled, fl
     }
 }
 
-struct judgement {
+struct image_result {
     double log_likelihood, loss;
     int64_t correct;
 };
-static_assert(sizeof(judgement) == 6 * sizeof(float), "fits a slot");
+static_assert(sizeof(image_result) == 6 * sizeof(float), "fits a slot");
 
-__device__ inline judgement judge(const pn_head &s, const float *logits, int label, double *room) {
+__device__ inline image_result result_of(const pn_head &s, const float *logits, int label,
+                                         double *room) {
     const best top = best_of(logits, s.classes);
     const double lse = log_sum_exp(room, logits, s.classes, top.logit);
     const double log_p = logits[label] - lse, smooth = s.smoothing;
@@ -170,13 +171,13 @@ __global__ __launch_bounds__(THREADS, 3) void head_fwd_kernel(const pn_head *job
     const place p = find_place<head_forward>(jobs, count);
     const pn_head &s = jobs[p.first];
     const int C = channels_of(s);
-    judgement sum = {0, 0, 0};
+    image_result sum = {0, 0, 0};
     for (int n = p.block; n < s.N; n += p.blocks) {
         for (int c = 0; c < C; c += CHUNK) pool(s, n, c, min_of(CHUNK, C - c), room, pooled);
         for (int c = (int)threadIdx.x; c < C; c += THREADS) s.pooled[(size_t)n * C + c] = pooled[c];
         float *logits = s.logits + (size_t)n * s.classes;
         classify(s, C, pooled, room, logits);
-        const judgement one = judge(s, logits, s.labels[n], &doubles[0]);
+        const image_result one = result_of(s, logits, s.labels[n], &doubles[0]);
         sum.log_likelihood += one.log_likelihood;
         sum.loss += one.loss;
         sum.correct += one.correct;
@@ -185,12 +186,12 @@ __global__ __launch_bounds__(THREADS, 3) void head_fwd_kernel(const pn_head *job
         static_cast<char *>(static_cast<void *>(slots_of<head_forward>(jobs, p, p.first, scratch)));
     const size_t slot_bytes = head_forward::slot_floats(s) * sizeof(float);
     const auto slot = [&](int b) {
-        return static_cast<judgement *>(static_cast<void *>(slots + b * slot_bytes));
+        return static_cast<image_result *>(static_cast<void *>(slots + b * slot_bytes));
     };
     if (threadIdx.x == 0) *slot(p.block) = sum;
     if (!last_of_group(p)) return;
     const bool mine = (int)threadIdx.x < p.blocks; /* at most SLOTS of them */
-    const judgement part = mine ? *slot((int)threadIdx.x) : judgement{0, 0, 0};
+    const image_result part = mine ? *slot((int)threadIdx.x) : image_result{0, 0, 0};
     const double log_likelihood = add_up(&doubles[0], part.log_likelihood);
     const double loss = add_up(&doubles[0], part.loss);
     const double correct = add_up(&doubles[0], (double)part.correct);

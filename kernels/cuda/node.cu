@@ -238,7 +238,7 @@ __device__ inline void backward_two(const pn_node &job, const place &p, const co
 }
 
 /* Puts the last term's z back into h. */
-__device__ inline void put_back(const pn_node &job, const place &p, const columns &c) {
+__device__ inline void restore_last(const pn_node &job, const place &p, const columns &c) {
     each_stretch<BACKWARD>(job, p, c, [&](const stretch &s) {
         const pn_term &last = job.term[job.terms - 1];
         float4 rest[BACKWARD];
@@ -313,7 +313,7 @@ __global__ void __launch_bounds__(THREADS, 2)
             any |= first.wants || second.wants;
             continue;
         }
-        if (job.restore) put_back(job, p, c);
+        if (job.restore) restore_last(job, p, c);
         for (int t = 0; t < job.terms; t++) {
             backward4 term = load_backward(job.term[t], quad);
             if (!term.dx && !term.wants) continue;

@@ -269,9 +269,9 @@ __device__ __forceinline__ float4 winner_along(const float *middle, three t, flo
 }
 
 /* One channel of three rows: g goes to the first of them that has the window's maximum. */
-__device__ __forceinline__ void give(float g, float above, float middle, float below, bool up,
-                                     bool down, float *to_above, float *to_middle,
-                                     float *to_below) {
+__device__ __forceinline__ void add_to_winner(float g, float above, float middle, float below,
+                                              bool up, bool down, float *to_above, float *to_middle,
+                                              float *to_below) {
     const bool first = up && above >= middle, third = down && below > (first ? above : middle);
     *to_above += first && !third ? g : 0;
     *to_middle += first || third ? 0 : g;
@@ -318,10 +318,14 @@ __device__ inline void spread_column(const column &at, float4 sign, const line4 
         }
         if (MAX && gives) {
             const bool up = y > 0, down = h < H;
-            give(g.x, above.x, middle.x, below.x, up, down, &to_above.x, &to_middle.x, &to_below.x);
-            give(g.y, above.y, middle.y, below.y, up, down, &to_above.y, &to_middle.y, &to_below.y);
-            give(g.z, above.z, middle.z, below.z, up, down, &to_above.z, &to_middle.z, &to_below.z);
-            give(g.w, above.w, middle.w, below.w, up, down, &to_above.w, &to_middle.w, &to_below.w);
+            add_to_winner(g.x, above.x, middle.x, below.x, up, down, &to_above.x, &to_middle.x,
+                          &to_below.x);
+            add_to_winner(g.y, above.y, middle.y, below.y, up, down, &to_above.y, &to_middle.y,
+                          &to_below.y);
+            add_to_winner(g.z, above.z, middle.z, below.z, up, down, &to_above.z, &to_middle.z,
+                          &to_below.z);
+            add_to_winner(g.w, above.w, middle.w, below.w, up, down, &to_above.w, &to_middle.w,
+                          &to_below.w);
         } else if (gives) {
             to_below = share_of(1 + (y > 0) + (h < H), at.t.inside()) * g;
             to_above = to_above + to_below;

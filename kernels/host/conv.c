@@ -244,13 +244,14 @@ static void finish_row(const prepared *s, int image, int h, const space *w, floa
 }
 
 /* Which row of which image is the first that is not complete. */
-typedef struct front {
+typedef struct first_open_row {
     int image, h;
-} front;
+} first_open_row;
 
 /* Completes the rows above row h of an image, and all of the images before. */
-static void advance(const prepared *s, front *f, int image, int h, const space *w, float *slot) {
-    for (; f->image < image; *f = (front){f->image + 1, 0})
+static void advance(const prepared *s, first_open_row *f, int image, int h, const space *w,
+                    float *slot) {
+    for (; f->image < image; *f = (first_open_row){f->image + 1, 0})
         for (; f->h < s->job->H; f->h++) finish_row(s, f->image, f->h, w, slot);
     for (; f->h < h; f->h++) finish_row(s, image, f->h, w, slot);
 }
@@ -262,7 +263,8 @@ static void add_floats(float *to, const float *from, int n) {
 
 /* du += the gradients of n patches. The taps of a window's row are neighbours in du as they are in
  * the patch; of an average they are all the same. */
-static void scatter(const prepared *s, front *f, long first, int n, const space *w, float *slot) {
+static void scatter(const prepared *s, first_open_row *f, long first, int n, const space *w,
+                    float *slot) {
     const pn_conv *job = s->job;
     EACH_RUN(a, s, first, n) {
         const int top = a.p * job->stride - job->pad;
@@ -319,7 +321,7 @@ static void backward(const void *self, int image, int end_image, float *workspac
     pn_carver c = {.base = workspace};
     const space w = carve_space(&c, s, 1);
     const long end = first_pixel(s, end_image);
-    front f = {.image = image};
+    first_open_row f = {.image = image};
     memset(w.du, 0, s->job->R * s->row * sizeof *w.du);
     for (long first = first_pixel(s, image); first < end; first += TILE) {
         const int n = (int)(end - first < TILE ? end - first : TILE);

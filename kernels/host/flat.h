@@ -11,18 +11,9 @@
 
 #include "kernels/host/frame.h"
 #include "kernels/host/norm.h"
+#include "kernels/host/prefetch.h"
 
 enum { PN_PERIOD = 256 }; /* floats, if a pixel has fewer */
-
-/* Asks for a stretch of memory ahead of its use: an op walks through several tensors a row at a
- * time, too short a run for the hardware to see far enough. Beyond the end it does no harm. */
-static inline void pn_prefetch(const float *at, size_t floats) {
-    for (size_t i = 0; i < floats; i += 16) __builtin_prefetch(at + i);
-}
-
-static inline void pn_prefetch_write(const float *at, size_t floats) {
-    for (size_t i = 0; i < floats; i += 16) __builtin_prefetch(at + i, 1);
-}
 
 /* Numbers per channel are repeated over a period of this many pixels, not over a whole row: a
  * dozen rows of 2 KB would not leave room in L1 for the data. */

@@ -57,7 +57,7 @@ typedef struct pn_host_op {
     void (*lay_out)(void *prepared, const void *jobs, int j, int backward, pn_carver *scratch);
     /* Fills those arrays; NULL: there is nothing that all chunks have in common. */
     void (*prepare)(const void *prepared, int backward);
-    /* The images from `first` up to `end`, of one chunk; adds to the slot, which begins as zeros. */
+    /* The images first .. end-1 of one chunk; adds to the slot, which begins as zeros. */
     void (*run[2])(const void *prepared, int first, int end, float *workspace, float *slot);
     /* Backward, `run` takes an image for all jobs of a group before the next image. */
     int by_image;

@@ -154,7 +154,7 @@ static void gradient_of_logits(const pn_head *job, int n, float *dlogits) {
 }
 
 /* dx and the sums of one image of a part; w.d holds the gradient for v > 0. */
-static void give(const pn_head *job, const pn_input *in, int n, part_work w) {
+static void add_dx(const pn_head *job, const pn_input *in, int n, part_work w) {
     const size_t tile = (size_t)tile_pixels(job, in) * in->C;
     const size_t image = (size_t)job->H * job->W * in->C;
     const int sums = pn_norm_wants_sums(&in->norm);
@@ -207,7 +207,7 @@ static void backward(const void *self, int first, int end, float *workspace, flo
                 part.d[c] = sum / pixels;
             }
             pn_repeat(part.d, C, tile);
-            give(job, in, n, part);
+            add_dx(job, in, n, part);
         }
         if (sums)
             pn_fold_sums(slot + (size_t)i * PN_BWD_ROWS * s->slot_row, s->slot_row, part.s1,

@@ -10,9 +10,9 @@
 #ifndef PN_HOST_MATRIX_H
 #define PN_HOST_MATRIX_H
 
-#include "kernels/host/ahead.h"
 #include "kernels/host/frame.h"
 #include "kernels/host/norm.h"
+#include "kernels/host/prefetch.h"
 #include "kernels/host/vector.h"
 
 #if PN_LANES == 16 || defined(__aarch64__) /* 32 vector registers */
@@ -21,13 +21,6 @@ enum { PN_WIDE = 8, PN_OUTER = 8 };
 enum { PN_WIDE = 4, PN_OUTER = 4 };
 #endif
 enum { PN_BLOCK = 8 }; /* most pixels in a block: what a workspace has behind its last pixel */
-
-/* Prefetches nb vectors, one line at a time; 0 to read, 1 to write. */
-#define PN_PREFETCH(p, nb, write)                                \
-    do {                                                         \
-        PN_UNROLL for (int b_ = 0; b_ < (nb)*PN_LANES; b_ += 16) \
-            __builtin_prefetch((p) + b_, write);                 \
-    } while (0)
 
 /* ---- before: what a load applies ------------------------------------------------------------- */
 
@@ -117,9 +110,9 @@ PN_INLINE void pn_product(const int px, const int nb, const int C, const float *
 /* dw[c][k] += sum over n pixels of r[p][c] * g[p][k]: oc rows, nb vectors. */
 PN_INLINE void pn_outer_block(const int oc, const int nb, const float *r, size_t r_step,
                               const float *g, size_t g_step, int n, float *dw, size_t dw_step,
-                              pn_ahead *ahead) {
+                              pn_prefetches *ahead) {
     pn_vf acc[16][2];
-    const float *next = ahead ? pn_ahead_take(ahead, n, r) : NULL;
+    const float *next = ahead ? pn_prefetches_take(ahead, n, r) : NULL;
     PN_UNROLL for (int c = 0; c < oc; c++) PN_UNROLL for (int b = 0; b < nb; b++) acc[c][b] =
         (pn_vf){0};
     for (int p = 0; p < n; p++, r += r_step, g += g_step) {
@@ -137,7 +130,7 @@ PN_INLINE void pn_outer_block(const int oc, const int nb, const float *r, size_t
 /* The same for all C rows and K columns; touches rows up to the next multiple of 16, and whole
  * vectors of columns. Asks for a line of `ahead` (or NULL) a block and pixel. */
 PN_INLINE void pn_outer(const int C, const int K, const float *r, size_t r_step, const float *g,
-                        size_t g_step, int n, float *dw, size_t dw_step, pn_ahead *ahead) {
+                        size_t g_step, int n, float *dw, size_t dw_step, pn_prefetches *ahead) {
     int k = 0;
     for (; k + PN_LANES < K; k += 2 * PN_LANES)
         for (int c = 0; c < C; c += PN_OUTER)
@@ -173,13 +166,15 @@ PN_INLINE void pn_z_block(const int px, int n, const int nb, int lanes, pn_vf ac
 }
 PN_INLINE void pn_z_strip(const int px, const int nb, int lanes, const int C, int Kp,
                           const float *in, const size_t in_step, int n, const float *w, float *z,
-                          size_t z_step, size_t ahead, int first, float *slot, pn_ahead *next) {
+                          size_t z_step, size_t ahead, int first, float *slot,
+                          pn_prefetches *next) {
     for (int p = 0; p < n; p += px, z += px * z_step) {
         pn_vf acc[PN_BLOCK][2];
         PN_UNROLL for (int i = 0; i < px; i++) PN_PREFETCH(z + i * z_step + ahead, nb, 1);
         const float *lines = NULL;
-        if (next && nb > 1) lines = pn_ahead_take(next, C / 2, in);
-        if (next && nb == 1) pn_ahead_lines(next, C / 2); /* the product has no load to spare */
+        if (next && nb > 1) lines = pn_prefetches_take(next, C / 2, in);
+        if (next && nb == 1)
+            pn_prefetches_lines(next, C / 2); /* the product has no load to spare */
         pn_product(px, nb, C, in + p * in_step, in_step, w, lines, acc);
         if (first && p == 0) {
             PN_UNROLL for (int b = 0; b < nb; b++) pn_store(slot + b * PN_LANES, acc[0][b]);
@@ -196,7 +191,7 @@ PN_INLINE void pn_z_strip(const int px, const int nb, int lanes, const int C, in
  * or NULL. */
 PN_INLINE void pn_z_pixels(const int C, const int K, const float *in, const size_t in_step, int n,
                            const float *w, float *z, size_t z_step, size_t ahead, int first,
-                           float *slot, pn_ahead *next) {
+                           float *slot, pn_prefetches *next) {
     const int Kp = pn_padded(K);
     int k = 0;
     for (; k + 2 * PN_LANES <= K; k += 2 * PN_LANES)
@@ -256,7 +251,7 @@ PN_INLINE void pn_dx_block(const pn_dx *d, const size_t step, const size_t r_ste
     }
 }
 
-/* ---- the slots of a weight gradient ----------------------------------------------------------- */
+/* ---- the slots of a weight gradient ---------------------------------------------------------- */
 
 /* to[i][k] += the sum over the chunks of slots[chunk][i][k] in their order, for a share of the I
  * rows; to is packed, rows of the slots are `stride` floats. */

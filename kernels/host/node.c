@@ -98,13 +98,13 @@ static int period_pixels(int C) {
 static size_t tile_floats(size_t period) { return period < TILE ? TILE / period * period : period; }
 
 /* One or two terms of a tile. */
-typedef struct given {
+typedef struct dx_sink {
     const float *x; /* NULL: nobody wants it */
     float *dx;      /* or NULL */
     int add, sums;
     float f;
     term_work w;
-} given;
+} dx_sink;
 
 /* What stays in registers for a block. */
 typedef struct block {
@@ -112,8 +112,8 @@ typedef struct block {
     pn_vf scale[2], shift[2], back[2]; /* restore: of the first term, its factor in them; of h */
 } block;
 
-PN_INLINE void give_block(const int terms, const int restore, int lanes, const given *to, float *h,
-                          const float *dh, size_t at, const int v, block *k) {
+PN_INLINE void add_block(const int terms, const int restore, int lanes, const dx_sink *to, float *h,
+                         const float *dh, size_t at, const int v, block *k) {
     const pn_vf g = pn_load_lanes(dh + at, lanes);
     __builtin_prefetch(dh + at + TILE);
     pn_vf x[2] = {{0}, {0}};
@@ -140,9 +140,9 @@ PN_INLINE void give_block(const int terms, const int restore, int lanes, const g
 
 /* The blocks of a tile that begin at `first` in a period. With restore, h is put back first: it is
  * the second term's x. */
-PN_INLINE void give_blocks(const int terms, const int restore, const given *all, float *h,
-                           const float *dh, size_t first, size_t period, size_t n) {
-    given to[2]; /* a copy: no store can change it */
+PN_INLINE void add_blocks(const int terms, const int restore, const dx_sink *all, float *h,
+                          const float *dh, size_t first, size_t period, size_t n) {
+    dx_sink to[2]; /* a copy: no store can change it */
     block k = {0};
     PN_UNROLL for (int t = 0; t < terms; t++) to[t] = all[t];
     PN_UNROLL for (int v = 0; v < 2; v++) {
@@ -156,11 +156,11 @@ PN_INLINE void give_blocks(const int terms, const int restore, const given *all,
     size_t i = first;
     for (; i + BLOCK <= n; i += period)
         PN_UNROLL for (int v = 0; v < 2; v++)
-            give_block(terms, restore, PN_LANES, to, h, dh, i + v * PN_LANES, v, &k);
+            add_block(terms, restore, PN_LANES, to, h, dh, i + v * PN_LANES, v, &k);
     PN_UNROLL for (int v = 0; v < 2; v++) { /* what is left of the image */
         const size_t at = i + v * PN_LANES;
         if (at < n)
-            give_block(terms, restore, pn_min((int)(n - at), PN_LANES), to, h, dh, at, v, &k);
+            add_block(terms, restore, pn_min((int)(n - at), PN_LANES), to, h, dh, at, v, &k);
     }
     PN_UNROLL for (int t = 0; t < terms; t++) {
         if (!to[t].sums) continue;
@@ -172,24 +172,24 @@ PN_INLINE void give_blocks(const int terms, const int restore, const given *all,
     }
 }
 
-static void give_one(const given *to, const float *dh, size_t first, size_t period, size_t n) {
-    give_blocks(1, 0, to, NULL, dh, first, period, n);
+static void add_one(const dx_sink *to, const float *dh, size_t first, size_t period, size_t n) {
+    add_blocks(1, 0, to, NULL, dh, first, period, n);
 }
-static void give_two(const given *to, const float *dh, size_t first, size_t period, size_t n) {
-    give_blocks(2, 0, to, NULL, dh, first, period, n);
+static void add_two(const dx_sink *to, const float *dh, size_t first, size_t period, size_t n) {
+    add_blocks(2, 0, to, NULL, dh, first, period, n);
 }
-static void put_back_and_give_two(const given *to, float *h, const float *dh, size_t first,
-                                  size_t period, size_t n) {
-    give_blocks(2, 1, to, h, dh, first, period, n);
+static void restore_and_add_two(const dx_sink *to, float *h, const float *dh, size_t first,
+                                size_t period, size_t n) {
+    add_blocks(2, 1, to, h, dh, first, period, n);
 }
 
 /* Where there are not two terms: the sum becomes z of the last term. Subtracts another one, ... */
-static void take_term(float *h, const float *x, float f, term_work a, size_t n) {
+static void subtract_term(float *h, const float *x, float f, term_work a, size_t n) {
 #pragma omp simd
     for (size_t i = 0; i < n; i++) h[i] -= f * (a.scale[i] * x[i] + a.shift[i]);
 }
 /* ... and goes back through the last one's norm and coefficient. */
-static void put_back(float *h, term_work last, size_t n) {
+static void restore_last(float *h, term_work last, size_t n) {
 #pragma omp simd
     for (size_t i = 0; i < n; i++) h[i] = last.scale[i] * h[i] + last.mean[i];
 }
@@ -201,9 +201,9 @@ static void restore_tile(const pn_node *job, int n, size_t at, float *terms, siz
         const size_t m = size - i < period ? size - i : period;
         float *h = job->h + at + i;
         for (int t = 0; t < last; t++)
-            take_term(h, job->term[t].in.x + at + i, factor_of(&job->term[t], n),
-                      carve_term(terms, period, t, 1), m);
-        put_back(h, carve_term(terms, period, last, 1), m);
+            subtract_term(h, job->term[t].in.x + at + i, factor_of(&job->term[t], n),
+                          carve_term(terms, period, t, 1), m);
+        restore_last(h, carve_term(terms, period, last, 1), m);
     }
 }
 
@@ -225,35 +225,35 @@ static void prepare_backward(const pn_node *job, float *terms, size_t period) {
     }
 }
 
-static given given_to(const pn_node *job, int t, int n, size_t at, float *terms, size_t period) {
+static dx_sink sink_of(const pn_node *job, int t, int n, size_t at, float *terms, size_t period) {
     const pn_input *in = &job->term[t].in;
     const int sums = pn_norm_wants_sums(&in->norm);
-    return (given){.x = sums || job->restore ? in->x + at : NULL,
-                   .dx = in->dx ? in->dx + at : NULL,
-                   .add = in->add,
-                   .sums = sums,
-                   .f = factor_of(&job->term[t], n),
-                   .w = carve_term(terms, period, t, 1)};
+    return (dx_sink){.x = sums || job->restore ? in->x + at : NULL,
+                     .dx = in->dx ? in->dx + at : NULL,
+                     .add = in->add,
+                     .sums = sums,
+                     .f = factor_of(&job->term[t], n),
+                     .w = carve_term(terms, period, t, 1)};
 }
 
 static void backward_tile(const pn_node *job, int n, size_t at, float *terms, size_t period,
                           size_t size) {
     const float *dh = job->dh + at;
     if (job->terms == 2) {
-        const given to[2] = {given_to(job, 0, n, at, terms, period),
-                             given_to(job, 1, n, at, terms, period)};
+        const dx_sink to[2] = {sink_of(job, 0, n, at, terms, period),
+                               sink_of(job, 1, n, at, terms, period)};
         for (size_t first = 0; first < period && first < size; first += BLOCK)
             if (job->restore)
-                put_back_and_give_two(to, job->h + at, dh, first, period, size);
+                restore_and_add_two(to, job->h + at, dh, first, period, size);
             else
-                give_two(to, dh, first, period, size);
+                add_two(to, dh, first, period, size);
         return;
     }
     if (job->restore) restore_tile(job, n, at, terms, period, size);
     for (int t = 0; t < job->terms; t++) {
-        const given to = given_to(job, t, n, at, terms, period);
+        const dx_sink to = sink_of(job, t, n, at, terms, period);
         for (size_t first = 0; first < period && first < size; first += BLOCK)
-            give_one(&to, dh, first, period, size);
+            add_one(&to, dh, first, period, size);
     }
 }
 

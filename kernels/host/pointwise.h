@@ -197,20 +197,20 @@ static inline void pn_pointwise_r(const pn_pointwise *s, int image, int first, i
 /* The parts of x that the next tile reads, n pixels from pixel `first`. With two grids they are
  * scattered, and pn_pointwise_r asks for them. */
 static inline void pn_pointwise_ask(const pn_pointwise *s, int image, int first, int n,
-                                    pn_ahead *ahead) {
+                                    pn_prefetches *ahead) {
     for (int i = 0; i < s->parts && s->stride == 1; i++)
-        pn_ahead_add(ahead, s->in[i].x + ((size_t)image * s->W + first) * s->in[i].C,
-                     (size_t)n * s->in[i].C);
+        pn_prefetches_add(ahead, s->in[i].x + ((size_t)image * s->W + first) * s->in[i].C,
+                          (size_t)n * s->in[i].C);
 }
 
 /* dx of one part for a run of one grid: n pixels, du = W g on the way. */
 PN_INLINE void pn_dx_strip(const int px, const int nb, int lanes, const int Kg, int c, int Cp,
                            int n, const float *g, const size_t g_step, const float *w,
                            const pn_dx *d, size_t step, size_t r_step, float *sums,
-                           pn_ahead *ahead) {
+                           pn_prefetches *ahead) {
     for (int p = 0; p < n; p += px) {
         pn_vf acc[PN_BLOCK][2];
-        pn_ahead_lines(ahead, px * nb / 2);
+        pn_prefetches_lines(ahead, px * nb / 2);
         pn_product(px, nb, Kg, g + p * g_step, g_step, w, NULL, acc);
         PN_UNROLL for (int b = 0; b < nb; b++) {
             const int k = c + b * PN_LANES;
@@ -223,7 +223,7 @@ PN_INLINE void pn_dx_strip(const int px, const int nb, int lanes, const int Kg, 
 }
 PN_INLINE void pn_dx_run(const int Kg, int C, int n, const float *g, const size_t g_step,
                          const float *w, const pn_dx *d, size_t step, size_t r_step, float *sums,
-                         pn_ahead *ahead) {
+                         pn_prefetches *ahead) {
     const int Cp = pn_padded(C);
     int c = 0;
     for (; c + 2 * PN_LANES <= C; c += 2 * PN_LANES)
@@ -249,7 +249,7 @@ static inline void pn_pointwise_clear(const pn_pointwise *s, int image, pn_run r
 
 /* dx of all parts for a tile, from its g and r. */
 static inline void pn_pointwise_dx(const pn_pointwise *s, int image, int first, int n,
-                                   const pn_pointwise_space *w, float *slot, pn_ahead *ahead) {
+                                   const pn_pointwise_space *w, float *slot, pn_prefetches *ahead) {
     int above = 0;
     for (int i = 0; i < s->parts; above += s->in[i++].C) {
         const pn_input *in = &s->in[i];
@@ -302,7 +302,7 @@ static inline void pn_pointwise_forward(const void *self, int from, int end, flo
         for (int first = 0; first < pixels; first += PN_TILE) {
             const int n = pn_min(PN_TILE, pixels - first);
             float *z = s->out->z + ((size_t)image * pixels + first) * K;
-            pn_ahead ahead = {0};
+            pn_prefetches ahead = {0};
             pn_pointwise_ask(s, image, first + n, n, &ahead);
             pn_pointwise_r(s, image, first, n, w.r);
             for (int f = 0; f < s->grids; f++) {
@@ -336,10 +336,10 @@ static inline void pn_pointwise_backward(const void *self, int image, int end, f
         const size_t at = ((size_t)image * pixels + first) * K;
         pn_dz_pixels(K, weight, out->dy + at, out->norm.mode == PN_NORM_BATCH ? out->z + at : NULL,
                      n, 0, s->a, s->b, s->q, w.g, s->g_step);
-        pn_ahead ahead = {0};
-        pn_ahead_add(&ahead, out->dy + at + (size_t)n * K, (size_t)n * K);
+        pn_prefetches ahead = {0};
+        pn_prefetches_add(&ahead, out->dy + at + (size_t)n * K, (size_t)n * K);
         if (out->norm.mode == PN_NORM_BATCH)
-            pn_ahead_add(&ahead, out->z + at + (size_t)n * K, (size_t)n * K);
+            pn_prefetches_add(&ahead, out->z + at + (size_t)n * K, (size_t)n * K);
         pn_pointwise_ask(s, image, first + n, n, &ahead);
         pn_pointwise_r(s, image, first, n, w.r);
         for (int f = 0; f < s->grids; f++) {

@@ -70,14 +70,14 @@ static void prepare(const pool_work *w, const pn_pool *job) {
 }
 
 /* Rows that meet in one row of the other tensor, those inside the image: 1 to 3. */
-typedef struct meeting {
+typedef struct row_range {
     int first, count;
-} meeting;
+} row_range;
 
 /* The input rows of window row p. */
-static meeting rows_of_window(const pn_pool *job, int p) {
+static row_range rows_of_window(const pn_pool *job, int p) {
     const int y = p * job->stride, first = y > 0 ? y - 1 : 0;
-    return (meeting){first, (y + 2 < job->H ? y + 2 : job->H) - first};
+    return (row_range){first, (y + 2 < job->H ? y + 2 : job->H) - first};
 }
 
 /* Calls X with literals for all that shapes a loop: stride, whole vectors (or `lanes`), rows. */
@@ -193,7 +193,7 @@ static void forward(const void *self, int from, int end, float *workspace, float
     prepare(&w, job);
     for (int n = from; n < end; n++)
         for (int p = 0; p < w.P; p++) {
-            const meeting rows = rows_of_window(job, p);
+            const row_range rows = rows_of_window(job, p);
             forward_row(job, &w, rows.count, job->in.x + ((size_t)n * job->H + rows.first) * in,
                         job->out.z + ((size_t)n * w.P + p) * out, slot, s->slot_row,
                         n == from && p == 0);
@@ -213,27 +213,27 @@ static void prepare_backward(const pool_work *w, const pn_pool *job) {
 }
 
 /* A row of dx, one vector of channels, and the two sums over it, which lie in a slot. */
-typedef struct gift {
+typedef struct dx_row {
     float *dx;
     const float *x; /* NULL: no sums */
     size_t row;     /* floats; the next row is asked for */
     int add;
     pn_vf mean, s1, s2;
-} gift;
+} dx_row;
 
-PN_INLINE gift gift_at(const pn_pool *job, const pool_work *w, int n, int h, int c) {
+PN_INLINE dx_row dx_row_at(const pn_pool *job, const pool_work *w, int n, int h, int c) {
     const size_t row = (size_t)job->W * job->in.C, at = ((size_t)n * job->H + h) * row + c;
     const int sums = pn_norm_wants_sums(&job->in.norm);
-    return (gift){job->in.dx + at,
-                  sums ? job->in.x + at : NULL,
-                  row,
-                  job->in.add,
-                  pn_load(w->mean + c),
-                  {0},
-                  {0}};
+    return (dx_row){job->in.dx + at,
+                    sums ? job->in.x + at : NULL,
+                    row,
+                    job->in.add,
+                    pn_load(w->mean + c),
+                    {0},
+                    {0}};
 }
 
-PN_INLINE void give(gift *to, size_t at, pn_vf dv, int lanes) {
+PN_INLINE void add_to_dx(dx_row *to, size_t at, pn_vf dv, int lanes) {
     float *const dx = to->dx + at;
     __builtin_prefetch(dx + to->row, 1);
     if (to->x) {
@@ -245,33 +245,33 @@ PN_INLINE void give(gift *to, size_t at, pn_vf dv, int lanes) {
     pn_store_lanes(dx, dv, lanes);
 }
 
-PN_INLINE void add_sums(const gift *from, const pool_work *w, float *slot, int slot_row, int c) {
+PN_INLINE void add_sums(const dx_row *from, const pool_work *w, float *slot, int slot_row, int c) {
     pn_add_to(slot + c, from->s1);
     pn_add_to(slot + slot_row + c, from->s2 * pn_load(w->rstd + c));
 }
 
 /* The rows of windows that input row h is in. */
-static meeting windows_of_row(const pn_pool *job, const pool_work *w, int h) {
+static row_range windows_of_row(const pn_pool *job, const pool_work *w, int h) {
     const int first = job->stride == 1 ? (h > 0 ? h - 1 : 0) : h / 2;
     const int last = job->stride == 1 ? h + 1 : (h + 1) / 2;
-    return (meeting){first, (last < w->P ? last + 1 : w->P) - first};
+    return (row_range){first, (last < w->P ? last + 1 : w->P) - first};
 }
 
 /* What an average's backward pass reads: rows of dy and z (NULL where b and q are 0), and what
  * each weighs, 1 / rows of the window. */
-typedef struct source {
+typedef struct gradient_rows {
     const float *dy, *z;
     size_t row;
     float factor, weight[RING];
-} source;
+} gradient_rows;
 
-typedef struct turn {
+typedef struct dz_coefficients {
     pn_vf a, b, q, weight[RING]; /* a, q: times the factor; times all weights */
-} turn;
+} dz_coefficients;
 
 /* The gradient that a column of windows has for each of its pixels in the row. */
-PN_INLINE pn_vf share_of(const int rows, int lanes, const source *s, const turn *t, size_t at,
-                         float inverse) {
+PN_INLINE pn_vf share_of(const int rows, int lanes, const gradient_rows *s,
+                         const dz_coefficients *t, size_t at, float inverse) {
     pn_vf dy = {0}, z = {0};
     PN_UNROLL for (int k = 0; k < rows; k++) dy +=
         t->weight[k] * pn_load_lanes(s->dy + at + k * s->row, lanes);
@@ -284,11 +284,12 @@ PN_INLINE pn_vf share_of(const int rows, int lanes, const source *s, const turn 
 }
 
 PN_INLINE void average_strip(const int stride, const int rows, int lanes, const pn_pool *job,
-                             const pool_work *w, int c, source s, gift *to) {
+                             const pool_work *w, int c, gradient_rows s, dx_row *to) {
     const size_t C = (size_t)job->in.C;
     const int W = job->W, Q = w->Q;
     const float *inverse = w->inverse[0];
-    turn t = {pn_load(w->a + c) * pn_splat(s.factor), pn_load(w->b + c), pn_load(w->q + c), {{0}}};
+    dz_coefficients t = {
+        pn_load(w->a + c) * pn_splat(s.factor), pn_load(w->b + c), pn_load(w->q + c), {{0}}};
     float weights = 0;
     PN_UNROLL for (int k = 0; k < rows; k++) {
         t.weight[k] = pn_splat(s.weight[k]);
@@ -302,10 +303,10 @@ PN_INLINE void average_strip(const int stride, const int rows, int lanes, const 
         pn_vf right = {0};
         if (q + 1 < Q) right = share_of(rows, lanes, &s, &t, (q + 1) * C, inverse[q + 1]);
         if (stride == 1)
-            give(to, q * C, left + middle + right, lanes);
+            add_to_dx(to, q * C, left + middle + right, lanes);
         else {
-            give(to, 2 * q * C, middle, lanes);
-            if (2 * q + 1 < W) give(to, (2 * q + 1) * C, middle + right, lanes);
+            add_to_dx(to, 2 * q * C, middle, lanes);
+            if (2 * q + 1 < W) add_to_dx(to, (2 * q + 1) * C, middle + right, lanes);
         }
         left = middle;
         middle = right;
@@ -344,8 +345,8 @@ typedef struct target {
 } target;
 
 /* Gives each window's gradient to the row that holds its maximum. */
-PN_INLINE void spread_strip(int lanes, const pn_pool *job, const pool_work *w, int c, source s,
-                            target to) {
+PN_INLINE void spread_strip(int lanes, const pn_pool *job, const pool_work *w, int c,
+                            gradient_rows s, target to) {
     const size_t C = (size_t)job->in.C, Cp = w->Cp;
     const int Q = w->Q;
     const pn_vf a = pn_load(w->a + c) * pn_splat(s.factor), b = pn_load(w->b + c),
@@ -372,7 +373,7 @@ PN_INLINE void spread_strip(int lanes, const pn_pool *job, const pool_work *w, i
 /* And then to the column. At stride 2 an even pixel is the middle of one window, an odd one the
  * right of one and the left of the next. */
 PN_INLINE void gather_strip(const int stride, int lanes, const pn_pool *job, const pool_work *w,
-                            int c, const float *x, const float *spread, gift *to) {
+                            int c, const float *x, const float *spread, dx_row *to) {
     const size_t C = (size_t)job->in.C, Cp = w->Cp;
     const int W = job->W, Q = w->Q;
     const pn_vf scale = pn_load(w->scale + c), shift = pn_load(w->shift + c);
@@ -390,11 +391,11 @@ PN_INLINE void gather_strip(const int stride, int lanes, const pn_pool *job, con
         const pn_vi first = left >= middle, third = right > pn_max(left, middle);
         before += pn_when(~third & first, g);
         here += pn_when(~third & ~first, g);
-        if (q > 0) give(to, (q * stride - 1) * C, before, lanes);
+        if (q > 0) add_to_dx(to, (q * stride - 1) * C, before, lanes);
         if (stride == 1)
             before = here;
         else
-            give(to, 2 * q * C, here, lanes);
+            add_to_dx(to, 2 * q * C, here, lanes);
         here = pn_when(third, g);
         if (stride == 2) {
             before = here;
@@ -402,14 +403,14 @@ PN_INLINE void gather_strip(const int stride, int lanes, const pn_pool *job, con
         }
         left = stride == 1 ? middle : right;
     }
-    if (stride == 1 || W % 2 == 0) give(to, (W - 1) * C, before, lanes);
+    if (stride == 1 || W % 2 == 0) add_to_dx(to, (W - 1) * C, before, lanes);
 }
 
-PN_PASS average_row(const pn_pool *job, const pool_work *w, int rows, const source *s, int n, int h,
-                    float *slot, int slot_row) {
+PN_PASS average_row(const pn_pool *job, const pool_work *w, int rows, const gradient_rows *s, int n,
+                    int h, float *slot, int slot_row) {
     for (int c = 0; c < job->in.C; c += PN_LANES) {
         const int lanes = pn_lanes(job->in.C, c);
-        gift to = gift_at(job, w, n, h, c);
+        dx_row to = dx_row_at(job, w, n, h, c);
 #define AVERAGE(L, S, R) average_strip(S, R, L, job, w, c, *s, &to)
         BY_ROWS(AVERAGE, job->stride, lanes, rows);
 #undef AVERAGE
@@ -417,11 +418,11 @@ PN_PASS average_row(const pn_pool *job, const pool_work *w, int rows, const sour
     }
 }
 
-static void average_image(const pn_pool *job, const pool_work *w, int n, const source *image,
+static void average_image(const pn_pool *job, const pool_work *w, int n, const gradient_rows *image,
                           float *slot, int slot_row) {
     for (int h = 0; h < job->H; h++) {
-        const meeting windows = windows_of_row(job, w, h);
-        source s = *image;
+        const row_range windows = windows_of_row(job, w, h);
+        gradient_rows s = *image;
         s.dy += windows.first * s.row;
         if (s.z) s.z += windows.first * s.row;
         for (int k = 0; k < windows.count; k++)
@@ -438,7 +439,8 @@ static void along_row(const pn_pool *job, const pool_work *w, const float *x, fl
     }
 }
 
-static void spread_row(const pn_pool *job, const pool_work *w, const source *s, const target *to) {
+static void spread_row(const pn_pool *job, const pool_work *w, const gradient_rows *s,
+                       const target *to) {
     for (int c = 0; c < job->in.C; c += PN_LANES) {
 #define SPREAD(L, ...) spread_strip(L, job, w, c, *s, *to)
         BY_LANES(SPREAD, pn_lanes(job->in.C, c), );
@@ -450,7 +452,7 @@ static void gather_row(const pn_pool *job, const pool_work *w, int n, int h, flo
                        int slot_row) {
     const float *x = job->in.x + ((size_t)n * job->H + h) * job->W * job->in.C;
     for (int c = 0; c < job->in.C; c += PN_LANES) {
-        gift to = gift_at(job, w, n, h, c);
+        dx_row to = dx_row_at(job, w, n, h, c);
 #define GATHER(L, S, ...) gather_strip(S, L, job, w, c, x, w->spread[h % RING], &to)
         BY_STRIDE(GATHER, job->stride, pn_lanes(job->in.C, c), );
 #undef GATHER
@@ -458,7 +460,7 @@ static void gather_row(const pn_pool *job, const pool_work *w, int n, int h, flo
     }
 }
 
-static void max_image(const pn_pool *job, const pool_work *w, int n, const source *image,
+static void max_image(const pn_pool *job, const pool_work *w, int n, const gradient_rows *image,
                       float *slot, int slot_row) {
     const int H = job->H, P = w->P;
     const size_t row = (size_t)job->W * job->in.C;
@@ -468,7 +470,7 @@ static void max_image(const pn_pool *job, const pool_work *w, int n, const sourc
         const int y = p * job->stride;
         for (; ready < H && ready < y + 2; ready++)
             along_row(job, w, x + ready * row, w->along[ready % RING]);
-        source s = *image;
+        gradient_rows s = *image;
         s.dy += p * s.row;
         if (s.z) s.z += p * s.row;
         const int above = (y + RING - 1) % RING, middle = y % RING, below = (y + 1) % RING;
@@ -495,11 +497,11 @@ static void backward(const void *self, int from, int end, float *workspace, floa
     prepare_backward(&w, job);
     for (int n = from; n < end; n++) {
         const size_t row = (size_t)w.Q * job->in.C, at = n * w.P * row;
-        const source image = {job->out.dy + at,
-                              through_norm ? job->out.z + at : NULL,
-                              row,
-                              job->out.coef * (job->out.factor ? job->out.factor[n] : 1),
-                              {0}};
+        const gradient_rows image = {job->out.dy + at,
+                                     through_norm ? job->out.z + at : NULL,
+                                     row,
+                                     job->out.coef * (job->out.factor ? job->out.factor[n] : 1),
+                                     {0}};
         if (job->kind == PN_POOL_MAX)
             max_image(job, &w, n, &image, slot, s->slot_row);
         else

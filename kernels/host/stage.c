@@ -28,7 +28,7 @@ typedef struct prepared {
 /* A thread's workspace. */
 typedef struct space {
     float *r, *u, *g, *du;
-    pn_ahead ahead;
+    pn_prefetches ahead;
 } space;
 
 /* About 32 to 64 pixels in a tile, and whole blocks of them if a few more rows make it so. */
@@ -136,11 +136,11 @@ PN_INLINE void depthwise_block(const int R, const int D, const int S, const int 
 
 /* A row of u. Writes whole blocks: rubbish behind the row, which the next row overwrites. */
 PN_INLINE void u_row_of(const int R, const int D, const int S, const int Cp, int Q,
-                        const float *const *rows, const float *w, float *u, pn_ahead *ahead) {
+                        const float *const *rows, const float *w, float *u, pn_prefetches *ahead) {
     for (int c = 0; c < Cp; c += PN_LANES)
         for (int q = 0; q < Q; q += PN_BLOCK) {
             pn_vf acc[PN_BLOCK];
-            pn_ahead_lines(ahead, PN_BLOCK * S * S);
+            pn_prefetches_lines(ahead, PN_BLOCK * S * S);
             depthwise_block(R, D, S, 1, Cp, rows, (size_t)q * S * Cp + c, w + c, acc);
             PN_UNROLL for (int p = 0; p < PN_BLOCK; p++)
                 pn_store(u + (size_t)(q + p) * Cp + c, acc[p]);
@@ -151,13 +151,13 @@ PN_INLINE void u_row_of(const int R, const int D, const int S, const int Cp, int
  * pixels, so that at stride 2 every second column of a block is known to be 0. */
 PN_INLINE void dx_row_of(const int R, const int D, const int S, const int C, int W,
                          const float *const *rows, const float *w, const pn_dx *d, float *sums,
-                         pn_ahead *ahead) {
+                         pn_prefetches *ahead) {
     const int Cp = pn_padded(C);
     for (int c = 0; c < Cp; c += PN_LANES) {
         const int lanes = pn_lanes(C, c);
         for (int q = 0; q < W; q += PN_BLOCK) {
             pn_vf acc[PN_BLOCK];
-            pn_ahead_lines(ahead, PN_BLOCK);
+            pn_prefetches_lines(ahead, PN_BLOCK);
             depthwise_block(R, D, 1, S, Cp, rows, (size_t)q * Cp + c, w + c, acc);
             if (q + PN_BLOCK <= W)
                 pn_dx_block(d, C, Cp, q, c, PN_BLOCK, PN_BLOCK, lanes, 1, acc, sums, Cp);
@@ -199,18 +199,18 @@ PN_INLINE void ddw_row_of(const int R, const int D, const int S, const int Cp, i
 
 /* A row of du = W g, into the ring. */
 PN_INLINE void du_strip(const int px, const int nb, const int C, const int S, int Q, const float *g,
-                        const float *w, float *du, pn_ahead *ahead) {
+                        const float *w, float *du, pn_prefetches *ahead) {
     const int Cp = pn_padded(C);
     for (int q = 0; q < Q; q += px) {
         pn_vf acc[PN_BLOCK][2];
-        pn_ahead_lines(ahead, px * nb);
+        pn_prefetches_lines(ahead, px * nb);
         pn_product(px, nb, C, g + (size_t)q * Cp, Cp, w, NULL, acc);
         PN_UNROLL for (int p = 0; p < px; p++) PN_UNROLL for (int b = 0; b < nb; b++) if (q + p < Q)
             pn_store(du + (size_t)(q + p) * S * Cp + b * PN_LANES, acc[p][b]);
     }
 }
 PN_INLINE void du_row_of(const int C, const int S, int Q, const float *g, const float *w, float *du,
-                         pn_ahead *ahead) {
+                         pn_prefetches *ahead) {
     int c = 0;
     for (; c + 2 * PN_LANES <= C; c += 2 * PN_LANES)
         du_strip(PN_WIDE, 2, C, S, Q, g, w + (size_t)c * C, du + c, ahead);
@@ -244,7 +244,7 @@ PN_INLINE void du_row_of(const int C, const int S, int Q, const float *g, const 
     X(6, 5, 2, 1) X(7, 5, 2, 2)
 /* clang-format on */
 
-static void u_row(const prepared *s, const float *const *rows, float *u, pn_ahead *ahead) {
+static void u_row(const prepared *s, const float *const *rows, float *u, pn_prefetches *ahead) {
 #define CASE_OF(C, R, D, S) u_row_of(R, D, S, pn_padded(C), s->Q, rows, s->dw, u, ahead)
 #define CASE(kind, R, D, S)                  \
     case kind:                               \
@@ -256,7 +256,7 @@ static void u_row(const prepared *s, const float *const *rows, float *u, pn_ahea
 }
 
 static void dx_row(const prepared *s, const float *const *rows, const pn_dx *d, float *sums,
-                   pn_ahead *ahead) {
+                   pn_prefetches *ahead) {
 #define CASE_OF(C, R, D, S) dx_row_of(R, D, S, C, s->job->W, rows, s->dw_flipped, d, sums, ahead)
 #define CASE(kind, R, D, S)                  \
     case kind:                               \
@@ -299,14 +299,14 @@ static void g_tile(const prepared *s, float weight, size_t at, int n, float *g) 
 #undef CASE_OF
 }
 
-static void du_row(const prepared *s, const float *g, float *du, pn_ahead *ahead) {
+static void du_row(const prepared *s, const float *g, float *du, pn_prefetches *ahead) {
 #define CASE_OF(C, ...) du_row_of(C, s->S, s->Q, g, s->pw_transposed, du, ahead)
     BY_CHANNELS(s->C, CASE_OF, );
 #undef CASE_OF
 }
 
 static void dpw_tile(const prepared *s, const float *u, const float *g, int n, float *dpw,
-                     pn_ahead *ahead) {
+                     pn_prefetches *ahead) {
 #define CASE_OF(C, ...) \
     pn_outer(C, C, u, pn_padded(C), g, pn_padded(C), n, dpw, pn_padded(C), ahead)
     BY_CHANNELS(s->C, CASE_OF, );
@@ -363,7 +363,7 @@ static void forward(const void *self, int from, int end, float *workspace, float
             const int rows = pn_min(s->T, s->P - y);
             filled = fill_r(s, &w, x, y, rows, filled);
             w.ahead.count = w.ahead.now = 0;
-            pn_ahead_add(&w.ahead, x + filled * in_row, rows * s->S * in_row);
+            pn_prefetches_add(&w.ahead, x + filled * in_row, rows * s->S * in_row);
             for (int i = 0; i < rows; i++) {
                 const float *in[MAX_R] = {NULL};
                 r_rows(s, &w, y + i, in);
@@ -390,10 +390,10 @@ static void backward_image(const prepared *s, space *w, int n, float *slot) {
         const size_t at = ((size_t)n * s->P + y) * out_row, more = rows * out_row;
         g_tile(s, weight, at, rows * s->Q, w->g);
         w->ahead.count = w->ahead.now = 0;
-        pn_ahead_add(&w->ahead, job->out.dy + at + more, more);
+        pn_prefetches_add(&w->ahead, job->out.dy + at + more, more);
         if (job->out.norm.mode == PN_NORM_BATCH)
-            pn_ahead_add(&w->ahead, job->out.z + at + more, more);
-        pn_ahead_add(&w->ahead, job->in.x + image + filled * in_row, rows * s->S * in_row);
+            pn_prefetches_add(&w->ahead, job->out.z + at + more, more);
+        pn_prefetches_add(&w->ahead, job->in.x + image + filled * in_row, rows * s->S * in_row);
         for (int i = 0; i < rows; i++) {
             const float *in[MAX_R] = {NULL};
             float *du = du_ring(s, w, y + i) + (size_t)s->pad * Cp;

@@ -89,7 +89,7 @@ static pn_status create(pn_model *m, const pn_space *space, const pn_data *data)
     };
     PN_TRY(pn_batches_create(data, streams, 2, m->settings.seed, &m->batches));
     for (int half = 0; half < 2; half++)
-        PN_TRY(pn_device_batch_create(&m->feed[half], m->kernels->memory, m->settings.N,
+        PN_TRY(pn_device_batch_create(&m->device_batch[half], m->kernels->memory, m->settings.N,
                                       (size_t)n->H * (size_t)n->W * (size_t)n->image_channels));
     return allocate_results(m);
 }
@@ -105,7 +105,7 @@ pn_status pn_model_create(pn_model *m, const pn_kernels *kernels, const pn_space
 
 void pn_model_destroy(pn_model *m) {
     pn_batches_free(m->batches);
-    for (int half = 0; half < 2; half++) pn_device_batch_destroy(&m->feed[half]);
+    for (int half = 0; half < 2; half++) pn_device_batch_destroy(&m->device_batch[half]);
     if (m->kernels) {
         m->kernels->memory->release(m->found);
         m->kernels->memory->release(m->weighed);
@@ -126,7 +126,7 @@ static pn_status take(pn_model *m, int half, int64_t step) {
     m->taken[half] = -1;
     pn_batch batch;
     PN_TRY(pn_batches_take(m->batches, half, step, &batch));
-    PN_TRY(pn_device_batch_upload(&m->feed[half], &batch));
+    PN_TRY(pn_device_batch_upload(&m->device_batch[half], &batch));
     m->taken[half] = step;
     return PN_OK;
 }
@@ -139,7 +139,7 @@ static pn_status prepare(pn_model *m, const pn_arch *arch, int half, pn_result *
                                         .guarded = m->arena.checked,
                                         .result = result}));
     PN_TRY(pn_program_compile(m->program, &m->size));
-    const pn_batch *batch = &m->feed[half].batch;
+    const pn_batch *batch = &m->device_batch[half].batch;
     return pn_program_bind(m->program, &m->arena, &m->network.parameters, batch->x, batch->labels,
                            training ? pn_update_scale(&m->update) : NULL);
 }
@@ -222,7 +222,7 @@ pn_status pn_model_score_on(pn_model *m, const pn_arch *arch, pn_batches *batche
     for (int64_t step = 0; step < steps; step++) {
         pn_batch batch;
         PN_TRY(pn_batches_take(batches, stream, step, &batch));
-        PN_TRY(pn_device_batch_upload(&m->feed[VALIDATE], &batch));
+        PN_TRY(pn_device_batch_upload(&m->device_batch[VALIDATE], &batch));
         PN_TRY(prepare(m, arch, VALIDATE, m->found));
         PN_TRY(pn_program_forward(m->program));
         PN_TRY(memory->download(&result, m->found, sizeof result));

@@ -41,7 +41,7 @@ typedef struct pn_model {
     pn_batches *batches; /* stream 0: the half that trains v; 1: the half that trains pi */
     int64_t step;
     int64_t taken[2]; /* step of the batch at hand of each stream, -1: none */
-    pn_device_batch feed[2];
+    pn_device_batch device_batch[2];
 } pn_model;
 
 /* Enumerates and initialises the weights, reserves the arena for the largest architecture and

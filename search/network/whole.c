@@ -60,8 +60,8 @@ static pn_status create(pn_whole *w, const pn_whole_case *c, const pn_arch *arch
         w->labels[i] = (int32_t)pn_random_below(seed, PN_STREAM_TEST, 2, (uint64_t)i,
                                                 (uint32_t)c->spec.classes);
     const pn_batch batch = {.n = c->N, .x = w->image, .labels = w->labels};
-    PN_TRY(pn_device_batch_create(&w->feed, k->memory, c->N, pixels / (size_t)c->N));
-    PN_TRY(pn_device_batch_upload(&w->feed, &batch));
+    PN_TRY(pn_device_batch_create(&w->device_batch, k->memory, c->N, pixels / (size_t)c->N));
+    PN_TRY(pn_device_batch_upload(&w->device_batch, &batch));
     if (c->keep > 0) PN_TRY(create_factors(w, c, arch, seed));
     PN_TRY(pn_program_create(&w->program, k));
     PN_TRY(pn_network_build(&w->network, arch, w->program,
@@ -75,8 +75,8 @@ static pn_status create(pn_whole *w, const pn_whole_case *c, const pn_arch *arch
                                         .result = w->found}));
     PN_TRY(pn_program_compile(w->program, &w->size));
     PN_TRY(pn_arena_create(&w->arena, k->memory, w->size.arena_bytes, 0));
-    return pn_program_bind(w->program, &w->arena, &w->network.parameters, w->feed.batch.x,
-                           w->feed.batch.labels, NULL);
+    return pn_program_bind(w->program, &w->arena, &w->network.parameters, w->device_batch.batch.x,
+                           w->device_batch.batch.labels, NULL);
 }
 
 pn_status pn_whole_create(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
@@ -89,7 +89,7 @@ pn_status pn_whole_create(pn_whole *w, const pn_whole_case *c, const pn_arch *ar
 
 void pn_whole_destroy(pn_whole *w) {
     pn_program_destroy(w->program);
-    pn_device_batch_destroy(&w->feed);
+    pn_device_batch_destroy(&w->device_batch);
     if (w->kernels) w->kernels->memory->release(w->found);
     if (w->kernels) w->kernels->memory->release(w->placed_factor);
     pn_arena_destroy(&w->arena);
@@ -117,7 +117,7 @@ pn_status pn_whole_run(pn_whole *w) {
     const pn_memory *memory = w->kernels->memory;
     const pn_batch batch = {.n = pn_program_batch(w->program), .x = w->image, .labels = w->labels};
     PN_TRY(pn_parameters_push(&w->network.parameters)); /* and what the caller changed since */
-    PN_TRY(pn_device_batch_upload(&w->feed, &batch));
+    PN_TRY(pn_device_batch_upload(&w->device_batch, &batch));
     PN_TRY(upload_factors(w));
     PN_TRY(pn_program_forward(w->program));
     for (int head = 0; head < w->heads; head++)

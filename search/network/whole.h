@@ -29,7 +29,7 @@ typedef struct pn_whole {
     pn_program_size size;
     pn_arena arena;
     const pn_kernels *kernels;
-    pn_device_batch feed;
+    pn_device_batch device_batch;
     int heads;        /* 1, or with the auxiliary one 2 */
     pn_result *found; /* of each head, in memory of the device */
     pn_result result[2];

@@ -70,7 +70,7 @@ static pn_status create(pn_trainer *t, const pn_data *data, size_t limit) {
                                     .cutout = (int)r->cutout};
     PN_TRY(pn_batches_create(data, &stream, 1, r->seed, &t->batches));
     t->steps_per_epoch = pn_batches_steps_per_epoch(t->batches, 0);
-    PN_TRY(pn_device_batch_create(&t->feed, memory, N,
+    PN_TRY(pn_device_batch_create(&t->device_batch, memory, N,
                                   (size_t)data->H * (size_t)data->W * (size_t)data->C));
     PN_TRY(allocate(t, &block, 2 * sizeof *t->found));
     t->found = block;
@@ -95,7 +95,7 @@ pn_status pn_trainer_create(pn_trainer *t, const pn_kernels *kernels,
 
 void pn_trainer_destroy(pn_trainer *t) {
     pn_batches_free(t->batches);
-    pn_device_batch_destroy(&t->feed);
+    pn_device_batch_destroy(&t->device_batch);
     if (t->kernels) {
         t->kernels->memory->release(t->found);
         t->kernels->memory->release(t->factor);
@@ -128,12 +128,12 @@ static pn_status drop_paths(pn_trainer *t) {
 static pn_status take_batch(pn_trainer *t) {
     pn_batch batch;
     PN_TRY(pn_batches_take(t->batches, 0, t->step, &batch));
-    PN_TRY(pn_device_batch_upload(&t->feed, &batch));
-    if (t->bound == t->feed.batch.x) return PN_OK;
+    PN_TRY(pn_device_batch_upload(&t->device_batch, &batch));
+    if (t->bound == t->device_batch.batch.x) return PN_OK;
     t->bound = NULL;
-    PN_TRY(pn_program_bind(t->training, &t->arena, &t->network.parameters, t->feed.batch.x,
-                           t->feed.batch.labels, pn_update_scale(&t->update)));
-    t->bound = t->feed.batch.x;
+    PN_TRY(pn_program_bind(t->training, &t->arena, &t->network.parameters, t->device_batch.batch.x,
+                           t->device_batch.batch.labels, pn_update_scale(&t->update)));
+    t->bound = t->device_batch.batch.x;
     return PN_OK;
 }
 

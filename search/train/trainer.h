@@ -20,7 +20,7 @@ typedef struct pn_trainer {
     pn_program_size size;             /* of the training program */
     pn_update update;
     pn_batches *batches;
-    pn_device_batch feed;
+    pn_device_batch device_batch;
     pn_result *found;   /* of the head and of the auxiliary one, in memory of the device */
     float *factor;      /* of drop-path, (layers, nodes, 2, N), there too; NULL: none */
     float *staging;     /* twice that many on the host, to upload from */
