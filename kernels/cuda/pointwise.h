@@ -519,6 +519,33 @@ struct shared_weights {
     }
 };
 
+/* dx of the pixels of a run that this thread makes, from x and the gradient behind relu, and their
+ * sums. Of two grids that do not add, pixels that neither reads get zeros. */
+template <int GRIDS>
+__device__ __forceinline__ void store_dx(const pointwise &s, const run &t, const corner *corners,
+                                         const columns &k, int f, const source &from,
+                                         const float4 (&v)[PIXELS], const float4 (&da)[PIXELS],
+                                         sums4 &sums) {
+    float *const dx = from.in->dx + 4 * from.quad;
+    const bool add = from.in->add;
+    const norm4 norm = load_norm(from.in->norm, from.in->C, from.quad);
+#pragma unroll
+    for (int i = 0; i < PIXELS; i++) {
+        const int p = k.row + i * k.rows;
+        if (p >= t.pixels) continue;
+        const spot here = spot_of<GRIDS>(s, t, corners, p, f);
+        if (here.inside) {
+            float *to = dx + here.pixel * from.in->C;
+            const float4 d = where_positive(norm(v[i]), da[i]);
+            sums.add(d, v[i] - norm.mean);
+            gpu_store4(to, add ? gpu_load4(to) + d : d);
+        }
+        if (GRIDS == 1 || add) continue;
+        const spot idle = idle_of(s, t, corners, p, f);
+        if (idle.inside) gpu_store4(dx + idle.pixel * from.in->C, splat(0));
+    }
+}
+
 /* All that the block does for a job: dx of its tiles and slice, partial sums into the slot. The
  * pointer to that is in shared memory: seldom used, it would take registers from the loops. */
 template <class Job, bool PAIRS>
@@ -599,24 +626,7 @@ __device__ inline void backward_tiles(const pointwise &s,
                            shared_weights{w + f * rows * C + 4 * quad, C});
             }
             if (!wanted) continue;
-            float *const dx = from.in->dx + 4 * from.quad;
-            const bool add = from.in->add;
-            const norm4 again = load_norm(from.in->norm, from.in->C, from.quad);
-#pragma unroll
-            for (int i = 0; i < PIXELS; i++) {
-                const int p = k.row + i * k.rows;
-                if (p >= t.pixels) continue;
-                const spot here = spot_of<GRIDS>(s, t, corners, p, f);
-                if (here.inside) {
-                    float *to = dx + here.pixel * from.in->C;
-                    const float4 d = where_positive(again(v[i]), da[i]);
-                    sums.add(d, v[i] - again.mean);
-                    gpu_store4(to, add ? gpu_load4(to) + d : d);
-                }
-                if (GRIDS == 1 || add) continue;
-                const spot idle = idle_of(s, t, corners, p, f);
-                if (idle.inside) gpu_store4(dx + idle.pixel * from.in->C, splat(0));
-            }
+            store_dx<GRIDS>(s, t, corners, k, f, from, v, da, sums);
         }
     dw.end(shared, slot);
     const float4 both[2] = {sums.s1, sums.s2};
