@@ -1,439 +1,68 @@
 /* test_conv.c -- ReLU and dense convolution of a concatenation, or average pool and 1x1
  * convolution, against plain loops. */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <string.h>
+#include "tests/support/op_test.h"
 
-#include <cmocka.h>
+static const pn_key keys[] = {
+    {"N", 1, 40, PN_MUST},   {"HxW", 1, 224, PN_MUST}, {"C,", 4, 1024, PN_MUST},
+    {"K", 4, 1024, PN_MUST}, {"R", 1, 5, PN_MUST},     {"s", 1, 3, 1},
+    {"p", 0, 4, 0},          {"mean", 0, 0, 0},        {"in=", 0, 0, 0},
+    {"also=,", 0, 0, 0},     {"out=", 0, 0, 0},        {NULL, 0, 0, 0}};
 
-#include "tests/support/check.h"
-
-/* One job. Parts end at the first C of 0; each is like `in`, and like its own `also`. */
-typedef struct row {
-    int N, H, W, R, stride, pad, mean, K;
-    int C[PN_PARTS], in, also[PN_PARTS];
-    int out;
-    bool shares; /* the inputs of the job before, adding to the same dx */
-} row;
-
-static const struct call {
-    const char *why;
-    row job[PN_MAX_JOBS];
-} calls[] = {
+static const pn_case cases[] = {
     {"ImageNet's stem, the second convolution",
-     {{.N = 1,
-       .H = 6,
-       .W = 112,
-       .R = 3,
-       .stride = 2,
-       .pad = 1,
-       .K = 48,
-       .C = {24},
-       .in = PN_BATCH | PN_AFFINE,
-       .out = PN_BATCH | PN_AFFINE}}},
+     "N1 6x112 C24 K48 R3 s2 p1 in=batch+affine out=batch+affine"},
     {"ImageNet's stem, the third convolution",
-     {{.N = 2,
-       .H = 14,
-       .W = 13,
-       .R = 3,
-       .stride = 2,
-       .pad = 1,
-       .K = 48,
-       .C = {48},
-       .in = PN_BATCH | PN_AFFINE,
-       .out = PN_BATCH | PN_AFFINE}}},
+     "N2 14x13 C48 K48 R3 s2 p1 in=batch+affine out=batch+affine"},
     {"auxiliary head: average of 5x5, stride 3",
-     {{.N = 2,
-       .H = 8,
-       .W = 8,
-       .R = 5,
-       .stride = 3,
-       .mean = 1,
-       .K = 60,
-       .C = {36, 36, 36, 36},
-       .in = PN_BATCH,
-       .out = PN_BATCH | PN_AFFINE}}},
+     "N2 8x8 C36,36,36,36 K60 R5 s3 mean in=batch out=batch+affine"},
     {"auxiliary head on ImageNet: average of 5x5, stride 2",
-     {{.N = 2,
-       .H = 14,
-       .W = 14,
-       .R = 5,
-       .stride = 2,
-       .mean = 1,
-       .K = 16,
-       .C = {48, 48},
-       .out = PN_BATCH | PN_AFFINE}}},
+     "N2 14x14 C48,48 K16 R5 s2 mean out=batch+affine"},
     {"auxiliary head: 2x2 to one pixel of many channels",
-     {{.N = 3,
-       .H = 2,
-       .W = 2,
-       .R = 2,
-       .stride = 1,
-       .K = 268,
-       .C = {36},
-       .in = PN_BATCH | PN_AFFINE,
-       .out = PN_BATCH | PN_AFFINE}}},
-    {"an average that whole numbers keep exact",
-     {{.N = 3,
-       .H = 7,
-       .W = 6,
-       .R = 4,
-       .stride = 1,
-       .mean = 1,
-       .K = 12,
-       .C = {4, 20, 8},
-       .in = PN_BATCH,
-       .out = PN_FACTOR}}},
-    {"averages whose windows leave gaps",
-     {{.N = 3,
-       .H = 9,
-       .W = 8,
-       .R = 2,
-       .stride = 3,
-       .mean = 1,
-       .K = 12,
-       .C = {16},
-       .in = PN_BATCH,
-       .out = PN_BATCH}}},
-    {"one pixel", {{.N = 1, .H = 1, .W = 1, .R = 1, .stride = 1, .K = 4, .C = {4}, .in = PN_OPEN}}},
-    {"one pixel under a window of 3x3",
-     {{.N = 1, .H = 1, .W = 1, .R = 3, .stride = 1, .pad = 1, .K = 4, .C = {4}, .in = PN_OPEN}}},
-    {"one pixel, normalised: no variance",
-     {{.N = 1,
-       .H = 1,
-       .W = 1,
-       .R = 3,
-       .stride = 2,
-       .pad = 1,
-       .K = 8,
-       .C = {8},
-       .in = PN_BATCH,
-       .out = PN_BATCH | PN_AFFINE}}},
-    {"the window is the image",
-     {{.N = 5,
-       .H = 4,
-       .W = 4,
-       .R = 4,
-       .stride = 1,
-       .K = 8,
-       .C = {12},
-       .in = PN_BATCH,
-       .out = PN_BATCH}}},
-    {"padding as wide as it may be",
-     {{.N = 2,
-       .H = 3,
-       .W = 2,
-       .R = 5,
-       .stride = 1,
-       .pad = 4,
-       .K = 8,
-       .C = {4, 8},
-       .in = PN_BATCH,
-       .out = PN_BATCH}}},
-    {"windows that read nothing but padding",
-     {{.N = 2,
-       .H = 1,
-       .W = 1,
-       .R = 3,
-       .stride = 1,
-       .pad = 2,
-       .K = 8,
-       .C = {8},
-       .in = PN_BATCH,
-       .out = PN_BATCH}}},
-    {"gaps between the windows",
-     {{.N = 3,
-       .H = 8,
-       .W = 9,
-       .R = 1,
-       .stride = 3,
-       .K = 8,
-       .C = {12},
-       .in = PN_BATCH,
-       .out = PN_BATCH}}},
-    {"gaps, and dx is added to",
-     {{.N = 3,
-       .H = 8,
-       .W = 9,
-       .R = 2,
-       .stride = 3,
-       .K = 8,
-       .C = {12},
-       .in = PN_BATCH | PN_ADD,
-       .out = PN_BATCH}}},
-    {"1x1, stride 1",
-     {{.N = 2,
-       .H = 5,
-       .W = 6,
-       .R = 1,
-       .stride = 1,
-       .K = 20,
-       .C = {16, 4},
-       .in = PN_BATCH,
-       .out = PN_BATCH}}},
-    {"odd everything",
-     {{.N = 3,
-       .H = 7,
-       .W = 9,
-       .R = 3,
-       .stride = 2,
-       .pad = 1,
-       .K = 20,
-       .C = {12},
-       .in = PN_BATCH,
-       .out = PN_BATCH}}},
-    {"one row",
-     {{.N = 2,
-       .H = 1,
-       .W = 19,
-       .R = 3,
-       .stride = 1,
-       .pad = 1,
-       .K = 8,
-       .C = {8},
-       .in = PN_BATCH,
-       .out = PN_BATCH}}},
-    {"one column",
-     {{.N = 2,
-       .H = 19,
-       .W = 1,
-       .R = 3,
-       .stride = 1,
-       .pad = 1,
-       .K = 8,
-       .C = {8},
-       .in = PN_BATCH,
-       .out = PN_BATCH}}},
-    {"224 wide",
-     {{.N = 1,
-       .H = 4,
-       .W = 224,
-       .R = 3,
-       .stride = 2,
-       .pad = 1,
-       .K = 8,
-       .C = {4},
-       .in = PN_BATCH,
-       .out = PN_BATCH}}},
+     "N3 2x2 C36 K268 R2 in=batch+affine out=batch+affine"},
+    {"an average that whole numbers keep exact", "N3 7x6 C4,20,8 K12 R4 mean in=batch out=factor"},
+    {"averages whose windows leave gaps", "N3 9x8 C16 K12 R2 s3 mean in=batch out=batch"},
+    {"one pixel", "N1 1x1 C4 K4 R1 in=open"},
+    {"one pixel under a window of 3x3", "N1 1x1 C4 K4 R3 p1 in=open"},
+    {"one pixel, normalised: no variance", "N1 1x1 C8 K8 R3 s2 p1 in=batch out=batch+affine"},
+    {"the window is the image", "N5 4x4 C12 K8 R4 in=batch out=batch"},
+    {"padding as wide as it may be", "N2 3x2 C4,8 K8 R5 p4 in=batch out=batch"},
+    {"windows that read nothing but padding", "N2 1x1 C8 K8 R3 p2 in=batch out=batch"},
+    {"gaps between the windows", "N3 8x9 C12 K8 R1 s3 in=batch out=batch"},
+    {"gaps, and dx is added to", "N3 8x9 C12 K8 R2 s3 in=batch+add out=batch"},
+    {"1x1, stride 1", "N2 5x6 C16,4 K20 R1 in=batch out=batch"},
+    {"odd everything", "N3 7x9 C12 K20 R3 s2 p1 in=batch out=batch"},
+    {"one row", "N2 1x19 C8 K8 R3 p1 in=batch out=batch"},
+    {"one column", "N2 19x1 C8 K8 R3 p1 in=batch out=batch"},
+    {"224 wide", "N1 4x224 C4 K8 R3 s2 p1 in=batch out=batch"},
     {"as wide as a card takes",
-     {{.N = 1,
-       .H = 3,
-       .W = 2,
-       .R = 2,
-       .stride = 1,
-       .K = 1024,
-       .C = {4},
-       .in = PN_BATCH,
-       .out = PN_BATCH | PN_FACTOR},
-      {.N = 1,
-       .H = 3,
-       .W = 2,
-       .R = 2,
-       .stride = 1,
-       .K = 4,
-       .C = {1020, 4},
-       .in = PN_BATCH,
-       .out = PN_BATCH}}},
-    {"as many channels as there are",
-     {{.N = 1,
-       .H = 5,
-       .W = 5,
-       .R = 5,
-       .stride = 1,
-       .K = 4,
-       .C = {1024, 1024, 1024, 1024},
-       .in = PN_BATCH}}},
+     "N1 3x2 C4 K1024 R2 in=batch out=batch+factor | N1 3x2 C1020,4 K4 R2 in=batch out=batch"},
+    {"as many channels as there are", "N1 5x5 C1024,1024,1024,1024 K4 R5 in=batch"},
     {"so many outputs that a card keeps dw in memory, over several tiles",
-     {{.N = 30,
-       .H = 3,
-       .W = 3,
-       .R = 2,
-       .stride = 1,
-       .K = 512,
-       .C = {4},
-       .in = PN_BATCH,
-       .out = PN_BATCH}}},
-    {"more tiles than a card's blocks",
-     {{.N = 9,
-       .H = 64,
-       .W = 64,
-       .R = 3,
-       .stride = 1,
-       .pad = 1,
-       .K = 8,
-       .C = {4},
-       .out = PN_BATCH | PN_FACTOR}}},
-    {"parts of different widths",
-     {{.N = 3,
-       .H = 7,
-       .W = 5,
-       .R = 3,
-       .stride = 1,
-       .pad = 1,
-       .K = 20,
-       .C = {4, 36, 8, 20},
-       .in = PN_BATCH,
-       .out = PN_BATCH}}},
+     "N30 3x3 C4 K512 R2 in=batch out=batch"},
+    {"more tiles than a card's blocks", "N9 64x64 C4 K8 R3 p1 out=batch+factor"},
+    {"parts of different widths", "N3 7x5 C4,36,8,20 K20 R3 p1 in=batch out=batch"},
     {"parts with different norms",
-     {{.N = 3,
-       .H = 5,
-       .W = 5,
-       .R = 3,
-       .stride = 2,
-       .pad = 1,
-       .K = 12,
-       .C = {8, 8, 12, 4},
-       .also = {0, PN_BATCH, PN_RUNNING | PN_AFFINE, PN_BATCH | PN_AFFINE},
-       .out = PN_BATCH}}},
+     "N3 5x5 C8,8,12,4 K12 R3 s2 p1 also=-,batch,running+affine,batch+affine out=batch"},
     {"dx of two parts only, one of them added to",
-     {{.N = 3,
-       .H = 5,
-       .W = 5,
-       .R = 3,
-       .stride = 1,
-       .pad = 0,
-       .K = 12,
-       .C = {8, 8, 12, 4},
-       .in = PN_BATCH,
-       .also = {0, PN_NO_DX, PN_ADD, PN_NO_DX},
-       .out = PN_BATCH}}},
-    {"dx not wanted",
-     {{.N = 3,
-       .H = 5,
-       .W = 5,
-       .R = 2,
-       .stride = 2,
-       .K = 12,
-       .C = {8, 8},
-       .in = PN_NO_DX | PN_BATCH,
-       .out = PN_BATCH}}},
-    {"batch no multiple of the chunks",
-     {{.N = 17,
-       .H = 5,
-       .W = 3,
-       .R = 3,
-       .stride = 2,
-       .pad = 1,
-       .K = 12,
-       .C = {20},
-       .in = PN_BATCH,
-       .out = PN_BATCH}}},
+     "N3 5x5 C8,8,12,4 K12 R3 in=batch also=-,no-dx,add,no-dx out=batch"},
+    {"dx not wanted", "N3 5x5 C8,8 K12 R2 s2 in=no-dx+batch out=batch"},
+    {"batch no multiple of the chunks", "N17 5x3 C20 K12 R3 s2 p1 in=batch out=batch"},
     {"gamma and beta, negative and zero: what is 0 outside the image is r, not x",
-     {{.N = 3,
-       .H = 6,
-       .W = 6,
-       .R = 3,
-       .stride = 1,
-       .pad = 1,
-       .K = 24,
-       .C = {24, 8},
-       .in = PN_BATCH | PN_AFFINE,
-       .out = PN_BATCH | PN_AFFINE}}},
-    {"running statistics",
-     {{.N = 3,
-       .H = 6,
-       .W = 6,
-       .R = 3,
-       .stride = 2,
-       .pad = 1,
-       .K = 24,
-       .C = {24, 8},
-       .in = PN_RUNNING,
-       .out = PN_RUNNING}}},
+     "N3 6x6 C24,8 K24 R3 p1 in=batch+affine out=batch+affine"},
+    {"running statistics", "N3 6x6 C24,8 K24 R3 s2 p1 in=running out=running"},
     {"running statistics, gamma learnt",
-     {{.N = 3,
-       .H = 6,
-       .W = 6,
-       .R = 2,
-       .stride = 2,
-       .K = 24,
-       .C = {24, 8},
-       .in = PN_RUNNING | PN_AFFINE,
-       .out = PN_RUNNING | PN_AFFINE}}},
-    {"no norm at all, weighted per image",
-     {{.N = 4,
-       .H = 4,
-       .W = 4,
-       .R = 3,
-       .stride = 1,
-       .pad = 1,
-       .K = 16,
-       .C = {16},
-       .out = PN_FACTOR}}},
+     "N3 6x6 C24,8 K24 R2 s2 in=running+affine out=running+affine"},
+    {"no norm at all, weighted per image", "N4 4x4 C16 K16 R3 p1 out=factor"},
     {"jobs of different shapes",
-     {{.N = 4,
-       .H = 4,
-       .W = 4,
-       .R = 3,
-       .stride = 1,
-       .pad = 1,
-       .K = 16,
-       .C = {16, 8},
-       .out = PN_BATCH},
-      {.N = 2,
-       .H = 9,
-       .W = 9,
-       .R = 5,
-       .stride = 2,
-       .pad = 2,
-       .K = 4,
-       .C = {36},
-       .in = PN_BATCH,
-       .out = PN_BATCH},
-      {.N = 1, .H = 1, .W = 3, .R = 1, .stride = 2, .K = 8, .C = {4, 4, 4}}}},
+     "N4 4x4 C16,8 K16 R3 p1 out=batch | N2 9x9 C36 K4 R5 s2 p2 in=batch out=batch | "
+     "N1 1x3 C4,4,4 K8 R1 s2"},
     {"jobs of different windows that share dx",
-     {{.N = 3,
-       .H = 8,
-       .W = 8,
-       .R = 3,
-       .stride = 2,
-       .pad = 1,
-       .K = 16,
-       .C = {16, 16},
-       .in = PN_BATCH,
-       .out = PN_BATCH},
-      {.N = 3,
-       .H = 8,
-       .W = 8,
-       .R = 1,
-       .stride = 1,
-       .K = 32,
-       .C = {16, 16},
-       .out = PN_BATCH,
-       .shares = true},
-      {.N = 3,
-       .H = 8,
-       .W = 8,
-       .R = 4,
-       .stride = 3,
-       .mean = 1,
-       .K = 4,
-       .C = {16, 16},
-       .shares = true}}},
+     "N3 8x8 C16,16 K16 R3 s2 p1 in=batch out=batch & K32 R1 out=batch & K4 R4 s3 mean"},
     {"jobs that share dx and add to it",
-     {{.N = 3, .H = 4, .W = 4, .R = 2, .stride = 1, .K = 8, .C = {8, 12}, .in = PN_ADD | PN_BATCH},
-      {.N = 3, .H = 4, .W = 4, .R = 3, .stride = 1, .pad = 1, .K = 8, .C = {8, 12}, .shares = true},
-      {.N = 3, .H = 4, .W = 4, .R = 4, .stride = 1, .K = 8, .C = {8}},
-      {.N = 3, .H = 4, .W = 4, .R = 2, .stride = 3, .K = 12, .C = {8}, .shares = true}}},
-    {"two that share dx, an image for each thread",
-     {{.N = 17, .H = 4, .W = 3, .R = 3, .stride = 2, .pad = 1, .K = 8, .C = {20}, .in = PN_BATCH},
-      {.N = 17, .H = 4, .W = 3, .R = 1, .stride = 1, .K = 36, .C = {20}, .shares = true}}},
+     "N3 4x4 C8,12 K8 R2 in=add+batch & K8 R3 p1 | N3 4x4 C8 K8 R4 & K12 R2 s3"},
+    {"two that share dx, an image for each thread", "N17 4x3 C20 K8 R3 s2 p1 in=batch & K36 R1"},
     {"four that share dx, an image for each thread",
-     {{.N = 33, .H = 3, .W = 4, .R = 2, .stride = 1, .K = 4, .C = {8, 4}, .in = PN_BATCH},
-      {.N = 33, .H = 3, .W = 4, .R = 3, .stride = 2, .K = 12, .C = {8, 4}, .shares = true},
-      {.N = 33, .H = 3, .W = 4, .R = 1, .stride = 3, .K = 40, .C = {8, 4}, .shares = true},
-      {.N = 33,
-       .H = 3,
-       .W = 4,
-       .R = 2,
-       .stride = 2,
-       .mean = 1,
-       .K = 4,
-       .C = {8, 4},
-       .shares = true}}},
+     "N33 3x4 C8,4 K4 R2 in=batch & K12 R3 s2 & K40 R1 s3 & K4 R2 s2 mean"},
 };
 
 static int outputs_of(const pn_conv *s) {
@@ -441,101 +70,74 @@ static int outputs_of(const pn_conv *s) {
            pn_conv_size(s->W, s->R, s->stride, s->pad);
 }
 
-static pn_conv new_job(pn_set *set, const row *r, const pn_conv *before) {
-    pn_conv s = {.N = r->N,
-                 .H = r->H,
-                 .W = r->W,
-                 .R = r->R,
-                 .stride = r->stride,
-                 .pad = r->pad,
-                 .mean = r->mean,
-                 .shares_dx = r->shares};
-    const int outputs = outputs_of(&s), taps = s.R * s.R;
-    int C = 0;
-    for (; s.parts < PN_PARTS && r->C[s.parts]; s.parts++) C += r->C[s.parts];
+static void make(pn_set *set, const pn_row *r, void *job, int i) {
+    pn_conv *s = job;
+    *s = (pn_conv){.N = r->N,
+                   .H = r->H,
+                   .W = r->W,
+                   .parts = pn_row_parts(r),
+                   .R = r->R,
+                   .stride = r->stride,
+                   .pad = r->pad,
+                   .mean = r->mean,
+                   .shares_dx = r->shares};
+    const int outputs = outputs_of(s), taps = s->R * s->R;
     /* A share of 1/9 or 1/25 is rounded, 1/4 and 1/16 are not. */
-    if (s.mean && s.R % 2 && s.R > 1) set->exact = false;
-    for (int part = 0; part < s.parts; part++)
-        if (r->shares) {
-            s.in[part] = before->in[part];
-            s.in[part].add = 1;
-        } else {
-            s.in[part] = pn_set_input(set, (size_t)s.N * s.H * s.W, r->C[part],
-                                      r->in | r->also[part], r->K + taps + 16);
-        }
-    s.out = pn_set_output(set, s.N, outputs, r->K, r->out, taps * C + 16);
-    const size_t weights = (size_t)(s.mean ? 1 : taps) * C * r->K;
-    s.w = pn_set_data(set, "w", weights, 1, 1);
-    s.dw = pn_set_result(set, "dw", weights, s.N * outputs + taps + 16, true);
-    pn_set_find(set, s.dw)->must = set->backward;
-    return s;
+    if (s->mean && s->R % 2 && s->R > 1) set->exact = false;
+    const int C = pn_op_inputs(set, r, s->in, i ? s[-1].in : NULL, r->K + taps + 16);
+    s->out = pn_set_output(set, s->N, outputs, r->K, r->out, taps * C + 16);
+    const size_t weights = (size_t)(s->mean ? 1 : taps) * C * r->K;
+    s->w = pn_set_data(set, "w", weights, 1, 1);
+    s->dw = pn_set_result(set, "dw", weights, s->N * outputs + taps + 16, true);
+    pn_set_find(set, s->dw)->must = set->backward;
 }
 
-static int build(pn_set *set, const void *rows, void *jobs) {
-    const row *r = rows;
-    pn_conv *s = jobs;
-    int count = 0;
-    for (; count < PN_MAX_JOBS && r[count].N; count++)
-        s[count] = new_job(set, &r[count], s + count - 1);
-    return count;
+static void roll(pn_set *dice, int i, pn_row *r) {
+    (void)i;
+    r->N = pn_set_whole(dice, 1, 20);
+    r->R = pn_set_whole(dice, 1, 5);
+    r->stride = pn_set_whole(dice, 1, 3);
+    r->mean = pn_set_whole(dice, 0, 2) == 0;
+    r->pad = r->mean ? 0 : pn_set_whole(dice, 0, r->R - 1);
+    const int least = r->R > 2 * r->pad ? r->R - 2 * r->pad : 1;
+    r->H = pn_set_whole(dice, least, 9);
+    r->W = pn_set_whole(dice, least, 9);
+    r->K = 4 * pn_set_whole(dice, 1, 12);
+    pn_roll_parts(dice, r, 6);
+    r->out = pn_roll_output(dice);
 }
+
+static const pn_flaw flaws[] = {
+    {"no window in the height", offsetof(pn_conv, H), 2},
+    {"no window in the width", offsetof(pn_conv, W), 2},
+    {"R 0", offsetof(pn_conv, R), 0},
+    {"R 6", offsetof(pn_conv, R), 6},
+    {"no stride", offsetof(pn_conv, stride), 0},
+    {"stride 4", offsetof(pn_conv, stride), 4},
+    {"negative pad", offsetof(pn_conv, pad), -1},
+    {"a pad of R", offsetof(pn_conv, pad), 5},
+    {"mean 2", offsetof(pn_conv, mean), 2},
+    {"an average with pad", offsetof(pn_conv, mean), 1},
+    {"10 channels out", offsetof(pn_conv, out.K), 10},
+};
 
 PN_CALLS(conv)
 
-static void magnitude(bool backward, const void *job, const pn_twins *t) {
-    pn_conv s = *(const pn_conv *)job;
-    s.out.coef = fabsf(s.out.coef);
-    conv_twin(backward, &s, t);
-}
-
-static const pn_output *output(const void *job, size_t *pixels) {
-    const pn_conv *s = job;
-    *pixels = (size_t)s->N * outputs_of(s);
-    return &s->out;
-}
-
-static const pn_subject subject = {"conv",    sizeof(pn_conv), conv_scratch, conv_run, conv_twin,
-                                   magnitude, build,           output,       NULL};
-
-static void test_call(void **state) {
-    const struct call *c = *state;
-    assert_int_equal(pn_check(&subject, c->why, c->job, (uint64_t)(c - calls)), 0);
-}
-
-static void combinations_nobody_thought_of(void **state) {
-    (void)state;
-    static const int likes[] = {
-        0,        PN_BATCH, PN_BATCH | PN_AFFINE, PN_RUNNING, PN_RUNNING | PN_AFFINE,
-        PN_NO_DX, PN_ADD,   PN_BATCH | PN_ADD};
-    int failures = 0;
-    pn_set dice = {.state = 1902};
-    for (int i = 0; i < 60; i++) {
-        row r[PN_MAX_JOBS] = {{.N = pn_set_whole(&dice, 1, 20),
-                               .R = pn_set_whole(&dice, 1, 5),
-                               .stride = pn_set_whole(&dice, 1, 3),
-                               .mean = pn_set_whole(&dice, 0, 2) == 0}};
-        r->pad = r->mean ? 0 : pn_set_whole(&dice, 0, r->R - 1);
-        const int least = r->R > 2 * r->pad ? r->R - 2 * r->pad : 1;
-        r->H = pn_set_whole(&dice, least, 9);
-        r->W = pn_set_whole(&dice, least, 9);
-        r->K = 4 * pn_set_whole(&dice, 1, 12);
-        const int parts = pn_set_whole(&dice, 1, PN_PARTS);
-        for (int part = 0; part < parts; part++) {
-            r->C[part] = 4 * pn_set_whole(&dice, 1, 6);
-            r->also[part] = likes[pn_set_whole(&dice, 0, 7)];
-        }
-        r->out = likes[pn_set_whole(&dice, 0, 4)] | (pn_set_whole(&dice, 0, 1) ? 0 : PN_FACTOR);
-        char why[200];
-        snprintf(
-            why, sizeof why,
-            "%d: N %d H %d W %d R %d stride %d pad %d mean %d K %d C %d %d %d %d also %d %d %d %d "
-            "out %d",
-            i, r->N, r->H, r->W, r->R, r->stride, r->pad, r->mean, r->K, r->C[0], r->C[1], r->C[2],
-            r->C[3], r->also[0], r->also[1], r->also[2], r->also[3], r->out);
-        failures += pn_check(&subject, why, r, 1000 + i);
-    }
-    assert_int_equal(failures, 0);
-}
+static const pn_op op = {
+    .subject = {PN_SUBJECT(conv), .twin = conv_twin, .make = make, PN_PLACES_OF_PARTS(pn_conv)},
+    .keys = keys,
+    .cases = cases,
+    .count = sizeof cases / sizeof *cases,
+    .roll = roll,
+    .seed = 1902,
+    .rolls = 60,
+    .linear = {"N3 7x6 C12,36,4 K20 R3 s2 p1 in=open", "N2 8x8 C8,8 K8 R5 s3 p4 in=open",
+               "N2 8x7 C32,16 K32 R4 s3 mean in=open"},
+    .shape = "N5 9x7 C20,8 K20 R3 s2 p1 in=batch out=batch",
+    .good = "N2 5x5 C8,4 K8 R5 s2 p1 in=batch out=batch",
+    .flaws = flaws,
+    .flaw_count = sizeof flaws / sizeof *flaws,
+};
 
 /* Two rows of three pixels under 2x2 windows: a convolution with pad 1 and stride 2, an average
  * with stride 1. What is negative does not count, what is outside is 0. */
@@ -544,16 +146,8 @@ static void by_hand(void **state) {
     for (int mean = 0; mean < 2; mean++) {
         pn_set set;
         pn_set_begin(&set, 1, true, false);
-        const row r = {.N = 1,
-                       .H = 2,
-                       .W = 3,
-                       .R = 2,
-                       .stride = 2 - mean,
-                       .pad = !mean,
-                       .mean = mean,
-                       .K = 4,
-                       .C = {4}};
-        pn_conv s = new_job(&set, &r, NULL);
+        pn_conv s;
+        pn_op_jobs(&op, &set, mean ? "N1 2x3 C4 K4 R2 mean" : "N1 2x3 C4 K4 R2 s2 p1", &s);
         pn_set_freeze(&set);
         const pn_twins t = pn_set_values(&set);
         const double a[6] = {1, -2, 3, 4, 5, -6};
@@ -574,140 +168,7 @@ static void by_hand(void **state) {
     }
 }
 
-/* Linear where ReLU is open: <dy, z> = <dx, x> summed over the parts = <dw, w>. */
-static void adjoint(void **state) {
-    (void)state;
-    static const row rows[] = {
-        {.N = 3,
-         .H = 7,
-         .W = 6,
-         .R = 3,
-         .stride = 2,
-         .pad = 1,
-         .K = 20,
-         .C = {12, 36, 4},
-         .in = PN_OPEN},
-        {.N = 2, .H = 8, .W = 8, .R = 5, .stride = 3, .pad = 4, .K = 8, .C = {8, 8}, .in = PN_OPEN},
-        {.N = 2,
-         .H = 8,
-         .W = 7,
-         .R = 4,
-         .stride = 3,
-         .mean = 1,
-         .K = 32,
-         .C = {32, 16},
-         .in = PN_OPEN}};
-    for (int backend = 0; backend < PN_BACKENDS; backend++)
-        for (int i = 0; i < 3 && pn_backend_at(backend); i++) {
-            pn_set set;
-            pn_set_begin(&set, 77 + i, true, true);
-            pn_conv s = new_job(&set, &rows[i], NULL);
-            const size_t weights = pn_set_find(&set, s.w)->count;
-            memset(s.dw, 0, weights * sizeof *s.dw);
-            assert_int_equal(pn_call(&subject, pn_backend_at(backend), false, &s, 1), PN_OK);
-            assert_int_equal(pn_call(&subject, pn_backend_at(backend), true, &s, 1), PN_OK);
-            const double want = pn_dot(s.out.dy, s.out.z, pn_set_find(&set, s.out.z)->count);
-            assert_true(want != 0);
-            assert_true(pn_dot(s.dw, s.w, weights) == want);
-            double dx = 0;
-            for (int part = 0; part < s.parts; part++)
-                dx += pn_dot(s.in[part].dx, s.in[part].x, pn_set_find(&set, s.in[part].x)->count);
-            assert_true(dx == want);
-            pn_set_end(&set);
-        }
-}
-
-static void bad_arguments(void **state) {
-    (void)state;
-    static const pn_flaw flaws[] = {
-        {"no part", offsetof(pn_conv, parts), 0},
-        {"five parts", offsetof(pn_conv, parts), PN_PARTS + 1},
-        {"no image", offsetof(pn_conv, N), 0},
-        {"negative height", offsetof(pn_conv, H), -5},
-        {"no width", offsetof(pn_conv, W), 0},
-        {"no window in the height", offsetof(pn_conv, H), 2},
-        {"no window in the width", offsetof(pn_conv, W), 2},
-        {"R 0", offsetof(pn_conv, R), 0},
-        {"R 6", offsetof(pn_conv, R), 6},
-        {"no stride", offsetof(pn_conv, stride), 0},
-        {"stride 4", offsetof(pn_conv, stride), 4},
-        {"negative pad", offsetof(pn_conv, pad), -1},
-        {"a pad of R", offsetof(pn_conv, pad), 5},
-        {"mean 2", offsetof(pn_conv, mean), 2},
-        {"an average with pad", offsetof(pn_conv, mean), 1},
-        {"6 channels in", offsetof(pn_conv, in[1].C), 6},
-        {"no channels in", offsetof(pn_conv, in[0].C), 0},
-        {"10 channels out", offsetof(pn_conv, out.K), 10},
-        {"no norm of that number", offsetof(pn_conv, in[1].norm.mode), 7},
-        {"norm without statistics", offsetof(pn_conv, out.norm.stats), PN_NULL},
-        {"no x", offsetof(pn_conv, in[1].x), PN_NULL},
-        {"no weights", offsetof(pn_conv, w), PN_NULL},
-    };
-    static const pn_flaw of_pass[2][2] = {
-        {{"no z", offsetof(pn_conv, out.z), PN_NULL}},
-        {{"no dy", offsetof(pn_conv, out.dy), PN_NULL}, {"no dw", offsetof(pn_conv, dw), PN_NULL}},
-    };
-    const row good = {.N = 2,
-                      .H = 5,
-                      .W = 5,
-                      .R = 5,
-                      .stride = 2,
-                      .pad = 1,
-                      .K = 8,
-                      .C = {8, 4},
-                      .in = PN_BATCH,
-                      .out = PN_BATCH};
-    const row r[PN_MAX_JOBS] = {good, good};
-    static const pn_flaw sharing[] = {
-        {"the second to share dx overwrites it", offsetof(pn_conv, in[0].add), 0},
-        {"shares dx and does not say so", offsetof(pn_conv, shares_dx), 0},
-        {"shares_dx 2", offsetof(pn_conv, shares_dx), 2}};
-    static const pn_flaw alone = {"shares no dx and says so", offsetof(pn_conv, shares_dx), 1};
-    row sharers[PN_MAX_JOBS];
-    memcpy(sharers, r, sizeof r);
-    sharers[1].shares = true;
-    int failures = pn_check_flaws(&subject, true, sharers, sharing, 3);
-    failures += pn_check_flaws(&subject, true, r, &alone, 1);
-    for (int backward = 0; backward < 2; backward++) {
-        failures += pn_check_flaws(&subject, backward, r, flaws, sizeof flaws / sizeof *flaws);
-        failures += pn_check_flaws(&subject, backward, r, of_pass[backward], 1 + backward);
-    }
-    assert_int_equal(failures, 0);
-}
-
-static void scratch_depends_on_shapes_only(void **state) {
-    (void)state;
-    const row r[PN_MAX_JOBS] = {{.N = 5,
-                                 .H = 9,
-                                 .W = 7,
-                                 .R = 3,
-                                 .stride = 2,
-                                 .pad = 1,
-                                 .K = 20,
-                                 .C = {20, 8},
-                                 .in = PN_BATCH,
-                                 .out = PN_BATCH}};
-    const pn_conv bare = {.N = 5,
-                          .H = 9,
-                          .W = 7,
-                          .parts = 2,
-                          .R = 3,
-                          .stride = 2,
-                          .pad = 1,
-                          .in = {{.C = 20, .norm = {.mode = PN_NORM_BATCH}},
-                                 {.C = 8, .norm = {.mode = PN_NORM_BATCH}}},
-                          .out = {.K = 20, .norm = {.mode = PN_NORM_BATCH}}};
-    assert_int_equal(pn_check_scratch(&subject, r, &bare), 0);
-}
-
 int main(void) {
-    static const struct CMUnitTest others[] = {
-        cmocka_unit_test(combinations_nobody_thought_of),
-        cmocka_unit_test(by_hand),
-        cmocka_unit_test(adjoint),
-        cmocka_unit_test(scratch_depends_on_shapes_only),
-        cmocka_unit_test(bad_arguments),
-    };
-    return pn_run_rows("conv", calls, sizeof *calls, (int)(sizeof calls / sizeof *calls), test_call,
-                       others, (int)(sizeof others / sizeof *others));
+    static const struct CMUnitTest others[] = {cmocka_unit_test(by_hand)};
+    return pn_op_main(&op, others, 1);
 }

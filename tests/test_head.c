@@ -1,84 +1,36 @@
 /* test_head.c -- global average pool, linear, softmax cross-entropy, against plain loops. */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
+#include "tests/support/op_test.h"
+
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#include "tests/support/check.h"
 
 enum { MAX_IMAGES = 32 };
 
-typedef struct row {
-    int N, H, W, classes;
-    int C[PN_PARTS], in, also[PN_PARTS];
-    int relu;
-    float smoothing, loss_weight; /* weight 0 means 1 */
-    bool scaled;                  /* `scale` is not NULL */
-    bool shares;                  /* the inputs of the job before, adding to the same dx */
-} row;
+static const pn_key keys[] = {
+    {"N", 1, MAX_IMAGES, PN_MUST}, {"HxW", 1, 224, PN_MUST}, {"C,", 4, 1024, PN_MUST},
+    {"K", 2, 1000, PN_MUST},       {"relu", 0, 0, 0},        {"smoothing=", 0, 1, 0},
+    {"weight=", 0, 1, 1},          {"scaled", 0, 0, 0},      {"in=", 0, 0, 0},
+    {"also=,", 0, 0, 0},           {NULL, 0, 0, 0}};
 
-static const struct call {
-    const char *why;
-    row job[PN_MAX_JOBS];
-} calls[] = {
-    {"one pixel, one image", {{.N = 1, .H = 1, .W = 1, .classes = 2, .C = {4}}}},
-    {"CIFAR-10 after cells of 64",
-     {{.N = 6, .H = 8, .W = 8, .classes = 10, .C = {64, 64, 64, 64}, .scaled = true}}},
-    {"CIFAR-100", {{.N = 3, .H = 8, .W = 8, .classes = 100, .C = {36, 36}}}},
-    {"a thousand classes, smoothed",
-     {{.N = 2, .H = 7, .W = 7, .classes = 1000, .C = {8}, .smoothing = 0.1f}}},
-    {"more images than chunks", {{.N = 19, .H = 3, .W = 2, .classes = 7, .C = {12, 4}}}},
-    {"odd number of classes, odd image", {{.N = 5, .H = 5, .W = 7, .classes = 3, .C = {20}}}},
+/* K: classes; scaled: `scale` is not NULL. */
+static const pn_case cases[] = {
+    {"one pixel, one image", "N1 1x1 C4 K2"},
+    {"CIFAR-10 after cells of 64", "N6 8x8 C64,64,64,64 K10 scaled"},
+    {"CIFAR-100", "N3 8x8 C36,36 K100"},
+    {"a thousand classes, smoothed", "N2 7x7 C8 K1000 smoothing=0.1"},
+    {"more images than chunks", "N19 3x2 C12,4 K7"},
+    {"odd number of classes, odd image", "N5 5x7 C20 K3"},
     {"an auxiliary head: relu, weight 0.4",
-     {{.N = 4,
-       .H = 2,
-       .W = 2,
-       .classes = 10,
-       .C = {16},
-       .in = PN_BATCH | PN_AFFINE,
-       .relu = 1,
-       .loss_weight = 0.4f,
-       .scaled = true}}},
-    {"relu without a norm", {{.N = 4, .H = 4, .W = 4, .classes = 10, .C = {16, 8}, .relu = 1}}},
-    {"parts with different norms",
-     {{.N = 4,
-       .H = 3,
-       .W = 3,
-       .classes = 5,
-       .C = {8, 20, 4, 12},
-       .also = {0, PN_BATCH, PN_RUNNING | PN_AFFINE, PN_BATCH | PN_AFFINE}}}},
-    {"dx of some parts only, one added to",
-     {{.N = 4,
-       .H = 3,
-       .W = 3,
-       .classes = 5,
-       .C = {8, 8, 4, 12},
-       .in = PN_BATCH,
-       .also = {0, PN_NO_DX, PN_ADD, PN_NO_DX}}}},
+     "N4 2x2 C16 K10 relu scaled weight=0.4 in=batch+affine"},
+    {"relu without a norm", "N4 4x4 C16,8 K10 relu"},
+    {"parts with different norms", "N4 3x3 C8,20,4,12 K5 also=-,batch,running+affine,batch+affine"},
+    {"dx of some parts only, one added to", "N4 3x3 C8,8,4,12 K5 in=batch also=-,no-dx,add,no-dx"},
     {"two heads of different shapes",
-     {{.N = 4, .H = 4, .W = 4, .classes = 10, .C = {16}, .in = PN_BATCH, .smoothing = 0.1f},
-      {.N = 4, .H = 2, .W = 2, .classes = 10, .C = {8, 8}, .relu = 1, .loss_weight = 0.4f}}},
-    {"two heads on one tensor",
-     {{.N = 4, .H = 4, .W = 4, .classes = 10, .C = {16}, .in = PN_BATCH},
-      {.N = 4,
-       .H = 4,
-       .W = 4,
-       .classes = 6,
-       .C = {16},
-       .relu = 1,
-       .loss_weight = 0.4f,
-       .shares = true}}},
+     "N4 4x4 C16 K10 smoothing=0.1 in=batch | N4 2x2 C8,8 K10 relu weight=0.4"},
+    {"two heads on one tensor", "N4 4x4 C16 K10 in=batch & K6 relu weight=0.4"},
     {"four heads on one tensor, an image for each thread",
-     {{.N = 17, .H = 2, .W = 2, .classes = 10, .C = {16, 36}, .in = PN_BATCH},
-      {.N = 17, .H = 2, .W = 2, .classes = 100, .C = {16, 36}, .shares = true},
-      {.N = 17, .H = 2, .W = 2, .classes = 3, .C = {16, 36}, .relu = 1, .shares = true},
-      {.N = 17, .H = 2, .W = 2, .classes = 7, .C = {16, 36}, .shares = true}}},
-    {"224 wide", {{.N = 1, .H = 2, .W = 224, .classes = 4, .C = {4}}}},
+     "N17 2x2 C16,36 K10 in=batch & K100 & K3 relu & K7"},
+    {"224 wide", "N1 2x224 C4 K4"},
 };
 
 /* What lies outside of jobs; one set of jobs is in use at a time. */
@@ -86,65 +38,44 @@ static int32_t labels[PN_MAX_JOBS][MAX_IMAGES];
 static pn_result wanted[PN_MAX_JOBS];
 static const pn_head *first_job;
 
-static int channels(const row *r, int *parts) {
-    int C = 0;
-    for (*parts = 0; *parts < PN_PARTS && r->C[*parts]; ++*parts) C += r->C[*parts];
-    return C;
-}
-
-static pn_head new_job(pn_set *set, const row *r, const pn_head *before, int32_t *label) {
-    pn_head s = {.N = r->N,
-                 .H = r->H,
-                 .W = r->W,
-                 .classes = r->classes,
-                 .relu = r->relu,
-                 .smoothing = r->smoothing,
-                 .loss_weight = r->loss_weight > 0 ? r->loss_weight : 1,
-                 .labels = label,
-                 .shares_dx = r->shares};
-    const int C = channels(r, &s.parts), image = s.H * s.W;
+static void make(pn_set *set, const pn_row *r, void *job, int i) {
+    pn_head *s = job;
+    first_job = s - i;
+    *s = (pn_head){.N = r->N,
+                   .H = r->H,
+                   .W = r->W,
+                   .parts = pn_row_parts(r),
+                   .relu = r->relu,
+                   .classes = r->K,
+                   .shares_dx = r->shares,
+                   .smoothing = r->smoothing,
+                   .loss_weight = r->weight,
+                   .labels = labels[i]};
+    const int image = s->H * s->W;
     /* A mean over a power of two keeps whole numbers exact; nothing does after the softmax. */
     if (set->backward || (image & (image - 1))) set->exact = false;
-    for (int part = 0; part < s.parts; part++)
-        if (r->shares) {
-            s.in[part] = before->in[part];
-            s.in[part].add = 1;
-        } else {
-            s.in[part] = pn_set_input(set, (size_t)s.N * image, r->C[part], r->in | r->also[part],
-                                      3 * s.classes + 48);
-        }
-    for (int n = 0; n < s.N; n++) label[n] = pn_set_whole(set, 0, s.classes - 1);
-    s.w = pn_set_data(set, "w", (size_t)C * s.classes, 1, 1);
-    s.b = pn_set_data(set, "b", s.classes, 2, 1);
+    const int C = pn_op_inputs(set, r, s->in, i ? s[-1].in : NULL, 3 * s->classes + 48);
+    for (int n = 0; n < s->N; n++) labels[i][n] = pn_set_whole(set, 0, s->classes - 1);
+    s->w = pn_set_data(set, "w", (size_t)C * s->classes, 1, 1);
+    s->b = pn_set_data(set, "b", s->classes, 2, 1);
     /* Backward is linear in (p - target), whose error is that of a softmax of logits below 4:
      * the exponent, an exp, a sum over the classes, a division. */
-    const int softmax = s.classes + 32;
-    s.dw = pn_set_result(set, "dw", (size_t)C * s.classes, s.N + softmax, true);
-    s.db = pn_set_result(set, "db", s.classes, s.N + softmax, true);
-    pn_set_find(set, s.dw)->must = pn_set_find(set, s.db)->must = set->backward;
+    const int softmax = s->classes + 32;
+    s->dw = pn_set_result(set, "dw", (size_t)C * s->classes, s->N + softmax, true);
+    s->db = pn_set_result(set, "db", s->classes, s->N + softmax, true);
+    pn_set_find(set, s->dw)->must = pn_set_find(set, s->db)->must = set->backward;
     if (set->backward) {
-        s.pooled = pn_set_data(set, "pooled", (size_t)s.N * C, 2, 2);
-        s.logits = pn_set_data(set, "logits", (size_t)s.N * s.classes, 3, 3);
+        s->pooled = pn_set_data(set, "pooled", (size_t)s->N * C, 2, 2);
+        s->logits = pn_set_data(set, "logits", (size_t)s->N * s->classes, 3, 3);
     } else {
-        s.pooled = pn_set_result(set, "pooled", (size_t)s.N * C, image + 8, false);
-        s.logits = pn_set_result(set, "logits", (size_t)s.N * s.classes, image + C + 16, false);
+        s->pooled = pn_set_result(set, "pooled", (size_t)s->N * C, image + 8, false);
+        s->logits = pn_set_result(set, "logits", (size_t)s->N * s->classes, image + C + 16, false);
     }
     float *result = pn_set_poison(set, "result", sizeof(pn_result) / sizeof(float), 0);
     pn_set_find(set, result)->opaque = true;
-    s.result = (pn_result *)(void *)result;
-    if (r->scaled) s.scale = pn_set_data(set, "scale", 1, 1, 1);
-    if (r->scaled) *(float *)s.scale = 0.375f;
-    return s;
-}
-
-static int build(pn_set *set, const void *rows, void *jobs) {
-    const row *r = rows;
-    pn_head *s = jobs;
-    int count = 0;
-    first_job = s;
-    for (; count < PN_MAX_JOBS && r[count].N; count++)
-        s[count] = new_job(set, &r[count], s + count - 1, labels[count]);
-    return count;
+    s->result = (pn_result *)(void *)result;
+    if (r->scaled) s->scale = pn_set_data(set, "scale", 1, 1, 1);
+    if (r->scaled) *(float *)s->scale = 0.375f;
 }
 
 PN_CALLS(head)
@@ -217,41 +148,51 @@ static const char *also(const pn_set *set, const void *job) {
     return text;
 }
 
-static const pn_subject subject = {"head",    sizeof(pn_head), head_scratch, head_run, twin,
-                                   magnitude, build,           NULL,         also};
-
-static void test_call(void **state) {
-    const struct call *c = *state;
-    assert_int_equal(pn_check(&subject, c->why, c->job, (uint64_t)(c - calls)), 0);
-}
-
-static void combinations_nobody_thought_of(void **state) {
-    (void)state;
+static void roll(pn_set *dice, int i, pn_row *r) {
+    (void)i;
     static const int likes[] = {0,        PN_BATCH, PN_BATCH | PN_AFFINE, PN_RUNNING,
                                 PN_NO_DX, PN_ADD,   PN_BATCH | PN_ADD};
-    int failures = 0;
-    pn_set dice = {.state = 1902};
-    for (int i = 0; i < 40; i++) {
-        row r[PN_MAX_JOBS] = {{.N = pn_set_whole(&dice, 1, 20),
-                               .H = pn_set_whole(&dice, 1, 9),
-                               .W = pn_set_whole(&dice, 1, 9)}};
-        r->classes = pn_set_whole(&dice, 2, 40);
-        r->relu = pn_set_whole(&dice, 0, 1);
-        r->smoothing = pn_set_whole(&dice, 0, 1) ? 0 : 0.25f;
-        r->loss_weight = pn_set_whole(&dice, 0, 1) ? 1 : 0.4f;
-        r->scaled = pn_set_whole(&dice, 0, 1);
-        const int parts = pn_set_whole(&dice, 1, PN_PARTS);
-        for (int part = 0; part < parts; part++) {
-            r->C[part] = 4 * pn_set_whole(&dice, 1, 9);
-            r->also[part] = likes[pn_set_whole(&dice, 0, 6)];
-        }
-        char why[200];
-        snprintf(why, sizeof why, "%d: N %d H %d W %d classes %d relu %d parts %d", i, r->N, r->H,
-                 r->W, r->classes, r->relu, parts);
-        failures += pn_check(&subject, why, r, 1000 + i);
+    pn_roll_size(dice, r, 20, 9);
+    r->K = pn_set_whole(dice, 2, 40);
+    r->relu = pn_set_whole(dice, 0, 1);
+    r->smoothing = pn_set_whole(dice, 0, 1) ? 0 : 0.25f;
+    r->weight = pn_set_whole(dice, 0, 1) ? 1 : 0.4f;
+    r->scaled = pn_set_whole(dice, 0, 1);
+    const int parts = pn_set_whole(dice, 1, PN_PARTS);
+    for (int part = 0; part < parts; part++) {
+        r->C[part] = 4 * pn_set_whole(dice, 1, 9);
+        r->also[part] = likes[pn_set_whole(dice, 0, 6)];
     }
-    assert_int_equal(failures, 0);
 }
+
+static const pn_flaw flaws[] = {
+    {"no classes", offsetof(pn_head, classes), 0},
+    {"no norm of that number", offsetof(pn_head, in[0].norm.mode), 7},
+    {"norm without statistics", offsetof(pn_head, in[1].norm.stats), PN_NULL},
+    {"no labels", offsetof(pn_head, labels), PN_NULL},
+    {"nowhere to pool", offsetof(pn_head, pooled), PN_NULL},
+    {"no logits", offsetof(pn_head, logits), PN_NULL},
+    {"no result", offsetof(pn_head, result), PN_NULL_FORWARD},
+    {"no b", offsetof(pn_head, b), PN_NULL_FORWARD},
+    {"no db", offsetof(pn_head, db), PN_NULL_BACKWARD},
+};
+
+static const pn_op op = {
+    .subject = {PN_SUBJECT(head), .twin = twin, .magnitude = magnitude, .make = make, .also = also,
+                .in = offsetof(pn_head, in), .parts = offsetof(pn_head, parts),
+                .shares_dx = offsetof(pn_head, shares_dx), .outside = offsetof(pn_head, labels),
+                .weights = {{offsetof(pn_head, w), offsetof(pn_head, dw)}}},
+    .keys = keys,
+    .cases = cases,
+    .count = sizeof cases / sizeof *cases,
+    .roll = roll,
+    .seed = 1902,
+    .rolls = 40,
+    .shape = "N5 9x7 C20,8 K10 in=batch",
+    .good = "N2 5x5 C8,4 K3 in=batch",
+    .flaws = flaws,
+    .flaw_count = sizeof flaws / sizeof *flaws,
+};
 
 /* Two images of two pixels, two classes. Logits (1, 1 + log 3) and (0, 0): probabilities 1/4, 3/4
  * and 1/2, 1/2; the tie goes to class 0. */
@@ -259,9 +200,8 @@ static void by_hand(void **state) {
     (void)state;
     pn_set set;
     pn_set_begin(&set, 1, true, true);
-    const row r[PN_MAX_JOBS] = {{.N = 2, .H = 1, .W = 2, .classes = 2, .C = {4}}};
-    pn_head s[PN_MAX_JOBS];
-    build(&set, r, s);
+    pn_head s[1];
+    pn_op_jobs(&op, &set, "N2 1x2 C4 K2", s);
     pn_set_freeze(&set);
     const pn_twins t = pn_set_values(&set);
     double *x = pn_at(&t, s->in[0].x), *w = pn_at(&t, s->w), *dw = pn_at(&t, s->dw);
@@ -288,13 +228,14 @@ static void by_hand(void **state) {
 static pn_result biased(const pn_kernels *k, const float *bias, int classes, int label) {
     pn_set set;
     pn_set_begin(&set, 1, true, false);
-    const row r[PN_MAX_JOBS] = {{.N = 4, .H = 2, .W = 2, .classes = classes, .C = {4}}};
-    pn_head s[PN_MAX_JOBS];
-    build(&set, r, s);
+    pn_head s[1];
+    char row[40];
+    snprintf(row, sizeof row, "N4 2x2 C4 K%d", classes);
+    pn_op_jobs(&op, &set, row, s);
     memset((float *)s->w, 0, (size_t)4 * classes * sizeof *s->w);
     memcpy((float *)s->b, bias, classes * sizeof *bias);
     for (int n = 0; n < 4; n++) labels[0][n] = label;
-    assert_int_equal(pn_call(&subject, k, false, s, 1), PN_OK);
+    assert_int_equal(pn_call(&op.subject, k, false, s, 1), PN_OK);
     const pn_result result = *s->result;
     pn_set_end(&set);
     return result;
@@ -336,74 +277,12 @@ static void nan_is_passed_on(void **state) {
     }
 }
 
-static void bad_arguments(void **state) {
-    (void)state;
-    static const pn_flaw flaws[] = {
-        {"no part", offsetof(pn_head, parts), 0},
-        {"five parts", offsetof(pn_head, parts), PN_PARTS + 1},
-        {"no classes", offsetof(pn_head, classes), 0},
-        {"no image", offsetof(pn_head, N), 0},
-        {"negative height", offsetof(pn_head, H), -5},
-        {"no width", offsetof(pn_head, W), 0},
-        {"6 channels in", offsetof(pn_head, in[1].C), 6},
-        {"no norm of that number", offsetof(pn_head, in[0].norm.mode), 7},
-        {"norm without statistics", offsetof(pn_head, in[1].norm.stats), PN_NULL},
-        {"no x", offsetof(pn_head, in[1].x), PN_NULL},
-        {"no labels", offsetof(pn_head, labels), PN_NULL},
-        {"no weights", offsetof(pn_head, w), PN_NULL},
-        {"nowhere to pool", offsetof(pn_head, pooled), PN_NULL},
-        {"no logits", offsetof(pn_head, logits), PN_NULL},
-    };
-    static const pn_flaw of_pass[2][2] = {
-        {{"no result", offsetof(pn_head, result), PN_NULL},
-         {"no b", offsetof(pn_head, b), PN_NULL}},
-        {{"no dw", offsetof(pn_head, dw), PN_NULL}, {"no db", offsetof(pn_head, db), PN_NULL}},
-    };
-    const row r[PN_MAX_JOBS] = {
-        {.N = 2, .H = 5, .W = 5, .classes = 3, .C = {8, 4}, .in = PN_BATCH},
-        {.N = 2, .H = 5, .W = 5, .classes = 3, .C = {8, 4}, .in = PN_BATCH}};
-    static const pn_flaw sharing[] = {
-        {"the second to share dx overwrites it", offsetof(pn_head, in[0].add), 0},
-        {"shares dx and does not say so", offsetof(pn_head, shares_dx), 0},
-        {"shares_dx 2", offsetof(pn_head, shares_dx), 2}};
-    static const pn_flaw alone = {"shares no dx and says so", offsetof(pn_head, shares_dx), 1};
-    row sharers[PN_MAX_JOBS];
-    memcpy(sharers, r, sizeof r);
-    sharers[1].shares = true;
-    int failures = pn_check_flaws(&subject, true, sharers, sharing, 3);
-    failures += pn_check_flaws(&subject, true, r, &alone, 1);
-    for (int backward = 0; backward < 2; backward++) {
-        failures += pn_check_flaws(&subject, backward, r, flaws, sizeof flaws / sizeof *flaws);
-        failures += pn_check_flaws(&subject, backward, r, of_pass[backward], 2);
-    }
-    assert_int_equal(failures, 0);
-}
-
-static void scratch_depends_on_shapes_only(void **state) {
-    (void)state;
-    const row r[PN_MAX_JOBS] = {
-        {.N = 5, .H = 9, .W = 7, .classes = 10, .C = {20, 8}, .in = PN_BATCH}};
-    const pn_head bare = {.N = 5,
-                          .H = 9,
-                          .W = 7,
-                          .classes = 10,
-                          .parts = 2,
-                          .loss_weight = 1,
-                          .in = {{.C = 20, .norm = {.mode = PN_NORM_BATCH}},
-                                 {.C = 8, .norm = {.mode = PN_NORM_BATCH}}}};
-    assert_int_equal(pn_check_scratch(&subject, r, &bare), 0);
-}
-
 int main(void) {
     static const struct CMUnitTest others[] = {
-        cmocka_unit_test(combinations_nobody_thought_of),
         cmocka_unit_test(by_hand),
         cmocka_unit_test(logits_far_apart),
         cmocka_unit_test(first_of_equal_logits_wins),
         cmocka_unit_test(nan_is_passed_on),
-        cmocka_unit_test(scratch_depends_on_shapes_only),
-        cmocka_unit_test(bad_arguments),
     };
-    return pn_run_rows("head", calls, sizeof *calls, (int)(sizeof calls / sizeof *calls), test_call,
-                       others, (int)(sizeof others / sizeof *others));
+    return pn_op_main(&op, others, 4);
 }

@@ -1,122 +1,86 @@
 /* test_pool.c -- 3x3 maximum and average, against plain loops. An average divides, so only the
  * maximum is exact on whole numbers; they are full of ties. */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
+#include "tests/support/op_test.h"
+
 #include <stdio.h>
-#include <string.h>
 
-#include <cmocka.h>
+static const pn_key keys[] = {
+    {"N", 1, 130, PN_MUST}, {"HxW", 1, 224, PN_MUST}, {"C", 4, 1024, PN_MUST}, {"s", 1, 2, 1},
+    {"mean", 0, 0, 0},      {"in=", 0, 0, 0},         {"out=", 0, 0, 0},       {NULL, 0, 0, 0}};
 
-#include "tests/support/check.h"
-
-/* One job, of both kinds in turn; stride 0 means 1. */
-typedef struct row {
-    int N, H, W, C, stride;
-    int in, out;
-    bool shares; /* the input of the job before, adding to the same dx */
-    pn_pool_kind kind;
-} row;
-
-static const struct call {
-    const char *why;
-    row job[PN_MAX_JOBS];
-} calls[] = {
-    {"as wide as a card takes",
-     {{.N = 1, .H = 3, .W = 9, .C = 1024, .in = PN_BATCH, .out = PN_BATCH}}},
-    {"more tiles than a card's blocks, dx shared",
-     {{.N = 130, .H = 17, .W = 3, .C = 4, .in = PN_BATCH, .out = PN_BATCH},
-      {.N = 130, .H = 17, .W = 3, .C = 4, .stride = 2, .shares = true}}},
-    {"one pixel", {{.N = 1, .H = 1, .W = 1, .C = 4}}},
-    {"one row", {{.N = 2, .H = 1, .W = 7, .C = 8, .in = PN_BATCH, .out = PN_BATCH}}},
-    {"one column, stride 2",
-     {{.N = 2, .H = 7, .W = 1, .C = 8, .stride = 2, .in = PN_BATCH, .out = PN_BATCH}}},
-    {"two by two", {{.N = 3, .H = 2, .W = 2, .C = 4, .in = PN_BATCH, .out = PN_BATCH}}},
-    {"odd everything", {{.N = 3, .H = 7, .W = 9, .C = 20, .in = PN_BATCH, .out = PN_BATCH}}},
-    {"odd everything, stride 2",
-     {{.N = 3, .H = 7, .W = 9, .C = 20, .stride = 2, .in = PN_BATCH, .out = PN_BATCH}}},
-    {"even everything, stride 2",
-     {{.N = 3, .H = 8, .W = 6, .C = 12, .stride = 2, .in = PN_BATCH, .out = PN_BATCH}}},
-    {"the first cells",
-     {{.N = 2, .H = 32, .W = 32, .C = 16, .in = PN_BATCH, .out = PN_BATCH | PN_FACTOR}}},
-    {"the middle cells",
-     {{.N = 2, .H = 16, .W = 16, .C = 32, .in = PN_BATCH, .out = PN_BATCH | PN_FACTOR}}},
-    {"the last cells", {{.N = 3, .H = 8, .W = 8, .C = 64, .in = PN_BATCH, .out = PN_BATCH}}},
-    {"into the first reduction",
-     {{.N = 2, .H = 32, .W = 32, .C = 32, .stride = 2, .in = PN_BATCH, .out = PN_BATCH}}},
-    {"cells of 36", {{.N = 2, .H = 8, .W = 8, .C = 36, .in = PN_BATCH, .out = PN_BATCH}}},
-    {"28 wide, 14 out",
-     {{.N = 1, .H = 28, .W = 28, .C = 8, .stride = 2, .in = PN_BATCH, .out = PN_BATCH}}},
-    {"224 wide", {{.N = 1, .H = 3, .W = 224, .C = 4, .in = PN_BATCH, .out = PN_BATCH}}},
-    {"batch no multiple of the chunks",
-     {{.N = 17, .H = 5, .W = 3, .C = 12, .in = PN_BATCH, .out = PN_BATCH}}},
+/* Each in all kinds: check_kinds. */
+static const pn_case cases[] = {
+    {"as wide as a card takes", "N1 3x9 C1024 in=batch out=batch"},
+    {"more tiles than a card's blocks, dx shared", "N130 17x3 C4 in=batch out=batch & s2"},
+    {"one pixel", "N1 1x1 C4"},
+    {"one row", "N2 1x7 C8 in=batch out=batch"},
+    {"one column, stride 2", "N2 7x1 C8 s2 in=batch out=batch"},
+    {"two by two", "N3 2x2 C4 in=batch out=batch"},
+    {"odd everything", "N3 7x9 C20 in=batch out=batch"},
+    {"odd everything, stride 2", "N3 7x9 C20 s2 in=batch out=batch"},
+    {"even everything, stride 2", "N3 8x6 C12 s2 in=batch out=batch"},
+    {"the first cells", "N2 32x32 C16 in=batch out=batch+factor"},
+    {"the middle cells", "N2 16x16 C32 in=batch out=batch+factor"},
+    {"the last cells", "N3 8x8 C64 in=batch out=batch"},
+    {"into the first reduction", "N2 32x32 C32 s2 in=batch out=batch"},
+    {"cells of 36", "N2 8x8 C36 in=batch out=batch"},
+    {"28 wide, 14 out", "N1 28x28 C8 s2 in=batch out=batch"},
+    {"224 wide", "N1 3x224 C4 in=batch out=batch"},
+    {"batch no multiple of the chunks", "N17 5x3 C12 in=batch out=batch"},
     {"gamma negative and zero: the maximum of v is not that of x",
-     {{.N = 3, .H = 6, .W = 6, .C = 24, .in = PN_BATCH | PN_AFFINE, .out = PN_BATCH | PN_AFFINE}}},
-    {"the same at stride 2",
-     {{.N = 3, .H = 6, .W = 6, .C = 24, .stride = 2, .in = PN_BATCH | PN_AFFINE, .out = PN_BATCH}}},
-    {"running statistics",
-     {{.N = 3, .H = 6, .W = 6, .C = 24, .in = PN_RUNNING, .out = PN_RUNNING}}},
-    {"running statistics, gamma learnt",
-     {{.N = 3,
-       .H = 6,
-       .W = 6,
-       .C = 24,
-       .in = PN_RUNNING | PN_AFFINE,
-       .out = PN_RUNNING | PN_AFFINE}}},
-    {"no norm, as when training from scratch",
-     {{.N = 3, .H = 6, .W = 7, .C = 16, .out = PN_FACTOR}}},
-    {"adds to dx and sums",
-     {{.N = 3, .H = 6, .W = 6, .C = 16, .in = PN_BATCH | PN_ADD, .out = PN_BATCH}}},
-    {"adds at stride 2",
-     {{.N = 3, .H = 6, .W = 6, .C = 16, .stride = 2, .in = PN_BATCH | PN_ADD, .out = PN_BATCH}}},
-    {"dx not wanted",
-     {{.N = 3, .H = 6, .W = 6, .C = 16, .in = PN_BATCH | PN_NO_DX, .out = PN_BATCH | PN_AFFINE}}},
+     "N3 6x6 C24 in=batch+affine out=batch+affine"},
+    {"the same at stride 2", "N3 6x6 C24 s2 in=batch+affine out=batch"},
+    {"running statistics", "N3 6x6 C24 in=running out=running"},
+    {"running statistics, gamma learnt", "N3 6x6 C24 in=running+affine out=running+affine"},
+    {"no norm, as when training from scratch", "N3 6x7 C16 out=factor"},
+    {"adds to dx and sums", "N3 6x6 C16 in=batch+add out=batch"},
+    {"adds at stride 2", "N3 6x6 C16 s2 in=batch+add out=batch"},
+    {"dx not wanted", "N3 6x6 C16 in=batch+no-dx out=batch+affine"},
     {"jobs of different shapes",
-     {{.N = 4, .H = 4, .W = 4, .C = 16, .out = PN_BATCH},
-      {.N = 2, .H = 9, .W = 9, .C = 8, .stride = 2, .in = PN_BATCH, .out = PN_BATCH},
-      {.N = 1, .H = 1, .W = 3, .C = 4}}},
-    {"jobs that share dx",
-     {{.N = 3, .H = 8, .W = 8, .C = 16, .in = PN_BATCH, .out = PN_BATCH},
-      {.N = 3, .H = 8, .W = 8, .C = 16, .out = PN_BATCH, .shares = true},
-      {.N = 3, .H = 8, .W = 8, .C = 16, .stride = 2, .shares = true}}},
-    {"jobs that share dx and add to it",
-     {{.N = 3, .H = 4, .W = 4, .C = 8, .in = PN_ADD | PN_BATCH},
-      {.N = 3, .H = 4, .W = 4, .C = 8, .shares = true}}},
-    {"two that share dx, an image for each thread",
-     {{.N = 17, .H = 4, .W = 3, .C = 36, .in = PN_BATCH, .out = PN_BATCH},
-      {.N = 17, .H = 4, .W = 3, .C = 36, .stride = 2, .shares = true}}},
-    {"four that share dx, an image for each thread",
-     {{.N = 33, .H = 3, .W = 3, .C = 8, .kind = PN_POOL_AVG, .in = PN_BATCH, .out = PN_BATCH},
-      {.N = 33, .H = 3, .W = 3, .C = 8, .kind = PN_POOL_MAX, .shares = true},
-      {.N = 33, .H = 3, .W = 3, .C = 8, .stride = 2, .kind = PN_POOL_AVG, .shares = true},
-      {.N = 33, .H = 3, .W = 3, .C = 8, .stride = 2, .kind = PN_POOL_MAX, .shares = true}}},
+     "N4 4x4 C16 out=batch | N2 9x9 C8 s2 in=batch out=batch | N1 1x3 C4"},
+    {"jobs that share dx", "N3 8x8 C16 in=batch out=batch & out=batch & s2"},
+    {"jobs that share dx and add to it", "N3 4x4 C8 in=add+batch & "},
+    {"two that share dx, an image for each thread", "N17 4x3 C36 in=batch out=batch & s2"},
+    {"four that share dx, an image for each thread", "N33 3x3 C8 in=batch out=batch &  & s2 & s2"},
 };
 
-static pn_pool new_job(pn_set *set, const row *r, const pn_pool *before) {
-    pn_pool s = {
-        .N = r->N, .H = r->H, .W = r->W, .stride = r->stride ? r->stride : 1, .kind = r->kind};
-    if (s.kind == PN_POOL_AVG) set->exact = false;
-    const int P = pn_out_size(s.H, s.stride), Q = pn_out_size(s.W, s.stride);
-    s.shares_dx = r->shares;
-    if (r->shares) {
-        s.in = before->in;
-        s.in.add = 1;
-    } else {
-        s.in = pn_set_input(set, (size_t)s.N * s.H * s.W, r->C, r->in, 32);
-    }
-    s.out = pn_set_output(set, s.N, (size_t)P * Q, r->C, r->out, 24); /* 9 terms, and the norms */
-    return s;
+static void make(pn_set *set, const pn_row *r, void *job, int i) {
+    pn_pool *s = job;
+    *s = (pn_pool){.N = r->N,
+                   .H = r->H,
+                   .W = r->W,
+                   .stride = r->stride,
+                   .shares_dx = r->shares,
+                   .kind = r->mean ? PN_POOL_AVG : PN_POOL_MAX};
+    if (s->kind == PN_POOL_AVG) set->exact = false;
+    pn_op_inputs(set, r, &s->in, i ? &s[-1].in : NULL, 32);
+    s->out = pn_set_output(set, s->N,
+                           (size_t)pn_out_size(s->H, s->stride) * pn_out_size(s->W, s->stride),
+                           *r->C, r->out, 24); /* 9 terms, and the norms */
 }
 
-static int build(pn_set *set, const void *rows, void *jobs) {
-    const row *r = rows;
-    pn_pool *s = jobs;
-    int count = 0;
-    for (; count < PN_MAX_JOBS && r[count].N; count++)
-        s[count] = new_job(set, &r[count], s + count - 1);
-    return count;
+static void roll(pn_set *dice, int i, pn_row *r) {
+    (void)i;
+    static const int likes[] = {0,
+                                PN_BATCH,
+                                PN_BATCH | PN_AFFINE,
+                                PN_RUNNING,
+                                PN_RUNNING | PN_AFFINE,
+                                PN_BATCH | PN_ADD,
+                                PN_ADD};
+    pn_roll_size(dice, r, 6, 13);
+    *r->C = 4 * pn_set_whole(dice, 1, 12);
+    r->stride = pn_set_whole(dice, 1, 2);
+    r->in = likes[pn_set_whole(dice, 0, 6)];
+    r->out = pn_roll_output(dice);
 }
+
+static const pn_flaw flaws[] = {
+    {"stride 3", offsetof(pn_pool, stride), 3},
+    {"no stride", offsetof(pn_pool, stride), 0},
+    {"no such kind", offsetof(pn_pool, kind), 2},
+    {"12 channels out of 8", offsetof(pn_pool, out.K), 12},
+};
 
 PN_CALLS(pool)
 
@@ -132,62 +96,38 @@ static void magnitude(bool backward, const void *job, const pn_twins *t) {
     pool_twin(backward, &s, t);
 }
 
-static const pn_output *output(const void *job, size_t *pixels) {
-    const pn_pool *s = job;
-    *pixels = (size_t)s->N * pn_out_size(s->H, s->stride) * pn_out_size(s->W, s->stride);
-    return &s->out;
-}
-
-static const pn_subject subject = {"pool",    sizeof(pn_pool), pool_scratch, pool_run, pool_twin,
-                                   magnitude, build,           output,       NULL};
-
 /* Maximum, average, and both in one call. */
-static int check_kinds(const char *why, const row *rows, uint64_t seed) {
+static int check_kinds(const pn_subject *subject, const char *why, const pn_row rows[PN_MAX_JOBS],
+                       uint64_t seed) {
     int failures = 0;
     for (int kinds = 0; kinds < 3; kinds++) {
-        row r[PN_MAX_JOBS];
+        pn_row r[PN_MAX_JOBS];
         memcpy(r, rows, sizeof r);
-        for (int i = 0; i < PN_MAX_JOBS; i++)
-            r[i].kind = (kinds == 1) != (kinds == 2 && i % 2) ? PN_POOL_AVG : PN_POOL_MAX;
+        for (int i = 0; i < PN_MAX_JOBS; i++) r[i].mean = (kinds == 1) != (kinds == 2 && i % 2);
         if (kinds == 2 && !r[1].N) break;
-        char name[300];
-        snprintf(name, sizeof name, "%s (%s first)", why, r->kind == PN_POOL_MAX ? "max" : "avg");
-        failures += pn_check(&subject, name, r, seed);
+        char name[PN_ROW_TEXT + 20];
+        snprintf(name, sizeof name, "%s (%s first)", why, r->mean ? "avg" : "max");
+        failures += pn_check(subject, name, r, seed);
     }
     return failures;
 }
 
-static void test_call(void **state) {
-    const struct call *c = *state;
-    assert_int_equal(check_kinds(c->why, c->job, (uint64_t)(c - calls)), 0);
-}
-
-static void combinations_nobody_thought_of(void **state) {
-    (void)state;
-    static const int likes[] = {0,
-                                PN_BATCH,
-                                PN_BATCH | PN_AFFINE,
-                                PN_RUNNING,
-                                PN_RUNNING | PN_AFFINE,
-                                PN_BATCH | PN_ADD,
-                                PN_ADD};
-    int failures = 0;
-    pn_set dice = {.state = 1902};
-    for (int i = 0; i < 60; i++) {
-        row r[PN_MAX_JOBS] = {{.N = pn_set_whole(&dice, 1, 6),
-                               .H = pn_set_whole(&dice, 1, 13),
-                               .W = pn_set_whole(&dice, 1, 13)}};
-        r->C = 4 * pn_set_whole(&dice, 1, 12);
-        r->stride = pn_set_whole(&dice, 1, 2);
-        r->in = likes[pn_set_whole(&dice, 0, 6)];
-        r->out = likes[pn_set_whole(&dice, 0, 4)] | (pn_set_whole(&dice, 0, 1) ? 0 : PN_FACTOR);
-        char why[200];
-        snprintf(why, sizeof why, "%d: N %d H %d W %d C %d stride %d in %d out %d", i, r->N, r->H,
-                 r->W, r->C, r->stride, r->in, r->out);
-        failures += check_kinds(why, r, 1000 + i);
-    }
-    assert_int_equal(failures, 0);
-}
+static const pn_op op = {
+    .subject = {PN_SUBJECT(pool), .twin = pool_twin, .magnitude = magnitude, .make = make,
+                .in = offsetof(pn_pool, in), .shares_dx = offsetof(pn_pool, shares_dx),
+                .out = offsetof(pn_pool, out)},
+    .keys = keys,
+    .cases = cases,
+    .count = sizeof cases / sizeof *cases,
+    .check = check_kinds,
+    .roll = roll,
+    .seed = 1902,
+    .rolls = 60,
+    .shape = "N5 9x7 C20 in=batch out=batch",
+    .good = "N2 5x5 C8 in=batch out=batch",
+    .flaws = flaws,
+    .flaw_count = sizeof flaws / sizeof *flaws,
+};
 
 /* A 3x3 image; all windows but the middle one are cut by the edge. Equal inputs: the first wins. */
 static void by_hand(void **state) {
@@ -200,7 +140,8 @@ static void by_hand(void **state) {
     for (int kind = 0; kind < 2; kind++) {
         pn_set set;
         pn_set_begin(&set, 1, true, true);
-        pn_pool s = new_job(&set, &(row){.N = 1, .H = 3, .W = 3, .C = 4, .kind = kind}, NULL);
+        pn_pool s;
+        pn_op_jobs(&op, &set, kind == PN_POOL_MAX ? "N1 3x3 C4" : "N1 3x3 C4 mean", &s);
         pn_set_freeze(&set);
         const pn_twins t = pn_set_values(&set);
         for (int i = 0; i < 36; i++) {
@@ -229,70 +170,19 @@ static void padding_never_wins(void **state) {
         if (!pn_backend_at(backend)) continue;
         pn_set set;
         pn_set_begin(&set, 1, true, false);
-        pn_pool s = new_job(&set, &(row){.N = 2, .H = 4, .W = 4, .C = 8}, NULL);
+        pn_pool s;
+        pn_op_jobs(&op, &set, "N2 4x4 C8", &s);
         for (int i = 0; i < 256; i++) ((float *)s.in.x)[i] = -2e30f;
-        assert_int_equal(pn_call(&subject, pn_backend_at(backend), false, &s, 1), PN_OK);
+        assert_int_equal(pn_call(&op.subject, pn_backend_at(backend), false, &s, 1), PN_OK);
         for (int i = 0; i < 256; i++) assert_true(s.out.z[i] == -2e30f);
         pn_set_end(&set);
     }
 }
 
-static void bad_arguments(void **state) {
-    (void)state;
-    static const pn_flaw flaws[] = {
-        {"stride 3", offsetof(pn_pool, stride), 3},
-        {"no stride", offsetof(pn_pool, stride), 0},
-        {"no such kind", offsetof(pn_pool, kind), 2},
-        {"no image", offsetof(pn_pool, N), 0},
-        {"negative height", offsetof(pn_pool, H), -5},
-        {"no width", offsetof(pn_pool, W), 0},
-        {"6 channels in", offsetof(pn_pool, in.C), 6},
-        {"12 channels out of 8", offsetof(pn_pool, out.K), 12},
-        {"no norm of that number", offsetof(pn_pool, in.norm.mode), 7},
-        {"norm without statistics", offsetof(pn_pool, out.norm.stats), PN_NULL},
-        {"no x", offsetof(pn_pool, in.x), PN_NULL},
-    };
-    static const pn_flaw of_pass[2] = {{"no z", offsetof(pn_pool, out.z), PN_NULL},
-                                       {"no dy", offsetof(pn_pool, out.dy), PN_NULL}};
-    const row r[PN_MAX_JOBS] = {{.N = 2, .H = 5, .W = 5, .C = 8, .in = PN_BATCH, .out = PN_BATCH},
-                                {.N = 2, .H = 5, .W = 5, .C = 8, .in = PN_BATCH, .out = PN_BATCH}};
-    static const pn_flaw sharing[] = {
-        {"the second to share dx overwrites it", offsetof(pn_pool, in.add), 0},
-        {"shares dx and does not say so", offsetof(pn_pool, shares_dx), 0},
-        {"shares_dx 2", offsetof(pn_pool, shares_dx), 2}};
-    static const pn_flaw alone = {"shares no dx and says so", offsetof(pn_pool, shares_dx), 1};
-    row sharers[PN_MAX_JOBS];
-    memcpy(sharers, r, sizeof r);
-    sharers[1].shares = true;
-    int failures = pn_check_flaws(&subject, true, sharers, sharing, 3);
-    failures += pn_check_flaws(&subject, true, r, &alone, 1);
-    for (int backward = 0; backward < 2; backward++) {
-        failures += pn_check_flaws(&subject, backward, r, flaws, sizeof flaws / sizeof *flaws);
-        failures += pn_check_flaws(&subject, backward, r, &of_pass[backward], 1);
-    }
-    assert_int_equal(failures, 0);
-}
-
-static void scratch_depends_on_shapes_only(void **state) {
-    (void)state;
-    const row r[PN_MAX_JOBS] = {{.N = 5, .H = 9, .W = 7, .C = 20, .in = PN_BATCH, .out = PN_BATCH}};
-    const pn_pool bare = {.N = 5,
-                          .H = 9,
-                          .W = 7,
-                          .stride = 1,
-                          .in = {.C = 20, .norm = {.mode = PN_NORM_BATCH}},
-                          .out = {.K = 20, .norm = {.mode = PN_NORM_BATCH}}};
-    assert_int_equal(pn_check_scratch(&subject, r, &bare), 0);
-}
-
 int main(void) {
     static const struct CMUnitTest others[] = {
-        cmocka_unit_test(combinations_nobody_thought_of),
         cmocka_unit_test(by_hand),
         cmocka_unit_test(padding_never_wins),
-        cmocka_unit_test(scratch_depends_on_shapes_only),
-        cmocka_unit_test(bad_arguments),
     };
-    return pn_run_rows("pool", calls, sizeof *calls, (int)(sizeof calls / sizeof *calls), test_call,
-                       others, (int)(sizeof others / sizeof *others));
+    return pn_op_main(&op, others, 2);
 }

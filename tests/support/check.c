@@ -30,14 +30,49 @@ static const double u = 0x1p-24; /* half of a float's distance from 1 to the nex
 
 static double rounding(double steps) { return steps * u / (1 - steps * u); }
 
+static void *room_for_jobs(const pn_subject *s) {
+    void *jobs = calloc(PN_MAX_JOBS, s->job_bytes);
+    if (!jobs) abort();
+    return jobs;
+}
+
+int pn_make_jobs(const pn_subject *s, pn_set *set, const pn_row rows[PN_MAX_JOBS], void *jobs) {
+    int count = 0;
+    for (; count < PN_MAX_JOBS && rows[count].N; count++)
+        s->make(set, &rows[count], (char *)jobs + count * s->job_bytes, count);
+    return count;
+}
+
+pn_input *pn_inputs_of(const pn_subject *s, const void *job, int *parts) {
+    char *at = (char *)job;
+    *parts = !s->in ? 0 : s->parts ? *(int *)(void *)(at + s->parts) : 1;
+    return s->in ? (pn_input *)(void *)(at + s->in) : NULL;
+}
+
+pn_output *pn_output_of(const pn_subject *s, const void *job) {
+    return s->out ? (pn_output *)(void *)((char *)job + s->out) : NULL;
+}
+
 /* ---- What a call must give ------------------------------------------------------------------- */
+
+static void magnitude_of(const pn_subject *s, bool backward, const void *job, const pn_twins *t) {
+    if (s->magnitude) {
+        s->magnitude(backward, job, t);
+        return;
+    }
+    char *copy = room_for_jobs(s);
+    memcpy(copy, job, s->job_bytes);
+    pn_output_of(s, copy)->coef = fabsf(pn_output_of(s, job)->coef);
+    s->twin(backward, copy, t);
+    free(copy);
+}
 
 static void run_twins(const pn_subject *s, pn_set *set, const void *jobs, int count) {
     const pn_twins values = pn_set_values(set), magnitudes = pn_set_magnitudes(set);
     for (int i = 0; i < count; i++) {
         const void *job = (const char *)jobs + i * s->job_bytes;
         s->twin(set->backward, job, &values);
-        s->magnitude(set->backward, job, &magnitudes);
+        magnitude_of(s, set->backward, job, &magnitudes);
     }
 }
 
@@ -53,9 +88,10 @@ static double *tolerances(pn_set *set, const float *f) {
  * values: each |d| <= w, so the mean is off by at most g(n+1) w, and half an ulp of itself; the
  * mean of d^2 by g(n+2) w^2, the square of the mean of d by 2 g(n+1) w^2, their difference, the
  * variance, by g(3n+8) w^2. Sums without a pivot do not keep to it where |mean| is far above w. */
-static void expect_statistics(pn_set *set, const pn_output *out, size_t pixels) {
+static void expect_statistics(pn_set *set, const pn_output *out) {
+    if (!out || out->norm.mode == PN_NORM_NONE) return;
     const pn_norm *norm = &out->norm;
-    if (norm->mode == PN_NORM_NONE) return;
+    const size_t pixels = pn_set_find(set, out->z)->count / out->K;
     pn_twin twins[4];
     const float *arrays[4] = {out->z, norm->stats, norm->running_mean, norm->running_var};
     double *z = pn_zeros_ref(pixels * out->K);
@@ -185,12 +221,6 @@ static int worth_comparing(place at) {
 
 /* ---- The call -------------------------------------------------------------------------------- */
 
-static void *room_for_jobs(const pn_subject *s) {
-    void *jobs = calloc(PN_MAX_JOBS, s->job_bytes);
-    if (!jobs) abort();
-    return jobs;
-}
-
 pn_status pn_call(const pn_subject *s, const pn_kernels *k, bool backward, const void *jobs,
                   int count) {
     const size_t bytes = s->scratch(k, backward, jobs, count);
@@ -201,16 +231,32 @@ pn_status pn_call(const pn_subject *s, const pn_kernels *k, bool backward, const
     return status;
 }
 
-/* The scratch of jobs whose addresses are not known yet, as a program asks for it. */
-static size_t planned_scratch(const pn_subject *s, const pn_kernels *k, const pn_set *set,
-                              const void *jobs, int count) {
+/* Jobs of the same shapes, without addresses or anything else that scratch may not depend on. */
+static void *bare_jobs(const pn_subject *s, const pn_set *set, const void *jobs, int count) {
     char *bare = room_for_jobs(s);
     memcpy(bare, jobs, count * s->job_bytes);
+    for (int i = 0; i < count; i++) {
+        char *job = bare + i * s->job_bytes;
+        int parts = 0;
+        pn_input *in = pn_inputs_of(s, job, &parts);
+        pn_output *out = pn_output_of(s, job);
+        for (int part = 0; part < parts; part++)
+            in[part] = (pn_input){.C = in[part].C, .norm = {.mode = in[part].norm.mode}};
+        if (out) *out = (pn_output){.K = out->K, .norm = {.mode = out->norm.mode}};
+        if (s->outside) memset(job + s->outside, 0, sizeof(void *));
+    }
     for (size_t at = 0; at < count * s->job_bytes; at += sizeof(void *)) {
         const float *word;
         memcpy(&word, bare + at, sizeof word);
         if (pn_set_has(set, word)) memset(bare + at, 0, sizeof word);
     }
+    return bare;
+}
+
+/* The scratch of jobs whose addresses are not known yet, as a program asks for it. */
+static size_t planned_scratch(const pn_subject *s, const pn_kernels *k, const pn_set *set,
+                              const void *jobs, int count) {
+    void *bare = bare_jobs(s, set, jobs, count);
     const size_t bytes = s->scratch(k, set->backward, bare, count);
     free(bare);
     return bytes;
@@ -291,11 +337,8 @@ static int check_isa(place at, const pn_subject *s, const pn_kernels *k, pn_set 
             continue;
         }
         first = all_floats(set, &bytes);
-        for (int job = 0; job < count && s->output && !set->backward; job++) {
-            size_t pixels = 0;
-            const pn_output *out = s->output((const char *)jobs + job * s->job_bytes, &pixels);
-            expect_statistics(set, out, pixels);
-        }
+        for (int job = 0; job < count && !set->backward; job++)
+            expect_statistics(set, pn_output_of(s, (const char *)jobs + job * s->job_bytes));
         failures += compare(at);
         for (int job = 0; job < count && s->also; job++) {
             const char *wrong = s->also(set, (const char *)jobs + job * s->job_bytes);
@@ -326,13 +369,13 @@ static int check_pass(const pn_subject *s, const char *why, pn_set *set, const v
     return failures;
 }
 
-int pn_check(const pn_subject *s, const char *why, const void *row, uint64_t seed) {
+int pn_check(const pn_subject *s, const char *why, const pn_row rows[PN_MAX_JOBS], uint64_t seed) {
     void *jobs = room_for_jobs(s);
     int failures = 0;
     for (int kind = 0; kind < 4; kind++) {
         pn_set set;
         pn_set_begin(&set, seed, kind % 2 == 0, kind / 2 == 1);
-        const int count = s->build(&set, row, jobs);
+        const int count = pn_make_jobs(s, &set, rows, jobs);
         failures += check_pass(s, why, &set, jobs, count);
         pn_set_end(&set);
     }
@@ -353,12 +396,12 @@ static int check_refused(place at, const pn_subject *s, const pn_kernels *k, con
     return failures;
 }
 
-int pn_check_flaws(const pn_subject *s, bool backward, const void *rows, const pn_flaw *flaws,
-                   int count) {
+int pn_check_flaws(const pn_subject *s, bool backward, const pn_row rows[PN_MAX_JOBS],
+                   const pn_flaw *flaws, int count) {
     pn_set set;
     pn_set_begin(&set, 5, true, backward);
     char *jobs = room_for_jobs(s), *bad = jobs + s->job_bytes, *good = room_for_jobs(s);
-    const int made = s->build(&set, rows, good);
+    const int made = pn_make_jobs(s, &set, rows, good);
     assert_int_equal(made, 2);
     pn_set_freeze(&set);
     int failures = 0;
@@ -369,11 +412,12 @@ int pn_check_flaws(const pn_subject *s, bool backward, const void *rows, const p
         failures += call(at, s, k, &set, good, 2, 0, NULL);
         pn_set_restore(&set);
         for (int i = 0; i < count; i++) {
+            if (flaws[i].value == (backward ? PN_NULL_FORWARD : PN_NULL_BACKWARD)) continue;
             memcpy(jobs, good, 2 * s->job_bytes);
             const size_t bytes = s->scratch(k, backward, jobs, 2);
             void *scratch = pn_guarded(bytes);
             const pn_launch launch = {.scratch = scratch, .scratch_bytes = bytes, .table = jobs};
-            if (flaws[i].value == PN_NULL)
+            if (flaws[i].value <= PN_NULL_BACKWARD)
                 memset(bad + flaws[i].offset, 0, sizeof(void *));
             else
                 memcpy(bad + flaws[i].offset, &flaws[i].value, sizeof(int));
@@ -396,11 +440,12 @@ int pn_check_flaws(const pn_subject *s, bool backward, const void *rows, const p
     return failures;
 }
 
-int pn_check_scratch(const pn_subject *s, const void *row, const void *bare) {
+int pn_check_scratch(const pn_subject *s, const pn_row rows[PN_MAX_JOBS]) {
     pn_set set;
     pn_set_begin(&set, 5, true, true);
     void *jobs = room_for_jobs(s);
-    s->build(&set, row, jobs);
+    pn_make_jobs(s, &set, rows, jobs);
+    void *bare = bare_jobs(s, &set, jobs, 1);
     int failures = 0;
     for (int backend = 0; backend < PN_BACKENDS; backend++)
         for (int backward = 0; backward < 2 && pn_backend_at(backend); backward++) {
@@ -412,10 +457,11 @@ int pn_check_scratch(const pn_subject *s, const void *row, const void *bare) {
             if (got != want)
                 failures +=
                     complain((place){s->name, pn_backend_at(backend)->name, "scratch", &set},
-                             "%zu bytes, without pointers and in order 2 %zu", want, got);
+                             "%zu bytes, of the shape alone and in order 2 %zu", want, got);
         }
     pn_set_end(&set);
     free(jobs);
+    free(bare);
     return failures;
 }
 

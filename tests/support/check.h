@@ -13,8 +13,9 @@
 
 #include "kernels/backend.h"
 #include "tests/support/jobs.h"
+#include "tests/support/rows.h"
 
-enum { PN_MAX_JOBS = 4, PN_BACKENDS = 4 };
+enum { PN_BACKENDS = 4 };
 extern const char *const pn_backend_labels[PN_BACKENDS];
 
 /* The table of backend i, the instruction sets of the host and the emulated card; NULL, once said
@@ -30,21 +31,25 @@ typedef struct pn_subject {
                      const pn_launch *l);
     void (*twin)(bool backward, const void *job, const pn_twins *t);
 
-    /* The twin on magnitudes: with the job's plain numbers, like coef, made positive. */
+    /* The twin on magnitudes: with the job's plain numbers made positive. NULL: that is coef of its
+     * output alone. */
     void (*magnitude)(bool backward, const void *job, const pn_twins *t);
 
-    /* Makes the jobs of one row of a test's table, PN_MAX_JOBS at most, and all their arrays.
-     * Returns their number. */
-    int (*build)(pn_set *set, const void *row, void *jobs);
-
-    /* The output with statistics, and its N*P*Q; NULL for an op without. */
-    const pn_output *(*output)(const void *job, size_t *pixels);
+    /* Makes job i of a call, and all its arrays. The jobs before lie in front of it. */
+    void (*make)(pn_set *set, const pn_row *row, void *job, int i);
 
     /* More to look at after a call, or NULL: returns what is wrong, NULL if nothing is. */
     const char *(*also)(const pn_set *set, const void *job);
+
+    /* Where they are in a job; 0: it has none. Inputs: `parts` of them, without `parts` one. */
+    size_t in, parts, shares_dx, out;
+    size_t outside; /* an address that is not of the set */
+    struct {
+        size_t value, gradient;
+    } weights[2];
 } pn_subject;
 
-/* The calls of an op, for the first members of a pn_subject. */
+/* The calls of an op, and the first members of its pn_subject. */
 #define PN_CALLS(op)                                                                          \
     static size_t op##_scratch(const pn_kernels *k, bool backward, const void *jobs, int n) { \
         return backward ? k->op##_bwd_scratch(jobs, n) : k->op##_fwd_scratch(jobs, n);        \
@@ -56,27 +61,39 @@ typedef struct pn_subject {
     static void op##_twin(bool backward, const void *job, const pn_twins *t) {                \
         (backward ? pn_##op##_bwd_ref : pn_##op##_fwd_ref)(job, t);                           \
     }
+#define PN_SUBJECT(op) #op, sizeof(pn_##op), op##_scratch, op##_run
 
-/* The same call forward and backward, on whole numbers and on random ones: builds the jobs of
- * `row`, runs the check, says each failure on stderr with `why`, returns how many there were. */
-int pn_check(const pn_subject *subject, const char *why, const void *row, uint64_t seed);
+/* Makes the jobs of a call. Returns their number. */
+int pn_make_jobs(const pn_subject *subject, pn_set *set, const pn_row rows[PN_MAX_JOBS],
+                 void *jobs);
 
-/* A way to spoil a job: an int of it becomes `value`, or, with value PN_NULL, a pointer NULL. */
+/* The inputs of a job, `parts` of them or NULL; its output, or NULL. */
+pn_input *pn_inputs_of(const pn_subject *subject, const void *job, int *parts);
+pn_output *pn_output_of(const pn_subject *subject, const void *job);
+
+/* The same call forward and backward, on whole numbers and on random ones: makes the jobs of
+ * `rows`, runs the check, says each failure on stderr with `why`, returns how many there were. */
+int pn_check(const pn_subject *subject, const char *why, const pn_row rows[PN_MAX_JOBS],
+             uint64_t seed);
+
+/* A way to spoil a job: an int of it becomes `value`, or a pointer NULL; one that only the forward
+ * or only the backward pass needs is spoilt for that pass alone. */
 typedef struct pn_flaw {
     const char *why;
     size_t offset;
     int value;
 } pn_flaw;
-enum { PN_NULL = -1000000 };
+enum { PN_NULL = -1000000, PN_NULL_FORWARD, PN_NULL_BACKWARD };
 
 /* `rows` makes two jobs. Demands that every backend accepts the call as it is and, for each
- * flaw, refuses it with the second job spoilt: PN_EARG, a sentence, nothing touched. */
-int pn_check_flaws(const pn_subject *subject, bool backward, const void *rows, const pn_flaw *flaws,
-                   int count);
+ * flaw of this pass, refuses it with the second job spoilt: PN_EARG, a sentence, nothing
+ * touched. */
+int pn_check_flaws(const pn_subject *subject, bool backward, const pn_row rows[PN_MAX_JOBS],
+                   const pn_flaw *flaws, int count);
 
-/* Scratch of the row's first job against that of `bare`, a job of the same shape without
- * pointers: must be the same. */
-int pn_check_scratch(const pn_subject *subject, const void *row, const void *bare);
+/* Scratch of the first job against that of a job of the same shape without anything else: must be
+ * the same, in another order of work too. */
+int pn_check_scratch(const pn_subject *subject, const pn_row rows[PN_MAX_JOBS]);
 
 /* One plain call, scratch provided. The results stay in the set's floats. */
 pn_status pn_call(const pn_subject *subject, const pn_kernels *k, bool backward, const void *jobs,
