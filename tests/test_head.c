@@ -177,7 +177,7 @@ static const pn_flaw flaws[] = {
     {"no db", offsetof(pn_head, db), PN_NULL_BACKWARD},
 };
 
-static const pn_op op = {
+static const pn_op_test op = {
     .subject = {PN_SUBJECT(head), .twin = twin, .magnitude = magnitude, .make = make, .also = also,
                 .in = offsetof(pn_head, in), .parts = offsetof(pn_head, parts),
                 .shares_dx = offsetof(pn_head, shares_dx), .outside = offsetof(pn_head, labels),

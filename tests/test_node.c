@@ -161,7 +161,7 @@ static const pn_flaw flaws[] = {
     {"no dh", offsetof(pn_node, dh), PN_NULL_BACKWARD},
 };
 
-static const pn_op op = {
+static const pn_op_test op = {
     .subject = {PN_SUBJECT(node), .twin = node_twin, .magnitude = magnitude, .make = make,
                 .outside = offsetof(pn_node, term)},
     .keys = keys,

@@ -112,7 +112,7 @@ static int check_kinds(const pn_subject *subject, const char *why, const pn_row 
     return failures;
 }
 
-static const pn_op op = {
+static const pn_op_test op = {
     .subject = {PN_SUBJECT(pool), .twin = pool_twin, .magnitude = magnitude, .make = make,
                 .in = offsetof(pn_pool, in), .shares_dx = offsetof(pn_pool, shares_dx),
                 .out = offsetof(pn_pool, out)},

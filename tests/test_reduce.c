@@ -74,7 +74,7 @@ static const pn_flaw flaws[] = {{"10 channels out", offsetof(pn_reduce, out.K), 
 
 PN_CALLS(reduce)
 
-static const pn_op op = {
+static const pn_op_test op = {
     .subject = {PN_SUBJECT(reduce), .twin = reduce_twin, .make = make,
                 PN_PLACES_OF_PARTS(pn_reduce)},
     .keys = keys,

@@ -98,7 +98,7 @@ static const pn_flaw flaws[] = {
 
 PN_CALLS(stage)
 
-static const pn_op op = {
+static const pn_op_test op = {
     .subject = {PN_SUBJECT(stage), .twin = stage_twin, .make = make, .in = offsetof(pn_stage, in),
                 .shares_dx = offsetof(pn_stage, shares_dx), .out = offsetof(pn_stage, out),
                 .weights = {{offsetof(pn_stage, dw), offsetof(pn_stage, ddw)},

@@ -62,7 +62,7 @@ static const pn_flaw flaws[] = {
 
 PN_CALLS(stem)
 
-static const pn_op op = {
+static const pn_op_test op = {
     .subject = {PN_SUBJECT(stem), .twin = stem_twin, .make = make, .out = offsetof(pn_stem, out),
                 .weights = {{offsetof(pn_stem, w), offsetof(pn_stem, dw)}}},
     .keys = keys,

@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static const pn_op *the_op; /* a program tests one */
+static const pn_op_test *the_op; /* a program tests one */
 
-static int read_rows(const pn_op *op, const char *text, pn_row rows[PN_MAX_JOBS]) {
+static int read_rows(const pn_op_test *op, const char *text, pn_row rows[PN_MAX_JOBS]) {
     char error[PN_ROW_TEXT];
     const int count = pn_rows_read(op->keys, text, rows, error);
     if (!count) fail_msg("%s", error);
@@ -155,7 +155,7 @@ static void scratch_depends_on_shapes_only(void **state) {
     assert_int_equal(pn_check_scratch(&the_op->subject, rows), 0);
 }
 
-int pn_op_main(const pn_op *op, const struct CMUnitTest *others, int count) {
+int pn_op_main(const pn_op_test *op, const struct CMUnitTest *others, int count) {
     const struct CMUnitTest common[] = {
         cmocka_unit_test(combinations_nobody_thought_of),
         cmocka_unit_test(scratch_depends_on_shapes_only),
@@ -174,7 +174,7 @@ int pn_op_main(const pn_op *op, const struct CMUnitTest *others, int count) {
 
 /* ---- What test_OP.c calls -------------------------------------------------------------------- */
 
-int pn_op_jobs(const pn_op *op, pn_set *set, const char *row, void *jobs) {
+int pn_op_jobs(const pn_op_test *op, pn_set *set, const char *row, void *jobs) {
     pn_row rows[PN_MAX_JOBS];
     read_rows(op, row, rows);
     return pn_make_jobs(&op->subject, set, rows, jobs);

@@ -42,7 +42,7 @@ typedef struct pn_case {
     const char *why, *row;
 } pn_case;
 
-typedef struct pn_op {
+typedef struct pn_op_test {
     pn_subject subject;
     const pn_key *keys; /* ended by one without a word */
     const pn_case *cases;
@@ -62,13 +62,13 @@ typedef struct pn_op {
     const char *good;      /* a row; two such jobs are accepted, and refused with each flaw, */
     const pn_flaw *flaws;  /* the op's own and those that follow from where things are */
     int flaw_count;
-} pn_op;
+} pn_op_test;
 
 /* The tests that all ops have, then `others`. For main to return. */
-int pn_op_main(const pn_op *op, const struct CMUnitTest *others, int count);
+int pn_op_main(const pn_op_test *op, const struct CMUnitTest *others, int count);
 
 /* Jobs of a row; a row that is wrong fails the test. Returns their number. */
-int pn_op_jobs(const pn_op *op, pn_set *set, const char *row, void *jobs);
+int pn_op_jobs(const pn_op_test *op, pn_set *set, const char *row, void *jobs);
 
 /* Inputs of a job: new ones, or those of the job before. Returns all their channels. steps: most
  * roundings in an element of dx. */
