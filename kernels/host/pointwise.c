@@ -1,5 +1,9 @@
-/* kernels/host/pointwise.h -- what conv1x1 and reduce are: products of relu(v(x)) with a matrix,
- * pixel by pixel, on one grid of pixels (conv1x1) or on two (reduce: even pixels, odd pixels).
+/* pointwise.c -- conv1x1 and reduce: products of relu(v(x)) with a matrix, pixel by pixel, on one
+ * grid of pixels (conv1x1) or on two (reduce, the factorized reduce: even pixels, odd pixels).
+ *
+ * conv1x1 prepares a cell's inputs, a third of a training step: bound by memory at 16 channels
+ * (five tensors for 2 * 64 * 16 operations a pixel), by arithmetic above. reduce reads half of its
+ * input's lines for an output of an eighth the size: bound by memory.
  *
  * A tile is a run of output pixels of one image. Its r (all parts and grids side by side) and,
  * backward, its g = dz stay in L1 or L2 while the products run over them and ask for what the next
@@ -7,30 +11,25 @@
  * read from cache by all but the first.
  *
  * A slot holds s1 and s2 of each part, then dw of each grid; how work is cut: frame.h. */
-#ifndef PN_HOST_POINTWISE_H
-#define PN_HOST_POINTWISE_H
-
 #include "kernels/host/matrix.h"
 
 /* Room behind a pixel of r and g: for the last vector of what lies unaligned, and because a step
  * that is a power of two would put all pixels into few sets of the cache. */
-enum { PN_STEP_PAD = 16 };
+enum { STEP_PAD = 16 };
 
 /* Pixels of a tile. 48 and 64 are up to 30 % slower at 16 and 32 channels, a little faster
  * above. */
-enum { PN_TILE = 32 };
+enum { TILE = 32 };
 
 /* A job in the terms of this file, its sizes, and its own places in scratch. */
-typedef struct pn_pointwise {
+typedef struct prepared {
     pn_prepared frame;
-    int N, H, W, parts;
+    int N, H, W, parts; /* of the job; an image of conv1x1 is one row */
     const pn_input *in;
     const pn_output *out;
     const float *w; /* (grids,C,K/grids) */
     float *dw;
-    int grids, stride; /* 1 and 1, or 2 and 2 */
-    int shares_dx;     /* shares dx with the job before it */
-
+    int grids, stride;     /* 1 and 1, or 2 and 2 */
     int P, Q, C, Kg;       /* output size; channels of all parts; outputs of one grid */
     size_t r_step, g_step; /* floats from pixel to pixel */
     float *scale[PN_PARTS], *shift[PN_PARTS], *mean[PN_PARTS], *rstd[PN_PARTS];
@@ -39,40 +38,47 @@ typedef struct pn_pointwise {
     float *transposed[2][PN_PARTS]; /* W transposed, for a grid's outputs and a part's channels */
     size_t sums[PN_PARTS];          /* backward: where a part's s1, s2 are in a slot */
     size_t dw_at, dw_floats;        /* and the gradient of a grid's weights, its size */
-} pn_pointwise;
+} prepared;
 
-static inline void pn_pointwise_sizes(pn_pointwise *s) {
-    if (s->stride == 1) { /* pixels have no neighbours: an image is one row */
-        s->W *= s->H;
-        s->H = 1;
+static prepared sizes(const pn_conv *job, int grids) {
+    prepared s = {.N = job->N,
+                  .H = job->H,
+                  .W = job->W,
+                  .parts = job->parts,
+                  .in = job->in,
+                  .out = &job->out,
+                  .w = job->w,
+                  .dw = job->dw,
+                  .grids = grids,
+                  .stride = grids,
+                  .Kg = job->out.K / grids};
+    if (s.stride == 1) { /* pixels have no neighbours */
+        s.W *= s.H;
+        s.H = 1;
     }
-    s->P = pn_out_size(s->H, s->stride);
-    s->Q = pn_out_size(s->W, s->stride);
-    s->C = 0;
-    for (int i = 0; i < s->parts; i++) s->C += s->in[i].C;
-    s->Kg = s->out->K / s->grids;
-    s->r_step = pn_padded(s->C * s->grids) + PN_STEP_PAD;
-    s->g_step = pn_padded(s->out->K) + PN_STEP_PAD;
+    s.P = pn_out_size(s.H, s.stride);
+    s.Q = pn_out_size(s.W, s.stride);
+    for (int i = 0; i < s.parts; i++) s.C += s.in[i].C;
+    s.r_step = pn_padded(s.C * s.grids) + STEP_PAD;
+    s.g_step = pn_padded(s.out->K) + STEP_PAD;
+    return s;
 }
 
 /* A thread's workspace: the r and g of a tile, forward sums of each grid. */
-typedef struct pn_pointwise_space {
+typedef struct space {
     float *r, *g;
-} pn_pointwise_space;
-static inline pn_pointwise_space pn_pointwise_carve(pn_carver *c, const pn_pointwise *s,
-                                                    int backward) {
-    pn_pointwise_space w = {.r = pn_carve(c, (PN_TILE + PN_BLOCK) * s->r_step)};
-    w.g = pn_carve(c, backward ? (PN_TILE + PN_BLOCK) * s->g_step
+} space;
+static inline space carve_space(pn_carver *c, const prepared *s, int backward) {
+    space w = {.r = pn_carve(c, (TILE + PN_BLOCK) * s->r_step)};
+    w.g = pn_carve(c, backward ? (TILE + PN_BLOCK) * s->g_step
                                : (size_t)s->grids * PN_FWD_ROWS * pn_padded(s->Kg));
     return w;
 }
 
-/* To begin with, *to is a job in the terms of this file. */
-static inline void pn_pointwise_lay_out(pn_pointwise *to, int backward, pn_carver *c) {
-    pn_pointwise s = *to;
-    pn_pointwise_sizes(&s);
+static void lay_out(prepared *to, const pn_conv *job, int grids, int backward, pn_carver *c) {
+    prepared s = sizes(job, grids);
     pn_carver workspace = {0};
-    pn_pointwise_carve(&workspace, &s, backward);
+    carve_space(&workspace, &s, backward);
     size_t slot = backward ? 0 : (size_t)PN_FWD_ROWS * pn_padded(s.out->K);
     s.packed = pn_carve(c, s.grids * pn_packed(s.C, s.Kg));
     for (int i = 0; i < s.parts; i++) {
@@ -96,13 +102,13 @@ static inline void pn_pointwise_lay_out(pn_pointwise *to, int backward, pn_carve
         slot += s.grids * s.dw_floats;
     }
     s.frame = (pn_prepared){
-        .N = s.N, .shares_dx = s.shares_dx, .space_floats = workspace.used, .slot_floats = slot};
+        .N = s.N, .shares_dx = job->shares_dx, .space_floats = workspace.used, .slot_floats = slot};
     *to = s;
 }
 
 /* What all chunks of a job need: coefficients of the loads, weights in packed form. */
-static inline void pn_pointwise_prepare(const void *self, int backward) {
-    const pn_pointwise *s = self;
+static void prepare(const void *self, int backward) {
+    const prepared *s = self;
     const size_t matrix = (size_t)s->C * s->Kg;
     for (int i = 0, above = 0; i < s->parts; above += s->in[i++].C) {
         const int C = s->in[i].C, Cp = pn_padded(C);
@@ -126,67 +132,67 @@ static inline void pn_pointwise_prepare(const void *self, int backward) {
 /* ---- a tile ---------------------------------------------------------------------------------- */
 
 /* A run of output pixels in one row, within a tile. */
-typedef struct pn_run {
+typedef struct span {
     int p, q, n; /* first pixel; how many */
     int at;      /* its place in the tile */
-} pn_run;
+} span;
 /* The run that follows in a tile of n pixels from pixel `first`; none: n = 0. */
-static inline pn_run pn_next_run(const pn_pointwise *s, int first, int n, pn_run before) {
+static inline span next_run(const prepared *s, int first, int n, span before) {
     const int at = before.at + before.n, pixel = first + at;
-    pn_run run = {.p = s->P > 1 ? pixel / s->Q : 0, .at = at};
+    span run = {.p = s->P > 1 ? pixel / s->Q : 0, .at = at};
     run.q = pixel - run.p * s->Q;
     run.n = pn_min(s->Q - run.q, n - at);
     return run;
 }
 /* How many of a run's pixels a grid has: at odd sizes the second grid lacks the last row and
  * column. */
-static inline int pn_run_inside(const pn_pointwise *s, pn_run run, int grid) {
+static inline int run_inside(const prepared *s, span run, int grid) {
     if (run.p * s->stride + grid >= s->H) return 0;
     return pn_min(run.n, (s->W - grid + s->stride - 1) / s->stride - run.q);
 }
 /* Where it starts, in floats from the start of the tensor. */
-static inline size_t pn_run_start(const pn_pointwise *s, int image, pn_run run, int grid, int C) {
+static inline size_t run_start(const prepared *s, int image, span run, int grid, int C) {
     const size_t row = (size_t)image * s->H + run.p * s->stride + grid;
     return (row * s->W + run.q * s->stride + grid) * C;
 }
 
 /* Calls X with literal sizes where they are the usual ones, so that products need no address
  * arithmetic: with the distance of pixels in r; with the outputs of a grid, and that in g. */
-#define PN_IF_STEP(s, n, X) \
-    if ((s)->r_step == (n) + PN_STEP_PAD) X((n) + PN_STEP_PAD)
-#define PN_BY_INPUTS(s, X)          \
-    do {                            \
-        PN_IF_STEP(s, 64, X);       \
-        else PN_IF_STEP(s, 128, X); \
-        else PN_IF_STEP(s, 256, X); \
-        else X((s)->r_step);        \
+#define IF_STEP(s, n, X) \
+    if ((s)->r_step == (n) + STEP_PAD) X((n) + STEP_PAD)
+#define BY_INPUTS(s, X)          \
+    do {                         \
+        IF_STEP(s, 64, X);       \
+        else IF_STEP(s, 128, X); \
+        else IF_STEP(s, 256, X); \
+        else X((s)->r_step);     \
     } while (0)
-#define PN_IF_OUTPUTS(s, K, G, X) \
-    if ((s)->Kg == (K) && (s)->grids == (G)) X(K, (K) * (G) + PN_STEP_PAD)
-#define PN_BY_OUTPUTS(s, X)              \
-    do {                                 \
-        PN_IF_OUTPUTS(s, 16, 1, X);      \
-        else PN_IF_OUTPUTS(s, 32, 1, X); \
-        else PN_IF_OUTPUTS(s, 64, 1, X); \
-        else PN_IF_OUTPUTS(s, 16, 2, X); \
-        else PN_IF_OUTPUTS(s, 32, 2, X); \
-        else X((s)->Kg, (s)->g_step);    \
+#define IF_OUTPUTS(s, K, G, X) \
+    if ((s)->Kg == (K) && (s)->grids == (G)) X(K, (K) * (G) + STEP_PAD)
+#define BY_OUTPUTS(s, X)              \
+    do {                              \
+        IF_OUTPUTS(s, 16, 1, X);      \
+        else IF_OUTPUTS(s, 32, 1, X); \
+        else IF_OUTPUTS(s, 64, 1, X); \
+        else IF_OUTPUTS(s, 16, 2, X); \
+        else IF_OUTPUTS(s, 32, 2, X); \
+        else X((s)->Kg, (s)->g_step); \
     } while (0)
 
 /* r of a tile: [pixel][grid][part]. A part's last vector overlaps the next part, written later. */
-static inline void pn_pointwise_r(const pn_pointwise *s, int image, int first, int n, float *r) {
-    const size_t more = s->stride == 1 ? 0 : PN_TILE; /* else the products ask for the next tile */
+static inline void make_r(const prepared *s, int image, int first, int n, float *r) {
+    const size_t more = s->stride == 1 ? 0 : TILE; /* else the products ask for the next tile */
     int above = 0;
     for (int f = 0; f < s->grids; f++)
         for (int i = 0; i < s->parts; above += s->in[i++].C) {
             const int C = s->in[i].C;
             const size_t step = (size_t)s->stride * C;
-            for (pn_run run = pn_next_run(s, first, n, (pn_run){0}); run.n;
-                 run = pn_next_run(s, first, n, run)) {
-                const int inside = pn_run_inside(s, run, f);
+            for (span run = next_run(s, first, n, (span){0}); run.n;
+                 run = next_run(s, first, n, run)) {
+                const int inside = run_inside(s, run, f);
                 float *to = r + run.at * s->r_step + above;
                 if (inside > 0)
-                    pn_relu_pixels(C, s->in[i].x + pn_run_start(s, image, run, f, C), step, inside,
+                    pn_relu_pixels(C, s->in[i].x + run_start(s, image, run, f, C), step, inside,
                                    more * step, s->scale[i], s->shift[i], to, s->r_step);
                 for (int p = inside; p < run.n; p++)
                     memset(to + p * s->r_step, 0, pn_padded(C) * sizeof *to);
@@ -195,9 +201,9 @@ static inline void pn_pointwise_r(const pn_pointwise *s, int image, int first, i
 }
 
 /* The parts of x that the next tile reads, n pixels from pixel `first`. With two grids they are
- * scattered, and pn_pointwise_r asks for them. */
-static inline void pn_pointwise_ask(const pn_pointwise *s, int image, int first, int n,
-                                    pn_prefetches *ahead) {
+ * scattered, and make_r asks for them. */
+static inline void prefetch_tile(const prepared *s, int image, int first, int n,
+                                 pn_prefetches *ahead) {
     for (int i = 0; i < s->parts && s->stride == 1; i++)
         pn_prefetches_add(ahead, s->in[i].x + ((size_t)image * s->W + first) * s->in[i].C,
                           (size_t)n * s->in[i].C);
@@ -238,8 +244,7 @@ PN_INLINE void pn_dx_run(const int Kg, int C, int n, const float *g, const size_
 }
 
 /* The pixels of dx that no grid reads. */
-static inline void pn_pointwise_clear(const pn_pointwise *s, int image, pn_run run, int C,
-                                      float *dx) {
+static inline void clear_dx(const prepared *s, int image, span run, int C, float *dx) {
     for (int h = run.p * s->stride; h < pn_min(s->H, (run.p + 1) * s->stride); h++) {
         const int from = run.q * s->stride, to = pn_min(s->W, (run.q + run.n) * s->stride);
         memset(dx + (((size_t)image * s->H + h) * s->W + from) * C, 0,
@@ -248,42 +253,41 @@ static inline void pn_pointwise_clear(const pn_pointwise *s, int image, pn_run r
 }
 
 /* dx of all parts for a tile, from its g and r. */
-static inline void pn_pointwise_dx(const pn_pointwise *s, int image, int first, int n,
-                                   const pn_pointwise_space *w, float *slot, pn_prefetches *ahead) {
+static inline void make_dx(const prepared *s, int image, int first, int n, const space *w,
+                           float *slot, pn_prefetches *ahead) {
     int above = 0;
     for (int i = 0; i < s->parts; above += s->in[i++].C) {
         const pn_input *in = &s->in[i];
         const int affine = in->norm.mode != PN_NORM_NONE && (in->norm.gamma || in->norm.beta);
         const size_t step = (size_t)s->stride * in->C;
         if (!in->dx) continue;
-        for (pn_run run = pn_next_run(s, first, n, (pn_run){0}); run.n;
-             run = pn_next_run(s, first, n, run)) {
-            if (s->grids > 1 && !in->add) pn_pointwise_clear(s, image, run, in->C, in->dx);
+        for (span run = next_run(s, first, n, (span){0}); run.n; run = next_run(s, first, n, run)) {
+            if (s->grids > 1 && !in->add) clear_dx(s, image, run, in->C, in->dx);
             for (int f = 0; f < s->grids; f++) {
-                const int inside = pn_run_inside(s, run, f);
+                const int inside = run_inside(s, run, f);
                 if (inside <= 0) continue;
-                const size_t at = pn_run_start(s, image, run, f, in->C);
+                const size_t at = run_start(s, image, run, f, in->C);
                 const pn_dx d = {.dx = in->dx + at,
                                  .x = in->x + at,
                                  .r = w->r + run.at * s->r_step + f * s->C + above,
-                                 .ahead = PN_TILE * step,
+                                 .ahead = TILE * step,
                                  .add = in->add,
                                  .mean = affine ? s->mean[i] : NULL,
                                  .rstd = s->rstd[i]};
                 const float *g = w->g + run.at * s->g_step + f * s->Kg;
 /* Four parts of as many channels as there are outputs: all distances are literal. */
-#define PN_DX(outputs, g_step)                                                                     \
+#define DX(outputs, g_step)                                                                        \
     do {                                                                                           \
-        if ((size_t)(g_step) == (size_t)(outputs) + PN_STEP_PAD && in->C == (outputs) &&           \
-            s->r_step == (size_t)4 * (outputs) + PN_STEP_PAD)                                      \
+        if ((size_t)(g_step) == (size_t)(outputs) + STEP_PAD && in->C == (outputs) &&              \
+            s->r_step == (size_t)4 * (outputs) + STEP_PAD)                                         \
             pn_dx_run(outputs, outputs, inside, g, g_step, s->transposed[f][i], &d, outputs,       \
-                      4 * (outputs) + PN_STEP_PAD, slot + s->sums[i], ahead);                      \
+                      4 * (outputs) + STEP_PAD, slot + s->sums[i], ahead);                         \
         else                                                                                       \
             pn_dx_run(outputs, in->C, inside, g, g_step, s->transposed[f][i], &d, step, s->r_step, \
                       slot + s->sums[i], ahead);                                                   \
     } while (0)
-                PN_BY_OUTPUTS(s, PN_DX);
-#undef PN_DX
+                BY_OUTPUTS(s, DX);
+#undef DX
             }
         }
     }
@@ -291,28 +295,27 @@ static inline void pn_pointwise_dx(const pn_pointwise *s, int image, int first, 
 
 /* ---- a chunk --------------------------------------------------------------------------------- */
 
-static inline void pn_pointwise_forward(const void *self, int from, int end, float *workspace,
-                                        float *slot) {
-    const pn_pointwise *s = self;
+static void forward(const void *self, int from, int end, float *workspace, float *slot) {
+    const prepared *s = self;
     pn_carver c = {.base = workspace};
-    const pn_pointwise_space w = pn_pointwise_carve(&c, s, 0);
+    const space w = carve_space(&c, s, 0);
     const int K = s->out->K, Kgp = pn_padded(s->Kg), pixels = s->P * s->Q;
     memset(w.g, 0, (size_t)s->grids * PN_FWD_ROWS * Kgp * sizeof *w.g);
     for (int image = from; image < end; image++)
-        for (int first = 0; first < pixels; first += PN_TILE) {
-            const int n = pn_min(PN_TILE, pixels - first);
+        for (int first = 0; first < pixels; first += TILE) {
+            const int n = pn_min(TILE, pixels - first);
             float *z = s->out->z + ((size_t)image * pixels + first) * K;
             pn_prefetches ahead = {0};
-            pn_pointwise_ask(s, image, first + n, n, &ahead);
-            pn_pointwise_r(s, image, first, n, w.r);
+            prefetch_tile(s, image, first + n, n, &ahead);
+            make_r(s, image, first, n, w.r);
             for (int f = 0; f < s->grids; f++) {
                 const float *weights = s->packed + f * pn_packed(s->C, s->Kg);
                 float *sums = w.g + (size_t)f * PN_FWD_ROWS * Kgp;
-#define PN_Z(step)                                                               \
-    pn_z_pixels(s->C, s->Kg, w.r + f * s->C, step, n, weights, z + f * s->Kg, K, \
-                (size_t)PN_TILE * K, image == from && first == 0, sums, &ahead)
-                PN_BY_INPUTS(s, PN_Z);
-#undef PN_Z
+#define Z(step)                                                                                    \
+    pn_z_pixels(s->C, s->Kg, w.r + f * s->C, step, n, weights, z + f * s->Kg, K, (size_t)TILE * K, \
+                image == from && first == 0, sums, &ahead)
+                BY_INPUTS(s, Z);
+#undef Z
             }
         }
     for (int row = 0; row < PN_FWD_ROWS; row++)
@@ -322,17 +325,16 @@ static inline void pn_pointwise_forward(const void *self, int from, int end, flo
 }
 
 /* Of one image: see by_image in frame.h. */
-static inline void pn_pointwise_backward(const void *self, int image, int end, float *workspace,
-                                         float *slot) {
-    const pn_pointwise *s = self;
+static void backward(const void *self, int image, int end, float *workspace, float *slot) {
+    const prepared *s = self;
     (void)end;
     pn_carver c = {.base = workspace};
-    const pn_pointwise_space w = pn_pointwise_carve(&c, s, 1);
+    const space w = carve_space(&c, s, 1);
     const pn_output *out = s->out;
     const int K = out->K, pixels = s->P * s->Q;
     const float weight = out->coef * (out->factor ? out->factor[image] : 1);
-    for (int first = 0; first < pixels; first += PN_TILE) {
-        const int n = pn_min(PN_TILE, pixels - first);
+    for (int first = 0; first < pixels; first += TILE) {
+        const int n = pn_min(TILE, pixels - first);
         const size_t at = ((size_t)image * pixels + first) * K;
         pn_dz_pixels(K, weight, out->dy + at, out->norm.mode == PN_NORM_BATCH ? out->z + at : NULL,
                      n, 0, s->a, s->b, s->q, w.g, s->g_step);
@@ -340,31 +342,31 @@ static inline void pn_pointwise_backward(const void *self, int image, int end, f
         pn_prefetches_add(&ahead, out->dy + at + (size_t)n * K, (size_t)n * K);
         if (out->norm.mode == PN_NORM_BATCH)
             pn_prefetches_add(&ahead, out->z + at + (size_t)n * K, (size_t)n * K);
-        pn_pointwise_ask(s, image, first + n, n, &ahead);
-        pn_pointwise_r(s, image, first, n, w.r);
+        prefetch_tile(s, image, first + n, n, &ahead);
+        make_r(s, image, first, n, w.r);
         for (int f = 0; f < s->grids; f++) {
             float *dw = slot + s->dw_at + f * s->dw_floats;
-#define PN_DW(outputs, g_step)                                                         \
+#define DW(outputs, g_step)                                                            \
     pn_outer(s->C, outputs, w.r + f * s->C, s->r_step, w.g + f * s->Kg, g_step, n, dw, \
              pn_padded(outputs), &ahead)
-            PN_BY_OUTPUTS(s, PN_DW);
-#undef PN_DW
+            BY_OUTPUTS(s, DW);
+#undef DW
         }
-        pn_pointwise_dx(s, image, first, n, &w, slot, &ahead);
+        make_dx(s, image, first, n, &w, slot, &ahead);
     }
 }
 
 /* ---- when all chunks are done ---------------------------------------------------------------- */
 
-static inline void pn_pointwise_finish_fwd(const void *self, int share, float *workspace) {
-    const pn_pointwise *s = self;
+static void finish_forward(const void *self, int share, float *workspace) {
+    const prepared *s = self;
     (void)share, (void)workspace;
     pn_norm_finish_fwd(&s->out->norm, s->out->K, s->N, (long)s->P * s->Q, s->frame.slots,
                        s->frame.slot_step, pn_padded(s->out->K));
 }
 
-static inline void pn_pointwise_finish_bwd(const void *self, int share, float *workspace) {
-    const pn_pointwise *s = self;
+static void finish_backward(const void *self, int share, float *workspace) {
+    const prepared *s = self;
     (void)workspace;
     for (int f = 0; f < s->grids; f++)
         pn_add_slots(s->dw + f * (size_t)s->C * s->Kg, s->C, s->Kg, share, pn_chunks(s->N),
@@ -373,8 +375,8 @@ static inline void pn_pointwise_finish_bwd(const void *self, int share, float *w
     if (!share) pn_norm_parameters(&s->out->norm, s->out->K);
 }
 
-static inline void pn_pointwise_finish_inputs(const void *self) {
-    const pn_pointwise *s = self;
+static void finish_inputs(const void *self) {
+    const prepared *s = self;
     for (int i = 0; i < s->parts; i++)
         if (s->in[i].dx)
             pn_norm_finish_bwd(&s->in[i].norm, s->in[i].C, s->in[i].add, s->N,
@@ -382,16 +384,22 @@ static inline void pn_pointwise_finish_inputs(const void *self) {
                                pn_padded(s->in[i].C));
 }
 
-/* An op of this file, whose lay_out begins with what its job is in the terms above. */
-#define PN_POINTWISE_OP(op, describe)                                                           \
-    static const pn_host_op op = {.bytes = sizeof(pn_pointwise),                                \
-                                  .lay_out = describe,                                          \
-                                  .prepare = pn_pointwise_prepare,                              \
-                                  .run = {pn_pointwise_forward, pn_pointwise_backward},         \
-                                  .by_image = 1,                                                \
-                                  .shares = {1, PN_SHARES},                                     \
-                                  .finish = {pn_pointwise_finish_fwd, pn_pointwise_finish_bwd}, \
-                                  .finish_inputs = pn_pointwise_finish_inputs};                 \
-    PN_HOST_OP(op, op)
+static void lay_out_conv1x1(void *to, const void *jobs, int j, int backward, pn_carver *c) {
+    lay_out(to, (const pn_conv *)jobs + j, 1, backward, c);
+}
+static void lay_out_reduce(void *to, const void *jobs, int j, int backward, pn_carver *c) {
+    lay_out(to, (const pn_conv *)jobs + j, 2, backward, c);
+}
 
-#endif
+#define POINTWISE_OP(op)                                                       \
+    static const pn_host_op op = {.bytes = sizeof(prepared),                   \
+                                  .lay_out = lay_out_##op,                     \
+                                  .prepare = prepare,                          \
+                                  .run = {forward, backward},                  \
+                                  .by_image = 1,                               \
+                                  .shares = {1, PN_SHARES},                    \
+                                  .finish = {finish_forward, finish_backward}, \
+                                  .finish_inputs = finish_inputs};             \
+    PN_HOST_OP(op, op)
+POINTWISE_OP(conv1x1)
+POINTWISE_OP(reduce)
