@@ -1,13 +1,11 @@
 /* backend.c -- see backend.h. PN_HAVE_CUDA and PN_HAVE_EMULATOR are the build's. */
 #include "kernels/backend.h"
 
-#ifdef PN_HAVE_EMULATOR
-void pn_emulator_order(int kind, uint64_t seed); /* kernels/emulator/emulator.h, which is C++ */
-#endif
-
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "kernels/backend_parts.h"
 
 const char *pn_backend_names(void) {
     return "cpu"

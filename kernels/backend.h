@@ -2,11 +2,10 @@
 #ifndef PN_BACKEND_H
 #define PN_BACKEND_H
 
+#include "kernels/api.h"
 #include "kernels/kernels.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+PN_API_BEGIN
 
 /* "auto": the first card if there is one that works, else the host; "cpu", "cpu:avx512",
  * "cpu:avx2", "cpu:base"; "cuda", "cuda:1"; "emulated": the kernels of the card, run by the host,
@@ -32,16 +31,6 @@ enum { PN_ORDERS = 7, PN_MANY = 4 };
 int pn_backend_threads(int order); /* 2, 1, 3, 7, 16, 33, 64 */
 void pn_backend_disturb(const pn_kernels *kernels, int order);
 
-/* What a build with CUDA adds: card `index`, opened, or NULL and a sentence; and in a few words. */
-const pn_kernels *pn_cuda_kernels(int index);
-const pn_kernels *pn_kernels_cuda(void); /* without opening a card */
-pn_status pn_cuda_describe(int index, char *text, size_t bytes);
-
-/* What a build with the emulator adds. */
-const pn_kernels *pn_kernels_emulated(void);
-
-#ifdef __cplusplus
-}
-#endif
+PN_API_END
 
 #endif

@@ -49,11 +49,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/api.h"
 #include "kernels/memory.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+PN_API_BEGIN
 
 #define PN_MAX_PIXELS INT32_MAX
 #define PN_MAX_WIDTH 16384
@@ -337,8 +336,6 @@ static inline int pn_conv_size(int H, int R, int stride, int pad) {
     return H + 2 * pad < R ? 0 : (H + 2 * pad - R) / stride + 1;
 }
 
-#ifdef __cplusplus
-}
-#endif
+PN_API_END
 
 #endif

@@ -8,11 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/api.h"
 #include "kernels/status.h"
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+PN_API_BEGIN
 
 typedef struct CUstream_st
     *pn_stream; /* a cudaStream_t, without CUDA's headers; NULL on the host */
@@ -58,8 +57,6 @@ typedef struct pn_memory {
 /* The host's. */
 extern const pn_memory pn_host_memory;
 
-#ifdef __cplusplus
-}
-#endif
+PN_API_END
 
 #endif

@@ -5,9 +5,9 @@
 #ifndef PN_STATUS_H
 #define PN_STATUS_H
 
-#ifdef __cplusplus
-extern "C" {
-#endif
+#include "kernels/api.h"
+
+PN_API_BEGIN
 
 typedef enum pn_status {
     PN_OK = 0,
@@ -45,8 +45,6 @@ const char *pn_error(void);
         if (pn_try_ != PN_OK) return pn_try_; \
     } while (0)
 
-#ifdef __cplusplus
-}
-#endif
+PN_API_END
 
 #endif

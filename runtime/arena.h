@@ -9,7 +9,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "kernels/api.h"
 #include "kernels/memory.h"
+
+PN_API_BEGIN
 
 typedef struct pn_arena {
     const pn_memory *memory;
@@ -41,5 +44,7 @@ pn_status pn_arena_commit(pn_arena *arena, size_t bytes);
 enum { PN_GUARD = 64 };
 void pn_arena_born(pn_arena *arena, size_t offset, size_t bytes);
 pn_status pn_arena_died(pn_arena *arena, size_t offset, size_t bytes);
+
+PN_API_END
 
 #endif

@@ -6,8 +6,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
-               "arrays are stored as they lie in memory");
+#include "kernels/api.h"
+
+PN_API_BEGIN
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "arrays are stored as they lie in memory"
+#endif
 
 enum { PN_MAX_RANK = 8 };
 
@@ -41,5 +46,7 @@ size_t pn_array_bytes(const pn_array *array);
 
 /* "(2,3)", for messages. The same text buffer serves every call of a thread. */
 const char *pn_shape_text(int rank, const int64_t *shape);
+
+PN_API_END
 
 #endif

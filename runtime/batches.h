@@ -11,8 +11,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "kernels/api.h"
 #include "kernels/status.h"
 #include "runtime/data.h"
+
+PN_API_BEGIN
 
 enum { PN_MAX_BATCH_STREAMS = 2, PN_CROP_PADDING = 4 };
 
@@ -55,5 +58,7 @@ size_t pn_batches_bytes(const pn_batches *batches);           /* of all buffers 
 /* Cutout: zeros in rows centre_h - edge/2 .. centre_h - edge/2 + edge - 1 of an image (H,W,C), and
  * columns alike, as far as they lie inside. */
 void pn_cut_out(int H, int W, int C, int edge, int centre_h, int centre_w, float *x);
+
+PN_API_END
 
 #endif

@@ -9,7 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/api.h"
 #include "kernels/status.h"
+
+PN_API_BEGIN
 
 enum { PN_MAX_IMAGE_CHANNELS = 3, PN_MAX_IMAGE_EDGE = 4096 };
 
@@ -65,5 +68,7 @@ pn_status pn_synthetic_make(pn_split split, int count, int H, int W, int C, pn_d
 
 /* Sets mean and std from the images at hand. */
 void pn_data_measure(pn_data *data);
+
+PN_API_END
 
 #endif

@@ -3,8 +3,11 @@
 #ifndef PN_DEVICE_BATCH_H
 #define PN_DEVICE_BATCH_H
 
+#include "kernels/api.h"
 #include "kernels/memory.h"
 #include "runtime/batches.h"
+
+PN_API_BEGIN
 
 typedef struct pn_device_batch {
     const pn_memory *memory;
@@ -23,5 +26,7 @@ void pn_device_batch_destroy(pn_device_batch *batch);
 /* Queues the upload of a batch of the host, which may then be changed, unless the memory is plain:
  * then to->batch is that batch. Waits if the last upload is still on its way. */
 pn_status pn_device_batch_upload(pn_device_batch *to, const pn_batch *batch);
+
+PN_API_END
 
 #endif

@@ -17,7 +17,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/api.h"
 #include "kernels/status.h"
+
+PN_API_BEGIN
 
 /* Bytes of the path of a place, of a name in it, and of both joined by a slash, each with its
  * final zero. */
@@ -111,5 +114,7 @@ pn_status pn_table_sync(pn_table *table);       /* to the disk: before a checkpo
 pn_status pn_table_close(pn_table *table);      /* flushes; frees in any case; NULL is allowed */
 /* Closes it without what is still buffered; likewise. */
 void pn_table_discard(pn_table *table);
+
+PN_API_END
 
 #endif

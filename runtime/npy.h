@@ -3,8 +3,11 @@
 #ifndef PN_NPY_H
 #define PN_NPY_H
 
+#include "kernels/api.h"
 #include "kernels/status.h"
 #include "runtime/array.h"
+
+PN_API_BEGIN
 
 /* Reads a file, or bytes in memory. The data is 64-byte aligned; pn_npy_free gives it back. */
 pn_status pn_npy_read(const char *path, pn_array *out);
@@ -13,5 +16,7 @@ void pn_npy_free(pn_array *array);
 
 /* Writes format 1.0, atomically (file.h). The name is ignored. */
 pn_status pn_npy_write(const char *path, const pn_array *array);
+
+PN_API_END
 
 #endif

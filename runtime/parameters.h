@@ -15,7 +15,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/api.h"
 #include "kernels/memory.h"
+
+PN_API_BEGIN
 
 /* How the outside's (O,I,kh,kw), row-major, lies inside. */
 typedef enum pn_layout {
@@ -89,5 +92,7 @@ int pn_parameters_find(const pn_parameters *p, const char *name);
 
 /* Bytes of the three ranges together. */
 size_t pn_parameters_bytes(const pn_parameters *p);
+
+PN_API_END
 
 #endif

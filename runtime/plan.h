@@ -9,7 +9,10 @@
 
 #include <stddef.h>
 
+#include "kernels/api.h"
 #include "kernels/status.h"
+
+PN_API_BEGIN
 
 enum { PN_ALIGN = 64 }; /* bytes: a cache line, and the widest vector */
 
@@ -29,5 +32,7 @@ pn_status pn_plan(pn_buffer *buffers, int count, int *order, size_t *total);
 
 /* The most bytes alive at any one launch: no plan needs less. In-place pairs count once. */
 size_t pn_plan_floor(const pn_buffer *buffers, int count);
+
+PN_API_END
 
 #endif

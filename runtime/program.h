@@ -17,10 +17,13 @@
 
 #include <stdbool.h>
 
+#include "kernels/api.h"
 #include "kernels/kernels.h"
 #include "runtime/arena.h"
 #include "runtime/parameters.h"
 #include "runtime/plan.h"
+
+PN_API_BEGIN
 
 /* PN_STEM, PN_CONV1X1, ... Of two families that make equally few launches the first goes first. */
 typedef enum pn_family {
@@ -119,5 +122,7 @@ bool pn_program_trains(const pn_program *program);
 
 /* Marks in touched[index] (parameters->count flags) the parameters that the program uses. */
 void pn_program_touch(const pn_program *program, bool *touched);
+
+PN_API_END
 
 #endif

@@ -7,6 +7,10 @@
 
 #include <stdint.h>
 
+#include "kernels/api.h"
+
+PN_API_BEGIN
+
 /* What a stream of numbers is for. New streams go to the end: the value is part of the key. */
 typedef enum pn_stream_id {
     PN_STREAM_INIT,      /* initial weights */
@@ -38,5 +42,7 @@ uint32_t pn_random_below(uint64_t seed, pn_stream_id stream, uint64_t step, uint
  * power of four (64 at least), walked until it lands below n. `which` names the permutation (an
  * epoch). */
 uint32_t pn_permute(uint64_t seed, pn_stream_id stream, uint64_t which, uint32_t n, uint32_t i);
+
+PN_API_END
 
 #endif

@@ -11,8 +11,11 @@
 
 #include <stdbool.h>
 
+#include "kernels/api.h"
 #include "runtime/array.h"
 #include "runtime/file.h"
+
+PN_API_BEGIN
 
 typedef struct pn_safetensors pn_safetensors;
 
@@ -49,5 +52,7 @@ pn_status pn_safetensors_write(const char *path, const pn_array *arrays, int cou
                                const pn_meta *metas, int meta_count);
 pn_status pn_safetensors_write_in(const pn_place *place, const char *name, const pn_array *arrays,
                                   int count, const pn_meta *metas, int meta_count);
+
+PN_API_END
 
 #endif

@@ -7,9 +7,12 @@
 #ifndef PN_UPDATE_H
 #define PN_UPDATE_H
 
+#include "kernels/api.h"
 #include "kernels/kernels.h"
 #include "runtime/parameters.h"
 #include "runtime/program.h"
+
+PN_API_BEGIN
 
 typedef struct pn_update_state {
     pn_importance weights;
@@ -48,5 +51,7 @@ pn_status pn_update_apply(pn_update *u, pn_sgd sgd);
 
 /* Waits, and gets u->state. */
 pn_status pn_update_read(pn_update *u);
+
+PN_API_END
 
 #endif

@@ -8,7 +8,7 @@
 #include <cstring>
 #include <vector>
 
-#include "kernels/backend.h"
+#include "kernels/backend_parts.h"
 
 extern "C" const pn_memory pn_memory_cuda;
 extern "C" const void *pn_a_kernel_cuda(void); /* any one: table.cu */

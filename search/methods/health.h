@@ -6,7 +6,10 @@
 #ifndef PN_HEALTH_H
 #define PN_HEALTH_H
 
+#include "kernels/api.h"
 #include "search/methods/prior.h"
+
+PN_API_BEGIN
 
 /* A warning is given beyond these. The published architectures (genotype.h) have 2 or 3 of 8 terms
  * without weights in the normal cell, input 0 in 38 to 50 % of their terms, and bypass no cell.
@@ -37,5 +40,7 @@ void pn_health_check(const pn_prior *prior, int layers, pn_health *health);
  * as its input 1 and cell i+2 as its input 0, the last feeds the head, and a cell uses an input
  * if any of its terms reads it (all nodes are concatenated). */
 int pn_cells_reached(const pn_space *space, const pn_arch *arch, int layers);
+
+PN_API_END
 
 #endif

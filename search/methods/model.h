@@ -4,10 +4,13 @@
 #ifndef PN_MODEL_H
 #define PN_MODEL_H
 
+#include "kernels/api.h"
 #include "runtime/device_batch.h"
 #include "runtime/update.h"
 #include "search/methods/parsec.h"
 #include "search/network/network.h"
+
+PN_API_BEGIN
 
 typedef struct pn_model_settings {
     pn_network_spec network;
@@ -63,5 +66,7 @@ pn_status pn_model_score(pn_model *model, const pn_arch *arch, int64_t steps,
 /* The same on batches made elsewhere, of settings.N images each. */
 pn_status pn_model_score_on(pn_model *model, const pn_arch *arch, pn_batches *batches, int stream,
                             int64_t steps, double *log_likelihood, double *accuracy);
+
+PN_API_END
 
 #endif

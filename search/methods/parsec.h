@@ -15,7 +15,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/api.h"
 #include "search/methods/prior.h"
+
+PN_API_BEGIN
 
 enum { PN_MAX_SAMPLES = 256 };
 
@@ -141,5 +144,7 @@ double pn_importance_weights(const double *log_likelihood, int K, double tempera
 /* gradient[logit] += sum_k (weight[k] - baseline) d/dpi log p(a_k | pi). */
 void pn_pi_gradient(const pn_prior *prior, const pn_arch *arch, const double *weight, int K,
                     double baseline, double *gradient);
+
+PN_API_END
 
 #endif

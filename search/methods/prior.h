@@ -22,7 +22,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "kernels/api.h"
 #include "search/network/space.h"
+
+PN_API_BEGIN
 
 enum { PN_MAX_FACTORS = 32, PN_MAX_LOGITS = 168, PN_NAME_BYTES = 48 };
 
@@ -96,5 +99,7 @@ double pn_prior_entropy_uniform(const pn_prior *prior);
 /* probability[logit]: that the factor takes this choice. With `distinct` it is the marginal of
  * the conditioned distribution, not the softmax of the factor's logits. */
 void pn_prior_marginals(const pn_prior *prior, double probability[PN_MAX_LOGITS]);
+
+PN_API_END
 
 #endif

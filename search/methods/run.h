@@ -14,9 +14,12 @@
 #ifndef PN_RUN_H
 #define PN_RUN_H
 
+#include "kernels/api.h"
 #include "search/methods/health.h"
 #include "search/methods/settings.h"
 #include "search/rundir/record.h"
+
+PN_API_BEGIN
 
 typedef struct pn_run {
     pn_record record;
@@ -49,5 +52,7 @@ pn_status pn_run_finish(pn_run *run);
 
 /* Gives everything back; nothing is written. A run that was never opened is allowed. */
 void pn_run_close(pn_run *run);
+
+PN_API_END
 
 #endif

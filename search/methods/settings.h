@@ -2,8 +2,11 @@
 #ifndef PN_SETTINGS_H
 #define PN_SETTINGS_H
 
+#include "kernels/api.h"
 #include "search/methods/model.h"
 #include "search/rundir/fields.h"
+
+PN_API_BEGIN
 
 typedef struct pn_settings {
     char data[PN_TEXT_BYTES]; /* as pn_data_open takes it */
@@ -30,5 +33,7 @@ pn_status pn_settings_resolve(pn_settings *settings, const pn_data *data);
 pn_search_settings pn_settings_search(const pn_settings *settings);
 pn_model_settings pn_settings_model(const pn_settings *settings, const pn_data *data,
                                     size_t memory);
+
+PN_API_END
 
 #endif

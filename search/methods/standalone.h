@@ -9,7 +9,10 @@
 #ifndef PN_STANDALONE_H
 #define PN_STANDALONE_H
 
+#include "kernels/api.h"
 #include "search/methods/model.h"
+
+PN_API_BEGIN
 
 typedef struct pn_standalone_settings {
     pn_model_settings model;
@@ -38,5 +41,7 @@ double pn_search_cost(int64_t steps, int64_t warmup, int samples, bool freeze_we
 /* The score to be expected of the best of n cells, drawn from `count` without putting back: best by
  * choose_by[], of which value[] is given. The mean over all choices of n of the count, exactly. */
 double pn_best_of(const double *choose_by, const double *value, int count, int n);
+
+PN_API_END
 
 #endif

@@ -17,7 +17,10 @@
 
 #include <stddef.h>
 
+#include "kernels/api.h"
 #include "search/network/space.h"
+
+PN_API_BEGIN
 
 /* Bytes that hold any architecture in either notation, the final zero included. */
 enum { PN_GENOTYPE_BYTES = 512, PN_SHORT_BYTES = 160 };
@@ -49,5 +52,7 @@ void pn_genotype_short(const pn_space *space, const pn_arch *arch, char text[PN_
 /* The published architectures by number, from 0: the name, or NULL past the last. arch may be
  * NULL. For lists of what is accepted, and for tests. */
 const char *pn_genotype_published(int i, pn_arch *arch);
+
+PN_API_END
 
 #endif

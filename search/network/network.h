@@ -12,8 +12,11 @@
 
 #include <stdbool.h>
 
+#include "kernels/api.h"
 #include "runtime/program.h"
 #include "search/network/space.h"
+
+PN_API_BEGIN
 
 enum { PN_MAX_LAYERS = 64, PN_STEM_FACTOR = 3, PN_IMAGENET_STEM = 3 /* convolutions */ };
 
@@ -109,5 +112,7 @@ double pn_network_macs(const pn_network *network, const pn_arch *arch);
  * its buffers bounds every plan of the space: no term of another op has more or larger ones, and
  * the factor covers the workspaces of launches that only a mixture of ops has. */
 pn_arch pn_network_largest(const pn_space *space);
+
+PN_API_END
 
 #endif

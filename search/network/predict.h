@@ -3,8 +3,11 @@
 #ifndef PN_PREDICT_H
 #define PN_PREDICT_H
 
+#include "kernels/api.h"
 #include "runtime/batches.h"
 #include "search/network/network.h"
+
+PN_API_BEGIN
 
 typedef struct pn_predictions {
     int images, classes;
@@ -29,5 +32,7 @@ double pn_predictions_accuracy(const pn_predictions *predictions); /* 0..1 */
 /* Bytes of the arena that pn_predict commits. */
 pn_status pn_predict_bytes(const pn_network *network, const pn_arch *arch, pn_program *program,
                            const pn_memory *memory, int N, size_t *bytes);
+
+PN_API_END
 
 #endif

@@ -6,7 +6,10 @@
 
 #include <stdint.h>
 
+#include "kernels/api.h"
 #include "kernels/status.h"
+
+PN_API_BEGIN
 
 enum { PN_MAX_NODES = 4, PN_NODE_TERMS = 2, PN_KINDS = 2, PN_MAX_OPS = 7 };
 
@@ -69,5 +72,7 @@ static inline pn_kind pn_kind_at(int layer, int layers) {
 /* Whether an op has weights of its own: pools and the skip have none (at stride 2 the skip is a
  * factorized reduce with weights, but it is chosen for being a skip). */
 static inline int pn_op_has_weights(pn_op op) { return op > PN_SKIP_CONNECT; }
+
+PN_API_END
 
 #endif

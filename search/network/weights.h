@@ -4,9 +4,12 @@
 #ifndef PN_WEIGHTS_H
 #define PN_WEIGHTS_H
 
+#include "kernels/api.h"
 #include "runtime/safetensors.h"
 #include "search/network/genotype.h"
 #include "search/network/network.h"
+
+PN_API_BEGIN
 
 /* Arrays to be written; owns the copies of all data and names. Zero is an empty one. */
 typedef struct pn_tensors {
@@ -64,5 +67,7 @@ pn_status pn_weights_backed(const pn_safetensors *file, const pn_network *networ
  * that is missing, differs in shape, or belongs to no network of this genotype; an auxiliary head's
  * and num_batches_tracked may be there or not. */
 pn_status pn_weights_load(const pn_safetensors *file, const pn_network *network);
+
+PN_API_END
 
 #endif

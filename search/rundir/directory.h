@@ -13,7 +13,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "kernels/api.h"
 #include "runtime/file.h"
+
+PN_API_BEGIN
 
 typedef struct pn_directory {
     pn_place place;
@@ -63,5 +66,7 @@ void pn_checkpoint_remove(const pn_place *place, int keep);
 /* PN_EINPUT: the sentence at hand, about checkpoint `number`, and how to go on without that file.
  * `what` is continued: "search". */
 pn_status pn_checkpoint_damaged(const pn_place *place, int64_t number, const char *what);
+
+PN_API_END
 
 #endif

@@ -7,7 +7,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "kernels/api.h"
 #include "kernels/status.h"
+
+PN_API_BEGIN
 
 enum { PN_TEXT_BYTES = 1024, PN_MAX_FIELDS = 64 };
 
@@ -76,5 +79,7 @@ pn_status pn_fields_same(const pn_fields *fields, const void *before, const void
 
 /* Whether all fields are equal; *name: the first that is not. */
 bool pn_fields_equal(const pn_fields *fields, const void *a, const void *b, const char **name);
+
+PN_API_END
 
 #endif

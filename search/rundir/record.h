@@ -12,10 +12,13 @@
 #ifndef PN_RECORD_H
 #define PN_RECORD_H
 
+#include "kernels/api.h"
 #include "runtime/parameters.h"
 #include "runtime/safetensors.h"
 #include "search/rundir/directory.h"
 #include "search/rundir/fields.h"
+
+PN_API_BEGIN
 
 struct json_t; /* jansson's */
 
@@ -113,5 +116,7 @@ pn_status pn_record_text(const pn_record *record, const char *name, const char *
 /* Gives everything back; nothing is written. Rows since the last checkpoint, which would be cut off
  * when the run goes on, are lost. */
 void pn_record_close(pn_record *record);
+
+PN_API_END
 
 #endif

@@ -13,8 +13,11 @@
 #ifndef PN_TRAIN_RUN_H
 #define PN_TRAIN_RUN_H
 
+#include "kernels/api.h"
 #include "search/rundir/record.h"
 #include "search/train/trainer.h"
+
+PN_API_BEGIN
 
 /* What a network is worth: on the images it is scored on. epoch: how many it had then; 0: none. */
 typedef struct pn_epoch_score {
@@ -62,5 +65,7 @@ pn_status pn_training_result(const char *directory, const pn_train_settings *set
 
 /* "test images", or what takes their place. */
 const char *pn_training_scored_on(const pn_train_settings *settings);
+
+PN_API_END
 
 #endif

@@ -8,10 +8,13 @@
 #ifndef PN_TRAIN_SETTINGS_H
 #define PN_TRAIN_SETTINGS_H
 
+#include "kernels/api.h"
 #include "runtime/batches.h"
 #include "search/network/genotype.h"
 #include "search/network/network.h"
 #include "search/rundir/fields.h"
+
+PN_API_BEGIN
 
 typedef struct pn_train_settings {
     char genotype[PN_GENOTYPE_BYTES]; /* DARTS notation */
@@ -38,5 +41,7 @@ pn_status pn_train_arch(const pn_train_settings *settings, pn_arch *arch);
 /* In epoch 0, 1, ...: SGD's rate, and the probability that a term is dropped. */
 double pn_train_rate(const pn_train_settings *settings, int64_t epoch);
 double pn_train_drop_path(const pn_train_settings *settings, int64_t epoch);
+
+PN_API_END
 
 #endif

@@ -5,10 +5,13 @@
 #ifndef PN_TRAINER_H
 #define PN_TRAINER_H
 
+#include "kernels/api.h"
 #include "runtime/device_batch.h"
 #include "runtime/update.h"
 #include "search/network/predict.h"
 #include "search/train/settings.h"
+
+PN_API_BEGIN
 
 typedef struct pn_trainer {
     pn_train_settings settings;
@@ -53,5 +56,7 @@ pn_status pn_trainer_step(pn_trainer *trainer, pn_train_report *report);
 /* The network as it is, on images; halves are those of the training's own split. See predict.h. */
 pn_status pn_trainer_predict(pn_trainer *trainer, const pn_data *data, pn_half half,
                              pn_predictions *out);
+
+PN_API_END
 
 #endif

@@ -1,24 +1,30 @@
 #!/usr/bin/python3
-"""Does PyTorch compute what we do from weights that we exported, with no key missing or left over?
+"""Loads weights that parsec-nas exported into PyTorch, and shows that both compute the same.
 
     parsec-nas export DIR/seed-1 --safetensors w.safetensors
     parsec-nas eval w.safetensors --data D --logits l.npy
-    bench/peers/torch_load.py w.safetensors l.npy D/test_batch.bin
+    examples/load_in_pytorch.py w.safetensors l.npy D/test_batch.bin
 
-The third file is CIFAR-10's. The network is torch_network.evaluation, which asks for every tensor
-by its public name; what it asked for, and a num_batches_tracked beside each running_mean, must be
-all that the file holds. Exits with 1 if the keys or the logits (by more than 1e-4) differ.
+The file has the names and shapes of the public DARTS code: with that at hand,
+    network.load_state_dict(read("w.safetensors")[1], strict=True)
+is all it takes. Here the network is torch_network.evaluation, which asks for every tensor by its
+public name; what it asked for, and a num_batches_tracked beside each running_mean, must be all that
+the file holds. The third file is CIFAR-10's. Exits with 1 if the keys or the logits (by more than
+1e-4) differ.
 """
 
 import argparse
 import json
+import os
 import struct
 import sys
 
 import numpy
 import torch
 
-import torch_network as net
+# Installed it lies beside this file, in the sources with what else is compared with PyTorch.
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../bench/peers"))
+import torch_network as net  # noqa: E402
 
 TYPES = {"F32": numpy.float32, "I64": numpy.int64}
 MEAN, STD = (.4914, .4822, .4465), (.2470, .2435, .2616)
