@@ -4,44 +4,38 @@
 #include <math.h>
 #include <string.h>
 
-#define TEXT(...) PN_TEXT_FIELD(pn_train_settings, __VA_ARGS__)
-#define INT(...) PN_INT_FIELD(pn_train_settings, __VA_ARGS__)
-#define SEED(...) PN_SEED_FIELD(pn_train_settings, __VA_ARGS__)
-#define REAL(...) PN_REAL_FIELD(pn_train_settings, __VA_ARGS__)
-#define FLAG(...) PN_FLAG_FIELD(pn_train_settings, __VA_ARGS__)
+#include "search/rundir/rows.h"
+
+#define PN_OF pn_train_settings
 
 static const pn_field rows[] = {
-    TEXT("genotype", genotype, NULL, "G",
-         "the cell: a published name, a file, a search's directory, or the text itself"),
-    TEXT("data", data, NULL, "D",
-         "images: cifar10, fashion-mnist, synthetic[:COUNTxHxWxC], or a directory [cifar10]"),
-    TEXT("stem", stem, "cifar|imagenet", "STEM",
-         "first convolutions: cifar (one) or imagenet (three, each halves the image) [cifar]"),
-    INT("layers", layers, 1, PN_MAX_LAYERS, "cells of the network [20; imagenet 14]"),
-    {"channels", PN_FIELD_INT, 4, offsetof(pn_train_settings, channels), 0, 4, 4096, NULL, "N",
-     "channels of the first cells, a multiple of 4 [36; imagenet 48]"},
-    INT("epochs", epochs, 1, 1e6, "passes over the training images [600]"),
-    INT("batch", batch, 1, 1 << 20, "images a batch [96; imagenet 128]"),
-    REAL("rate", rate, 0, 1e3, "SGD's rate, of the first epoch, on a cosine [0.025]"),
-    REAL("rate-end", rate_end, 0, 1e3, "where the cosine ends [0]"),
-    REAL("momentum", momentum, 0, 1, "SGD's momentum [0.9]"),
-    REAL("decay", decay, 0, 1e3, "SGD's weight decay [0.0003]"),
-    REAL("clip", clip, 0, 1e12, "largest norm of the gradient, 0 = no limit [5]"),
-    REAL("drop-path", drop_path, 0, 0.99,
-         "probability that a term of a node is dropped for an image, in the end; it grows "
-         "linearly from 0 [0.2]"),
-    INT("cutout", cutout, 0, PN_MAX_IMAGE_EDGE, "edge of the square cut out of an image [16]"),
-    FLAG("auxiliary", auxiliary,
-         "the auxiliary head [on if the network halves 32 or 224 pixels as it wants]"),
-    REAL("auxiliary-weight", auxiliary_weight, 0, 1e3, "weight of the auxiliary loss [0.4]"),
-    REAL("smoothing", smoothing, 0, 0.99, "label smoothing [0]"),
-    FLAG("augment", augment, "random crops and flips [on]"),
-    FLAG("hold-out", hold_out,
-         "train on half of the training images and score on the other, not on the test images"),
-    INT("score-every", score_every, 1, 1e6, "epochs from one score to the next [1]"),
-    SEED("seed", seed, NULL), /* of weights, batches and drop-path */
+    PN_ROW_GENOTYPE("the cell: a published name, a file, a search's directory, or the text itself"),
+    PN_ROW_DATA(
+        "images: cifar10, fashion-mnist, synthetic[:COUNTxHxWxC], or a directory [cifar10]"),
+    PN_ROW_STEM(
+        "first convolutions: cifar (one) or imagenet (three, each halves the image) [cifar]"),
+    PN_ROW_LAYERS("cells of the network [20; imagenet 14]"),
+    PN_ROW_CHANNELS("channels of the first cells, a multiple of 4 [36; imagenet 48]"),
+    PN_ROW_EPOCHS("passes over the training images [600]"),
+    PN_ROW_BATCH("images a batch [96; imagenet 128]"),
+    PN_ROW_RATE("SGD's rate, of the first epoch, on a cosine [0.025]"),
+    PN_ROW_RATE_END("where the cosine ends [0]"),
+    PN_ROWS_SGD,
+    PN_REAL("drop-path", drop_path, 0, 0.99, "X",
+            "probability that a term of a node is dropped for an image, in the end; it grows "
+            "linearly from 0 [0.2]"),
+    PN_INT("cutout", cutout, 0, PN_MAX_IMAGE_EDGE, "edge of the square cut out of an image [16]"),
+    PN_ROW_AUXILIARY("the auxiliary head [on if the network halves 32 or 224 pixels as it wants]"),
+    PN_ROW_AUXILIARY_WEIGHT("weight of the auxiliary loss [0.4]"),
+    PN_REAL("smoothing", smoothing, 0, 0.99, "X", "label smoothing [0]"),
+    PN_ROW_AUGMENT,
+    PN_FLAG("hold-out", hold_out,
+            "train on half of the training images and score on the other, not on the test "
+            "images"),
+    PN_INT("score-every", score_every, 1, 1e6, "epochs from one score to the next [1]"),
+    PN_ROW_SEED(NULL), /* of weights, batches and drop-path */
 };
-const pn_fields pn_train_fields = {rows, sizeof rows / sizeof *rows};
+const pn_fields pn_train_fields = PN_FIELDS(rows);
 
 pn_train_settings pn_train_defaults(void) {
     return (pn_train_settings){.data = "cifar10",

@@ -1,0 +1,66 @@
+/* command_help.c -- the list of commands, and the options of each. */
+#include "tools/commands.h"
+
+static const char usage[] =
+    "parsec-nas help [COMMAND]\n"
+    "\n"
+    "Lists the commands, or the options of one.\n"
+    "\n";
+
+static const struct {
+    const char *code, *meaning;
+} exits[] = {
+    {"0", "done"},
+    {"1", "a check failed"},
+    {"2", "wrong usage"},
+    {"3", "bad input file"},
+    {"4", "out of memory"},
+    {"5", "device failed or is not there"},
+    {"6", "reading or writing failed"},
+    {"7", "diverged (NaN)"},
+    {"8", "directory in use"},
+    {"128 + N",
+     "interrupted by signal N (Ctrl-C 130, TERM 143, HUP 129, PIPE 141); "
+     "the same command continues"},
+};
+enum { CODES = sizeof exits / sizeof *exits - 1, LEFT = 5 }; /* in the left column */
+
+static const char intro[] =
+    "parsec-nas " PN_VERSION
+    ": architecture search (PARSEC) in the memory of one network\n"
+    "\n"
+    "  parsec-nas COMMAND [OPTIONS]        parsec-nas help COMMAND: its options\n"
+    "\n";
+
+static const char examples[] =
+    "  parsec-nas plan --genotype DARTS_V2        what one architecture costs\n"
+    "  parsec-nas search runs/first --data fashion-mnist --layers 5 --channels 8 \\\n"
+    "      --steps 1000\n";
+
+void pn_print_commands(FILE *out) {
+    fputs(intro, out);
+    for (int i = 0; pn_commands[i]; i++)
+        fprintf(out, "  %-8s %s\n", pn_commands[i]->name, pn_commands[i]->summary);
+    fputs("\nstdout is data, stderr is progress and messages. Exit codes:\n", out);
+    for (int i = 0; i < LEFT; i++) {
+        const bool two = i + LEFT < CODES;
+        fprintf(out, "  %s %-*s", exits[i].code, two ? 28 : 0, exits[i].meaning);
+        if (two) fprintf(out, "%s %s", exits[i + LEFT].code, exits[i + LEFT].meaning);
+        fputc('\n', out);
+    }
+    fprintf(out, "  %s: ", exits[CODES].code);
+    pn_print_wrapped(out, 11, exits[CODES].meaning);
+    fprintf(out, "\n%s", examples);
+}
+
+static pn_status run(const char *const *words) {
+    const pn_command *c;
+    if (words[0]) PN_TRY(pn_command_find(words[0], &c));
+    if (words[0])
+        pn_options_print(stdout, c);
+    else
+        pn_print_commands(stdout);
+    return PN_OK;
+}
+
+PN_COMMAND(help, "list the commands, or the options of one", .words = 1);
