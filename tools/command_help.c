@@ -1,15 +1,30 @@
-/* command_help.c -- the list of commands, and the options of each. */
+/* command_help.c -- the list of commands, and the options of each; for man and shells, too. */
 #include "tools/commands.h"
+#include "tools/manual.h"
 
 static const char usage[] =
     "parsec-nas help [COMMAND]\n"
+    "parsec-nas help --man\n"
+    "parsec-nas help --completion SHELL\n"
     "\n"
     "Lists the commands, or the options of one.\n"
     "\n";
 
-static const struct {
-    const char *code, *meaning;
-} exits[] = {
+typedef struct options {
+    bool man;
+    const char *completion;
+} options;
+static options o;
+
+#define PN_OF options
+
+static const pn_field rows[] = {
+    PN_FLAG("man", man, "print all of it as a page for man"),
+    PN_TEXT("completion", completion, "bash|zsh|fish", "SHELL",
+            "print a script that completes commands and options: bash, zsh or fish"),
+};
+
+static const pn_exit exits[] = {
     {"0", "done"},
     {"1", "a check failed"},
     {"2", "wrong usage"},
@@ -22,8 +37,9 @@ static const struct {
     {"128 + N",
      "interrupted by signal N (Ctrl-C 130, TERM 143, HUP 129, PIPE 141); "
      "the same command continues"},
+    {NULL, NULL},
 };
-enum { CODES = sizeof exits / sizeof *exits - 1, LEFT = 5 }; /* in the left column */
+enum { CODES = sizeof exits / sizeof *exits - 2, LEFT = 5 }; /* in the left column */
 
 static const char intro[] =
     "parsec-nas " PN_VERSION
@@ -34,8 +50,8 @@ static const char intro[] =
 
 static const char examples[] =
     "  parsec-nas plan --genotype DARTS_V2        what one architecture costs\n"
-    "  parsec-nas search runs/first --data fashion-mnist --layers 5 --channels 8 \\\n"
-    "      --steps 1000\n";
+    "  parsec-nas search runs/first --data fashion-mnist --layers 5 \\\n"
+    "      --channels 8 --steps 1000\n";
 
 void pn_print_commands(FILE *out) {
     fputs(intro, out);
@@ -54,13 +70,22 @@ void pn_print_commands(FILE *out) {
 }
 
 static pn_status run(const char *const *words) {
+    const options asked = o;
     const pn_command *c;
     if (words[0]) PN_TRY(pn_command_find(words[0], &c));
-    if (words[0])
+    o = (options){0}; /* all tables as they are before anything is asked */
+    for (int i = 0; pn_commands[i]; i++)
+        if (pn_commands[i]->begin) pn_commands[i]->begin();
+    if (asked.man)
+        pn_manual_page(stdout, exits, examples);
+    else if (asked.completion)
+        pn_manual_completion(stdout, asked.completion);
+    else if (words[0])
         pn_options_print(stdout, c);
     else
         pn_print_commands(stdout);
     return PN_OK;
 }
 
-PN_COMMAND(help, "list the commands, or the options of one", .words = 1);
+PN_COMMAND(help, "list the commands, or the options of one; man page, completions", .words = 1,
+           .options = {PN_OPTIONS(rows, o)});

@@ -23,9 +23,10 @@
 #define PN_ROW_AUXILIARY(help) PN_FLAG("auxiliary", auxiliary, help)
 #define PN_ROW_AUXILIARY_WEIGHT(help) \
     PN_REAL("auxiliary-weight", auxiliary_weight, 0, 1000, "X", help)
-#define PN_ROW_SHARE_SLOT             \
-    PN_FLAG("share-slot", share_slot, \
-            "separate weights for the two terms of a node; without it equal ones share them [off]")
+#define PN_ROW_SHARE_SLOT         \
+    PN_FLAG(                      \
+        "share-slot", share_slot, \
+        "separate weights for the two terms of a node; without it equal ones share them [off]")
 
 /* ---- how it is trained ----------------------------------------------------------------------- */
 
