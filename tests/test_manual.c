@@ -9,6 +9,7 @@
 #include "runtime/file.h"
 #include "search/methods/settings.h"
 #include "search/network/genotype.h"
+#include "search/train/settings.h"
 #include "tests/support/process.h"
 
 /* cmocka.h wants the others before it. */
@@ -82,9 +83,11 @@ static int names_of(const char *text, const char *before, char name[][NAME], int
 
 /* The part of a text from a line that begins with `from` to the next `to`. */
 static char *part(const char *text, const char *from, const char *to) {
-    const char *begin_at = strstr(text, from), *end_at = begin_at ? strstr(begin_at + 1, to) : NULL;
-    if (!end_at) fail_msg("no part from %s to %s", from, to);
-    return strndup(begin_at, (size_t)(end_at - begin_at));
+    const char *first = strstr(text, from);
+    if (!first) fail_msg("no line %s", from);
+    const char *last = first ? strstr(first + 1, to) : NULL;
+    if (!last) fail_msg("no %s after %s", to, from);
+    return last ? strndup(first, (size_t)(last - first)) : NULL;
 }
 
 static void must_have(const char *text, const char *what, const char *command, const char *option) {
@@ -233,6 +236,38 @@ static void bash_completes(void **state) {
     }
 }
 
+/* ---- defaults -------------------------------------------------------------------------------- */
+
+/* Each default is a value that its row takes, and comes out again; the rest is unset. */
+static void assert_defaults(const pn_fields *fields, const void *settings) {
+    for (int i = 0; i < fields->count; i++) {
+        const pn_field *f = &fields->list[i];
+        char text[PN_TEXT_BYTES], other[PN_TEXT_BYTES];
+        _Alignas(16) char copy[sizeof(pn_train_settings) + sizeof(pn_settings)] = {0};
+        if (f->usual) assert_int_equal(pn_field_set(copy, f, f->usual), PN_OK);
+        pn_field_text(settings, f, text);
+        pn_field_text(copy, f, other);
+        if (!f->usual) snprintf(other, sizeof other, f->kind == PN_FIELD_TEXT ? "" : "auto");
+        assert_string_equal(text, other);
+    }
+}
+
+static void defaults_are_those_of_the_tables(void **state) {
+    (void)state;
+    const pn_settings search = pn_settings_defaults();
+    const pn_train_settings train = pn_train_defaults();
+    const pn_network_sizes usual = pn_network_defaults(false, false);
+    assert_defaults(&pn_settings_fields, &search);
+    assert_defaults(&pn_train_fields, &train);
+    assert_int_equal(search.layers, usual.layers);
+    assert_int_equal(search.channels, usual.channels);
+    assert_int_equal(search.batch, usual.batch);
+    assert_true(search.rate == 0.025 && search.rate_end == 0.001 && search.momentum == 0.9);
+    assert_true(search.decay == 3e-4 && search.clip == 5 && search.skip_below == 0x1p-24);
+    assert_true(train.epochs == 600 && train.cutout == 16 && train.drop_path == 0.2);
+    assert_true(train.rate == 0.025 && train.rate_end == 0 && train.auxiliary_weight == 0.4);
+}
+
 /* ---- one sentence ---------------------------------------------------------------------------- */
 
 /* What the program says of a wrong value, without "parsec-nas COMMAND: ". */
@@ -242,7 +277,7 @@ static char *refusal(const char *command, const char *option, const char *value)
     pn_process p = finished((const char *const[]){PN_PROGRAM, command, name, value, NULL});
     const char *sentence = strstr(p.err, ": ");
     if (p.code != PN_EARG || !sentence) fail_msg("%s %s %s: %s", command, name, value, p.err);
-    char *text = strndup(sentence + 2, strcspn(sentence + 2, "\n"));
+    char *text = sentence ? strndup(sentence + 2, strcspn(sentence + 2, "\n")) : NULL;
     pn_process_free(&p);
     return text;
 }
@@ -296,6 +331,7 @@ int main(void) {
         cmocka_unit_test(zsh_parses_it),
         cmocka_unit_test(fish_parses_it),
         cmocka_unit_test(bash_completes),
+        cmocka_unit_test(defaults_are_those_of_the_tables),
         cmocka_unit_test(a_wrong_value_has_one_sentence),
     };
     return cmocka_run_group_tests_name("manual", tests, begin, end);

@@ -22,7 +22,7 @@ typedef struct options {
     int samples;
     uint64_t seed;
 } options;
-static options o = {.samples = 4, .seed = 1};
+static options o;
 
 #define SEARCH_NETWORK(L, C, h, w, c) \
     { .layers = (L), .channels = (C), .H = (h), .W = (w), .image_channels = (c), .classes = 10 }
@@ -111,9 +111,9 @@ static pn_status open_backends(const char *device, const pn_kernels **backends) 
 #define PN_OF options
 
 static const pn_field rows[] = {
-    PN_INT("samples", samples, 1, 1000, "random architectures of each network [4]"),
-    PN_ROW_DEVICE(device, "one device alone, as of search [all]"),
-    PN_ROW_SEED("seed for architectures, weights and images [1]"),
+    PN_INT("samples", samples, 1, 1000, "4", "random architectures of each network"),
+    PN_ROW_DEVICE(device, NULL, "one device alone, as of search [all]"),
+    PN_ROW_SEED("seed for architectures, weights and images"),
 };
 
 static pn_status run(const char *const *words) {

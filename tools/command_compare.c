@@ -43,7 +43,7 @@ typedef struct options {
     bool json, quiet;
     pn_device_options device;
 } options;
-static options o = {.steps = 600, .seed = 1, .random_seed = 1};
+static options o;
 
 typedef struct comparison {
     const pn_kernels *kernels;
@@ -266,18 +266,18 @@ static pn_status print_json(const comparison *c) {
 #define PN_OF options
 
 static const pn_field rows[] = {
-    PN_INT("random", random, 0, MOST_CELLS - PN_MOST_WORDS,
-           "random cells beside them, of the space with distinct inputs [0]"),
-    PN_SEED("random-seed", random_seed, "which ones [1]"),
-    PN_INT("steps", steps, 0, 1 << 30,
-           "steps of each training; 0: no training, shared weights only [600]"),
-    PN_ROW_SEED("seed for weights and batches [1]"),
-    PN_ROW_DATA("as in search"),
-    PN_ROW_LAYERS("cells [8]"),
-    PN_ROW_CHANNELS("channels of the first cells [16]"),
-    PN_ROW_BATCH("images [64]"),
+    PN_INT("random", random, 0, MOST_CELLS - PN_MOST_WORDS, "0",
+           "random cells beside them, of the space with distinct inputs"),
+    PN_SEED("random-seed", random_seed, "which ones"),
+    PN_INT("steps", steps, 0, 1 << 30, "600",
+           "steps of each training; 0: no training, shared weights only"),
+    PN_ROW_SEED("seed for weights and batches"),
+    PN_ROW_DATA(NULL, "as in search"),
+    PN_ROW_LAYERS(NULL, "cells [8]"),
+    PN_ROW_CHANNELS(NULL, "channels of the first cells [16]"),
+    PN_ROW_BATCH(NULL, "images [64]"),
     PN_ROW_JSON,
-    PN_FLAG("quiet", quiet, "no progress"),
+    PN_FLAG("quiet", quiet, NULL, "no progress"),
     PN_ROWS_DEVICE,
 };
 

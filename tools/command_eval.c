@@ -25,7 +25,7 @@ typedef struct options {
     bool json;
     pn_device_options device;
 } options;
-static options o = {.data = "cifar10", .split = "test", .batch = 64};
+static options o;
 
 typedef struct evaluation {
     const pn_kernels *kernels;
@@ -161,15 +161,15 @@ static pn_status evaluate(evaluation *e) {
 #define PN_OF options
 
 static const pn_field rows[] = {
-    PN_PATH("weights", weights, NULL, "WEIGHTS", "the same as the word"),
-    PN_ROW_DATA("as in train [cifar10]"),
-    PN_TEXT("split", split, "test|train", "SPLIT", "test or train [test]"),
-    PN_PATH("logits", logits, NULL, "F.npy", "write them, float32 (images, classes)"),
+    PN_PATH("weights", weights, NULL, "WEIGHTS", NULL, "the same as the word"),
+    PN_ROW_DATA("cifar10", "as in train"),
+    PN_TEXT("split", split, "test|train", "SPLIT", "test", "test or train"),
+    PN_PATH("logits", logits, NULL, "F.npy", NULL, "write them, float32 (images, classes)"),
     PN_ROW_GENOTYPE("the cell, if the file does not say"),
-    PN_ROW_LAYERS("cells, likewise"),
-    PN_ROW_CHANNELS("channels of the first, likewise"),
-    PN_ROW_STEM("cifar or imagenet, likewise [cifar]"),
-    PN_ROW_BATCH("images at a time [64]"),
+    PN_ROW_LAYERS(NULL, "cells, likewise"),
+    PN_ROW_CHANNELS(NULL, "channels of the first, likewise"),
+    PN_ROW_STEM(NULL, "cifar or imagenet, likewise [cifar]"),
+    PN_ROW_BATCH("64", "images at a time"),
     PN_ROW_JSON,
     PN_ROWS_DEVICE,
 };

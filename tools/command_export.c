@@ -18,14 +18,14 @@ typedef struct options {
     const char *safetensors;
     bool best, auxiliary;
 } options;
-static options o = {.auxiliary = true};
+static options o;
 
 #define PN_OF options
 
 static const pn_field rows[] = {
-    PN_PATH("safetensors", safetensors, NULL, "FILE", "where to"),
-    PN_FLAG("best", best, "weights of the epoch with the best score, not of the last"),
-    PN_ROW_AUXILIARY("the auxiliary head's too, if there is one [on]"),
+    PN_PATH("safetensors", safetensors, NULL, "FILE", NULL, "where to"),
+    PN_FLAG("best", best, NULL, "weights of the epoch with the best score, not of the last"),
+    PN_ROW_AUXILIARY("1", "the auxiliary head's too, if there is one"),
 };
 
 static pn_status copy(const pn_safetensors *f, const pn_weights_about *about) {

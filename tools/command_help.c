@@ -19,8 +19,8 @@ static options o;
 #define PN_OF options
 
 static const pn_field rows[] = {
-    PN_FLAG("man", man, "print all of it as a page for man"),
-    PN_TEXT("completion", completion, "bash|zsh|fish", "SHELL",
+    PN_FLAG("man", man, NULL, "print all of it as a page for man"),
+    PN_TEXT("completion", completion, "bash|zsh|fish", "SHELL", NULL,
             "print a script that completes commands and options: bash, zsh or fish"),
 };
 
@@ -70,16 +70,12 @@ void pn_print_commands(FILE *out) {
 }
 
 static pn_status run(const char *const *words) {
-    const options asked = o;
     const pn_command *c;
     if (words[0]) PN_TRY(pn_command_find(words[0], &c));
-    o = (options){0}; /* all tables as they are before anything is asked */
-    for (int i = 0; pn_commands[i]; i++)
-        if (pn_commands[i]->begin) pn_commands[i]->begin();
-    if (asked.man)
+    if (o.man)
         pn_manual_page(stdout, exits, examples);
-    else if (asked.completion)
-        pn_manual_completion(stdout, asked.completion);
+    else if (o.completion)
+        pn_manual_completion(stdout, o.completion);
     else if (words[0])
         pn_options_print(stdout, c);
     else

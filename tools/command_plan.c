@@ -48,12 +48,7 @@ typedef struct options {
     const char *device;
     bool supernet, json, share_slot, auxiliary;
 } options;
-static options o = {.network = "search",
-                    .stem = "cifar",
-                    .device = "cpu",
-                    .image = {0, 0, 3},
-                    .seed = 1,
-                    .auxiliary = true};
+static options o;
 
 /* One column of what is printed; the order is that of `keys`. */
 enum {
@@ -245,21 +240,22 @@ static pn_status plan(planner *p) {
 
 static const pn_field rows[] = {
     PN_ROW_GENOTYPE("a published name, a file, a run directory, or the text itself"),
-    PN_INT("samples", samples, 1, 1e6, "that many random architectures of the space [100]"),
-    PN_FLAG("supernet", supernet, "the network of all ops on all inputs, as DARTS searches it"),
+    PN_INT("samples", samples, 1, 1e6, NULL, "that many random architectures of the space [100]"),
+    PN_FLAG("supernet", supernet, NULL,
+            "the network of all ops on all inputs, as DARTS searches it"),
     PN_ROW_NETWORK,
-    PN_ROW_STEM(
-        "stem of an evaluation network: cifar, or imagenet (3 convolutions, 224 pixels) [cifar]"),
-    PN_ROW_AUXILIARY("auxiliary head of an evaluation network, where it fits [on]"),
-    PN_ROW_LAYERS("cells [8; eval 20, imagenet 14]"),
-    PN_ROW_CHANNELS("channels of the first cells [16; eval 36, imagenet 48]"),
-    PN_ROW_BATCH("images a batch [64; eval 96, imagenet 128]"),
-    PN_ROW_IMAGE("image size [32x32x3; imagenet 224x224x3]"),
-    PN_ROW_CLASSES("classes [10; imagenet 1000]"),
-    PN_ROW_DEVICE(device, "cpu or cuda (which need not be here): scratch is the device's [cpu]"),
+    PN_ROW_STEM("cifar",
+                "stem of an evaluation network: cifar, or imagenet (3 convolutions, 224 pixels)"),
+    PN_ROW_AUXILIARY("1", "auxiliary head of an evaluation network, where it fits"),
+    PN_ROW_LAYERS(NULL, "cells [8; eval 20, imagenet 14]"),
+    PN_ROW_CHANNELS(NULL, "channels of the first cells [16; eval 36, imagenet 48]"),
+    PN_ROW_BATCH(NULL, "images a batch [64; eval 96, imagenet 128]"),
+    PN_ROW_IMAGE(NULL, "image size [32x32x3; imagenet 224x224x3]"),
+    PN_ROW_CLASSES(NULL, "classes [10; imagenet 1000]"),
+    PN_ROW_DEVICE(device, "cpu", "cpu or cuda (which need not be here): scratch is the device's"),
     PN_BYTES("memory", memory, "also find the largest batch that fits"),
-    PN_ROW_SHARE_SLOT,
-    PN_ROW_SEED("seed for the random architectures [1]"),
+    PN_ROW_SHARE_SLOT(NULL),
+    PN_ROW_SEED("seed for the random architectures"),
     PN_ROW_JSON,
 };
 
@@ -277,7 +273,7 @@ static pn_status plan_as_asked(planner *p) {
     if (!o.channels) o.channels = usual.channels;
     if (!o.batch) o.batch = usual.batch;
     if (!o.classes) o.classes = usual.classes;
-    if (!o.image[0]) o.image[0] = o.image[1] = usual.edge;
+    if (!o.image[0]) memcpy(o.image, (int[]){usual.edge, usual.edge, 3}, sizeof o.image);
     PN_TRY(pn_backend_sizes(o.device, &p->kernels));
     PN_TRY(pn_program_create(&p->program, p->kernels));
     return plan(p);

@@ -22,15 +22,16 @@ typedef struct options {
     uint64_t seed;
     bool distinct, json;
 } options;
-static options o = {.seed = 1};
+static options o;
 
 #define PN_OF options
 
 static const pn_field rows[] = {
-    PN_INT("count", count, 1, MOST, "draw that many [10]"),
-    PN_INT("top", top, 1, PN_MAX_TOP, "list the N most probable instead"),
-    PN_FLAG("distinct-inputs", distinct, "the two inputs of a node differ; a run has its own"),
-    PN_ROW_SEED("seed for the draws [1]"),
+    PN_INT("count", count, 1, MOST, NULL, "draw that many [10]"),
+    PN_INT("top", top, 1, PN_MAX_TOP, NULL, "list the N most probable instead"),
+    PN_FLAG("distinct-inputs", distinct, NULL,
+            "the two inputs of a node differ; a run has its own"),
+    PN_ROW_SEED("seed for the draws"),
     PN_ROW_JSON,
 };
 

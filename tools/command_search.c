@@ -165,7 +165,7 @@ typedef struct options {
     pn_work_options work;
     pn_device_options device;
 } options;
-static options o = {.work.save_every = 30};
+static options o;
 static pn_settings settings;
 static bool given[PN_MAX_FIELDS]; /* of the settings */
 
@@ -188,8 +188,6 @@ static pn_status search(pn_run *r, const char *directory) {
     return conclude(r, o.work.quiet);
 }
 
-static void begin(void) { settings = pn_settings_defaults(); }
-
 static pn_status run(const char *const *words) {
     static pn_run r = {.record = PN_NO_RECORD}; /* large: a report of all samples is in it */
     pn_stop_on_signals();
@@ -199,5 +197,4 @@ static pn_status run(const char *const *words) {
 }
 
 PN_COMMAND(search, "run or continue a search in a directory", .words = 1,
-           .options = {{&pn_settings_fields, &settings, given}, PN_OPTIONS(rows, o)},
-           .begin = begin);
+           .options = {{&pn_settings_fields, &settings, given}, PN_OPTIONS(rows, o)});

@@ -53,14 +53,7 @@ typedef struct options {
     bool evaluation, training; /* what network and mode say */
     pn_device_options device;
 } options;
-static options o = {.network = "search",
-                    .mode = "training",
-                    .stem = "cifar",
-                    .auxiliary_weight = 0.4,
-                    .batch = 64,
-                    .classes = 10,
-                    .seed = 1,
-                    .image = {32, 32, 3}};
+static options o;
 
 /* The batch as the kernels want it. */
 typedef struct sample {
@@ -498,30 +491,30 @@ static pn_status check_options(void) {
 static const pn_field rows[] = {
     PN_ROW_GENOTYPE("a published name, a file, a run directory, or the text itself"),
     PN_ROW_NETWORK,
-    PN_TEXT("mode", mode, "training|inference", "MODE",
-            "mode of an evaluation network: training or inference [training]"),
-    PN_ROW_STEM("stem of an evaluation network: cifar, or imagenet (three convolutions) [cifar]"),
-    PN_ROW_AUXILIARY("with the auxiliary head of an evaluation network"),
-    PN_ROW_AUXILIARY_WEIGHT("weight of the auxiliary loss in the gradient [0.4]"),
-    PN_PATH("drop-path", drop_path, NULL, "F.npy",
+    PN_TEXT("mode", mode, "training|inference", "MODE", "training",
+            "mode of an evaluation network: training or inference"),
+    PN_ROW_STEM("cifar", "stem of an evaluation network: cifar, or imagenet (three convolutions)"),
+    PN_ROW_AUXILIARY(NULL, "with the auxiliary head of an evaluation network"),
+    PN_ROW_AUXILIARY_WEIGHT("weight of the auxiliary loss in the gradient"),
+    PN_PATH("drop-path", drop_path, NULL, "F.npy", NULL,
             "what terms are multiplied by, float32 (layers,4,2,N); of two equal terms without "
             "weights the first's counts, for both; the identity's are not looked at"),
-    PN_REAL("smoothing", smoothing, 0, 1, "X", "label smoothing [0]"),
-    PN_ROW_LAYERS("cells [8; eval 20, imagenet 14]"),
-    PN_ROW_CHANNELS("channels of the first cells [16; eval 36, imagenet 48]"),
-    PN_ROW_DATA("first images of this data set's training split, not augmented"),
-    PN_ROW_BATCH("with --data: how many [64]"),
-    PN_PATH("input", input, NULL, "X.npy", "images, float32 (N,C,H,W)"),
-    PN_PATH("labels", labels, NULL, "Y.npy", "labels, int64 (N)"),
-    PN_ROW_CLASSES("with --input: classes [10]"),
-    PN_PATH("weights", weights, NULL, "FILE",
+    PN_REAL("smoothing", smoothing, 0, 1, "X", "0", "label smoothing"),
+    PN_ROW_LAYERS(NULL, "cells [8; eval 20, imagenet 14]"),
+    PN_ROW_CHANNELS(NULL, "channels of the first cells [16; eval 36, imagenet 48]"),
+    PN_ROW_DATA(NULL, "first images of this data set's training split, not augmented"),
+    PN_ROW_BATCH("64", "with --data: how many"),
+    PN_PATH("input", input, NULL, "X.npy", NULL, "images, float32 (N,C,H,W)"),
+    PN_PATH("labels", labels, NULL, "Y.npy", NULL, "labels, int64 (N)"),
+    PN_ROW_CLASSES("10", "with --input: classes"),
+    PN_PATH("weights", weights, NULL, "FILE", NULL,
             "safetensors, also a checkpoint of a search: every tensor that the genotype uses"),
-    PN_FLAG("init-only", init_only, "write the weights and stop: to see names and shapes"),
-    PN_ROW_IMAGE("with --init-only and neither data nor input [32x32x3]"),
-    PN_ROW(PN_FIELD_INT, "repeat", repeat, "R", "then time R forward passes and R training steps",
-           .min = 1, .max = 100000),
-    PN_ROW_SEED("seed for the initial weights [1]"),
-    PN_PATH("out", out, NULL, "DIR", "directory for the files"),
+    PN_FLAG("init-only", init_only, NULL, "write the weights and stop: to see names and shapes"),
+    PN_ROW_IMAGE("32x32x3", "with --init-only and neither data nor input"),
+    PN_ROW(PN_FIELD_INT, "repeat", repeat, "R", NULL,
+           "then time R forward passes and R training steps", .min = 1, .max = 100000),
+    PN_ROW_SEED("seed for the initial weights"),
+    PN_PATH("out", out, NULL, "DIR", NULL, "directory for the files"),
     PN_ROWS_DEVICE,
 };
 

@@ -39,7 +39,7 @@ typedef struct options {
     pn_train_settings settings;
     bool given[PN_MAX_FIELDS]; /* of the settings */
 } options;
-static options o = {.seeds = "1", .work.save_every = 30};
+static options o;
 
 typedef struct result {
     uint64_t seed;
@@ -341,12 +341,10 @@ static pn_status train(const char *directory) {
 #define PN_OF options
 
 static const pn_field rows[] = {
-    PN_TEXT("seeds", seeds, NULL, "N,N...",
-            "seeds for weights, batches and drop-path, a training for each [1]"),
+    PN_TEXT("seeds", seeds, NULL, "N,N...", "1",
+            "seeds for weights, batches and drop-path, a training for each"),
     PN_ROWS_WORK("the table alone"),
 };
-
-static void begin(void) { o.settings = pn_train_defaults(); }
 
 static pn_status run(const char *const *words) {
     pn_stop_on_signals();
@@ -354,5 +352,4 @@ static pn_status run(const char *const *words) {
 }
 
 PN_COMMAND(train, "train one cell from scratch by the protocol of the papers", .words = 1,
-           .options = {{&pn_train_fields, &o.settings, o.given}, PN_OPTIONS(rows, o)},
-           .begin = begin);
+           .options = {{&pn_train_fields, &o.settings, o.given}, PN_OPTIONS(rows, o)});

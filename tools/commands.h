@@ -31,14 +31,14 @@ typedef struct pn_device_options {
     const char *device; /* see kernels/backend.h */
     int threads;        /* 0: what OpenMP says */
 } pn_device_options;
-#define PN_ROW_DEVICE(member, help)                    \
-    PN_ROW(PN_FIELD_WORD, "device", member, "D", help, \
+#define PN_ROW_DEVICE(member, usual, help)                    \
+    PN_ROW(PN_FIELD_WORD, "device", member, "D", usual, help, \
            .examples = "auto|cpu|cpu:avx512|cpu:avx2|cpu:base|cuda|emulated")
-#define PN_ROWS_DEVICE                                                                       \
-    PN_ROW_DEVICE(device.device, "auto, cpu, cpu:avx512, cpu:avx2, cpu:base, cuda, cuda:N"), \
-        PN_INT("threads", device.threads, 1, 1024,                                           \
+#define PN_ROWS_DEVICE                                                                             \
+    PN_ROW_DEVICE(device.device, NULL, "auto, cpu, cpu:avx512, cpu:avx2, cpu:base, cuda, cuda:N"), \
+        PN_INT("threads", device.threads, 1, 1024, NULL,                                           \
                "threads; the result does not depend on it [all]")
-#define PN_ROW_JSON PN_FLAG("json", json, "print JSON")
+#define PN_ROW_JSON PN_FLAG("json", json, NULL, "print JSON")
 
 /* Applies them. PN_EDEVICE if this machine lacks the device, PN_EARG if there is no such. */
 pn_status pn_device_open(const pn_device_options *options, const pn_kernels **kernels);
@@ -52,10 +52,10 @@ typedef struct pn_work_options {
 #define PN_ROWS_WORK(alone)                                                                   \
     PN_BYTES("memory", work.memory,                                                           \
              "most bytes of weights, arena and batches; refused before anything is touched"), \
-        PN_REAL("save-every", work.save_every, 0, 1e9, "SECONDS",                             \
-                "time between checkpoints [30]"),                                             \
-        PN_FLAG("quiet", work.quiet, "no progress, " alone),                                  \
-        PN_FLAG("change-device", work.change_device,                                          \
+        PN_REAL("save-every", work.save_every, 0, 1e9, "SECONDS", "30",                       \
+                "time between checkpoints"),                                                  \
+        PN_FLAG("quiet", work.quiet, NULL, "no progress, " alone),                            \
+        PN_FLAG("change-device", work.change_device, NULL,                                    \
                 "continue a run of another device or instruction set, with other last bits"), \
         PN_ROWS_DEVICE
 

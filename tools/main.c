@@ -13,7 +13,8 @@
 
 #define ADDRESS(name) &pn_command_##name,
 const pn_command *const pn_commands[] = {PN_COMMANDS(ADDRESS) NULL};
-enum { COMMANDS = sizeof pn_commands / sizeof *pn_commands - 1 };
+#define ONE(name) +1
+enum { COMMANDS = PN_COMMANDS(ONE) };
 
 /* Says why, if a command failed, and gives the exit code. */
 static int report(const char *command, pn_status status) {
@@ -44,7 +45,6 @@ pn_status pn_command_find(const char *name, const pn_command **command) {
 static pn_status run(const pn_command *c, int argc, char **argv) {
     const char *words[PN_MOST_WORDS + 1] = {NULL};
     bool show;
-    if (c->begin) c->begin();
     PN_TRY(pn_options_parse(c, argc, argv, words, &show));
     if (!show) return c->run(words);
     pn_options_print(stdout, c);

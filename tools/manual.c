@@ -1,6 +1,7 @@
 /* manual.c -- see manual.h. One writer a format; all walk the list of commands. */
 #include "tools/manual.h"
 
+#include <stdint.h>
 #include <string.h>
 
 #include "tools/commands.h"
@@ -30,10 +31,8 @@ static void put_in(FILE *out, const char *before, const char *text, escapes as, 
 static const char *list_of(const pn_field *f) { return f->choices ? f->choices : f->examples; }
 
 /* A flag that is on, or may be, if nobody says otherwise: --no-NAME is then of use. */
-static bool is_on(const pn_field *f, const pn_options *table) {
-    char text[PN_TEXT_BYTES] = "0";
-    if (!f->argument) pn_field_text(table->values, f, text);
-    return strcmp(text, "0") != 0;
+static bool is_on(const pn_field *f) {
+    return !f->argument && (f->usual ? *f->usual == '1' : f->size == sizeof(int64_t));
 }
 
 /* What the words of a command may be beside files: of help, the commands. */
@@ -89,6 +88,7 @@ static void prose(FILE *out, const char *text) {
 static void page_of(FILE *out, const pn_command *c) {
     const pn_options *table;
     const pn_field *f;
+    char text[PN_TEXT_BYTES];
     const char *end = strstr(c->usage, "\n\n");
     fprintf(out, ".SS %s\n", c->name);
     for (const char *line = c->usage; line < end + 1; line = strchr(line, '\n') + 1) {
@@ -99,10 +99,11 @@ static void page_of(FILE *out, const pn_command *c) {
     prose(out, end + 2);
     for (int i = 0; (f = pn_option_at(c, i, &table)); i++) {
         fputs(".TP\n.B \\-\\-", out);
-        if (is_on(f, table)) fputs("[no\\-]", out);
+        if (is_on(f)) fputs("[no\\-]", out);
         put(out, f->name, strlen(f->name), of_roff);
         fprintf(out, f->argument ? " \\fI%s\\fR\n" : "\n", f->argument);
-        roff(out, f->help, strlen(f->help));
+        pn_option_text(f, text);
+        roff(out, text, strlen(text));
     }
     if (c->notes) prose(out, c->notes);
 }
@@ -176,7 +177,7 @@ static void bash(FILE *out) {
         }
         fputs("        *) options='--help", out);
         for (int j = 0; (f = pn_option_at(c, j, &table)); j++)
-            fprintf(out, is_on(f, table) ? " --%s --no-%s" : " --%s", f->name, f->name);
+            fprintf(out, is_on(f) ? " --%s --no-%s" : " --%s", f->name, f->name);
         fputs("' values='", out);
         put_words(out, c);
         fputs(c->words && c != &pn_command_help ? "' files=1 ;;\n" : "' ;;\n", out);
@@ -201,6 +202,7 @@ static void zsh(FILE *out) {
                    listed = {{"|", " "}, {":", "\\:"}, {NULL}};
     const pn_options *table;
     const pn_field *f;
+    char text[PN_TEXT_BYTES];
     fputs(
         "#compdef parsec-nas\n"
         "# Completion for zsh: parsec-nas help --completion zsh\n"
@@ -225,13 +227,13 @@ static void zsh(FILE *out) {
         fprintf(out, "    %s) _arguments \\\n", c->name);
         for (int j = 0; (f = pn_option_at(c, j, &table)); j++) {
             fprintf(out, "        '--%s%s", f->name, f->argument ? "=" : "");
-            put_in(out, "[", f->help, quoted, "]");
+            put_in(out, "[", pn_option_text(f, text), quoted, "]");
             if (f->argument) fprintf(out, ":%s:", f->argument);
             if (f->path)
                 put_in(out, " _parsec_nas_or_file ", list_of(f) ? list_of(f) : "", listed, "");
             else if (list_of(f))
                 put_in(out, "(", list_of(f), listed, ")");
-            fprintf(out, is_on(f, table) ? "' '--no-%s' \\\n" : "' \\\n", f->name);
+            fprintf(out, is_on(f) ? "' '--no-%s' \\\n" : "' \\\n", f->name);
         }
         fputs("        --help", out);
         if (c == &pn_command_help) {
@@ -250,6 +252,7 @@ static void fish(FILE *out) {
     static escapes quoted = {{"'", "\\'"}, {"\\", "\\\\"}, {NULL}};
     const pn_options *table;
     const pn_field *f;
+    char text[PN_TEXT_BYTES];
     fputs(
         "# Completion for fish: parsec-nas help --completion fish\n"
         "function __parsec_nas_in\n"
@@ -275,8 +278,8 @@ static void fish(FILE *out) {
                     : f->path    ? " -r -F"
                                  : " -x");
             if (list_of(f)) put_in(out, " -a '", list_of(f), blanks, "'");
-            put_in(out, " -d '", f->help, quoted, "'\n");
-            if (is_on(f, table))
+            put_in(out, " -d '", pn_option_text(f, text), quoted, "'\n");
+            if (is_on(f))
                 fprintf(out, "complete -c parsec-nas -n '__parsec_nas_in %s' -l no-%s\n", c->name,
                         f->name);
         }

@@ -84,6 +84,8 @@ pn_status pn_options_parse(const pn_command *c, int argc, char **argv, const cha
     bool only_words = false;
     int count = 0;
     *help = false;
+    for (int i = 0; i < PN_OPTION_TABLES && c->options[i].rows; i++)
+        pn_fields_defaults(c->options[i].rows, c->options[i].values);
     for (int i = 1; i < argc && !*help; i++) {
         if (!only_words && !strcmp(argv[i], "--")) {
             only_words = true;
@@ -116,8 +118,18 @@ void pn_print_wrapped(FILE *out, int begin, const char *text) {
     fputc('\n', out);
 }
 
+const char *pn_option_text(const pn_field *f, char text[PN_TEXT_BYTES]) {
+    const size_t length = strlen(f->help);
+    const bool said = length && f->help[length - 1] == ']',
+               off = !f->argument && f->usual && *f->usual == '0';
+    snprintf(text, PN_TEXT_BYTES, !f->usual || said || off ? "%s" : "%s [%s]", f->help,
+             f->argument ? f->usual : "on");
+    return text;
+}
+
 void pn_options_print(FILE *out, const pn_command *c) {
     const pn_options *table;
+    char text[PN_TEXT_BYTES];
     const pn_field *f;
     fputs(c->usage, out);
     for (int i = 0; (f = pn_option_at(c, i, &table)); i++) {
@@ -125,7 +137,7 @@ void pn_options_print(FILE *out, const pn_command *c) {
         snprintf(left, sizeof left, "--%s%s%s", f->name, f->argument ? " " : "",
                  f->argument ? f->argument : "");
         fprintf(out, "  %-*s ", HELP_COLUMN - 3, left);
-        pn_print_wrapped(out, HELP_COLUMN, f->help);
+        pn_print_wrapped(out, HELP_COLUMN, pn_option_text(f, text));
     }
     if (c->notes) fputs(c->notes, out);
 }

@@ -26,16 +26,18 @@ typedef struct pn_command {
     const char *notes; /* below the options, or NULL */
     int words;         /* most that are no options */
     pn_options options[PN_OPTION_TABLES];
-    void (*begin)(void); /* sets the defaults that are no constants; or NULL */
-    pn_status (*run)(const char *const *words); /* NULL behind the last word */
+    pn_status (*run)(const char *const *words); /* NULL behind the last */
 } pn_command;
 
 /* Option i of a command, and the table that it is in; NULL behind the last. */
 const pn_field *pn_option_at(const pn_command *command, int i, const pn_options **table);
 
-/* Reads argv[1..argc) into the tables of a command that has begun, and into words[], which has room
- * for one more than the command takes. PN_EARG: an unknown option (with the nearest known one), a
- * missing or bad value, too many words. --help sets *help and stops. */
+/* What is said of one: its help text and its default. */
+const char *pn_option_text(const pn_field *option, char text[PN_TEXT_BYTES]);
+
+/* Reads argv[1..argc) into the tables of a command, over the defaults, and into words[], which has
+ * room for one more than the command takes. PN_EARG: an unknown option (with the nearest known
+ * one), a missing or bad value, too many words. --help sets *help and stops. */
 pn_status pn_options_parse(const pn_command *command, int argc, char **argv, const char **words,
                            bool *help);
 

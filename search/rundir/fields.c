@@ -77,7 +77,7 @@ static pn_status set_image(void *at, const pn_field *f, const char *text) {
         more = *digit;
     }
     if (numbers < 2) n[1] = n[0];
-    if (numbers < 3) n[2] = (uint64_t)image[2];
+    if (numbers < 3) n[2] = 3;
     if (n[0] < 1 || n[1] < 1 || n[0] > 4096 || n[1] > 4096 || (n[2] != 1 && n[2] != 3))
         return pn_fail(PN_EARG, "--%s %s, want edges from 1 to 4096, and 1 or 3 channels", f->name,
                        text);
@@ -129,6 +129,20 @@ pn_status pn_field_set(void *settings, const pn_field *f, const char *text) {
             return set_image(at, f, text);
         default:
             return set_whole(at, f, text);
+    }
+}
+
+void pn_fields_defaults(const pn_fields *fields, void *settings) {
+    for (int i = 0; i < fields->count; i++) {
+        const pn_field *f = &fields->list[i];
+        void *at = (char *)settings + f->offset;
+        if (f->usual)
+            (void)pn_field_set(settings, f, f->usual);
+        else if (f->kind == PN_FIELD_REAL)
+            *(double *)at = PN_UNSET_REAL;
+        else if ((f->kind == PN_FIELD_INT || f->kind == PN_FIELD_FLAG) &&
+                 f->size == sizeof(int64_t))
+            *(int64_t *)at = PN_UNSET;
     }
 }
 

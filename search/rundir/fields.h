@@ -36,31 +36,35 @@ typedef struct pn_field {
     const char *choices;  /* of a text: "a|b", or NULL: any */
     const char *examples; /* likewise, of one that may be something else */
     bool path;            /* of a text: it may name a file or directory */
+    const char *usual;    /* the default as text; NULL: unset (double, int64_t), else nothing */
     const char *argument; /* in the help text; NULL: a flag */
-    const char *help;     /* NULL: no option */
+    const char *help;     /* NULL: no option. The default is added, unless it ends in one: [x] */
 } pn_field;
 
 /* Rows of a table for members of PN_OF, a struct that the file with the table names. */
-#define PN_ROW(row_kind, row_name, member, row_argument, row_help, ...)                   \
-    {                                                                                     \
-        .name = row_name, .kind = row_kind, .offset = offsetof(PN_OF, member),            \
-        .size = sizeof(((PN_OF *)0)->member), .argument = row_argument, .help = row_help, \
-        __VA_ARGS__                                                                       \
+#define PN_ROW(row_kind, row_name, member, row_argument, row_usual, row_help, ...)          \
+    {                                                                                       \
+        .name = row_name, .kind = row_kind, .offset = offsetof(PN_OF, member),              \
+        .size = sizeof(((PN_OF *)0)->member), .argument = row_argument, .usual = row_usual, \
+        .help = row_help, __VA_ARGS__                                                       \
     }
 #define PN_TEXT_KIND(member) \
     _Generic(((PN_OF *)0)->member, const char * : PN_FIELD_WORD, char * : PN_FIELD_TEXT)
-#define PN_TEXT(name, member, of, argument, help) \
-    PN_ROW(PN_TEXT_KIND(member), name, member, argument, help, .choices = of)
-#define PN_PATH(name, member, such_as, argument, help) \
-    PN_ROW(PN_TEXT_KIND(member), name, member, argument, help, .examples = such_as, .path = true)
-#define PN_INT(name, member, least, most, help) \
-    PN_ROW(PN_FIELD_INT, name, member, "N", help, .min = least, .max = most)
-#define PN_SEED(name, member, help) PN_ROW(PN_FIELD_SEED, name, member, "N", help)
-#define PN_REAL(name, member, least, most, argument, help) \
-    PN_ROW(PN_FIELD_REAL, name, member, argument, help, .min = least, .max = most)
-#define PN_FLAG(name, member, help) PN_ROW(PN_FIELD_FLAG, name, member, NULL, help, .max = 1)
-#define PN_BYTES(name, member, help) PN_ROW(PN_FIELD_BYTES, name, member, "SIZE", help)
-#define PN_IMAGE(name, member, help) PN_ROW(PN_FIELD_IMAGE, name, member, "HxWxC", help)
+#define PN_TEXT(name, member, of, argument, usual, help) \
+    PN_ROW(PN_TEXT_KIND(member), name, member, argument, usual, help, .choices = of)
+#define PN_PATH(name, member, such_as, argument, usual, help)                              \
+    PN_ROW(PN_TEXT_KIND(member), name, member, argument, usual, help, .examples = such_as, \
+           .path = true)
+#define PN_INT(name, member, least, most, usual, help) \
+    PN_ROW(PN_FIELD_INT, name, member, "N", usual, help, .min = least, .max = most)
+#define PN_SEED(name, member, help) PN_ROW(PN_FIELD_SEED, name, member, "N", "1", help)
+#define PN_REAL(name, member, least, most, argument, usual, help) \
+    PN_ROW(PN_FIELD_REAL, name, member, argument, usual, help, .min = least, .max = most)
+#define PN_FLAG(name, member, usual, help) \
+    PN_ROW(PN_FIELD_FLAG, name, member, NULL, usual, help, .max = 1)
+#define PN_BYTES(name, member, help) PN_ROW(PN_FIELD_BYTES, name, member, "SIZE", NULL, help)
+#define PN_IMAGE(name, member, usual, help) \
+    PN_ROW(PN_FIELD_IMAGE, name, member, "HxWxC", usual, help)
 
 typedef struct pn_fields {
     const pn_field *list;
@@ -68,6 +72,9 @@ typedef struct pn_fields {
 } pn_fields;
 #define PN_FIELDS(rows) \
     { rows, sizeof(rows) / sizeof *(rows) }
+
+/* Every field as its row says, where nobody has said anything. */
+void pn_fields_defaults(const pn_fields *fields, void *settings);
 
 /* Sets one field from text. PN_EARG names the value and what is accepted. */
 pn_status pn_field_set(void *settings, const pn_field *field, const char *text);
