@@ -1,6 +1,7 @@
 /* test_manual.c -- what is made from the tables of options: the page for man and the completions
  * name every command and every option of `parsec-nas help`, and those who read them take them. And
  * the tables themselves: a value that cannot be is refused in the same words wherever it stands. */
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -301,7 +302,7 @@ static void a_wrong_value_has_one_sentence(void **state) {
         {"completion", "tcsh", "bash, zsh or fish", {"help"}, NULL},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        char want[128], json[128];
+        char want[128];
         snprintf(want, sizeof want, "--%s %s, want %s", cases[i].option, cases[i].value,
                  cases[i].want);
         for (int k = 0; k < 4 && cases[i].commands[k]; k++) {
@@ -311,11 +312,11 @@ static void a_wrong_value_has_one_sentence(void **state) {
         }
         if (!cases[i].json) continue;
         pn_settings settings = pn_settings_defaults();
-        const int length = snprintf(json, sizeof json, "{\"settings\": {\"%s\": %s}}",
-                                    cases[i].option, cases[i].json);
-        assert_int_equal(
-            pn_fields_read(&pn_settings_fields, "run.json", json, (size_t)length, &settings),
-            PN_EINPUT);
+        json_t *object = json_object(), *value = json_loads(cases[i].json, JSON_DECODE_ANY, NULL);
+        assert_int_equal(json_object_set_new(object, cases[i].option, value), 0);
+        assert_int_equal(pn_fields_read(&pn_settings_fields, "run.json", object, &settings),
+                         PN_EINPUT);
+        json_decref(object);
         assert_memory_equal(pn_error(), "run.json: ", 10);
         if (!strchr(cases[i].json, 'e')) /* jansson reads 1e9 as a real number */
             assert_string_equal(pn_error() + 10, want);

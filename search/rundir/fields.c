@@ -214,16 +214,15 @@ static json_t *field_json(const void *settings, const pn_field *f) {
     }
 }
 
-char *pn_fields_write(const pn_fields *fields, const void *settings) {
+json_t *pn_fields_json(const pn_fields *fields, const void *settings) {
     json_t *object = json_object();
     int failed = 0;
-    char *text;
     for (int i = 0; i < fields->count; i++)
         failed |= json_object_set_new(object, fields->list[i].name,
                                       field_json(settings, &fields->list[i]));
-    return pn_json_text(object, failed, JSON_INDENT(2) | JSON_REAL_PRECISION(17), &text) == PN_OK
-               ? text
-               : NULL;
+    if (!failed) return object;
+    json_decref(object);
+    return NULL;
 }
 
 static pn_status read_field(void *settings, const pn_field *f, const json_t *value) {
@@ -271,12 +270,8 @@ static pn_status read_object(const pn_fields *fields, json_t *object, void *sett
     return PN_OK;
 }
 
-pn_status pn_fields_read(const pn_fields *fields, const char *where, const char *json,
-                         size_t length, void *settings) {
-    json_t *root;
-    pn_status status = pn_json_parse(json, length, &root);
-    if (status != PN_OK) return pn_fail_in(status, "%s", where);
-    status = read_object(fields, json_object_get(root, "settings"), settings);
-    json_decref(root);
-    return status == PN_OK ? PN_OK : pn_fail_in(PN_EINPUT, "%s", where);
+pn_status pn_fields_read(const pn_fields *fields, const char *where, json_t *object,
+                         void *settings) {
+    const pn_status s = read_object(fields, object, settings);
+    return s == PN_OK ? s : pn_fail_in(PN_EINPUT, "%s", where);
 }

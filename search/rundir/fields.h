@@ -10,6 +10,8 @@
 
 #include "kernels/status.h"
 
+struct json_t; /* jansson's */
+
 enum { PN_TEXT_BYTES = 1024, PN_MAX_FIELDS = 64 };
 
 /* "Not said": the rule, the data or the other settings decide. */
@@ -83,14 +85,13 @@ pn_status pn_field_set(void *settings, const pn_field *field, const char *text);
  * where unset). */
 void pn_field_text(const void *settings, const pn_field *field, char text[PN_TEXT_BYTES]);
 
-/* As a JSON object, to be freed; NULL: no memory. And back from the object "settings" of a JSON
- * text, into *settings, which holds the defaults: a setting that is missing keeps its default,
- * since an earlier version, which did not have it, did what the default does. PN_EINPUT for what is
- * unknown (a later version's) or out of range, with `where` at the beginning of the sentence;
- * *settings is then undefined. */
-char *pn_fields_write(const pn_fields *fields, const void *settings);
-pn_status pn_fields_read(const pn_fields *fields, const char *where, const char *json,
-                         size_t length, void *settings);
+/* As a JSON object; NULL: no memory. And back from one (NULL: there is none) into *settings, which
+ * holds the defaults: a setting that is missing keeps its default, since an earlier version, which
+ * did not have it, did what the default does. PN_EINPUT for what is unknown (a later version's) or
+ * out of range, with `where` at the beginning of the sentence; *settings is then undefined. */
+struct json_t *pn_fields_json(const pn_fields *fields, const void *settings);
+pn_status pn_fields_read(const pn_fields *fields, const char *where, struct json_t *object,
+                         void *settings);
 
 /* PN_EARG naming the first field that was `given` for `now` and differs from `before`. */
 pn_status pn_fields_same(const pn_fields *fields, const void *before, const void *now,
