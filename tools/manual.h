@@ -1,5 +1,4 @@
-/* manual.h -- the page of man and the completions of shells, made from the tables of all commands,
- * which must have begun. */
+/* manual.h -- the page of man and the completions of shells, made from the tables of commands. */
 #ifndef PN_MANUAL_H
 #define PN_MANUAL_H
 
