@@ -210,7 +210,7 @@ static void bash_completes(void **state) {
         {"help t", "train trace"},
         {"info --", "--help --json --device --threads"},
         {"sample --", "--help --count --top --distinct-inputs --seed --json"},
-        {"plan --s", "--samples --supernet --stem --share-slot --seed"},
+        {"plan --s", "--stem --samples --supernet --share-slot --seed"},
         {"train d --no-", "--no-auxiliary --no-augment"},
         {"search d --r", "--rule --rate-pi --rate --rate-end"},
         {"search d --rule ''", "paper practical"},

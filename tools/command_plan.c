@@ -239,16 +239,11 @@ static pn_status plan(planner *p) {
 #define PN_OF options
 
 static const pn_field rows[] = {
-    PN_ROW_GENOTYPE("a published name, a file, a run directory, or the text itself"),
+    PN_ROWS_EITHER_NETWORK,
     PN_INT("samples", samples, 1, 1e6, NULL, "that many random architectures of the space [100]"),
     PN_FLAG("supernet", supernet, NULL,
             "the network of all ops on all inputs, as DARTS searches it"),
-    PN_ROW_NETWORK,
-    PN_ROW_STEM("cifar",
-                "stem of an evaluation network: cifar, or imagenet (3 convolutions, 224 pixels)"),
     PN_ROW_AUXILIARY("1", "auxiliary head of an evaluation network, where it fits"),
-    PN_ROW_LAYERS(NULL, "cells [8; eval 20, imagenet 14]"),
-    PN_ROW_CHANNELS(NULL, "channels of the first cells [16; eval 36, imagenet 48]"),
     PN_ROW_BATCH(NULL, "images a batch [64; eval 96, imagenet 128]"),
     PN_ROW_IMAGE(NULL, "image size [32x32x3; imagenet 224x224x3]"),
     PN_ROW_CLASSES(NULL, "classes [10; imagenet 1000]"),
@@ -260,14 +255,13 @@ static const pn_field rows[] = {
 };
 
 static pn_status plan_as_asked(planner *p) {
-    const bool evaluation = !strcmp(o.network, "eval"), imagenet = !strcmp(o.stem, "imagenet");
+    bool evaluation;
+    pn_network_sizes usual;
+    PN_TRY(pn_network_asked(o.network, o.stem, &evaluation, &usual));
     if (!!o.genotype + !!o.samples + o.supernet > 1)
         return pn_fail(PN_EARG, "want one of --genotype, --samples and --supernet");
     if (o.supernet && evaluation)
         return pn_fail(PN_EARG, "--supernet has no evaluation network, want --network search");
-    if (imagenet && !evaluation)
-        return pn_fail(PN_EARG, "--stem imagenet, want cifar, or imagenet with --network eval");
-    const pn_network_sizes usual = pn_network_defaults(evaluation, imagenet);
     if (!o.samples) o.samples = 100;
     if (!o.layers) o.layers = usual.layers;
     if (!o.channels) o.channels = usual.channels;

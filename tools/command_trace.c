@@ -457,11 +457,10 @@ static pn_status trace(tracer *t) {
 }
 
 static pn_status check_network(void) {
-    const bool imagenet = !strcmp(o.stem, "imagenet"), inference = !strcmp(o.mode, "inference");
-    o.evaluation = !strcmp(o.network, "eval");
+    const bool inference = !strcmp(o.mode, "inference");
+    pn_network_sizes usual;
+    PN_TRY(pn_network_asked(o.network, o.stem, &o.evaluation, &usual));
     o.training = !inference;
-    if (imagenet && !o.evaluation)
-        return pn_fail(PN_EARG, "--stem imagenet, want cifar, or imagenet with --network eval");
     if (inference && !o.evaluation)
         return pn_fail(PN_EARG,
                        "--mode inference, want training, or inference with --network eval");
@@ -469,7 +468,6 @@ static pn_status check_network(void) {
         return pn_fail(PN_EARG, "--auxiliary goes with --network eval");
     if (o.drop_path && (!o.evaluation || inference))
         return pn_fail(PN_EARG, "--drop-path goes with --network eval and --mode training");
-    const pn_network_sizes usual = pn_network_defaults(o.evaluation, imagenet);
     if (!o.layers) o.layers = usual.layers;
     if (!o.channels) o.channels = usual.channels;
     return PN_OK;
@@ -489,19 +487,15 @@ static pn_status check_options(void) {
 #define PN_OF options
 
 static const pn_field rows[] = {
-    PN_ROW_GENOTYPE("a published name, a file, a run directory, or the text itself"),
-    PN_ROW_NETWORK,
+    PN_ROWS_EITHER_NETWORK,
     PN_TEXT("mode", mode, "training|inference", "MODE", "training",
             "mode of an evaluation network: training or inference"),
-    PN_ROW_STEM("cifar", "stem of an evaluation network: cifar, or imagenet (three convolutions)"),
     PN_ROW_AUXILIARY(NULL, "with the auxiliary head of an evaluation network"),
     PN_ROW_AUXILIARY_WEIGHT("weight of the auxiliary loss in the gradient"),
     PN_PATH("drop-path", drop_path, NULL, "F.npy", NULL,
             "what terms are multiplied by, float32 (layers,4,2,N); of two equal terms without "
             "weights the first's counts, for both; the identity's are not looked at"),
     PN_REAL("smoothing", smoothing, 0, 1, "X", "0", "label smoothing"),
-    PN_ROW_LAYERS(NULL, "cells [8; eval 20, imagenet 14]"),
-    PN_ROW_CHANNELS(NULL, "channels of the first cells [16; eval 36, imagenet 48]"),
     PN_ROW_DATA(NULL, "first images of this data set's training split, not augmented"),
     PN_ROW_BATCH("64", "with --data: how many"),
     PN_PATH("input", input, NULL, "X.npy", NULL, "images, float32 (N,C,H,W)"),

@@ -43,6 +43,22 @@ typedef struct pn_device_options {
 /* Applies them. PN_EDEVICE if this machine lacks the device, PN_EARG if there is no such. */
 pn_status pn_device_open(const pn_device_options *options, const pn_kernels **kernels);
 
+/* The options of the commands that build either network, plan and trace. */
+#define PN_ROWS_EITHER_NETWORK                                                                     \
+    PN_ROW_GENOTYPE("a published name, a file, a run directory, or the text itself"),              \
+        PN_TEXT("network", network, "search|eval", "NET", "search",                                \
+                "search, or eval: the one that is trained from scratch"),                          \
+        PN_ROW_STEM(                                                                               \
+            "cifar",                                                                               \
+            "stem of an evaluation network: cifar, or imagenet (3 convolutions, for 224 pixels)"), \
+        PN_ROW_LAYERS(NULL, "cells [8; eval 20, imagenet 14]"),                                    \
+        PN_ROW_CHANNELS(NULL, "channels of the first cells [16; eval 36, imagenet 48]")
+
+/* What --network and --stem mean, and the usual sizes of that network. PN_EARG if it has no such
+ * stem. */
+pn_status pn_network_asked(const char *network, const char *stem, bool *evaluation,
+                           pn_network_sizes *usual);
+
 /* The options of the commands that work in a run directory, beside the settings. */
 typedef struct pn_work_options {
     size_t memory;

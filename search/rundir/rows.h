@@ -11,9 +11,6 @@
 
 #define PN_ROW_GENOTYPE(help) \
     PN_PATH("genotype", genotype, "DARTS_V1|DARTS_V2|PDARTS|PC_DARTS_cifar", "G", NULL, help)
-#define PN_ROW_NETWORK                                          \
-    PN_TEXT("network", network, "search|eval", "NET", "search", \
-            "search, or eval: the one that is trained from scratch")
 #define PN_ROW_STEM(usual, help) PN_TEXT("stem", stem, "cifar|imagenet", "STEM", usual, help)
 #define PN_ROW_LAYERS(usual, help) PN_INT("layers", layers, 1, PN_MAX_LAYERS, usual, help)
 #define PN_ROW_CHANNELS(usual, help)                                                    \
