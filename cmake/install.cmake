@@ -75,7 +75,3 @@ install(DIRECTORY doc DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY examples DESTINATION ${CMAKE_INSTALL_DOCDIR} PATTERN __pycache__ EXCLUDE)
 # What load_in_pytorch.py computes with.
 install(FILES bench/peers/torch_network.py DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
-
-# The manual page and the completions, which the program prints itself, belong here:
-# ${CMAKE_INSTALL_MANDIR}/man1, ${CMAKE_INSTALL_DATADIR}/bash-completion/completions and the like.
-# What is added is also a line of the list in tests/install/check_install.

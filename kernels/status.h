@@ -9,16 +9,19 @@
 
 PN_API_BEGIN
 
+/* The number of each is the exit code of the program, but for the last: then it is 128 plus the
+ * number of the signal. */
 typedef enum pn_status {
     PN_OK = 0,
-    PN_EARG,      /* an argument or option that cannot be (exit 2) */
-    PN_EINPUT,    /* an input file that is wrong or damaged (exit 3) */
-    PN_EMEM,      /* memory (exit 4) */
-    PN_EDEVICE,   /* the device failed or is not there (exit 5) */
-    PN_EIO,       /* reading or writing failed (exit 6) */
-    PN_EDIVERGED, /* NaN or infinity where a number was needed (exit 7) */
-    PN_EBUSY,     /* somebody else holds it (exit 8) */
-    PN_EINTR      /* interrupted, can be continued (exit 130 or 143) */
+    PN_ECHECK = 1,    /* a check has found something wrong */
+    PN_EARG = 2,      /* an argument or option that cannot be */
+    PN_EINPUT = 3,    /* an input file that is wrong or damaged */
+    PN_EMEM = 4,      /* memory */
+    PN_EDEVICE = 5,   /* the device failed or is not there */
+    PN_EIO = 6,       /* reading or writing failed */
+    PN_EDIVERGED = 7, /* NaN or infinity where a number was needed */
+    PN_EBUSY = 8,     /* somebody else holds it */
+    PN_EINTR = 128    /* interrupted, can be continued */
 } pn_status;
 
 /* Remembers why this thread's call failed and gives the status back, so that one can write

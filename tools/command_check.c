@@ -7,7 +7,7 @@
 #include "search/network/whole.h"
 #include "tools/commands.h"
 
-const char pn_check_usage[] =
+static const char usage[] =
     "parsec-nas check [OPTIONS]\n"
     "\n"
     "Self-test. Runs random architectures forward and backward on every instruction\n"
@@ -16,6 +16,13 @@ const char pn_check_usage[] =
     "of work. Ends with exit code 1 if anything is off. --device emulated tests the\n"
     "CUDA kernels, run thread by thread on the host.\n"
     "\n";
+
+typedef struct options {
+    const char *device;
+    int samples;
+    uint64_t seed;
+} options;
+static options o;
 
 #define SEARCH_NETWORK(L, C, h, w, c) \
     { .layers = (L), .channels = (C), .H = (h), .W = (w), .image_channels = (c), .classes = 10 }
@@ -67,7 +74,7 @@ static pn_status check_one(tally *t, const pn_whole_case *c, const pn_arch *arch
 
 static pn_status check_case(const pn_whole_case *c, const pn_prior *prior,
                             const pn_kernels *const *backends, uint64_t seed, uint64_t number,
-                            int count, bool *good) {
+                            int count, int *failed) {
     tally tallies[BACKENDS];
     for (int i = 0; i < BACKENDS; i++) tallies[i] = (tally){.kernels = backends[i], .same = true};
     for (int a = 0; a < count; a++) {
@@ -88,7 +95,7 @@ static pn_status check_case(const pn_whole_case *c, const pn_prior *prior,
         printf("%-12s %-34s %10.1e %10.1e %10.1e  %-9s %s\n", t->kernels->name, c->why,
                t->worst.logit, t->worst.loss, t->worst.gradient, t->same ? "same bits" : "DIFFER",
                fine ? "ok" : "FAILED");
-        *good &= fine;
+        *failed += !fine;
     }
     return PN_OK;
 }
@@ -101,42 +108,32 @@ static pn_status open_backends(const char *device, const pn_kernels **backends) 
     return PN_OK;
 }
 
-static pn_status check(const char *device, int count, uint64_t seed, bool *good) {
+#define PN_OF options
+
+static const pn_field rows[] = {
+    PN_INT("samples", samples, 1, 1000, "4", "random architectures of each network"),
+    PN_ROW_DEVICE(device, NULL, "one device alone, as of search [all]"),
+    PN_ROW_SEED("seed for architectures, weights and images"),
+};
+
+static pn_status run(const char *const *words) {
+    (void)words;
+    int failed = 0;
     const pn_kernels *backends[BACKENDS] = {NULL};
-    PN_TRY(open_backends(device, backends));
+    PN_TRY(open_backends(o.device, backends));
     const pn_space space = pn_space_darts();
     pn_prior prior;
     PN_TRY(pn_prior_init(&prior, &space, false));
     printf("%-12s %-34s %10s %10s %10s  %s\n", "device", "network", "logits", "loss", "gradients",
            "two orders");
     for (int i = 0; i < CASES; i++)
-        PN_TRY(check_case(&cases[i], &prior, backends, seed, (uint64_t)i, count, good));
+        PN_TRY(check_case(&cases[i], &prior, backends, o.seed, (uint64_t)i, o.samples, &failed));
     printf(
         "bounds: logits %.0e, loss %.0e, norm of a gradient %.0e relative; %d architectures each\n",
-        PN_LOGIT_BOUND, PN_LOSS_BOUND, PN_GRADIENT_BOUND, count);
-    return fflush(stdout) ? pn_fail(PN_EIO, "cannot write to stdout") : PN_OK;
+        PN_LOGIT_BOUND, PN_LOSS_BOUND, PN_GRADIENT_BOUND, o.samples);
+    if (fflush(stdout)) return pn_fail(PN_EIO, "cannot write to stdout");
+    return failed ? pn_fail(PN_ECHECK, "%d of these rows failed", failed) : PN_OK;
 }
 
-int pn_command_check(int argc, char **argv) {
-    const char *device = NULL;
-    int count = 4, words;
-    uint64_t seed = 1;
-    bool help, good = true;
-    const pn_option table[] = {
-        {"samples", PN_OPT_INT, &count, 1, 1000, "N", "random architectures of each network [4]",
-         NULL},
-        {"device", PN_OPT_TEXT, &device, 0, 0, "D", "one device alone, as of search [all]", NULL},
-        {"seed", PN_OPT_SEED, &seed, 0, 0, "N", "seed for architectures, weights and images [1]",
-         NULL},
-    };
-    enum { COUNT = sizeof table / sizeof *table };
-    pn_status s = pn_options_parse(argc, argv, table, COUNT, NULL, 0, &words, &help);
-    if (s == PN_OK && help) {
-        fputs(pn_check_usage, stdout);
-        pn_options_print(stdout, table, COUNT);
-        return 0;
-    }
-    if (s == PN_OK) s = check(device, count, seed, &good);
-    if (s != PN_OK) return pn_report("check", s);
-    return good ? 0 : PN_EXIT_CHECK;
-}
+PN_COMMAND(check, "self-test on this machine: kernels, gradients, determinism",
+           .options = {PN_OPTIONS(rows, o)});

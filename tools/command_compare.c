@@ -12,7 +12,7 @@
 #include "tools/commands.h"
 #include "tools/progress.h"
 
-const char pn_compare_usage[] =
+static const char usage[] =
     "parsec-nas compare [RUN | GENOTYPE]... [--random N] [OPTIONS]\n"
     "\n"
     "Trains cells from scratch, all by one short schedule, and compares them: the\n"
@@ -26,7 +26,7 @@ const char pn_compare_usage[] =
     "training n cells costs as much as the search did.\n"
     "\n";
 
-enum { MOST_WORDS = 64, MOST_CELLS = 1024, SHARED_BATCHES = 20 };
+enum { MOST_CELLS = 1024, SHARED_BATCHES = 20 };
 
 typedef struct cell {
     char name[32];
@@ -43,9 +43,9 @@ typedef struct options {
     bool json, quiet;
     pn_device_options device;
 } options;
+static options o;
 
 typedef struct comparison {
-    options o;
     const pn_kernels *kernels;
     pn_run run; /* of the first word, if it is one */
     bool has_run;
@@ -74,16 +74,16 @@ static pn_status take_run(comparison *c, const char *directory) {
     if (!c->run.finished)
         return pn_fail(PN_EARG, "%s: step %lld of %lld; finish the search first", directory,
                        (long long)c->run.search.step, (long long)s->steps);
-    if (!c->o.data) c->o.data = s->data;
-    if (!c->o.layers) c->o.layers = (int)s->layers;
-    if (!c->o.channels) c->o.channels = (int)s->channels;
-    if (!c->o.batch) c->o.batch = (int)s->batch;
+    if (!o.data) o.data = s->data;
+    if (!o.layers) o.layers = (int)s->layers;
+    if (!o.channels) o.channels = (int)s->channels;
+    if (!o.batch) o.batch = (int)s->batch;
     pn_prior_mode(&c->run.search.prior, &add_cell(c, "derived")->arch);
     return PN_OK;
 }
 
-static pn_status gather(comparison *c, const char **words, int count) {
-    for (int i = 0; i < count; i++) {
+static pn_status gather(comparison *c, const char *const *words) {
+    for (int i = 0; words[i]; i++) {
         char name[32], shown[21];
         pn_path_kind kind;
         PN_TRY(pn_path_look(words[i], &kind));
@@ -100,35 +100,31 @@ static pn_status gather(comparison *c, const char **words, int count) {
     pn_prior uniform;
     const pn_space space = pn_space_darts();
     PN_TRY(pn_prior_init(&uniform, &space, true));
-    for (int i = 0; i < c->o.random; i++) {
+    for (int i = 0; i < o.random; i++) {
         char name[32];
         snprintf(name, sizeof name, "random %d", i + 1);
         cell *one = add_cell(c, name);
         one->random = true;
-        pn_prior_sample(&uniform, c->o.random_seed, 0, (uint64_t)i, &one->arch);
+        pn_prior_sample(&uniform, o.random_seed, 0, (uint64_t)i, &one->arch);
     }
     if (!c->cells)
         return pn_fail(PN_EARG, "nothing to compare: want a run, a genotype or --random N");
-    options *o = &c->o;
-    if (!o->data) return pn_fail(PN_EARG, "want --data D, or a run");
-    if (!o->layers) o->layers = 8;
-    if (!o->channels) o->channels = 16;
-    if (!o->batch) o->batch = 64;
-    if (o->channels % 4)
-        return pn_fail(PN_EARG, "--channels %d, want a multiple of 4", o->channels);
+    if (!o.data) return pn_fail(PN_EARG, "want --data D, or a run");
+    if (!o.layers) o.layers = 8;
+    if (!o.channels) o.channels = 16;
+    if (!o.batch) o.batch = 64;
     return PN_OK;
 }
 
 static pn_status train_all(comparison *c) {
-    const options *o = &c->o;
-    PN_TRY(pn_data_open(o->data, PN_TRAIN, &c->train));
-    PN_TRY(pn_data_open(o->data, PN_TEST, &c->test));
+    PN_TRY(pn_data_open(o.data, PN_TRAIN, &c->train));
+    PN_TRY(pn_data_open(o.data, PN_TEST, &c->test));
     pn_standalone_settings s = pn_standalone_defaults();
-    s.steps = o->steps;
-    s.model.seed = o->seed;
-    s.model.N = o->batch;
-    s.model.network = (pn_network_spec){.layers = o->layers,
-                                        .channels = o->channels,
+    s.steps = o.steps;
+    s.model.seed = o.seed;
+    s.model.N = o.batch;
+    s.model.network = (pn_network_spec){.layers = o.layers,
+                                        .channels = o.channels,
                                         .H = c->train.H,
                                         .W = c->train.W,
                                         .image_channels = c->train.C,
@@ -143,17 +139,17 @@ static pn_status train_all(comparison *c) {
         }
     }
     const double begin = pn_now();
-    for (int i = 0; i < c->cells && o->steps; i++) {
+    for (int i = 0; i < c->cells && o.steps; i++) {
         cell *one = &c->cell[i];
         pn_status status = pn_standalone_train(c->kernels, &s, &c->train, &c->test, &one->arch,
                                                &one->validation, &one->test);
         if (status != PN_OK) return pn_fail_in(status, "%s", one->name);
-        if (!o->quiet)
+        if (!o.quiet)
             fprintf(stderr, "%s%d of %d cells trained, %.0f s%s",
                     isatty(STDERR_FILENO) ? "\r\033[K" : "", i + 1, c->cells, pn_now() - begin,
                     isatty(STDERR_FILENO) ? "" : "\n");
     }
-    if (!o->quiet && isatty(STDERR_FILENO)) fputc('\n', stderr);
+    if (!o.quiet && isatty(STDERR_FILENO)) fputc('\n', stderr);
     return PN_OK;
 }
 
@@ -175,8 +171,8 @@ static void print_table(const comparison *c) {
         pn_genotype_short(&space, &one->arch, text);
         printf("%-24s", one->name);
         print_accuracy(one->shared);
-        print_accuracy(c->o.steps ? one->validation.accuracy : NAN);
-        print_accuracy(c->o.steps ? one->test.accuracy : NAN);
+        print_accuracy(o.steps ? one->validation.accuracy : NAN);
+        print_accuracy(o.steps ? one->test.accuracy : NAN);
         printf("   %s\n", text);
     }
 }
@@ -203,7 +199,7 @@ static summary summarize(const comparison *c) {
     if (c->has_run) {
         const pn_settings *r = &c->run.settings;
         s.n = (int)(pn_search_cost(r->steps, r->warmup, (int)r->samples, r->freeze_weights) /
-                    c->o.steps);
+                    o.steps);
     }
     if (s.n < 1 || s.n > s.count) s.n = s.count;
     s.best = pn_best_of(choose, test, s.count, s.n);
@@ -212,7 +208,7 @@ static summary summarize(const comparison *c) {
 
 static void print_summary(const comparison *c) {
     const summary s = summarize(c);
-    if (!s.count || !c->o.steps) return;
+    if (!s.count || !o.steps) return;
     printf("\ntest accuracy\n");
     printf("  %d random cells, mean            %6.2f %% (standard error %.2f)\n", s.count,
            100 * s.mean, 100 * s.error);
@@ -253,62 +249,56 @@ static json_t *cell_json(const cell *one, bool trained) {
 }
 
 static pn_status print_json(const comparison *c) {
-    const options *o = &c->o;
     json_t *rows = json_array(), *root = json_object();
     int failed = 0;
     for (int i = 0; i < c->cells; i++)
-        failed |= json_array_append_new(rows, cell_json(&c->cell[i], o->steps > 0));
-    failed |= json_object_set_new(root, "data", pn_json_string(o->data));
-    failed |= json_object_set_new(root, "layers", json_integer(o->layers));
-    failed |= json_object_set_new(root, "channels", json_integer(o->channels));
-    failed |= json_object_set_new(root, "batch", json_integer(o->batch));
-    failed |= json_object_set_new(root, "steps", json_integer(o->steps));
-    failed |= json_object_set_new(root, "seed", pn_json_seed(o->seed));
+        failed |= json_array_append_new(rows, cell_json(&c->cell[i], o.steps > 0));
+    failed |= json_object_set_new(root, "data", pn_json_string(o.data));
+    failed |= json_object_set_new(root, "layers", json_integer(o.layers));
+    failed |= json_object_set_new(root, "channels", json_integer(o.channels));
+    failed |= json_object_set_new(root, "batch", json_integer(o.batch));
+    failed |= json_object_set_new(root, "steps", json_integer(o.steps));
+    failed |= json_object_set_new(root, "seed", pn_json_seed(o.seed));
     failed |= json_object_set_new(root, "cells", rows);
     return pn_json_print(root, failed, JSON_INDENT(2) | JSON_REAL_PRECISION(8), stdout);
 }
 
-int pn_command_compare(int argc, char **argv) {
-    static comparison c = {.o = {.steps = 600, .seed = 1, .random_seed = 1},
-                           .run = {.record = PN_NO_RECORD}};
-    options *o = &c.o;
-    const char *words[MOST_WORDS];
-    int count;
-    bool help;
-    const pn_option table[] = {
-        {"random", PN_OPT_INT, &o->random, 0, MOST_CELLS - MOST_WORDS, "N",
-         "random cells beside them, of the space with distinct inputs [0]", NULL},
-        {"random-seed", PN_OPT_SEED, &o->random_seed, 0, 0, "N", "which ones [1]", NULL},
-        {"steps", PN_OPT_INT, &o->steps, 0, 1 << 30, "N",
-         "steps of each training; 0: no training, shared weights only [600]", NULL},
-        {"seed", PN_OPT_SEED, &o->seed, 0, 0, "N", "seed for weights and batches [1]", NULL},
-        {"data", PN_OPT_TEXT, &o->data, 0, 0, "D", "as in search", NULL},
-        {"layers", PN_OPT_INT, &o->layers, 1, PN_MAX_LAYERS, "N", "cells [8]", NULL},
-        {"channels", PN_OPT_INT, &o->channels, 4, 4096, "N", "channels of the first cells [16]",
-         NULL},
-        {"batch", PN_OPT_INT, &o->batch, 1, 1 << 20, "N", "images [64]", NULL},
-        {"json", PN_OPT_FLAG, &o->json, 0, 0, NULL, "print JSON", NULL},
-        {"quiet", PN_OPT_FLAG, &o->quiet, 0, 0, NULL, "no progress", NULL},
-        PN_DEVICE_OPTIONS(o->device),
-    };
-    enum { COUNT = sizeof table / sizeof *table };
-    pn_status s = pn_options_parse(argc, argv, table, COUNT, words, MOST_WORDS, &count, &help);
-    if (s == PN_OK && help) {
-        fputs(pn_compare_usage, stdout);
-        pn_options_print(stdout, table, COUNT);
-        return 0;
-    }
-    if (s == PN_OK) s = pn_device_open(&o->device, &c.kernels);
-    if (s == PN_OK) s = gather(&c, words, count);
-    if (s == PN_OK) s = train_all(&c);
-    if (s == PN_OK && o->json) s = print_json(&c);
-    if (s == PN_OK && !o->json) {
-        print_table(&c);
-        print_summary(&c);
-    }
-    const int code = pn_report("compare", s);
+#define PN_OF options
+
+static const pn_field rows[] = {
+    PN_INT("random", random, 0, MOST_CELLS - PN_MOST_WORDS, "0",
+           "random cells beside them, of the space with distinct inputs"),
+    PN_SEED("random-seed", random_seed, "which ones"),
+    PN_INT("steps", steps, 0, 1 << 30, "600",
+           "steps of each training; 0: no training, shared weights only"),
+    PN_ROW_SEED("seed for weights and batches"),
+    PN_ROW_DATA(NULL, "as in search"),
+    PN_ROW_LAYERS(NULL, "cells [8]"),
+    PN_ROW_CHANNELS(NULL, "channels of the first cells [16]"),
+    PN_ROW_BATCH(NULL, "images [64]"),
+    PN_ROW_JSON,
+    PN_FLAG("quiet", quiet, NULL, "no progress"),
+    PN_ROWS_DEVICE,
+};
+
+static pn_status compare(comparison *c, const char *const *words) {
+    PN_TRY(pn_device_open(&o.device, &c->kernels));
+    PN_TRY(gather(c, words));
+    PN_TRY(train_all(c));
+    if (o.json) return print_json(c);
+    print_table(c);
+    print_summary(c);
+    return PN_OK;
+}
+
+static pn_status run(const char *const *words) {
+    static comparison c = {.run = {.record = PN_NO_RECORD}};
+    const pn_status s = compare(&c, words);
     pn_run_close(&c.run);
     pn_data_free(&c.train);
     pn_data_free(&c.test);
-    return code;
+    return s;
 }
+
+PN_COMMAND(compare, "train a search's cell and random ones alone, and compare them",
+           .words = PN_MOST_WORDS, .options = {PN_OPTIONS(rows, o)});

@@ -5,7 +5,7 @@
 #include "search/network/weights.h"
 #include "tools/commands.h"
 
-const char pn_export_usage[] =
+static const char usage[] =
     "parsec-nas export TRAINING --safetensors FILE [OPTIONS]\n"
     "\n"
     "Writes the weights of a training (DIR/seed-N, or one of its .safetensors files)\n"
@@ -15,11 +15,20 @@ const char pn_export_usage[] =
     "\n";
 
 typedef struct options {
-    const char *from, *safetensors;
+    const char *safetensors;
     bool best, auxiliary;
 } options;
+static options o;
 
-static pn_status copy(const options *o, const pn_safetensors *f, const pn_weights_about *about) {
+#define PN_OF options
+
+static const pn_field rows[] = {
+    PN_PATH("safetensors", safetensors, NULL, "FILE", NULL, "where to"),
+    PN_FLAG("best", best, NULL, "weights of the epoch with the best score, not of the last"),
+    PN_ROW_AUXILIARY("1", "the auxiliary head's too, if there is one"),
+};
+
+static pn_status copy(const pn_safetensors *f, const pn_weights_about *about) {
     const pn_space space = pn_space_darts();
     pn_arch arch;
     pn_network network = {0};
@@ -38,50 +47,32 @@ static pn_status copy(const options *o, const pn_safetensors *f, const pn_weight
                                PN_I64, 0, NULL, &data);
     if (s == PN_OK) tracked = data;
     if (s == PN_OK)
-        s = pn_weights_save(NULL, o->safetensors, &network, &arch, *tracked, o->auxiliary);
+        s = pn_weights_save(NULL, o.safetensors, &network, &arch, *tracked, o.auxiliary);
     pn_network_destroy(&network);
     return s;
 }
 
-static pn_status export(const options *o) {
+static pn_status run(const char *const *words) {
+    const char *from = words[0];
     char path[PN_PATH_BYTES];
     pn_path_kind kind;
     pn_safetensors *f = NULL;
     pn_weights_about about = {0};
-    if (!o->from) return pn_fail(PN_EARG, "want TRAINING: a directory that train has made");
-    if (!o->safetensors) return pn_fail(PN_EARG, "want --safetensors FILE");
-    PN_TRY(pn_path_look(o->from, &kind));
-    PN_TRY(pn_path_join(path, sizeof path, o->from,
+    if (!from) return pn_fail(PN_EARG, "want TRAINING: a directory that train has made");
+    if (!o.safetensors) return pn_fail(PN_EARG, "want --safetensors FILE");
+    PN_TRY(pn_path_look(from, &kind));
+    PN_TRY(pn_path_join(path, sizeof path, from,
                         kind != PN_PATH_DIRECTORY ? NULL
-                        : o->best                 ? "best.safetensors"
+                        : o.best                  ? "best.safetensors"
                                                   : "last.safetensors"));
     PN_TRY(pn_safetensors_read(path, &f));
     pn_status s = pn_weights_describe(f, &about);
     if (s == PN_OK && !about.known)
         s = pn_fail(PN_EINPUT, "not weights of a training (no format in its metadata)");
-    if (s == PN_OK) s = copy(o, f, &about);
+    if (s == PN_OK) s = copy(f, &about);
     pn_safetensors_free(f);
     return s == PN_OK || s == PN_EIO ? s : pn_fail_in(s, "%s", path);
 }
 
-int pn_command_export(int argc, char **argv) {
-    options o = {.auxiliary = true};
-    bool help;
-    int words;
-    const pn_option table[] = {
-        {"safetensors", PN_OPT_TEXT, &o.safetensors, 0, 0, "FILE", "where to", NULL},
-        {"best", PN_OPT_FLAG, &o.best, 0, 0, NULL,
-         "weights of the epoch with the best score, not of the last", NULL},
-        {"auxiliary", PN_OPT_FLAG, &o.auxiliary, 0, 0, NULL,
-         "the auxiliary head's too, if there is one [on]", NULL},
-    };
-    enum { COUNT = sizeof table / sizeof *table };
-    pn_status s = pn_options_parse(argc, argv, table, COUNT, &o.from, 1, &words, &help);
-    if (s == PN_OK && help) {
-        fputs(pn_export_usage, stdout);
-        pn_options_print(stdout, table, COUNT);
-        return 0;
-    }
-    if (s == PN_OK) s = export(&o);
-    return pn_report("export", s);
-}
+PN_COMMAND(export, "write trained weights to a file that PyTorch's DARTS network loads", .words = 1,
+           .options = {PN_OPTIONS(rows, o)});

@@ -6,7 +6,7 @@
 #include "runtime/json.h"
 #include "tools/commands.h"
 
-const char pn_info_usage[] =
+static const char usage[] =
     "parsec-nas info [OPTIONS]\n"
     "\n"
     "Prints version, build, devices, and two ceilings measured on the spot: copy\n"
@@ -68,29 +68,25 @@ static void print_text(const pn_kernels *k, double bandwidth, double flops) {
     printf("multiply-add       %.0f GFLOP/s\n", flops / 1e9);
 }
 
-int pn_command_info(int argc, char **argv) {
-    bool json = false, help;
-    int words;
-    pn_device_options device = {0};
-    const pn_option table[] = {
-        {"json", PN_OPT_FLAG, &json, 0, 0, NULL, "print JSON", NULL},
-        PN_DEVICE_OPTIONS(device),
-    };
-    enum { COUNT = sizeof table / sizeof *table };
-    pn_status s = pn_options_parse(argc, argv, table, COUNT, NULL, 0, &words, &help);
-    if (s == PN_OK && help) {
-        fputs(pn_info_usage, stdout);
-        pn_options_print(stdout, table, COUNT);
-        return 0;
-    }
-    const pn_kernels *k = NULL;
-    double bandwidth = 0, flops = 0;
-    if (s == PN_OK) s = pn_device_open(&device, &k);
-    if (s != PN_OK) return pn_report("info", s);
-    bandwidth = k->copy_rate((size_t)256 << 20);
-    flops = k->flop_rate();
+typedef struct options {
+    bool json;
+    pn_device_options device;
+} options;
+static options o;
 
-    if (json) return pn_report("info", print_json(k, bandwidth, flops));
+#define PN_OF options
+
+static const pn_field rows[] = {PN_ROW_JSON, PN_ROWS_DEVICE};
+
+static pn_status run(const char *const *words) {
+    (void)words;
+    const pn_kernels *k;
+    PN_TRY(pn_device_open(&o.device, &k));
+    const double bandwidth = k->copy_rate((size_t)256 << 20), flops = k->flop_rate();
+    if (o.json) return print_json(k, bandwidth, flops);
     print_text(k, bandwidth, flops);
-    return 0;
+    return PN_OK;
 }
+
+PN_COMMAND(info, "print version, devices, measured bandwidth and FLOP rate",
+           .options = {PN_OPTIONS(rows, o)});

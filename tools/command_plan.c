@@ -10,7 +10,7 @@
 #include "search/network/network.h"
 #include "tools/commands.h"
 
-const char pn_plan_usage[] =
+static const char usage[] =
     "parsec-nas plan [--genotype G | --samples N | --supernet] [OPTIONS]\n"
     "\n"
     "Prints parameters, multiply-adds and bytes: of one architecture; the smallest,\n"
@@ -48,6 +48,7 @@ typedef struct options {
     const char *device;
     bool supernet, json, share_slot, auxiliary;
 } options;
+static options o;
 
 /* One column of what is printed; the order is that of `keys`. */
 enum {
@@ -74,7 +75,6 @@ static const char *const keys[FIGURES] = {
 static bool is_bytes(int figure) { return figure >= PARAMETER_BYTES && figure <= FLOOR_BYTES; }
 
 typedef struct planner {
-    const options *o;
     const pn_kernels *kernels;
     pn_network network;
     bool created;
@@ -83,21 +83,20 @@ typedef struct planner {
 
 /* The figures of one architecture; arch NULL: the supernet. */
 static pn_status measure(planner *p, const pn_arch *arch, int batch, double figure[FIGURES]) {
-    const options *o = p->o;
-    const bool evaluation = !strcmp(o->network, "eval");
+    const bool evaluation = !strcmp(o.network, "eval");
     if (!p->created || evaluation) { /* an evaluation network has one architecture's weights */
         if (p->created) pn_network_destroy(&p->network);
         p->created = false;
         const pn_network_spec spec = {.evaluation = evaluation,
-                                      .layers = o->layers,
-                                      .channels = o->channels,
-                                      .H = o->image[0],
-                                      .W = o->image[1],
-                                      .image_channels = o->image[2],
-                                      .classes = o->classes,
-                                      .share_slot = o->share_slot,
+                                      .layers = o.layers,
+                                      .channels = o.channels,
+                                      .H = o.image[0],
+                                      .W = o.image[1],
+                                      .image_channels = o.image[2],
+                                      .classes = o.classes,
+                                      .share_slot = o.share_slot,
                                       .auxiliary = true,
-                                      .imagenet_stem = !strcmp(o->stem, "imagenet")};
+                                      .imagenet_stem = !strcmp(o.stem, "imagenet")};
         const pn_space space = pn_space_darts();
         PN_TRY(pn_network_create(&p->network, &spec, &space, arch));
         p->created = true;
@@ -108,7 +107,7 @@ static pn_status measure(planner *p, const pn_arch *arch, int batch, double figu
     const pn_build train = {
         .N = batch,
         .training = true,
-        .auxiliary = evaluation && o->auxiliary && pn_network_auxiliary_fits(&p->network.spec)};
+        .auxiliary = evaluation && o.auxiliary && pn_network_auxiliary_fits(&p->network.spec)};
     PN_TRY(pn_network_build(&p->network, arch, p->program, &train));
     PN_TRY(pn_program_compile(p->program, &training));
     PN_TRY(pn_network_build(&p->network, arch, p->program,
@@ -149,15 +148,15 @@ static pn_status total_bytes(void *self, int N, size_t *bytes) {
 }
 
 static pn_status largest_batch(planner *p, const pn_arch *arch, int *batch) {
-    const int pixels = p->o->image[0] * p->o->image[1], most = PN_MAX_PIXELS / pixels;
+    const int pixels = o.image[0] * o.image[1], most = PN_MAX_PIXELS / pixels;
     return pn_budget_batch(total_bytes, &(candidate){p, arch}, most < 1 << 20 ? most : 1 << 20,
-                           p->o->memory, batch);
+                           o.memory, batch);
 }
 
-static void print_text(const options *o, double (*row)[FIGURES], bool one, int fitting) {
+static void print_text(double (*row)[FIGURES], bool one, int fitting) {
     char a[32], b[32], c[32];
-    printf("%s network, %d layers, %d channels, batch %d of %dx%dx%d, %d classes\n", o->network,
-           o->layers, o->channels, o->batch, o->image[0], o->image[1], o->image[2], o->classes);
+    printf("%s network, %d layers, %d channels, batch %d of %dx%dx%d, %d classes\n", o.network,
+           o.layers, o.channels, o.batch, o.image[0], o.image[1], o.image[2], o.classes);
     if (!one) printf("%-20s %18s %18s %18s\n", "", "smallest", "mean", "largest");
     for (int i = 0; i < FIGURES; i++) {
         if (one) {
@@ -171,25 +170,24 @@ static void print_text(const options *o, double (*row)[FIGURES], bool one, int f
         }
         putchar('\n');
     }
-    if (o->memory)
+    if (o.memory)
         printf("%-20s %18d  within %s\n", "largest_batch", fitting,
-               pn_bytes_text((double)o->memory, a));
+               pn_bytes_text((double)o.memory, a));
 }
 
-static pn_status print_json(const options *o, double (*row)[FIGURES], bool one, int fitting,
-                            const char *genotype) {
+static pn_status print_json(double (*row)[FIGURES], bool one, int fitting, const char *genotype) {
     static const char *const stat[] = {"min", "mean", "max"};
     json_t *root = json_object();
     int failed = 0;
-    failed |= json_object_set_new(root, "network", json_string(o->network));
-    failed |= json_object_set_new(root, "layers", json_integer(o->layers));
-    failed |= json_object_set_new(root, "channels", json_integer(o->channels));
-    failed |= json_object_set_new(root, "batch", json_integer(o->batch));
-    failed |= json_object_set_new(root, "image",
-                                  json_pack("[iii]", o->image[0], o->image[1], o->image[2]));
-    failed |= json_object_set_new(root, "classes", json_integer(o->classes));
+    failed |= json_object_set_new(root, "network", json_string(o.network));
+    failed |= json_object_set_new(root, "layers", json_integer(o.layers));
+    failed |= json_object_set_new(root, "channels", json_integer(o.channels));
+    failed |= json_object_set_new(root, "batch", json_integer(o.batch));
+    failed |=
+        json_object_set_new(root, "image", json_pack("[iii]", o.image[0], o.image[1], o.image[2]));
+    failed |= json_object_set_new(root, "classes", json_integer(o.classes));
     if (genotype[0]) failed |= json_object_set_new(root, "genotype", json_string(genotype));
-    if (!one) failed |= json_object_set_new(root, "samples", json_integer(o->samples));
+    if (!one) failed |= json_object_set_new(root, "samples", json_integer(o.samples));
     for (int i = 0; i < FIGURES; i++) {
         json_t *value = one ? json_integer((json_int_t)row[0][i]) : json_object();
         for (int j = 0; !one && j < 3; j++)
@@ -198,117 +196,91 @@ static pn_status print_json(const options *o, double (*row)[FIGURES], bool one, 
                 j == 1 ? json_real(row[j][i]) : json_integer((json_int_t)row[j][i]));
         failed |= json_object_set_new(root, keys[i], value);
     }
-    if (o->memory) failed |= json_object_set_new(root, "largest_batch", json_integer(fitting));
+    if (o.memory) failed |= json_object_set_new(root, "largest_batch", json_integer(fitting));
     return pn_json_print(root, failed, JSON_INDENT(2), stdout);
 }
 
-static pn_status plan(options *o, planner *p) {
+static pn_status plan(planner *p) {
     double row[3][FIGURES] = {{0}}, figure[FIGURES];
     char genotype[PN_GENOTYPE_BYTES] = "";
     pn_arch arch = {0}, largest = {0};
-    const bool one = o->genotype || o->supernet;
-    if (o->genotype) {
-        PN_TRY(pn_genotype_open(o->genotype, &arch));
+    const bool one = o.genotype || o.supernet;
+    if (o.genotype) {
+        PN_TRY(pn_genotype_open(o.genotype, &arch));
         pn_genotype_write(&arch, genotype);
     }
     if (one) {
-        PN_TRY(measure(p, o->supernet ? NULL : &arch, o->batch, row[0]));
+        PN_TRY(measure(p, o.supernet ? NULL : &arch, o.batch, row[0]));
         largest = arch;
     } else {
         const pn_space space = pn_space_darts();
         pn_prior prior;
         PN_TRY(pn_prior_init(&prior, &space, false));
-        for (int k = 0; k < o->samples; k++) {
-            pn_prior_sample(&prior, o->seed, 0, (uint64_t)k, &arch);
-            PN_TRY(measure(p, &arch, o->batch, figure));
+        for (int k = 0; k < o.samples; k++) {
+            pn_prior_sample(&prior, o.seed, 0, (uint64_t)k, &arch);
+            PN_TRY(measure(p, &arch, o.batch, figure));
             if (k == 0 || figure[TOTAL_BYTES] > row[2][TOTAL_BYTES]) largest = arch;
             for (int i = 0; i < FIGURES; i++) {
                 row[0][i] = k && row[0][i] < figure[i] ? row[0][i] : figure[i];
                 row[2][i] = k && row[2][i] > figure[i] ? row[2][i] : figure[i];
-                row[1][i] = (k ? row[1][i] : 0) + figure[i] / o->samples;
+                row[1][i] = (k ? row[1][i] : 0) + figure[i] / o.samples;
             }
         }
     }
     int fitting = 0;
-    if (o->memory) PN_TRY(largest_batch(p, o->supernet ? NULL : &largest, &fitting));
-    if (o->json)
-        PN_TRY(print_json(o, row, one, fitting, genotype));
+    if (o.memory) PN_TRY(largest_batch(p, o.supernet ? NULL : &largest, &fitting));
+    if (o.json)
+        PN_TRY(print_json(row, one, fitting, genotype));
     else
-        print_text(o, row, one, fitting);
+        print_text(row, one, fitting);
     return fflush(stdout) ? pn_fail(PN_EIO, "cannot write to stdout") : PN_OK;
 }
 
-int pn_command_plan(int argc, char **argv) {
-    options o = {.network = "search",
-                 .stem = "cifar",
-                 .samples = 100,
-                 .image = {0, 0, 3},
-                 .seed = 1,
-                 .auxiliary = true};
-    bool help;
-    int words, samples = 0;
-    const pn_option table[] = {
-        {"genotype", PN_OPT_TEXT, &o.genotype, 0, 0, "G",
-         "a published name, a file, a run directory, or the text itself", NULL},
-        {"samples", PN_OPT_INT, &samples, 1, 1e6, "N",
-         "that many random architectures of the space [100]", NULL},
-        {"supernet", PN_OPT_FLAG, &o.supernet, 0, 0, NULL,
-         "the network of all ops on all inputs, as DARTS searches it", NULL},
-        {"network", PN_OPT_TEXT, &o.network, 0, 0, "NET",
-         "search, or eval: the one that is trained from scratch [search]", NULL},
-        {"stem", PN_OPT_TEXT, &o.stem, 0, 0, "STEM",
-         "stem of an evaluation network: cifar, or imagenet (3 convolutions, 224 pixels) [cifar]",
-         NULL},
-        {"auxiliary", PN_OPT_FLAG, &o.auxiliary, 0, 0, NULL,
-         "auxiliary head of an evaluation network, where it fits [on]", NULL},
-        {"layers", PN_OPT_INT, &o.layers, 1, PN_MAX_LAYERS, "N", "cells [8; eval 20, imagenet 14]",
-         NULL},
-        {"channels", PN_OPT_INT, &o.channels, 4, 4096, "N",
-         "channels of the first cells [16; eval 36, imagenet 48]", NULL},
-        {"batch", PN_OPT_INT, &o.batch, 1, 1 << 20, "N",
-         "images a batch [64; eval 96, imagenet 128]", NULL},
-        {"image", PN_OPT_IMAGE, o.image, 0, 0, "HxWxC", "image size [32x32x3; imagenet 224x224x3]",
-         NULL},
-        {"classes", PN_OPT_INT, &o.classes, 2, 100000, "N", "classes [10; imagenet 1000]", NULL},
-        {"device", PN_OPT_TEXT, &o.device, 0, 0, "D",
-         "cpu or cuda (which need not be here): scratch is the device's [cpu]", NULL},
-        {"memory", PN_OPT_BYTES, &o.memory, 0, 0, "SIZE", "also find the largest batch that fits",
-         NULL},
-        {"share-slot", PN_OPT_FLAG, &o.share_slot, 0, 0, NULL,
-         "separate weights for the two terms of a node", NULL},
-        {"seed", PN_OPT_SEED, &o.seed, 0, 0, "N", "seed for the random architectures [1]", NULL},
-        {"json", PN_OPT_FLAG, &o.json, 0, 0, NULL, "print JSON", NULL},
-    };
-    enum { COUNT = sizeof table / sizeof *table };
-    pn_status s = pn_options_parse(argc, argv, table, COUNT, NULL, 0, &words, &help);
-    if (s == PN_OK && help) {
-        fputs(pn_plan_usage, stdout);
-        pn_options_print(stdout, table, COUNT);
-        fputs(legend, stdout);
-        return 0;
-    }
-    const bool evaluation = !strcmp(o.network, "eval");
-    if (s == PN_OK && !evaluation && strcmp(o.network, "search"))
-        s = pn_fail(PN_EARG, "--network %s, want search or eval", o.network);
-    if (s == PN_OK && !!o.genotype + !!samples + o.supernet > 1)
-        s = pn_fail(PN_EARG, "want one of --genotype, --samples and --supernet");
-    if (s == PN_OK && o.supernet && evaluation)
-        s = pn_fail(PN_EARG, "--supernet has no evaluation network, want --network search");
-    const bool imagenet = !strcmp(o.stem, "imagenet");
-    if (s == PN_OK && strcmp(o.stem, "cifar") && !(imagenet && evaluation))
-        s = pn_fail(PN_EARG, "--stem %s, want cifar, or imagenet with --network eval", o.stem);
-    const pn_network_sizes usual = pn_network_defaults(evaluation, imagenet);
+#define PN_OF options
+
+static const pn_field rows[] = {
+    PN_ROWS_EITHER_NETWORK,
+    PN_INT("samples", samples, 1, 1e6, NULL, "that many random architectures of the space [100]"),
+    PN_FLAG("supernet", supernet, NULL,
+            "the network of all ops on all inputs, as DARTS searches it"),
+    PN_ROW_AUXILIARY("1", "auxiliary head of an evaluation network, where it fits"),
+    PN_ROW_BATCH(NULL, "images a batch [64; eval 96, imagenet 128]"),
+    PN_ROW_IMAGE(NULL, "image size [32x32x3; imagenet 224x224x3]"),
+    PN_ROW_CLASSES(NULL, "classes [10; imagenet 1000]"),
+    PN_ROW_DEVICE(device, "cpu", "cpu or cuda (which need not be here): scratch is the device's"),
+    PN_BYTES("memory", memory, "also find the largest batch that fits"),
+    PN_ROW_SHARE_SLOT(NULL),
+    PN_ROW_SEED("seed for the random architectures"),
+    PN_ROW_JSON,
+};
+
+static pn_status plan_as_asked(planner *p) {
+    bool evaluation;
+    pn_network_sizes usual;
+    PN_TRY(pn_network_asked(o.network, o.stem, &evaluation, &usual));
+    if (!!o.genotype + !!o.samples + o.supernet > 1)
+        return pn_fail(PN_EARG, "want one of --genotype, --samples and --supernet");
+    if (o.supernet && evaluation)
+        return pn_fail(PN_EARG, "--supernet has no evaluation network, want --network search");
+    if (!o.samples) o.samples = 100;
     if (!o.layers) o.layers = usual.layers;
     if (!o.channels) o.channels = usual.channels;
     if (!o.batch) o.batch = usual.batch;
     if (!o.classes) o.classes = usual.classes;
-    if (!o.image[0]) o.image[0] = o.image[1] = usual.edge;
-    if (samples) o.samples = samples;
-    planner p = {.o = &o};
-    if (s == PN_OK) s = pn_backend_sizes(o.device ? o.device : "cpu", &p.kernels);
-    if (s == PN_OK) s = pn_program_create(&p.program, p.kernels);
-    if (s == PN_OK) s = plan(&o, &p);
+    if (!o.image[0]) memcpy(o.image, (int[]){usual.edge, usual.edge, 3}, sizeof o.image);
+    PN_TRY(pn_backend_sizes(o.device, &p->kernels));
+    PN_TRY(pn_program_create(&p->program, p->kernels));
+    return plan(p);
+}
+
+static pn_status run(const char *const *words) {
+    (void)words;
+    planner p = {0};
+    const pn_status s = plan_as_asked(&p);
     pn_program_destroy(p.program);
     if (p.created) pn_network_destroy(&p.network);
-    return pn_report("plan", s);
+    return s;
 }
+
+PN_COMMAND(plan, "print parameters, multiply-adds and exact bytes before a run", .notes = legend,
+           .options = {PN_OPTIONS(rows, o)});

@@ -7,7 +7,7 @@
 #include "search/network/genotype.h"
 #include "tools/commands.h"
 
-const char pn_sample_usage[] =
+static const char usage[] =
     "parsec-nas sample [RUN] [--count N | --top N] [OPTIONS]\n"
     "\n"
     "Draws architectures from the distribution of a run (a directory or checkpoint;\n"
@@ -16,6 +16,24 @@ const char pn_sample_usage[] =
     "\n";
 
 enum { MOST = 1000000 };
+
+typedef struct options {
+    int count, top;
+    uint64_t seed;
+    bool distinct, json;
+} options;
+static options o;
+
+#define PN_OF options
+
+static const pn_field rows[] = {
+    PN_INT("count", count, 1, MOST, NULL, "draw that many [10]"),
+    PN_INT("top", top, 1, PN_MAX_TOP, NULL, "list the N most probable instead"),
+    PN_FLAG("distinct-inputs", distinct, NULL,
+            "the two inputs of a node differ; a run has its own"),
+    PN_ROW_SEED("seed for the draws"),
+    PN_ROW_JSON,
+};
 
 static pn_status print(const pn_prior *prior, const pn_arch *arch, double log_p, bool json,
                        bool last) {
@@ -34,58 +52,38 @@ static pn_status print(const pn_prior *prior, const pn_arch *arch, double log_p,
     return ferror(stdout) ? pn_fail(PN_EIO, "cannot write to stdout") : PN_OK;
 }
 
-static pn_status sample(const char *run, int count, int top, uint64_t seed, bool distinct,
-                        bool json) {
+static pn_status run(const char *const *words) {
+    const char *from = words[0];
+    const int count = o.count ? o.count : 10, top = o.top;
+    if (o.count && top) return pn_fail(PN_EARG, "want one of --count and --top");
     const pn_space space = pn_space_darts();
     pn_prior prior;
-    PN_TRY(pn_prior_init(&prior, &space, distinct));
-    if (run) {
+    PN_TRY(pn_prior_init(&prior, &space, o.distinct));
+    if (from) {
         pn_warm_start source;
-        pn_status read = pn_warm_start_open(&source, run, &space);
+        pn_status read = pn_warm_start_open(&source, from, &space);
         if (read == PN_OK) read = pn_warm_start_prior(&source, &prior);
         pn_warm_start_close(&source);
         PN_TRY(read);
     }
-    prior.distinct |= distinct;
+    prior.distinct |= o.distinct;
     pn_arch *arch = malloc((size_t)(top ? top : 1) * sizeof *arch);
     double *log_p = malloc((size_t)(top ? top : 1) * sizeof *log_p);
     pn_status s = arch && log_p ? PN_OK : pn_fail(PN_EMEM, "no memory for %d architectures", top);
     int found = count;
     if (s == PN_OK && top) s = pn_prior_top(&prior, top, arch, log_p, &found);
-    if (s == PN_OK && json) puts("[");
+    if (s == PN_OK && o.json) puts("[");
     for (int i = 0; s == PN_OK && i < found; i++) {
         pn_arch *a = top ? &arch[i] : arch;
-        if (!top) pn_prior_sample(&prior, seed, 0, (uint64_t)i, a);
-        s = print(&prior, a, top ? log_p[i] : pn_prior_log_p(&prior, a), json, i == found - 1);
+        if (!top) pn_prior_sample(&prior, o.seed, 0, (uint64_t)i, a);
+        s = print(&prior, a, top ? log_p[i] : pn_prior_log_p(&prior, a), o.json, i == found - 1);
     }
-    if (s == PN_OK && json) puts("]");
+    if (s == PN_OK && o.json) puts("]");
     if (s == PN_OK && fflush(stdout)) s = pn_fail(PN_EIO, "cannot write to stdout");
     free(arch);
     free(log_p);
     return s;
 }
 
-int pn_command_sample(int argc, char **argv) {
-    int count = 0, top = 0, words;
-    uint64_t seed = 1;
-    bool distinct = false, json = false, help;
-    const char *run = NULL;
-    const pn_option table[] = {
-        {"count", PN_OPT_INT, &count, 1, MOST, "N", "draw that many [10]", NULL},
-        {"top", PN_OPT_INT, &top, 1, PN_MAX_TOP, "N", "list the N most probable instead", NULL},
-        {"distinct-inputs", PN_OPT_FLAG, &distinct, 0, 0, NULL,
-         "the two inputs of a node differ; a run has its own", NULL},
-        {"seed", PN_OPT_SEED, &seed, 0, 0, "N", "seed for the draws [1]", NULL},
-        {"json", PN_OPT_FLAG, &json, 0, 0, NULL, "print JSON", NULL},
-    };
-    enum { COUNT = sizeof table / sizeof *table };
-    pn_status s = pn_options_parse(argc, argv, table, COUNT, &run, 1, &words, &help);
-    if (s == PN_OK && help) {
-        fputs(pn_sample_usage, stdout);
-        pn_options_print(stdout, table, COUNT);
-        return 0;
-    }
-    if (s == PN_OK && count && top) s = pn_fail(PN_EARG, "want one of --count and --top");
-    if (s == PN_OK) s = sample(run, count ? count : 10, top, seed, distinct, json);
-    return pn_report("sample", s);
-}
+PN_COMMAND(sample, "draw architectures of a distribution, or list the most probable", .words = 1,
+           .options = {PN_OPTIONS(rows, o)});

@@ -11,7 +11,7 @@
 #include "tools/commands.h"
 #include "tools/progress.h"
 
-const char pn_search_usage[] =
+static const char usage[] =
     "parsec-nas search DIR [OPTIONS]\n"
     "\n"
     "Runs a search and writes everything to DIR. The same command again continues\n"
@@ -161,58 +161,40 @@ static pn_status loop(pn_run *r, progress *p, double save_every) {
                    (long long)r->search.step, (long long)r->settings.steps);
 }
 
-static pn_status search(pn_run *r, const char *directory, const pn_settings *settings,
-                        const pn_opening *opening, const pn_device_options *device, size_t memory,
-                        double save_every, bool quiet) {
+typedef struct options {
+    pn_work_options work;
+    pn_device_options device;
+} options;
+static options o;
+static pn_settings settings;
+static bool given[PN_MAX_FIELDS]; /* of the settings */
+
+#define PN_OF options
+
+static const pn_field rows[] = {PN_ROWS_WORK("the genotype alone")};
+
+static pn_status search(pn_run *r, const char *directory) {
+    const pn_opening opening = {.given = given, .change_device = o.work.change_device};
     const pn_kernels *kernels;
-    PN_TRY(pn_device_open(device, &kernels));
-    PN_TRY(pn_run_open(r, directory, settings, opening, kernels, memory));
-    if (!quiet) introduce(r);
-    progress p = {.terminal = isatty(STDERR_FILENO), .quiet = quiet};
+    if (!directory) return pn_fail(PN_EARG, "want a directory: parsec-nas search DIR");
+    PN_TRY(pn_device_open(&o.device, &kernels));
+    PN_TRY(pn_run_open(r, directory, &settings, &opening, kernels, o.work.memory));
+    if (!o.work.quiet) introduce(r);
+    progress p = {.terminal = isatty(STDERR_FILENO), .quiet = o.work.quiet};
     if (r->finished)
         PN_TRY(pn_run_finish(r)); /* perhaps killed between the last checkpoint and the genotype */
     else
-        PN_TRY(loop(r, &p, save_every));
-    return conclude(r, quiet);
+        PN_TRY(loop(r, &p, o.work.save_every));
+    return conclude(r, o.work.quiet);
 }
 
-int pn_command_search(int argc, char **argv) {
-    pn_settings settings = pn_settings_defaults();
-    enum { OWN = 6 };
-    bool given[PN_MAX_FIELDS] = {false}, help, quiet = false;
-    pn_opening opening = {.given = given};
-    pn_binding bindings[PN_MAX_FIELDS];
-    pn_option table[PN_MAX_FIELDS + OWN];
-    pn_device_options device = {0};
-    size_t memory = 0;
-    double save_every = 30;
-    int count = pn_options_of_fields(&pn_settings_fields, &settings, given, bindings, table);
-    const pn_option own[OWN] = {
-        {"memory", PN_OPT_BYTES, &memory, 0, 0, "SIZE",
-         "most bytes of weights, arena and batches; refused before anything is touched", NULL},
-        {"save-every", PN_OPT_REAL, &save_every, 0, 1e9, "SECONDS", "time between checkpoints [30]",
-         NULL},
-        {"quiet", PN_OPT_FLAG, &quiet, 0, 0, NULL, "no progress, the genotype alone", NULL},
-        PN_CHANGE_DEVICE(opening.change_device),
-        PN_DEVICE_OPTIONS(device),
-    };
-    memcpy(table + count, own, sizeof own);
-    count += OWN;
-    const char *directory = NULL;
-    int words;
-    pn_status s = pn_options_parse(argc, argv, table, count, &directory, 1, &words, &help);
-    if (s == PN_OK && help) {
-        fputs(pn_search_usage, stdout);
-        pn_options_print(stdout, table, count);
-        return 0;
-    }
-    if (s == PN_OK && !directory) s = pn_fail(PN_EARG, "want a directory: parsec-nas search DIR");
-
+static pn_status run(const char *const *words) {
+    static pn_run r = {.record = PN_NO_RECORD}; /* large: a report of all samples is in it */
     pn_stop_on_signals();
-    static pn_run run = {.record = PN_NO_RECORD}; /* large: a report of all samples is in it */
-    if (s == PN_OK)
-        s = search(&run, directory, &settings, &opening, &device, memory, save_every, quiet);
-    const int code = pn_report_stopped("search", s);
-    pn_run_close(&run);
-    return code;
+    const pn_status s = search(&r, words[0]);
+    pn_run_close(&r);
+    return s;
 }
+
+PN_COMMAND(search, "run or continue a search in a directory", .words = 1,
+           .options = {{&pn_settings_fields, &settings, given}, PN_OPTIONS(rows, o)});

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #include "runtime/batches.h"
 #include "runtime/device_batch.h"
@@ -17,8 +16,9 @@
 #include "search/network/weights.h"
 #include "search/rundir/directory.h"
 #include "tools/commands.h"
+#include "tools/progress.h"
 
-const char pn_trace_usage[] =
+static const char usage[] =
     "parsec-nas trace --genotype G --data D --out DIR [OPTIONS]\n"
     "parsec-nas trace --genotype G --input x.npy --labels y.npy --out DIR [OPTIONS]\n"
     "\n"
@@ -53,6 +53,7 @@ typedef struct options {
     bool evaluation, training; /* what network and mode say */
     pn_device_options device;
 } options;
+static options o;
 
 /* The batch as the kernels want it. */
 typedef struct sample {
@@ -62,7 +63,6 @@ typedef struct sample {
 } sample;
 
 typedef struct tracer {
-    const options *o;
     const pn_kernels *kernels;
     pn_arch arch;
     char genotype[PN_GENOTYPE_BYTES];
@@ -89,13 +89,13 @@ static pn_status allocate(sample *b) {
     return b->x && b->labels ? PN_OK : pn_fail(PN_EMEM, "no memory for a batch of %d images", b->N);
 }
 
-static pn_status batch_from_data(const options *o, sample *b) {
+static pn_status batch_from_data(sample *b) {
     pn_data data = {0};
     pn_batches *batches = NULL;
     pn_batch batch;
-    PN_TRY(pn_data_open(o->data, PN_TRAIN, &data));
-    const pn_batch_stream stream = {.part = PN_HALF_BOTH, .N = o->batch, .in_order = true};
-    pn_status s = pn_batches_create(&data, &stream, 1, o->seed, &batches);
+    PN_TRY(pn_data_open(o.data, PN_TRAIN, &data));
+    const pn_batch_stream stream = {.part = PN_HALF_BOTH, .N = o.batch, .in_order = true};
+    pn_status s = pn_batches_create(&data, &stream, 1, o.seed, &batches);
     if (s == PN_OK) s = pn_batches_take(batches, 0, 0, &batch);
     if (s == PN_OK) {
         *b = (sample){.N = batch.n, .H = data.H, .W = data.W, .C = data.C, .classes = data.classes};
@@ -138,45 +138,45 @@ static pn_status read_labels(const char *path, const pn_array *y, sample *b) {
     return PN_OK;
 }
 
-static pn_status batch_from_files(const options *o, sample *b) {
+static pn_status batch_from_files(sample *b) {
     pn_array x = {0}, y = {0};
-    PN_TRY(pn_npy_read(o->input, &x));
-    pn_status s = check_images(o->input, &x);
+    PN_TRY(pn_npy_read(o.input, &x));
+    pn_status s = check_images(o.input, &x);
     if (s == PN_OK) {
         *b = (sample){.N = (int)x.shape[0],
                       .C = (int)x.shape[1],
                       .H = (int)x.shape[2],
                       .W = (int)x.shape[3],
-                      .classes = o->classes};
+                      .classes = o.classes};
         s = allocate(b);
     }
     const size_t plane = (size_t)b->H * (size_t)b->W, C = (size_t)b->C;
     for (size_t i = 0; s == PN_OK && i < (size_t)b->N * C * plane; i++)
         b->x[(i / plane / C * plane + i % plane) * C + i / plane % C] = ((const float *)x.data)[i];
     pn_npy_free(&x);
-    if (s == PN_OK) s = pn_npy_read(o->labels, &y);
-    if (s == PN_OK) s = read_labels(o->labels, &y, b);
+    if (s == PN_OK) s = pn_npy_read(o.labels, &y);
+    if (s == PN_OK) s = read_labels(o.labels, &y, b);
     pn_npy_free(&y);
     return s;
 }
 
 static pn_status read_drop_path(tracer *t) {
-    const char *path = t->o->drop_path;
+    const char *path = o.drop_path;
     pn_array *f = &t->drop_path;
     PN_TRY(pn_npy_read(path, f));
-    if (f->dtype != PN_F32 || f->rank != 4 || f->shape[0] != t->o->layers ||
+    if (f->dtype != PN_F32 || f->rank != 4 || f->shape[0] != o.layers ||
         f->shape[1] != t->network.space.nodes || f->shape[2] != PN_NODE_TERMS ||
         f->shape[3] != t->batch.N)
         return pn_fail(PN_EINPUT, "%s: %s of shape %s, want F32 of shape (%d,%d,%d,%d)", path,
-                       pn_dtype_name(f->dtype), pn_shape_text(f->rank, f->shape), t->o->layers,
+                       pn_dtype_name(f->dtype), pn_shape_text(f->rank, f->shape), o.layers,
                        t->network.space.nodes, PN_NODE_TERMS, t->batch.N);
     return PN_OK;
 }
 
 /* ---- files out ------------------------------------------------------------------------------- */
 
-static pn_status path_of(const tracer *t, const char *name, char path[PN_PATH_BYTES]) {
-    return pn_path_join(path, PN_PATH_BYTES, t->o->out, name);
+static pn_status path_of(const char *name, char path[PN_PATH_BYTES]) {
+    return pn_path_join(path, PN_PATH_BYTES, o.out, name);
 }
 
 /* The tensors that the genotype uses, from one of the three ranges. */
@@ -185,7 +185,7 @@ static pn_status write_tensors(const tracer *t, const char *name, const float *r
     char path[PN_PATH_BYTES];
     const pn_meta meta = {"genotype", t->genotype};
     pn_tensors tensors = {0};
-    PN_TRY(path_of(t, name, path));
+    PN_TRY(path_of(name, path));
     pn_status s = pn_tensors_add(&tensors, &t->network.parameters, range, "", t->used, roles);
     if (s == PN_OK) s = pn_safetensors_write(path, tensors.list, tensors.count, &meta, 1);
     pn_tensors_free(&tensors);
@@ -195,14 +195,14 @@ static pn_status write_tensors(const tracer *t, const char *name, const float *r
 static pn_status write_weights(const tracer *t) {
     static const char name[] = "weights.safetensors";
     char path[PN_PATH_BYTES];
-    PN_TRY(path_of(t, name, path));
-    return t->o->evaluation ? pn_weights_save(NULL, path, &t->network, &t->arch, 0, true)
-                            : write_tensors(t, name, t->network.parameters.value, PN_ALL_ROLES);
+    PN_TRY(path_of(name, path));
+    return o.evaluation ? pn_weights_save(NULL, path, &t->network, &t->arch, 0, true)
+                        : write_tensors(t, name, t->network.parameters.value, PN_ALL_ROLES);
 }
 
-static pn_status write_npy(const tracer *t, const char *name, pn_array array) {
+static pn_status write_npy(const char *name, pn_array array) {
     char path[PN_PATH_BYTES];
-    PN_TRY(path_of(t, name, path));
+    PN_TRY(path_of(name, path));
     return pn_npy_write(path, &array);
 }
 
@@ -218,11 +218,11 @@ static pn_status write_batch(const tracer *t) {
             x[i] = b->x[(i / plane / C * plane + i % plane) * C + i / plane % C];
         for (int i = 0; i < b->N; i++) labels[i] = b->labels[i];
         s = write_npy(
-            t, "input.npy",
+            "input.npy",
             (pn_array){.dtype = PN_F32, .rank = 4, .shape = {b->N, b->C, b->H, b->W}, .data = x});
     }
     if (s == PN_OK)
-        s = write_npy(t, "labels.npy",
+        s = write_npy("labels.npy",
                       (pn_array){.dtype = PN_I64, .rank = 1, .shape = {b->N}, .data = labels});
     free(x);
     free(labels);
@@ -234,21 +234,15 @@ static pn_status write_batch(const tracer *t) {
 static pn_status read_weights(tracer *t) {
     pn_safetensors *f = NULL;
     const pn_parameters *p = &t->network.parameters;
-    pn_status s = pn_safetensors_read(t->o->weights, &f);
+    pn_status s = pn_safetensors_read(o.weights, &f);
     if (s == PN_OK) s = pn_weights_get(f, p, p->value, "", t->used, PN_ALL_ROLES);
     pn_safetensors_free(f);
     return s;
 }
 
-static double now_ms(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec;
-}
-
 /* Forward, weight 1, backward: the gradient of the mean loss is in the gradient range. */
 static pn_status pass(tracer *t) {
-    if (!t->o->training) return pn_program_forward(t->program);
+    if (!o.training) return pn_program_forward(t->program);
     PN_TRY(pn_update_begin(&t->update));
     PN_TRY(pn_program_forward(t->program));
     PN_TRY(pn_update_sample(&t->update, t->program, t->found, 1, 0));
@@ -273,58 +267,57 @@ static pn_status wait(const tracer *t) {
 }
 
 static pn_status time_passes(tracer *t, double *forward_ms, double *step_ms) {
-    const int n = t->o->repeat;
+    const int n = o.repeat;
     double *ms = malloc((size_t)n * sizeof *ms);
     if (!ms) return pn_fail(PN_EMEM, "no memory for %d timings", n);
     pn_status s = PN_OK;
     for (int i = 0; s == PN_OK && i < n; i++) {
-        const double start = now_ms();
+        const double start = pn_now();
         s = pn_program_forward(t->program);
         if (s == PN_OK) s = wait(t);
-        ms[i] = now_ms() - start;
+        ms[i] = 1e3 * (pn_now() - start);
     }
     if (s == PN_OK) *forward_ms = median(ms, n);
-    for (int i = 0; s == PN_OK && i < n && t->o->training; i++) {
-        const double start = now_ms();
+    for (int i = 0; s == PN_OK && i < n && o.training; i++) {
+        const double start = pn_now();
         s = pass(t);
         if (s == PN_OK)
             s = pn_update_apply(
                 &t->update, (pn_sgd){.rate = 0.025F, .momentum = 0.9F, .decay = 3e-4F, .clip = 5});
         if (s == PN_OK) s = wait(t);
-        ms[i] = now_ms() - start;
+        ms[i] = 1e3 * (pn_now() - start);
     }
-    if (s == PN_OK && t->o->training) *step_ms = median(ms, n);
+    if (s == PN_OK && o.training) *step_ms = median(ms, n);
     free(ms);
     return s;
 }
 
 static pn_status write_json(const tracer *t, double forward_ms, double step_ms) {
     const sample *b = &t->batch;
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
+    struct rusage self;
+    getrusage(RUSAGE_SELF, &self);
     json_t *root = json_object();
     int failed = 0;
     failed |= json_object_set_new(root, "genotype", json_string(t->genotype));
-    failed |= json_object_set_new(root, "network", json_string(t->o->network));
-    failed |= json_object_set_new(root, "layers", json_integer(t->o->layers));
-    failed |= json_object_set_new(root, "channels", json_integer(t->o->channels));
+    failed |= json_object_set_new(root, "network", json_string(o.network));
+    failed |= json_object_set_new(root, "layers", json_integer(o.layers));
+    failed |= json_object_set_new(root, "channels", json_integer(o.channels));
     failed |= json_object_set_new(root, "classes", json_integer(b->classes));
     failed |= json_object_set_new(root, "batch", json_integer(b->N));
     failed |= json_object_set_new(root, "image", json_pack("[iii]", b->H, b->W, b->C));
     failed |= json_object_set_new(root, "device", json_string(t->kernels->name));
-    failed |= json_object_set_new(root, "smoothing", pn_json_number(t->o->smoothing));
-    if (t->o->evaluation) {
-        failed |= json_object_set_new(root, "mode", json_string(t->o->mode));
-        failed |= json_object_set_new(root, "stem", json_string(t->o->stem));
-        failed |= json_object_set_new(root, "auxiliary", json_boolean(t->o->auxiliary));
+    failed |= json_object_set_new(root, "smoothing", pn_json_number(o.smoothing));
+    if (o.evaluation) {
+        failed |= json_object_set_new(root, "mode", json_string(o.mode));
+        failed |= json_object_set_new(root, "stem", json_string(o.stem));
+        failed |= json_object_set_new(root, "auxiliary", json_boolean(o.auxiliary));
     }
     failed |= json_object_set_new(root, "loss", pn_json_number(t->result[0].loss));
     failed |=
         json_object_set_new(root, "log_likelihood", pn_json_number(t->result[0].log_likelihood));
     failed |= json_object_set_new(root, "correct", json_integer(t->result[0].correct));
-    if (t->o->auxiliary) {
-        failed |=
-            json_object_set_new(root, "auxiliary_weight", pn_json_number(t->o->auxiliary_weight));
+    if (o.auxiliary) {
+        failed |= json_object_set_new(root, "auxiliary_weight", pn_json_number(o.auxiliary_weight));
         failed |= json_object_set_new(root, "loss_auxiliary", pn_json_number(t->result[1].loss));
     }
     failed |=
@@ -332,16 +325,16 @@ static pn_status write_json(const tracer *t, double forward_ms, double step_ms) 
                             json_integer((json_int_t)pn_parameters_bytes(&t->network.parameters)));
     failed |=
         json_object_set_new(root, "arena_bytes", json_integer((json_int_t)t->size.arena_bytes));
-    if (t->o->repeat) {
-        failed |= json_object_set_new(root, "repeat", json_integer(t->o->repeat));
+    if (o.repeat) {
+        failed |= json_object_set_new(root, "repeat", json_integer(o.repeat));
         failed |= json_object_set_new(root, "forward_ms", pn_json_number(forward_ms));
-        if (t->o->training) failed |= json_object_set_new(root, "step_ms", pn_json_number(step_ms));
+        if (o.training) failed |= json_object_set_new(root, "step_ms", pn_json_number(step_ms));
     }
     failed |=
-        json_object_set_new(root, "peak_bytes", json_integer((json_int_t)usage.ru_maxrss * 1024));
+        json_object_set_new(root, "peak_bytes", json_integer((json_int_t)self.ru_maxrss * 1024));
     char *text, path[PN_PATH_BYTES];
     PN_TRY(pn_json_text(root, failed, JSON_INDENT(2) | JSON_REAL_PRECISION(17), &text));
-    pn_status s = path_of(t, "trace.json", path);
+    pn_status s = path_of("trace.json", path);
     if (s == PN_OK) s = pn_file_write(path, text, strlen(text));
     free(text);
     return s;
@@ -355,23 +348,22 @@ static pn_status write_logits(const tracer *t, int head, const char *name) {
     pn_status s = t->kernels->memory->download(logits, pn_program_logits(t->program, head), bytes);
     if (s == PN_OK)
         s = write_npy(
-            t, name,
+            name,
             (pn_array){.dtype = PN_F32, .rank = 2, .shape = {b->N, b->classes}, .data = logits});
     free(logits);
     return s;
 }
 
 static pn_status write_outcome(tracer *t) {
-    const options *o = t->o;
     const pn_parameters *p = &t->network.parameters;
     PN_TRY(write_batch(t));
     PN_TRY(write_logits(t, 0, "logits.npy"));
-    if (o->auxiliary) PN_TRY(write_logits(t, 1, "logits_auxiliary.npy"));
-    if (o->drop_path) PN_TRY(write_npy(t, "drop_path.npy", t->drop_path));
+    if (o.auxiliary) PN_TRY(write_logits(t, 1, "logits_auxiliary.npy"));
+    if (o.drop_path) PN_TRY(write_npy("drop_path.npy", t->drop_path));
     PN_TRY(pn_parameters_pull(p));
-    if (o->evaluation)
+    if (o.evaluation)
         PN_TRY(write_tensors(t, "running.safetensors", p->value, 1U << PN_ROLE_STATE));
-    if (!o->training) return PN_OK;
+    if (!o.training) return PN_OK;
     return write_tensors(t, "gradients.safetensors", p->gradient,
                          1U << PN_ROLE_WEIGHT | 1U << PN_ROLE_AUXILIARY);
 }
@@ -382,7 +374,7 @@ static pn_status place(tracer *t) {
     void *block;
     PN_TRY(memory->allocate(sizeof t->result, &block));
     t->found = block;
-    if (!t->o->drop_path) return PN_OK;
+    if (!o.drop_path) return PN_OK;
     const size_t bytes = pn_array_bytes(&t->drop_path);
     PN_TRY(memory->allocate(bytes, &block));
     t->factors = block;
@@ -390,23 +382,22 @@ static pn_status place(tracer *t) {
 }
 
 static pn_status compile(tracer *t) {
-    const options *o = t->o;
     const pn_memory *memory = t->kernels->memory;
     PN_TRY(place(t));
     PN_TRY(pn_program_create(&t->program, t->kernels));
     const pn_build how = {.N = t->batch.N,
-                          .training = o->training,
-                          .inference = !o->training,
+                          .training = o.training,
+                          .inference = !o.training,
                           .guarded = pn_arena_checks(memory),
-                          .auxiliary = o->auxiliary,
-                          .auxiliary_weight = (float)o->auxiliary_weight,
+                          .auxiliary = o.auxiliary,
+                          .auxiliary_weight = (float)o.auxiliary_weight,
                           .drop_path = t->factors,
                           .result = t->found};
     PN_TRY(pn_network_build(&t->network, &t->arch, t->program, &how));
     return pn_program_compile(t->program, &t->size);
 }
 
-static pn_status run(tracer *t) {
+static pn_status run_batch(tracer *t) {
     const sample *b = &t->batch;
     const pn_memory *memory = t->kernels->memory;
     const pn_batch batch = {.n = b->N, .x = b->x, .labels = b->labels};
@@ -425,141 +416,106 @@ static pn_status run(tracer *t) {
         return pn_fail(PN_EDIVERGED, "the loss is not finite");
     PN_TRY(write_outcome(t));
     double forward_ms = 0, step_ms = 0;
-    if (t->o->repeat) PN_TRY(time_passes(t, &forward_ms, &step_ms));
+    if (o.repeat) PN_TRY(time_passes(t, &forward_ms, &step_ms));
     return write_json(t, forward_ms, step_ms);
 }
 
 static pn_status trace(tracer *t) {
-    const options *o = t->o;
-    PN_TRY(pn_genotype_open(o->genotype, &t->arch));
+    PN_TRY(pn_genotype_open(o.genotype, &t->arch));
     pn_genotype_write(&t->arch, t->genotype);
-    PN_TRY(pn_device_open(&o->device, &t->kernels));
-    if (o->input)
-        PN_TRY(batch_from_files(o, &t->batch));
-    else if (o->data)
-        PN_TRY(batch_from_data(o, &t->batch));
+    PN_TRY(pn_device_open(&o.device, &t->kernels));
+    if (o.input)
+        PN_TRY(batch_from_files(&t->batch));
+    else if (o.data)
+        PN_TRY(batch_from_data(&t->batch));
     else
         t->batch = (sample){
-            .N = 1, .H = o->image[0], .W = o->image[1], .C = o->image[2], .classes = o->classes};
-    const pn_network_spec spec = {.evaluation = o->evaluation,
-                                  .layers = o->layers,
-                                  .channels = o->channels,
+            .N = 1, .H = o.image[0], .W = o.image[1], .C = o.image[2], .classes = o.classes};
+    const pn_network_spec spec = {.evaluation = o.evaluation,
+                                  .layers = o.layers,
+                                  .channels = o.channels,
                                   .H = t->batch.H,
                                   .W = t->batch.W,
                                   .image_channels = t->batch.C,
                                   .classes = t->batch.classes,
-                                  .auxiliary = o->auxiliary,
-                                  .imagenet_stem = !strcmp(o->stem, "imagenet"),
-                                  .smoothing = (float)o->smoothing};
+                                  .auxiliary = o.auxiliary,
+                                  .imagenet_stem = !strcmp(o.stem, "imagenet"),
+                                  .smoothing = (float)o.smoothing};
     const pn_space space = pn_space_darts();
     PN_TRY(pn_network_create(&t->network, &spec, &space, &t->arch));
     PN_TRY(pn_parameters_allocate(&t->network.parameters, t->kernels->memory));
-    pn_parameters_init(&t->network.parameters, o->seed);
+    pn_parameters_init(&t->network.parameters, o.seed);
     t->used = calloc((size_t)t->network.parameters.count, sizeof *t->used);
     if (!t->used) return pn_fail(PN_EMEM, "no memory");
     pn_network_uses(&t->network, &t->arch, t->used);
-    if (o->weights) PN_TRY(read_weights(t));
-    if (o->drop_path) PN_TRY(read_drop_path(t));
-    if (!o->init_only) PN_TRY(compile(t));
-    PN_TRY(pn_directory_make(o->out));
+    if (o.weights) PN_TRY(read_weights(t));
+    if (o.drop_path) PN_TRY(read_drop_path(t));
+    if (!o.init_only) PN_TRY(compile(t));
+    PN_TRY(pn_directory_make(o.out));
     PN_TRY(write_weights(t));
-    return o->init_only ? PN_OK : run(t);
+    return o.init_only ? PN_OK : run_batch(t);
 }
 
-static pn_status check_network(options *o) {
-    const bool imagenet = !strcmp(o->stem, "imagenet"), inference = !strcmp(o->mode, "inference");
-    o->evaluation = !strcmp(o->network, "eval");
-    o->training = !inference;
-    if (!o->evaluation && strcmp(o->network, "search"))
-        return pn_fail(PN_EARG, "--network %s, want search or eval", o->network);
-    if (strcmp(o->stem, "cifar") && !(imagenet && o->evaluation))
-        return pn_fail(PN_EARG, "--stem %s, want cifar, or imagenet with --network eval", o->stem);
-    if (strcmp(o->mode, "training") && !(inference && o->evaluation))
-        return pn_fail(PN_EARG, "--mode %s, want training, or inference with --network eval",
-                       o->mode);
-    if (o->auxiliary && !o->evaluation)
+static pn_status check_network(void) {
+    const bool inference = !strcmp(o.mode, "inference");
+    pn_network_sizes usual;
+    PN_TRY(pn_network_asked(o.network, o.stem, &o.evaluation, &usual));
+    o.training = !inference;
+    if (inference && !o.evaluation)
+        return pn_fail(PN_EARG,
+                       "--mode inference, want training, or inference with --network eval");
+    if (o.auxiliary && !o.evaluation)
         return pn_fail(PN_EARG, "--auxiliary goes with --network eval");
-    if (o->drop_path && (!o->evaluation || inference))
+    if (o.drop_path && (!o.evaluation || inference))
         return pn_fail(PN_EARG, "--drop-path goes with --network eval and --mode training");
-    const pn_network_sizes usual = pn_network_defaults(o->evaluation, imagenet);
-    if (!o->layers) o->layers = usual.layers;
-    if (!o->channels) o->channels = usual.channels;
+    if (!o.layers) o.layers = usual.layers;
+    if (!o.channels) o.channels = usual.channels;
     return PN_OK;
 }
 
-static pn_status check_options(options *o) {
-    PN_TRY(check_network(o));
-    if (!o->genotype) return pn_fail(PN_EARG, "want --genotype G");
-    if (!o->out) return pn_fail(PN_EARG, "want --out DIR");
-    if (!o->input != !o->labels) return pn_fail(PN_EARG, "--input and --labels go together");
-    if (o->input && o->data) return pn_fail(PN_EARG, "want one of --data and --input, not both");
-    if (!o->input && !o->data && !o->init_only)
+static pn_status check_options(void) {
+    PN_TRY(check_network());
+    if (!o.genotype) return pn_fail(PN_EARG, "want --genotype G");
+    if (!o.out) return pn_fail(PN_EARG, "want --out DIR");
+    if (!o.input != !o.labels) return pn_fail(PN_EARG, "--input and --labels go together");
+    if (o.input && o.data) return pn_fail(PN_EARG, "want one of --data and --input, not both");
+    if (!o.input && !o.data && !o.init_only)
         return pn_fail(PN_EARG, "want --data D, or --input x.npy --labels y.npy");
-    if (o->channels % 4)
-        return pn_fail(PN_EARG, "--channels %d, want a multiple of 4", o->channels);
     return PN_OK;
 }
 
-int pn_command_trace(int argc, char **argv) {
-    options o = {.network = "search",
-                 .mode = "training",
-                 .stem = "cifar",
-                 .auxiliary_weight = 0.4,
-                 .batch = 64,
-                 .classes = 10,
-                 .seed = 1,
-                 .image = {32, 32, 3}};
-    bool help;
-    int words;
-    const pn_option table[] = {
-        {"genotype", PN_OPT_TEXT, &o.genotype, 0, 0, "G",
-         "a published name, a file, a run directory, or the text itself", NULL},
-        {"network", PN_OPT_TEXT, &o.network, 0, 0, "NET",
-         "search, or eval: the one that is trained from scratch [search]", NULL},
-        {"mode", PN_OPT_TEXT, &o.mode, 0, 0, "MODE",
-         "mode of an evaluation network: training or inference [training]", NULL},
-        {"stem", PN_OPT_TEXT, &o.stem, 0, 0, "STEM",
-         "stem of an evaluation network: cifar, or imagenet (three convolutions) [cifar]", NULL},
-        {"auxiliary", PN_OPT_FLAG, &o.auxiliary, 0, 0, NULL,
-         "with the auxiliary head of an evaluation network", NULL},
-        {"auxiliary-weight", PN_OPT_REAL, &o.auxiliary_weight, 0, 1000, "X",
-         "weight of the auxiliary loss in the gradient [0.4]", NULL},
-        {"drop-path", PN_OPT_TEXT, &o.drop_path, 0, 0, "F.npy",
-         "what terms are multiplied by, float32 (layers,4,2,N); of two equal terms without "
-         "weights the first's counts, for both; the identity's are not looked at",
-         NULL},
-        {"smoothing", PN_OPT_REAL, &o.smoothing, 0, 1, "X", "label smoothing [0]", NULL},
-        {"layers", PN_OPT_INT, &o.layers, 1, PN_MAX_LAYERS, "N", "cells [8; eval 20, imagenet 14]",
-         NULL},
-        {"channels", PN_OPT_INT, &o.channels, 4, 4096, "N",
-         "channels of the first cells [16; eval 36, imagenet 48]", NULL},
-        {"data", PN_OPT_TEXT, &o.data, 0, 0, "D",
-         "first images of this data set's training split, not augmented", NULL},
-        {"batch", PN_OPT_INT, &o.batch, 1, 1 << 20, "N", "with --data: how many [64]", NULL},
-        {"input", PN_OPT_TEXT, &o.input, 0, 0, "X.npy", "images, float32 (N,C,H,W)", NULL},
-        {"labels", PN_OPT_TEXT, &o.labels, 0, 0, "Y.npy", "labels, int64 (N)", NULL},
-        {"classes", PN_OPT_INT, &o.classes, 2, 100000, "N", "with --input: classes [10]", NULL},
-        {"weights", PN_OPT_TEXT, &o.weights, 0, 0, "FILE",
-         "safetensors, also a checkpoint of a search: every tensor that the genotype uses", NULL},
-        {"init-only", PN_OPT_FLAG, &o.init_only, 0, 0, NULL,
-         "write the weights and stop: to see names and shapes", NULL},
-        {"image", PN_OPT_IMAGE, o.image, 0, 0, "HxWxC",
-         "with --init-only and neither data nor input [32x32x3]", NULL},
-        {"repeat", PN_OPT_INT, &o.repeat, 1, 100000, "R",
-         "then time R forward passes and R training steps", NULL},
-        {"seed", PN_OPT_SEED, &o.seed, 0, 0, "N", "seed for the initial weights [1]", NULL},
-        {"out", PN_OPT_TEXT, &o.out, 0, 0, "DIR", "directory for the files", NULL},
-        PN_DEVICE_OPTIONS(o.device),
-    };
-    enum { COUNT = sizeof table / sizeof *table };
-    pn_status s = pn_options_parse(argc, argv, table, COUNT, NULL, 0, &words, &help);
-    if (s == PN_OK && help) {
-        fputs(pn_trace_usage, stdout);
-        pn_options_print(stdout, table, COUNT);
-        return 0;
-    }
-    tracer t = {.o = &o};
-    if (s == PN_OK) s = check_options(&o);
+#define PN_OF options
+
+static const pn_field rows[] = {
+    PN_ROWS_EITHER_NETWORK,
+    PN_TEXT("mode", mode, "training|inference", "MODE", "training",
+            "mode of an evaluation network: training or inference"),
+    PN_ROW_AUXILIARY(NULL, "with the auxiliary head of an evaluation network"),
+    PN_ROW_AUXILIARY_WEIGHT("weight of the auxiliary loss in the gradient"),
+    PN_PATH("drop-path", drop_path, NULL, "F.npy", NULL,
+            "what terms are multiplied by, float32 (layers,4,2,N); of two equal terms without "
+            "weights the first's counts, for both; the identity's are not looked at"),
+    PN_REAL("smoothing", smoothing, 0, 1, "X", "0", "label smoothing"),
+    PN_ROW_DATA(NULL, "first images of this data set's training split, not augmented"),
+    PN_ROW_BATCH("64", "with --data: how many"),
+    PN_PATH("input", input, NULL, "X.npy", NULL, "images, float32 (N,C,H,W)"),
+    PN_PATH("labels", labels, NULL, "Y.npy", NULL, "labels, int64 (N)"),
+    PN_ROW_CLASSES("10", "with --input: classes"),
+    PN_PATH("weights", weights, NULL, "FILE", NULL,
+            "safetensors, also a checkpoint of a search: every tensor that the genotype uses"),
+    PN_FLAG("init-only", init_only, NULL, "write the weights and stop: to see names and shapes"),
+    PN_ROW_IMAGE("32x32x3", "with --init-only and neither data nor input"),
+    PN_ROW(PN_FIELD_INT, "repeat", repeat, "R", NULL,
+           "then time R forward passes and R training steps", .min = 1, .max = 100000),
+    PN_ROW_SEED("seed for the initial weights"),
+    PN_PATH("out", out, NULL, "DIR", NULL, "directory for the files"),
+    PN_ROWS_DEVICE,
+};
+
+static pn_status run(const char *const *words) {
+    (void)words;
+    tracer t = {0};
+    pn_status s = check_options();
     if (s == PN_OK) s = trace(&t);
     if (t.kernels) t.kernels->memory->release(t.found);
     if (t.kernels) t.kernels->memory->release(t.factors);
@@ -572,5 +528,8 @@ int pn_command_trace(int argc, char **argv) {
     free(t.used);
     free(t.batch.x);
     free(t.batch.labels);
-    return pn_report("trace", s);
+    return s;
 }
+
+PN_COMMAND(trace, "run one batch and write every tensor to files, to compare them",
+           .options = {PN_OPTIONS(rows, o)});

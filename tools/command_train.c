@@ -15,7 +15,7 @@
 #include "tools/commands.h"
 #include "tools/progress.h"
 
-const char pn_train_usage[] =
+static const char usage[] =
     "parsec-nas train DIR --genotype G [OPTIONS]\n"
     "\n"
     "Trains the evaluation network of one cell from scratch, by default by the\n"
@@ -34,13 +34,12 @@ enum { MOST_SEEDS = 100 };
 
 typedef struct options {
     const char *directory, *seeds;
-    size_t memory;
-    double save_every;
-    bool quiet, change_device;
+    pn_work_options work;
     pn_device_options device;
     pn_train_settings settings;
-    bool given[PN_MAX_FIELDS];
+    bool given[PN_MAX_FIELDS]; /* of the settings */
 } options;
+static options o;
 
 typedef struct result {
     uint64_t seed;
@@ -114,19 +113,19 @@ static void conclude_epoch(const pn_training *t, progress *p) {
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-static pn_status loop(pn_training *t, const options *o) {
-    progress p = {.terminal = isatty(STDERR_FILENO), .quiet = o->quiet, .begun = pn_now()};
+static pn_status loop(pn_training *t) {
+    progress p = {.terminal = isatty(STDERR_FILENO), .quiet = o.work.quiet, .begun = pn_now()};
     double saved = p.begun;
     p.shown = p.begun;
     p.first_step = t->trainer.step;
-    if (t->continued && !o->quiet)
+    if (t->continued && !o.work.quiet)
         fprintf(stderr, "continuing from step %lld of %lld\n", (long long)t->trainer.step,
                 (long long)t->steps);
     while (t->trainer.step < t->steps && !pn_stopped) {
         PN_TRY(pn_training_step(t));
         conclude_epoch(t, &p);
         show(t, &p, false);
-        if (pn_now() - saved >= o->save_every) {
+        if (pn_now() - saved >= o.work.save_every) {
             PN_TRY(pn_training_save(t));
             saved = pn_now();
         }
@@ -138,27 +137,27 @@ static pn_status loop(pn_training *t, const options *o) {
                    (long long)t->trainer.step, (long long)t->steps);
 }
 
-static pn_status path_of_seed(const options *o, uint64_t seed, char path[PN_TEXT_BYTES]) {
+static pn_status path_of_seed(uint64_t seed, char path[PN_TEXT_BYTES]) {
     char name[32];
     snprintf(name, sizeof name, "seed-%" PRIu64, seed);
-    return pn_path_join(path, PN_TEXT_BYTES, o->directory, name);
+    return pn_path_join(path, PN_TEXT_BYTES, o.directory, name);
 }
 
-static pn_status train_seed(options *o, const pn_kernels *kernels, bool first, result *r) {
+static pn_status train_seed(const pn_kernels *kernels, bool first, result *r) {
     static pn_training training; /* large: paths and a settings */
-    const pn_opening opening = {.given = o->given, .change_device = o->change_device};
+    const pn_opening opening = {.given = o.given, .change_device = o.work.change_device};
     char path[PN_TEXT_BYTES];
-    PN_TRY(path_of_seed(o, r->seed, path));
-    o->settings.seed = r->seed;
-    pn_status s = pn_training_open(&training, path, &o->settings, &opening, kernels, o->memory);
-    if (s == PN_OK && first && !o->quiet) introduce(&training);
+    PN_TRY(path_of_seed(r->seed, path));
+    o.settings.seed = r->seed;
+    pn_status s = pn_training_open(&training, path, &o.settings, &opening, kernels, o.work.memory);
+    if (s == PN_OK && first && !o.work.quiet) introduce(&training);
     if (s == PN_OK)
         s = training.finished ? pn_training_finish(&training) /* perhaps killed just before */
-                              : loop(&training, o);
+                              : loop(&training);
     if (s == PN_OK) {
         r->last = training.last;
         r->best = training.best;
-        o->settings = training.settings; /* resolved: for what is printed */
+        o.settings = training.settings; /* resolved: for what is printed */
     }
     pn_training_close(&training);
     return s;
@@ -206,8 +205,8 @@ static void summarize(const result *r, int count, bool best, double *mean, doubl
     *deviation = count > 1 ? sqrt(square / (count - 1)) : NAN;
 }
 
-static void print_text(const options *o, const result *r, int count) {
-    printf("error on %s, %%   last epoch    best epoch\n", pn_training_scored_on(&o->settings));
+static void print_text(const result *r, int count) {
+    printf("error on %s, %%   last epoch    best epoch\n", pn_training_scored_on(&o.settings));
     for (int i = 0; i < count; i++)
         printf("seed %-26" PRIu64 " %10.2f    %10.2f (epoch %lld)\n", r[i].seed,
                100 * (1 - r[i].last.accuracy), 100 * (1 - r[i].best.accuracy),
@@ -244,23 +243,17 @@ static bool seed_in(const char *name, uint64_t *seed) {
     return !strcmp(ours, name);
 }
 
-typedef struct gathering {
-    const options *o;
-    results all;
-} gathering;
-
 static pn_status gather(void *self, const char *name) {
-    gathering *g = self;
     char path[PN_TEXT_BYTES];
     bool finished;
     result r = {0};
     if (!seed_in(name, &r.seed)) return PN_OK;
-    PN_TRY(path_of_seed(g->o, r.seed, path));
-    PN_TRY(pn_training_result(path, &g->o->settings, &finished, &r.last, &r.best));
-    return finished ? add_result(&g->all, r) : PN_OK;
+    PN_TRY(path_of_seed(r.seed, path));
+    PN_TRY(pn_training_result(path, &o.settings, &finished, &r.last, &r.best));
+    return finished ? add_result(self, r) : PN_OK;
 }
 
-static pn_status results_text(const options *o, const results *all, char **text) {
+static pn_status results_text(const results *all, char **text) {
     json_t *root = json_object(), *seeds = json_array();
     int failed = 0;
     for (int i = 0; i < all->count; i++) {
@@ -275,9 +268,9 @@ static pn_status results_text(const options *o, const results *all, char **text)
     }
     double mean, deviation;
     summarize(all->list, all->count, false, &mean, &deviation);
-    failed |= json_object_set_new(root, "genotype", json_string(o->settings.genotype));
+    failed |= json_object_set_new(root, "genotype", json_string(o.settings.genotype));
     failed |=
-        json_object_set_new(root, "scored_on", json_string(pn_training_scored_on(&o->settings)));
+        json_object_set_new(root, "scored_on", json_string(pn_training_scored_on(&o.settings)));
     failed |= json_object_set_new(root, "seeds", seeds);
     failed |= json_object_set_new(root, "mean_error", pn_json_number(mean / 100));
     if (all->count > 1)
@@ -286,23 +279,23 @@ static pn_status results_text(const options *o, const results *all, char **text)
 }
 
 /* While the file is held: of two trainings that end at once, the second to write sees the first. */
-static pn_status write_held(const options *o, const pn_place *place, pn_writer *out) {
-    gathering g = {.o = o};
+static pn_status write_held(const pn_place *place, pn_writer *out) {
+    results all = {0};
     char *text = NULL;
-    pn_status s = pn_place_list(place, gather, &g);
-    if (s == PN_OK) s = results_text(o, &g.all, &text);
+    pn_status s = pn_place_list(place, gather, &all);
+    if (s == PN_OK) s = results_text(&all, &text);
     if (s == PN_OK) s = pn_writer_write(out, text, strlen(text));
     free(text);
-    free(g.all.list);
+    free(all.list);
     return s;
 }
 
-static pn_status write_results(const options *o) {
+static pn_status write_results(void) {
     enum { TRIES = 100 };
     const struct timespec moment = {.tv_nsec = 50000000};
     pn_place place;
     pn_writer *out = NULL;
-    pn_status s = pn_place_open(&place, o->directory);
+    pn_status s = pn_place_open(&place, o.directory);
     if (s != PN_OK) return s;
     for (int i = 0; i < TRIES; i++) { /* another training may be writing it */
         s = pn_writer_open_in(&place, "results.json", &out);
@@ -310,7 +303,7 @@ static pn_status write_results(const options *o) {
         (void)nanosleep(&moment, NULL);
     }
     if (s == PN_OK) {
-        s = write_held(o, &place, out);
+        s = write_held(&place, out);
         if (s == PN_OK)
             s = pn_writer_commit(out);
         else
@@ -320,59 +313,43 @@ static pn_status write_results(const options *o) {
     return s;
 }
 
-static pn_status train(options *o) {
+static pn_status train(const char *directory) {
     result list[MOST_SEEDS];
     const pn_kernels *kernels;
     int count;
-    PN_TRY(read_seeds(o->seeds, list, &count));
-    if (o->settings.genotype[0]) { /* whatever it was called, the settings holds its notation */
+    if (!directory) return pn_fail(PN_EARG, "want a directory: parsec-nas train DIR");
+    o.directory = directory;
+    PN_TRY(read_seeds(o.seeds, list, &count));
+    if (o.settings.genotype[0]) { /* whatever it was called, the settings holds its notation */
         pn_arch arch;
-        PN_TRY(pn_genotype_open(o->settings.genotype, &arch));
-        pn_genotype_write(&arch, o->settings.genotype);
+        PN_TRY(pn_genotype_open(o.settings.genotype, &arch));
+        pn_genotype_write(&arch, o.settings.genotype);
     }
-    PN_TRY(pn_device_open(&o->device, &kernels));
-    PN_TRY(make_directory(o->directory));
+    PN_TRY(pn_device_open(&o.device, &kernels));
+    PN_TRY(make_directory(o.directory));
     for (int i = 0; i < count; i++) {
-        const pn_status s = train_seed(o, kernels, i == 0, &list[i]);
+        const pn_status s = train_seed(kernels, i == 0, &list[i]);
         if (s != PN_OK) {
-            (void)rmdir(o->directory); /* if nothing was begun in it */
+            (void)rmdir(o.directory); /* if nothing was begun in it */
             return s;
         }
     }
-    print_text(o, list, count);
-    return write_results(o);
+    print_text(list, count);
+    return write_results();
 }
 
-int pn_command_train(int argc, char **argv) {
-    enum { OWN = 7 };
-    static options o = {.seeds = "1", .save_every = 30};
-    pn_binding bindings[PN_MAX_FIELDS];
-    pn_option table[PN_MAX_FIELDS + OWN];
-    bool help;
-    int words;
-    o.settings = pn_train_defaults();
-    int count = pn_options_of_fields(&pn_train_fields, &o.settings, o.given, bindings, table);
-    const pn_option own[OWN] = {
-        {"seeds", PN_OPT_TEXT, &o.seeds, 0, 0, "N,N...",
-         "seeds for weights, batches and drop-path, a training for each [1]", NULL},
-        {"memory", PN_OPT_BYTES, &o.memory, 0, 0, "SIZE",
-         "most bytes of weights, arena and batches; refused before anything is touched", NULL},
-        {"save-every", PN_OPT_REAL, &o.save_every, 0, 1e9, "SECONDS",
-         "time between checkpoints [30]", NULL},
-        {"quiet", PN_OPT_FLAG, &o.quiet, 0, 0, NULL, "no progress, the table alone", NULL},
-        PN_CHANGE_DEVICE(o.change_device),
-        PN_DEVICE_OPTIONS(o.device),
-    };
-    memcpy(table + count, own, sizeof own);
-    count += OWN;
-    pn_status s = pn_options_parse(argc, argv, table, count, &o.directory, 1, &words, &help);
-    if (s == PN_OK && help) {
-        fputs(pn_train_usage, stdout);
-        pn_options_print(stdout, table, count);
-        return 0;
-    }
-    if (s == PN_OK && !o.directory) s = pn_fail(PN_EARG, "want a directory: parsec-nas train DIR");
+#define PN_OF options
+
+static const pn_field rows[] = {
+    PN_TEXT("seeds", seeds, NULL, "N,N...", "1",
+            "seeds for weights, batches and drop-path, a training for each"),
+    PN_ROWS_WORK("the table alone"),
+};
+
+static pn_status run(const char *const *words) {
     pn_stop_on_signals();
-    if (s == PN_OK) s = train(&o);
-    return pn_report_stopped("train", s);
+    return train(words[0]);
 }
+
+PN_COMMAND(train, "train one cell from scratch by the protocol of the papers", .words = 1,
+           .options = {{&pn_train_fields, &o.settings, o.given}, PN_OPTIONS(rows, o)});

@@ -4,58 +4,75 @@
 
 #include "kernels/backend.h"
 #include "kernels/status.h"
+#include "search/rundir/rows.h"
 #include "tools/options.h"
 
-/* Exit codes: a status has its own (see status.h); these have none. */
-enum { PN_EXIT_CHECK = 1, PN_EXIT_IMPOSSIBLE = 77 };
-int pn_exit_code(pn_status status);
+/* In the order of `parsec-nas help`: pn_command_NAME in command_NAME.c. */
+#define PN_COMMANDS(X) \
+    X(search)          \
+    X(train) X(eval) X(export) X(plan) X(sample) X(compare) X(trace) X(check) X(info) X(help)
+#define PN_DECLARE(name) extern const pn_command pn_command_##name;
+PN_COMMANDS(PN_DECLARE)
+extern const pn_command *const pn_commands[]; /* NULL behind the last */
 
-/* Prints "parsec-nas COMMAND: sentence" to stderr and gives the exit code. */
-int pn_report(const char *command, pn_status status);
+/* PN_EARG if there is no such command. */
+pn_status pn_command_find(const char *name, const pn_command **command);
 
-/* The device options of every command that computes: --device, --threads. */
+/* What `parsec-nas help` shows. */
+void pn_print_commands(FILE *out);
+
+/* The definition of one, in its file: its table is `rows`, what it does is `run`. */
+#define PN_COMMAND(command, about, ...)       \
+    const pn_command pn_command_##command = { \
+        .name = #command, .summary = about, .usage = usage, .run = run, __VA_ARGS__}
+
+/* The device options of every command that computes. */
 typedef struct pn_device_options {
     const char *device; /* see kernels/backend.h */
     int threads;        /* 0: what OpenMP says */
 } pn_device_options;
-#define PN_DEVICE_OPTIONS(d)                                        \
-    {"device",                                                      \
-     PN_OPT_TEXT,                                                   \
-     &(d).device,                                                   \
-     0,                                                             \
-     0,                                                             \
-     "D",                                                           \
-     "auto, cpu, cpu:avx512, cpu:avx2, cpu:base, cuda, cuda:N",     \
-     NULL},                                                         \
-    {                                                               \
-        "threads", PN_OPT_INT, &(d).threads, 1, 1024, "N",          \
-            "threads; the result does not depend on it [all]", NULL \
-    }
-
-/* Of the commands that continue a run. */
-#define PN_CHANGE_DEVICE(change)                                                              \
-    {                                                                                         \
-        "change-device", PN_OPT_FLAG, &(change), 0, 0, NULL,                                  \
-            "continue a run of another device or instruction set, with other last bits", NULL \
-    }
+#define PN_ROW_DEVICE(member, usual, help)                    \
+    PN_ROW(PN_FIELD_WORD, "device", member, "D", usual, help, \
+           .examples = "auto|cpu|cpu:avx512|cpu:avx2|cpu:base|cuda|emulated")
+#define PN_ROWS_DEVICE                                                                             \
+    PN_ROW_DEVICE(device.device, NULL, "auto, cpu, cpu:avx512, cpu:avx2, cpu:base, cuda, cuda:N"), \
+        PN_INT("threads", device.threads, 1, 1024, NULL,                                           \
+               "threads; the result does not depend on it [all]")
+#define PN_ROW_JSON PN_FLAG("json", json, NULL, "print JSON")
 
 /* Applies them. PN_EDEVICE if this machine lacks the device, PN_EARG if there is no such. */
 pn_status pn_device_open(const pn_device_options *options, const pn_kernels **kernels);
 
-int pn_command_info(int argc, char **argv);
-int pn_command_plan(int argc, char **argv);
-int pn_command_search(int argc, char **argv);
-int pn_command_sample(int argc, char **argv);
-int pn_command_compare(int argc, char **argv);
-int pn_command_check(int argc, char **argv);
-int pn_command_trace(int argc, char **argv);
-int pn_command_train(int argc, char **argv);
-int pn_command_eval(int argc, char **argv);
-int pn_command_export(int argc, char **argv);
+/* The options of the commands that build either network, plan and trace. */
+#define PN_ROWS_EITHER_NETWORK                                                                     \
+    PN_ROW_GENOTYPE("a published name, a file, a run directory, or the text itself"),              \
+        PN_TEXT("network", network, "search|eval", "NET", "search",                                \
+                "search, or eval: the one that is trained from scratch"),                          \
+        PN_ROW_STEM(                                                                               \
+            "cifar",                                                                               \
+            "stem of an evaluation network: cifar, or imagenet (3 convolutions, for 224 pixels)"), \
+        PN_ROW_LAYERS(NULL, "cells [8; eval 20, imagenet 14]"),                                    \
+        PN_ROW_CHANNELS(NULL, "channels of the first cells [16; eval 36, imagenet 48]")
 
-/* The words about each for `parsec-nas help`. */
-extern const char pn_info_usage[], pn_plan_usage[], pn_search_usage[], pn_sample_usage[],
-    pn_compare_usage[], pn_check_usage[], pn_trace_usage[], pn_train_usage[], pn_eval_usage[],
-    pn_export_usage[];
+/* What --network and --stem mean, and the usual sizes of that network. PN_EARG if it has no such
+ * stem. */
+pn_status pn_network_asked(const char *network, const char *stem, bool *evaluation,
+                           pn_network_sizes *usual);
+
+/* The options of the commands that work in a run directory, beside the settings. */
+typedef struct pn_work_options {
+    size_t memory;
+    double save_every;
+    bool quiet, change_device;
+} pn_work_options;
+#define PN_ROWS_WORK(alone)                                                                   \
+    PN_BYTES("memory", work.memory,                                                           \
+             "most bytes of weights, arena and batches; refused before anything is touched"), \
+        PN_REAL("save-every", work.save_every, 0, 1e9, "SECONDS", "30",                       \
+                "time between checkpoints"),                                                  \
+        PN_FLAG("quiet", work.quiet, NULL, "no progress, " alone),                            \
+        PN_FLAG("change-device", work.change_device, NULL,                                    \
+                "continue a run of another device or instruction set, with other last bits"), \
+        PN_ROWS_DEVICE
 
 #endif

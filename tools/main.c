@@ -9,61 +9,18 @@
 
 #include "runtime/text.h"
 #include "tools/commands.h"
+#include "tools/progress.h"
 
-typedef int command_main(int argc, char **argv);
+#define ADDRESS(name) &pn_command_##name,
+const pn_command *const pn_commands[] = {PN_COMMANDS(ADDRESS) NULL};
+#define ONE(name) +1
+enum { COMMANDS = PN_COMMANDS(ONE) };
 
-static const struct {
-    const char *name;
-    command_main *run;
-    const char *usage, *summary;
-} commands[] = {
-#define COMMAND(name, summary) \
-    { #name, pn_command_##name, pn_##name##_usage, summary }
-    COMMAND(search, "run or continue a search in a directory"),
-    COMMAND(train, "train one cell from scratch by the protocol of the papers"),
-    COMMAND(eval, "print error, loss and confusion matrix of trained weights"),
-    COMMAND(export, "write trained weights to a file that PyTorch's DARTS network loads"),
-    COMMAND(plan, "print parameters, multiply-adds and exact bytes before a run"),
-    COMMAND(sample, "draw architectures of a distribution, or list the most probable"),
-    COMMAND(compare, "train a search's cell and random ones alone, and compare them"),
-    COMMAND(trace, "run one batch and write every tensor to files, to compare them"),
-    COMMAND(check, "self-test on this machine: kernels, gradients, determinism"),
-    COMMAND(info, "print version, devices, measured bandwidth and FLOP rate"),
-#undef COMMAND
-};
-enum { COMMANDS = sizeof commands / sizeof *commands };
-
-static const char intro[] =
-    "parsec-nas " PN_VERSION
-    ": architecture search (PARSEC) in the memory of one network\n"
-    "\n"
-    "  parsec-nas COMMAND [OPTIONS]        parsec-nas help COMMAND: its options\n"
-    "\n";
-static const char outro[] =
-    "\n"
-    "stdout is data, stderr is progress and messages. Exit codes:\n"
-    "  0 done                        5 device failed or is not there\n"
-    "  1 a check failed              6 reading or writing failed\n"
-    "  2 wrong usage                 7 diverged (NaN)\n"
-    "  3 bad input file              8 directory in use\n"
-    "  4 out of memory               77 not possible on this machine\n"
-    "  128 + N: interrupted by signal N (Ctrl-C 130, TERM 143, HUP 129, PIPE 141);\n"
-    "           the same command continues\n"
-    "\n"
-    "  parsec-nas plan --genotype DARTS_V2        what one architecture costs\n"
-    "  parsec-nas search runs/first --data fashion-mnist --layers 5 --channels 8 \\\n"
-    "      --steps 1000\n";
-
-int pn_exit_code(pn_status status) {
-    static const int code[] = {
-        [PN_OK] = 0,  [PN_EARG] = 2,      [PN_EINPUT] = 3, [PN_EMEM] = 4,   [PN_EDEVICE] = 5,
-        [PN_EIO] = 6, [PN_EDIVERGED] = 7, [PN_EBUSY] = 8,  [PN_EINTR] = 130};
-    return code[status];
-}
-
-int pn_report(const char *command, pn_status status) {
-    if (status != PN_OK) fprintf(stderr, "parsec-nas %s: %s\n", command, pn_error());
-    return pn_exit_code(status);
+/* Says why, if a command failed, and gives the exit code. */
+static int report(const char *command, pn_status status) {
+    if (status != PN_OK)
+        fprintf(stderr, "parsec-nas%s%s: %s\n", *command ? " " : "", command, pn_error());
+    return status == PN_EINTR ? 128 + pn_stopped : (int)status;
 }
 
 pn_status pn_device_open(const pn_device_options *options, const pn_kernels **kernels) {
@@ -72,41 +29,51 @@ pn_status pn_device_open(const pn_device_options *options, const pn_kernels **ke
     return pn_backend_open(device, kernels);
 }
 
-static void print_list(FILE *out) {
-    fputs(intro, out);
-    for (int i = 0; i < COMMANDS; i++)
-        fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].summary);
-    fputs(outro, out);
+pn_status pn_network_asked(const char *network, const char *stem, bool *evaluation,
+                           pn_network_sizes *usual) {
+    const bool imagenet = !strcmp(stem, "imagenet");
+    *evaluation = !strcmp(network, "eval");
+    if (imagenet && !*evaluation)
+        return pn_fail(PN_EARG, "--stem imagenet, want cifar, or imagenet with --network eval");
+    *usual = pn_network_defaults(*evaluation, imagenet);
+    return PN_OK;
 }
 
-static int run(int argc, char **argv) {
-    if (argc < 2) {
-        print_list(stderr);
-        return pn_exit_code(PN_EARG);
+pn_status pn_command_find(const char *name, const pn_command **command) {
+    char shown[256], list[256] = "";
+    for (int i = 0; i < COMMANDS; i++) {
+        *command = pn_commands[i];
+        if (!strcmp(pn_commands[i]->name, name)) return PN_OK;
+        const size_t used = strlen(list);
+        snprintf(list + used, sizeof list - used, "%s%s",
+                 i ? i == COMMANDS - 1 ? " or " : ", " : "", pn_commands[i]->name);
     }
-    const char *word = argv[1];
-    if (!strcmp(word, "--version")) {
+    pn_text_visible(name, shown, sizeof shown);
+    return pn_fail(PN_EARG, "no command %s, want %s", shown, list);
+}
+
+static pn_status run(const pn_command *c, int argc, char **argv) {
+    const char *words[PN_MOST_WORDS + 1] = {NULL};
+    bool show;
+    PN_TRY(pn_options_parse(c, argc, argv, words, &show));
+    if (!show) return c->run(words);
+    pn_options_print(stdout, c);
+    return PN_OK;
+}
+
+static int answer(int argc, char **argv) {
+    const pn_command *c = &pn_command_help;
+    if (argc < 2) {
+        pn_print_commands(stderr);
+        return PN_EARG;
+    }
+    if (!strcmp(argv[1], "--version")) {
         puts("parsec-nas " PN_VERSION);
         return 0;
     }
-    const bool help = !strcmp(word, "help") || !strcmp(word, "--help") || !strcmp(word, "-h");
-    if (help && argc < 3) {
-        print_list(stdout);
-        return 0;
-    }
-    for (int i = 0; i < COMMANDS; i++) {
-        if (strcmp(commands[i].name, help ? argv[2] : word)) continue;
-        if (!help) return commands[i].run(argc - 1, argv + 1);
-        char *ask[] = {argv[2], "--help", NULL};
-        return commands[i].run(2, ask);
-    }
-    char shown[256];
-    pn_text_visible(help ? argv[2] : word, shown, sizeof shown);
-    fprintf(stderr, "parsec-nas: no command %s, want", shown);
-    for (int i = 0; i < COMMANDS; i++)
-        fprintf(stderr, "%s %s", i ? i == COMMANDS - 1 ? " or" : "," : "", commands[i].name);
-    fputs("\n", stderr);
-    return pn_exit_code(PN_EARG);
+    const bool helps = !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h");
+    const pn_status s = helps ? PN_OK : pn_command_find(argv[1], &c);
+    return s == PN_OK ? report(c->name, run(c, argc - 1, argv + 1)) : report("", s);
 }
 
 /* Between two launches a thread waits some microseconds; libgomp would by default spin for
@@ -127,7 +94,7 @@ static void hold_standard_streams(void) {
         if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
         int held = open("/dev/null", O_RDONLY);
         if (held < 0) held = open("/", O_RDONLY | O_DIRECTORY);
-        if (held != fd) _exit(pn_exit_code(PN_EIO));
+        if (held != fd) _exit(PN_EIO);
     }
 }
 
@@ -142,7 +109,7 @@ static void left_by_openmp(int status, void *unused) {
     if (returned) return;
     const ssize_t written = write(STDERR_FILENO, sentence, sizeof sentence - 1);
     (void)written;
-    _exit(pn_exit_code(PN_EMEM));
+    _exit(PN_EMEM);
 }
 
 int main(int argc, char **argv) {
@@ -150,10 +117,10 @@ int main(int argc, char **argv) {
     (void)signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a failed write, exit code 6 */
     wait_politely(argv);
     (void)on_exit(left_by_openmp, NULL);
-    int code = run(argc, argv);
+    int code = answer(argc, argv);
     if (code == 0 && (fflush(stdout) || ferror(stdout))) {
         fputs("parsec-nas: cannot write to stdout\n", stderr);
-        code = pn_exit_code(PN_EIO);
+        code = PN_EIO;
     }
     returned = true;
     return code;

@@ -1,97 +1,15 @@
 /* options.c -- reading the command line. */
 #include "tools/options.h"
 
-#include <errno.h>
-#include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "runtime/text.h"
-
-static pn_status bad(const pn_option *o, const char *text, const char *want) {
-    return pn_fail(PN_EARG, "--%s %s, want %s", o->name, text, want);
-}
-
-static pn_status set_whole(const pn_option *o, const char *text) {
-    char want[96];
-    const bool seed = o->kind == PN_OPT_SEED;
-    const uint64_t min = seed ? 0 : (uint64_t)o->min, max = seed ? UINT64_MAX : (uint64_t)o->max;
-    uint64_t x;
-    if (!pn_whole(text, min, max, &x)) {
-        snprintf(want, sizeof want, "a whole number from %" PRIu64 " to %" PRIu64, min, max);
-        return bad(o, text, want);
+const pn_field *pn_option_at(const pn_command *c, int i, const pn_options **table) {
+    for (*table = c->options; *table < c->options + PN_OPTION_TABLES && (*table)->rows; ++*table) {
+        const pn_fields *rows = (*table)->rows;
+        for (int j = 0; j < rows->count; j++)
+            if (rows->list[j].help && i-- == 0) return &rows->list[j];
     }
-    if (seed)
-        *(uint64_t *)o->value = x;
-    else
-        *(int *)o->value = (int)x;
-    return PN_OK;
-}
-
-static pn_status set_real(const pn_option *o, const char *text) {
-    char *end, want[96];
-    errno = 0;
-    const double x = strtod(text, &end);
-    if (end == text || *end || errno || !(x >= o->min && x <= o->max)) {
-        snprintf(want, sizeof want, "a number from %.10g to %.10g", o->min, o->max);
-        return bad(o, text, want);
-    }
-    *(double *)o->value = x;
-    return PN_OK;
-}
-
-static pn_status set_bytes(const pn_option *o, const char *text) {
-    static const struct {
-        const char *name;
-        double factor;
-    } units[] = {{"", 1},         {"B", 1},    {"KiB", 0x1p10}, {"MiB", 0x1p20},
-                 {"GiB", 0x1p30}, {"KB", 1e3}, {"MB", 1e6},     {"GB", 1e9}};
-    char *end;
-    const double x = strtod(text, &end);
-    for (size_t i = 0; end != text && i < sizeof units / sizeof *units; i++)
-        if (!strcmp(end, units[i].name) && x * units[i].factor >= 1 &&
-            x * units[i].factor < 0x1p62) {
-            *(size_t *)o->value = (size_t)(x * units[i].factor);
-            return PN_OK;
-        }
-    return bad(o, text, "a size such as 4GiB, 512MiB or 1000000");
-}
-
-/* EDGE, HxW or HxWxC. */
-static pn_status set_image(const pn_option *o, const char *text) {
-    int *image = o->value, numbers = 0;
-    uint64_t n[3] = {0};
-    const char *at = text;
-    do {
-        if (numbers == 3 || !pn_take_whole(&at, 0, UINT64_MAX, &n[numbers]))
-            return bad(o, text, "EDGE, HxW or HxWxC, as 32 or 28x28x1");
-        numbers++;
-    } while (*at++ == 'x');
-    if (at[-1]) return bad(o, text, "EDGE, HxW or HxWxC, as 32 or 28x28x1");
-    if (numbers < 2) n[1] = n[0];
-    if (numbers < 3) n[2] = (uint64_t)image[2];
-    if (n[0] < 1 || n[1] < 1 || n[0] > 4096 || n[1] > 4096 || (n[2] != 1 && n[2] != 3))
-        return bad(o, text, "edges from 1 to 4096, and 1 or 3 channels");
-    for (int i = 0; i < 3; i++) image[i] = (int)n[i];
-    return PN_OK;
-}
-
-static pn_status set(const pn_option *o, const char *text) {
-    switch (o->kind) {
-        case PN_OPT_TEXT:
-            *(const char **)o->value = text;
-            return PN_OK;
-        case PN_OPT_BYTES:
-            return set_bytes(o, text);
-        case PN_OPT_IMAGE:
-            return set_image(o, text);
-        case PN_OPT_CUSTOM:
-            return o->set(o->value, text);
-        case PN_OPT_REAL:
-            return set_real(o, text);
-        default:
-            return set_whole(o, text);
-    }
+    return NULL;
 }
 
 /* Letters to change, add or drop to make b of a (Levenshtein); names are short. */
@@ -113,14 +31,15 @@ static int distance(const char *a, const char *b) {
     return row[n];
 }
 
-static pn_status unknown(const char *word, const char *name, const pn_option *options, int count) {
-    const pn_option *nearest = NULL;
+static pn_status unknown(const pn_command *c, const char *word, const char *name) {
+    const pn_options *table;
+    const pn_field *f, *nearest = NULL;
     int best = 4;
-    for (int i = 0; i < count; i++) {
-        int d = distance(name, options[i].name);
+    for (int i = 0; (f = pn_option_at(c, i, &table)); i++) {
+        const int d = distance(name, f->name);
         if (d < best) {
             best = d;
-            nearest = &options[i];
+            nearest = f;
         }
     }
     if (nearest)
@@ -128,107 +47,99 @@ static pn_status unknown(const char *word, const char *name, const pn_option *op
     return pn_fail(PN_EARG, "unknown option %s; --help lists those there are", word);
 }
 
-pn_status pn_options_parse(int argc, char **argv, const pn_option *options, int option_count,
-                           const char **words, int most, int *count, bool *help) {
-    *count = 0;
-    *help = false;
-    bool only_words = false;
-    for (int i = 1; i < argc; i++) {
-        const char *word = argv[i];
-        if (!only_words && !strcmp(word, "--")) {
-            only_words = true;
-            continue;
-        }
-        if (only_words || word[0] != '-' || !word[1]) {
-            if (*count == most) return pn_fail(PN_EARG, "unexpected word %s", word);
-            words[(*count)++] = word;
-            continue;
-        }
-        if (!strcmp(word, "--help") || !strcmp(word, "-h")) {
-            *help = true;
-            return PN_OK;
-        }
-        char name[64];
-        const char *equals = strchr(word, '=');
-        const char *start = word + (word[1] == '-' ? 2 : 1);
-        snprintf(name, sizeof name, "%.*s", (int)(equals ? equals - start : (long)strlen(start)),
-                 start);
-        const pn_option *o = NULL;
-        bool negated = false;
-        for (int j = 0; j < option_count && word[1] == '-'; j++) {
-            if (!strcmp(options[j].name, name)) o = &options[j];
-            if (!strncmp(name, "no-", 3) && !strcmp(options[j].name, name + 3) &&
-                (options[j].kind == PN_OPT_FLAG ||
-                 (options[j].kind == PN_OPT_CUSTOM && !options[j].argument))) {
-                o = &options[j];
-                negated = true;
-            }
-        }
-        if (!o) return unknown(word, name, options, option_count);
-        const bool flag = o->kind == PN_OPT_FLAG || (o->kind == PN_OPT_CUSTOM && !o->argument);
-        if (flag) {
-            if (equals) return pn_fail(PN_EARG, "--%s takes no value", o->name);
-            if (o->kind == PN_OPT_FLAG)
-                *(bool *)o->value = !negated;
-            else
-                PN_TRY(o->set(o->value, negated ? "0" : "1"));
-            continue;
-        }
-        if (!equals && i + 1 >= argc)
-            return pn_fail(PN_EARG, "--%s wants a value: %s", o->name, o->argument);
-        PN_TRY(set(o, equals ? equals + 1 : argv[++i]));
+/* --NAME, --no-NAME of a flag; NULL: there is none. */
+static const pn_field *find(const pn_command *c, const char *name, const pn_options **table,
+                            bool *negated) {
+    const pn_field *f;
+    for (int i = 0; (f = pn_option_at(c, i, table)); i++) {
+        *negated = !f->argument && !strncmp(name, "no-", 3) && !strcmp(f->name, name + 3);
+        if (*negated || !strcmp(f->name, name)) return f;
     }
+    return NULL;
+}
+
+/* The option argv[*at], whose value may be the next word. */
+static pn_status take(const pn_command *c, int argc, char **argv, int *at) {
+    const char *word = argv[*at], *value = strchr(word, '='), *start = word + 1 + (word[1] == '-');
+    const pn_options *table;
+    const pn_field *f = NULL;
+    char name[64];
+    bool negated = false;
+    snprintf(name, sizeof name, "%.*s", (int)(value ? value - start : (long)strlen(start)), start);
+    if (word[1] == '-') f = find(c, name, &table, &negated);
+    if (!f) return unknown(c, word, name);
+    if (!f->argument && value) return pn_fail(PN_EARG, "--%s takes no value", f->name);
+    if (f->argument && !value && *at + 1 >= argc)
+        return pn_fail(PN_EARG, "--%s wants a value: %s", f->name, f->argument);
+    if (!f->argument)
+        value = negated ? "0" : "1";
+    else
+        value = value ? value + 1 : argv[++*at];
+    if (table->given) table->given[f - table->rows->list] = true;
+    return pn_field_set(table->values, f, value);
+}
+
+pn_status pn_options_parse(const pn_command *c, int argc, char **argv, const char **words,
+                           bool *help) {
+    bool only_words = false;
+    int count = 0;
+    *help = false;
+    for (int i = 0; i < PN_OPTION_TABLES && c->options[i].rows; i++)
+        pn_fields_defaults(c->options[i].rows, c->options[i].values);
+    for (int i = 1; i < argc && !*help; i++) {
+        if (!only_words && !strcmp(argv[i], "--")) {
+            only_words = true;
+        } else if (only_words || argv[i][0] != '-' || !argv[i][1]) {
+            if (count == c->words) return pn_fail(PN_EARG, "unexpected word %s", argv[i]);
+            words[count++] = argv[i];
+        } else if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+            *help = true;
+        } else {
+            PN_TRY(take(c, argc, argv, &i));
+        }
+    }
+    words[count] = NULL;
     return PN_OK;
 }
 
 enum { PAGE_COLUMNS = 80, HELP_COLUMN = 27 };
 
-/* Words of a help text from HELP_COLUMN on, in as many lines as they take. */
-static void print_help(FILE *out, const char *help) {
-    const char *word = help;
-    int column = HELP_COLUMN;
-    while (*word) {
+void pn_print_wrapped(FILE *out, int begin, const char *text) {
+    int column = begin;
+    for (const char *word = text; *word; word += strspn(word, " ")) {
         const int length = (int)strcspn(word, " ");
-        if (column > HELP_COLUMN && column + 1 + length > PAGE_COLUMNS) {
-            fprintf(out, "\n%*s", HELP_COLUMN, "");
-            column = HELP_COLUMN;
+        if (column > begin && column + 1 + length > PAGE_COLUMNS) {
+            fprintf(out, "\n%*s", begin, "");
+            column = begin;
         }
-        column += fprintf(out, "%s%.*s", column > HELP_COLUMN ? " " : "", length, word);
+        column += fprintf(out, "%s%.*s", column > begin ? " " : "", length, word);
         word += length;
-        word += strspn(word, " ");
     }
     fputc('\n', out);
 }
 
-void pn_options_print(FILE *out, const pn_option *options, int count) {
-    for (int i = 0; i < count; i++) {
-        if (!options[i].help) continue;
+const char *pn_option_text(const pn_field *f, char text[PN_TEXT_BYTES]) {
+    const size_t length = strlen(f->help);
+    const bool said = length && f->help[length - 1] == ']',
+               off = !f->argument && f->usual && *f->usual == '0';
+    snprintf(text, PN_TEXT_BYTES, !f->usual || said || off ? "%s" : "%s [%s]", f->help,
+             f->argument ? f->usual : "on");
+    return text;
+}
+
+void pn_options_print(FILE *out, const pn_command *c) {
+    const pn_options *table;
+    char text[PN_TEXT_BYTES];
+    const pn_field *f;
+    fputs(c->usage, out);
+    for (int i = 0; (f = pn_option_at(c, i, &table)); i++) {
         char left[64];
-        snprintf(left, sizeof left, "--%s%s%s", options[i].name, options[i].argument ? " " : "",
-                 options[i].argument ? options[i].argument : "");
+        snprintf(left, sizeof left, "--%s%s%s", f->name, f->argument ? " " : "",
+                 f->argument ? f->argument : "");
         fprintf(out, "  %-*s ", HELP_COLUMN - 3, left);
-        print_help(out, options[i].help);
+        pn_print_wrapped(out, HELP_COLUMN, pn_option_text(f, text));
     }
-}
-
-static pn_status set_field(void *value, const char *text) {
-    const pn_binding *b = value;
-    *b->given = true;
-    return pn_field_set(b->settings, b->field, text);
-}
-
-int pn_options_of_fields(const pn_fields *fields, void *settings, bool *given, pn_binding *bindings,
-                         pn_option *table) {
-    int count = 0;
-    for (int i = 0; i < fields->count; i++) {
-        const pn_field *f = &fields->list[i];
-        if (!f->help) continue;
-        bindings[count] = (pn_binding){settings, f, &given[i]};
-        table[count] = (pn_option){f->name, PN_OPT_CUSTOM, &bindings[count], 0,
-                                   0,       f->argument,   f->help,          set_field};
-        count++;
-    }
-    return count;
+    if (c->notes) fputs(c->notes, out);
 }
 
 const char *pn_bytes_text(double bytes, char text[32]) {

@@ -1,54 +1,51 @@
-/* options.h -- the command line: options from a table, one sentence for what cannot be. */
+/* options.h -- a command: its words and tables of options, from which the command line is read, and
+ * help, man page and completions are printed. */
 #ifndef PN_OPTIONS_H
 #define PN_OPTIONS_H
 
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 
 #include "kernels/status.h"
 #include "search/rundir/fields.h"
 
-typedef enum pn_option_kind {
-    PN_OPT_FLAG,  /* bool: --name, --no-name */
-    PN_OPT_INT,   /* int: a whole number in [min, max] */
-    PN_OPT_SEED,  /* uint64_t: any */
-    PN_OPT_REAL,  /* double in [min, max] */
-    PN_OPT_TEXT,  /* const char *, into argv */
-    PN_OPT_BYTES, /* size_t: 4GiB, 512MiB, 100000 */
-    PN_OPT_IMAGE, /* int[3]: EDGE, HxW or HxWxC */
-    PN_OPT_CUSTOM /* handled by set() */
-} pn_option_kind;
+/* A table, and the struct that it sets. */
+typedef struct pn_options {
+    const pn_fields *rows; /* those without a help text are no options */
+    void *values;
+    bool *given; /* given[i] becomes true when row i is set; NULL: nobody asks */
+} pn_options;
+#define PN_OPTIONS(rows, values) \
+    { &(const pn_fields)PN_FIELDS(rows), &(values), NULL }
 
-typedef struct pn_option {
-    const char *name;
-    pn_option_kind kind;
-    void *value;
-    double min, max;
-    const char *argument, *help; /* help NULL: not listed */
-    pn_status (*set)(void *value, const char *text);
-} pn_option;
+enum { PN_MOST_WORDS = 64, PN_OPTION_TABLES = 2 };
 
-/* Reads argv[1..argc). At most `most` words that are no options go to words[], their number to
- * *count. PN_EARG: an unknown option (with the nearest known one), a missing or bad value, too
- * many words. --help sets *help and stops. */
-pn_status pn_options_parse(int argc, char **argv, const pn_option *options, int option_count,
-                           const char **words, int most, int *count, bool *help);
+typedef struct pn_command {
+    const char *name, *summary;
+    const char *usage; /* how it is called; an empty line; what it does; an empty line */
+    const char *notes; /* below the options, or NULL */
+    int words;         /* most that are no options */
+    pn_options options[PN_OPTION_TABLES];
+    pn_status (*run)(const char *const *words); /* NULL behind the last */
+} pn_command;
 
-/* Prints the table, 80 columns wide. */
-void pn_options_print(FILE *out, const pn_option *options, int count);
+/* Option i of a command, and the table that it is in; NULL behind the last. */
+const pn_field *pn_option_at(const pn_command *command, int i, const pn_options **table);
 
-/* The fields of a table of settings (fields.h) as options, all that have a help text; gives their
- * number. given[i] becomes true when field i is set. `bindings` (PN_MAX_FIELDS) must live as long
- * as `table`, which has room for as many. */
-typedef struct pn_binding {
-    void *settings;
-    const pn_field *field;
-    bool *given;
-} pn_binding;
-int pn_options_of_fields(const pn_fields *fields, void *settings, bool *given, pn_binding *bindings,
-                         pn_option *table);
+/* What is said of one: its help text and its default. */
+const char *pn_option_text(const pn_field *option, char text[PN_TEXT_BYTES]);
+
+/* Reads argv[1..argc) into the tables of a command, over the defaults, and into words[], which has
+ * room for one more than the command takes. PN_EARG: an unknown option (with the nearest known
+ * one), a missing or bad value, too many words. --help sets *help and stops. */
+pn_status pn_options_parse(const pn_command *command, int argc, char **argv, const char **words,
+                           bool *help);
+
+/* The page that --help shows, 80 columns wide. */
+void pn_options_print(FILE *out, const pn_command *command);
+
+/* Words of a text from a column on, in as many lines of such a page as they take. */
+void pn_print_wrapped(FILE *out, int column, const char *text);
 
 /* A size in words: "1.5 GiB". */
 const char *pn_bytes_text(double bytes, char text[32]);

@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "tools/commands.h"
-
 volatile sig_atomic_t pn_stopped;
 
 double pn_now(void) {
@@ -41,9 +39,4 @@ void pn_stop_on_signals(void) {
     for (int i = 0; i < COUNT; i++)
         if (sigaction(all[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
             (void)sigaction(all[i], &action, NULL);
-}
-
-int pn_report_stopped(const char *command, pn_status status) {
-    const int code = pn_report(command, status);
-    return status == PN_EINTR ? 128 + pn_stopped : code;
 }

@@ -6,8 +6,6 @@
 #include <signal.h>
 #include <stdbool.h>
 
-#include "kernels/status.h"
-
 /* Seconds of a clock that only goes on. */
 double pn_now(void);
 
@@ -21,8 +19,5 @@ void pn_clock_text(double seconds, char text[32]);
  * background of a script). */
 extern volatile sig_atomic_t pn_stopped;
 void pn_stop_on_signals(void);
-
-/* The exit code of a command: pn_report's, and 128 + N for what signal N has interrupted. */
-int pn_report_stopped(const char *command, pn_status status);
 
 #endif

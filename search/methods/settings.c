@@ -1,78 +1,53 @@
 /* settings.c -- the table of settings and what is derived from it. */
 #include "search/methods/settings.h"
 
-#define TEXT(...) PN_TEXT_FIELD(pn_settings, __VA_ARGS__)
-#define INT(...) PN_INT_FIELD(pn_settings, __VA_ARGS__)
-#define SEED(...) PN_SEED_FIELD(pn_settings, __VA_ARGS__)
-#define REAL(...) PN_REAL_FIELD(pn_settings, __VA_ARGS__)
-#define FLAG(...) PN_FLAG_FIELD(pn_settings, __VA_ARGS__)
+#include "search/rundir/rows.h"
+
+#define PN_OF pn_settings
 
 static const pn_field rows[] = {
-    TEXT("data", data, NULL, "D",
-         "images: fashion-mnist, cifar10, synthetic[:COUNTxHxWxC], or a directory"),
-    TEXT("rule", rule, "paper|practical", "RULE",
-         "preset of the options marked *: paper (literal) or practical"),
-    INT("layers", layers, 1, PN_MAX_LAYERS, "cells of the network [8]"),
-    {"channels", PN_FIELD_INT, 4, offsetof(pn_settings, channels), 0, 4, 4096, NULL, "N",
-     "channels of the first cells, a multiple of 4 [16]"},
-    INT("batch", batch, 1, 1 << 20, "images a batch, of either half [64]"),
-    INT("samples", samples, 2, PN_MAX_SAMPLES, "* architectures a step (K)"),
-    INT("epochs", epochs, 1, 1e6, "passes over the training half, if --steps is not given [100]"),
-    INT("steps", steps, 1, 1e12, "steps of the whole search"),
-    INT("warmup", warmup, 0, 1e12, "* first steps that train the weights alone"),
-    REAL("temperature", temperature, 1e-6, 1e12,
-         "* T of the weights of pi: 1 = sum over the batch, batch size = mean"),
-    REAL("temperature-weights", temperature_v, 1e-6, 1e12,
-         "T of the weights of the shared weights' gradient [1]"),
-    FLAG("baseline", baseline, "* subtract 1/K from the weights of pi (a control variate)"),
-    FLAG("distinct-inputs", distinct_inputs, "* the two inputs of a node differ"),
-    FLAG("freeze-weights", freeze_weights, "learn pi alone, forward only"),
-    REAL("rate-pi", rate_pi, 1e-9, 1e3, "Adam's rate for pi [50 / steps of pi, at most 0.1]"),
-    REAL("rate", rate_v, 0, 1e3, "SGD's rate, first of a cosine [0.025]"),
-    REAL("rate-end", rate_v_end, 0, 1e3, "SGD's rate, last of the cosine [0.001]"),
-    REAL("momentum", momentum, 0, 1, "SGD's momentum [0.9]"),
-    REAL("decay", decay, 0, 1e3, "SGD's weight decay [0.0003]"),
-    REAL("clip", clip, 0, 1e12, "largest norm of the gradient, 0 = no limit [5]"),
-    REAL("skip-below", skip_below, 0, 1, "skip a backward whose relative weight is below [2^-24]"),
-    FLAG("augment", augment, "random crops and flips [on]"),
-    FLAG("share-slot", share_slot, "separate weights for the two terms of a node [off]"),
-    SEED("seed", seed, "seed for weights, batches and samples [1]"),
-    TEXT("prior", prior, NULL, "RUN", "begin from the pi of another run (directory or checkpoint)"),
-    FLAG("warmup-prior", warmup_prior,
-         "warm up with architectures drawn from pi, not uniformly [on with --prior]"),
-    FLAG("keep-weights", keep_weights,
-         "with --prior: also its shared weights, of the same network; then no warm-up [off]"),
+    PN_ROW_DATA("fashion-mnist",
+                "images: fashion-mnist, cifar10, synthetic[:COUNTxHxWxC], or a directory"),
+    PN_TEXT("rule", rule, "paper|practical", "RULE", "practical",
+            "preset of the options marked *: paper (literal) or practical"),
+    PN_ROW_LAYERS("8", "cells of the network"),
+    PN_ROW_CHANNELS("16", "channels of the first cells, a multiple of 4"),
+    PN_ROW_BATCH("64", "images a batch, of either half"),
+    PN_INT("samples", samples, 2, PN_MAX_SAMPLES, NULL, "* architectures a step (K)"),
+    PN_ROW_EPOCHS("100", "passes over the training half, if --steps is not given"),
+    PN_INT("steps", steps, 1, 1e12, NULL, "steps of the whole search"),
+    PN_INT("warmup", warmup, 0, 1e12, NULL, "* first steps that train the weights alone"),
+    PN_REAL("temperature", temperature, 1e-6, 1e12, "X", NULL,
+            "* T of the weights of pi: 1 = sum over the batch, batch size = mean"),
+    PN_REAL("temperature-weights", temperature_v, 1e-6, 1e12, "X", "1",
+            "T of the weights of the shared weights' gradient"),
+    PN_FLAG("baseline", baseline, NULL,
+            "* subtract 1/K from the weights of pi (a control variate)"),
+    PN_FLAG("distinct-inputs", distinct_inputs, NULL, "* the two inputs of a node differ"),
+    PN_FLAG("freeze-weights", freeze_weights, "0", "learn pi alone, forward only"),
+    PN_REAL("rate-pi", rate_pi, 1e-9, 1e3, "X", NULL,
+            "Adam's rate for pi [50 / steps of pi, at most 0.1]"),
+    PN_ROW_RATE("SGD's rate, first of a cosine"),
+    PN_ROW_RATE_END("0.001", "SGD's rate, last of the cosine"),
+    PN_ROWS_SGD,
+    PN_REAL("skip-below", skip_below, 0, 1, "X", "0x1p-24",
+            "skip a backward whose relative weight is below [2^-24]"),
+    PN_ROW_AUGMENT,
+    PN_ROW_SHARE_SLOT("0"),
+    PN_ROW_SEED("seed for weights, batches and samples"),
+    PN_PATH("prior", prior, NULL, "RUN", NULL,
+            "begin from the pi of another run (directory or checkpoint)"),
+    PN_FLAG("warmup-prior", warmup_prior, NULL,
+            "warm up with architectures drawn from pi, not uniformly [on with --prior]"),
+    PN_FLAG("keep-weights", keep_weights, "0",
+            "with --prior: also its shared weights, of the same network; then no warm-up [off]"),
 };
-const pn_fields pn_settings_fields = {rows, sizeof rows / sizeof *rows};
+const pn_fields pn_settings_fields = PN_FIELDS(rows);
 
 pn_settings pn_settings_defaults(void) {
-    const pn_network_sizes usual = pn_network_defaults(false, false);
-    return (pn_settings){.data = "fashion-mnist",
-                         .rule = "practical",
-                         .layers = usual.layers,
-                         .channels = usual.channels,
-                         .batch = usual.batch,
-                         .samples = PN_UNSET,
-                         .epochs = 100,
-                         .steps = PN_UNSET,
-                         .warmup = PN_UNSET,
-                         .seed = 1,
-                         .temperature = PN_UNSET_REAL,
-                         .temperature_v = 1,
-                         .rate_pi = PN_UNSET_REAL,
-                         .rate_v = 0.025,
-                         .rate_v_end = 0.001,
-                         .momentum = 0.9,
-                         .decay = 3e-4,
-                         .clip = 5,
-                         .skip_below = 0x1p-24,
-                         .baseline = PN_UNSET,
-                         .distinct_inputs = PN_UNSET,
-                         .freeze_weights = 0,
-                         .augment = 1,
-                         .share_slot = 0,
-                         .warmup_prior = PN_UNSET,
-                         .keep_weights = 0};
+    pn_settings s = {0};
+    pn_fields_defaults(&pn_settings_fields, &s);
+    return s;
 }
 
 /* ---- what is left open ----------------------------------------------------------------------- */
@@ -118,8 +93,8 @@ pn_search_settings pn_settings_search(const pn_settings *s) {
     out.distinct_inputs = s->distinct_inputs;
     out.freeze_weights = s->freeze_weights;
     out.rate_pi = s->rate_pi == PN_UNSET_REAL ? 0 : s->rate_pi;
-    out.rate_v = s->rate_v;
-    out.rate_v_end = s->rate_v_end;
+    out.rate_v = s->rate;
+    out.rate_v_end = s->rate_end;
     out.seed = s->seed;
     return out;
 }

@@ -13,8 +13,7 @@ typedef struct pn_settings {
     char rule[16];
     int64_t layers, channels, batch, samples, epochs, steps, warmup;
     uint64_t seed;
-    double temperature, temperature_v, rate_pi, rate_v, rate_v_end, momentum, decay, clip,
-        skip_below;
+    double temperature, temperature_v, rate_pi, rate, rate_end, momentum, decay, clip, skip_below;
     int64_t baseline, distinct_inputs, freeze_weights, augment, share_slot, warmup_prior,
         keep_weights;          /* 0, 1, PN_UNSET */
     char prior[PN_TEXT_BYTES]; /* where pi came from; "" = uniform */

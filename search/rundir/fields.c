@@ -11,169 +11,239 @@
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
-static bool is_choice(const char *choices, const char *text) {
-    const size_t n = strlen(text);
-    for (const char *c = choices; c; c = strchr(c, '|')) {
-        c += *c == '|';
-        if (n && !strncmp(c, text, n) && (c[n] == '|' || !c[n])) return true;
-    }
-    return false;
+/* A whole number of any kind: bool, int or int64_t, as the size says. */
+static void put_whole(void *at, size_t size, uint64_t x) {
+    const bool flag = x != 0;
+    const int number = (int)x;
+    const void *from = size == sizeof flag ? (const void *)&flag : (const void *)&x;
+    memcpy(at, size == sizeof number ? &number : from, size);
 }
 
-static int64_t *int_at(void *settings, const pn_field *f) {
-    return (int64_t *)(void *)((char *)settings + f->offset);
-}
-static double *real_at(void *settings, const pn_field *f) {
-    return (double *)(void *)((char *)settings + f->offset);
-}
-static uint64_t seed_of(const void *settings, const pn_field *f) {
-    return *(const uint64_t *)(const void *)((const char *)settings + f->offset);
+static int64_t whole_at(const void *at, size_t size) {
+    if (size == sizeof(bool)) return *(const bool *)at;
+    return size == sizeof(int) ? *(const int *)at : *(const int64_t *)at;
 }
 
-/* Flags, too. Their bounds are whole numbers from 0. */
-static pn_status set_whole(void *settings, const pn_field *f, const char *text) {
+static pn_status set_whole(void *at, const pn_field *f, const char *text) {
+    const uint64_t min = (uint64_t)f->min,
+                   max = f->kind == PN_FIELD_SEED ? UINT64_MAX : (uint64_t)f->max;
     uint64_t x;
-    if (!pn_whole(text, (uint64_t)f->min, (uint64_t)f->max, &x))
-        return pn_fail(PN_EARG, "--%s %s, want a whole number from %.0f to %.0f", f->name, text,
-                       f->min, f->max);
+    if (!pn_whole(text, min, max, &x))
+        return pn_fail(PN_EARG, "--%s %s, want a whole number from %" PRIu64 " to %" PRIu64,
+                       f->name, text, min, max);
     if (f->multiple > 1 && x % (uint64_t)f->multiple)
         return pn_fail(PN_EARG, "--%s %s, want a multiple of %d", f->name, text, f->multiple);
-    *int_at(settings, f) = (int64_t)x;
+    put_whole(at, f->size, x);
     return PN_OK;
 }
 
-static pn_status set_seed(void *settings, const pn_field *f, const char *text) {
-    uint64_t x;
-    if (!pn_whole(text, 0, UINT64_MAX, &x))
-        return pn_fail(PN_EARG, "--%s %s, want a whole number from 0 to %" PRIu64, f->name, text,
-                       UINT64_MAX);
-    memcpy((char *)settings + f->offset, &x, sizeof x);
-    return PN_OK;
-}
-
-static pn_status set_real(void *settings, const pn_field *f, const char *text) {
+static pn_status set_real(void *at, const pn_field *f, const char *text) {
     char *end;
     errno = 0;
     const double x = strtod(text, &end);
     if (end == text || *end || errno || !(x >= f->min && x <= f->max))
         return pn_fail(PN_EARG, "--%s %s, want a number from %.12g to %.12g", f->name, text, f->min,
                        f->max);
-    *real_at(settings, f) = x;
+    *(double *)at = x;
     return PN_OK;
 }
 
-static pn_status set_text(void *settings, const pn_field *f, const char *text) {
-    if (f->choices && !is_choice(f->choices, text))
-        return pn_fail(PN_EARG, "--%s %s, want %s", f->name, text, f->choices);
+static pn_status set_bytes(void *at, const pn_field *f, const char *text) {
+    static const struct {
+        const char *name;
+        double factor;
+    } units[] = {{"", 1},         {"B", 1},    {"KiB", 0x1p10}, {"MiB", 0x1p20},
+                 {"GiB", 0x1p30}, {"KB", 1e3}, {"MB", 1e6},     {"GB", 1e9}};
+    char *end;
+    const double x = strtod(text, &end);
+    for (size_t i = 0; end != text && i < sizeof units / sizeof *units; i++)
+        if (!strcmp(end, units[i].name) && x * units[i].factor >= 1 &&
+            x * units[i].factor < 0x1p62) {
+            *(size_t *)at = (size_t)(x * units[i].factor);
+            return PN_OK;
+        }
+    return pn_fail(PN_EARG, "--%s %s, want a size such as 4GiB, 512MiB or 1000000", f->name, text);
+}
+
+static pn_status set_image(void *at, const pn_field *f, const char *text) {
+    int *image = at, numbers = 0;
+    uint64_t n[3] = {0};
+    bool more = true;
+    for (const char *digit = text; more; digit++) {
+        if (numbers == 3 || !pn_take_whole(&digit, 0, UINT64_MAX, &n[numbers++]) ||
+            (*digit && *digit != 'x'))
+            return pn_fail(PN_EARG, "--%s %s, want EDGE, HxW or HxWxC, as 32 or 28x28x1", f->name,
+                           text);
+        more = *digit;
+    }
+    if (numbers < 2) n[1] = n[0];
+    if (numbers < 3) n[2] = 3;
+    if (n[0] < 1 || n[1] < 1 || n[0] > 4096 || n[1] > 4096 || (n[2] != 1 && n[2] != 3))
+        return pn_fail(PN_EARG, "--%s %s, want edges from 1 to 4096, and 1 or 3 channels", f->name,
+                       text);
+    for (int i = 0; i < 3; i++) image[i] = (int)n[i];
+    return PN_OK;
+}
+
+/* One of "a|b|c"; else a sentence with "a, b or c". */
+static pn_status check_choice(const pn_field *f, const char *text) {
+    char list[PN_TEXT_BYTES] = "";
+    for (const char *c = f->choices, *end; c; c = *end ? end + 1 : NULL) {
+        end = c + strcspn(c, "|");
+        const int length = (int)(end - c), used = (int)strlen(list);
+        if ((int)strlen(text) == length && !strncmp(c, text, (size_t)length)) return PN_OK;
+        snprintf(list + used, sizeof list - (size_t)used, "%s%.*s",
+                 !used  ? ""
+                 : *end ? ", "
+                        : " or ",
+                 length, c);
+    }
+    return pn_fail(PN_EARG, "--%s %s, want %s", f->name, text, list);
+}
+
+static pn_status set_text(void *at, const pn_field *f, const char *text) {
+    if (f->choices) PN_TRY(check_choice(f, text));
+    if (f->kind == PN_FIELD_WORD) {
+        *(const char **)at = text;
+        return PN_OK;
+    }
     if (strlen(text) >= f->size)
         return pn_fail(PN_EARG, "--%s of %zu bytes, want at most %zu", f->name, strlen(text),
                        f->size - 1);
     if (!pn_utf8(text)) return pn_fail(PN_EARG, "--%s is not UTF-8", f->name);
-    snprintf((char *)settings + f->offset, f->size, "%s", text);
+    snprintf(at, f->size, "%s", text);
     return PN_OK;
 }
 
 pn_status pn_field_set(void *settings, const pn_field *f, const char *text) {
+    void *at = (char *)settings + f->offset;
     switch (f->kind) {
         case PN_FIELD_TEXT:
-            return set_text(settings, f, text);
+        case PN_FIELD_WORD:
+            return set_text(at, f, text);
         case PN_FIELD_REAL:
-            return set_real(settings, f, text);
-        case PN_FIELD_SEED:
-            return set_seed(settings, f, text);
+            return set_real(at, f, text);
+        case PN_FIELD_BYTES:
+            return set_bytes(at, f, text);
+        case PN_FIELD_IMAGE:
+            return set_image(at, f, text);
         default:
-            return set_whole(settings, f, text);
+            return set_whole(at, f, text);
     }
 }
 
-static bool is_unset(const void *settings, const pn_field *f) {
-    const char *at = (const char *)settings + f->offset;
-    if (f->kind == PN_FIELD_TEXT || f->kind == PN_FIELD_SEED) return false;
-    return f->kind == PN_FIELD_REAL ? *(const double *)(const void *)at == PN_UNSET_REAL
-                                    : *(const int64_t *)(const void *)at == PN_UNSET;
+void pn_fields_defaults(const pn_fields *fields, void *settings) {
+    for (int i = 0; i < fields->count; i++) {
+        const pn_field *f = &fields->list[i];
+        void *at = (char *)settings + f->offset;
+        if (f->usual)
+            (void)pn_field_set(settings, f, f->usual);
+        else if (f->kind == PN_FIELD_REAL)
+            *(double *)at = PN_UNSET_REAL;
+        else if ((f->kind == PN_FIELD_INT || f->kind == PN_FIELD_FLAG) &&
+                 f->size == sizeof(int64_t))
+            *(int64_t *)at = PN_UNSET;
+    }
+}
+
+static bool is_unset(const void *at, const pn_field *f) {
+    if (f->kind == PN_FIELD_REAL) return *(const double *)at == PN_UNSET_REAL;
+    return f->kind != PN_FIELD_TEXT && f->kind != PN_FIELD_SEED &&
+           whole_at(at, f->size) == PN_UNSET;
 }
 
 void pn_field_text(const void *settings, const pn_field *f, char text[PN_TEXT_BYTES]) {
-    const char *at = (const char *)settings + f->offset;
-    if (is_unset(settings, f))
+    const void *at = (const char *)settings + f->offset;
+    if (is_unset(at, f))
         snprintf(text, PN_TEXT_BYTES, "auto");
     else if (f->kind == PN_FIELD_TEXT)
-        snprintf(text, PN_TEXT_BYTES, "%s", at);
+        snprintf(text, PN_TEXT_BYTES, "%s", (const char *)at);
     else if (f->kind == PN_FIELD_REAL)
-        snprintf(text, PN_TEXT_BYTES, "%.17g", *(const double *)(const void *)at);
+        snprintf(text, PN_TEXT_BYTES, "%.17g", *(const double *)at);
     else if (f->kind == PN_FIELD_SEED)
-        snprintf(text, PN_TEXT_BYTES, "%" PRIu64, seed_of(settings, f));
+        snprintf(text, PN_TEXT_BYTES, "%" PRIu64, *(const uint64_t *)at);
     else
-        snprintf(text, PN_TEXT_BYTES, "%lld", (long long)*(const int64_t *)(const void *)at);
+        snprintf(text, PN_TEXT_BYTES, "%" PRId64, whole_at(at, f->size));
+}
+
+/* The first field (of those given; NULL: of all) that differs, and both texts; NULL: none. */
+static const pn_field *difference(const pn_fields *fields, const void *before, const void *now,
+                                  const bool *given, char a[PN_TEXT_BYTES], char b[PN_TEXT_BYTES]) {
+    for (int i = 0; i < fields->count; i++) {
+        if (given && !given[i]) continue;
+        pn_field_text(before, &fields->list[i], a);
+        pn_field_text(now, &fields->list[i], b);
+        if (strcmp(a, b)) return &fields->list[i];
+    }
+    return NULL;
 }
 
 pn_status pn_fields_same(const pn_fields *fields, const void *before, const void *now,
                          const bool *given) {
-    for (int i = 0; i < fields->count; i++) {
-        if (!given[i]) continue;
-        char a[PN_TEXT_BYTES], b[PN_TEXT_BYTES];
-        pn_field_text(before, &fields->list[i], a);
-        pn_field_text(now, &fields->list[i], b);
-        if (strcmp(a, b))
-            return pn_fail(
-                PN_EARG,
-                "--%s %s, but this run was begun with %s; leave it out or take a new directory",
-                fields->list[i].name, b, a);
-    }
-    return PN_OK;
+    char a[PN_TEXT_BYTES], b[PN_TEXT_BYTES];
+    const pn_field *f = difference(fields, before, now, given, a, b);
+    if (!f) return PN_OK;
+    return pn_fail(PN_EARG,
+                   "--%s %s, but this run was begun with %s; leave it out or take a new directory",
+                   f->name, b, a);
+}
+
+bool pn_fields_equal(const pn_fields *fields, const void *a, const void *b, const char **name) {
+    char x[PN_TEXT_BYTES], y[PN_TEXT_BYTES];
+    const pn_field *f = difference(fields, a, b, NULL, x, y);
+    *name = f ? f->name : NULL;
+    return !f;
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
 static json_t *field_json(const void *settings, const pn_field *f) {
-    const char *at = (const char *)settings + f->offset;
-    if (is_unset(settings, f)) return json_null();
+    const void *at = (const char *)settings + f->offset;
+    if (is_unset(at, f)) return json_null();
     switch (f->kind) {
         case PN_FIELD_TEXT:
             return json_string(at);
         case PN_FIELD_REAL:
-            return json_real(*(const double *)(const void *)at);
+            return json_real(*(const double *)at);
         case PN_FIELD_SEED:
-            return pn_json_seed(seed_of(settings, f));
+            return pn_json_seed(*(const uint64_t *)at);
         case PN_FIELD_FLAG:
-            return json_boolean(*(const int64_t *)(const void *)at);
+            return json_boolean(whole_at(at, f->size));
         default:
-            return json_integer(*(const int64_t *)(const void *)at);
+            return json_integer(whole_at(at, f->size));
     }
 }
 
-char *pn_fields_write(const pn_fields *fields, const void *settings) {
+json_t *pn_fields_json(const pn_fields *fields, const void *settings) {
     json_t *object = json_object();
     int failed = 0;
-    char *text;
     for (int i = 0; i < fields->count; i++)
         failed |= json_object_set_new(object, fields->list[i].name,
                                       field_json(settings, &fields->list[i]));
-    return pn_json_text(object, failed, JSON_INDENT(2) | JSON_REAL_PRECISION(17), &text) == PN_OK
-               ? text
-               : NULL;
+    if (!failed) return object;
+    json_decref(object);
+    return NULL;
 }
 
 static pn_status read_field(void *settings, const pn_field *f, const json_t *value) {
-    char text[40];
-    const bool number = f->kind != PN_FIELD_TEXT && f->kind != PN_FIELD_FLAG;
+    char number[40];
+    const char *text = number;
+    const bool takes_number = f->kind != PN_FIELD_TEXT && f->kind != PN_FIELD_FLAG;
     if (json_is_null(value)) return PN_OK;
     if (json_is_string(value) && (f->kind == PN_FIELD_TEXT || f->kind == PN_FIELD_SEED)) {
-        if (strlen(json_string_value(value)) != json_string_length(value))
+        text = json_string_value(value);
+        if (strlen(text) != json_string_length(value))
             return pn_fail(PN_EARG, "--%s holds a zero byte", f->name);
-        return pn_field_set(settings, f, json_string_value(value));
+    } else if (json_is_boolean(value) && f->kind == PN_FIELD_FLAG) {
+        text = json_is_true(value) ? "1" : "0";
+    } else if (json_is_integer(value) && takes_number) {
+        snprintf(number, sizeof number, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+    } else if (json_is_real(value) && f->kind == PN_FIELD_REAL) {
+        snprintf(number, sizeof number, "%.17g", json_real_value(value));
+    } else {
+        return pn_fail(PN_EARG, "--%s has a value of the wrong type", f->name);
     }
-    if (json_is_boolean(value) && f->kind == PN_FIELD_FLAG)
-        return pn_field_set(settings, f, json_is_true(value) ? "1" : "0");
-    if (json_is_integer(value) && number) {
-        snprintf(text, sizeof text, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-        return pn_field_set(settings, f, text);
-    }
-    if (json_is_real(value) && f->kind == PN_FIELD_REAL) {
-        snprintf(text, sizeof text, "%.17g", json_real_value(value));
-        return pn_field_set(settings, f, text);
-    }
-    return pn_fail(PN_EARG, "--%s has a value of the wrong type", f->name);
+    return pn_field_set(settings, f, text);
 }
 
 static bool is_known(const pn_fields *fields, const char *name) {
@@ -200,23 +270,8 @@ static pn_status read_object(const pn_fields *fields, json_t *object, void *sett
     return PN_OK;
 }
 
-pn_status pn_fields_read(const pn_fields *fields, const char *where, const char *json,
-                         size_t length, void *settings) {
-    json_t *root;
-    pn_status status = pn_json_parse(json, length, &root);
-    if (status != PN_OK) return pn_fail_in(status, "%s", where);
-    status = read_object(fields, json_object_get(root, "settings"), settings);
-    json_decref(root);
-    return status == PN_OK ? PN_OK : pn_fail_in(PN_EINPUT, "%s", where);
-}
-
-bool pn_fields_equal(const pn_fields *fields, const void *a, const void *b, const char **name) {
-    for (int i = 0; i < fields->count; i++) {
-        char x[PN_TEXT_BYTES], y[PN_TEXT_BYTES];
-        pn_field_text(a, &fields->list[i], x);
-        pn_field_text(b, &fields->list[i], y);
-        *name = fields->list[i].name;
-        if (strcmp(x, y)) return false;
-    }
-    return true;
+pn_status pn_fields_read(const pn_fields *fields, const char *where, json_t *object,
+                         void *settings) {
+    const pn_status s = read_object(fields, object, settings);
+    return s == PN_OK ? s : pn_fail_in(PN_EINPUT, "%s", where);
 }

@@ -29,7 +29,7 @@ static json_t *parsed(const char *text) {
 
 pn_status pn_record_write(const pn_record *r, const char *state, int64_t step, const void *settings,
                           json_t *more) {
-    char *fields = pn_fields_write(r->kind->fields, settings), *text;
+    char *text;
     json_t *root = json_object();
     int failed = 0;
     failed |= json_object_set_new(root, "program", json_string("parsec-nas"));
@@ -41,10 +41,9 @@ pn_status pn_record_write(const pn_record *r, const char *state, int64_t step, c
     failed |= json_object_set_new(root, "device", json_string(r->device));
     failed |= json_object_set_new(root, "data_crc32", json_integer(r->checksum));
     failed |= more ? json_object_update(root, more) : -1;
-    failed |= json_object_set_new(root, "settings", parsed(fields));
+    failed |= json_object_set_new(root, "settings", pn_fields_json(r->kind->fields, settings));
     if (r->history) failed |= json_object_set_new(root, "history", parsed(r->history));
     json_decref(more);
-    free(fields);
     PN_TRY(pn_json_text(root, failed, json_style, &text));
     const pn_status s = write_json(r, text);
     free(text);
@@ -99,7 +98,8 @@ static pn_status read_json(pn_record *r, void *settings, json_t **root) {
     pn_status s = pn_json_parse(text, length, root);
     if (s == PN_OK) s = read_root(r, *root);
     if (s != PN_OK) s = pn_fail_in(s, "%s", path);
-    if (s == PN_OK) s = pn_fields_read(r->kind->fields, path, text, length, settings);
+    if (s == PN_OK)
+        s = pn_fields_read(r->kind->fields, path, json_object_get(*root, "settings"), settings);
     free(text);
     return s;
 }
@@ -197,20 +197,20 @@ static pn_status read_lengths(pn_record *r, const pn_safetensors *f) {
 
 /* The settings in a checkpoint are those of run.json. */
 static pn_status check_settings(const pn_record *r, const char *text, const void *settings) {
-    const size_t bytes = r->kind->settings_bytes;
-    void *found = malloc(bytes);
-    char *wrapped = malloc(strlen(text) + 16);
-    pn_status s = found && wrapped ? PN_OK : pn_fail(PN_EMEM, "no memory for its settings");
+    const char *differs;
+    json_t *object;
+    pn_status s = pn_json_parse(text, strlen(text), &object);
+    if (s != PN_OK) return pn_fail_in(s, "settings");
+    void *found = malloc(r->kind->settings_bytes);
+    if (!found) s = pn_fail(PN_EMEM, "no memory for its settings");
     if (s == PN_OK) {
-        const char *differs = NULL;
-        memcpy(found, settings, bytes);
-        const int length = sprintf(wrapped, "{\"settings\":%s}", text);
-        s = pn_fields_read(r->kind->fields, "settings", wrapped, (size_t)length, found);
-        if (s == PN_OK && !pn_fields_equal(r->kind->fields, found, settings, &differs))
-            s = pn_fail(PN_EINPUT, "a checkpoint of other settings than run.json's: --%s", differs);
+        memcpy(found, settings, r->kind->settings_bytes);
+        s = pn_fields_read(r->kind->fields, "settings", object, found);
     }
+    if (s == PN_OK && !pn_fields_equal(r->kind->fields, found, settings, &differs))
+        s = pn_fail(PN_EINPUT, "a checkpoint of other settings than run.json's: --%s", differs);
+    json_decref(object);
     free(found);
-    free(wrapped);
     return s;
 }
 
@@ -267,8 +267,8 @@ static pn_status write_checkpoint(pn_record *r, int64_t step, const void *settin
         key[PN_MOST_TABLES][64];
     pn_meta meta[MOST_METAS];
     int n = 0;
-    char *fields = pn_fields_write(r->kind->fields, settings);
-    if (!fields) return pn_fail(PN_EMEM, "checkpoint: no memory");
+    char *fields;
+    PN_TRY(pn_json_text(pn_fields_json(r->kind->fields, settings), 0, json_style, &fields));
     snprintf(number, sizeof number, "%" PRId64, step);
     meta[n++] = (pn_meta){"format", r->kind->format};
     meta[n++] = (pn_meta){"step", number};

@@ -4,63 +4,44 @@
 #include <math.h>
 #include <string.h>
 
-#define TEXT(...) PN_TEXT_FIELD(pn_train_settings, __VA_ARGS__)
-#define INT(...) PN_INT_FIELD(pn_train_settings, __VA_ARGS__)
-#define SEED(...) PN_SEED_FIELD(pn_train_settings, __VA_ARGS__)
-#define REAL(...) PN_REAL_FIELD(pn_train_settings, __VA_ARGS__)
-#define FLAG(...) PN_FLAG_FIELD(pn_train_settings, __VA_ARGS__)
+#include "search/rundir/rows.h"
+
+#define PN_OF pn_train_settings
 
 static const pn_field rows[] = {
-    TEXT("genotype", genotype, NULL, "G",
-         "the cell: a published name, a file, a search's directory, or the text itself"),
-    TEXT("data", data, NULL, "D",
-         "images: cifar10, fashion-mnist, synthetic[:COUNTxHxWxC], or a directory [cifar10]"),
-    TEXT("stem", stem, "cifar|imagenet", "STEM",
-         "first convolutions: cifar (one) or imagenet (three, each halves the image) [cifar]"),
-    INT("layers", layers, 1, PN_MAX_LAYERS, "cells of the network [20; imagenet 14]"),
-    {"channels", PN_FIELD_INT, 4, offsetof(pn_train_settings, channels), 0, 4, 4096, NULL, "N",
-     "channels of the first cells, a multiple of 4 [36; imagenet 48]"},
-    INT("epochs", epochs, 1, 1e6, "passes over the training images [600]"),
-    INT("batch", batch, 1, 1 << 20, "images a batch [96; imagenet 128]"),
-    REAL("rate", rate, 0, 1e3, "SGD's rate, of the first epoch, on a cosine [0.025]"),
-    REAL("rate-end", rate_end, 0, 1e3, "where the cosine ends [0]"),
-    REAL("momentum", momentum, 0, 1, "SGD's momentum [0.9]"),
-    REAL("decay", decay, 0, 1e3, "SGD's weight decay [0.0003]"),
-    REAL("clip", clip, 0, 1e12, "largest norm of the gradient, 0 = no limit [5]"),
-    REAL("drop-path", drop_path, 0, 0.99,
-         "probability that a term of a node is dropped for an image, in the end; it grows "
-         "linearly from 0 [0.2]"),
-    INT("cutout", cutout, 0, PN_MAX_IMAGE_EDGE, "edge of the square cut out of an image [16]"),
-    FLAG("auxiliary", auxiliary,
-         "the auxiliary head [on if the network halves 32 or 224 pixels as it wants]"),
-    REAL("auxiliary-weight", auxiliary_weight, 0, 1e3, "weight of the auxiliary loss [0.4]"),
-    REAL("smoothing", smoothing, 0, 0.99, "label smoothing [0]"),
-    FLAG("augment", augment, "random crops and flips [on]"),
-    FLAG("hold-out", hold_out,
-         "train on half of the training images and score on the other, not on the test images"),
-    INT("score-every", score_every, 1, 1e6, "epochs from one score to the next [1]"),
-    SEED("seed", seed, NULL), /* of weights, batches and drop-path */
+    PN_ROW_GENOTYPE("the cell: a published name, a file, a search's directory, or the text itself"),
+    PN_ROW_DATA("cifar10",
+                "images: cifar10, fashion-mnist, synthetic[:COUNTxHxWxC], or a directory"),
+    PN_ROW_STEM("cifar",
+                "first convolutions: cifar (one) or imagenet (three, each halves the image)"),
+    PN_ROW_LAYERS(NULL, "cells of the network [20; imagenet 14]"),
+    PN_ROW_CHANNELS(NULL, "channels of the first cells, a multiple of 4 [36; imagenet 48]"),
+    PN_ROW_EPOCHS("600", "passes over the training images"),
+    PN_ROW_BATCH(NULL, "images a batch [96; imagenet 128]"),
+    PN_ROW_RATE("SGD's rate, of the first epoch, on a cosine"),
+    PN_ROW_RATE_END("0", "where the cosine ends"),
+    PN_ROWS_SGD,
+    PN_REAL("drop-path", drop_path, 0, 0.99, "X", "0.2",
+            "probability that a term of a node is dropped for an image, in the end; it grows "
+            "linearly from 0"),
+    PN_INT("cutout", cutout, 0, PN_MAX_IMAGE_EDGE, "16", "edge of the square cut out of an image"),
+    PN_ROW_AUXILIARY(NULL,
+                     "the auxiliary head [on if the network halves 32 or 224 pixels as it wants]"),
+    PN_ROW_AUXILIARY_WEIGHT("weight of the auxiliary loss"),
+    PN_REAL("smoothing", smoothing, 0, 0.99, "X", "0", "label smoothing"),
+    PN_ROW_AUGMENT,
+    PN_FLAG("hold-out", hold_out, "0",
+            "train on half of the training images and score on the other, not on the test "
+            "images"),
+    PN_INT("score-every", score_every, 1, 1e6, "1", "epochs from one score to the next"),
+    PN_ROW_SEED(NULL), /* of weights, batches and drop-path */
 };
-const pn_fields pn_train_fields = {rows, sizeof rows / sizeof *rows};
+const pn_fields pn_train_fields = PN_FIELDS(rows);
 
 pn_train_settings pn_train_defaults(void) {
-    return (pn_train_settings){.data = "cifar10",
-                               .stem = "cifar",
-                               .layers = PN_UNSET,
-                               .channels = PN_UNSET,
-                               .epochs = 600,
-                               .batch = PN_UNSET,
-                               .cutout = 16,
-                               .score_every = 1,
-                               .seed = 1,
-                               .rate = 0.025,
-                               .momentum = 0.9,
-                               .decay = 3e-4,
-                               .clip = 5,
-                               .drop_path = 0.2,
-                               .auxiliary_weight = 0.4,
-                               .auxiliary = PN_UNSET,
-                               .augment = 1};
+    pn_train_settings s = {0};
+    pn_fields_defaults(&pn_train_fields, &s);
+    return s;
 }
 
 pn_network_spec pn_train_network(const pn_train_settings *r, const pn_data *data) {
