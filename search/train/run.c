@@ -164,9 +164,8 @@ pn_status pn_training_open(pn_training *t, const char *directory, const pn_train
 static pn_status write_weights(const pn_training *t, const char *name) {
     PN_TRY(pn_directory_check(&t->record.directory));
     return pn_directory_written(
-        &t->record.directory,
-        pn_weights_save(&t->record.directory.place, name, &t->trainer.network, &t->trainer.arch,
-                        t->trainer.step, true));
+        &t->record.directory, pn_weights_save(&t->record.directory.place, name, &t->trainer.network,
+                                              &t->trainer.arch, t->trainer.step, true));
 }
 
 /* The score of the weights as they are, and the files of weights. */
