@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "kernels/poison.h"
 #include "tests/support/faulty.h"
 #include "tests/support/process.h"
 
@@ -24,6 +25,13 @@
 /* clang-format on */
 
 enum { MOST_ARGUMENTS = 40, DEVICE = 5, LIMIT = 300 /* seconds of a run, far beyond any */ };
+
+/* AddressSanitizer sees nothing in what is killed, and the same in each that continues. */
+#ifdef PN_ASAN
+enum { FEW_KILLS = 1 };
+#else
+enum { FEW_KILLS = 0 };
+#endif
 
 static char *folder;          /* of all runs; the program runs in it */
 static char *reference;       /* what an undisturbed run leaves, as text */
@@ -178,12 +186,12 @@ static void killed_at_random_instants(void **state) {
     (void)state;
     int killed = 0, continued = 0;
     double span = reference_time;
-    const int rounds = pn_setting("PN_TEST_LONG", 0) ? 120 : 12;
+    const int rounds = pn_setting("PN_TEST_LONG", 0) ? 120 : FEW_KILLS ? 4 : 12;
     for (int round = 0; round < rounds; round++) {
         const manner how = {"1", round % 2 ? "0" : "0.02", false};
         const int kills = 1 + (int)(4 * fraction());
         for (int i = 0; i < kills; i++) {
-            const bool early = round < 3 && i == 0;
+            const bool early = round < rounds / 4 && i == 0;
             const bool hit = kill_after("killed", plain, how, (early ? 0.005 : span) * fraction());
             const bool saved = holds("killed", "checkpoint-");
             killed += hit;
@@ -194,8 +202,8 @@ static void killed_at_random_instants(void **state) {
         assert_text("killed", reference);
         remove_run("killed");
     }
-    assert_true(killed >= 10);
-    assert_true(continued >= 3); /* not all kills came before the first checkpoint */
+    assert_true(killed >= rounds - 2);
+    assert_true(continued >= rounds / 4); /* not all kills came before the first checkpoint */
 }
 
 /* The instants at which something has just come into being. */
@@ -435,7 +443,8 @@ static void a_training_killed_at_random_instants(void **state) {
     double span = pn_clock() - start_time;
     char *want = pn_folder_text(in_folder("trained"), "lock");
     int killed = 0, continued = 0;
-    for (int round = 0; round < 8; round++) {
+    const int rounds = FEW_KILLS ? 3 : 8;
+    for (int round = 0; round < rounds; round++) {
         const manner how = {round % 3 ? "1" : "2", round % 2 ? "0" : "0.02", true};
         const int kills = 1 + (int)(3 * fraction());
         for (int i = 0; i < kills; i++) {
@@ -449,8 +458,8 @@ static void a_training_killed_at_random_instants(void **state) {
         assert_text("killed", want);
         remove_run("killed");
     }
-    assert_true(killed >= 6);
-    assert_true(continued >= 2);
+    assert_true(killed >= rounds - 2);
+    assert_true(continued >= rounds / 4);
     free(want);
     remove_run("trained");
 }
