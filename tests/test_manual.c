@@ -73,9 +73,10 @@ static int end(void **state) {
 static int names_of(const char *text, const char *before, char name[][NAME], int most) {
     int count = 0;
     for (const char *line = text; line; line = strchr(line, '\n'), line += line != NULL) {
+        if (strncmp(line, before, strlen(before)) != 0) continue;
         const char *at = line + strlen(before);
         const size_t length = strspn(at, "abcdefghijklmnopqrstuvwxyz-");
-        if (strncmp(line, before, strlen(before)) || !length || at[length] != ' ') continue;
+        if (!length || at[length] != ' ') continue;
         assert_true(count < most && length < NAME);
         snprintf(name[count++], NAME, "%.*s", (int)length, at);
     }
