@@ -292,7 +292,7 @@ static long first_pixel(const prepared *s, int image) { return (long)image * s->
 
 static void forward(const void *self, int image, int end_image, float *workspace, float *slot) {
     const prepared *s = self;
-    pn_carver c = {.base = workspace};
+    pn_carver c = pn_workspace(workspace);
     const space w = carve_space(&c, s, 0);
     const long from = first_pixel(s, image), end = first_pixel(s, end_image);
     for (long first = from; first < end; first += TILE) {
@@ -318,7 +318,7 @@ static void make_g(const prepared *s, long first, int n, const space *w) {
 
 static void backward(const void *self, int image, int end_image, float *workspace, float *slot) {
     const prepared *s = self;
-    pn_carver c = {.base = workspace};
+    pn_carver c = pn_workspace(workspace);
     const space w = carve_space(&c, s, 1);
     const long end = first_pixel(s, end_image);
     first_open_row f = {.image = image};

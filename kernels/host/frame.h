@@ -11,6 +11,7 @@
 #ifndef PN_HOST_FRAME_H
 #define PN_HOST_FRAME_H
 
+#include <assert.h>
 #include <omp.h>
 #include <stddef.h>
 
@@ -35,6 +36,12 @@ static inline float *pn_carve(pn_carver *from, size_t floats) {
     float *array = from->base ? from->base + from->used : NULL;
     from->used += pn_align16(floats);
     return array;
+}
+
+/* For the arrays of a workspace, which is there when an op runs. */
+static inline pn_carver pn_workspace(float *workspace) {
+    assert(workspace);
+    return (pn_carver){.base = workspace};
 }
 
 /* What the frame knows of a prepared job: an op's own struct begins with it. */

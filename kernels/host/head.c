@@ -37,8 +37,7 @@ static int tile_pixels(const pn_head *job, const pn_input *in) {
     return pn_period(in->C, pixels < INT_MAX ? (int)pixels : INT_MAX);
 }
 
-static size_t carve(head_work *w, const pn_head *job, int backward_pass, float *base) {
-    pn_carver from = {base, 0};
+static size_t carve(head_work *w, const pn_head *job, int backward_pass, pn_carver from) {
     for (int i = 0; i < job->parts; i++) {
         const size_t tile = (size_t)tile_pixels(job, &job->in[i]) * job->in[i].C;
         w->part[i].scale = pn_carve(&from, tile);
@@ -107,7 +106,7 @@ static void forward(const void *self, int first, int end, float *workspace, floa
     const size_t pixels = (size_t)job->H * job->W;
     head_work w;
     (void)slot;
-    carve(&w, job, 0, workspace);
+    carve(&w, job, 0, pn_workspace(workspace));
     for (int i = 0; i < job->parts; i++) prepare_load(&w.part[i], job, &job->in[i]);
     for (int n = first; n < end; n++) {
         float *pooled = job->pooled + (size_t)n * C, *to = pooled;
@@ -183,7 +182,7 @@ static void backward(const void *self, int first, int end, float *workspace, flo
     const int classes = job->classes;
     const float pixels = (float)job->H * (float)job->W;
     head_work w;
-    carve(&w, job, 1, workspace);
+    carve(&w, job, 1, pn_workspace(workspace));
     for (int n = first; n < end; n++) gradient_of_logits(job, n, s->dlogits + (size_t)n * classes);
 
     const float *weights = job->w;
@@ -232,7 +231,7 @@ static void finish_backward(const void *self, int share, float *workspace) {
     const prepared *s = self;
     const int rows = channels(s->job) + 1;
     head_work w;
-    carve(&w, s->job, 1, workspace);
+    carve(&w, s->job, 1, pn_workspace(workspace));
     for (int c = (int)((long)rows * share / PN_SHARES);
          c < (int)((long)rows * (share + 1) / PN_SHARES); c++)
         finish_weights(s->job, c, s->dlogits, w.dw);
@@ -256,7 +255,7 @@ static void lay_out(void *to, const void *jobs, int j, int backward, pn_carver *
     s.frame =
         (pn_prepared){.N = job->N,
                       .shares_dx = job->shares_dx,
-                      .space_floats = carve(&w, job, backward, NULL),
+                      .space_floats = carve(&w, job, backward, (pn_carver){0}),
                       .slot_floats = backward ? (size_t)job->parts * PN_BWD_ROWS * s.slot_row : 0};
     *(prepared *)to = s;
 }

@@ -297,7 +297,7 @@ static inline void make_dx(const prepared *s, int image, int first, int n, const
 
 static void forward(const void *self, int from, int end, float *workspace, float *slot) {
     const prepared *s = self;
-    pn_carver c = {.base = workspace};
+    pn_carver c = pn_workspace(workspace);
     const space w = carve_space(&c, s, 0);
     const int K = s->out->K, Kgp = pn_padded(s->Kg), pixels = s->P * s->Q;
     memset(w.g, 0, (size_t)s->grids * PN_FWD_ROWS * Kgp * sizeof *w.g);
@@ -328,7 +328,7 @@ static void forward(const void *self, int from, int end, float *workspace, float
 static void backward(const void *self, int image, int end, float *workspace, float *slot) {
     const prepared *s = self;
     (void)end;
-    pn_carver c = {.base = workspace};
+    pn_carver c = pn_workspace(workspace);
     const space w = carve_space(&c, s, 1);
     const pn_output *out = s->out;
     const int K = out->K, pixels = s->P * s->Q;

@@ -36,12 +36,11 @@ typedef struct pool_work {
     float *spread[RING];  /* the same: its gradient */
 } pool_work;
 
-static size_t carve(pool_work *w, const pn_pool *job, int backward, float *base) {
+static size_t carve(pool_work *w, const pn_pool *job, int backward, pn_carver from) {
     w->Cp = pn_padded(job->in.C);
     w->P = pn_out_size(job->H, job->stride);
     w->Q = pn_out_size(job->W, job->stride);
     const size_t Q = (size_t)w->Q, Cp = (size_t)w->Cp;
-    pn_carver from = {base, 0};
     w->scale = pn_carve(&from, Cp);
     w->shift = pn_carve(&from, Cp);
     for (int i = 0; i < RING; i++) w->inverse[i] = pn_carve(&from, Q);
@@ -188,7 +187,7 @@ static void forward(const void *self, int from, int end, float *workspace, float
     const prepared *s = self;
     const pn_pool *job = s->job;
     pool_work w;
-    carve(&w, job, 0, workspace);
+    carve(&w, job, 0, pn_workspace(workspace));
     const size_t C = (size_t)job->in.C, in = job->W * C, out = w.Q * C;
     prepare(&w, job);
     for (int n = from; n < end; n++)
@@ -493,7 +492,7 @@ static void backward(const void *self, int from, int end, float *workspace, floa
     const int through_norm = job->out.norm.mode == PN_NORM_BATCH;
     if (!job->in.dx) return;
     pool_work w;
-    carve(&w, job, 1, workspace);
+    carve(&w, job, 1, pn_workspace(workspace));
     prepare_backward(&w, job);
     for (int n = from; n < end; n++) {
         const size_t row = (size_t)w.Q * job->in.C, at = n * w.P * row;
@@ -519,7 +518,7 @@ static void lay_out(void *to, const void *jobs, int j, int backward, pn_carver *
     *(prepared *)to =
         (prepared){.frame = {.N = job->N,
                              .shares_dx = job->shares_dx,
-                             .space_floats = carve(&w, job, backward, NULL),
+                             .space_floats = carve(&w, job, backward, (pn_carver){0}),
                              .slot_floats = (size_t)row * (backward ? PN_BWD_ROWS : PN_FWD_ROWS)},
                    .job = job,
                    .slot_row = row};

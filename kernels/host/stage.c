@@ -352,7 +352,7 @@ static int fill_r(const prepared *s, const space *w, const float *x, int y, int 
 static void forward(const void *self, int from, int end, float *workspace, float *slot) {
     const prepared *s = self;
     const pn_stage *job = s->job;
-    pn_carver c = {.base = workspace};
+    pn_carver c = pn_workspace(workspace);
     space w = carve_space(&c, s, 0);
     memset(w.r, 0, (size_t)s->r_rows * s->r_width * s->Cp * sizeof *w.r);
     const size_t in_row = (size_t)job->W * s->C;
@@ -423,7 +423,7 @@ static void backward_image(const prepared *s, space *w, int n, float *slot) {
 
 static void backward(const void *self, int from, int end, float *workspace, float *slot) {
     const prepared *s = self;
-    pn_carver c = {.base = workspace};
+    pn_carver c = pn_workspace(workspace);
     space w = carve_space(&c, s, 1);
     memset(w.r, 0, (size_t)s->r_rows * s->r_width * s->Cp * sizeof *w.r);
     memset(w.du, 0, (size_t)s->du_rows * s->du_width * s->Cp * sizeof *w.du);

@@ -25,11 +25,10 @@ typedef struct stem_work {
 static int height_of(const pn_stem *job) { return pn_out_size(job->H, job->stride); }
 static int width_of(const pn_stem *job) { return pn_out_size(job->W, job->stride); }
 
-static size_t carve(stem_work *w, const pn_stem *job, int backward_pass, float *base) {
+static size_t carve(stem_work *w, const pn_stem *job, int backward_pass, pn_carver from) {
     const size_t row = (size_t)width_of(job) * job->out.K;
     w->pixels = pn_period(job->out.K, width_of(job));
     const size_t period = (size_t)w->pixels * job->out.K;
-    pn_carver from = {base, 0};
     for (int i = 0; i < ROWS; i++) w->x[i] = pn_carve(&from, ((size_t)job->W + 2) * job->C);
     if (backward_pass) {
         w->a = pn_carve(&from, period);
@@ -115,7 +114,7 @@ static void forward(const void *self, int first, int end, float *workspace, floa
     const size_t row = (size_t)width_of(job) * K;
     const int statistics = job->out.norm.mode == PN_NORM_BATCH;
     stem_work w;
-    carve(&w, job, 0, workspace);
+    carve(&w, job, 0, pn_workspace(workspace));
     for (int t = 0; t < TAPS * job->C; t++) {
         memset(w.w + (size_t)t * padded, 0, (size_t)padded * sizeof *w.w);
         memcpy(w.w + (size_t)t * padded, job->w + (size_t)t * K, (size_t)K * sizeof *w.w);
@@ -187,7 +186,7 @@ static void backward(const void *self, int first, int end, float *workspace, flo
     const size_t row = (size_t)width_of(job) * K;
     const int through_norm = job->out.norm.mode == PN_NORM_BATCH;
     stem_work w;
-    carve(&w, job, 1, workspace);
+    carve(&w, job, 1, pn_workspace(workspace));
     pn_norm_dz(&job->out.norm, K, K, (double)job->N * P * width_of(job), w.a, w.b, w.q);
     pn_repeat(w.a, K, w.pixels);
     pn_repeat(w.b, K, w.pixels);
@@ -216,7 +215,7 @@ static void lay_out(void *to, const void *jobs, int j, int backward, pn_carver *
     stem_work w;
     (void)scratch; /* all is in the workspace: it is little, and soon made */
     *(prepared *)to = (prepared){.frame = {.N = job->N,
-                                           .space_floats = carve(&w, job, backward, NULL),
+                                           .space_floats = carve(&w, job, backward, (pn_carver){0}),
                                            .slot_floats = rows * pn_padded(job->out.K)},
                                  .job = job};
 }
