@@ -297,18 +297,17 @@ static float *all_floats(const pn_set *set, size_t *bytes) {
 /* The orders of work that a call is tried in: the usual one twice; the others with few threads;
  * many threads, in a call of several jobs always as many as there are workspaces, and one of the
  * larger numbers in turn. PN_TEST_LONG=1: all of them. PN_TEST_ORDERS=1 is for builds that look
- * for something else than other bits, and are slow at it: one besides the usual, with many
- * threads. The emulated card has no order of its own beyond the first four. */
+ * for something else than other bits, and are slow at it: the usual one, and one with many threads.
+ * The emulated card has no order of its own beyond the first four. */
 static int orders_to_try(const pn_kernels *k, int count, int turn, int orders[PN_ORDERS + 1]) {
     const bool emulated = strncmp(k->name, "host", 4) != 0;
     int n = 0;
     orders[n++] = 0;
-    orders[n++] = 0;
-    const char *few = getenv("PN_TEST_ORDERS");
-    if (few) {
-        if (atoi(few) > 0) orders[n++] = emulated ? 1 : PN_MANY;
+    if (getenv("PN_TEST_ORDERS")) {
+        orders[n++] = emulated ? 1 : PN_MANY;
         return n;
     }
+    orders[n++] = 0;
     for (int i = 1; i < PN_MANY; i++) orders[n++] = i;
     for (int i = PN_MANY; i < PN_ORDERS && !emulated; i++)
         if (getenv("PN_TEST_LONG") || (count > 1 && i == PN_MANY) ||
@@ -372,8 +371,12 @@ static int check_pass(const pn_subject *s, const char *why, pn_set *set, const v
 int pn_check(const pn_subject *s, const char *why, const pn_row rows[PN_MAX_JOBS], uint64_t seed) {
     void *jobs = room_for_jobs(s);
     int failures = 0;
+    /* Which addresses are touched hardly depends on the numbers there: a build that looks for bad
+     * ones, or for races, takes one kind of numbers a row, in turn. */
+    const bool either = getenv("PN_TEST_ORDERS") != NULL;
     for (int kind = 0; kind < 4; kind++) {
         pn_set set;
+        if (either && kind % 2 != (int)(seed % 2)) continue;
         pn_set_begin(&set, seed, kind % 2 == 0, kind / 2 == 1);
         const int count = pn_make_jobs(s, &set, rows, jobs);
         failures += check_pass(s, why, &set, jobs, count);
