@@ -77,6 +77,14 @@ static void make_safetensors(void) {
     MUST(pn_safetensors_write(place("fuzz_safetensors", "all"), arrays, PN_DTYPES, meta, 2) ==
          PN_OK);
     MUST(pn_safetensors_write(place("fuzz_safetensors", "none"), arrays, 0, NULL, 0) == PN_OK);
+
+    enum { DEPTH = 2040, BEFORE = 8 + 5 }; /* jansson goes down 2,048 */
+    static uint8_t nested[BEFORE + DEPTH];
+    const uint64_t header = sizeof nested - 8;
+    memcpy(nested, &header, 8);
+    snprintf((char *)nested + 8, 6, "{\"a\":");
+    memset(nested + BEFORE, '[', DEPTH);
+    put("fuzz_safetensors", "nested", nested, sizeof nested);
 }
 
 static size_t gzip(const void *plain, size_t size, int level, uint8_t *to, size_t room) {
