@@ -16,10 +16,6 @@
 /* Output pixels of a tile, which may be of several rows and images. */
 enum { TILE = 16 };
 
-/* Room behind a pixel's floats: for the last vector of what lies unaligned, and because a step that
- * is a power of two would put all pixels into few sets of the cache. */
-enum { STEP_PAD = 16 };
-
 /* A job, its sizes, and its own places in scratch. */
 typedef struct prepared {
     pn_prepared frame;
@@ -64,9 +60,9 @@ static prepared sizes(const pn_conv *job) {
         s.wants_dx |= job->in[i].dx != NULL;
     }
     s.depth = job->mean ? s.C : job->R * job->R * s.C;
-    s.patch_step = pn_padded(s.depth) + STEP_PAD;
-    s.x_step = pn_padded(s.C) + STEP_PAD;
-    s.g_step = pn_padded(s.K) + STEP_PAD;
+    s.patch_step = pn_padded(s.depth) + PN_STEP_PAD;
+    s.x_step = pn_padded(s.C) + PN_STEP_PAD;
+    s.g_step = pn_padded(s.K) + PN_STEP_PAD;
     s.row = pn_align16((size_t)job->W * s.C);
     return s;
 }

@@ -68,7 +68,7 @@ typedef struct pn_host_op {
     void (*run[2])(const void *prepared, int first, int end, float *workspace, float *slot);
     /* Backward, `run` takes an image for all jobs of a group before the next image. */
     int by_image;
-    /* What follows when all chunks are done, in so many shares; NULL: nothing. */
+    /* What follows when all chunks are done, in so many shares; 0: nothing. finish may be NULL. */
     int shares[2];
     void (*finish[2])(const void *prepared, int share, float *workspace);
     /* The sums for the BatchNorms of the job's inputs. Called in the order of the jobs for those

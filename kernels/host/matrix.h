@@ -22,6 +22,11 @@ enum { PN_WIDE = 4, PN_OUTER = 4 };
 #endif
 enum { PN_BLOCK = 8 }; /* most pixels in a block: what a workspace has behind its last pixel */
 
+/* Room behind a pixel's floats where they are not whole vectors: for the last vector of what lies
+ * unaligned, and because a step that is a power of two would put all pixels into few sets of the
+ * cache. */
+enum { PN_STEP_PAD = 16 };
+
 /* ---- before: what a load applies ------------------------------------------------------------- */
 
 /* r = relu(scale * x + shift) of n pixels, x_step and r_step floats apart. Writes whole vectors,

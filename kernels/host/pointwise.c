@@ -13,10 +13,6 @@
  * A slot holds s1 and s2 of each part, then dw of each grid; how work is cut: frame.h. */
 #include "kernels/host/matrix.h"
 
-/* Room behind a pixel of r and g: for the last vector of what lies unaligned, and because a step
- * that is a power of two would put all pixels into few sets of the cache. */
-enum { STEP_PAD = 16 };
-
 /* Pixels of a tile. 48 and 64 are up to 30 % slower at 16 and 32 channels, a little faster
  * above. */
 enum { TILE = 32 };
@@ -59,8 +55,8 @@ static prepared sizes(const pn_conv *job, int grids) {
     s.P = pn_out_size(s.H, s.stride);
     s.Q = pn_out_size(s.W, s.stride);
     for (int i = 0; i < s.parts; i++) s.C += s.in[i].C;
-    s.r_step = pn_padded(s.C * s.grids) + STEP_PAD;
-    s.g_step = pn_padded(s.out->K) + STEP_PAD;
+    s.r_step = pn_padded(s.C * s.grids) + PN_STEP_PAD;
+    s.g_step = pn_padded(s.out->K) + PN_STEP_PAD;
     return s;
 }
 
@@ -159,7 +155,7 @@ static inline size_t run_start(const prepared *s, int image, span run, int grid,
 /* Calls X with literal sizes where they are the usual ones, so that products need no address
  * arithmetic: with the distance of pixels in r; with the outputs of a grid, and that in g. */
 #define IF_STEP(s, n, X) \
-    if ((s)->r_step == (n) + STEP_PAD) X((n) + STEP_PAD)
+    if ((s)->r_step == (n) + PN_STEP_PAD) X((n) + PN_STEP_PAD)
 #define BY_INPUTS(s, X)          \
     do {                         \
         IF_STEP(s, 64, X);       \
@@ -168,7 +164,7 @@ static inline size_t run_start(const prepared *s, int image, span run, int grid,
         else X((s)->r_step);     \
     } while (0)
 #define IF_OUTPUTS(s, K, G, X) \
-    if ((s)->Kg == (K) && (s)->grids == (G)) X(K, (K) * (G) + STEP_PAD)
+    if ((s)->Kg == (K) && (s)->grids == (G)) X(K, (K) * (G) + PN_STEP_PAD)
 #define BY_OUTPUTS(s, X)              \
     do {                              \
         IF_OUTPUTS(s, 16, 1, X);      \
@@ -278,10 +274,10 @@ static inline void make_dx(const prepared *s, int image, int first, int n, const
 /* Four parts of as many channels as there are outputs: all distances are literal. */
 #define DX(outputs, g_step)                                                                        \
     do {                                                                                           \
-        if ((size_t)(g_step) == (size_t)(outputs) + STEP_PAD && in->C == (outputs) &&              \
-            s->r_step == (size_t)4 * (outputs) + STEP_PAD)                                         \
+        if ((size_t)(g_step) == (size_t)(outputs) + PN_STEP_PAD && in->C == (outputs) &&           \
+            s->r_step == (size_t)4 * (outputs) + PN_STEP_PAD)                                      \
             pn_dx_run(outputs, outputs, inside, g, g_step, s->transposed[f][i], &d, outputs,       \
-                      4 * (outputs) + STEP_PAD, slot + s->sums[i], ahead);                         \
+                      4 * (outputs) + PN_STEP_PAD, slot + s->sums[i], ahead);                      \
         else                                                                                       \
             pn_dx_run(outputs, in->C, inside, g, g_step, s->transposed[f][i], &d, step, s->r_step, \
                       slot + s->sums[i], ahead);                                                   \
