@@ -303,9 +303,41 @@ static void set_name(const char *spec, pn_data *data) {
     pn_text_visible(raw, data->name, sizeof data->name);
 }
 
+/* Each pixel the mean of four, rounded; in place, since none is read after it is written. */
+static pn_status halve(const char *spec, pn_data *d) {
+    if (d->H % 2 || d->W % 2)
+        return pn_fail(PN_EARG, "data '%s': images of %dx%d have no half, want even sizes", spec,
+                       d->H, d->W);
+    const size_t C = (size_t)d->C, row = (size_t)d->W * C, rows = (size_t)d->count * (size_t)d->H;
+    uint8_t *to = d->images;
+    for (size_t y = 0; y < rows; y += 2)
+        for (size_t x = 0; x < row; x += 2 * C)
+            for (size_t c = 0; c < C; c++) {
+                const uint8_t *from = d->images + y * row + x + c;
+                *to++ = (uint8_t)((from[0] + from[C] + from[row] + from[row + C] + 2) / 4);
+            }
+    d->H /= 2;
+    d->W /= 2;
+    return PN_OK;
+}
+
+/* The set of NAME/2 is NAME's, unless there is such a path. */
+static pn_status open_half(const char *spec, pn_split split, pn_data *data) {
+    char whole[MAX_PATH];
+    const size_t length = strlen(spec);
+    pn_path_kind what = PN_PATH_DIRECTORY;
+    const bool half = length > 2 && length < sizeof whole && strcmp(spec + length - 2, "/2") == 0;
+    if (half) PN_TRY(pn_path_look(spec, &what));
+    if (what != PN_PATH_NOTHING) return open_spec(spec, split, data);
+    snprintf(whole, sizeof whole, "%.*s", (int)length - 2, spec);
+    PN_TRY(open_spec(whole, split, data));
+    if (!data->name[0]) set_name(whole, data);
+    return halve(spec, data);
+}
+
 pn_status pn_data_open(const char *spec, pn_split split, pn_data *data) {
     pn_data opened = {0};
-    pn_status status = open_spec(spec, split, &opened);
+    pn_status status = open_half(spec, split, &opened);
     if (status != PN_OK) {
         pn_data_free(&opened);
         return status;

@@ -39,8 +39,11 @@ typedef struct pn_data {
  *                    train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-..., each plain
  *                    or with .gz
  *   FILE             of CIFAR-10 records; it has no splits, both are the whole file
+ *   any of them and "/2"
+ *                    where there is no such path: at half the height and width, each pixel the
+ *                    mean of four; normalised as the whole images are
  * PN_EINPUT with a sentence if that is not there, or is wrong; PN_EARG for a COUNTxHxWxC that
- * cannot be; *data is then as before. */
+ * cannot be, or for half of an odd size; *data is then as before. */
 pn_status pn_data_open(const char *spec, pn_split split, pn_data *data);
 void pn_data_free(pn_data *data); /* leaves it empty; an empty one is allowed */
 

@@ -321,6 +321,46 @@ static void specs_that_cannot_be_say_what_can(void **state) {
         assert_refused(bad[i], PN_TRAIN, PN_EARG, "want synthetic or synthetic:COUNTxHxWxC");
 }
 
+static void half_the_size_is_the_mean_of_four(void **state) {
+    (void)state;
+    pn_data whole, half;
+    assert_int_equal(pn_data_open("synthetic:20x12x16x3", PN_TEST, &whole), PN_OK);
+    assert_int_equal(pn_data_open("synthetic:20x12x16x3/2", PN_TEST, &half), PN_OK);
+    assert_string_equal(half.name, "synthetic");
+    assert_int_equal(half.count, whole.count);
+    assert_int_equal(half.H, 6);
+    assert_int_equal(half.W, 8);
+    assert_memory_equal(half.labels, whole.labels, (size_t)whole.count);
+    assert_memory_equal(half.mean, whole.mean, sizeof whole.mean);
+    assert_memory_equal(half.std, whole.std, sizeof whole.std);
+    for (int i = 0; i < half.count; i++)
+        for (int y = 0; y < 6; y++)
+            for (int x = 0; x < 8; x++)
+                for (int c = 0; c < 3; c++) {
+                    int sum = 0;
+                    for (int k = 0; k < 4; k++)
+                        sum +=
+                            whole.images[((i * 12 + 2 * y + k / 2) * 16 + 2 * x + k % 2) * 3 + c];
+                    assert_int_equal(half.images[((i * 6 + y) * 8 + x) * 3 + c], (sum + 2) / 4);
+                }
+    pn_data_free(&whole);
+    pn_data_free(&half);
+
+    assert_refused("synthetic:20x12x15x3/2", PN_TRAIN, PN_EARG, "images of 12x15 have no half");
+    assert_refused("no_such_thing/2", PN_TRAIN, PN_EINPUT, "data 'no_such_thing' is not there");
+    assert_refused("/2", PN_TRAIN, PN_EINPUT, "data '/2' is not there");
+
+    char spec[320]; /* what is called 2 is itself */
+    write_cifar_set();
+    snprintf(spec, sizeof spec, "%s/2", folder);
+    assert_int_equal(pn_data_open(spec, PN_TRAIN, &half), PN_OK);
+    assert_int_equal(half.H, 16);
+    pn_data_free(&half);
+    assert_int_equal(mkdir(spec, 0777), 0);
+    assert_refused(spec, PN_TRAIN, PN_EINPUT, "holds neither data_batch_1.bin");
+    assert_int_equal(rmdir(spec), 0);
+}
+
 static void the_built_in_set_is_always_the_same(void **state) {
     (void)state;
     pn_data data, test;
@@ -667,6 +707,7 @@ int main(void) {
         IN_FOLDER(a_compressed_file_cut_or_changed_is_refused),
         cmocka_unit_test(the_published_mean_is_found_by_measuring),
         IN_FOLDER(specs_that_cannot_be_say_what_can),
+        IN_FOLDER(half_the_size_is_the_mean_of_four),
         cmocka_unit_test(the_built_in_set_is_always_the_same),
         cmocka_unit_test(halves_are_disjoint_and_complete_every_epoch),
         cmocka_unit_test(any_step_can_be_asked_for_and_is_the_same),

@@ -7,7 +7,8 @@
 
 static const pn_field rows[] = {
     PN_ROW_DATA("fashion-mnist",
-                "images: fashion-mnist, cifar10, synthetic[:COUNTxHxWxC], or a directory"),
+                "images: fashion-mnist, cifar10, synthetic[:COUNTxHxWxC], or a directory; "
+                "NAME/2: at half the size"),
     PN_TEXT("rule", rule, "paper|practical", "RULE", "practical",
             "preset of the options marked *: paper (literal) or practical"),
     PN_ROW_LAYERS("8", "cells of the network"),
