@@ -57,7 +57,8 @@ def panel(totals, rows, data, measure):
         shift = 0.8 * ((i + 0.5) / len(people) - 0.5)
         cells = [f"{budgets.index(r['budget']) + shift} {r[measure]}" for r in rows
                  if r["by"] == by and r[measure] is not None]
-        means = [f"{budgets.index(t['budget']) + shift} {t[measure]} {t[f'{measure}_error']}"
+        means = [f"{budgets.index(t['budget']) + shift} {t[measure]} "
+                 f"{t[f'{measure}_error'] if t[f'{measure}_cells'] > 1 else 0}"
                  for t in totals if t["by"] == by and t[f"{measure}_cells"]]
         if not means:
             continue
