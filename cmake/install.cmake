@@ -4,7 +4,8 @@ include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 
 # ---- the shared library: the objects of the static ones ------------------------------------------
-set(parts pn_contract pn_kernels pn_reference pn_runtime pn_network pn_rundir pn_methods pn_train)
+set(parts pn_contract pn_kernels pn_reference pn_runtime pn_network pn_rundir pn_methods pn_train
+          pn_truth)
 foreach(isa IN LISTS isas)
   list(APPEND parts pn_host_${isa})
 endforeach()
@@ -72,6 +73,8 @@ install(FILES ${CMAKE_BINARY_DIR}/parsec-nas.pc DESTINATION ${CMAKE_INSTALL_LIBD
 install(FILES LICENSE README.md CHANGELOG.md CONTRIBUTING.md PERF.md
         DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY doc DESTINATION ${CMAKE_INSTALL_DOCDIR})
+# The table itself is in the program and in the library.
+install(FILES truth/README.md truth/LICENSE-Apache-2.0 DESTINATION ${CMAKE_INSTALL_DOCDIR}/truth)
 install(DIRECTORY examples DESTINATION ${CMAKE_INSTALL_DOCDIR} PATTERN __pycache__ EXCLUDE)
 # What load_in_pytorch.py computes with.
 install(FILES bench/peers/torch_network.py DESTINATION ${CMAKE_INSTALL_DOCDIR}/examples)
