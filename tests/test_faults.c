@@ -30,6 +30,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "runtime/file.h"
 #include "tests/faults/faults.h"
 #include "tests/support/faulty.h"
 
@@ -90,6 +91,10 @@ static const job jobs[] = {
      {"halted-prior"},
      "halted-prior",
      {"search", "halted-prior", OFTEN, ONE, "--quiet"}},
+    {"truth",
+     {NULL},
+     "run",
+     {"search", "run", IMAGES, SEARCH, ONE, "--truth", "nasbench301", "--quiet"}},
     {"train", {NULL}, "run/seed-1", {"train", "run", TRAIN, ONE, "--quiet"}},
     {"train-resume", {"half"}, "half/seed-1", {"train", "half", TRAIN, ONE, "--quiet"}},
     {"threads",
@@ -111,6 +116,7 @@ static const job jobs[] = {
      NULL,
      {"compare", "source", "PDARTS", "--random", "1", "--steps", "2", "--json", ONE, "--quiet"}},
     {"sample", {"source"}, NULL, {"sample", "source", "--count", "3"}},
+    {"sample-truth", {"table"}, NULL, {"sample", "--truth", "table/cells.csv"}},
     {"sample-json", {"source"}, NULL, {"sample", "source", "--top", "3", "--json"}},
     {"idx", {"idx-data"}, "run", {"search", "run", "--data", "idx-data", OF_DATA, "--quiet"}},
     {"gz", {"gz-data"}, "run", {"search", "run", "--data", "gz-data", OF_DATA, "--quiet"}},
@@ -205,6 +211,16 @@ static void make_data(void) {
     put("cifar-data/test_batch.bin", records, sizeof records, false);
 }
 
+/* A table of known cells as a file. */
+static void make_table(void) {
+    void *text;
+    size_t size;
+    assert_int_equal(mkdir(in_folder("table"), 0777), 0);
+    assert_int_equal(pn_file_read("../truth/nasbench301.csv", 1 << 20, &text, &size), PN_OK);
+    assert_int_equal(pn_file_write(in_folder("table/cells.csv"), text, size), PN_OK);
+    free(text);
+}
+
 static bool wanted(int j) {
     const char *only = getenv("PN_TEST_JOB");
     return !only || !*only || !strcmp(only, jobs[j].name);
@@ -231,6 +247,7 @@ static int begin(void **state) {
     pn_faulty_halt(prior, folder, "halted-prior", "halted-prior");
     pn_faulty_halt(half, folder, "half", "half/seed-1");
     make_data();
+    make_table();
     for (int i = 0; i < JOBS; i++) {
         pn_process p;
         struct undisturbed *u = &undisturbed[i];
@@ -648,7 +665,8 @@ static void any_read_or_write_is_short(void **state) {
 
 static void killed_before_any_call_on_a_file(void **state) {
     (void)state;
-    static const char *const names[] = {"search", "resume", "prior", "train", "train-resume", NULL};
+    static const char *const names[] = {"search", "resume",       "truth", "prior",
+                                        "train",  "train-resume", NULL};
     sweep_all(&(kind){"files", NULL, IO}, true, names, 15);
 }
 

@@ -210,7 +210,7 @@ static void bash_completes(void **state) {
         {"s", "search sample"},
         {"help t", "train trace"},
         {"info --", "--help --json --device --threads"},
-        {"sample --", "--help --count --top --distinct-inputs --seed --json"},
+        {"sample --", "--help --count --top --distinct-inputs --seed --truth --json"},
         {"plan --s", "--stem --samples --supernet --share-slot --seed"},
         {"train d --no-", "--no-auxiliary --no-augment"},
         {"search d --r", "--rule --rate-pi --rate --rate-end"},

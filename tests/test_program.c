@@ -429,6 +429,31 @@ static void a_run_has_its_own_rule_of_inputs(void **state) {
                        OUTPUT("sample", "done/checkpoint-00000040.safetensors"));
 }
 
+/* Column 2 and 3 are what --json says; without --truth they are not there. */
+static void samples_are_judged(void **state) {
+    (void)state;
+    char *text = OUTPUT("sample", "--distinct-inputs", "--truth", "nasbench301", "--count", "20"),
+         *plain = OUTPUT("sample", "--distinct-inputs", "--count", "20");
+    json_t *rows = json_of(
+        OUTPUT("sample", "--distinct-inputs", "--truth", "nasbench301", "--count", "20", "--json"));
+    const char *line = text, *other = plain;
+    for (size_t i = 0; i < 20; i++, line = next_line(line), other = next_line(other)) {
+        const json_t *judged = json_object_get(json_array_get(rows, i), "truth");
+        char want[64] = " - - Genotype";
+        if (json_is_true(json_object_get(judged, "judged")))
+            snprintf(want, sizeof want, " %.2f %.3f Genotype", number(judged, "accuracy"),
+                     number(judged, "better_than"));
+        else
+            assert_non_null(json_object_get(judged, "why"));
+        assert_memory_equal(strchr(line, ' '), want, strlen(want));
+        const char *genotype = strchr(other, 'G');
+        assert_memory_equal(strchr(line, 'G'), genotype, next_line(genotype) - genotype);
+    }
+    json_decref(rows);
+    free(text);
+    free(plain);
+}
+
 /* ---- trace ----------------------------------------------------------------------------------- */
 
 static pn_safetensors *tensors(const char *name) {
@@ -757,6 +782,103 @@ static void compare_trains_every_cell(void **state) {
     json_decref(root);
 }
 
+/* Of a search, of a given cell and of random ones; without training, and without any data. */
+static void compare_judges_cells(void **state) {
+    (void)state;
+#define JUDGED                                                                          \
+    "compare", "PC_DARTS_cifar", "--random", "3", "--steps", "0", "--quiet", "--truth", \
+        "nasbench301"
+    json_t *root = json_of(OUTPUT(JUDGED, "--json", "done"));
+    const json_t *cells = json_object_get(root, "cells"), *table = json_object_get(root, "truth");
+    assert_int_equal(number(table, "cells"), 1218);
+    assert_string_equal(json_string_value(json_object_get(table, "measure")), "cifar10_valid");
+    assert_int_equal(json_array_size(cells), 5);
+    for (size_t i = 0; i < 5; i++) {
+        const json_t *judged = json_object_get(json_array_get(cells, i), "truth");
+        if (json_is_true(json_object_get(judged, "judged"))) {
+            assert_true(number(judged, "accuracy") > 90 && number(judged, "accuracy") < 95);
+            assert_true(number(judged, "better_than") >= 0 && number(judged, "better_than") <= 1);
+        } else {
+            assert_non_null(json_object_get(judged, "why"));
+            assert_null(json_object_get(judged, "accuracy"));
+        }
+    }
+    json_decref(root);
+    root = json_of(OUTPUT(JUDGED, "--json"));
+    assert_true(json_is_null(json_object_get(root, "data")));
+    json_decref(root);
+    char *text = OUTPUT(JUDGED);
+    assert_non_null(strstr(text, "truth better than   cell\n"));
+    assert_non_null(strstr(text, "truth: cifar10_valid by nasbench301, a model of 1218 cells"));
+    assert_non_null(strstr(text, "  a uniform cell: 93.10 % on average\n"));
+    assert_non_null(strstr(text, "  PC_DARTS_cifar: not judged: 94.87 % would be outside"));
+    assert_null(strstr(text, "the search's cell"));
+    free(text);
+    text = OUTPUT(JUDGED, "done");
+    assert_non_null(strstr(text, "  the search's cell: "));
+    free(text);
+}
+
+/* A search that is named behind a genotype is still the one that is summed up. */
+static void the_searchs_cell_wherever_it_stands(void **state) {
+    (void)state;
+    json_t *root = json_of(
+        OUTPUT("compare", "PDARTS", "done", "--random", "1", "--steps", "3", "--json", "--quiet"));
+    const json_t *cell = json_array_get(json_object_get(root, "cells"), 1);
+    char want[64];
+    assert_string_equal(json_string_value(json_object_get(cell, "name")), "derived");
+    snprintf(want, sizeof want,
+             "  the search's cell               %6.2f %%:", 100 * number(cell, "test_accuracy"));
+    char *text = OUTPUT("compare", "PDARTS", "done", "--random", "1", "--steps", "3", "--quiet");
+    assert_non_null(strstr(text, want));
+    free(text);
+    json_decref(root);
+}
+
+/* A row of truth.csv at each step of prior.csv; the last says of the mode what compare does. Asked
+ * for when the search is finished, that row alone. */
+static void a_search_writes_its_curve(void **state) {
+    (void)state;
+    void *text, *prior;
+    size_t size;
+    free(OUTPUT("search", "curve", "--quiet", "--data", DATA, NETWORK, "--batch", "8", "--samples",
+                "3", "--steps", "40", "--warmup", "5", "--truth", "nasbench301"));
+    assert_int_equal(pn_file_read(in_folder("curve/truth.csv"), 1 << 20, &text, &size), PN_OK);
+    assert_int_equal(pn_file_read(in_folder("curve/prior.csv"), 1 << 24, &prior, &size), PN_OK);
+    const char *row = text, *other = prior, *last = row;
+    const char *head =
+        "step,table,mean,deviation,judged,mode,mode_error,mode_better_than,"
+        "mode_judged\n0,nasbench301,93.";
+    assert_memory_equal(row, head, strlen(head));
+    while (*row && *other) {
+        assert_memory_equal(row, other, strcspn(other, ",") + 1); /* the step */
+        last = row;
+        row = next_line(row);
+        other = next_line(other);
+    }
+    assert_true(!*row && !*other);
+
+    json_t *root = json_of(
+        OUTPUT("compare", "curve", "--steps", "0", "--quiet", "--truth", "nasbench301", "--json"));
+    const json_t *judged =
+        json_object_get(json_array_get(json_object_get(root, "cells"), 0), "truth");
+    char want[128] = ",,,,0\n";
+    if (json_is_true(json_object_get(judged, "judged")))
+        snprintf(want, sizeof want, ",%.4f,%.4f,%.4f,1\n", number(judged, "accuracy"),
+                 number(judged, "error"), number(judged, "better_than"));
+    assert_string_equal(last + strlen(last) - strlen(want), want);
+    json_decref(root);
+
+    assert_int_equal(unlink(in_folder("curve/truth.csv")), 0);
+    free(OUTPUT("search", "curve", "--quiet", "--truth", "nasbench301"));
+    void *alone;
+    assert_int_equal(pn_file_read(in_folder("curve/truth.csv"), 1 << 20, &alone, &size), PN_OK);
+    assert_string_equal(next_line(alone), last);
+    free(text);
+    free(prior);
+    free(alone);
+}
+
 static void info_measures_this_machine(void **state) {
     (void)state;
     json_t *root = json_of(OUTPUT("info", "--json"));
@@ -814,6 +936,7 @@ int main(void) {
         cmocka_unit_test(draws_depend_on_the_seed_alone),
         cmocka_unit_test(the_most_probable_come_first),
         cmocka_unit_test(a_run_has_its_own_rule_of_inputs),
+        cmocka_unit_test(samples_are_judged),
         cmocka_unit_test(trace_writes_the_batch),
         cmocka_unit_test(trace_says_the_loss_of_its_logits),
         cmocka_unit_test(trace_writes_all_gradients),
@@ -825,6 +948,9 @@ int main(void) {
         cmocka_unit_test(trace_of_inference),
         cmocka_unit_test(trace_with_drop_path),
         cmocka_unit_test(compare_trains_every_cell),
+        cmocka_unit_test(compare_judges_cells),
+        cmocka_unit_test(the_searchs_cell_wherever_it_stands),
+        cmocka_unit_test(a_search_writes_its_curve),
         cmocka_unit_test(seeds_of_64_bits),
         cmocka_unit_test(check_finds_this_build_right),
         cmocka_unit_test(info_measures_this_machine),

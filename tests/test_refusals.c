@@ -174,8 +174,9 @@ static void make_data(void) {
 
 /* Copies of a finished run, each with one flaw. */
 static void make_runs(void) {
-    static const char *const names[] = {"flipped", "cut",     "renamed",   "settings", "images",
-                                        "table",   "no-json", "half-json", "kind",     "nulls"};
+    static const char *const names[] = {"flipped", "cut",      "renamed",   "settings", "images",
+                                        "table",   "no-json",  "half-json", "kind",     "nulls",
+                                        "curve",   "no-curve", "half-curve"};
     MUST_WORK("search", "done", "--quiet", SEARCH);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         pn_folder_copy(in_folder("done"), in_folder(names[i]));
@@ -190,6 +191,11 @@ static void make_runs(void) {
     cut("half-json/run.json", 300);
     replace("kind/run.json", "\"layers\": 3", "\"layers\": x");
     replace("nulls/run.json", "\"samples\": 3", "\"samples\": null");
+#define CURVE "step,table,mean,deviation,judged,mode,mode_error,mode_better_than,mode_judged\n"
+    put("curve/truth.csv", CURVE "0,other,\n", strlen(CURVE) + 9);
+    put("no-curve/truth.csv", "step\n", 5);
+    put("half-curve/truth.csv", CURVE "0,nasbench301,\n3,nas", strlen(CURVE) + 20);
+    put("nasbench301.csv", "architecture,mine\n", 18);
 }
 
 static void put_labels(const char *name, pn_dtype dtype, int64_t count, int64_t last) {
@@ -329,6 +335,14 @@ static void words_that_are_no_command_or_option(void **state) {
         {"nothing to compare", USAGE, "--random N", {"compare", DATA}},
         {"nothing to compare it on", USAGE, "--data", {"compare", "DARTS_V2"}},
         {"a directory without a run", USAGE, "no run in", {"compare", "."}},
+        {"a truth that is no table",
+         USAGE,
+         "is no table and no file, want nasbench301",
+         {"search", "new", SEARCH, "--truth", "nowhere"}},
+        {"a truth about another space",
+         USAGE,
+         "a table of another space",
+         {"compare", "DARTS_V2", "--steps", "0", "--truth", "nasbench201"}},
         {"no genotype", USAGE, "--genotype", {"trace", "--out", "new"}},
         {"no batch", USAGE, "--data", {TRACE, "--out", "new"}},
         {"images without labels",
@@ -571,6 +585,26 @@ static void run_directories_that_cannot_go_on(void **state) {
          INPUT,
          "CRC-32",
          {"search", "new", SEARCH, "--prior", "flipped"}},
+        {"a truth that is no table at all",
+         INPUT,
+         "want architecture,NAME",
+         {"search", "new", SEARCH, "--truth", "images.npy"}},
+        {"a truth by a name that it has not",
+         INPUT,
+         "not the table of that name",
+         {"sample", "--truth", "nasbench301.csv"}},
+        {"a curve by another table",
+         USAGE,
+         "its rows are by the table other, and this is nasbench301",
+         {"search", "curve", "--truth", "nasbench301"}},
+        {"a curve that is none",
+         INPUT,
+         "no-curve/truth.csv: not a table of this program",
+         {"search", "no-curve", "--truth", "nasbench301"}},
+        {"a row that is none",
+         INPUT,
+         "half-curve/truth.csv: no row of such a table: 3,nas",
+         {"search", "half-curve", "--truth", "nasbench301"}},
         {"samples of a damaged checkpoint", INPUT, "CRC-32", {"sample", "flipped"}},
         {"samples of weights without pi",
          INPUT,

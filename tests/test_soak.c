@@ -76,9 +76,17 @@ static long status_of(pid_t pid, const char *word) {
 }
 
 static bool known(const char *name) {
-    static const char *const names[] = {
-        ".",           "..",        "lock",         "run.json",         "metrics.csv",
-        "samples.csv", "prior.csv", "genotype.txt", "best.safetensors", "last.safetensors"};
+    static const char *const names[] = {".",
+                                        "..",
+                                        "lock",
+                                        "run.json",
+                                        "metrics.csv",
+                                        "samples.csv",
+                                        "prior.csv",
+                                        "truth.csv",
+                                        "genotype.txt",
+                                        "best.safetensors",
+                                        "last.safetensors"};
     const size_t n = strlen(name);
     if (n > 4 && !strcmp(name + n - 4, ".tmp")) return true;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)

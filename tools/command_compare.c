@@ -10,6 +10,7 @@
 #include "search/methods/standalone.h"
 #include "search/network/genotype.h"
 #include "tools/commands.h"
+#include "tools/judged.h"
 #include "tools/progress.h"
 
 static const char usage[] =
@@ -24,6 +25,11 @@ static const char usage[] =
     "\n"
     "A search competes with the best of n random cells, chosen by validation, where\n"
     "training n cells costs as much as the search did.\n"
+    "\n"
+    "--truth nasbench301 adds what each cell is worth by a table of cells whose\n"
+    "accuracy is known, and the share of all cells that it is better than. A cell\n"
+    "unlike those of the table is not judged. With --steps 0 nothing is trained:\n"
+    "genotypes and random cells are then judged in a second, without any data.\n"
     "\n";
 
 enum { MOST_CELLS = 1024, SHARED_BATCHES = 20 };
@@ -34,10 +40,11 @@ typedef struct cell {
     bool random;
     double shared; /* NaN: not known */
     pn_score validation, test;
+    pn_judgement truth;
 } cell;
 
 typedef struct options {
-    const char *data;
+    const char *data, *truth;
     int layers, channels, batch, random, steps;
     uint64_t seed, random_seed;
     bool json, quiet;
@@ -49,7 +56,9 @@ typedef struct comparison {
     const pn_kernels *kernels;
     pn_run run; /* of the first word, if it is one */
     bool has_run;
+    int derived; /* which cell is its */
     pn_data train, test;
+    pn_truth *truth; /* NULL: nobody asked */
     cell cell[MOST_CELLS];
     int cells;
 } comparison;
@@ -78,6 +87,7 @@ static pn_status take_run(comparison *c, const char *directory) {
     if (!o.layers) o.layers = (int)s->layers;
     if (!o.channels) o.channels = (int)s->channels;
     if (!o.batch) o.batch = (int)s->batch;
+    c->derived = c->cells;
     pn_prior_mode(&c->run.search.prior, &add_cell(c, "derived")->arch);
     return PN_OK;
 }
@@ -109,14 +119,20 @@ static pn_status gather(comparison *c, const char *const *words) {
     }
     if (!c->cells)
         return pn_fail(PN_EARG, "nothing to compare: want a run, a genotype or --random N");
-    if (!o.data) return pn_fail(PN_EARG, "want --data D, or a run");
+    if (!o.data && !(c->truth && !o.steps)) return pn_fail(PN_EARG, "want --data D, or a run");
     if (!o.layers) o.layers = 8;
     if (!o.channels) o.channels = 16;
     if (!o.batch) o.batch = 64;
     return PN_OK;
 }
 
+static void judge_all(comparison *c) {
+    for (int i = 0; i < c->cells; i++)
+        pn_truth_judge(c->truth, &c->cell[i].arch, &c->cell[i].truth);
+}
+
 static pn_status train_all(comparison *c) {
+    if (!o.data) return PN_OK; /* nothing is trained, and there are no shared weights */
     PN_TRY(pn_data_open(o.data, PN_TRAIN, &c->train));
     PN_TRY(pn_data_open(o.data, PN_TEST, &c->test));
     pn_standalone_settings s = pn_standalone_defaults();
@@ -162,9 +178,18 @@ static void print_accuracy(double accuracy) {
         printf("%10.2f %%", 100 * accuracy);
 }
 
+static void print_truth(const pn_judgement *j) {
+    if (j->judged)
+        printf("%10.2f %%%10.0f %%", j->accuracy, 100 * j->better_than);
+    else
+        printf("%12s%12s", "not judged", "");
+}
+
 static void print_table(const comparison *c) {
     const pn_space space = pn_space_darts();
-    printf("%-24s%12s%12s%12s   cell\n", "", c->has_run ? "shared" : "", "validation", "test");
+    printf("%-24s%12s%12s%12s", "", c->has_run ? "shared" : "", "validation", "test");
+    if (c->truth) printf("%12s%12s", "truth", "better than");
+    puts("   cell");
     for (int i = 0; i < c->cells; i++) {
         const cell *one = &c->cell[i];
         char text[PN_SHORT_BYTES];
@@ -173,6 +198,7 @@ static void print_table(const comparison *c) {
         print_accuracy(one->shared);
         print_accuracy(o.steps ? one->validation.accuracy : NAN);
         print_accuracy(o.steps ? one->test.accuracy : NAN);
+        if (c->truth) print_truth(&one->truth);
         printf("   %s\n", text);
     }
 }
@@ -214,7 +240,7 @@ static void print_summary(const comparison *c) {
            100 * s.mean, 100 * s.error);
     printf("  best of %d, chosen by validation %6.2f %%\n", s.n, 100 * s.best);
     if (!c->has_run) return;
-    const double derived = c->cell[0].test.accuracy;
+    const double derived = c->cell[c->derived].test.accuracy;
     printf("  the search's cell               %6.2f %%: %+.2f against the mean,\n", 100 * derived,
            100 * (derived - s.mean));
     printf("%44s%+.2f against the best at its cost\n", "", 100 * (derived - s.best));
@@ -223,7 +249,21 @@ static void print_summary(const comparison *c) {
         "proves nothing.");
 }
 
-static json_t *cell_json(const cell *one, bool trained) {
+/* What the table is, what it says of the search's cell, and why it does not judge some. */
+static void print_truth_summary(const comparison *c) {
+    const pn_truth_facts *f = pn_truth_about(c->truth);
+    char text[PN_JUDGED_TEXT];
+    printf("\ntruth: %s by %s, a model of %d cells that explains %.1f %% of the variance\n",
+           f->measure, f->name, f->cells, 100 * f->explained);
+    if (c->has_run)
+        printf("  the search's cell: %s\n", pn_judged_text(&c->cell[c->derived].truth, text));
+    printf("  a uniform cell: %.2f %% on average\n", f->uniform);
+    for (int i = 0; i < c->cells; i++)
+        if (!c->cell[i].truth.judged && !(c->has_run && i == c->derived))
+            printf("  %s: %s\n", c->cell[i].name, pn_judged_text(&c->cell[i].truth, text));
+}
+
+static json_t *cell_json(const cell *one, bool trained, bool judged) {
     const pn_space space = pn_space_darts();
     char text[PN_GENOTYPE_BYTES], brief[PN_SHORT_BYTES];
     json_t *row = json_object();
@@ -243,6 +283,7 @@ static json_t *cell_json(const cell *one, bool trained) {
         failed |= json_object_set_new(row, "test_loss", pn_json_number(t->loss));
         failed |= json_object_set_new(row, "test_accuracy", pn_json_number(t->accuracy));
     }
+    if (judged) failed |= json_object_set_new(row, "truth", pn_judged_json(&one->truth));
     if (!failed) return row;
     json_decref(row);
     return NULL;
@@ -252,13 +293,17 @@ static pn_status print_json(const comparison *c) {
     json_t *rows = json_array(), *root = json_object();
     int failed = 0;
     for (int i = 0; i < c->cells; i++)
-        failed |= json_array_append_new(rows, cell_json(&c->cell[i], o.steps > 0));
-    failed |= json_object_set_new(root, "data", pn_json_string(o.data));
+        failed |=
+            json_array_append_new(rows, cell_json(&c->cell[i], o.steps > 0, c->truth != NULL));
+    failed |= json_object_set_new(root, "data", o.data ? pn_json_string(o.data) : json_null());
     failed |= json_object_set_new(root, "layers", json_integer(o.layers));
     failed |= json_object_set_new(root, "channels", json_integer(o.channels));
     failed |= json_object_set_new(root, "batch", json_integer(o.batch));
     failed |= json_object_set_new(root, "steps", json_integer(o.steps));
     failed |= json_object_set_new(root, "seed", pn_json_seed(o.seed));
+    if (c->truth)
+        failed |=
+            json_object_set_new(root, "truth", pn_judged_table_json(pn_truth_about(c->truth)));
     failed |= json_object_set_new(root, "cells", rows);
     return pn_json_print(root, failed, JSON_INDENT(2) | JSON_REAL_PRECISION(8), stdout);
 }
@@ -271,6 +316,7 @@ static const pn_field rows[] = {
     PN_SEED("random-seed", random_seed, "which ones"),
     PN_INT("steps", steps, 0, 1 << 30, "600",
            "steps of each training; 0: no training, shared weights only"),
+    PN_ROW_TRUTH("what each is worth by a table of known cells"),
     PN_ROW_SEED("seed for weights and batches"),
     PN_ROW_DATA(NULL, "as in search"),
     PN_ROW_LAYERS(NULL, "cells [8]"),
@@ -283,11 +329,14 @@ static const pn_field rows[] = {
 
 static pn_status compare(comparison *c, const char *const *words) {
     PN_TRY(pn_device_open(&o.device, &c->kernels));
+    if (o.truth) PN_TRY(pn_truth_open(o.truth, &c->truth));
     PN_TRY(gather(c, words));
+    if (c->truth) judge_all(c);
     PN_TRY(train_all(c));
     if (o.json) return print_json(c);
     print_table(c);
     print_summary(c);
+    if (c->truth) print_truth_summary(c);
     return PN_OK;
 }
 
@@ -297,6 +346,7 @@ static pn_status run(const char *const *words) {
     pn_run_close(&c.run);
     pn_data_free(&c.train);
     pn_data_free(&c.test);
+    pn_truth_close(c.truth);
     return s;
 }
 

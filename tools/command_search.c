@@ -9,6 +9,8 @@
 #include "search/methods/standalone.h"
 #include "search/network/genotype.h"
 #include "tools/commands.h"
+#include "tools/curve.h"
+#include "tools/judged.h"
 #include "tools/progress.h"
 
 static const char usage[] =
@@ -18,6 +20,10 @@ static const char usage[] =
     "where it stopped, to the bit. Ctrl-C, TERM and a closed terminal finish the\n"
     "step and save; a second Ctrl-C ends at once. The genotype goes to stdout and\n"
     "to DIR/genotype.txt. --rule sets the options marked *.\n"
+    "\n"
+    "--truth nasbench301 also writes DIR/truth.csv: the accuracy that a known table\n"
+    "of cells lets one expect of the distribution and of its most probable cell. The\n"
+    "search knows nothing of it, and all other files are the same without it.\n"
     "\n";
 
 /* ---- what a person sees ---------------------------------------------------------------------- */
@@ -103,7 +109,14 @@ static void introduce(const pn_run *r) {
     if (r->continued) fprintf(stderr, "continuing from step %lld\n", (long long)r->search.step);
 }
 
-static pn_status conclude(pn_run *r, bool quiet) {
+static void say_truth(const pn_truth *truth, const pn_arch *arch) {
+    pn_judgement j;
+    char text[PN_JUDGED_TEXT];
+    pn_truth_judge(truth, arch, &j);
+    fprintf(stderr, "by %s: %s\n", pn_truth_about(truth)->name, pn_judged_text(&j, text));
+}
+
+static pn_status conclude(pn_run *r, const pn_curve *curve, bool quiet) {
     pn_arch mode;
     char text[PN_GENOTYPE_BYTES], bytes[32], path[PN_TEXT_BYTES];
     double log_likelihood, accuracy;
@@ -127,41 +140,50 @@ static pn_status conclude(pn_run *r, bool quiet) {
             r->health.layers);
     for (int i = 0; i < r->health.warnings; i++)
         fprintf(stderr, "warning: %s\n", r->health.warning[i]);
+    if (curve->truth) say_truth(curve->truth, &mode);
     fprintf(stderr, "most arena used: %s\n",
             pn_bytes_text((double)r->model.arena.high_water, bytes));
     pn_text_visible(r->record.directory.place.path, path, sizeof path);
     fprintf(stderr,
-            "%s/: genotype.txt, metrics.csv, samples.csv, prior.csv, run.json, "
+            "%s/: genotype.txt, metrics.csv, samples.csv, prior.csv, %srun.json, "
             "checkpoint-*.safetensors\n",
-            path);
+            path, curve->truth ? "truth.csv, " : "");
     return PN_OK;
 }
 
 /* ---- running --------------------------------------------------------------------------------- */
 
-static pn_status loop(pn_run *r, progress *p, double save_every) {
+/* First the curve, so that no checkpoint is ahead of it. */
+static pn_status save(pn_run *r, const pn_curve *curve) {
+    PN_TRY(pn_curve_write(curve, r));
+    return pn_run_save(r);
+}
+
+static pn_status loop(pn_run *r, pn_curve *curve, progress *p, double save_every) {
     double saved = pn_now();
     p->begun = p->shown = saved;
     p->first_step = r->search.step;
     while (r->search.step < r->settings.steps && !pn_stopped) {
         PN_TRY(pn_run_step(r));
+        PN_TRY(pn_curve_step(curve, r));
         gather(p, &r->report);
         warn(r, p);
         show(r, p, false);
         if (pn_now() - saved >= save_every) {
-            PN_TRY(pn_run_save(r));
+            PN_TRY(save(r, curve));
             saved = pn_now();
         }
     }
     if (r->search.step > p->first_step) show(r, p, true);
     if (p->terminal && !p->quiet) fputc('\n', stderr);
+    PN_TRY(save(r, curve));
     if (r->search.step == r->settings.steps) return pn_run_finish(r);
-    PN_TRY(pn_run_save(r));
     return pn_fail(PN_EINTR, "stopped after step %lld of %lld; the same command continues",
                    (long long)r->search.step, (long long)r->settings.steps);
 }
 
 typedef struct options {
+    const char *truth;
     pn_work_options work;
     pn_device_options device;
 } options;
@@ -171,27 +193,35 @@ static bool given[PN_MAX_FIELDS]; /* of the settings */
 
 #define PN_OF options
 
-static const pn_field rows[] = {PN_ROWS_WORK("the genotype alone")};
+static const pn_field rows[] = {
+    PN_ROW_TRUTH("write DIR/truth.csv: accuracy to be expected of pi and of its mode, by a table"),
+    PN_ROWS_WORK("the genotype alone")};
 
-static pn_status search(pn_run *r, const char *directory) {
+static pn_status search(pn_run *r, pn_curve *curve, const char *directory) {
     const pn_opening opening = {.given = given, .change_device = o.work.change_device};
     const pn_kernels *kernels;
     if (!directory) return pn_fail(PN_EARG, "want a directory: parsec-nas search DIR");
     PN_TRY(pn_device_open(&o.device, &kernels));
+    PN_TRY(pn_curve_open(curve, o.truth));
     PN_TRY(pn_run_open(r, directory, &settings, &opening, kernels, o.work.memory));
+    PN_TRY(pn_curve_begin(curve, r));
     if (!o.work.quiet) introduce(r);
     progress p = {.terminal = isatty(STDERR_FILENO), .quiet = o.work.quiet};
-    if (r->finished)
+    if (r->finished) {
+        PN_TRY(pn_curve_write(curve, r));
         PN_TRY(pn_run_finish(r)); /* perhaps killed between the last checkpoint and the genotype */
-    else
-        PN_TRY(loop(r, &p, o.work.save_every));
-    return conclude(r, o.work.quiet);
+    } else {
+        PN_TRY(loop(r, curve, &p, o.work.save_every));
+    }
+    return conclude(r, curve, o.work.quiet);
 }
 
 static pn_status run(const char *const *words) {
     static pn_run r = {.record = PN_NO_RECORD}; /* large: a report of all samples is in it */
+    pn_curve curve = {.truth = NULL};
     pn_stop_on_signals();
-    const pn_status s = search(&r, words[0]);
+    const pn_status s = search(&r, &curve, words[0]);
+    pn_curve_close(&curve);
     pn_run_close(&r);
     return s;
 }

@@ -40,6 +40,9 @@ typedef struct pn_device_options {
                "threads; the result does not depend on it [all]")
 #define PN_ROW_JSON PN_FLAG("json", json, NULL, "print JSON")
 
+/* A table of cells whose accuracy is known (search/truth/truth.h). */
+#define PN_ROW_TRUTH(help) PN_PATH("truth", truth, "nasbench301", "TABLE", NULL, help)
+
 /* Applies them. PN_EDEVICE if this machine lacks the device, PN_EARG if there is no such. */
 pn_status pn_device_open(const pn_device_options *options, const pn_kernels **kernels);
 

@@ -81,6 +81,11 @@ static pn_status write_headers(pn_run *r, const pn_warm_start *source) {
     return write_prior(r);
 }
 
+bool pn_run_marked(const pn_run *r) {
+    const int64_t every = r->settings.steps > 100 ? r->settings.steps / 100 : 1;
+    return r->search.step % every == 0 || r->search.step == r->settings.steps;
+}
+
 static pn_status write_rows(pn_run *r) {
     const pn_step_report *p = &r->report;
     const char *phase = p->warmup ? "warmup" : "search";
@@ -100,9 +105,7 @@ static pn_status write_rows(pn_run *r) {
             p->step, k, phase, p->log_p[k], e->train_ll, e->val_ll, p->weight_v[k], p->weight_pi[k],
             e->train_correct, e->val_correct, e->skipped, e->bytes, arch));
     }
-    const int64_t every = r->settings.steps > 100 ? r->settings.steps / 100 : 1;
-    return r->search.step % every == 0 || r->search.step == r->settings.steps ? write_prior(r)
-                                                                              : PN_OK;
+    return pn_run_marked(r) ? write_prior(r) : PN_OK;
 }
 
 /* ---- a run ----------------------------------------------------------------------------------- */

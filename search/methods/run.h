@@ -44,6 +44,10 @@ pn_status pn_run_open(pn_run *run, const char *directory, const pn_settings *set
 /* One step, and its rows. PN_EDIVERGED: the last checkpoint is untouched, and run.json says so. */
 pn_status pn_run_step(pn_run *run);
 
+/* Whether prior.csv has a row for the state at hand: at step 0, after each hundredth of the steps,
+ * and at the end. */
+bool pn_run_marked(const pn_run *run);
+
 /* Writes a checkpoint of the state between two steps; older ones but one are removed. */
 pn_status pn_run_save(pn_run *run);
 
