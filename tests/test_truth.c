@@ -208,44 +208,60 @@ static bool not_of_fold(int row, int which) { return row % 10 != which; }
 
 static double square(double x) { return x * x; }
 
+/* Of found accuracies: the mean of y - found over the tenth that is found best. */
+static double bias_of_the_best(const double *y, const double *found, int count) {
+    double bias = 0;
+    int best = 0;
+    for (int i = 0; i < count; i++) {
+        int better = 0;
+        for (int j = 0; j < count; j++) better += found[j] > found[i];
+        if (better >= count / 10) continue;
+        bias += y[i] - found[i];
+        best++;
+    }
+    return bias / best;
+}
+
+/* Kendall's tau; equal numbers are rare. */
+static double agreement(const double *y, const double *found, int count) {
+    int agree = 0, pairs = 0;
+    for (int i = 0; i < count; i++)
+        for (int j = 0; j < i; j++, pairs++) {
+            const double product = (y[i] - y[j]) * (found[i] - found[j]);
+            agree += (product > 0) - (product < 0);
+        }
+    return (double)agree / pairs;
+}
+
 /* What truth.h states. Ten folds, fitted by the reference, show the same within some thousandths:
- * they leave out a tenth of the cells instead of one. */
+ * they leave out a tenth of the cells instead of one. The best tenth has a standard error of .011
+ * points; a linear model of the accuracies themselves is off by .09 there. */
 static void the_error_is_what_is_stated(void **state) {
     (void)state;
     const pn_truth_facts *f = pn_truth_about(truth);
-    pn_ridge_row *row = malloc((size_t)known.count * sizeof *row);
-    double *y = malloc((size_t)known.count * sizeof *y),
-           *weight = malloc(PN_FEATURES * sizeof(double));
-    double *found = malloc((size_t)known.count * sizeof *found);
-    assert_true(row && y && weight && found);
+    const double ceiling = f->most + 0.4 * (f->most - f->least);
+    static pn_ridge_row row[1218];
+    static double y[1218], bent[1218], found[1218], weight[PN_FEATURES];
     double left_out = 0, squares = 0;
+    assert_int_equal(known.count, 1218);
     for (int i = 0; i < known.count; i++) {
         pn_features(&known.cell[i].arch, &row[i]);
         y[i] = known.cell[i].accuracy;
+        bent[i] = -log(ceiling - y[i]);
         squares += square(y[i] - f->mean);
     }
     for (int fold = 0; fold < 10; fold++) {
-        reference(row, y, known.count, PN_FEATURES, 5, not_of_fold, fold, weight);
+        reference(row, bent, known.count, PN_FEATURES, 5, not_of_fold, fold, weight);
         for (int i = fold; i < known.count; i += 10) {
-            found[i] = predicted(weight, &row[i]);
+            found[i] = ceiling - exp(-predicted(weight, &row[i]));
             left_out += square(y[i] - found[i]);
         }
     }
-    int agree = 0, pairs = 0;
-    for (int i = 0; i < known.count; i++)
-        for (int j = 0; j < i; j++) {
-            const double product = (y[i] - y[j]) * (found[i] - found[j]);
-            agree += (product > 0) - (product < 0);
-            pairs++;
-        }
-    assert_true(fabs(f->explained - 0.919) < 0.001 && fabs(f->error - 0.163) < 0.001);
+    assert_true(fabs(f->explained - 0.928) < 0.001 && fabs(f->error - 0.1545) < 0.001);
     assert_true(fabs(1 - left_out / squares - f->explained) < 0.005);
     assert_true(fabs(sqrt(left_out / known.count) - f->error) < 0.005);
-    assert_true(fabs((double)agree / pairs - 0.83) < 0.005);
-    free(row);
-    free(y);
-    free(weight);
-    free(found);
+    assert_true(fabs(agreement(y, found, known.count) - 0.83) < 0.005);
+    assert_true(fabs(bias_of_the_best(y, found, known.count)) < 0.03);
 }
 
 /* ---- judging --------------------------------------------------------------------------------- */
@@ -275,17 +291,19 @@ static void the_order_of_terms_does_not_matter(void **state) {
 /* The residual of a cell of the table is one of the fit, smaller than that of one left out. */
 static void cells_of_the_table_are_judged(void **state) {
     (void)state;
-    int judged = 0;
+    int judged = 0, within = 0;
     double squares = 0;
     for (int i = 0; i < known.count; i++) {
         pn_judgement j;
         pn_truth_judge(truth, &known.cell[i].arch, &j);
         judged += j.judged;
         squares += square(j.accuracy - known.cell[i].accuracy);
-        assert_true(j.leverage < 1 && j.error > 0.1 && j.error < 0.25);
+        assert_true(j.leverage < 1 && j.error > 0.05 && j.error < 0.5);
+        within += fabs(j.accuracy - known.cell[i].accuracy) < 2 * j.error;
         assert_true(j.better_than >= 0 && j.better_than <= 1);
     }
     assert_true(judged >= known.count - 12); /* 1 % may lie beyond the range, as of uniform ones */
+    assert_true(within >= 0.95 * known.count);
     assert_true(sqrt(squares / known.count) < pn_truth_about(truth)->error);
 }
 
@@ -305,7 +323,7 @@ static void uniform_cells_are_judged(void **state) {
     assert_true(abs(better - CELLS / 2) < 4 * sqrt(CELLS) / 2 + CELLS / 100.);
     const pn_truth_facts *f = pn_truth_about(truth);
     assert_true(fabs(f->uniform_judged - 0.994) < 0.001);
-    assert_true(fabs(f->uniform - 93.10) < 0.01);
+    assert_true(fabs(f->uniform - 93.11) < 0.01);
 }
 
 #define SKIPS "sk@0 sk@1 | sk@0 sk@1 | sk@0 sk@1 | sk@0 sk@1"
@@ -317,14 +335,18 @@ static void what_is_unlike_the_table_is_not_judged(void **state) {
         const char *cell, *why;
     } cases[] = {
         {"normal " SKIPS " reduce " SKIPS,
-         "8 terms of the normal cell are skip_connect, in the table 0 to 4"},
+         "its normal cell has 8 skip_connect, the table's have 0 to 4"},
         {"normal " USUAL " reduce " SKIPS,
-         "8 terms of the reduction cell are skip_connect, in the table 0 to 5"},
+         "its reduction cell has 8 skip_connect, the table's have 0 to 5"},
         {"normal s3@0 mp@0 | ap@2 sk@0 | sk@3 s3@1 | mp@1 d3@3 reduce " USUAL,
-         "1 nodes of the normal cell read one input twice, in the table 0"},
+         "its normal cell has 1 node with one input twice, the table's have 0"},
         {"normal " USUAL " reduce s3@0 mp@1 | ap@2 sk@1 | sk@3 s3@2 | mp@4 d3@3",
-         ""}, /* input 0 is read once: so is it there */
-        {"PC_DARTS_cifar", "94.87 % would be outside the table's 90.73 to 94.49 %"},
+         ""}, /* input 0 is read once, as there */
+        {"normal " USUAL " reduce s3@1 mp@1 | ap@2 sk@1 | sk@3 s3@1 | mp@1 d3@3",
+         "its reduction cell has 0 readers of input 0, the table's have 1 to 4"},
+        {"normal s3@1 sk@0 | s3@0 s5@1 | s3@0 s3@1 | s5@0 d3@1 "
+         "reduce s5@1 mp@0 | s5@1 s5@0 | s3@0 s3@1 | s3@1 s5@2",
+         "94.80 % would be outside the table's 90.73 to 94.49 %"},
         {"DARTS_V2", ""},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

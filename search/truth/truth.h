@@ -1,9 +1,12 @@
 /* truth.h -- what cells are worth, told from a table of cells whose accuracy is known.
  *
  * A table has some thousand cells, the space 10^18. So a model is fitted when the table is opened
- * (ridge.h, features.h), and says what any cell reaches in the table's measure, with an error. Of
- * the cells of NAS-Bench-301's table, each left out of the fit, it explains 91.9 % of the variance
- * (Kendall's tau .83), and it is off by 0.16 points, root of the mean square.
+ * (ridge.h, features.h). It says what any cell reaches in the table's measure, with an error. It is
+ * linear in t = -log(ceiling - accuracy), since what helps a poor cell helps a good one less. Each
+ * of the 1,218 cells of NAS-Bench-301's table was left out of the fit: 92.8 % of the variance is
+ * explained (Kendall's tau .83), the error is 0.154 points, root of the mean square, and its mean is
+ * .002 in the tenth that the model likes best. 69 % of the cells lie within the error that is told
+ * of each, 96 % within two.
  *
  * A cell unlike those of the table is *not judged*: a linear model goes on as it began where nobody
  * has measured anything. There are three reasons:
