@@ -29,7 +29,7 @@ static const char usage[] =
     "--truth nasbench301 adds what each cell is worth by a table of cells whose\n"
     "accuracy is known, and the share of all cells that it is better than. A cell\n"
     "unlike those of the table is not judged. With --steps 0 nothing is trained:\n"
-    "genotypes and random cells are then judged in a second, without any data.\n"
+    "genotypes and random cells are then judged without any data.\n"
     "\n";
 
 enum { MOST_CELLS = 1024, SHARED_BATCHES = 20 };

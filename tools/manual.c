@@ -48,6 +48,7 @@ static const char files[] =
     "  DIR/metrics.csv      a row for each step of a search, each epoch of a training\n"
     "  DIR/samples.csv, DIR/prior.csv\n"
     "                       of a search: the architectures drawn, and the distribution\n"
+    "  DIR/truth.csv        of a search with --truth: what the distribution is worth\n"
     "  DIR/checkpoint-*.safetensors\n"
     "                       from where the same command continues\n"
     "  DIR/genotype.txt     the cell\n"
