@@ -371,31 +371,11 @@ __global__ __launch_bounds__(THREADS, 2) void conv_bwd_kernel(const pn_conv *job
     }
 }
 
+/* Not the template of pointwise.h: the backward pass has a kernel of its own. */
+pn_status launch_backward(const checked_call<pn_conv> &call) {
+    return call.launch(conv_bwd_kernel, ROOM * sizeof(float));
+}
+
 }  // namespace
 
-extern "C" size_t PN_GPU_NAME(pn_conv_fwd_scratch)(const pn_conv *jobs, int count) {
-    if (pn_check_conv_shapes("conv_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    if (check_widths("conv_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    return size_of<pointwise_forward<pn_conv>>(jobs, count).bytes;
-}
-
-extern "C" size_t PN_GPU_NAME(pn_conv_bwd_scratch)(const pn_conv *jobs, int count) {
-    if (pn_check_conv_shapes("conv_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    if (check_widths("conv_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    return sliced_size<conv_backward>(jobs, count).bytes;
-}
-
-extern "C" pn_status PN_GPU_NAME(pn_conv_fwd)(const pn_conv *jobs, int count, const pn_launch *l) {
-    PN_TRY(pn_check_conv("conv_fwd", jobs, count, 0, l));
-    return run_forward("conv_fwd", jobs, count, l);
-}
-
-extern "C" pn_status PN_GPU_NAME(pn_conv_bwd)(const pn_conv *jobs, int count, const pn_launch *l) {
-    PN_TRY(pn_check_conv("conv_bwd", jobs, count, 1, l));
-    PN_TRY(check_widths("conv_bwd", jobs, count));
-    const call_size size = sliced_size<conv_backward>(jobs, count);
-    PN_TRY(check_size("conv_bwd", size, l));
-    return gpu_launch("conv_bwd", {size.blocks, THREADS, ROOM * sizeof(float), l->stream},
-                      conv_bwd_kernel, static_cast<const pn_conv *>(l->table), count,
-                      static_cast<float *>(l->scratch), l->gate);
-}
+PN_CUDA_OP(conv, pn_conv, size_of<pointwise_forward<pn_conv>>, sliced_size<conv_backward>)

@@ -354,38 +354,16 @@ pn_status check_widths(const char *op, const pn_head *jobs, int count) {
     return PN_OK;
 }
 
+pn_status launch_forward(const checked_call<pn_head> &call) {
+    int C = 0;
+    for (int j = 0; j < call.count; j++) C = max_of(C, channels_of(call.jobs[j]));
+    return call.launch(head_fwd_kernel, (CHUNK + C) * sizeof(float));
+}
+
+pn_status launch_backward(const checked_call<pn_head> &call) {
+    return call.launch(head_bwd_kernel, 2 * CHUNK * sizeof(float));
+}
+
 }  // namespace
 
-extern "C" size_t PN_GPU_NAME(pn_head_fwd_scratch)(const pn_head *jobs, int count) {
-    if (pn_check_head_shapes("head_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    if (check_widths("head_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    return size_of<head_forward>(jobs, count).bytes;
-}
-
-extern "C" size_t PN_GPU_NAME(pn_head_bwd_scratch)(const pn_head *jobs, int count) {
-    if (pn_check_head_shapes("head_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    if (check_widths("head_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    return size_of<head_backward>(jobs, count).bytes;
-}
-
-extern "C" pn_status PN_GPU_NAME(pn_head_fwd)(const pn_head *jobs, int count, const pn_launch *l) {
-    PN_TRY(pn_check_head("head_fwd", jobs, count, 0, l));
-    PN_TRY(check_widths("head_fwd", jobs, count));
-    const call_size size = size_of<head_forward>(jobs, count);
-    PN_TRY(check_size("head_fwd", size, l));
-    int C = 0;
-    for (int j = 0; j < count; j++) C = max_of(C, channels_of(jobs[j]));
-    return gpu_launch("head_fwd", {size.blocks, THREADS, (CHUNK + C) * sizeof(float), l->stream},
-                      head_fwd_kernel, static_cast<const pn_head *>(l->table), count,
-                      static_cast<float *>(l->scratch));
-}
-
-extern "C" pn_status PN_GPU_NAME(pn_head_bwd)(const pn_head *jobs, int count, const pn_launch *l) {
-    PN_TRY(pn_check_head("head_bwd", jobs, count, 1, l));
-    PN_TRY(check_widths("head_bwd", jobs, count));
-    const call_size size = size_of<head_backward>(jobs, count);
-    PN_TRY(check_size("head_bwd", size, l));
-    return gpu_launch("head_bwd", {size.blocks, THREADS, 2 * CHUNK * sizeof(float), l->stream},
-                      head_bwd_kernel, static_cast<const pn_head *>(l->table), count,
-                      static_cast<float *>(l->scratch), l->gate);
-}
+PN_CUDA_OP(head, pn_head, size_of<head_forward>, size_of<head_backward>)

@@ -332,42 +332,18 @@ __global__ void __launch_bounds__(THREADS, 2)
 }
 
 pn_status check_widths(const char *op, const pn_node *jobs, int count) {
-    for (int j = 0; j < count; j++) {
-        const pn_node &job = jobs[j];
-        PN_TRY(check_width(op, j, job.C));
-    }
+    for (int j = 0; j < count; j++) PN_TRY(check_width(op, j, jobs[j].C));
     return PN_OK;
+}
+
+pn_status launch_forward(const checked_call<pn_node> &call) {
+    return call.launch(node_forward_kernel, 0);
+}
+
+pn_status launch_backward(const checked_call<pn_node> &call) {
+    return call.launch(node_backward_kernel, ROOM);
 }
 
 }  // namespace
 
-extern "C" size_t PN_GPU_NAME(pn_node_fwd_scratch)(const pn_node *jobs, int count) {
-    if (pn_check_node_shapes("node_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    if (check_widths("node_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    return size_of<node_forward>(jobs, count).bytes;
-}
-
-extern "C" size_t PN_GPU_NAME(pn_node_bwd_scratch)(const pn_node *jobs, int count) {
-    if (pn_check_node_shapes("node_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    if (check_widths("node_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    return size_of<node_backward>(jobs, count).bytes;
-}
-
-extern "C" pn_status PN_GPU_NAME(pn_node_fwd)(const pn_node *jobs, int count, const pn_launch *l) {
-    PN_TRY(pn_check_node("node_fwd", jobs, count, 0, l));
-    PN_TRY(check_widths("node_fwd", jobs, count));
-    const call_size size = size_of<node_forward>(jobs, count);
-    PN_TRY(check_size("node_fwd", size, l));
-    return gpu_launch("node_fwd", {size.blocks, THREADS, 0, l->stream}, node_forward_kernel,
-                      static_cast<const pn_node *>(l->table), count);
-}
-
-extern "C" pn_status PN_GPU_NAME(pn_node_bwd)(const pn_node *jobs, int count, const pn_launch *l) {
-    PN_TRY(pn_check_node("node_bwd", jobs, count, 1, l));
-    PN_TRY(check_widths("node_bwd", jobs, count));
-    const call_size size = size_of<node_backward>(jobs, count);
-    PN_TRY(check_size("node_bwd", size, l));
-    return gpu_launch("node_bwd", {size.blocks, THREADS, ROOM, l->stream}, node_backward_kernel,
-                      static_cast<const pn_node *>(l->table), count,
-                      static_cast<float *>(l->scratch), l->gate);
-}
+PN_CUDA_OP(node, pn_node, size_of<node_forward>, size_of<node_backward>)

@@ -486,6 +486,67 @@ __device__ inline void finish_sums(const pn_input &in, int c0, int C, const floa
 
 }  // namespace
 
+/* ---- the four functions of an op ------------------------------------------------------------- */
+
+namespace {
+
+/* A call that was found good, on its way to a kernel. */
+template <class Job>
+struct checked_call {
+    const char *name; /* "stem_fwd" */
+    const Job *jobs;  /* to be read by the host; the kernel reads the table of the launch */
+    int count;
+    unsigned blocks;
+    const pn_launch *l;
+
+    gpu_grid grid(size_t shared) const { return {blocks, THREADS, shared, l->stream}; }
+    const Job *table() const { return static_cast<const Job *>(l->table); }
+    float *scratch() const { return static_cast<float *>(l->scratch); }
+
+    /* Launches a kernel with `shared` bytes of dynamic shared memory. A kernel takes jobs and their
+     * count, and of scratch and gate what it needs. */
+    pn_status launch(void (*kernel)(const Job *, int), size_t shared) const {
+        return gpu_launch(name, grid(shared), kernel, table(), count);
+    }
+    pn_status launch(void (*kernel)(const Job *, int, float *), size_t shared) const {
+        return gpu_launch(name, grid(shared), kernel, table(), count, scratch());
+    }
+    pn_status launch(void (*kernel)(const Job *, int, float *, const float *),
+                     size_t shared) const {
+        return gpu_launch(name, grid(shared), kernel, table(), count, scratch(), l->gate);
+    }
+};
+
+}  // namespace
+
+/* Defines the forward and the backward pass of an op, and how much scratch each takes. Job is what
+ * its kernels call a pn_OP; forward_size and backward_size are size_of or sliced_size of the types
+ * that describe its jobs. The file has, in its anonymous namespace,
+ *   pn_status check_widths(const char *name, const Job *jobs, int count);
+ *                                                  what this backend refuses beside check.h
+ *   pn_status launch_forward(const checked_call<Job> &call);
+ *   pn_status launch_backward(const checked_call<Job> &call); */
+#define PN_CUDA_OP(op, Job, forward_size, backward_size)        \
+    PN_CUDA_PASS(op, fwd, 0, Job, forward_size, launch_forward) \
+    PN_CUDA_PASS(op, bwd, 1, Job, backward_size, launch_backward)
+
+#define PN_CUDA_PASS(op, pass, back, Job, size_of_call, launch_pass)                             \
+    extern "C" size_t PN_GPU_NAME(pn_##op##_##pass##_scratch)(const pn_##op *list, int count) {  \
+        const Job *const jobs = static_cast<const Job *>(list);                                  \
+        if (pn_check_##op##_shapes(#op "_" #pass "_scratch", list, count)) return PN_NO_SCRATCH; \
+        if (check_widths(#op "_" #pass "_scratch", jobs, count)) return PN_NO_SCRATCH;           \
+        return size_of_call(jobs, count).bytes;                                                  \
+    }                                                                                            \
+    extern "C" pn_status PN_GPU_NAME(pn_##op##_##pass)(const pn_##op *list, int count,           \
+                                                       const pn_launch *l) {                     \
+        const Job *const jobs = static_cast<const Job *>(list);                                  \
+        PN_TRY(pn_check_##op(#op "_" #pass, list, count, back, l));                              \
+        PN_TRY(check_widths(#op "_" #pass, jobs, count));                                        \
+        const call_size size = size_of_call(jobs, count);                                        \
+        PN_TRY(check_size(#op "_" #pass, size, l));                                              \
+        return launch_pass(checked_call<Job>{#op "_" #pass, jobs, count, size.blocks, l});       \
+    }
+
 /* The functions of this backend, as the table has them: files that define them see these too. */
 #define PN_GPU_OP(FAMILY, op, with)                                                                \
     size_t PN_GPU_NAME(pn_##op##_fwd_scratch)(const pn_##op *jobs, int count);                     \

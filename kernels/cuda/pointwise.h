@@ -731,33 +731,24 @@ inline bool has_pairs(const Job *jobs, int count) {
 }
 
 template <class Job>
-inline pn_status run_forward(const char *op, const Job *jobs, int count, const pn_launch *l) {
-    PN_TRY(check_widths(op, jobs, count));
-    const call_size size = size_of<pointwise_forward<Job>>(jobs, count);
-    PN_TRY(check_size(op, size, l));
-    return gpu_launch(op, {size.blocks, THREADS, FORWARD_FLOATS * sizeof(float), l->stream},
-                      has_pairs(jobs, count) ? forward_kernel<Job, grids_of<Job> != 1>
-                                             : forward_kernel<Job, false>,
-                      static_cast<const Job *>(l->table), count, static_cast<float *>(l->scratch));
+inline pn_status launch_forward(const checked_call<Job> &call) {
+    return call.launch(has_pairs(call.jobs, call.count) ? forward_kernel<Job, grids_of<Job> != 1>
+                                                        : forward_kernel<Job, false>,
+                       FORWARD_FLOATS * sizeof(float));
 }
 
 template <class Job>
-inline pn_status run_backward(const char *op, const Job *jobs, int count, const pn_launch *l) {
-    PN_TRY(check_widths(op, jobs, count));
-    const call_size size = sliced_size<pointwise_backward<Job>>(jobs, count);
-    PN_TRY(check_size(op, size, l));
+inline pn_status launch_backward(const checked_call<Job> &call) {
     int floats = 0;
-    for (int first = 0, end; first < count; first = end) {
-        end = group_end<pointwise_backward<Job>>(jobs, count, first);
-        const backward_cut cut = backward_cut_of<Job>(view_of(jobs[first]));
+    for (int first = 0, end; first < call.count; first = end) {
+        end = group_end<pointwise_backward<Job>>(call.jobs, call.count, first);
+        const backward_cut cut = backward_cut_of<Job>(view_of(call.jobs[first]));
         for (int j = first; j < end; j++)
-            floats = max_of(floats, backward_step_of<Job>(view_of(jobs[j]), cut).floats);
+            floats = max_of(floats, backward_step_of<Job>(view_of(call.jobs[j]), cut).floats);
     }
-    return gpu_launch(op, {size.blocks, THREADS, floats * sizeof(float), l->stream},
-                      has_pairs(jobs, count) ? backward_kernel<Job, grids_of<Job> != 1>
-                                             : backward_kernel<Job, false>,
-                      static_cast<const Job *>(l->table), count, static_cast<float *>(l->scratch),
-                      l->gate);
+    return call.launch(has_pairs(call.jobs, call.count) ? backward_kernel<Job, grids_of<Job> != 1>
+                                                        : backward_kernel<Job, false>,
+                       floats * sizeof(float));
 }
 
 }  // namespace

@@ -471,36 +471,14 @@ pn_status check_widths(const char *op, const pn_pool *jobs, int count) {
     return PN_OK;
 }
 
+pn_status launch_forward(const checked_call<pn_pool> &call) {
+    return call.launch(pool_forward_kernel, FORWARD_BYTES);
+}
+
+pn_status launch_backward(const checked_call<pn_pool> &call) {
+    return call.launch(pool_backward_kernel, ROOM);
+}
+
 }  // namespace
 
-extern "C" size_t PN_GPU_NAME(pn_pool_fwd_scratch)(const pn_pool *jobs, int count) {
-    if (pn_check_pool_shapes("pool_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    if (check_widths("pool_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    return size_of<pool_forward>(jobs, count).bytes;
-}
-
-extern "C" size_t PN_GPU_NAME(pn_pool_bwd_scratch)(const pn_pool *jobs, int count) {
-    if (pn_check_pool_shapes("pool_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    if (check_widths("pool_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    return size_of<pool_backward>(jobs, count).bytes;
-}
-
-extern "C" pn_status PN_GPU_NAME(pn_pool_fwd)(const pn_pool *jobs, int count, const pn_launch *l) {
-    PN_TRY(pn_check_pool("pool_fwd", jobs, count, 0, l));
-    PN_TRY(check_widths("pool_fwd", jobs, count));
-    const call_size size = size_of<pool_forward>(jobs, count);
-    PN_TRY(check_size("pool_fwd", size, l));
-    return gpu_launch("pool_fwd", {size.blocks, THREADS, FORWARD_BYTES, l->stream},
-                      pool_forward_kernel, static_cast<const pn_pool *>(l->table), count,
-                      static_cast<float *>(l->scratch));
-}
-
-extern "C" pn_status PN_GPU_NAME(pn_pool_bwd)(const pn_pool *jobs, int count, const pn_launch *l) {
-    PN_TRY(pn_check_pool("pool_bwd", jobs, count, 1, l));
-    PN_TRY(check_widths("pool_bwd", jobs, count));
-    const call_size size = size_of<pool_backward>(jobs, count);
-    PN_TRY(check_size("pool_bwd", size, l));
-    return gpu_launch("pool_bwd", {size.blocks, THREADS, ROOM, l->stream}, pool_backward_kernel,
-                      static_cast<const pn_pool *>(l->table), count,
-                      static_cast<float *>(l->scratch), l->gate);
-}
+PN_CUDA_OP(pool, pn_pool, size_of<pool_forward>, size_of<pool_backward>)

@@ -5,30 +5,5 @@
  * 4 C K operations. Bound by memory. See pointwise.h. */
 #include "kernels/cuda/pointwise.h"
 
-namespace {
-inline const reduce_job *read(const pn_conv *jobs) { return static_cast<const reduce_job *>(jobs); }
-}  // namespace
-
-extern "C" size_t PN_GPU_NAME(pn_reduce_fwd_scratch)(const pn_reduce *jobs, int count) {
-    if (pn_check_reduce_shapes("reduce_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    if (check_widths("reduce_fwd_scratch", read(jobs), count)) return PN_NO_SCRATCH;
-    return size_of<pointwise_forward<reduce_job>>(read(jobs), count).bytes;
-}
-
-extern "C" size_t PN_GPU_NAME(pn_reduce_bwd_scratch)(const pn_reduce *jobs, int count) {
-    if (pn_check_reduce_shapes("reduce_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    if (check_widths("reduce_bwd_scratch", read(jobs), count)) return PN_NO_SCRATCH;
-    return sliced_size<pointwise_backward<reduce_job>>(read(jobs), count).bytes;
-}
-
-extern "C" pn_status PN_GPU_NAME(pn_reduce_fwd)(const pn_reduce *jobs, int count,
-                                                const pn_launch *l) {
-    PN_TRY(pn_check_reduce("reduce_fwd", jobs, count, 0, l));
-    return run_forward("reduce_fwd", read(jobs), count, l);
-}
-
-extern "C" pn_status PN_GPU_NAME(pn_reduce_bwd)(const pn_reduce *jobs, int count,
-                                                const pn_launch *l) {
-    PN_TRY(pn_check_reduce("reduce_bwd", jobs, count, 1, l));
-    return run_backward("reduce_bwd", read(jobs), count, l);
-}
+PN_CUDA_OP(reduce, reduce_job, size_of<pointwise_forward<reduce_job>>,
+           sliced_size<pointwise_backward<reduce_job>>)

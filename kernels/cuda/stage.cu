@@ -758,39 +758,14 @@ pn_status check_widths(const char *op, const pn_stage *jobs, int count) {
     return PN_OK;
 }
 
+pn_status launch_forward(const checked_call<pn_stage> &call) {
+    return call.launch(stage_forward_kernel, FLOATS * sizeof(float));
+}
+
+pn_status launch_backward(const checked_call<pn_stage> &call) {
+    return call.launch(stage_backward_kernel, FLOATS * sizeof(float));
+}
+
 }  // namespace
 
-extern "C" {
-
-size_t PN_GPU_NAME(pn_stage_fwd_scratch)(const pn_stage *jobs, int count) {
-    if (pn_check_stage_shapes("stage_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    if (check_widths("stage_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    return size_of<stage_forward>(jobs, count).bytes;
-}
-
-size_t PN_GPU_NAME(pn_stage_bwd_scratch)(const pn_stage *jobs, int count) {
-    if (pn_check_stage_shapes("stage_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    if (check_widths("stage_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    return sliced_size<stage_backward>(jobs, count).bytes;
-}
-
-pn_status PN_GPU_NAME(pn_stage_fwd)(const pn_stage *jobs, int count, const pn_launch *l) {
-    PN_TRY(pn_check_stage("stage_fwd", jobs, count, 0, l));
-    PN_TRY(check_widths("stage_fwd", jobs, count));
-    const call_size size = size_of<stage_forward>(jobs, count);
-    PN_TRY(check_size("stage_fwd", size, l));
-    return gpu_launch("stage_fwd", {size.blocks, THREADS, FLOATS * sizeof(float), l->stream},
-                      stage_forward_kernel, static_cast<const pn_stage *>(l->table), count,
-                      static_cast<float *>(l->scratch));
-}
-
-pn_status PN_GPU_NAME(pn_stage_bwd)(const pn_stage *jobs, int count, const pn_launch *l) {
-    PN_TRY(pn_check_stage("stage_bwd", jobs, count, 1, l));
-    PN_TRY(check_widths("stage_bwd", jobs, count));
-    const call_size size = sliced_size<stage_backward>(jobs, count);
-    PN_TRY(check_size("stage_bwd", size, l));
-    return gpu_launch("stage_bwd", {size.blocks, THREADS, FLOATS * sizeof(float), l->stream},
-                      stage_backward_kernel, static_cast<const pn_stage *>(l->table), count,
-                      static_cast<float *>(l->scratch), l->gate);
-}
-}
+PN_CUDA_OP(stage, pn_stage, size_of<stage_forward>, sliced_size<stage_backward>)

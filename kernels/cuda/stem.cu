@@ -206,43 +206,24 @@ pn_status check_widths(const char *op, const pn_stem *jobs, int count) {
     return PN_OK;
 }
 
+pn_status launch_forward(const checked_call<pn_stem> &call) {
+    int floats = 3 * MAX_CHANNELS; /* store_moments */
+    for (int j = 0; j < call.count; j++) {
+        const pn_stem &job = call.jobs[j];
+        floats = max_of(floats, forward_pixels(job) * patch_of(job));
+    }
+    return call.launch(stem_fwd_kernel, floats * sizeof(float));
+}
+
+pn_status launch_backward(const checked_call<pn_stem> &call) {
+    int floats = 4096; /* outer4::end */
+    for (int j = 0; j < call.count; j++) {
+        const pn_stem &job = call.jobs[j];
+        floats = max_of(floats, backward_pixels(job) * (patch_of(job) + pitch_of(job.out.K)));
+    }
+    return call.launch(stem_bwd_kernel, floats * sizeof(float));
+}
+
 }  // namespace
 
-extern "C" size_t PN_GPU_NAME(pn_stem_fwd_scratch)(const pn_stem *jobs, int count) {
-    if (pn_check_stem_shapes("stem_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    if (check_widths("stem_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    return size_of<stem_forward>(jobs, count).bytes;
-}
-
-extern "C" size_t PN_GPU_NAME(pn_stem_bwd_scratch)(const pn_stem *jobs, int count) {
-    if (pn_check_stem_shapes("stem_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    if (check_widths("stem_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;
-    return size_of<stem_backward>(jobs, count).bytes;
-}
-
-extern "C" pn_status PN_GPU_NAME(pn_stem_fwd)(const pn_stem *jobs, int count, const pn_launch *l) {
-    PN_TRY(pn_check_stem("stem_fwd", jobs, count, 0, l));
-    PN_TRY(check_widths("stem_fwd", jobs, count));
-    const call_size size = size_of<stem_forward>(jobs, count);
-    PN_TRY(check_size("stem_fwd", size, l));
-    int floats = 3 * MAX_CHANNELS; /* store_moments */
-    for (int j = 0; j < count; j++)
-        floats = max_of(floats, forward_pixels(jobs[j]) * patch_of(jobs[j]));
-    return gpu_launch("stem_fwd", {size.blocks, THREADS, floats * sizeof(float), l->stream},
-                      stem_fwd_kernel, static_cast<const pn_stem *>(l->table), count,
-                      static_cast<float *>(l->scratch));
-}
-
-extern "C" pn_status PN_GPU_NAME(pn_stem_bwd)(const pn_stem *jobs, int count, const pn_launch *l) {
-    PN_TRY(pn_check_stem("stem_bwd", jobs, count, 1, l));
-    PN_TRY(check_widths("stem_bwd", jobs, count));
-    const call_size size = size_of<stem_backward>(jobs, count);
-    PN_TRY(check_size("stem_bwd", size, l));
-    int floats = 4096; /* outer4::end */
-    for (int j = 0; j < count; j++)
-        floats = max_of(floats,
-                        backward_pixels(jobs[j]) * (patch_of(jobs[j]) + pitch_of(jobs[j].out.K)));
-    return gpu_launch("stem_bwd", {size.blocks, THREADS, floats * sizeof(float), l->stream},
-                      stem_bwd_kernel, static_cast<const pn_stem *>(l->table), count,
-                      static_cast<float *>(l->scratch), l->gate);
-}
+PN_CUDA_OP(stem, pn_stem, size_of<stem_forward>, size_of<stem_backward>)
