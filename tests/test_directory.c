@@ -23,39 +23,16 @@
 enum { MOST_ARGUMENTS = 40, LIMIT = 300 };
 enum { USAGE = 2, INPUT = 3, IO = 6, BUSY = 8 };
 
-static char *folder; /* the program runs in it */
-
-static const char *in_folder(const char *name) {
-    static char path[4][512];
-    static int next;
-    next = (next + 1) % 4;
-    snprintf(path[next], sizeof path[next], "%s/%s", folder, name);
-    return path[next];
-}
-
 #define SMALL                                                                           \
     "--data", "synthetic:40x8x8x3", "--layers", "1", "--channels", "4", "--batch", "4", \
         "--samples", "2", "--steps", "12", "--warmup", "2"
 #define SEARCH "--quiet", SMALL, "--threads", "1"
 
-static int begin(void **state) {
-    (void)state;
-    folder = pn_folder_make();
-    return 0;
-}
-
-static int end(void **state) {
-    (void)state;
-    pn_folder_remove(folder);
-    free(folder);
-    return 0;
-}
-
 /* ---- the program, and files ------------------------------------------------------------------ */
 
 static void start(pn_process *p, const char *const *arguments) {
     const char *argv[MOST_ARGUMENTS] = {PN_PROGRAM};
-    const pn_conditions where = {.folder = folder};
+    const pn_conditions where = {.folder = pn_folder};
     for (int n = 1; *arguments; n++) {
         assert_true(n < MOST_ARGUMENTS - 1);
         argv[n] = *arguments++;
@@ -105,7 +82,7 @@ static void replace(const char *path, const char *from, const char *to) {
 }
 
 static void copy(const char *from, const char *to) {
-    pn_folder_copy(in_folder(from), in_folder(to));
+    pn_folder_copy(pn_in_folder(from), pn_in_folder(to));
 }
 
 static bool exists(const char *path) {
@@ -115,14 +92,14 @@ static bool exists(const char *path) {
 
 /* A finished search, once. */
 static const char *done(void) {
-    if (!exists(in_folder("done"))) EXPECT(0, "", "search", "done", SEARCH);
+    if (!exists(pn_in_folder("done"))) EXPECT(0, "", "search", "done", SEARCH);
     return "done";
 }
 
 /* Nothing in `name` differs from a search that was not disturbed. */
 static void assert_as_done(const char *name) {
-    char *text = pn_folder_text(in_folder(name), "lock"),
-         *want = pn_folder_text(in_folder(done()), "lock");
+    char *text = pn_folder_text(pn_in_folder(name), "lock"),
+         *want = pn_folder_text(pn_in_folder(done()), "lock");
     assert_string_equal(text, want);
     free(text);
     free(want);
@@ -133,7 +110,7 @@ static void start_long(pn_process *p, const char *name, const char *steps) {
     start(p, (const char *const[]){"search", name, SEARCH, "--steps", steps, "--save-every", "0",
                                    NULL});
     while (pn_process_runs(p)) {
-        char *text = exists(in_folder(name)) ? pn_folder_text(in_folder(name), NULL) : NULL;
+        char *text = exists(pn_in_folder(name)) ? pn_folder_text(pn_in_folder(name), NULL) : NULL;
         const bool saved = text && strstr(text, ".safetensors ");
         free(text);
         if (saved) return;
@@ -200,19 +177,19 @@ static void assert_close(const char *table, const char *expected) {
 static void put_old_search(const char *name) {
     static const char *const files[] = {"run.json", "metrics.csv", "samples.csv", "prior.csv",
                                         "checkpoint-00000006.safetensors.gz"};
-    assert_int_equal(mkdir(in_folder(name), 0777), 0);
+    assert_int_equal(mkdir(pn_in_folder(name), 0777), 0);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-        fixture("search", files[i], in_folder(name));
+        fixture("search", files[i], pn_in_folder(name));
 }
 
 static void a_search_of_version_0_1_0_is_continued(void **state) {
     (void)state;
     put_old_search("old");
     EXPECT(0, "continuing from step 6", "search", "old", "--device", "cpu:base");
-    assert_close(in_folder("old/metrics.csv"), "fixtures/0.1.0/expected/search-metrics.csv");
+    assert_close(pn_in_folder("old/metrics.csv"), "fixtures/0.1.0/expected/search-metrics.csv");
     size_t size;
     char *want = get("fixtures/0.1.0/expected/genotype.txt", &size);
-    assert_file(in_folder("old/genotype.txt"), want);
+    assert_file(pn_in_folder("old/genotype.txt"), want);
     free(want);
     EXPECT(0, "", "sample", "old", "--top", "3");
 }
@@ -222,12 +199,12 @@ static void a_training_of_version_0_1_0_is_continued(void **state) {
     static const char *const files[] = {"run.json", "metrics.csv", "genotype.txt",
                                         "best.safetensors.gz",
                                         "checkpoint-00000006.safetensors.gz"};
-    assert_int_equal(mkdir(in_folder("older"), 0777), 0);
-    assert_int_equal(mkdir(in_folder("older/seed-1"), 0777), 0);
+    assert_int_equal(mkdir(pn_in_folder("older"), 0777), 0);
+    assert_int_equal(mkdir(pn_in_folder("older/seed-1"), 0777), 0);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
-        fixture("train/seed-1", files[i], in_folder("older/seed-1"));
+        fixture("train/seed-1", files[i], pn_in_folder("older/seed-1"));
     EXPECT(0, "continuing from step 6 of 12", "train", "older", "--device", "cpu:base");
-    assert_close(in_folder("older/seed-1/metrics.csv"),
+    assert_close(pn_in_folder("older/seed-1/metrics.csv"),
                  "fixtures/0.1.0/expected/train-metrics.csv");
     EXPECT(0, "", "eval", "older/seed-1", "--data", "synthetic:16x8x8x3");
 }
@@ -236,13 +213,13 @@ static void a_training_of_version_0_1_0_is_continued(void **state) {
 static void other_versions_are_told_apart(void **state) {
     (void)state;
     copy(done(), "later");
-    replace(in_folder("later/run.json"), "\"format\": 2", "\"format\": 3");
+    replace(pn_in_folder("later/run.json"), "\"format\": 2", "\"format\": 3");
     EXPECT(INPUT, "format 3", "search", "later");
     copy(done(), "setting");
-    replace(in_folder("setting/run.json"), "\"layers\": 1", "\"layers\": 1, \"colour\": 4");
+    replace(pn_in_folder("setting/run.json"), "\"layers\": 1", "\"layers\": 1, \"colour\": 4");
     EXPECT(INPUT, "colour", "search", "setting");
     copy(done(), "fewer"); /* as if begun before there was this setting */
-    replace(in_folder("fewer/run.json"), "\"share-slot\": false,", "");
+    replace(pn_in_folder("fewer/run.json"), "\"share-slot\": false,", "");
     EXPECT(0, "", "search", "fewer");
 }
 
@@ -263,7 +240,7 @@ static void a_wrong_run_json_is_refused(void **state) {
         snprintf(name, sizeof name, "wrong-%d", (int)i);
         snprintf(path, sizeof path, "%s/run.json", name);
         copy(done(), name);
-        replace(in_folder(path), rows[i].from, rows[i].to);
+        replace(pn_in_folder(path), rows[i].from, rows[i].to);
         EXPECT(INPUT, rows[i].words, "search", name);
     }
 }
@@ -279,7 +256,7 @@ static void another_device_is_refused_or_asked_for(void **state) {
     EXPECT(0, "continuing from step 6", "search", "moved", "--device", "emulated",
            "--change-device");
     size_t size;
-    char *json = get(in_folder("moved/run.json"), &size);
+    char *json = get(pn_in_folder("moved/run.json"), &size);
     assert_non_null(strstr(json, "\"device\": \"emulated\""));
     free(json);
     EXPECT(0, "", "search", "moved", "--device", "emulated"); /* it is the run's own now */
@@ -294,11 +271,11 @@ static void a_table_changed_by_hand_is_noticed(void **state) {
     for (int i = 0; i < 3; i++) {
         char path[512];
         copy(done(), "edited");
-        snprintf(path, sizeof path, "%s/%s", in_folder("edited"), tables[i]);
+        snprintf(path, sizeof path, "%s/%s", pn_in_folder("edited"), tables[i]);
         replace(path, "\n1,", "\n3,");
         EXPECT(INPUT, "changed since the run was saved", "search", "edited");
         EXPECT(INPUT, tables[i], "search", "edited");
-        pn_folder_remove(in_folder("edited"));
+        pn_folder_remove(pn_in_folder("edited"));
     }
 }
 
@@ -311,7 +288,7 @@ static void only_names_that_we_give_are_checkpoints(void **state) {
     copy(done(), "named");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[512];
-        snprintf(path, sizeof path, "%s/%s", in_folder("named"), names[i]);
+        snprintf(path, sizeof path, "%s/%s", pn_in_folder("named"), names[i]);
         put(path, "?", 1);
     }
     EXPECT(0, "continuing from step 12", "search", "named", SMALL);
@@ -329,12 +306,12 @@ static void a_damaged_checkpoint_may_be_moved_away(void **state) {
     pn_place place;
     int64_t newest, before;
     char name[PN_NAME_IN_PLACE], path[512];
-    assert_int_equal(pn_place_open(&place, in_folder("hurt")), PN_OK);
+    assert_int_equal(pn_place_open(&place, pn_in_folder("hurt")), PN_OK);
     assert_int_equal(pn_checkpoint_newest(&place, INT64_MAX, &newest), PN_OK);
     assert_int_equal(pn_checkpoint_newest(&place, newest, &before), PN_OK);
     pn_place_close(&place);
     pn_checkpoint_name(newest, name);
-    snprintf(path, sizeof path, "%s/%s", in_folder("hurt"), name);
+    snprintf(path, sizeof path, "%s/%s", pn_in_folder("hurt"), name);
     size_t size;
     char *bytes = get(path, &size);
     bytes[size - 100] ^= 4;
@@ -362,7 +339,7 @@ static void what_cannot_be_listed_is_not_empty(void **state) {
     pn_place place;
     int64_t number = 77;
     bool there = false;
-    assert_int_equal(pn_place_open(&place, in_folder(done())), PN_OK);
+    assert_int_equal(pn_place_open(&place, pn_in_folder(done())), PN_OK);
     const int directory = place.fd;
     place.fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
     assert_int_equal(pn_checkpoint_newest(&place, INT64_MAX, &number), PN_EIO);
@@ -382,30 +359,30 @@ static void links_in_a_run_are_not_followed(void **state) {
     static const char *const names[] = {"metrics.csv",  "samples.csv",
                                         "prior.csv",    "run.json",
                                         "genotype.txt", "checkpoint-00000012.safetensors"};
-    put(in_folder("victim"), "precious", 8);
+    put(pn_in_folder("victim"), "precious", 8);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char path[512];
         copy(done(), "linked");
-        snprintf(path, sizeof path, "%s/%s", in_folder("linked"), names[i]);
+        snprintf(path, sizeof path, "%s/%s", pn_in_folder("linked"), names[i]);
         assert_int_equal(unlink(path), 0);
         if (i < 3) /* tables are cut to nothing where there is no checkpoint */
-            assert_int_equal(unlink(in_folder("linked/checkpoint-00000012.safetensors")), 0);
-        assert_int_equal(symlink(in_folder("victim"), path), 0);
+            assert_int_equal(unlink(pn_in_folder("linked/checkpoint-00000012.safetensors")), 0);
+        assert_int_equal(symlink(pn_in_folder("victim"), path), 0);
         EXPECT(INPUT, names[i], "search", "linked");
-        assert_file(in_folder("victim"), "precious");
+        assert_file(pn_in_folder("victim"), "precious");
         assert_int_equal(unlink(path), 0);
         assert_int_equal(mkfifo(path, 0666), 0); /* waits for a reader for ever, if it is opened */
         EXPECT(INPUT, "not a regular file", "search", "linked");
-        pn_folder_remove(in_folder("linked"));
+        pn_folder_remove(pn_in_folder("linked"));
     }
-    unlink(in_folder("victim"));
+    unlink(pn_in_folder("victim"));
 }
 
 /* Whoever links the directory itself means it. */
 static void the_directory_may_be_a_link(void **state) {
     (void)state;
-    assert_int_equal(mkdir(in_folder("disk"), 0777), 0);
-    assert_int_equal(symlink("disk", in_folder("alias")), 0);
+    assert_int_equal(mkdir(pn_in_folder("disk"), 0777), 0);
+    assert_int_equal(symlink("disk", pn_in_folder("alias")), 0);
     EXPECT(0, "", "search", "alias", SEARCH);
     assert_as_done("disk");
 }
@@ -417,7 +394,7 @@ static void a_directory_that_is_replaced_is_left_alone(void **state) {
     (void)state;
     pn_process p;
     start_long(&p, "taken", "100000");
-    assert_int_equal(rename(in_folder("taken"), in_folder("gone")), 0);
+    assert_int_equal(rename(pn_in_folder("taken"), pn_in_folder("gone")), 0);
     EXPECT(0, "", "search", "taken", SEARCH);
     pn_process_wait(&p, LIMIT);
     if (p.code != BUSY && p.code != IO) fail_msg("exit code %d: %s", p.code, p.err);
@@ -425,14 +402,14 @@ static void a_directory_that_is_replaced_is_left_alone(void **state) {
     pn_process_free(&p);
     assert_as_done("taken");
     EXPECT(0, "continuing", "search", "taken", SMALL); /* its checkpoint is there, and its own */
-    pn_folder_remove(in_folder("gone"));
+    pn_folder_remove(pn_in_folder("gone"));
 }
 
 static void a_lock_that_is_replaced_ends_its_owner(void **state) {
     (void)state;
     pn_process p;
     start_long(&p, "unlocked", "100000");
-    assert_int_equal(unlink(in_folder("unlocked/lock")), 0);
+    assert_int_equal(unlink(pn_in_folder("unlocked/lock")), 0);
     pn_process q;
     start(&q, (const char *const[]){"search", "unlocked", "--quiet", "--save-every", "0", NULL});
     pn_process_wait(&p, LIMIT);
@@ -459,11 +436,11 @@ static void a_write_lost_to_another_process_is_no_error_of_the_disk(void **state
     (void)state;
     pn_directory d;
     bool begun;
-    assert_int_equal(pn_directory_take(&d, in_folder("lost"), &begun), PN_OK);
+    assert_int_equal(pn_directory_take(&d, pn_in_folder("lost"), &begun), PN_OK);
     const pn_status failed = pn_fail(PN_EIO, "lost/x: cannot write: of itself");
     assert_int_equal(pn_directory_written(&d, failed), PN_EIO);
     assert_string_equal(pn_error(), "lost/x: cannot write: of itself");
-    assert_int_equal(unlink(in_folder("lost/lock")), 0);
+    assert_int_equal(unlink(pn_in_folder("lost/lock")), 0);
     assert_int_equal(pn_directory_written(&d, failed), PN_EBUSY);
     assert_non_null(strstr(pn_error(), "lost/lock: removed or replaced"));
     assert_int_equal(pn_directory_written(&d, PN_OK), PN_OK);
@@ -484,19 +461,19 @@ static void the_check_tells_gone_from_replaced(void **state) {
     assert_non_null(strstr(pn_error(), "a directory name of"));
     pn_directory_abandon(&d);
 
-    assert_int_equal(pn_directory_take(&d, in_folder("moved"), &begun), PN_OK);
-    put(in_folder("moved/x"), "", 0);
-    put(in_folder("moved/a.tmp"), "", 0);
-    put(in_folder("moved/b.tmp"), "", 0);
+    assert_int_equal(pn_directory_take(&d, pn_in_folder("moved"), &begun), PN_OK);
+    put(pn_in_folder("moved/x"), "", 0);
+    put(pn_in_folder("moved/a.tmp"), "", 0);
+    put(pn_in_folder("moved/b.tmp"), "", 0);
     assert_int_equal(pn_directory_clean(&d, (const char *const[]){"a", NULL}), PN_OK);
-    assert_true(exists(in_folder("moved/x")) && exists(in_folder("moved/b.tmp")));
-    assert_false(exists(in_folder("moved/a.tmp")));
+    assert_true(exists(pn_in_folder("moved/x")) && exists(pn_in_folder("moved/b.tmp")));
+    assert_false(exists(pn_in_folder("moved/a.tmp")));
 
     assert_int_equal(pn_directory_check(&d), PN_OK);
-    assert_int_equal(rename(in_folder("moved"), in_folder("elsewhere")), 0);
+    assert_int_equal(rename(pn_in_folder("moved"), pn_in_folder("elsewhere")), 0);
     assert_int_equal(pn_directory_check(&d), PN_EIO);
     assert_non_null(strstr(pn_error(), "cannot be found any more"));
-    assert_int_equal(mkdir(in_folder("moved"), 0777), 0);
+    assert_int_equal(mkdir(pn_in_folder("moved"), 0777), 0);
     assert_int_equal(pn_directory_check(&d), PN_EBUSY);
     assert_non_null(strstr(pn_error(), "another directory has taken this name"));
     pn_directory_release(&d);
@@ -506,8 +483,8 @@ static void the_check_tells_gone_from_replaced(void **state) {
     assert_int_equal(pn_checkpoint_damaged(&d.place, 12, "search"), PN_EINPUT);
     assert_string_equal(pn_error(), "damaged");
     assert_int_not_equal(pn_checkpoint_newest(&d.place, 12, &newest), PN_OK);
-    pn_folder_remove(in_folder("moved"));
-    pn_folder_remove(in_folder("elsewhere"));
+    pn_folder_remove(pn_in_folder("moved"));
+    pn_folder_remove(pn_in_folder("elsewhere"));
 }
 
 /* A file of weights under a checkpoint's name. */
@@ -517,7 +494,7 @@ static void a_file_that_is_no_checkpoint_is_refused(void **state) {
     pn_tensors t = {0};
     pn_place place;
     copy(done(), "other");
-    assert_int_equal(pn_place_open(&place, in_folder("other")), PN_OK);
+    assert_int_equal(pn_place_open(&place, pn_in_folder("other")), PN_OK);
     assert_int_equal(
         pn_tensors_add_array(
             &t, (pn_array){.name = "one", .dtype = PN_F32, .rank = 1, .shape = {1}, .data = &one}),
@@ -539,15 +516,15 @@ static void a_prior_is_read_once(void **state) {
     kill(p.pid, SIGKILL);
     pn_process_wait(&p, LIMIT);
     pn_process_free(&p);
-    pn_folder_remove(in_folder("heir"));
+    pn_folder_remove(pn_in_folder("heir"));
     start(&p, (const char *const[]){"search", "heir", SEARCH, "--prior", "source", "--save-every",
                                     "1000", NULL});
-    while (pn_process_runs(&p) && !exists(in_folder("heir/checkpoint-00000000.safetensors")))
+    while (pn_process_runs(&p) && !exists(pn_in_folder("heir/checkpoint-00000000.safetensors")))
         pn_sleep(0.001);
     kill(p.pid, SIGKILL);
     pn_process_wait(&p, LIMIT);
     pn_process_free(&p);
-    pn_folder_remove(in_folder("source"));
+    pn_folder_remove(pn_in_folder("source"));
     EXPECT(0, "", "search", "heir", "--quiet");
 }
 
@@ -556,10 +533,10 @@ static void a_prior_is_read_once(void **state) {
 static void a_run_is_compared_without_a_trace(void **state) {
     (void)state;
     copy(done(), "archive");
-    unlink(in_folder("archive/lock"));
-    char *before = pn_folder_text(in_folder("archive"), NULL);
+    unlink(pn_in_folder("archive/lock"));
+    char *before = pn_folder_text(pn_in_folder("archive"), NULL);
     EXPECT(0, "", "compare", "archive", "--steps", "0");
-    char *after = pn_folder_text(in_folder("archive"), NULL);
+    char *after = pn_folder_text(pn_in_folder("archive"), NULL);
     assert_string_equal(before, after);
     free(before);
     free(after);
@@ -593,5 +570,5 @@ int main(void) {
         cmocka_unit_test(a_prior_is_read_once),
         cmocka_unit_test(a_run_is_compared_without_a_trace),
     };
-    return cmocka_run_group_tests_name("directory", tests, begin, end);
+    return cmocka_run_group_tests_name("directory", tests, pn_folder_begin, pn_folder_end);
 }

@@ -46,16 +46,7 @@ enum { MOST_ARGUMENTS = 48, MOST_WORKERS = 16, MOST_SEEN = 1 << 16, LIMIT = 60 /
 enum { MEMORY = 4, IO = 6 };
 enum { PATH_BYTES = 512, KEY_BYTES = 1536 };
 
-static char *folder; /* of all runs */
 static bool keep_it; /* for a person to look at */
-
-static const char *in_folder(const char *name) {
-    static char path[4][PATH_BYTES];
-    static int next;
-    next = (next + 1) % 4;
-    snprintf(path[next], sizeof path[next], "%s/%s", folder, name);
-    return path[next];
-}
 
 /* ---- jobs ------------------------------------------------------------------------------------ */
 
@@ -136,9 +127,9 @@ static void prepare(const job *j, const char *where) {
     pn_folder_remove(where);
     assert_int_equal(mkdir(where, 0777), 0);
     for (int i = 0; i < 3 && j->fixture[i]; i++) {
-        char to[PATH_BYTES];
+        char to[2 * PATH_BYTES];
         snprintf(to, sizeof to, "%s/%s", where, j->fixture[i]);
-        pn_folder_copy(in_folder(j->fixture[i]), to);
+        pn_folder_copy(pn_in_folder(j->fixture[i]), to);
     }
 }
 
@@ -161,7 +152,7 @@ static int64_t newest(const job *j, const char *where) {
 /* ---- what lies there before ------------------------------------------------------------------ */
 
 static void must_work(const char *const *argv) {
-    const pn_conditions where = {.folder = folder};
+    const pn_conditions where = {.folder = pn_folder};
     pn_process p;
     pn_process_run(&p, argv, &where, LIMIT);
     if (p.code) fail_msg("%s: exit code %d, signal %d: %s", argv[1], p.code, p.signal, p.err);
@@ -169,7 +160,7 @@ static void must_work(const char *const *argv) {
 }
 
 static void put(const char *name, const void *bytes, size_t size, bool packed) {
-    gzFile file = gzopen(in_folder(name), packed ? "wb" : "wbT");
+    gzFile file = gzopen(pn_in_folder(name), packed ? "wb" : "wbT");
     assert_non_null(file);
     assert_int_equal(gzwrite(file, bytes, (unsigned)size), size);
     assert_int_equal(gzclose(file), Z_OK);
@@ -197,7 +188,7 @@ static void make_data(void) {
     static unsigned char records[COUNT * RECORD];
     char name[64];
     static const char *const folders[] = {"idx-data", "gz-data", "cifar-data"};
-    for (int i = 0; i < 3; i++) assert_int_equal(mkdir(in_folder(folders[i]), 0777), 0);
+    for (int i = 0; i < 3; i++) assert_int_equal(mkdir(pn_in_folder(folders[i]), 0777), 0);
     for (int packed = 0; packed < 2; packed++) {
         put_idx(folders[packed], "train", packed);
         put_idx(folders[packed], "t10k", packed);
@@ -227,9 +218,8 @@ static bool wanted(int j) {
 }
 
 static int begin(void **state) {
-    (void)state;
     if (!pn_faulty_possible()) return 0;
-    folder = pn_folder_make();
+    pn_folder_begin(state);
     static const char *const source[] = {PN_PROGRAM, "search", "source",  IMAGES,
                                          SEARCH,     ONE,      "--quiet", NULL};
     static const char *const halted[] = {PN_PROGRAM, "search", "halted",  IMAGES,
@@ -243,37 +233,35 @@ static int begin(void **state) {
     const pn_faulty nothing = {0};
     must_work(source);
     must_work(trained);
-    pn_faulty_halt(halted, folder, "halted", "halted");
-    pn_faulty_halt(prior, folder, "halted-prior", "halted-prior");
-    pn_faulty_halt(half, folder, "half", "half/seed-1");
+    pn_faulty_halt(halted, pn_folder, "halted", "halted");
+    pn_faulty_halt(prior, pn_folder, "halted-prior", "halted-prior");
+    pn_faulty_halt(half, pn_folder, "half", "half/seed-1");
     make_data();
     make_table();
     for (int i = 0; i < JOBS; i++) {
         pn_process p;
         struct undisturbed *u = &undisturbed[i];
         if (!wanted(i)) continue;
-        prepare(&jobs[i], in_folder("undisturbed"));
-        u->checkpoint = newest(&jobs[i], in_folder("undisturbed"));
-        run(&jobs[i], in_folder("undisturbed"), &nothing, true, &p);
+        prepare(&jobs[i], pn_in_folder("undisturbed"));
+        u->checkpoint = newest(&jobs[i], pn_in_folder("undisturbed"));
+        run(&jobs[i], pn_in_folder("undisturbed"), &nothing, true, &p);
         if (p.code || *p.err) fail_msg("%s: exit code %d: %s", jobs[i].name, p.code, p.err);
-        u->last = newest(&jobs[i], in_folder("undisturbed"));
-        u->text = pn_folder_text(in_folder("undisturbed"), "lock");
+        u->last = newest(&jobs[i], pn_in_folder("undisturbed"));
+        u->text = pn_folder_text(pn_in_folder("undisturbed"), "lock");
         u->out = p.out;
         p.out = NULL;
         pn_process_free(&p);
     }
-    pn_folder_remove(in_folder("undisturbed"));
+    pn_folder_remove(pn_in_folder("undisturbed"));
     return 0;
 }
 
 static int end(void **state) {
-    (void)state;
-    if (!folder) return 0;
+    if (!pn_folder) return 0;
     if (keep_it)
-        print_message("the folder of these runs stays: %s\n", folder);
+        print_message("the folder of these runs stays: %s\n", pn_folder);
     else
-        pn_folder_remove(folder);
-    free(folder);
+        pn_folder_end(state);
     for (int i = 0; i < JOBS; i++) {
         free(undisturbed[i].text);
         free(undisturbed[i].out);
@@ -474,10 +462,10 @@ static void choose(const pn_sites *s, const char *salt, enum mode first, enum mo
 static void work(const job *j, const kind *k, const plan *p, int worker, int workers) {
     char where[PATH_BYTES], log[PATH_BYTES + 8], name[64], fault[128], call[32], place[1024];
     snprintf(name, sizeof name, "worker-%d", worker);
-    snprintf(where, sizeof where, "%s", in_folder(name));
+    snprintf(where, sizeof where, "%s", pn_in_folder(name));
     snprintf(log, sizeof log, "%s.log", where);
     snprintf(name, sizeof name, "wrong-%d", worker);
-    FILE *wrong = fopen(in_folder(name), "w");
+    FILE *wrong = fopen(pn_in_folder(name), "w");
     if (!wrong) _exit(1);
     for (int i = worker; i < p->count; i += workers) {
         verdict v;
@@ -505,7 +493,7 @@ static int report(const job *j, int workers) {
     int count = 0;
     for (int w = 0; w < workers; w++) {
         snprintf(name, sizeof name, "wrong-%d", w);
-        FILE *wrong = fopen(in_folder(name), "r");
+        FILE *wrong = fopen(pn_in_folder(name), "r");
         assert_non_null(wrong);
         while (fgets(line, sizeof line, wrong)) {
             all = realloc(all, (size_t)(count + 1) * sizeof *all);
@@ -554,13 +542,13 @@ static int sweep(const job *j, const kind *k, bool kill_only, int budget) {
     assert_true(workers >= 1 && workers <= MOST_WORKERS);
     snprintf(fault, sizeof fault, "%s:0:once%s%s", k->what, k->error ? ":" : "",
              k->error ? k->error : "");
-    snprintf(list, sizeof list, "%s", in_folder("list"));
+    snprintf(list, sizeof list, "%s", pn_in_folder("list"));
     snprintf(salt, sizeof salt, "%s%d", k->error ? k->error : "", kill_only);
-    prepare(j, in_folder("listed"));
-    run(j, in_folder("listed"), &(pn_faulty){.fault = fault, .list = list}, true, &process);
+    prepare(j, pn_in_folder("listed"));
+    run(j, pn_in_folder("listed"), &(pn_faulty){.fault = fault, .list = list}, true, &process);
     if (process.code) fail_msg("%s: exit code %d: %s", j->name, process.code, process.err);
     pn_process_free(&process);
-    pn_folder_remove(in_folder("listed"));
+    pn_folder_remove(pn_in_folder("listed"));
     pn_sites_read(list, &sites);
     /* A call that is interrupted for ever is repeated for ever. */
     const bool interrupted = k->error && !strcmp(k->error, "EINTR");
@@ -594,7 +582,7 @@ static int sweep(const job *j, const kind *k, bool kill_only, int budget) {
 
 static void sweep_all(const kind *k, bool kill_only, const char *const *names, int budget) {
     int wrong = 0;
-    if (!folder) skip();
+    if (!pn_folder) skip();
     for (int i = 0; i < JOBS; i++) {
         bool named = !names;
         for (int n = 0; names && names[n]; n++) named |= !strcmp(jobs[i].name, names[n]);
@@ -618,9 +606,9 @@ static void the_library_strikes_each_call(void **state) {
     for (int i = -1; i < PN_CALL_COUNT; i++) {
         char fault[64], want[64];
         pn_process p;
-        pn_folder_remove(in_folder("probe"));
-        assert_int_equal(mkdir(in_folder("probe"), 0777), 0);
-        const pn_conditions where = {.folder = in_folder("probe")};
+        pn_folder_remove(pn_in_folder("probe"));
+        assert_int_equal(mkdir(pn_in_folder("probe"), 0777), 0);
+        const pn_conditions where = {.folder = pn_in_folder("probe")};
         snprintf(fault, sizeof fault, "%s:1:once:ESTALE", i < 0 ? "" : names[i]);
         snprintf(want, sizeof want, "%s 116\n", i < 0 ? "" : names[i]);
         pn_faulty_run(&p, argv, &where, LIMIT, &(pn_faulty){.fault = i < 0 ? NULL : fault});

@@ -23,11 +23,9 @@
 
 enum { MOST_ARGUMENTS = 12, LIMIT = 60, MOST_COMMANDS = 32, NAME = 40, SKIP = 77 };
 
-static char *folder; /* what runs, runs in it */
-
 /* argv[0] is found by its path; the caller frees `out` and `err`. */
 static pn_process finished(const char *const *argv) {
-    const pn_conditions where = {.folder = folder};
+    const pn_conditions where = {.folder = pn_folder};
     pn_process p;
     pn_process_run(&p, argv, &where, LIMIT);
     return p;
@@ -43,27 +41,17 @@ static char *output_of(const char *const *argv) {
 #define OUTPUT(...) output_of((const char *const[]){PN_PROGRAM, __VA_ARGS__, NULL})
 
 static void put(const char *name, char *text) {
-    char path[512];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    assert_int_equal(pn_file_write(path, text, strlen(text)), PN_OK);
+    assert_int_equal(pn_file_write(pn_in_folder(name), text, strlen(text)), PN_OK);
     free(text);
 }
 
 static int begin(void **state) {
-    (void)state;
-    folder = pn_folder_make();
+    pn_folder_begin(state);
     put("page.1", OUTPUT("help", "--man"));
     put("c.bash", OUTPUT("help", "--completion", "bash"));
     put("c.zsh", OUTPUT("help", "--completion", "zsh"));
     put("c.fish", OUTPUT("help", "--completion", "fish"));
     put("words.npy", strdup("a file"));
-    return 0;
-}
-
-static int end(void **state) {
-    (void)state;
-    pn_folder_remove(folder);
-    free(folder);
     return 0;
 }
 
@@ -336,5 +324,5 @@ int main(void) {
         cmocka_unit_test(defaults_are_those_of_the_tables),
         cmocka_unit_test(a_wrong_value_has_one_sentence),
     };
-    return cmocka_run_group_tests_name("manual", tests, begin, end);
+    return cmocka_run_group_tests_name("manual", tests, begin, pn_folder_end);
 }

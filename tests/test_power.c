@@ -37,16 +37,7 @@
 
 enum { LIMIT = 60, MOST_OBJECTS = 512, MOST_NAMES = 512, PATH_BYTES = 1024, SECTOR = 512 };
 
-static char *folder; /* of all runs */
 static bool keep_it; /* for a person to look at */
-
-static const char *in_folder(const char *name) {
-    static char path[4][PATH_BYTES];
-    static int next;
-    next = (next + 1) % 4;
-    snprintf(path[next], sizeof path[next], "%s/%s", folder, name);
-    return path[next];
-}
 
 /* ---- what a run did -------------------------------------------------------------------------- */
 
@@ -428,7 +419,7 @@ static int64_t newest_in(const char *where, const char *checkpoints) {
 static bool survives(const job *j, const history *h, const recipe *r, const char *want,
                      const char *want_out, int64_t before, int64_t last) {
     const int64_t step = promised(h, before, r->cut);
-    const pn_conditions where = {.folder = in_folder("state")};
+    const pn_conditions where = {.folder = pn_in_folder("state")};
     pn_process p;
     char why[600] = "";
     rebuild(h, r, where.folder);
@@ -455,8 +446,8 @@ static bool survives(const job *j, const history *h, const recipe *r, const char
         print_error("%s: %s: %s\n", j->name, text_of(r, h), why);
         recipe again = *r;
         if (number <= 3) again.tell = stderr;
-        rebuild(h, &again, in_folder(kept));
-        print_error("    the state is kept: %s\n", in_folder(kept));
+        rebuild(h, &again, pn_in_folder(kept));
+        print_error("    the state is kept: %s\n", pn_in_folder(kept));
     }
     free(text);
     pn_process_free(&p);
@@ -476,31 +467,32 @@ static recorded record(const job *j) {
     recorded all = {.job = j, .history = calloc(1, sizeof(history))};
     history *h = all.history;
     pn_process p;
-    char *where = strdup(in_folder("recorded"));
+    char *where = strdup(pn_in_folder("recorded"));
     if (!h || !where) exit(1);
     pn_folder_remove(where);
     assert_int_equal(mkdir(where, 0777), 0);
     if (j->fixture) {
         char to[PATH_BYTES];
         snprintf(to, sizeof to, "%s/%s", where, j->fixture);
-        pn_folder_copy(in_folder(j->fixture), to);
+        pn_folder_copy(pn_in_folder(j->fixture), to);
     }
     look(h, where);
     all.before = newest_in(where, j->checkpoints);
     const pn_conditions conditions = {.folder = where};
-    pn_faulty_run(&p, j->argv, &conditions, LIMIT, &(pn_faulty){.record = in_folder("record")});
+    pn_faulty_run(&p, j->argv, &conditions, LIMIT, &(pn_faulty){.record = pn_in_folder("record")});
     if (p.code) fail_msg("%s: exit code %d: %s", j->name, p.code, p.err);
     all.last = newest_in(where, j->checkpoints);
     all.want = pn_folder_text(where, "lock");
     all.out = p.out;
     p.out = NULL;
     pn_process_free(&p);
-    read_record(h, in_folder("record"));
+    read_record(h, pn_in_folder("record"));
 
     /* What the record makes of it is what is there: nothing that it does not know of. */
     const recipe everything = {.cut = h->changes};
-    rebuild(h, &everything, in_folder("state"));
-    char *rebuilt = pn_folder_text(in_folder("state"), NULL), *real = pn_folder_text(where, NULL);
+    rebuild(h, &everything, pn_in_folder("state"));
+    char *rebuilt = pn_folder_text(pn_in_folder("state"), NULL),
+         *real = pn_folder_text(where, NULL);
     assert_string_equal(rebuilt, real);
     free(rebuilt);
     free(real);
@@ -586,7 +578,7 @@ static void cut_everywhere(const job *j) {
 static void a_sync_that_is_missing_is_seen(void **state) {
     (void)state;
     enum { STATES = 14 };
-    if (!folder) skip();
+    if (!pn_folder) skip();
     recorded all = record(&new_search);
     const int files = cut(&all, STATES, TO_FILES), folders = cut(&all, STATES, TO_FOLDERS);
     print_message(
@@ -597,37 +589,34 @@ static void a_sync_that_is_missing_is_seen(void **state) {
 }
 
 static int begin(void **state) {
-    (void)state;
     if (!pn_faulty_possible()) return 0;
     static const char *const halted[] = {PN_PROGRAM, "search", "halted", SEARCH, "--quiet", NULL};
-    folder = pn_folder_make();
-    pn_faulty_halt(halted, folder, "halted", "halted");
+    pn_folder_begin(state);
+    pn_faulty_halt(halted, pn_folder, "halted", "halted");
     return 0;
 }
 
 static int end(void **state) {
     (void)state;
-    if (!folder) return 0;
-    if (!keep_it) pn_folder_remove(folder);
-    free(folder);
-    return 0;
+    if (!pn_folder) return 0;
+    return keep_it ? 0 : pn_folder_end(state);
 }
 
 static void while_a_search_runs(void **state) {
     (void)state;
-    if (!folder) skip();
+    if (!pn_folder) skip();
     cut_everywhere(&new_search);
 }
 
 static void while_a_search_continues(void **state) {
     (void)state;
-    if (!folder) skip();
+    if (!pn_folder) skip();
     cut_everywhere(&resumed);
 }
 
 static void while_a_training_runs(void **state) {
     (void)state;
-    if (!folder) skip();
+    if (!pn_folder) skip();
     cut_everywhere(&training);
 }
 

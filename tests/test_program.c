@@ -25,16 +25,6 @@
 
 enum { MOST_ARGUMENTS = 40, LIMIT = 300 /* seconds of a run, far beyond any */ };
 
-static char *folder; /* the program runs in it; it holds `done`, a finished search */
-
-static const char *in_folder(const char *name) {
-    static char path[4][512];
-    static int next;
-    next = (next + 1) % 4;
-    snprintf(path[next], sizeof path[next], "%s/%s", folder, name);
-    return path[next];
-}
-
 /* Runs it, which must succeed; gives stdout, to be freed, and fails if there is anything on
  * stderr. */
 static char *output_of(const char *const *arguments) {
@@ -43,7 +33,7 @@ static char *output_of(const char *const *arguments) {
         assert_true(n < MOST_ARGUMENTS - 1);
         argv[n] = *arguments++;
     }
-    const pn_conditions where = {.folder = folder};
+    const pn_conditions where = {.folder = pn_folder};
     pn_process p;
     pn_process_run(&p, argv, &where, LIMIT);
     if (p.code != 0 || *p.err)
@@ -85,18 +75,10 @@ static double number(const json_t *object, const char *key) {
 #define NETWORK "--layers", "3", "--channels", "4", "--threads", "1"
 
 static int begin(void **state) {
-    (void)state;
-    folder = pn_folder_make();
+    pn_folder_begin(state);
     char *genotype = OUTPUT("search", "done", "--quiet", "--data", DATA, NETWORK, "--batch", "8",
                             "--samples", "3", "--steps", "40", "--warmup", "5");
     free(genotype);
-    return 0;
-}
-
-static int end(void **state) {
-    (void)state;
-    pn_folder_remove(folder);
-    free(folder);
     return 0;
 }
 
@@ -272,7 +254,7 @@ static void every_spelling_of_a_genotype(void **state) {
     char module[2048]; /* a file with other things in it */
     const int size =
         snprintf(module, sizeof module, "import x\nDARTS_V2 = %s\nprint(1)\n", texts[1]);
-    assert_int_equal(pn_file_write(in_folder("genotypes.py"), module, (size_t)size), PN_OK);
+    assert_int_equal(pn_file_write(pn_in_folder("genotypes.py"), module, (size_t)size), PN_OK);
     assert_same_output(want, OUTPUT("plan", "--json", "--genotype", "genotypes.py"));
 
     assert_same_output(OUTPUT("plan", "--json", "--genotype", "done"), /* a run directory */
@@ -390,7 +372,8 @@ static void the_most_probable_come_first(void **state) {
     assert_memory_equal(top, one, strlen(one));
     void *genotype;
     size_t size;
-    assert_int_equal(pn_file_read(in_folder("done/genotype.txt"), 1024, &genotype, &size), PN_OK);
+    assert_int_equal(pn_file_read(pn_in_folder("done/genotype.txt"), 1024, &genotype, &size),
+                     PN_OK);
     assert_string_equal(strchr(one, ' ') + 1, genotype); /* what the search ended with */
     int lines = 0;
     double before = 0;
@@ -458,28 +441,28 @@ static void samples_are_judged(void **state) {
 
 static pn_safetensors *tensors(const char *name) {
     pn_safetensors *file;
-    if (pn_safetensors_read(in_folder(name), &file) != PN_OK) fail_msg("%s", pn_error());
+    if (pn_safetensors_read(pn_in_folder(name), &file) != PN_OK) fail_msg("%s", pn_error());
     return file;
 }
 
 static pn_array array(const char *name) {
     pn_array a;
-    if (pn_npy_read(in_folder(name), &a) != PN_OK) fail_msg("%s", pn_error());
+    if (pn_npy_read(pn_in_folder(name), &a) != PN_OK) fail_msg("%s", pn_error());
     return a;
 }
 
 static json_t *json_file(const char *name) {
     void *text;
     size_t size;
-    assert_int_equal(pn_file_read(in_folder(name), 1 << 20, &text, &size), PN_OK);
+    assert_int_equal(pn_file_read(pn_in_folder(name), 1 << 20, &text, &size), PN_OK);
     return json_of(text);
 }
 
 static void assert_same_file(const char *a, const char *b) {
     void *x, *y;
     size_t m, n;
-    assert_int_equal(pn_file_read(in_folder(a), 1 << 28, &x, &m), PN_OK);
-    assert_int_equal(pn_file_read(in_folder(b), 1 << 28, &y, &n), PN_OK);
+    assert_int_equal(pn_file_read(pn_in_folder(a), 1 << 28, &x, &m), PN_OK);
+    assert_int_equal(pn_file_read(pn_in_folder(b), 1 << 28, &y, &n), PN_OK);
     if (m != n || memcmp(x, y, m) != 0) fail_msg("%s and %s differ", a, b);
     free(x);
     free(y);
@@ -623,7 +606,7 @@ static void trace_reads_what_it_wrote(void **state) {
 static void trace_of_initial_weights_only(void **state) {
     (void)state;
     QUIETLY(TRACE, "--image", "8x8x3", "--init-only", "--out", "init");
-    char *text = pn_folder_text(in_folder("init"), NULL);
+    char *text = pn_folder_text(pn_in_folder("init"), NULL);
     assert_memory_equal(text, "weights.safetensors ", strlen("weights.safetensors "));
     assert_string_equal(next_line(text), "");
     free(text);
@@ -708,7 +691,7 @@ static void trace_of_inference(void **state) {
     (void)state;
     QUIETLY(TRACE_EVAL, "--weights", "eval/weights.safetensors", "--mode", "inference", "--out",
             "inference");
-    assert_int_equal(access(in_folder("inference/gradients.safetensors"), F_OK), -1);
+    assert_int_equal(access(pn_in_folder("inference/gradients.safetensors"), F_OK), -1);
     json_t *root = json_file("inference/trace.json"),
            *judged = json_of(OUTPUT("eval", "eval/weights.safetensors", EVAL_DATA, "--split",
                                     "train", "--json", "--logits", "judged.npy"));
@@ -726,9 +709,9 @@ static void trace_with_drop_path(void **state) {
     float factor[3][4][2][16];
     for (int i = 0; i < 3 * 4 * 2 * 16; i++) (&factor[0][0][0][0])[i] = 1;
     const pn_array array = {.dtype = PN_F32, .rank = 4, .shape = {3, 4, 2, 16}, .data = factor};
-    assert_int_equal(pn_npy_write(in_folder("ones.npy"), &array), PN_OK);
+    assert_int_equal(pn_npy_write(pn_in_folder("ones.npy"), &array), PN_OK);
     memset(factor[0][0][1], 0, sizeof factor[0][0][1]); /* sep_conv_3x3 on input 1 */
-    assert_int_equal(pn_npy_write(in_folder("dropped.npy"), &array), PN_OK);
+    assert_int_equal(pn_npy_write(pn_in_folder("dropped.npy"), &array), PN_OK);
     QUIETLY(TRACE_EVAL, "--drop-path", "ones.npy", "--out", "ones");
     QUIETLY(TRACE_EVAL, "--drop-path", "dropped.npy", "--out", "dropped");
     assert_same_file("ones/gradients.safetensors", "eval/gradients.safetensors");
@@ -909,11 +892,11 @@ static void seeds_of_64_bits(void **state) {
         free(OUTPUT("search", seed[0], "--quiet", "--seed", seed[0]));
         char name[64];
         snprintf(name, sizeof name, "%s/run.json", seed[0]);
-        assert_int_equal(pn_file_read(in_folder(name), 1 << 20, &text, &size), PN_OK);
+        assert_int_equal(pn_file_read(pn_in_folder(name), 1 << 20, &text, &size), PN_OK);
         if (!strstr(text, seed[1])) fail_msg("no %s in %s", seed[1], (char *)text);
         free(text);
         snprintf(name, sizeof name, "%s/samples.csv", seed[0]);
-        assert_int_equal(pn_file_read(in_folder(name), 1 << 20, &text, &size), PN_OK);
+        assert_int_equal(pn_file_read(pn_in_folder(name), 1 << 20, &text, &size), PN_OK);
         assert_string_not_equal(text, before); /* each is another search */
         free(before);
         before = text;
@@ -958,5 +941,5 @@ int main(void) {
         cmocka_unit_test(check_finds_this_build_right),
         cmocka_unit_test(info_measures_this_machine),
     };
-    return cmocka_run_group_tests_name("program", tests, begin, end);
+    return cmocka_run_group_tests_name("program", tests, begin, pn_folder_end);
 }

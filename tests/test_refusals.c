@@ -38,16 +38,6 @@
 enum { MOST_ARGUMENTS = 40, LIMIT = 300, RECORD = 3073 };
 enum { USAGE = 2, INPUT = 3, MEMORY = 4, DEVICE = 5, IO = 6, DIVERGED = 7, BUSY = 8 };
 
-static char *folder; /* the program runs in it */
-
-static const char *in_folder(const char *name) {
-    static char path[4][512];
-    static int next;
-    next = (next + 1) % 4;
-    snprintf(path[next], sizeof path[next], "%s/%s", folder, name);
-    return path[next];
-}
-
 /* ---- what is there --------------------------------------------------------------------------- */
 
 #define DATA "--data", "synthetic:200x8x8x3"
@@ -62,7 +52,7 @@ static void run(pn_process *p, const pn_conditions *conditions, const char *cons
         argv[n] = *arguments++;
     }
     pn_conditions where = *conditions;
-    where.folder = folder;
+    where.folder = pn_folder;
     pn_process_run(p, argv, &where, LIMIT);
 }
 #define RUN(p, ...) run(p, &(pn_conditions){0}, (const char *const[]){__VA_ARGS__, NULL})
@@ -76,17 +66,17 @@ static void must_work(const char *const *arguments) {
 #define MUST_WORK(...) must_work((const char *const[]){__VA_ARGS__, NULL})
 
 static void put(const char *name, const void *bytes, size_t size) {
-    assert_int_equal(pn_file_write(in_folder(name), bytes, size), PN_OK);
+    assert_int_equal(pn_file_write(pn_in_folder(name), bytes, size), PN_OK);
 }
 
 /* The caller frees it; a zero follows it. */
 static char *get(const char *name, size_t *size) {
     static void *bytes; /* static, or gcc 12 fears that the text is the pointer */
-    assert_int_equal(pn_file_read(in_folder(name), 1 << 28, &bytes, size), PN_OK);
+    assert_int_equal(pn_file_read(pn_in_folder(name), 1 << 28, &bytes, size), PN_OK);
     return bytes;
 }
 
-static void make_folder(const char *name) { assert_int_equal(mkdir(in_folder(name), 0777), 0); }
+static void make_folder(const char *name) { assert_int_equal(mkdir(pn_in_folder(name), 0777), 0); }
 
 /* Byte `at` of a file, counted from the end if negative, becomes another. */
 static void flip(const char *name, long at) {
@@ -146,12 +136,12 @@ static void make_data(void) {
     put_idx("idx-cut/train-images-idx3-ubyte", 0x803, 3, 40, 40 * 16 - 1);
     put_idx("idx-fewer/train-labels-idx1-ubyte", 0x801, 1, 39, 39);
     put_idx("idx-swapped/train-images-idx3-ubyte", 0x801, 1, 40, 40);
-    assert_int_equal(unlink(in_folder("idx-alone/train-labels-idx1-ubyte")), 0);
+    assert_int_equal(unlink(pn_in_folder("idx-alone/train-labels-idx1-ubyte")), 0);
 
-    assert_int_equal(unlink(in_folder("idx-gzip/train-images-idx3-ubyte")), 0);
+    assert_int_equal(unlink(pn_in_folder("idx-gzip/train-images-idx3-ubyte")), 0);
     size_t size;
     char *bytes = get("idx-cut/train-images-idx3-ubyte", &size);
-    gzFile gz = gzopen(in_folder("idx-gzip/train-images-idx3-ubyte.gz"), "wb");
+    gzFile gz = gzopen(pn_in_folder("idx-gzip/train-images-idx3-ubyte.gz"), "wb");
     assert_int_equal(gzwrite(gz, bytes, (unsigned)size), size);
     assert_int_equal(gzclose(gz), Z_OK);
     free(bytes);
@@ -179,15 +169,15 @@ static void make_runs(void) {
                                         "curve",   "no-curve", "half-curve"};
     MUST_WORK("search", "done", "--quiet", SEARCH);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        pn_folder_copy(in_folder("done"), in_folder(names[i]));
+        pn_folder_copy(pn_in_folder("done"), pn_in_folder(names[i]));
     flip("flipped/" CHECKPOINT, -1000);
     cut("cut/" CHECKPOINT, -1);
-    const char *from = in_folder("renamed/" CHECKPOINT);
-    assert_int_equal(rename(from, in_folder("renamed/checkpoint-00000029.safetensors")), 0);
+    const char *from = pn_in_folder("renamed/" CHECKPOINT);
+    assert_int_equal(rename(from, pn_in_folder("renamed/checkpoint-00000029.safetensors")), 0);
     replace("settings/run.json", "\"clip\": 5.0", "\"clip\": 6.0");
     replace("images/run.json", "\"synthetic:200x8x8x3\"", "\"synthetic:300x8x8x3\"");
     cut("table/metrics.csv", -1);
-    assert_int_equal(unlink(in_folder("no-json/run.json")), 0);
+    assert_int_equal(unlink(pn_in_folder("no-json/run.json")), 0);
     cut("half-json/run.json", 300);
     replace("kind/run.json", "\"layers\": 3", "\"layers\": x");
     replace("nulls/run.json", "\"samples\": 3", "\"samples\": null");
@@ -202,14 +192,14 @@ static void put_labels(const char *name, pn_dtype dtype, int64_t count, int64_t 
     int64_t labels[8] = {0, 1, 2, 3, 4, 5, 6, 7};
     labels[count - 1] = last;
     const pn_array array = {.dtype = dtype, .rank = 1, .shape = {count}, .data = labels};
-    assert_int_equal(pn_npy_write(in_folder(name), &array), PN_OK);
+    assert_int_equal(pn_npy_write(pn_in_folder(name), &array), PN_OK);
 }
 
 static void put_images(const char *name, pn_dtype dtype, int rank, int64_t channels) {
     static const double zeros[8 * 4 * 8 * 8];
     const pn_array array = {
         .dtype = dtype, .rank = rank, .shape = {8, channels, 8, 8}, .data = zeros};
-    assert_int_equal(pn_npy_write(in_folder(name), &array), PN_OK);
+    assert_int_equal(pn_npy_write(pn_in_folder(name), &array), PN_OK);
 }
 
 #define TRACE "trace", "--genotype", "DARTS_V2", NETWORK
@@ -241,7 +231,8 @@ static void make_trace(void) {
     pn_safetensors *file; /* one tensor in double precision */
     pn_array arrays[256];
     static const double zeros[1 << 12];
-    assert_int_equal(pn_safetensors_read(in_folder("weights/weights.safetensors"), &file), PN_OK);
+    assert_int_equal(pn_safetensors_read(pn_in_folder("weights/weights.safetensors"), &file),
+                     PN_OK);
     const int count = pn_safetensors_count(file);
     assert_true(count <= 256);
     for (int i = 0; i < count; i++) {
@@ -250,25 +241,17 @@ static void make_trace(void) {
         arrays[i].dtype = PN_F64;
         arrays[i].data = zeros;
     }
-    assert_int_equal(pn_safetensors_write(in_folder("double.safetensors"), arrays, count, NULL, 0),
-                     PN_OK);
+    assert_int_equal(
+        pn_safetensors_write(pn_in_folder("double.safetensors"), arrays, count, NULL, 0), PN_OK);
     pn_safetensors_free(file);
 }
 
 static int begin(void **state) {
-    (void)state;
-    folder = pn_folder_make();
+    pn_folder_begin(state);
     make_data();
     make_runs();
     make_trace();
     put("no-genotype.py", "Genotype = 3", 12);
-    return 0;
-}
-
-static int end(void **state) {
-    (void)state;
-    pn_folder_remove(folder);
-    free(folder);
     return 0;
 }
 
@@ -283,7 +266,7 @@ static void assert_refused(const char *why, const pn_process *p, int code, const
             why, p->code, p->signal, code, word, p->out, p->err);
 }
 
-static char *everything(void) { return pn_folder_text(folder, NULL); }
+static char *everything(void) { return pn_folder_text(pn_folder, NULL); }
 
 static void assert_unchanged(const char *why, char *before) {
     char *after = everything();
@@ -705,7 +688,7 @@ static void stdout_that_cannot_be_written(void **state) {
 
 static void a_directory_in_use(void **state) {
     (void)state;
-    const int lock = open(in_folder("done/lock"), O_RDWR | O_CLOEXEC);
+    const int lock = open(pn_in_folder("done/lock"), O_RDWR | O_CLOEXEC);
     assert_true(lock >= 0);
     assert_int_equal(flock(lock, LOCK_EX), 0);
     refuse("in use", &(pn_conditions){0}, BUSY, "another process",
@@ -736,7 +719,7 @@ static void too_little_memory(void **state) {
 /* ---- what was saved stays -------------------------------------------------------------------- */
 
 static bool holds_checkpoint(const char *directory) {
-    char *text = pn_folder_text(in_folder(directory), NULL);
+    char *text = pn_folder_text(pn_in_folder(directory), NULL);
     const bool found = strstr(text, ".safetensors ") != NULL;
     free(text);
     return found;
@@ -746,13 +729,13 @@ static bool holds_checkpoint(const char *directory) {
 static void begin_and_kill(const char *directory) {
     const char *const argv[] = {PN_PROGRAM, "search",       directory, "--quiet",
                                 SEARCH,     "--save-every", "0",       NULL};
-    const pn_conditions where = {.folder = folder};
+    const pn_conditions where = {.folder = pn_folder};
     bool finished = true;
     while (finished) {
         pn_process p;
-        pn_folder_remove(in_folder(directory));
+        pn_folder_remove(pn_in_folder(directory));
         pn_process_start(&p, argv, &where);
-        while (pn_process_runs(&p) && access(in_folder(directory), F_OK) != 0) continue;
+        while (pn_process_runs(&p) && access(pn_in_folder(directory), F_OK) != 0) continue;
         while (pn_process_runs(&p) && !holds_checkpoint(directory)) continue;
         kill(p.pid, SIGKILL);
         pn_process_wait(&p, LIMIT);
@@ -763,8 +746,8 @@ static void begin_and_kill(const char *directory) {
 
 /* The run directory as it would be without what happened. */
 static void assert_as_done(const char *directory) {
-    char *text = pn_folder_text(in_folder(directory), "lock"),
-         *want = pn_folder_text(in_folder("done"), "lock");
+    char *text = pn_folder_text(pn_in_folder(directory), "lock"),
+         *want = pn_folder_text(pn_in_folder("done"), "lock");
     assert_string_equal(text, want);
     free(text);
     free(want);
@@ -787,10 +770,10 @@ static void keep_checkpoints(char *text) {
 static void a_checkpoint_that_cannot_be_written(void **state) {
     (void)state;
     struct stat about;
-    assert_int_equal(stat(in_folder("done/" CHECKPOINT), &about), 0);
+    assert_int_equal(stat(pn_in_folder("done/" CHECKPOINT), &about), 0);
     const pn_conditions small = {.file_size = (size_t)about.st_size / 2};
     begin_and_kill("full");
-    char *before = pn_folder_text(in_folder("full"), NULL);
+    char *before = pn_folder_text(pn_in_folder("full"), NULL);
     keep_checkpoints(before); /* after a kill there may be a .tmp, which goes */
     char *tmp = strstr(before, ".tmp ");
     if (tmp) {
@@ -803,7 +786,7 @@ static void a_checkpoint_that_cannot_be_written(void **state) {
     run(&p, &small, (const char *const[]){"search", "full", "--quiet", "--save-every", "0", NULL});
     assert_refused("full", &p, IO, "cannot write");
     pn_process_free(&p);
-    char *after = pn_folder_text(in_folder("full"), NULL);
+    char *after = pn_folder_text(pn_in_folder("full"), NULL);
     assert_null(strstr(after, ".tmp"));
     assert_null(strstr(after, "genotype.txt"));
     keep_checkpoints(after);
@@ -820,11 +803,11 @@ static void a_full_disk(void **state) {
     (void)state;
     struct stat about;
     char size[48];
-    assert_int_equal(stat(in_folder("done/" CHECKPOINT), &about), 0);
+    assert_int_equal(stat(pn_in_folder("done/" CHECKPOINT), &about), 0);
     snprintf(size, sizeof size, "size=%lld", (long long)about.st_size * 3 / 2);
     make_folder("disk");
     if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
-        mount("none", in_folder("disk"), "tmpfs", 0, size) != 0) {
+        mount("none", pn_in_folder("disk"), "tmpfs", 0, size) != 0) {
         print_message("no file system to fill: mounting is not allowed here\n");
         skip();
     }
@@ -832,17 +815,17 @@ static void a_full_disk(void **state) {
     RUN(&p, "search", "disk/run", "--quiet", SEARCH, "--save-every", "0");
     assert_refused("full disk", &p, IO, "No space left");
     pn_process_free(&p);
-    char *text = pn_folder_text(in_folder("disk/run"), NULL);
+    char *text = pn_folder_text(pn_in_folder("disk/run"), NULL);
     assert_non_null(strstr(text, "checkpoint-00000001.safetensors "));
     assert_null(strstr(text, ".tmp"));
     free(text);
     MUST_WORK("sample", "disk/run");
 
     snprintf(size, sizeof size, "size=%lld", (long long)about.st_size * 10);
-    assert_int_equal(mount("none", in_folder("disk"), "tmpfs", MS_REMOUNT, size), 0);
+    assert_int_equal(mount("none", pn_in_folder("disk"), "tmpfs", MS_REMOUNT, size), 0);
     MUST_WORK("search", "disk/run", "--quiet");
     assert_as_done("disk/run");
-    assert_int_equal(umount(in_folder("disk")), 0);
+    assert_int_equal(umount(pn_in_folder("disk")), 0);
 }
 
 /* With these rates the weights grow a million times a step, until a loss is not a number. */
@@ -855,7 +838,7 @@ static void a_search_that_diverges(void **state) {
     pn_process_free(&p);
 
     size_t length;
-    char *json = get("nan/run.json", &length), *text = pn_folder_text(in_folder("nan"), NULL);
+    char *json = get("nan/run.json", &length), *text = pn_folder_text(pn_in_folder("nan"), NULL);
     assert_non_null(strstr(json, "\"state\": \"diverged\""));
     free(json);
     keep_checkpoints(text);
@@ -864,7 +847,7 @@ static void a_search_that_diverges(void **state) {
     snprintf(path, sizeof path, "nan/%.*s", (int)strcspn(newest, " "), newest);
     free(text);
     pn_safetensors *file;
-    assert_int_equal(pn_safetensors_read(in_folder(path), &file), PN_OK);
+    assert_int_equal(pn_safetensors_read(pn_in_folder(path), &file), PN_OK);
     for (int i = 0; i < pn_safetensors_count(file); i++) {
         const pn_array *a = pn_safetensors_at(file, i);
         for (size_t j = 0; a->dtype == PN_F32 && j < pn_array_bytes(a) / sizeof(float); j++)
@@ -896,5 +879,5 @@ int main(void) {
         cmocka_unit_test(a_full_disk),
         cmocka_unit_test(a_search_that_diverges),
     };
-    return cmocka_run_group_tests_name("refusals", tests, begin, end);
+    return cmocka_run_group_tests_name("refusals", tests, begin, pn_folder_end);
 }

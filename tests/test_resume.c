@@ -33,7 +33,6 @@ enum { FEW_KILLS = 1 };
 enum { FEW_KILLS = 0 };
 #endif
 
-static char *folder;          /* of all runs; the program runs in it */
 static char *reference;       /* what an undisturbed run leaves, as text */
 static double reference_time; /* seconds that it took */
 
@@ -47,14 +46,6 @@ static double fraction(void) {
     static uint64_t state = 1;
     state = state * 6364136223846793005u + 1442695040888963407u;
     return (double)(state >> 11) * 0x1p-53;
-}
-
-static const char *in_folder(const char *name) {
-    static char path[4][512];
-    static int next;
-    next = (next + 1) % 4;
-    snprintf(path[next], sizeof path[next], "%s/%s", folder, name);
-    return path[next];
 }
 
 /* ---- one run --------------------------------------------------------------------------------- */
@@ -76,7 +67,7 @@ static void start(pn_process *p, const char *directory, const char *const *argum
         assert_true(n < MOST_ARGUMENTS - 1);
         argv[n++] = *arguments++;
     }
-    const pn_conditions where = {.folder = folder};
+    const pn_conditions where = {.folder = pn_folder};
     pn_process_start(p, argv, &where);
 }
 
@@ -111,7 +102,7 @@ static bool kill_after(const char *directory, const char *const *arguments, mann
 }
 
 static bool holds(const char *directory, const char *part) {
-    DIR *d = opendir(in_folder(directory));
+    DIR *d = opendir(pn_in_folder(directory));
     bool found = false;
     for (struct dirent *e; d && !found && (e = readdir(d));)
         found = strstr(e->d_name, part) != NULL;
@@ -122,7 +113,7 @@ static bool holds(const char *directory, const char *part) {
 /* After the first checkpoint and before the end, however fast the machine is. */
 static void kill_amid(const char *directory, const char *const *arguments) {
     for (bool finished = true; finished;) {
-        pn_folder_remove(in_folder(directory));
+        pn_folder_remove(pn_in_folder(directory));
         pn_process p;
         start(&p, directory, arguments, (manner){"1", "0", false});
         while (pn_process_runs(&p) && !holds(directory, "checkpoint-00000002.safetensors"))
@@ -135,27 +126,24 @@ static void kill_amid(const char *directory, const char *const *arguments) {
 }
 
 static void assert_text(const char *directory, const char *want) {
-    char *text = pn_folder_text(in_folder(directory), "lock");
+    char *text = pn_folder_text(pn_in_folder(directory), "lock");
     if (strcmp(text, want) != 0) fail_msg("%s holds\n%swant\n%s", directory, text, want);
     free(text);
 }
 
-static void remove_run(const char *directory) { pn_folder_remove(in_folder(directory)); }
+static void remove_run(const char *directory) { pn_folder_remove(pn_in_folder(directory)); }
 
 static int begin(void **state) {
-    (void)state;
-    folder = pn_folder_make();
+    pn_folder_begin(state);
     const double start_time = pn_clock();
     finish("reference", plain, usual);
     reference_time = pn_clock() - start_time;
-    reference = pn_folder_text(in_folder("reference"), "lock");
+    reference = pn_folder_text(pn_in_folder("reference"), "lock");
     return 0;
 }
 
 static int end(void **state) {
-    (void)state;
-    pn_folder_remove(folder);
-    free(folder);
+    pn_folder_end(state);
     free(reference);
     return 0;
 }
@@ -240,12 +228,12 @@ static void append(const char *path, const char *text) {
 static void leftovers_of_a_kill_are_removed(void **state) {
     (void)state;
     kill_amid("left", plain);
-    append(in_folder("left/checkpoint-00000059.safetensors.tmp"), "half a checkpoint");
-    append(in_folder("left/run.json.tmp"), "{\"program\": ");
-    append(in_folder("left/genotype.txt.tmp"), "Geno");
-    append(in_folder("left/metrics.csv"), "59,search,4");
-    append(in_folder("left/samples.csv"), "59,0,sea");
-    append(in_folder("left/prior.csv"), "60,0.5");
+    append(pn_in_folder("left/checkpoint-00000059.safetensors.tmp"), "half a checkpoint");
+    append(pn_in_folder("left/run.json.tmp"), "{\"program\": ");
+    append(pn_in_folder("left/genotype.txt.tmp"), "Geno");
+    append(pn_in_folder("left/metrics.csv"), "59,search,4");
+    append(pn_in_folder("left/samples.csv"), "59,0,sea");
+    append(pn_in_folder("left/prior.csv"), "60,0.5");
     finish("left", plain, usual);
     assert_text("left", reference);
     remove_run("left");
@@ -306,11 +294,11 @@ static void any_number_of_threads(void **state) {
 static void run_again_when_finished(void **state) {
     (void)state;
     const char *const argv[] = {PN_PROGRAM, "search", "reference", NULL};
-    const pn_conditions where = {.folder = folder};
+    const pn_conditions where = {.folder = pn_folder};
     pn_process p;
     pn_process_run(&p, argv, &where, LIMIT);
     assert_code(&p, 0);
-    FILE *file = fopen(in_folder("reference/genotype.txt"), "rb");
+    FILE *file = fopen(pn_in_folder("reference/genotype.txt"), "rb");
     char genotype[1024] = "";
     assert_non_null(file);
     assert_non_null(fgets(genotype, sizeof genotype, file));
@@ -326,7 +314,7 @@ static void compare(const char *const *arguments) {
     const double start_time = pn_clock();
     finish("alone", arguments, usual);
     const double seconds = pn_clock() - start_time;
-    char *want = pn_folder_text(in_folder("alone"), "lock");
+    char *want = pn_folder_text(pn_in_folder("alone"), "lock");
     kill_after("twice", arguments, (manner){"2", "0", false}, seconds * fraction());
     kill_after("twice", arguments, usual, seconds * fraction());
     finish("twice", arguments, (manner){"2", "0.02", false});
@@ -356,9 +344,9 @@ ROW(one_cell_that_skips_backwards, "--data", "synthetic:100x8x8x3", "--layers", 
 static void the_other_run_may_be_gone_when_continued(void **state) {
     (void)state;
     static const char *const arguments[] = {SMALL, "--prior", "source", NULL};
-    pn_folder_copy(in_folder("reference"), in_folder("source"));
+    pn_folder_copy(pn_in_folder("reference"), pn_in_folder("source"));
     finish("alone", arguments, usual);
-    char *want = pn_folder_text(in_folder("alone"), "lock");
+    char *want = pn_folder_text(pn_in_folder("alone"), "lock");
     kill_amid("orphan", arguments);
     remove_run("source");
     finish("orphan", arguments, usual);
@@ -423,7 +411,7 @@ static void every_device(void **state) {
         pn_process_wait(&p, LIMIT);
         if (p.code != DEVICE) {
             assert_code(&p, 0);
-            char *want = pn_folder_text(in_folder("device"), "lock");
+            char *want = pn_folder_text(pn_in_folder("device"), "lock");
             kill_after("again", arguments, (manner){"2", "0", false}, reference_time / 6);
             finish("again", arguments, usual);
             assert_text("again", want);
@@ -448,7 +436,7 @@ static void a_device_that_fails(void **state) {
     const manner often = {"1", "0", false};
     pn_process p;
     finish("undisturbed", arguments, often);
-    char *want = pn_folder_text(in_folder("undisturbed"), "lock");
+    char *want = pn_folder_text(pn_in_folder("undisturbed"), "lock");
     setenv("PN_EMULATOR_FAIL_AT", "1200", 1);
     start(&p, "failed", arguments, often);
     pn_process_wait(&p, LIMIT);
@@ -482,7 +470,7 @@ static void a_training_killed_at_random_instants(void **state) {
     const double start_time = pn_clock();
     finish("trained", trained, train_usual);
     double span = pn_clock() - start_time;
-    char *want = pn_folder_text(in_folder("trained"), "lock");
+    char *want = pn_folder_text(pn_in_folder("trained"), "lock");
     int killed = 0, continued = 0;
     const int rounds = FEW_KILLS ? 3 : 8;
     for (int round = 0; round < rounds; round++) {
@@ -524,7 +512,7 @@ static void a_training_with_everything(void **state) {
             "0.5",         "--smoothing", "0.1",      "--device",
             all[i][0],     NULL};
         finish("alone", arguments, train_usual);
-        char *want = pn_folder_text(in_folder("alone"), "lock");
+        char *want = pn_folder_text(pn_in_folder("alone"), "lock");
         kill_after("again", arguments, train_often, 0.2);
         finish("again", arguments, train_often);
         assert_text("again", want);
@@ -540,13 +528,13 @@ static void another_seed(void **state) {
     const char *const one[] = {TRAIN, "--data", "synthetic:80x8x8x3", NULL};
     const char *const both[] = {TRAIN, "--data", "synthetic:80x8x8x3", "--seeds", "1,7", NULL};
     finish("both", both, train_usual);
-    char *want = pn_folder_text(in_folder("both"), "lock");
+    char *want = pn_folder_text(pn_in_folder("both"), "lock");
     finish("later", one, train_usual);
     finish("later", both, train_usual);
     assert_text("later", want);
     free(want);
-    char *first = pn_folder_text(in_folder("both/seed-1"), "lock"),
-         *second = pn_folder_text(in_folder("both/seed-7"), "lock");
+    char *first = pn_folder_text(pn_in_folder("both/seed-1"), "lock"),
+         *second = pn_folder_text(pn_in_folder("both/seed-7"), "lock");
     assert_string_not_equal(first, second);
     free(first);
     free(second);

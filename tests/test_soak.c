@@ -34,18 +34,8 @@
 #include <cmocka.h>
 /* clang-format on */
 
-enum { PATH_BYTES = 512, PROCESSES = 2, LIMIT = 60, SHORT = 5, LONG = 7200 };
+enum { PROCESSES = 2, LIMIT = 60, SHORT = 5, LONG = 7200 };
 enum { MOST_GROWTH = 2 << 20, MOST_OF_A_SAVE = 8, MOST_CHECKPOINTS = 3 };
-
-static char *folder;
-
-static const char *in_folder(const char *name) {
-    static char path[4][PATH_BYTES];
-    static int next;
-    next = (next + 1) % 4;
-    snprintf(path[next], sizeof path[next], "%s/%s", folder, name);
-    return path[next];
-}
 
 /* ---- one look -------------------------------------------------------------------------------- */
 
@@ -185,17 +175,17 @@ static void neither_a_search_nor_a_training_grows(void **state) {
     const double pause = length > 60 ? 1 : 0.1;
     const double first = length / 10 > 1 ? length / 10 : 1, last = length * 0.9;
     const char *csv = getenv("PN_SOAK_CSV");
-    FILE *lines = fopen(csv ? csv : in_folder("soak.csv"), "w");
+    FILE *lines = fopen(csv ? csv : pn_in_folder("soak.csv"), "w");
     pn_process p[PROCESSES];
     span begin[PROCESSES] = {0}, all[PROCESSES] = {0}, end[PROCESSES] = {0};
     assert_non_null(lines);
     fprintf(lines, "seconds,process,memory,descriptors,threads,files,checkpoint\n");
-    const pn_conditions where = {.folder = folder};
+    const pn_conditions where = {.folder = pn_folder};
     for (int i = 0; i < PROCESSES; i++) pn_process_start(&p[i], commands[i], &where);
 
     const double called = pn_clock();
     for (int i = 0; i < PROCESSES; i++) /* at work: it has saved */
-        while (pn_process_runs(&p[i]) && pn_newest_checkpoint(in_folder(directories[i])) < 0 &&
+        while (pn_process_runs(&p[i]) && pn_newest_checkpoint(pn_in_folder(directories[i])) < 0 &&
                pn_clock() < called + LIMIT)
             pn_sleep(0.01);
     const double start = pn_clock();
@@ -205,7 +195,7 @@ static void neither_a_search_nor_a_training_grows(void **state) {
             if (!pn_process_runs(&p[i]))
                 fail_msg("%s ended: code %d, signal %d: %s", names[i], p[i].code, p[i].signal,
                          p[i].err);
-            const look l = look_at(p[i].pid, in_folder(directories[i]));
+            const look l = look_at(p[i].pid, pn_in_folder(directories[i]));
             fprintf(lines, "%.1f,%s,%ld,%ld,%ld,%ld,%" PRId64 "\n", now, names[i], l.memory,
                     l.descriptors, l.threads, l.files, l.checkpoint);
             gather(&all[i], l);
@@ -227,22 +217,9 @@ static void neither_a_search_nor_a_training_grows(void **state) {
     for (int i = 0; i < PROCESSES; i++) judge(names[i], &begin[i], &all[i], &end[i]);
 }
 
-static int make(void **state) {
-    (void)state;
-    folder = pn_folder_make();
-    return 0;
-}
-
-static int remove_all(void **state) {
-    (void)state;
-    pn_folder_remove(folder);
-    free(folder);
-    return 0;
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(neither_a_search_nor_a_training_grows),
     };
-    return cmocka_run_group_tests_name("soak", tests, make, remove_all);
+    return cmocka_run_group_tests_name("soak", tests, pn_folder_begin, pn_folder_end);
 }

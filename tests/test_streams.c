@@ -22,17 +22,8 @@
 
 enum { LIMIT = 300, MEMORY = 4, IO = 6 };
 
-static char *folder;    /* the program runs in it */
 static char *reference; /* what an undisturbed search leaves there in `done`, as text */
 static char *genotype;  /* and what it prints */
-
-static const char *in_folder(const char *name) {
-    static char path[4][512];
-    static int next;
-    next = (next + 1) % 4;
-    snprintf(path[next], sizeof path[next], "%s/%s", folder, name);
-    return path[next];
-}
 
 #define SMALL                                                                   \
     "--data synthetic:200x8x8x3 --layers 3 --channels 4 --batch 8 --threads 1 " \
@@ -44,7 +35,7 @@ static const char *in_folder(const char *name) {
 /* A line of a shell, in which $P is the program. */
 static void start_shell(pn_process *p, const char *line) {
     const char *const argv[] = {"/bin/sh", "-c", line, "sh", NULL};
-    const pn_conditions where = {.folder = folder};
+    const pn_conditions where = {.folder = pn_folder};
     pn_process_start(p, argv, &where);
 }
 
@@ -65,39 +56,38 @@ static void assert_sentence(const char *line, const pn_process *p, const char *w
     if (!end || end[1] || !strstr(p->err, words)) fail_msg("%s said: %s", line, p->err);
 }
 
-static void remove_run(const char *name) { pn_folder_remove(in_folder(name)); }
+static void remove_run(const char *name) { pn_folder_remove(pn_in_folder(name)); }
 
 /* What a search left, which is then removed. The lock is empty: nothing was written into it. */
 static void assert_as_reference(const char *line, const char *name) {
-    char *text = pn_folder_text(in_folder(name), "lock"), lock[64];
+    char *text = pn_folder_text(pn_in_folder(name), "lock"), lock[64];
     struct stat about;
     if (strcmp(text, reference) != 0)
         fail_msg("%s: %s holds\n%swant\n%s", line, name, text, reference);
     free(text);
     snprintf(lock, sizeof lock, "%s/lock", name);
-    assert_int_equal(stat(in_folder(lock), &about), 0);
+    assert_int_equal(stat(pn_in_folder(lock), &about), 0);
     assert_int_equal(about.st_size, 0);
     remove_run(name);
 }
 
 static bool holds(const char *name, const char *part) {
-    if (access(in_folder(name), F_OK) != 0) return false;
-    char *text = pn_folder_text(in_folder(name), NULL);
+    if (access(pn_in_folder(name), F_OK) != 0) return false;
+    char *text = pn_folder_text(pn_in_folder(name), NULL);
     const bool found = strstr(text, part) != NULL;
     free(text);
     return found;
 }
 
 static int begin(void **state) {
-    (void)state;
     pn_process p;
-    folder = pn_folder_make();
+    pn_folder_begin(state);
     assert_int_equal(setenv("P", PN_PROGRAM, 1), 0);
     shell(&p, "$P search done --quiet " SMALL);
     assert_code("search", &p, 0);
     genotype = p.out;
     free(p.err);
-    reference = pn_folder_text(in_folder("done"), "lock");
+    reference = pn_folder_text(pn_in_folder("done"), "lock");
     shell(&p, "$P train trained --quiet " TRAIN);
     assert_code("train", &p, 0);
     pn_process_free(&p);
@@ -105,9 +95,7 @@ static int begin(void **state) {
 }
 
 static int end(void **state) {
-    (void)state;
-    pn_folder_remove(folder);
-    free(folder);
+    pn_folder_end(state);
     free(reference);
     free(genotype);
     return 0;
@@ -156,14 +144,14 @@ static void other_commands_with_closed_streams(void **state) {
         {"$P export trained/seed-1 --safetensors e.safetensors <&- >&- 2>&-", 0},
         {"$P >&- 2>&-", 2},
     };
-    char *want = pn_folder_text(in_folder("trained"), "lock");
+    char *want = pn_folder_text(pn_in_folder("trained"), "lock");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         pn_process p;
         shell(&p, rows[i].line);
         assert_code(rows[i].line, &p, rows[i].code);
         pn_process_free(&p);
         if (!holds("closed", "")) continue;
-        char *text = pn_folder_text(in_folder("closed"), "lock");
+        char *text = pn_folder_text(pn_in_folder("closed"), "lock");
         assert_string_equal(text, want);
         free(text);
         remove_run("closed");
@@ -190,7 +178,7 @@ static void progress_that_nobody_reads(void **state) {
     pn_process_free(&p);
     void *code;
     size_t size;
-    assert_int_equal(pn_file_read(in_folder("code"), 100, &code, &size), PN_OK);
+    assert_int_equal(pn_file_read(pn_in_folder("code"), 100, &code, &size), PN_OK);
     /* head may have been the slower one: then all is done, and the genotype may find no reader. */
     if (!holds("unread", "genotype.txt")) assert_string_equal(code, "141\n");
     assert_true(holds("unread", "checkpoint-"));
@@ -298,7 +286,7 @@ static void a_file_that_may_not_grow(void **state) {
         assert_code(lines[i], &p, IO);
         assert_sentence(lines[i], &p, "File too large");
         pn_process_free(&p);
-        char *text = pn_folder_text(folder, NULL);
+        char *text = pn_folder_text(pn_folder, NULL);
         assert_null(strstr(text, ".tmp"));
         free(text);
         remove_run("large");

@@ -27,20 +27,11 @@
 enum { LIMIT = 300, MOST = 48, EPOCHS = 4, STEPS = 12, IMAGES = 100, TESTED = 20 };
 #define DATA "synthetic:100x32x32x3"
 
-static char *folder;
 static pn_process last; /* the process run last */
-
-static const char *in_folder(const char *name) {
-    static char path[4][1300];
-    static int next;
-    next = (next + 1) % 4;
-    snprintf(path[next], sizeof path[next], "%s/%s", folder, name);
-    return path[next];
-}
 
 static int run(const char *const *arguments) {
     const char *argv[MOST] = {PN_PROGRAM};
-    const pn_conditions where = {.folder = folder};
+    const pn_conditions where = {.folder = pn_folder};
     int n = 1;
     for (; *arguments; arguments++) {
         assert_true(n < MOST - 1);
@@ -65,23 +56,20 @@ static void refuse(int code, const char *words, const char *const *arguments) {
 #define SIZE "--channels", "4", "--batch", "32", "--epochs", "4", "--cutout", "8"
 
 static int begin(void **state) {
-    (void)state;
-    folder = pn_folder_make();
+    pn_folder_begin(state);
     return RUN(TRAIN, SIZE, "--seeds", "3,8", "--rate", "0.1");
 }
 
 static int end(void **state) {
-    (void)state;
     pn_process_free(&last);
-    pn_folder_remove(folder);
-    free(folder);
+    pn_folder_end(state);
     return 0;
 }
 
 __attribute__((noinline)) static char *text_of(const char *name) {
     void *data = NULL;
     size_t size;
-    assert_int_equal(pn_file_read(in_folder(name), 1 << 26, &data, &size), PN_OK);
+    assert_int_equal(pn_file_read(pn_in_folder(name), 1 << 26, &data, &size), PN_OK);
     if (!data) abort();
     return data;
 }
@@ -270,7 +258,7 @@ static void eval_agrees_with_the_training(void **state) {
     json_decref(root);
 
     pn_array logits = {0};
-    assert_int_equal(pn_npy_read(in_folder("l.npy"), &logits), PN_OK);
+    assert_int_equal(pn_npy_read(pn_in_folder("l.npy"), &logits), PN_OK);
     assert_int_equal(logits.rank, 2);
     assert_int_equal(logits.shape[0], TESTED);
     assert_int_equal(logits.shape[1], 10);
@@ -310,8 +298,8 @@ static void an_export_has_the_keys_of_a_state_dict(void **state) {
     assert_int_equal(
         RUN("export", "trained/seed-3", "--safetensors", "bare.safetensors", "--no-auxiliary"), 0);
     pn_safetensors *all = NULL, *bare = NULL;
-    assert_int_equal(pn_safetensors_read(in_folder("all.safetensors"), &all), PN_OK);
-    assert_int_equal(pn_safetensors_read(in_folder("bare.safetensors"), &bare), PN_OK);
+    assert_int_equal(pn_safetensors_read(pn_in_folder("all.safetensors"), &all), PN_OK);
+    assert_int_equal(pn_safetensors_read(pn_in_folder("bare.safetensors"), &bare), PN_OK);
     for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
         assert_non_null(pn_safetensors_find(all, some[i]));
         assert_true(!pn_safetensors_find(bare, some[i]) == !strncmp(some[i], "auxiliary", 9));
@@ -351,7 +339,8 @@ static void an_export_has_the_keys_of_a_state_dict(void **state) {
  * or one less. */
 static void rewrite(const char *name, const char *without, const char *with) {
     pn_safetensors *f = NULL;
-    assert_int_equal(pn_safetensors_read(in_folder("trained/seed-3/last.safetensors"), &f), PN_OK);
+    assert_int_equal(pn_safetensors_read(pn_in_folder("trained/seed-3/last.safetensors"), &f),
+                     PN_OK);
     pn_tensors t = {0};
     for (int i = 0; i < pn_safetensors_count(f); i++)
         if (!without || strcmp(pn_safetensors_at(f, i)->name, without))
@@ -362,7 +351,7 @@ static void rewrite(const char *name, const char *without, const char *with) {
             pn_tensors_add_array(
                 &t, (pn_array){.name = with, .dtype = PN_F32, .rank = 0, .data = &zero}),
             PN_OK);
-    assert_int_equal(pn_safetensors_write(in_folder(name), t.list, t.count, NULL, 0), PN_OK);
+    assert_int_equal(pn_safetensors_write(pn_in_folder(name), t.list, t.count, NULL, 0), PN_OK);
     pn_tensors_free(&t);
     pn_safetensors_free(f);
 }
@@ -408,7 +397,7 @@ static void weights_of_another_number_of_classes(void **state) {
     assert_int_equal(pn_network_create(&n, &spec, &space, &arch), PN_OK);
     assert_int_equal(pn_parameters_allocate(&n.parameters, &pn_host_memory), PN_OK);
     pn_parameters_init(&n.parameters, 1);
-    assert_int_equal(pn_weights_save(NULL, in_folder("seven.safetensors"), &n, &arch, 0, false),
+    assert_int_equal(pn_weights_save(NULL, pn_in_folder("seven.safetensors"), &n, &arch, 0, false),
                      PN_OK);
     pn_network_destroy(&n);
     REFUSE(2, "7 classes apart, synthetic has 10", "eval", "seven.safetensors", "--data", DATA);
@@ -456,7 +445,7 @@ static void what_cannot_be_trained(void **state) {
     REFUSE(2, "begun with 4", TRAIN, SIZE, "--seeds", "3", "--epochs", "5");
     REFUSE(2, "holds a run of its own", "train", "trained/seed-3", "--genotype", "PDARTS", "--data",
            DATA);
-    char *left = pn_folder_text(folder, NULL);
+    char *left = pn_folder_text(pn_folder, NULL);
     assert_null(strstr(left, "new")); /* nothing was begun */
     free(left);
 }
@@ -482,7 +471,7 @@ static void a_score_that_is_not_finite(void **state) {
     char *json = text_of("nan/seed-1/run.json");
     assert_non_null(strstr(json, "\"state\": \"diverged\""));
     free(json);
-    char *left = pn_folder_text(in_folder("nan"), NULL);
+    char *left = pn_folder_text(pn_in_folder("nan"), NULL);
     assert_null(strstr(left, "results.json"));
     free(left);
 }
@@ -496,7 +485,7 @@ static void eval_of_weights_that_are_not_finite(void **state) {
         pn_tensors t = {0};
         float bias[10] = {0};
         bias[3] = wrong[w];
-        const char *from = in_folder("trained/seed-3/last.safetensors");
+        const char *from = pn_in_folder("trained/seed-3/last.safetensors");
         assert_int_equal(pn_safetensors_read(from, &f), PN_OK);
         for (int i = 0; i < pn_safetensors_count(f); i++) {
             pn_array a = *pn_safetensors_at(f, i);
@@ -504,7 +493,8 @@ static void eval_of_weights_that_are_not_finite(void **state) {
             assert_int_equal(pn_tensors_add_array(&t, a), PN_OK);
         }
         assert_int_equal(
-            pn_safetensors_write(in_folder("wrong.safetensors"), t.list, t.count, NULL, 0), PN_OK);
+            pn_safetensors_write(pn_in_folder("wrong.safetensors"), t.list, t.count, NULL, 0),
+            PN_OK);
         pn_tensors_free(&t);
         pn_safetensors_free(f);
         REFUSE(7, "the logits of 20 of 20 images are not finite", "eval", "wrong.safetensors",
@@ -559,7 +549,7 @@ static void later_seeds_are_added(void **state) {
 static void trainings_at_once_lose_nothing(void **state) {
     (void)state;
     enum { AT_ONCE = 5 };
-    const pn_conditions where = {.folder = folder};
+    const pn_conditions where = {.folder = pn_folder};
     for (int round = 0; round < 3; round++) {
         pn_process p[AT_ONCE];
         for (int i = 0; i < AT_ONCE; i++) {
@@ -575,7 +565,7 @@ static void trainings_at_once_lose_nothing(void **state) {
             pn_process_free(&p[i]);
         }
         assert_seeds("once/results.json", " 0 1 2 3 4");
-        pn_folder_remove(in_folder("once"));
+        pn_folder_remove(pn_in_folder("once"));
     }
 }
 
@@ -588,7 +578,7 @@ static const char *long_name(size_t length) {
     size_t used = 0;
     while (used < length) {
         const size_t left = length - used, part = left <= 200 ? left : left < 400 ? left / 2 : 200;
-        if (used) assert_true(mkdir(in_folder(name), 0777) == 0 || errno == EEXIST);
+        if (used) assert_true(mkdir(pn_in_folder(name), 0777) == 0 || errno == EEXIST);
         if (used) name[used++] = '/';
         memset(name + used, 'a' + (int)(used / 200), part - (used > 0));
         used += part - (used > 0);
@@ -603,7 +593,7 @@ static void names_of_any_length(void **state) {
     char cut[1001];
     const char *name = long_name(1010);
     snprintf(cut, sizeof cut, "%s", name); /* where results.json would go, if it is there */
-    assert_true(mkdir(in_folder(cut), 0777) == 0);
+    assert_true(mkdir(pn_in_folder(cut), 0777) == 0);
     assert_int_equal(RUN(TINY(name), "--epochs", "1"), 0);
     char path[1200];
     snprintf(path, sizeof path, "%s/results.json", name);
@@ -615,7 +605,7 @@ static void names_of_any_length(void **state) {
                          "--channels", "4", "--out", path),
                      0);
     REFUSE(2, "a path of 1027 bytes, want at most 1023", TINY(long_name(1020)), "--epochs", "1");
-    char *left = pn_folder_text(in_folder(cut), NULL);
+    char *left = pn_folder_text(pn_in_folder(cut), NULL);
     assert_string_equal(left, "");
     free(left);
 }

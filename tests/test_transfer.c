@@ -20,22 +20,12 @@
 
 enum { LIMIT = 120, ROW_BYTES = 8192, MOST = 32 };
 
-static char *folder;
-
-static const char *in_folder(const char *name) {
-    static char path[4][512];
-    static int next;
-    next = (next + 1) % 4;
-    snprintf(path[next], sizeof path[next], "%s/%s", folder, name);
-    return path[next];
-}
-
 /* The program, with what it says on stderr in `said` (ROW_BYTES) if that is not NULL. */
 static int run(const char *directory, const char *const *more, char *said) {
     const char *argv[MOST] = {PN_PROGRAM,  "search", directory,    "--quiet",
                               "--threads", "1",      "--data",     "synthetic:200x8x8x3",
                               "--batch",   "8",      "--channels", "4"};
-    const pn_conditions where = {.folder = folder};
+    const pn_conditions where = {.folder = pn_folder};
     pn_process p;
     for (int n = 12; *more; more++) {
         assert_true(n < MOST - 1);
@@ -50,24 +40,16 @@ static int run(const char *directory, const char *const *more, char *said) {
 
 /* 40 steps that leave pi nearly decided: its rate is far beyond what one would choose. */
 static int begin(void **state) {
-    (void)state;
     static const char *const arguments[] = {"--layers", "3",         "--steps", "40", "--warmup",
                                             "5",        "--rate-pi", "2",       NULL};
-    folder = pn_folder_make();
+    pn_folder_begin(state);
     return run("source", arguments, NULL);
-}
-
-static int end(void **state) {
-    (void)state;
-    pn_folder_remove(folder);
-    free(folder);
-    return 0;
 }
 
 __attribute__((noinline)) static char *text_of(const char *name) {
     void *data = NULL;
     size_t size;
-    assert_int_equal(pn_file_read(in_folder(name), 1 << 26, &data, &size), PN_OK);
+    assert_int_equal(pn_file_read(pn_in_folder(name), 1 << 26, &data, &size), PN_OK);
     if (!data) abort();
     return data;
 }
@@ -139,7 +121,7 @@ static int mode_rows(const char *directory) {
     pn_arch arch;
     int count = 0;
     assert_int_equal(pn_prior_init(&prior, &space, true), PN_OK);
-    assert_int_equal(pn_warm_start_open(&source, in_folder("source"), &space), PN_OK);
+    assert_int_equal(pn_warm_start_open(&source, pn_in_folder("source"), &space), PN_OK);
     assert_int_equal(pn_warm_start_prior(&source, &prior), PN_OK);
     assert_true(prior.distinct);
     pn_warm_start_close(&source);
@@ -177,9 +159,9 @@ static void weights_are_kept_where_shapes_agree(void **state) {
     pn_safetensors *a = NULL, *b = NULL;
     int compared = 0;
     assert_int_equal(run("kept", kept, NULL), 0);
-    assert_int_equal(pn_safetensors_read(in_folder("source/checkpoint-00000040.safetensors"), &a),
-                     PN_OK);
-    assert_int_equal(pn_safetensors_read(in_folder("kept/checkpoint-00000002.safetensors"), &b),
+    assert_int_equal(
+        pn_safetensors_read(pn_in_folder("source/checkpoint-00000040.safetensors"), &a), PN_OK);
+    assert_int_equal(pn_safetensors_read(pn_in_folder("kept/checkpoint-00000002.safetensors"), &b),
                      PN_OK);
     for (int i = 0; i < pn_safetensors_count(a); i++) {
         const pn_array *x = pn_safetensors_at(a, i);
@@ -221,14 +203,14 @@ static void what_cannot_be_taken_over(void **state) {
     const pn_meta meta[] = {{"format", pn_checkpoint_format},
                             {"step", "3"},
                             {"space", "1 kinds, 2 nodes, skip_connect"}};
-    assert_int_equal(pn_safetensors_write(in_folder("other.safetensors"), &array, 1, meta, 3),
+    assert_int_equal(pn_safetensors_write(pn_in_folder("other.safetensors"), &array, 1, meta, 3),
                      PN_OK);
     static const char *const space[] = {"--layers",          "3", "--steps", "2", "--prior",
                                         "other.safetensors", NULL};
     assert_int_equal(run("refused", space, said), 3);
     assert_non_null(strstr(said, "a distribution over another space (1 kinds, 2 nodes, "));
     assert_non_null(strstr(said, "max_pool_3x3"));
-    char *left = pn_folder_text(folder, NULL);
+    char *left = pn_folder_text(pn_folder, NULL);
     assert_null(strstr(left, "refused")); /* nothing was begun */
     free(left);
 }
@@ -240,5 +222,5 @@ int main(void) {
         cmocka_unit_test(weights_are_kept_where_shapes_agree),
         cmocka_unit_test(what_cannot_be_taken_over),
     };
-    return cmocka_run_group_tests_name("transfer", tests, begin, end);
+    return cmocka_run_group_tests_name("transfer", tests, begin, pn_folder_end);
 }

@@ -167,6 +167,30 @@ void pn_folder_remove(const char *folder) {
     must(rmdir(folder) == 0, folder);
 }
 
+char *pn_folder;
+
+int pn_folder_begin(void **state) {
+    (void)state;
+    pn_folder = pn_folder_make();
+    return 0;
+}
+
+int pn_folder_end(void **state) {
+    (void)state;
+    pn_folder_remove(pn_folder);
+    free(pn_folder);
+    pn_folder = NULL;
+    return 0;
+}
+
+const char *pn_in_folder(const char *name) {
+    static char path[4][PATH_BYTES];
+    static int next;
+    next = (next + 1) % 4;
+    join(path[next], pn_folder, name);
+    return path[next];
+}
+
 static void add_lines(FILE *text, const char *folder, const char *prefix, const char *but) {
     struct dirent **entry;
     const int count = list(folder, &entry);

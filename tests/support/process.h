@@ -55,6 +55,15 @@ char *pn_folder_make(void);
 /* Removes a folder and everything in it; one that is not there is no failure. */
 void pn_folder_remove(const char *folder);
 
+/* The folder of a test program: what it runs runs there. The second makes it and the third removes
+ * it, as set-up and tear-down of a group; NULL before and after. */
+extern char *pn_folder;
+int pn_folder_begin(void **state);
+int pn_folder_end(void **state);
+
+/* The path of a name in it; valid until the fourth call from here. */
+const char *pn_in_folder(const char *name);
+
 /* "NAME SIZE CRC-32", a line for each file or folder in it (at any depth, by name), without the
  * files that are called `but` (NULL: all). Two folders with the same text hold the same. The
  * caller frees. */
