@@ -1,11 +1,6 @@
 /* test_conv1x1.c -- ReLU and 1x1 convolution of a concatenation, against plain loops. */
 #include "tests/support/op_test.h"
 
-static const pn_key keys[] = {{"N", 1, 40, PN_MUST},    {"HxW", 1, 224, PN_MUST},
-                              {"C,", 4, 1024, PN_MUST}, {"K", 4, 1024, PN_MUST},
-                              {"in=", 0, 0, 0},         {"also=,", 0, 0, 0},
-                              {"out=", 0, 0, 0},        {NULL, 0, 0, 0}};
-
 static const pn_case cases[] = {
     {"evaluation cells of 144 channels", "N2 9x9 C144,144,144,144 K144 in=batch+affine out=batch"},
     {"as wide as a card takes", "N1 5x5 C1024,4 K1024 in=batch out=batch+factor"},
@@ -60,15 +55,7 @@ static const pn_case cases[] = {
 };
 
 static void make(pn_set *set, const pn_row *r, void *job, int i) {
-    pn_conv1x1 *s = job;
-    *s = (pn_conv1x1){
-        .N = r->N, .H = r->H, .W = r->W, .parts = pn_row_parts(r), .shares_dx = r->shares};
-    const int C = pn_op_inputs(set, r, s->in, i ? s[-1].in : NULL, r->K + 16),
-              pixels = s->N * s->H * s->W;
-    s->out = pn_set_output(set, s->N, (size_t)s->H * s->W, r->K, r->out, C + 16);
-    s->w = pn_set_data(set, "w", (size_t)C * r->K, 1, 1);
-    s->dw = pn_set_result(set, "dw", (size_t)C * r->K, pixels + 16, true);
-    pn_set_find(set, s->dw)->must = set->backward;
+    pn_make_pointwise(set, r, job, i, 1);
 }
 
 static const pn_flaw flaws[] = {{"10 channels out", offsetof(pn_conv1x1, out.K), 10}};
@@ -78,10 +65,10 @@ PN_CALLS(conv1x1)
 static const pn_op_test op = {
     .subject = {PN_SUBJECT(conv1x1), .twin = conv1x1_twin, .make = make,
                 PN_PLACES_OF_PARTS(pn_conv1x1)},
-    .keys = keys,
+    .keys = pn_pointwise_keys,
     .cases = cases,
     .count = sizeof cases / sizeof *cases,
-    .roll = pn_roll_concatenation,
+    .roll = pn_roll_pointwise,
     .seed = 1902,
     .rolls = 60,
     .linear = {"N3 7x6 C12,36,4 K20 in=open", "N2 8x8 C32,32,32,32 K32 in=open"},

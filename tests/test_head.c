@@ -150,19 +150,13 @@ static const char *also(const pn_set *set, const void *job) {
 
 static void roll(pn_set *dice, int i, pn_row *r) {
     (void)i;
-    static const int likes[] = {0,        PN_BATCH, PN_BATCH | PN_AFFINE, PN_RUNNING,
-                                PN_NO_DX, PN_ADD,   PN_BATCH | PN_ADD};
     pn_roll_size(dice, r, 20, 9);
     r->K = pn_set_whole(dice, 2, 40);
     r->relu = pn_set_whole(dice, 0, 1);
     r->smoothing = pn_set_whole(dice, 0, 1) ? 0 : 0.25f;
     r->weight = pn_set_whole(dice, 0, 1) ? 1 : 0.4f;
     r->scaled = pn_set_whole(dice, 0, 1);
-    const int parts = pn_set_whole(dice, 1, PN_PARTS);
-    for (int part = 0; part < parts; part++) {
-        r->C[part] = 4 * pn_set_whole(dice, 1, 9);
-        r->also[part] = likes[pn_set_whole(dice, 0, 6)];
-    }
+    pn_roll_parts(dice, r, 9);
 }
 
 static const pn_flaw flaws[] = {

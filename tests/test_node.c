@@ -137,16 +137,13 @@ static void magnitude(bool backward, const void *job, const pn_twins *t) {
 
 static void roll(pn_set *dice, int i, pn_row *r) {
     (void)i;
-    static const int likes[] = {0, PN_BATCH, PN_BATCH | PN_AFFINE, PN_RUNNING,
-                                PN_RUNNING | PN_AFFINE};
-    static const int dx[] = {0, 0, PN_ADD, PN_NO_DX, PN_NO_DX, PN_NO_DX | PN_ADD};
     pn_roll_size(dice, r, 20, 9);
     *r->C = 4 * pn_set_whole(dice, 1, 12);
     r->coef[0] = 1;
     r->also[0] = PN_BATCH;
     for (int t = 1; t < pn_set_whole(dice, 2, PN_MOST_PARTS); t++) {
         r->coef[t] = pn_set_whole(dice, 1, 2) * (pn_set_whole(dice, 0, 1) ? 1 : -1);
-        r->also[t] = likes[pn_set_whole(dice, 0, 4)] | dx[pn_set_whole(dice, 0, 5)];
+        r->also[t] = pn_roll_input(dice) | (pn_set_whole(dice, 0, 1) ? PN_NO_DX : 0);
     }
     r->factors = pn_set_whole(dice, 0, 1);
 }

@@ -61,17 +61,10 @@ static void make(pn_set *set, const pn_row *r, void *job, int i) {
 
 static void roll(pn_set *dice, int i, pn_row *r) {
     (void)i;
-    static const int likes[] = {0,
-                                PN_BATCH,
-                                PN_BATCH | PN_AFFINE,
-                                PN_RUNNING,
-                                PN_RUNNING | PN_AFFINE,
-                                PN_BATCH | PN_ADD,
-                                PN_ADD};
     pn_roll_size(dice, r, 6, 13);
     *r->C = 4 * pn_set_whole(dice, 1, 12);
     r->stride = pn_set_whole(dice, 1, 2);
-    r->in = likes[pn_set_whole(dice, 0, 6)];
+    r->in = pn_roll_input(dice);
     r->out = pn_roll_output(dice);
 }
 

@@ -1,11 +1,6 @@
 /* test_reduce.c -- factorized reduce of a concatenation, against plain loops. */
 #include "tests/support/op_test.h"
 
-static const pn_key keys[] = {{"N", 1, 40, PN_MUST},    {"HxW", 1, 224, PN_MUST},
-                              {"C,", 4, 1024, PN_MUST}, {"K", 4, 1024, PN_MUST},
-                              {"in=", 0, 0, 0},         {"also=,", 0, 0, 0},
-                              {"out=", 0, 0, 0},        {NULL, 0, 0, 0}};
-
 static const pn_case cases[] = {
     {"evaluation cells of 144 channels", "N2 9x9 C144,144,144,144 K144 in=batch+affine out=batch"},
     {"as wide as a card takes", "N1 5x5 C1024,4 K1024 in=batch out=batch+factor"},
@@ -58,16 +53,7 @@ static const pn_case cases[] = {
 };
 
 static void make(pn_set *set, const pn_row *r, void *job, int i) {
-    pn_reduce *s = job;
-    *s = (pn_reduce){
-        .N = r->N, .H = r->H, .W = r->W, .parts = pn_row_parts(r), .shares_dx = r->shares};
-    const int C = pn_op_inputs(set, r, s->in, i ? s[-1].in : NULL, r->K + 16),
-              pixels = s->N * s->H * s->W;
-    s->out = pn_set_output(set, s->N, (size_t)pn_out_size(s->H, 2) * pn_out_size(s->W, 2), r->K,
-                           r->out, C + 16);
-    s->w = pn_set_data(set, "w", (size_t)C * r->K, 1, 1);
-    s->dw = pn_set_result(set, "dw", (size_t)C * r->K, pixels + 16, true);
-    pn_set_find(set, s->dw)->must = set->backward;
+    pn_make_pointwise(set, r, job, i, 2);
 }
 
 static const pn_flaw flaws[] = {{"10 channels out", offsetof(pn_reduce, out.K), 10}};
@@ -77,10 +63,10 @@ PN_CALLS(reduce)
 static const pn_op_test op = {
     .subject = {PN_SUBJECT(reduce), .twin = reduce_twin, .make = make,
                 PN_PLACES_OF_PARTS(pn_reduce)},
-    .keys = keys,
+    .keys = pn_pointwise_keys,
     .cases = cases,
     .count = sizeof cases / sizeof *cases,
-    .roll = pn_roll_concatenation,
+    .roll = pn_roll_pointwise,
     .seed = 1903,
     .rolls = 60,
     .linear = {"N3 7x6 C12,36,4 K20 in=open", "N2 8x8 C32,32,32,32 K32 in=open"},

@@ -73,19 +73,13 @@ static void make(pn_set *set, const pn_row *r, void *job, int i) {
 
 static void roll(pn_set *dice, int i, pn_row *r) {
     (void)i;
-    static const int likes[] = {0,
-                                PN_BATCH,
-                                PN_BATCH | PN_AFFINE,
-                                PN_RUNNING,
-                                PN_RUNNING | PN_AFFINE,
-                                PN_BATCH | PN_FROZEN};
     pn_roll_size(dice, r, 5, 19);
     *r->C = 4 * pn_set_whole(dice, 1, 12);
     r->R = 2 * pn_set_whole(dice, 1, 2) + 1;
     r->dilation = pn_set_whole(dice, 1, 2);
     r->stride = pn_set_whole(dice, 1, 2);
-    r->in = likes[pn_set_whole(dice, 0, 5)] | (pn_set_whole(dice, 0, 3) ? 0 : PN_ADD);
-    r->out = likes[pn_set_whole(dice, 0, 5)] | (pn_set_whole(dice, 0, 1) ? 0 : PN_FACTOR);
+    r->in = pn_roll_input(dice);
+    r->out = pn_roll_output(dice);
 }
 
 static const pn_flaw flaws[] = {

@@ -195,9 +195,23 @@ int pn_op_inputs(pn_set *set, const pn_row *r, pn_input *in, const pn_input *bef
     return C;
 }
 
-static const int likes[] = {
-    0,        PN_BATCH, PN_BATCH | PN_AFFINE, PN_RUNNING, PN_RUNNING | PN_AFFINE,
-    PN_NO_DX, PN_ADD,   PN_BATCH | PN_ADD};
+const pn_key pn_pointwise_keys[] = {{"N", 1, 40, PN_MUST},    {"HxW", 1, 224, PN_MUST},
+                                    {"C,", 4, 1024, PN_MUST}, {"K", 4, 1024, PN_MUST},
+                                    {"in=", 0, 0, 0},         {"also=,", 0, 0, 0},
+                                    {"out=", 0, 0, 0},        {NULL, 0, 0, 0}};
+
+void pn_make_pointwise(pn_set *set, const pn_row *r, pn_conv *job, int i, int stride) {
+    *job = (pn_conv){
+        .N = r->N, .H = r->H, .W = r->W, .parts = pn_row_parts(r), .shares_dx = r->shares};
+    const int P = pn_out_size(r->H, stride), Q = pn_out_size(r->W, stride);
+    const int C = pn_op_inputs(set, r, job->in, i ? job[-1].in : NULL, r->K + 16);
+    job->out = pn_set_output(set, r->N, (size_t)P * Q, r->K, r->out, C + 16);
+    job->w = pn_set_data(set, "w", (size_t)C * r->K, 1, 1);
+    job->dw = pn_set_result(set, "dw", (size_t)C * r->K, r->N * P * Q + 16, true);
+    pn_set_find(set, job->dw)->must = set->backward;
+}
+
+/* ---- Dice ------------------------------------------------------------------------------------ */
 
 void pn_roll_size(pn_set *dice, pn_row *r, int images, int size) {
     r->N = pn_set_whole(dice, 1, images);
@@ -205,20 +219,35 @@ void pn_roll_size(pn_set *dice, pn_row *r, int images, int size) {
     r->W = pn_set_whole(dice, 1, size);
 }
 
+static int roll_norm(pn_set *dice) {
+    static const int norms[] = {0,
+                                PN_BATCH,
+                                PN_RUNNING,
+                                PN_BATCH | PN_AFFINE,
+                                PN_RUNNING | PN_AFFINE,
+                                PN_BATCH | PN_FROZEN};
+    return norms[pn_set_whole(dice, 0, 5)];
+}
+
+int pn_roll_input(pn_set *dice) {
+    const int norm = roll_norm(dice);
+    return norm | (pn_set_whole(dice, 0, 3) ? 0 : PN_ADD);
+}
+
 int pn_roll_output(pn_set *dice) {
-    const int like = likes[pn_set_whole(dice, 0, 4)];
-    return like | (pn_set_whole(dice, 0, 1) ? 0 : PN_FACTOR);
+    const int norm = roll_norm(dice);
+    return norm | (pn_set_whole(dice, 0, 1) ? 0 : PN_FACTOR);
 }
 
 void pn_roll_parts(pn_set *dice, pn_row *r, int most) {
     const int parts = pn_set_whole(dice, 1, PN_PARTS);
     for (int part = 0; part < parts; part++) {
         r->C[part] = 4 * pn_set_whole(dice, 1, most);
-        r->also[part] = likes[pn_set_whole(dice, 0, 7)];
+        r->also[part] = pn_set_whole(dice, 0, 7) ? pn_roll_input(dice) : PN_NO_DX;
     }
 }
 
-void pn_roll_concatenation(pn_set *dice, int i, pn_row rows[PN_MAX_JOBS]) {
+void pn_roll_pointwise(pn_set *dice, int i, pn_row rows[PN_MAX_JOBS]) {
     pn_roll_size(dice, rows, 20, 9);
     rows->K = 4 * pn_set_whole(dice, 1, 20);
     pn_roll_parts(dice, rows, 17);

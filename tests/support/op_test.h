@@ -74,13 +74,19 @@ int pn_op_jobs(const pn_op_test *op, pn_set *set, const char *row, void *jobs);
  * roundings in an element of dx. */
 int pn_op_inputs(pn_set *set, const pn_row *r, pn_input *in, const pn_input *before, int steps);
 
-/* Dice: N to `images`, H and W to `size`; an output of any norm; parts of any norm, with up to
- * 4 * `most` channels; and a whole row of ops on a concatenation, two thirds with others that
- * share its inputs. */
+/* Of conv1x1 (stride 1) and reduce (stride 2), which have one struct: the words of a row, and a job
+ * of it. */
+extern const pn_key pn_pointwise_keys[];
+void pn_make_pointwise(pn_set *set, const pn_row *r, pn_conv *job, int i, int stride);
+
+/* Dice: N to `images`, H and W to `size`; an input or output of any norm; parts with up to
+ * 4 * `most` channels, of which any may want no dx; and a whole row of conv1x1 or reduce, two
+ * thirds with others that share its inputs. */
 void pn_roll_size(pn_set *dice, pn_row *r, int images, int size);
+int pn_roll_input(pn_set *dice);
 int pn_roll_output(pn_set *dice);
 void pn_roll_parts(pn_set *dice, pn_row *r, int most);
-void pn_roll_concatenation(pn_set *dice, int i, pn_row rows[PN_MAX_JOBS]);
+void pn_roll_pointwise(pn_set *dice, int i, pn_row rows[PN_MAX_JOBS]);
 
 /* Where things are in the jobs of ops that work on a concatenation. */
 #define PN_PLACES_OF_PARTS(job)                                                                    \
