@@ -465,111 +465,119 @@ static pn_input reader_of(const pn_output *out, const float *dx, int add) {
     return (pn_input){.x = out->z, .dx = (float *)dx, .C = WIDTH, .add = add, .norm = out->norm};
 }
 
-static void build_network(network *n) {
+/* The ops, which differ in what they read and in little else. */
+static pn_stem stem_of(pn_set *set) {
+    return (pn_stem){.N = IMAGES,
+                     .H = EDGE,
+                     .W = EDGE,
+                     .C = 3,
+                     .stride = 1,
+                     .x = pn_set_data(set, "image", (size_t)IMAGES * EDGE * EDGE * 3, 1, 1),
+                     .out = output_of(set, EDGE, 1),
+                     .w = weights_of(set, 27 * WIDTH),
+                     .dw = gradient_of(set, 27 * WIDTH)};
+}
+
+static pn_stage stage_of(pn_set *set, const pn_output *from, int R, int dilation, int stride) {
+    return (pn_stage){.N = IMAGES,
+                      .H = EDGE,
+                      .W = EDGE,
+                      .R = R,
+                      .dilation = dilation,
+                      .stride = stride,
+                      .in = reader_of(from, from->dy, 0),
+                      .out = output_of(set, EDGE / stride, 0),
+                      .dw = weights_of(set, (size_t)R * R * WIDTH),
+                      .pw = weights_of(set, WIDTH * WIDTH),
+                      .ddw = gradient_of(set, (size_t)R * R * WIDTH),
+                      .dpw = gradient_of(set, WIDTH * WIDTH)};
+}
+
+static pn_pool pool_of(pn_set *set, const pn_output *from) {
+    return (pn_pool){.N = IMAGES,
+                     .H = EDGE,
+                     .W = EDGE,
+                     .stride = 2,
+                     .kind = PN_POOL_MAX,
+                     .in = reader_of(from, from->dy, 1),
+                     .out = output_of(set, HALF, 0)};
+}
+
+/* conv1x1 or reduce. */
+static pn_conv pointwise_of(pn_set *set, pn_input in, int edge, int affine) {
+    in.add = 1;
+    return (pn_conv){.N = IMAGES,
+                     .H = edge,
+                     .W = edge,
+                     .parts = 1,
+                     .in = {in},
+                     .out = output_of(set, HALF, affine),
+                     .w = weights_of(set, WIDTH * WIDTH),
+                     .dw = gradient_of(set, WIDTH * WIDTH)};
+}
+
+/* Its producers read dh, weighted. */
+static pn_node node_of(pn_set *set, pn_output *const producers[3], pn_term term[3]) {
+    const size_t count = (size_t)IMAGES * HALF * HALF * WIDTH;
+    float *dh = pn_set_poison(set, "dh", count, 0);
+    for (int i = 0; i < 3; i++) {
+        term[i] = (pn_term){reader_of(producers[i], NULL, 0), 1.25f - (float)i,
+                            i == 1 ? NULL : pn_set_factor(set, IMAGES)};
+        producers[i]->dy = dh;
+        producers[i]->coef = term[i].coef;
+        producers[i]->factor = term[i].factor;
+    }
+    return (pn_node){.N = IMAGES,
+                     .H = HALF,
+                     .W = HALF,
+                     .C = WIDTH,
+                     .terms = 3,
+                     .term = term,
+                     .h = pn_set_poison(set, "h", count, 0),
+                     .dh = dh};
+}
+
+static pn_head head_of(pn_set *set, pn_input first, pn_input second, pn_result *result) {
     static const int32_t labels[IMAGES] = {3, 1};
+    return (pn_head){.N = IMAGES,
+                     .H = HALF,
+                     .W = HALF,
+                     .parts = 2,
+                     .relu = 1,
+                     .classes = CLASSES,
+                     .smoothing = 0.25f,
+                     .loss_weight = 1,
+                     .in = {first, second},
+                     .labels = labels,
+                     .w = weights_of(set, 2 * WIDTH * CLASSES),
+                     .b = weights_of(set, CLASSES),
+                     .dw = gradient_of(set, 2 * WIDTH * CLASSES),
+                     .db = gradient_of(set, CLASSES),
+                     .pooled = pn_set_poison(set, "pooled", IMAGES * 2 * WIDTH, 0),
+                     .logits = pn_set_poison(set, "logits", IMAGES * CLASSES, 0),
+                     .result = result};
+}
+
+/* An output's own gradient. */
+static const float *dy_of(pn_set *set, int edge) {
+    return pn_set_poison(set, "dy", (size_t)IMAGES * edge * edge * WIDTH, 0);
+}
+
+static void build_network(network *n) {
     pn_set *set = &n->set;
     pn_set_begin(set, 6, false, true);
-    const size_t full = (size_t)IMAGES * EDGE * EDGE * WIDTH,
-                 half = (size_t)IMAGES * HALF * HALF * WIDTH;
-
-    n->stem = (pn_stem){.N = IMAGES,
-                        .H = EDGE,
-                        .W = EDGE,
-                        .C = 3,
-                        .stride = 1,
-                        .x = pn_set_data(set, "image", (size_t)IMAGES * EDGE * EDGE * 3, 1, 1),
-                        .out = output_of(set, EDGE, 1),
-                        .w = weights_of(set, 27 * WIDTH),
-                        .dw = gradient_of(set, 27 * WIDTH)};
-    n->stem.out.dy = pn_set_poison(set, "dy", full, 0);
-
-    n->first = (pn_stage){.N = IMAGES,
-                          .H = EDGE,
-                          .W = EDGE,
-                          .R = 5,
-                          .dilation = 1,
-                          .stride = 1,
-                          .in = reader_of(&n->stem.out, n->stem.out.dy, 0),
-                          .out = output_of(set, EDGE, 0),
-                          .dw = weights_of(set, 25 * WIDTH),
-                          .pw = weights_of(set, WIDTH * WIDTH),
-                          .ddw = gradient_of(set, 25 * WIDTH),
-                          .dpw = gradient_of(set, WIDTH * WIDTH)};
-    n->first.out.dy = pn_set_poison(set, "dy", full, 0);
-    n->second = (pn_stage){.N = IMAGES,
-                           .H = EDGE,
-                           .W = EDGE,
-                           .R = 3,
-                           .dilation = 2,
-                           .stride = 2,
-                           .in = reader_of(&n->first.out, n->first.out.dy, 0),
-                           .out = output_of(set, HALF, 0),
-                           .dw = weights_of(set, 9 * WIDTH),
-                           .pw = weights_of(set, WIDTH * WIDTH),
-                           .ddw = gradient_of(set, 9 * WIDTH),
-                           .dpw = gradient_of(set, WIDTH * WIDTH)};
-    n->pool = (pn_pool){.N = IMAGES,
-                        .H = EDGE,
-                        .W = EDGE,
-                        .stride = 2,
-                        .kind = PN_POOL_MAX,
-                        .in = reader_of(&n->stem.out, n->stem.out.dy, 1),
-                        .out = output_of(set, HALF, 0)};
-    n->reduce = (pn_reduce){.N = IMAGES,
-                            .H = EDGE,
-                            .W = EDGE,
-                            .parts = 1,
-                            .in = {reader_of(&n->stem.out, n->stem.out.dy, 1)},
-                            .out = output_of(set, HALF, 1),
-                            .w = weights_of(set, WIDTH * WIDTH),
-                            .dw = gradient_of(set, WIDTH * WIDTH)};
-
-    const float *dh = pn_set_poison(set, "dh", half, 0);
-    pn_output *const producers[3] = {&n->second.out, &n->pool.out, &n->reduce.out};
-    for (int i = 0; i < 3; i++) {
-        n->term[i] = (pn_term){reader_of(producers[i], NULL, 0), 1.25f - (float)i,
-                               i == 1 ? NULL : pn_set_factor(set, IMAGES)};
-        producers[i]->dy = dh;
-        producers[i]->coef = n->term[i].coef;
-        producers[i]->factor = n->term[i].factor;
-    }
-    n->node = (pn_node){.N = IMAGES,
-                        .H = HALF,
-                        .W = HALF,
-                        .C = WIDTH,
-                        .terms = 3,
-                        .term = n->term,
-                        .h = pn_set_poison(set, "h", half, 0),
-                        .dh = dh};
-
-    const pn_input sum = {.x = n->node.h, .dx = (float *)dh, .C = WIDTH};
-    n->conv = (pn_conv1x1){.N = IMAGES,
-                           .H = HALF,
-                           .W = HALF,
-                           .parts = 1,
-                           .in = {sum},
-                           .out = output_of(set, HALF, 0),
-                           .w = weights_of(set, WIDTH * WIDTH),
-                           .dw = gradient_of(set, WIDTH * WIDTH)};
-    n->conv.in[0].add = 1;
-    n->conv.out.dy = pn_set_poison(set, "dy", half, 0);
-    n->head = (pn_head){.N = IMAGES,
-                        .H = HALF,
-                        .W = HALF,
-                        .parts = 2,
-                        .relu = 1,
-                        .classes = CLASSES,
-                        .smoothing = 0.25f,
-                        .loss_weight = 1,
-                        .in = {sum, reader_of(&n->conv.out, n->conv.out.dy, 0)},
-                        .labels = labels,
-                        .w = weights_of(set, 2 * WIDTH * CLASSES),
-                        .b = weights_of(set, CLASSES),
-                        .dw = gradient_of(set, 2 * WIDTH * CLASSES),
-                        .db = gradient_of(set, CLASSES),
-                        .pooled = pn_set_poison(set, "pooled", IMAGES * 2 * WIDTH, 0),
-                        .logits = pn_set_poison(set, "logits", IMAGES * CLASSES, 0),
-                        .result = &n->result};
+    n->stem = stem_of(set);
+    n->stem.out.dy = dy_of(set, EDGE);
+    n->first = stage_of(set, &n->stem.out, 5, 1, 1);
+    n->first.out.dy = dy_of(set, EDGE);
+    n->second = stage_of(set, &n->first.out, 3, 2, 2);
+    n->pool = pool_of(set, &n->stem.out);
+    n->reduce = pointwise_of(set, reader_of(&n->stem.out, n->stem.out.dy, 1), EDGE, 1);
+    n->node = node_of(set, (pn_output *[]){&n->second.out, &n->pool.out, &n->reduce.out}, n->term);
+    const pn_input sum = {.x = n->node.h, .dx = (float *)n->node.dh, .C = WIDTH};
+    n->conv = pointwise_of(set, sum, HALF, 0);
+    n->conv.out.dy = dy_of(set, HALF);
+    n->head = head_of(set, sum, reader_of(&n->conv.out, n->conv.out.dy, 0), &n->result);
 }
 
 static double loss_of_network(void *model, const pn_twins *t) {
