@@ -14,7 +14,7 @@
  * work on launch->stream (the host backend has none: it is done on return) and waits for
  * nothing. `=` overwrites, `+=` adds to what is there. The same call on the same input gives
  * the same bits, on the host for any number of threads: no floating-point atomics; partial
- * sums go to fixed slots (in `scratch`) and are added in a fixed order.
+ * sums have fixed places in `scratch` and are added in a fixed order.
  *
  * Deferred BatchNorm. A producer stores z as it is, and in its epilogue the mean and
  * 1/sqrt(variance + eps) of every channel over the batch. Every consumer's load applies them:

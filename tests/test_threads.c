@@ -2,7 +2,7 @@
  * with 1 to 64 threads, and whole searches and trainings with 1, 16 and 64.
  *
  * Far more threads than cores are asked for, on purpose: what a thread with a high number has of
- * scratch is used by nobody else, and a fault there (a workspace too small, a slot shared) shows in
+ * scratch is used by nobody else, and a fault there (a workspace too small, sums shared) shows in
  * no run with a few. PN_TEST_LONG=1: 300 architectures instead of 20. */
 #include <omp.h>
 #include <setjmp.h>

@@ -111,7 +111,7 @@ __host__ __device__ inline int tiles_of_phase(const pn_conv &j, int phase, int p
     return (int)((pixels_of_phase(j, phase / 2, phase % 2) + pixels - 1) / pixels);
 }
 
-/* A slot: dw of a slice, or the sums (2,slice). */
+/* A partial: dw of a slice, or the sums (2,slice). */
 struct conv_backward {
     using Job = pn_conv;
     using Cut = conv_cut;
@@ -130,10 +130,10 @@ struct conv_backward {
         cut.pixels = min_of(PIXELS * rows_of(cut.slice), MOST_PIXELS);
         for (int phase = 0; phase < 4; phase++)
             cut.tiles += tiles_of_phase(first, phase, cut.pixels);
-        cut.blocks = min_of(cut.tiles, max_of(2 * SLOTS / (cut.dx_slices + 1), 16));
+        cut.blocks = min_of(cut.tiles, max_of(2 * MAX_BLOCKS / (cut.dx_slices + 1), 16));
         return cut;
     }
-    static __host__ __device__ size_t slot_floats(const pn_conv &job, int slice);
+    static __host__ __device__ size_t partial_floats(const pn_conv &job, int slice);
 };
 
 /* What a job makes of it. */
@@ -151,7 +151,7 @@ __host__ __device__ inline conv_step step_of(const pointwise &s, const conv_cut 
     return step;
 }
 
-__host__ __device__ inline size_t conv_backward::slot_floats(const pn_conv &job, int slice) {
+__host__ __device__ inline size_t conv_backward::partial_floats(const pn_conv &job, int slice) {
     const pointwise s = view_of(job);
     return max_of(step_of(s, cut(job)).numbers * s.K, 2 * slice);
 }
@@ -165,7 +165,8 @@ struct conv_work {
     int c0, C; /* first number of the slice; how many, 0 or less: it is empty */
     int block, blocks;
 };
-__device__ inline conv_work work_of(const pn_conv &job, const sliced_place<conv_backward> &at) {
+__device__ inline conv_work work_of(const pn_conv &job,
+                                    const sliced_assignment<conv_backward> &at) {
     conv_work b = {view_of(job), at.cut, {0, 0, 0, 0}, 0, 0, at.p.block, at.p.blocks};
     const int weights = at.slice - at.cut.dx_slices; /* slice of the dw task; else negative */
     b.step = step_of(b.s, b.cut);
@@ -177,7 +178,7 @@ __device__ inline conv_work work_of(const pn_conv &job, const sliced_place<conv_
 
 /* ---- backward: dw ---------------------------------------------------------------------------- */
 
-__device__ inline void weight_tiles(const conv_work &b, float *shared, float *slot) {
+__device__ inline void weight_tiles(const conv_work &b, float *shared, float *partial) {
     const pointwise &s = b.s;
     const int pixels = b.step.pixels, pitch = pitch_of(s.K);
     float *const g = shared + pixels * b.step.numbers;
@@ -193,9 +194,9 @@ __device__ inline void weight_tiles(const conv_work &b, float *shared, float *sl
         __syncthreads();
         load_r<pn_conv>(s, t, corners, b.c0, b.C, shared, b.C, 0);
         __syncthreads();
-        dw.add(shared, b.C, 0, s.K, g, pitch, t.pixels, slot, tile == b.block);
+        dw.add(shared, b.C, 0, s.K, g, pitch, t.pixels, partial, tile == b.block);
     }
-    dw.end(shared, slot);
+    dw.end(shared, partial);
 }
 
 /* ---- backward: dx ---------------------------------------------------------------------------- */
@@ -277,7 +278,7 @@ __device__ inline void gather_g(const pointwise &s, const phase_run &t, const pi
     }
 }
 
-__device__ inline void input_tiles(const conv_work &b, float *shared, float *slot) {
+__device__ inline void input_tiles(const conv_work &b, float *shared, float *partial) {
     const pointwise &s = b.s;
     const pn_conv &job = *s.conv;
     const int pitch = pitch_of(b.step.outputs), all = job.R * job.R, taps = job.mean ? 1 : all;
@@ -330,7 +331,7 @@ __device__ inline void input_tiles(const conv_work &b, float *shared, float *slo
         }
     }
     const float4 both[2] = {sums.s1, sums.s2};
-    fold_columns(k, both, shared, slot);
+    fold_columns(k, both, shared, partial);
 }
 
 /* ---- backward: a block ----------------------------------------------------------------------- */
@@ -339,32 +340,32 @@ __global__ __launch_bounds__(THREADS, 2) void conv_bwd_kernel(const pn_conv *job
                                                               float *scratch, const float *gate) {
     if (gate_closed(gate)) return;
     GPU_DYNAMIC(float, shared);
-    const sliced_place<conv_backward> at = find_slice<conv_backward>(jobs, count);
+    const sliced_assignment<conv_backward> at = find_slice<conv_backward>(jobs, count);
     GPU_SHARED(conv_work, work);
     const bool inputs = at.slice < at.cut.dx_slices;
 #pragma unroll 1
     for (int j = at.p.first; j < at.p.end; j++) {
-        const size_t slot_floats = conv_backward::slot_floats(jobs[j], at.cut.slice);
-        float *const slot = slice_slots(jobs, at, j, scratch) + at.p.block * slot_floats;
+        const size_t partial_floats = conv_backward::partial_floats(jobs[j], at.cut.slice);
+        float *const partial = slice_partials(jobs, at, j, scratch) + at.p.block * partial_floats;
         __syncthreads();
         if (threadIdx.x == 0) work = work_of(jobs[j], at);
         __syncthreads();
         if (inputs)
-            input_tiles(work, shared, slot);
+            input_tiles(work, shared, partial);
         else if (work.C > 0 && work.block < work.step.tiles)
-            weight_tiles(work, shared, slot);
+            weight_tiles(work, shared, partial);
     }
     if (!last_of_group(at.p)) return;
 #pragma unroll 1
     for (int j = at.p.first; j < at.p.end; j++) {
-        const size_t slot_floats = conv_backward::slot_floats(jobs[j], at.cut.slice);
-        const float *const slots = slice_slots(jobs, at, j, scratch);
+        const size_t partial_floats = conv_backward::partial_floats(jobs[j], at.cut.slice);
+        const float *const partials = slice_partials(jobs, at, j, scratch);
         if (threadIdx.x == 0) work = work_of(jobs[j], at);
         __syncthreads();
         if (inputs)
-            finish_slice_sums<1>(work.s, work.c0, work.C, slots, slot_floats, work.blocks);
+            finish_slice_sums<1>(work.s, work.c0, work.C, partials, partial_floats, work.blocks);
         else if (work.C > 0)
-            finish_weights<1>(work.s, work.c0, work.C, slots, slot_floats,
+            finish_weights<1>(work.s, work.c0, work.C, partials, partial_floats,
                               min_of(work.blocks, work.step.tiles));
         if (at.slice == 0) add_norm_parameters(work.s.out->norm, work.s.K);
         __syncthreads(); /* the next job adds to the same sums */

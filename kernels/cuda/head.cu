@@ -8,8 +8,8 @@
  * Channels are taken 1024 at a time through all parts, a quad to each column of threads. Backward
  * leaves the gradient of the logits in scratch, and the last block makes dw = pooled^T dlogits of
  * it, 4x4 of them a thread: N C classes multiply-adds in one block, few at 10 or 100 classes, but
- * some 0.4 ms (by count, not measured) for 128 images of 768 channels and 1000 classes. Partial
- * sums in slots would take C * classes floats for every block. */
+ * some 0.4 ms (by count, not measured) for 128 images of 768 channels and 1000 classes. In
+ * partials it would take C * classes floats for every block. */
 #include "kernels/cuda/op.h"
 
 namespace {
@@ -29,12 +29,12 @@ struct head_forward {
     using Job = pn_head;
     static __host__ __device__ bool shares_dx(const pn_head *, int) { return false; }
     static __host__ __device__ int tiles(const pn_head &s) { return s.N; }
-    static __host__ __device__ size_t slot_floats(const pn_head &) {
+    static __host__ __device__ size_t partial_floats(const pn_head &) {
         return sizeof(pn_result) / sizeof(float) + 2; /* 8 */
     }
 };
 
-/* A slot: the gradients of the logits of the block's images; the sums, (2,channels) a chunk. */
+/* A partial: the gradients of the logits of the block's images; the sums, (2,channels) a chunk. */
 struct head_backward {
     using Job = pn_head;
     static __host__ __device__ bool shares_dx(const pn_head *jobs, int j) {
@@ -42,9 +42,9 @@ struct head_backward {
     }
     static __host__ __device__ int tiles(const pn_head &s) { return s.N; }
     static __host__ __device__ size_t sums_at(const pn_head &s) {
-        return (size_t)div_up(s.N, min_of(s.N, SLOTS)) * row_of(s);
+        return (size_t)div_up(s.N, min_of(s.N, MAX_BLOCKS)) * row_of(s);
     }
-    static __host__ __device__ size_t slot_floats(const pn_head &s) {
+    static __host__ __device__ size_t partial_floats(const pn_head &s) {
         return sums_at(s) + 2 * (size_t)channels_of(s);
     }
 };
@@ -78,10 +78,10 @@ struct best {
 /* The largest of an image's logits, the first of equals. */
 __device__ inline best best_of(const float *logits, int classes) {
     GPU_SHARED(best, room, [THREADS]);
-    best mine = {-INFINITY, classes};
+    best own = {-INFINITY, classes};
     for (int k = (int)threadIdx.x; k < classes; k += THREADS)
-        if (logits[k] > mine.logit || mine.k == classes) mine = {logits[k], k};
-    return fold(&room[0], mine, [](best a, best b) {
+        if (logits[k] > own.logit || own.k == classes) own = {logits[k], k};
+    return fold(&room[0], own, [](best a, best b) {
         const bool second = b.logit > a.logit || (b.logit == a.logit && b.k < a.k);
         return second ? b : a;
     });
@@ -148,7 +148,7 @@ struct image_result {
     double log_likelihood, loss;
     int64_t correct;
 };
-static_assert(sizeof(image_result) == 6 * sizeof(float), "fits a slot");
+static_assert(sizeof(image_result) == 6 * sizeof(float), "fits a partial");
 
 __device__ inline image_result result_of(const pn_head &s, const float *logits, int label,
                                          double *room) {
@@ -168,7 +168,7 @@ __global__ __launch_bounds__(THREADS, 3) void head_fwd_kernel(const pn_head *job
     GPU_DYNAMIC(float, room); /* 1024 floats; then pooled */
     GPU_SHARED(double, doubles, [THREADS]);
     float *const pooled = room + CHUNK;
-    const place p = find_place<head_forward>(jobs, count);
+    const assignment p = find_assignment<head_forward>(jobs, count);
     const pn_head &s = jobs[p.first];
     const int C = channels_of(s);
     image_result sum = {0, 0, 0};
@@ -182,16 +182,16 @@ __global__ __launch_bounds__(THREADS, 3) void head_fwd_kernel(const pn_head *job
         sum.loss += one.loss;
         sum.correct += one.correct;
     }
-    char *const slots =
-        static_cast<char *>(static_cast<void *>(slots_of<head_forward>(jobs, p, p.first, scratch)));
-    const size_t slot_bytes = head_forward::slot_floats(s) * sizeof(float);
-    const auto slot = [&](int b) {
-        return static_cast<image_result *>(static_cast<void *>(slots + b * slot_bytes));
+    char *const partials = static_cast<char *>(
+        static_cast<void *>(partials_of<head_forward>(jobs, p, p.first, scratch)));
+    const size_t partial_bytes = head_forward::partial_floats(s) * sizeof(float);
+    const auto partial = [&](int b) {
+        return static_cast<image_result *>(static_cast<void *>(partials + b * partial_bytes));
     };
-    if (threadIdx.x == 0) *slot(p.block) = sum;
+    if (threadIdx.x == 0) *partial(p.block) = sum;
     if (!last_of_group(p)) return;
-    const bool mine = (int)threadIdx.x < p.blocks; /* at most SLOTS of them */
-    const image_result part = mine ? *slot((int)threadIdx.x) : image_result{0, 0, 0};
+    const bool has_one = (int)threadIdx.x < p.blocks; /* at most MAX_BLOCKS of them */
+    const image_result part = has_one ? *partial((int)threadIdx.x) : image_result{0, 0, 0};
     const double log_likelihood = add_up(&doubles[0], part.log_likelihood);
     const double loss = add_up(&doubles[0], part.loss);
     const double correct = add_up(&doubles[0], (double)part.correct);
@@ -254,42 +254,42 @@ __device__ inline void spread(const pn_head &s, const columns &k, const source &
 }
 
 /* All a block does for a job: dlogits of its images, their dx, sums. room: 3 * 1024 floats. */
-__device__ inline void backward_images(const pn_head &s, const place &p, float *room,
-                                       double *doubles, float *slot) {
+__device__ inline void backward_images(const pn_head &s, const assignment &p, float *room,
+                                       double *doubles, float *partial) {
     const int row = row_of(s), all = channels_of(s);
     for (int n = p.block, i = 0; n < s.N; n += p.blocks, i++)
-        logit_gradients(s, n, doubles, slot + (size_t)i * row);
+        logit_gradients(s, n, doubles, partial + (size_t)i * row);
     for (int c0 = 0; c0 < all; c0 += CHUNK) {
         const int C = min_of(CHUNK, all - c0);
         const columns k = columns_of(C);
         const source from = source_of(s.in, c0 + 4 * k.quad);
         sums4 sums = {splat(0), splat(0)};
         for (int n = p.block, i = 0; n < s.N; n += p.blocks, i++) {
-            mean_gradients(s, slot + (size_t)i * row, c0, C, room);
+            mean_gradients(s, partial + (size_t)i * row, c0, C, room);
             if (k.active && from.in->dx) spread(s, k, from, n, gpu_load4(room + 4 * k.quad), sums);
             __syncthreads();
         }
         const float4 both[2] = {sums.s1, sums.s2};
-        fold_columns(k, both, room, slot + head_backward::sums_at(s) + 2 * (size_t)c0);
+        fold_columns(k, both, room, partial + head_backward::sums_at(s) + 2 * (size_t)c0);
     }
 }
 
 /* By the last block: dw += pooled^T dlogits, db += sum of dlogits, images in their order. An item
  * is 4x4 of dw, or 4 of db, which is a channel that is always 1. */
-__device__ inline void finish_weights(const pn_head &s, const float *slots, int blocks) {
-    const size_t slot_floats = head_backward::slot_floats(s);
+__device__ inline void finish_weights(const pn_head &s, const float *partials, int blocks) {
+    const size_t partial_floats = head_backward::partial_floats(s);
     const int C = channels_of(s), row = row_of(s), quads = row / 4, items = (C / 4 + 1) * quads;
     for (int item = (int)threadIdx.x; item < items; item += THREADS) {
         const int c = 4 * (item / quads), k = 4 * (item % quads);
         float4 sum[4] = {splat(0), splat(0), splat(0), splat(0)};
         for (int first = 0; first < s.N; first += blocks) {
             const float *pooled = s.pooled + (size_t)first * C + c;
-            const float *dlogits = slots + (size_t)(first / blocks) * row + k;
+            const float *dlogits = partials + (size_t)(first / blocks) * row + k;
             const int here = min_of(blocks, s.N - first);
 #pragma unroll 4
             for (int b = 0; b < here; b++) {
                 const float4 a = c < C ? gpu_read4(pooled + (size_t)b * C) : splat(1);
-                const float4 g = gpu_load4(dlogits + b * slot_floats);
+                const float4 g = gpu_load4(dlogits + b * partial_floats);
                 sum[0] = fma4(a.x, g, sum[0]);
                 sum[1] = fma4(a.y, g, sum[1]);
                 sum[2] = fma4(a.z, g, sum[2]);
@@ -309,22 +309,23 @@ __device__ inline void finish_weights(const pn_head &s, const float *slots, int 
 }
 
 /* s1, s2 of the parts that want them. */
-__device__ inline void finish_part_sums(const pn_head &s, const float *slots, int blocks) {
-    const size_t slot_floats = head_backward::slot_floats(s);
+__device__ inline void finish_part_sums(const pn_head &s, const float *partials, int blocks) {
+    const size_t partial_floats = head_backward::partial_floats(s);
     const int all = channels_of(s);
-    slots += head_backward::sums_at(s);
+    partials += head_backward::sums_at(s);
     for (int c0 = 0; c0 < all; c0 += CHUNK) {
         const int quads = min_of(CHUNK, all - c0) / 4;
-        sum_slots4(slots + 2 * (size_t)c0, slot_floats, blocks, 2 * quads, [&](int i, float4 sum) {
-            const int which = i / quads;
-            const source from = source_of(s.in, c0 + 4 * (i - which * quads));
-            const pn_input &in = *from.in;
-            if (!in.dx || !wants_sums(in.norm)) return;
-            float *const stats = in.norm.stats + 4 * from.quad;
-            float *const to = stats + (2 + which) * in.C;
-            if (which) sum = sum * gpu_load4(stats + in.C);
-            gpu_store4(to, in.add ? gpu_load4(to) + sum : sum);
-        });
+        sum_partials4(partials + 2 * (size_t)c0, partial_floats, blocks, 2 * quads,
+                      [&](int i, float4 sum) {
+                          const int which = i / quads;
+                          const source from = source_of(s.in, c0 + 4 * (i - which * quads));
+                          const pn_input &in = *from.in;
+                          if (!in.dx || !wants_sums(in.norm)) return;
+                          float *const stats = in.norm.stats + 4 * from.quad;
+                          float *const to = stats + (2 + which) * in.C;
+                          if (which) sum = sum * gpu_load4(stats + in.C);
+                          gpu_store4(to, in.add ? gpu_load4(to) + sum : sum);
+                      });
     }
 }
 
@@ -333,17 +334,17 @@ __global__ __launch_bounds__(THREADS, 2) void head_bwd_kernel(const pn_head *job
     if (gate_closed(gate)) return;
     GPU_DYNAMIC(float, room);
     GPU_SHARED(double, doubles, [THREADS]);
-    const place p = find_place<head_backward>(jobs, count);
+    const assignment p = find_assignment<head_backward>(jobs, count);
     for (int j = p.first; j < p.end; j++) {
-        float *slots = slots_of<head_backward>(jobs, p, j, scratch);
+        float *partials = partials_of<head_backward>(jobs, p, j, scratch);
         backward_images(jobs[j], p, room, &doubles[0],
-                        slots + p.block * head_backward::slot_floats(jobs[j]));
+                        partials + p.block * head_backward::partial_floats(jobs[j]));
     }
     if (!last_of_group(p)) return;
     for (int j = p.first; j < p.end; j++) {
-        const float *slots = slots_of<head_backward>(jobs, p, j, scratch);
-        finish_weights(jobs[j], slots, p.blocks);
-        finish_part_sums(jobs[j], slots, p.blocks);
+        const float *partials = partials_of<head_backward>(jobs, p, j, scratch);
+        finish_weights(jobs[j], partials, p.blocks);
+        finish_part_sums(jobs[j], partials, p.blocks);
         __syncthreads(); /* the next job adds to the same sums */
     }
 }

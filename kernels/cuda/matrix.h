@@ -68,9 +68,9 @@ __device__ __forceinline__ void accumulate(float4 (&sums)[COUNT], const float *a
     }
 }
 
-/* dw[c][k] = sum over the block's tiles and their pixels of a[p][c] g[p][k], into the block's slot
+/* dw[c][k] = sum over the block's tiles and their pixels of a[p][c] g[p][k], into its partial
  * of C * K floats. A thread owns 4x4 of them. Where that leaves threads over, several share a 4x4
- * and take different pixels; where it does not suffice, the sums wait in the slot from tile to
+ * and take different pixels; where it does not suffice, the sums wait in the partial from tile to
  * tile (in L2) instead of in registers. begin; add for every tile; end. */
 struct outer4 {
     int C, K, items, segments, item, segment;
@@ -103,13 +103,13 @@ struct outer4 {
         }
     }
 
-    __device__ __forceinline__ float *place_of(float *slot, int which) const {
-        return slot + (size_t)(4 * (which / (K / 4))) * K + 4 * (which % (K / 4));
+    __device__ __forceinline__ float *item_at(float *partial, int which) const {
+        return partial + (size_t)(4 * (which / (K / 4))) * K + 4 * (which % (K / 4));
     }
 
     /* The tiles a [pixels][C] and g [pixels][K] must be complete (the caller synchronises). */
     __device__ inline void add(const float *a, int a_pitch, const float *g, int g_pitch, int pixels,
-                               float *slot, bool first) {
+                               float *partial, bool first) {
         if (segments) {
             if (segment < segments) gather(a, a_pitch, g, g_pitch, item, segment, segments, pixels);
             return;
@@ -117,7 +117,7 @@ struct outer4 {
         for (int which = (int)threadIdx.x; which < items; which += THREADS) {
             clear();
             gather(a, a_pitch, g, g_pitch, which, 0, 1, pixels);
-            float *to = place_of(slot, which);
+            float *to = item_at(partial, which);
 #pragma unroll
             for (int i = 0; i < 4; i++)
                 gpu_store4(to + (size_t)i * K,
@@ -126,18 +126,18 @@ struct outer4 {
     }
 
     /* room: 4096 floats of shared memory that nobody uses any more; synchronises. */
-    __device__ inline void end(float *room, float *slot) {
+    __device__ inline void end(float *room, float *partial) {
         if (!segments) return;
         __syncthreads();
         if (segment < segments)
 #pragma unroll
             for (int i = 0; i < 4; i++)
-                gpu_store4(place_of(room + (size_t)segment * C * K, item) + i * K, sum[i]);
+                gpu_store4(item_at(room + (size_t)segment * C * K, item) + i * K, sum[i]);
         __syncthreads();
         for (int j = (int)threadIdx.x; j < C * K; j += THREADS) {
             float total = 0;
             for (int s = 0; s < segments; s++) total += room[s * C * K + j];
-            slot[j] = total;
+            partial[j] = total;
         }
         __syncthreads();
     }

@@ -24,7 +24,7 @@ __host__ __device__ inline int tile_pixels(const pn_node &job) {
     const int rows = THREADS / (job.C / 4);
     const size_t pixels = (size_t)job.N * job.H * job.W;
     int step = STEP;
-    while (step > 1 && pixels < (size_t)SLOTS * rows * step) step /= 2;
+    while (step > 1 && pixels < (size_t)MAX_BLOCKS * rows * step) step /= 2;
     return rows * step;
 }
 
@@ -38,7 +38,7 @@ struct node_forward {
     using Job = pn_node;
     static __host__ __device__ bool shares_dx(const pn_node *, int) { return false; }
     static __host__ __device__ int tiles(const pn_node &job) { return count_tiles<FORWARD>(job); }
-    static __host__ __device__ size_t slot_floats(const pn_node &) { return 0; }
+    static __host__ __device__ size_t partial_floats(const pn_node &) { return 0; }
 };
 
 struct node_backward {
@@ -47,7 +47,7 @@ struct node_backward {
         return jobs[j].shares_dx;
     }
     static __host__ __device__ int tiles(const pn_node &job) { return count_tiles<BACKWARD>(job); }
-    static __host__ __device__ size_t slot_floats(const pn_node &job) {
+    static __host__ __device__ size_t partial_floats(const pn_node &job) {
         return (size_t)job.terms * 2 * job.C; /* s1, s2 of every term, wanted or not */
     }
 };
@@ -78,8 +78,8 @@ struct stretch {
 
 /* done(stretch) for every stretch of pixels of this thread. */
 template <int STEP, class Done>
-__device__ __forceinline__ void each_stretch(const pn_node &job, const place &p, const columns &c,
-                                             Done done) {
+__device__ __forceinline__ void each_stretch(const pn_node &job, const assignment &p,
+                                             const columns &c, Done done) {
     if (!c.active) return;
 #pragma unroll 1
     for (int t = p.block; t < p.tiles; t += p.blocks) {
@@ -115,7 +115,7 @@ __device__ __forceinline__ void store_all(float *to, const float4 (&v)[STEP], co
 
 /* ---- forward --------------------------------------------------------------------------------- */
 
-__device__ inline void sum_two(const pn_node &job, const place &p, const columns &c) {
+__device__ inline void sum_two(const pn_node &job, const assignment &p, const columns &c) {
     const int quad = c.active ? c.quad : 0;
     const term4 a = load_term(job.term[0], job.C, quad), b = load_term(job.term[1], job.C, quad);
     float *const h = job.h + 4 * quad;
@@ -132,7 +132,7 @@ __device__ inline void sum_two(const pn_node &job, const place &p, const columns
     });
 }
 
-__device__ inline void sum_all(const pn_node &job, const place &p, const columns &c) {
+__device__ inline void sum_all(const pn_node &job, const assignment &p, const columns &c) {
     each_stretch<FORWARD>(job, p, c, [&](const stretch &s) {
         float4 sum[FORWARD] = {splat(0), splat(0), splat(0), splat(0)};
 #pragma unroll 1
@@ -150,7 +150,7 @@ __device__ inline void sum_all(const pn_node &job, const place &p, const columns
 }
 
 __global__ void __launch_bounds__(THREADS, 2) node_forward_kernel(const pn_node *jobs, int count) {
-    const place p = find_place<node_forward>(jobs, count);
+    const assignment p = find_assignment<node_forward>(jobs, count);
     const pn_node &job = jobs[p.first];
     const columns c = columns_of(job.C);
     if (job.terms == 2)
@@ -201,7 +201,7 @@ __device__ inline float4 load_back(const pn_term &last, int C, int quad) {
 /* Both terms in one pass: dh, the first x and h are read once. The pointers are read from the job
  * each time: there are no registers left to keep them in. */
 template <bool RESTORE>
-__device__ inline void backward_two(const pn_node &job, const place &p, const columns &c,
+__device__ inline void backward_two(const pn_node &job, const assignment &p, const columns &c,
                                     backward4 *first, backward4 *second) {
     const int quad = c.active ? c.quad : 0;
     float4 scale = splat(1), shift = splat(0), back = splat(1);
@@ -238,7 +238,7 @@ __device__ inline void backward_two(const pn_node &job, const place &p, const co
 }
 
 /* Puts the last term's z back into h. */
-__device__ inline void restore_last(const pn_node &job, const place &p, const columns &c) {
+__device__ inline void restore_last(const pn_node &job, const assignment &p, const columns &c) {
     each_stretch<BACKWARD>(job, p, c, [&](const stretch &s) {
         const pn_term &last = job.term[job.terms - 1];
         float4 rest[BACKWARD];
@@ -261,7 +261,7 @@ __device__ inline void restore_last(const pn_node &job, const place &p, const co
     });
 }
 
-__device__ inline void backward_one(const pn_node &job, const place &p, const columns &c,
+__device__ inline void backward_one(const pn_node &job, const assignment &p, const columns &c,
                                     const pn_term &term, backward4 *t) {
     const float *const dh = job.dh + 4 * c.quad;
     each_stretch<BACKWARD>(job, p, c, [&](const stretch &s) {
@@ -276,11 +276,12 @@ __device__ inline void backward_one(const pn_node &job, const place &p, const co
     });
 }
 
-/* The sums of a term into the block's slot. */
-__device__ inline void keep_sums(const columns &c, const backward4 &t, float *room, float *slot) {
+/* The sums of a term into the block's partial. */
+__device__ inline void keep_sums(const columns &c, const backward4 &t, float *room,
+                                 float *partial) {
     if (!t.wants) return;
     const float4 v[2] = {t.sums.s1, t.sums.s2};
-    fold_columns(c, v, room, slot);
+    fold_columns(c, v, room, partial);
 }
 
 constexpr size_t ROOM = 2 * 1024 * sizeof(float); /* fold_columns */
@@ -289,17 +290,17 @@ __global__ void __launch_bounds__(THREADS, 2)
     node_backward_kernel(const pn_node *jobs, int count, float *scratch, const float *gate) {
     if (gate_closed(gate)) return;
     GPU_DYNAMIC(float, room);
-    GPU_SHARED(place, p); /* not in registers: they are short */
-    if (threadIdx.x == 0) p = find_place<node_backward>(jobs, count);
+    GPU_SHARED(assignment, p); /* not in registers: they are short */
+    if (threadIdx.x == 0) p = find_assignment<node_backward>(jobs, count);
     __syncthreads();
     bool any = false;
     for (int j = p.first; j < p.end; j++) {
         const pn_node &job = jobs[j];
         const columns c = columns_of(job.C);
         const int quad = c.active ? c.quad : 0;
-        const auto slot_of = [&](int t) {
-            return slots_of<node_backward>(jobs, p, j, scratch) +
-                   p.block * node_backward::slot_floats(job) + t * 2 * job.C;
+        const auto partial_of = [&](int t) {
+            return partials_of<node_backward>(jobs, p, j, scratch) +
+                   p.block * node_backward::partial_floats(job) + t * 2 * job.C;
         };
         if (job.terms == 2) {
             backward4 first = load_backward(job.term[0], quad),
@@ -308,8 +309,8 @@ __global__ void __launch_bounds__(THREADS, 2)
                 backward_two<true>(job, p, c, &first, &second);
             else
                 backward_two<false>(job, p, c, &first, &second);
-            keep_sums(c, first, room, slot_of(0));
-            keep_sums(c, second, room, slot_of(1));
+            keep_sums(c, first, room, partial_of(0));
+            keep_sums(c, second, room, partial_of(1));
             any |= first.wants || second.wants;
             continue;
         }
@@ -318,7 +319,7 @@ __global__ void __launch_bounds__(THREADS, 2)
             backward4 term = load_backward(job.term[t], quad);
             if (!term.dx && !term.wants) continue;
             backward_one(job, p, c, job.term[t], &term);
-            keep_sums(c, term, room, slot_of(t));
+            keep_sums(c, term, room, partial_of(t));
             any |= term.wants;
         }
     }
@@ -327,8 +328,8 @@ __global__ void __launch_bounds__(THREADS, 2)
         for (int t = 0; t < jobs[j].terms; t++)
             if (wants_sums(jobs[j].term[t].in.norm))
                 finish_sums(jobs[j].term[t].in, 0, jobs[j].C,
-                            slots_of<node_backward>(jobs, p, j, scratch) + t * 2 * jobs[j].C,
-                            node_backward::slot_floats(jobs[j]), p.blocks);
+                            partials_of<node_backward>(jobs, p, j, scratch) + t * 2 * jobs[j].C,
+                            node_backward::partial_floats(jobs[j]), p.blocks);
 }
 
 pn_status check_widths(const char *op, const pn_node *jobs, int count) {

@@ -1,5 +1,5 @@
-/* kernels/cuda/op.h -- what every op of this backend is made of: the place of a block among the
- * jobs of a call, the two ends of deferred BatchNorm, and sums over blocks in a fixed order.
+/* kernels/cuda/op.h -- what every op of this backend is made of: what a block does of the jobs
+ * of a call, the two ends of deferred BatchNorm, and sums over blocks in a fixed order.
  *
  * Work. A call is one launch. Jobs that share a dx form a group; a group gets the blocks its op
  * asks for, and every block finds its group by counting through the jobs. The blocks of a group
@@ -9,11 +9,12 @@
  * Threads. A thread owns a quad of channels for good (columns), so that what it sums per channel
  * stays in its registers from the first tile to the last.
  *
- * Sums. Each block writes its partial sums to a slot of its own in scratch and takes a ticket; the
- * last block of a group to arrive adds all slots, in the order of their numbers. Which block that
- * is does not matter to the result: the same bits always, without floating-point atomics, without
- * a second launch. The memory model wants: write; __threadfence; barrier; atomic by one thread;
- * barrier; __threadfence; read (CUDA guide, "memory fence functions", threadFenceReduction). */
+ * Sums. Each block has a *partial* in scratch, for the sums over what it did. It writes that and
+ * takes a ticket; the last block of a group to arrive adds all partials, in the order of their
+ * numbers. Which block that is does not matter to the result: the same bits always, without
+ * floating-point atomics, without a second launch. The memory model wants: write; __threadfence;
+ * barrier; atomic by one thread; barrier; __threadfence; read (CUDA guide, "memory fence
+ * functions", threadFenceReduction). */
 #ifndef PN_GPU_OP_H
 #define PN_GPU_OP_H
 
@@ -22,9 +23,9 @@
 
 namespace {
 
-constexpr int THREADS = 256;        /* of every block */
-constexpr int SLOTS = 128;          /* blocks of a group at most: slots that somebody has to add */
-constexpr int MAX_GROUPS = 1024;    /* of a call: tickets */
+constexpr int THREADS = 256;     /* of every block */
+constexpr int MAX_BLOCKS = 128;  /* blocks of a group at most: partials that somebody has to add */
+constexpr int MAX_GROUPS = 1024; /* of a call: tickets */
 constexpr int MAX_CHANNELS = 1024;  /* of a tensor: 256 quads */
 constexpr size_t SHARED = 48 << 10; /* bytes a block may have on every card, two blocks of it on
                                        the smallest (sm_86: 100 KB a multiprocessor) */
@@ -65,22 +66,22 @@ __device__ __forceinline__ float4 where_positive(float4 condition, float4 v) {
                        condition.z > 0 ? v.z : 0, condition.w > 0 ? v.w : 0);
 }
 
-/* ---- the place of a block -------------------------------------------------------------------- */
+/* ---- what a block does ----------------------------------------------------------------------- */
 
 /* An op describes its jobs by a type with
  *   using Job = ...;
  *   static bool shares_dx(const Job *jobs, int j); does job j share its dx with job j - 1?
  *                                                 (forward: false)
  *   static int tiles(const Job &first);           of the group that begins here
- *   static size_t slot_floats(const Job &job);    a block's partial sums for the job; multiple of 4
+ *   static size_t partial_floats(const Job &job); of a block, for the job; a multiple of 4
  * all of which depend on values of the jobs and on no address, so that host and device agree, and
  * the host before and after it has addresses. */
-struct place {
+struct assignment {
     int first, end;    /* jobs of the group */
     int block, blocks; /* of the group */
     int tiles;         /* this block does block, block + blocks, ... */
     int group;         /* number of its ticket */
-    size_t slots;      /* floats of scratch before the group's: [job][block][slot_floats] */
+    size_t partials;   /* floats of scratch before the group's: [job][block][partial_floats] */
 };
 
 template <class Op>
@@ -92,31 +93,31 @@ __host__ __device__ inline int group_end(const typename Op::Job *jobs, int count
 
 template <class Op>
 __host__ __device__ inline int group_blocks(const typename Op::Job &first) {
-    return min_of(Op::tiles(first), SLOTS);
+    return min_of(Op::tiles(first), MAX_BLOCKS);
 }
 
 template <class Op>
-__device__ inline place find_place(const typename Op::Job *jobs, int count) {
-    place p = {0, 0, (int)blockIdx.x, 0, 0, 0, 0};
+__device__ inline assignment find_assignment(const typename Op::Job *jobs, int count) {
+    assignment p = {0, 0, (int)blockIdx.x, 0, 0, 0, 0};
     for (;; p.group++) {
         p.end = group_end<Op>(jobs, count, p.first);
         p.tiles = Op::tiles(jobs[p.first]);
-        p.blocks = min_of(p.tiles, SLOTS);
+        p.blocks = min_of(p.tiles, MAX_BLOCKS);
         if (p.block < p.blocks) return p;
         p.block -= p.blocks;
         for (int j = p.first; j < p.end; j++)
-            p.slots += (size_t)p.blocks * Op::slot_floats(jobs[j]);
+            p.partials += (size_t)p.blocks * Op::partial_floats(jobs[j]);
         p.first = p.end;
     }
 }
 
-/* The slots of job j of the group (those of the jobs before it come first); block b's slot begins
- * at b * slot_floats. */
+/* The partials of job j of the group (those of the jobs before it come first); that of block b
+ * begins at b * partial_floats. */
 template <class Op>
-__device__ inline float *slots_of(const typename Op::Job *jobs, const place &p, int j,
-                                  void *scratch) {
-    float *at = static_cast<float *>(scratch) + p.slots;
-    for (int i = p.first; i < j; i++) at += (size_t)p.blocks * Op::slot_floats(jobs[i]);
+__device__ inline float *partials_of(const typename Op::Job *jobs, const assignment &p, int j,
+                                     void *scratch) {
+    float *at = static_cast<float *>(scratch) + p.partials;
+    for (int i = p.first; i < j; i++) at += (size_t)p.blocks * Op::partial_floats(jobs[i]);
     return at;
 }
 
@@ -135,7 +136,7 @@ inline call_size size_of(const typename Op::Job *jobs, int count) {
         const int blocks = group_blocks<Op>(jobs[first]);
         s.blocks += (unsigned)blocks;
         for (int j = first; j < end; j++)
-            s.bytes += (size_t)blocks * Op::slot_floats(jobs[j]) * sizeof(float);
+            s.bytes += (size_t)blocks * Op::partial_floats(jobs[j]) * sizeof(float);
     }
     s.bytes = (s.bytes + 63) & ~(size_t)63;
     if (s.bytes == 0) s.bytes = 64; /* a call without scratch is refused */
@@ -163,8 +164,8 @@ __device__ __forceinline__ bool gate_closed(const float *gate) { return gate && 
 __device__ unsigned tickets[MAX_GROUPS];
 
 /* Is this block the last of its group to have come here? All threads call it, after their writes
- * to the slots, and get the same answer; in the last block all slots may then be read. */
-__device__ inline bool last_of_group(const place &p) {
+ * to the partials, and get the same answer; in the last block all partials may then be read. */
+__device__ inline bool last_of_group(const assignment &p) {
     GPU_SHARED(bool, last);
     __threadfence();
     __syncthreads();
@@ -173,14 +174,14 @@ __device__ inline bool last_of_group(const place &p) {
         if (last) tickets[p.group] = 0;
     }
     __syncthreads();
-    const bool mine = last;
-    if (mine) __threadfence();
-    return mine;
+    const bool is_last = last; /* of its own: the next call writes to the shared one */
+    if (is_last) __threadfence();
+    return is_last;
 }
 
 /* Adding up takes one multiprocessor while the others wait, and 128 loads one after another take
  * some 10 us (by count): so as many neighbouring threads as there are, 1 to 32, share an item and
- * each adds every n-th slot. All threads of the block call what is below. */
+ * each adds every n-th partial. All threads of the block call what is below. */
 __device__ inline int sharers_of(int items) {
     int n = 1;
     while (n < 32 && 2 * n * items <= THREADS) n *= 2;
@@ -196,11 +197,11 @@ __device__ __forceinline__ float4 fold_sharers(float4 v, int n) {
                        fold_sharers(v.w, n));
 }
 
-/* done(i, sum) for quad i of `count`, sum over the blocks of slots[block][4i ..]: in a fixed order.
- * 16-byte aligned. */
+/* done(i, sum) for quad i of `count`, sum over the blocks of partials[block][4i ..]: in a fixed
+ * order. 16-byte aligned. */
 template <class Done>
-__device__ inline void sum_slots4(const float *slots, size_t slot_floats, int blocks, int count,
-                                  Done done) {
+__device__ inline void sum_partials4(const float *partials, size_t partial_floats, int blocks,
+                                     int count, Done done) {
     const int n = sharers_of(count), share = (int)threadIdx.x % n;
 #pragma unroll 1
     for (int first = 0; first < count; first += THREADS / n) {
@@ -209,16 +210,16 @@ __device__ inline void sum_slots4(const float *slots, size_t slot_floats, int bl
         if (i < count)
 #pragma unroll 8
             for (int b = share; b < blocks; b += n)
-                sum = sum + gpu_load4(slots + b * slot_floats + 4 * (size_t)i);
+                sum = sum + gpu_load4(partials + b * partial_floats + 4 * (size_t)i);
         sum = fold_sharers(sum, n);
         if (share == 0 && i < count) done(i, sum);
     }
 }
 
-/* to[i] += the sum over the blocks of slots[block][i], for count floats, a multiple of 4. */
-__device__ inline void add_slots(float *to, const float *slots, size_t slot_floats, int blocks,
-                                 int count) {
-    sum_slots4(slots, slot_floats, blocks, count / 4, [&](int i, float4 sum) {
+/* to[i] += the sum over the blocks of partials[block][i], for count floats, a multiple of 4. */
+__device__ inline void add_partials(float *to, const float *partials, size_t partial_floats,
+                                    int blocks, int count) {
+    sum_partials4(partials, partial_floats, blocks, count / 4, [&](int i, float4 sum) {
         float *const quad = to + 4 * (size_t)i;
         gpu_store4(quad, gpu_load4(quad) + sum);
     });
@@ -242,11 +243,11 @@ __device__ inline columns columns_of(int C) {
     return c;
 }
 
-/* Folds COUNT sums of every channel over the rows of threads: slot[i*C + c] = sum over the rows of
- * v[i]. `room`: COUNT * 1024 floats of shared memory that nobody uses any more; synchronises. */
+/* Folds COUNT sums of every channel over the rows of threads: partial[i*C + c] = sum over the rows
+ * of v[i]. `room`: COUNT * 1024 floats of shared memory that nobody uses any more; synchronises. */
 template <int COUNT>
 __device__ inline void fold_columns(const columns &c, const float4 (&v)[COUNT], float *room,
-                                    float *slot) {
+                                    float *partial) {
     const int C = 4 * c.quads;
     __syncthreads();
     if (c.active)
@@ -263,7 +264,7 @@ __device__ inline void fold_columns(const columns &c, const float4 (&v)[COUNT], 
 #pragma unroll 2
         for (int r = share; r < c.rows; r += n, column += n * C) sum += *column;
         sum = fold_sharers(sum, n);
-        if (share == 0 && first + (int)threadIdx.x / n == j) slot[j] = sum;
+        if (share == 0 && first + (int)threadIdx.x / n == j) partial[j] = sum;
     }
     __syncthreads();
 }
@@ -314,7 +315,7 @@ struct moments {
 };
 __device__ __forceinline__ moments no_moments() { return {splat(0), splat(0), splat(0), 0}; }
 
-/* A slot of statistics: pivot, sum, square of K channels, and the count of pixels. */
+/* A partial of statistics: pivot, sum, square of K channels, and the count of pixels. */
 __host__ __device__ inline size_t moments_floats(const pn_norm &n, int K) {
     return n.mode == PN_NORM_BATCH ? 3 * (size_t)K + 4 : 0;
 }
@@ -328,17 +329,17 @@ __device__ __forceinline__ void move_pivot(float from, float to, float n, float 
     *sum += n * d;
 }
 
-/* The block's moments into its slot. All threads, each with those of its columns; room as for
+/* The block's moments into its partial. All threads, each with those of its columns; room as for
  * fold_columns with COUNT 2, and K floats more behind it. Row 0 must have seen a pixel. */
 __device__ inline void store_moments(const columns &c, moments m, int pixels, float *room,
-                                     float *slot) {
+                                     float *partial) {
     const int K = 4 * c.quads;
     float *pivots = room + 2 * 1024;
     __syncthreads();
     if (c.row == 0) {
         gpu_store4(pivots + 4 * c.quad, m.pivot);
-        gpu_store4(slot + 4 * c.quad, m.pivot);
-        if (c.quad == 0) slot[3 * K] = (float)pixels;
+        gpu_store4(partial + 4 * c.quad, m.pivot);
+        if (c.quad == 0) partial[3 * K] = (float)pixels;
     }
     __syncthreads();
     if (c.active && m.count > 0) {
@@ -350,25 +351,25 @@ __device__ inline void store_moments(const columns &c, moments m, int pixels, fl
         move_pivot(m.pivot.w, to.w, n, &m.sum.w, &m.square.w);
     }
     const float4 v[2] = {m.sum, m.square};
-    fold_columns(c, v, room, slot + K);
+    fold_columns(c, v, room, partial + K);
 }
 
 /* By the last block: mean, 1/sqrt(variance + eps), running statistics (kernels.h). */
-__device__ inline void finish_statistics(const pn_norm &n, int K, const float *slots,
-                                         size_t slot_floats, int blocks) {
+__device__ inline void finish_statistics(const pn_norm &n, int K, const float *partials,
+                                         size_t partial_floats, int blocks) {
     const int sharers = sharers_of(K), share = (int)threadIdx.x % sharers;
 #pragma unroll 1
     for (int first = 0; first < K; first += THREADS / sharers) {
         const int k = first + (int)threadIdx.x / sharers;
         float pivot = 0, count = 0, sum = 0, square = 0;
         if (k < K) {
-            pivot = slots[k];
+            pivot = partials[k];
 #pragma unroll 4
             for (int b = share; b < blocks; b += sharers) {
-                const float *slot = slots + b * slot_floats;
-                float s = slot[K + k], q = slot[2 * K + k];
-                move_pivot(slot[k], pivot, slot[3 * K], &s, &q);
-                count += slot[3 * K];
+                const float *partial = partials + b * partial_floats;
+                float s = partial[K + k], q = partial[2 * K + k];
+                move_pivot(partial[k], pivot, partial[3 * K], &s, &q);
+                count += partial[3 * K];
                 sum += s;
                 square += q;
             }
@@ -472,11 +473,11 @@ struct sums4 {
     }
 };
 
-/* By the last block: s1 (+)=, s2 (+)= of C channels from c0 on, from slots of (2,C). */
-__device__ inline void finish_sums(const pn_input &in, int c0, int C, const float *slots,
-                                   size_t slot_floats, int blocks) {
+/* By the last block: s1 (+)=, s2 (+)= of C channels from c0 on, from partials of (2,C). */
+__device__ inline void finish_sums(const pn_input &in, int c0, int C, const float *partials,
+                                   size_t partial_floats, int blocks) {
     float *const stats = in.norm.stats + c0;
-    sum_slots4(slots, slot_floats, blocks, C / 2, [&](int i, float4 sum) {
+    sum_partials4(partials, partial_floats, blocks, C / 2, [&](int i, float4 sum) {
         const int which = 4 * i >= C, c = 4 * i - which * C;
         float *const to = stats + (2 + which) * in.C + c;
         if (which) sum = sum * gpu_load4(stats + in.C + c); /* (4,C): row 1 is rstd */

@@ -12,12 +12,12 @@
  * registers: 40 KB whatever C is. Read x once, write z once. Two blocks a multiprocessor.
  *
  * Backward reads dy, z and x once, writes dx once, at C of up to 128. More channels are cut into
- * *slices* of about 64, each with blocks, tickets and slots of its own: a block then keeps the sums
- * of its slice of dw in registers, and slots stay small. Every slice needs all of g = dz, which is
- * therefore read once more per slice (from L2, mostly). A slice and a tile of pixels depend on the
- * input alone, so that jobs that share dx agree on them; a job with a large K takes a tile in
- * several steps. A step: x into registers (each thread the pixels and the quad whose dx it will
- * make), r and g into shared memory; dw += r^T g; then da = g w^T with w transposed in shared
+ * *slices* of about 64, each with blocks, tickets and partials of its own: a block then keeps the
+ * sums of its slice of dw in registers, and partials stay small. Every slice needs all of g = dz,
+ * which is therefore read once more per slice (from L2, mostly). A slice and a tile of pixels
+ * depend on the input alone, so that jobs that share dx agree on them; a job with a large K takes a
+ * tile in several steps. A step: x into registers (each thread the pixels and the quad whose dx it
+ * will make), r and g into shared memory; dw += r^T g; then da = g w^T with w transposed in shared
  * memory, masked by the x in registers.
  *
  * Grids that have no whole number of quads (K/2 = 2, 6, 10 ...) are taken in pairs of channels:
@@ -147,7 +147,7 @@ __host__ __device__ inline forward_cut forward_cut_of(const pointwise &s) {
     constexpr int GRIDS = grids_of<Job>;
     const int rows = rows_of(s.K);
     forward_cut cut = {PIXELS, 0, 0};
-    if (tiles_of(s, PIXELS * rows) < SLOTS) cut.each = PIXELS / 2;
+    if (tiles_of(s, PIXELS * rows) < MAX_BLOCKS) cut.each = PIXELS / 2;
     cut.pixels = min_of(cut.each * rows, 512);
     const int room = FORWARD_FLOATS - (has_corners<Job> ? 2 * cut.pixels : 0);
     const int pitch = (room / GRIDS - PLANE_GAP) / cut.pixels;
@@ -165,7 +165,7 @@ struct pointwise_forward {
         const pointwise s = view_of(job);
         return tiles_of(s, forward_cut_of<Job>(s).pixels);
     }
-    static __host__ __device__ size_t slot_floats(const Job &job) {
+    static __host__ __device__ size_t partial_floats(const Job &job) {
         return moments_floats(job.out.norm, job.out.K);
     }
 };
@@ -224,7 +224,7 @@ __device__ __forceinline__ void accumulate_pairs(float4 (&z)[EACH], const float 
 
 /* z and its moments for the tiles of this block. */
 template <class Job, int EACH, bool PAIRS>
-__device__ inline void forward_tiles(const pointwise &s, const place &p, const Job *jobs,
+__device__ inline void forward_tiles(const pointwise &s, const assignment &p, const Job *jobs,
                                      float *shared, float *scratch) {
     using Op = pointwise_forward<Job>;
     constexpr int GRIDS = grids_of<Job>;
@@ -275,7 +275,7 @@ __device__ inline void forward_tiles(const pointwise &s, const place &p, const J
     if (s.out->norm.mode != PN_NORM_BATCH) return;
     store_moments(
         k, m, seen, shared,
-        slots_of<Op>(jobs, p, p.first, scratch) + p.block * Op::slot_floats(jobs[p.first]));
+        partials_of<Op>(jobs, p, p.first, scratch) + p.block * Op::partial_floats(jobs[p.first]));
 }
 
 template <class Job, bool PAIRS>
@@ -283,7 +283,7 @@ __global__ __launch_bounds__(THREADS, PAIRS ? 1 : 2) void forward_kernel(const J
                                                                          float *scratch) {
     using Op = pointwise_forward<Job>;
     GPU_DYNAMIC(float, shared);
-    const place p = find_place<Op>(jobs, count);
+    const assignment p = find_assignment<Op>(jobs, count);
     const pointwise s = view_of(jobs[p.first]);
     if (forward_cut_of<Job>(s).each == PIXELS)
         forward_tiles<Job, PIXELS, PAIRS>(s, p, jobs, shared, scratch);
@@ -293,8 +293,8 @@ __global__ __launch_bounds__(THREADS, PAIRS ? 1 : 2) void forward_kernel(const J
     const pn_norm &norm = s.out->norm;
     if (norm.mode == PN_NORM_RUNNING && p.block == 0) copy_statistics(norm, s.K);
     if (norm.mode == PN_NORM_BATCH && last_of_group(p))
-        finish_statistics(norm, s.K, slots_of<Op>(jobs, p, p.first, scratch),
-                          Op::slot_floats(jobs[p.first]), p.blocks);
+        finish_statistics(norm, s.K, partials_of<Op>(jobs, p, p.first, scratch),
+                          Op::partial_floats(jobs[p.first]), p.blocks);
 }
 
 /* ---- backward: how a group is cut ------------------------------------------------------------ */
@@ -330,7 +330,7 @@ __host__ __device__ inline backward_cut backward_cut_of(const pointwise &s) {
                     (GRIDS * cut.slice + pitch_of(usual) + CORNER_FLOATS<GRIDS>);
     cut.pixels = max_of(min_of(PIXELS * rows_of(GRIDS * cut.slice), fit), 1);
     cut.tiles = tiles_of(s, cut.pixels);
-    cut.blocks = min_of(cut.tiles, max_of(2 * SLOTS / (cut.slices + 1), 16));
+    cut.blocks = min_of(cut.tiles, max_of(2 * MAX_BLOCKS / (cut.slices + 1), 16));
     return cut;
 }
 
@@ -358,7 +358,7 @@ __host__ __device__ inline backward_step backward_step_of(const pointwise &s,
     return step;
 }
 
-/* A slot: dw (slice,K), then the sums (2,grids,slice). */
+/* A partial: dw (slice,K), then the sums (2,grids,slice). */
 template <class Job_>
 struct pointwise_backward {
     using Job = Job_;
@@ -367,7 +367,7 @@ struct pointwise_backward {
     static __host__ __device__ backward_cut cut(const Job &first) {
         return backward_cut_of<Job>(view_of(first));
     }
-    static __host__ __device__ size_t slot_floats(const Job &job, int slice) {
+    static __host__ __device__ size_t partial_floats(const Job &job, int slice) {
         return (size_t)slice * job.out.K + 2 * (size_t)grids_of<Job> * slice;
     }
 };
@@ -422,12 +422,12 @@ struct slice_sums {
         }
     }
 
-    __device__ __forceinline__ float *place_of(float *slot, int which) const {
-        return slot + (size_t)(4 * (which / quads)) * row + 4 * (which % quads);
+    __device__ __forceinline__ float *item_at(float *partial, int which) const {
+        return partial + (size_t)(4 * (which / quads)) * row + 4 * (which % quads);
     }
 
     __device__ inline void add(const float *r, int pitch, int plane, int Kg, const float *g,
-                               int g_pitch, int pixels, float *slot, bool first) {
+                               int g_pitch, int pixels, float *partial, bool first) {
         if (segments) {
             if (segment < segments)
                 gather(r, pitch, plane, Kg, g, g_pitch, item, segment, segments, pixels);
@@ -436,7 +436,7 @@ struct slice_sums {
         for (int which = (int)threadIdx.x; which < items; which += THREADS) {
             clear();
             gather(r, pitch, plane, Kg, g, g_pitch, which, 0, 1, pixels);
-            float *to = place_of(slot, which);
+            float *to = item_at(partial, which);
 #pragma unroll
             for (int i = 0; i < 4; i++)
                 gpu_store4(to + (size_t)i * row,
@@ -445,19 +445,19 @@ struct slice_sums {
     }
 
     /* room: 4096 floats that nobody uses any more. */
-    __device__ inline void end(float *room, float *slot) {
+    __device__ inline void end(float *room, float *partial) {
         if (!segments) return;
         const int floats = 16 * items;
         __syncthreads();
         if (segment < segments)
 #pragma unroll
             for (int i = 0; i < 4; i++)
-                gpu_store4(place_of(room + (size_t)segment * floats, item) + i * row, sum[i]);
+                gpu_store4(item_at(room + (size_t)segment * floats, item) + i * row, sum[i]);
         __syncthreads();
         for (int j = (int)threadIdx.x; j < floats; j += THREADS) {
             float total = 0;
             for (int i = 0; i < segments; i++) total += room[i * floats + j];
-            slot[j] = total;
+            partial[j] = total;
         }
         __syncthreads();
     }
@@ -546,12 +546,12 @@ __device__ __forceinline__ void store_dx(const pointwise &s, const run &t, const
     }
 }
 
-/* All that the block does for a job: dx of its tiles and slice, partial sums into the slot. The
+/* All that the block does for a job: dx of its tiles and slice, sums into the partial. The
  * pointer to that is in shared memory: seldom used, it would take registers from the loops. */
 template <class Job, bool PAIRS>
 __device__ inline void backward_tiles(const pointwise &s,
-                                      const sliced_place<pointwise_backward<Job>> &at,
-                                      float *shared, float *const &slot) {
+                                      const sliced_assignment<pointwise_backward<Job>> &at,
+                                      float *shared, float *const &partial) {
     constexpr int GRIDS = grids_of<Job>;
     const backward_step step = backward_step_of<Job>(s, at.cut);
     const int c0 = at.slice * at.cut.slice, C = min_of(at.cut.slice, s.C - c0);
@@ -603,7 +603,7 @@ __device__ inline void backward_tiles(const pointwise &s,
             if (any_dx && first && step.rows == step.all)
                 load_transposed<GRIDS>(s, c0, C, 0, step.all, w);
             __syncthreads();
-            dw.add(r, C, plane, s.Kg, g, pitch, t.pixels, slot, first);
+            dw.add(r, C, plane, s.Kg, g, pitch, t.pixels, partial, first);
             if (!any_dx) continue;
 
             float4 da[PIXELS];
@@ -628,17 +628,17 @@ __device__ inline void backward_tiles(const pointwise &s,
             if (!wanted) continue;
             store_dx<GRIDS>(s, t, corners, k, f, from, v, da, sums);
         }
-    dw.end(shared, slot);
+    dw.end(shared, partial);
     const float4 both[2] = {sums.s1, sums.s2};
-    fold_columns(k, both, shared, slot + (size_t)C * s.K);
+    fold_columns(k, both, shared, partial + (size_t)C * s.K);
 }
 
-/* By the last block of a slice: dw += the slots. */
+/* By the last block of a slice: dw += the partials. */
 template <int GRIDS>
-__device__ inline void finish_weights(const pointwise &s, int c0, int C, const float *slots,
-                                      size_t slot_floats, int blocks) {
+__device__ inline void finish_weights(const pointwise &s, int c0, int C, const float *partials,
+                                      size_t partial_floats, int blocks) {
     const int quads = s.K / 4;
-    sum_slots4(slots, slot_floats, blocks, C * quads, [&](int i, float4 sum) {
+    sum_partials4(partials, partial_floats, blocks, C * quads, [&](int i, float4 sum) {
         const int c = c0 + i / quads, k = 4 * (i % quads);
         const int f = GRIDS > 1 && k >= s.Kg, next = GRIDS > 1 && k + 2 >= s.Kg;
         float *low = s.dw + ((size_t)f * s.C + c) * s.Kg + k - f * s.Kg;
@@ -656,8 +656,8 @@ __device__ inline void finish_weights(const pointwise &s, int c0, int C, const f
 
 /* s1 and s2 of the slice's channels, where a part wants them. */
 template <int GRIDS>
-__device__ inline void finish_slice_sums(const pointwise &s, int c0, int C, const float *slots,
-                                         size_t slot_floats, int blocks) {
+__device__ inline void finish_slice_sums(const pointwise &s, int c0, int C, const float *partials,
+                                         size_t partial_floats, int blocks) {
     const int quads = C / 4, n = sharers_of(2 * quads), share = (int)threadIdx.x % n;
     for (int first = 0; first < 2 * quads; first += THREADS / n) {
         const int j = first + (int)threadIdx.x / n, which = j / quads, quad = j - which * quads;
@@ -665,7 +665,7 @@ __device__ inline void finish_slice_sums(const pointwise &s, int c0, int C, cons
         if (which < 2)
 #pragma unroll 4
             for (int b = share; b < blocks; b += n) {
-                const float *at = slots + b * slot_floats + which * GRIDS * C + 4 * quad;
+                const float *at = partials + b * partial_floats + which * GRIDS * C + 4 * quad;
                 sum = sum + gpu_load4(at);
                 if (GRIDS > 1) sum = sum + gpu_load4(at + C);
             }
@@ -688,24 +688,24 @@ __global__ __launch_bounds__(THREADS, PAIRS ? 1 : 2) void backward_kernel(const 
     if (gate_closed(gate)) return;
     GPU_DYNAMIC(float, shared);
     using Op = pointwise_backward<Job>;
-    GPU_SHARED(float *, slot);
-    const sliced_place<Op> at = find_slice<Op>(jobs, count);
+    GPU_SHARED(float *, partial);
+    const sliced_assignment<Op> at = find_slice<Op>(jobs, count);
     for (int j = at.p.first; j < at.p.end; j++) {
         const pointwise s = view_of(jobs[j]);
-        __syncthreads(); /* all are done with the slot of the job before */
+        __syncthreads(); /* all are done with the partial of the job before */
         if (threadIdx.x == 0)
-            slot = slice_slots(jobs, at, j, scratch) +
-                   at.p.block * Op::slot_floats(jobs[j], at.cut.slice);
-        backward_tiles<Job, PAIRS>(s, at, shared, slot);
+            partial = slice_partials(jobs, at, j, scratch) +
+                      at.p.block * Op::partial_floats(jobs[j], at.cut.slice);
+        backward_tiles<Job, PAIRS>(s, at, shared, partial);
     }
     if (!last_of_group(at.p)) return;
     for (int j = at.p.first; j < at.p.end; j++) {
         const pointwise s = view_of(jobs[j]);
-        const size_t slot_floats = Op::slot_floats(jobs[j], at.cut.slice);
-        const float *slots = slice_slots(jobs, at, j, scratch);
+        const size_t partial_floats = Op::partial_floats(jobs[j], at.cut.slice);
+        const float *partials = slice_partials(jobs, at, j, scratch);
         const int c0 = at.slice * at.cut.slice, C = min_of(at.cut.slice, s.C - c0);
-        finish_weights<GRIDS>(s, c0, C, slots, slot_floats, at.p.blocks);
-        finish_slice_sums<GRIDS>(s, c0, C, slots + (size_t)C * s.K, slot_floats, at.p.blocks);
+        finish_weights<GRIDS>(s, c0, C, partials, partial_floats, at.p.blocks);
+        finish_slice_sums<GRIDS>(s, c0, C, partials + (size_t)C * s.K, partial_floats, at.p.blocks);
         if (at.slice == 0) add_norm_parameters(s.out->norm, s.K);
         __syncthreads(); /* the next job adds to the same sums */
     }

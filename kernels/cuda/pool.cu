@@ -59,7 +59,7 @@ __device__ inline affine4 load_affine(const pn_norm &n, int C, int quad) {
 
 /* Rows of output in a tile: as many as leave two tiles to a block, 4 at least. */
 __host__ __device__ inline int band_of(int N, int P) {
-    const int bands = min_of(div_up(P, 4), max_of(div_up(2 * SLOTS, max_of(N, 1)), 1));
+    const int bands = min_of(div_up(P, 4), max_of(div_up(2 * MAX_BLOCKS, max_of(N, 1)), 1));
     return div_up(P, max_of(bands, 1));
 }
 
@@ -70,7 +70,7 @@ struct pool_forward {
         const int P = div_up(job.H, job.stride);
         return job.N * div_up(P, band_of(job.N, P));
     }
-    static __host__ __device__ size_t slot_floats(const pn_pool &job) {
+    static __host__ __device__ size_t partial_floats(const pn_pool &job) {
         return moments_floats(job.out.norm, job.out.K);
     }
 };
@@ -124,7 +124,8 @@ __device__ inline void pool_column(const float *x, float *z, int x_row, int z_ro
 
 /* The block's tiles of a job; gives back the pixels of output in them. */
 template <bool MAX>
-__device__ inline int pool_tiles(const pn_pool &job, const place &p, const columns &c, moments *m) {
+__device__ inline int pool_tiles(const pn_pool &job, const assignment &p, const columns &c,
+                                 moments *m) {
     const int C = job.in.C, stride = job.stride;
     const int P = div_up(job.H, stride), Q = div_up(job.W, stride);
     const int band = band_of(job.N, P), bands = div_up(P, band);
@@ -155,8 +156,8 @@ constexpr size_t FORWARD_BYTES = (2 * 1024 + MAX_CHANNELS) * sizeof(float); /* s
 __global__ void __launch_bounds__(THREADS, 2)
     pool_forward_kernel(const pn_pool *jobs, int count, float *scratch) {
     GPU_DYNAMIC(float, room);
-    GPU_SHARED(place, p); /* not in registers: the loops need them */
-    if (threadIdx.x == 0) p = find_place<pool_forward>(jobs, count);
+    GPU_SHARED(assignment, p); /* not in registers: the loops need them */
+    if (threadIdx.x == 0) p = find_assignment<pool_forward>(jobs, count);
     __syncthreads();
     const pn_pool &job = jobs[p.first];
     const pn_norm &norm = job.out.norm;
@@ -167,10 +168,10 @@ __global__ void __launch_bounds__(THREADS, 2)
 
     if (norm.mode == PN_NORM_RUNNING && p.block == 0) copy_statistics(norm, job.out.K);
     if (norm.mode != PN_NORM_BATCH) return;
-    float *const slots = slots_of<pool_forward>(jobs, p, p.first, scratch);
-    const size_t slot_floats = pool_forward::slot_floats(job);
-    store_moments(c, m, pixels, room, slots + p.block * slot_floats);
-    if (last_of_group(p)) finish_statistics(norm, job.out.K, slots, slot_floats, p.blocks);
+    float *const partials = partials_of<pool_forward>(jobs, p, p.first, scratch);
+    const size_t partial_floats = pool_forward::partial_floats(job);
+    store_moments(c, m, pixels, room, partials + p.block * partial_floats);
+    if (last_of_group(p)) finish_statistics(norm, job.out.K, partials, partial_floats, p.blocks);
 }
 
 /* ---- backward -------------------------------------------------------------------------------- */
@@ -189,7 +190,7 @@ __host__ __device__ inline int columns_in_room(int rows, int W, int C) {
 }
 
 __host__ __device__ inline cut cut_of(int N, int H, int W, int C) {
-    int rows = N * div_up(H, 8) >= SLOTS ? 8 : 4;
+    int rows = N * div_up(H, 8) >= MAX_BLOCKS ? 8 : 4;
     while (rows > 1 && columns_in_room(rows, W, C) < min_of(W, 8)) rows /= 2;
     cut t;
     t.rows = min_of(rows, H);
@@ -209,7 +210,7 @@ struct pool_backward {
         const cut t = cut_of(job.N, job.H, job.W, job.in.C);
         return job.N * t.down * t.across;
     }
-    static __host__ __device__ size_t slot_floats(const pn_pool &job) {
+    static __host__ __device__ size_t partial_floats(const pn_pool &job) {
         return job.in.norm.mode == PN_NORM_NONE ? 0 : 2 * (size_t)job.in.C;
     }
 };
@@ -422,7 +423,7 @@ __device__ inline void gather_tile(const pn_pool &job, const columns &c, const r
 }
 
 template <bool MAX>
-__device__ inline void spread_and_gather(const pn_pool &job, const place &p, const columns &c,
+__device__ inline void spread_and_gather(const pn_pool &job, const assignment &p, const columns &c,
                                          float *room, sums4 *s) {
 #pragma unroll 1
     for (int tile = p.block; tile < p.tiles; tile += p.blocks) {
@@ -438,8 +439,8 @@ __global__ void __launch_bounds__(THREADS, 2)
     pool_backward_kernel(const pn_pool *jobs, int count, float *scratch, const float *gate) {
     if (gate_closed(gate)) return;
     GPU_DYNAMIC(float, room);
-    GPU_SHARED(place, p);
-    if (threadIdx.x == 0) p = find_place<pool_backward>(jobs, count);
+    GPU_SHARED(assignment, p);
+    if (threadIdx.x == 0) p = find_assignment<pool_backward>(jobs, count);
     __syncthreads();
     bool any = false;
     for (int j = p.first; j < p.end; j++) {
@@ -456,14 +457,15 @@ __global__ void __launch_bounds__(THREADS, 2)
         any = true;
         const float4 v[2] = {s.s1, s.s2};
         fold_columns(c, v, room,
-                     slots_of<pool_backward>(jobs, p, j, scratch) +
-                         p.block * pool_backward::slot_floats(job));
+                     partials_of<pool_backward>(jobs, p, j, scratch) +
+                         p.block * pool_backward::partial_floats(job));
     }
     if (!any || !last_of_group(p)) return;
     for (int j = p.first; j < p.end; j++)
         if (jobs[j].in.dx && wants_sums(jobs[j].in.norm))
-            finish_sums(jobs[j].in, 0, jobs[j].in.C, slots_of<pool_backward>(jobs, p, j, scratch),
-                        pool_backward::slot_floats(jobs[j]), p.blocks);
+            finish_sums(jobs[j].in, 0, jobs[j].in.C,
+                        partials_of<pool_backward>(jobs, p, j, scratch),
+                        pool_backward::partial_floats(jobs[j]), p.blocks);
 }
 
 pn_status check_widths(const char *op, const pn_pool *jobs, int count) {

@@ -1,6 +1,6 @@
 /* kernels/cuda/slices.h -- groups of jobs whose channels are cut into slices: each slice has
- * blocks, a ticket and slots of its own, so that a block keeps the sums of its slice in registers
- * and slots stay small. Otherwise as the place of a block in op.h.
+ * blocks, a ticket and partials of its own, so that a block keeps the sums of its slice in
+ * registers and partials stay small. Otherwise as in op.h.
  *
  * An op describes its jobs by a type with
  *   using Job = ..., Cut = ...;                     a Cut has at least slices, tiles (of a slice),
@@ -9,7 +9,7 @@
  *   static Cut cut(const Job &first);               of the group that begins here: by the input's
  *                                                   shape alone, for jobs that share dx are cut
  *                                                   alike
- *   static size_t slot_floats(const Job &job, int slice);   a multiple of 4 */
+ *   static size_t partial_floats(const Job &job, int slice);   a multiple of 4 */
 #ifndef PN_GPU_SLICES_H
 #define PN_GPU_SLICES_H
 
@@ -17,18 +17,18 @@
 
 namespace {
 
-/* Where this block is: a place in which the blocks of a slice count as a group. */
+/* What this block does: an assignment in which the blocks of a slice count as a group. */
 template <class Op>
-struct sliced_place {
-    place p;
+struct sliced_assignment {
+    assignment p;
     typename Op::Cut cut;
     int slice;
 };
 
 template <class Op>
-__device__ inline sliced_place<Op> find_slice(const typename Op::Job *jobs, int count) {
-    sliced_place<Op> s;
-    place &p = s.p;
+__device__ inline sliced_assignment<Op> find_slice(const typename Op::Job *jobs, int count) {
+    sliced_assignment<Op> s;
+    assignment &p = s.p;
     p = {0, 0, (int)blockIdx.x, 0, 0, 0, 0};
     for (;;) {
         p.end = group_end<Op>(jobs, count, p.first);
@@ -39,7 +39,7 @@ __device__ inline sliced_place<Op> find_slice(const typename Op::Job *jobs, int 
         if (p.block < all) break;
         p.block -= all;
         for (int j = p.first; j < p.end; j++)
-            p.slots += all * Op::slot_floats(jobs[j], s.cut.slice);
+            p.partials += all * Op::partial_floats(jobs[j], s.cut.slice);
         p.group += s.cut.slices;
         p.first = p.end;
     }
@@ -49,14 +49,14 @@ __device__ inline sliced_place<Op> find_slice(const typename Op::Job *jobs, int 
     return s;
 }
 
-/* The slots of this slice for job j. */
+/* The partials of this slice for job j. */
 template <class Op>
-__device__ inline float *slice_slots(const typename Op::Job *jobs, const sliced_place<Op> &s, int j,
-                                     float *scratch) {
-    float *at = scratch + s.p.slots;
+__device__ inline float *slice_partials(const typename Op::Job *jobs,
+                                        const sliced_assignment<Op> &s, int j, float *scratch) {
+    float *at = scratch + s.p.partials;
     for (int i = s.p.first; i < j; i++)
-        at += (size_t)s.cut.slices * s.p.blocks * Op::slot_floats(jobs[i], s.cut.slice);
-    return at + (size_t)s.slice * s.p.blocks * Op::slot_floats(jobs[j], s.cut.slice);
+        at += (size_t)s.cut.slices * s.p.blocks * Op::partial_floats(jobs[i], s.cut.slice);
+    return at + (size_t)s.slice * s.p.blocks * Op::partial_floats(jobs[j], s.cut.slice);
 }
 
 /* What the host needs of a call; groups: slices. */
@@ -70,7 +70,7 @@ inline call_size sliced_size(const typename Op::Job *jobs, int count) {
         size.groups += cut.slices;
         size.blocks += (unsigned)blocks;
         for (int j = first; j < end; j++)
-            size.bytes += blocks * Op::slot_floats(jobs[j], cut.slice) * sizeof(float);
+            size.bytes += blocks * Op::partial_floats(jobs[j], cut.slice) * sizeof(float);
     }
     size.bytes = (size.bytes + 63) & ~(size_t)63;
     return size;

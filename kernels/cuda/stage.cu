@@ -5,7 +5,7 @@
  *   and z and writes dx, 16;
  *   of L2, which has what the tiles and slices of an image look at again, for the filters 3x3,
  *   5x5 (as 3x3 with dilation 2), 5x5 with dilation 2:
- *                            forward            backward           slots, written and read
+ *                            forward            backward           partials, written and read
  *     32x32, 16 channels     8.8, 9.5, 11       32, 35.5, 43       0.2
  *     16x16, 32 channels     8, 9, 10           44                 0.7
  *     8x8, 64 channels       8                  44                 6
@@ -19,7 +19,7 @@
  * u stays in shared memory, and when all channels are there the tile times pw is z.
  *
  * Backward in one launch: a tile is a rectangle of *inputs* (the same for all jobs that share dx),
- * and the channels are cut into slices, each with blocks, tickets and slots of its own: what
+ * and the channels are cut into slices, each with blocks, tickets and partials of its own: what
  * depends on a channel c of the input alone (u, du, dx, ddw, a row of dpw) needs nothing of the
  * others but g = dz, of which every slice reads all channels (from L2). For a tile and a slice:
  *   r of the outputs that the tile owns, those at (p stride, q stride) inside it, in shared memory;
@@ -182,7 +182,7 @@ struct stage_forward {
         const forward_cut c = forward_cut_of(s);
         return s.N * c.down * c.across;
     }
-    static __host__ __device__ size_t slot_floats(const pn_stage &s) {
+    static __host__ __device__ size_t partial_floats(const pn_stage &s) {
         return moments_floats(s.out.norm, s.out.K);
     }
 };
@@ -231,12 +231,12 @@ __device__ inline void next_tile(forward_tile &t, const pn_stage &s, const forwa
 __global__ void __launch_bounds__(THREADS, 2)
     stage_forward_kernel(const pn_stage *jobs, int count, float *scratch) {
     GPU_DYNAMIC(float, shared);
-    GPU_SHARED(place, p); /* not in registers: the loops need them */
+    GPU_SHARED(assignment, p); /* not in registers: the loops need them */
     GPU_SHARED(pn_stage, s);
     GPU_SHARED(forward_cut, cut);
     GPU_SHARED(forward_tile, t);
     if (threadIdx.x == 0) {
-        p = find_place<stage_forward>(jobs, count);
+        p = find_assignment<stage_forward>(jobs, count);
         s = jobs[p.first];
         cut = forward_cut_of(s);
         t = {p.block - p.blocks, 0, {0, 0, 0, 0, 0}};
@@ -267,10 +267,10 @@ __global__ void __launch_bounds__(THREADS, 2)
     const pn_norm &norm = s.out.norm;
     if (norm.mode == PN_NORM_RUNNING && p.block == 0) copy_statistics(norm, C);
     if (norm.mode != PN_NORM_BATCH) return;
-    float *const slots = slots_of<stage_forward>(jobs, p, p.first, scratch);
-    const size_t slot_floats = stage_forward::slot_floats(s);
-    store_moments(columns_of(C), m, t.pixels, shared, slots + p.block * slot_floats);
-    if (last_of_group(p)) finish_statistics(norm, C, slots, slot_floats, p.blocks);
+    float *const partials = partials_of<stage_forward>(jobs, p, p.first, scratch);
+    const size_t partial_floats = stage_forward::partial_floats(s);
+    store_moments(columns_of(C), m, t.pixels, shared, partials + p.block * partial_floats);
+    if (last_of_group(p)) finish_statistics(norm, C, partials, partial_floats, p.blocks);
 }
 
 /* ---- backward: how a group is cut ------------------------------------------------------------ */
@@ -317,10 +317,10 @@ __host__ __device__ inline backward_cut backward_cut_of(int N, int H, int W, int
     c.across = div_up(W, c.columns);
     c.tiles = N * c.down * c.across;
     /* As many as all have the same number of tiles, or one less. */
-    c.blocks = div_up(c.tiles, div_up(c.tiles, max_of(2 * SLOTS / (c.slices + 1), 16)));
+    c.blocks = div_up(c.tiles, div_up(c.tiles, max_of(2 * MAX_BLOCKS / (c.slices + 1), 16)));
     return c;
 }
-/* A slot: rows of dpw, ddw, s1 and s2 of a slice's channels. */
+/* A partial: rows of dpw, ddw, s1 and s2 of a slice's channels. */
 struct stage_backward {
     using Job = pn_stage;
     using Cut = backward_cut;
@@ -330,11 +330,11 @@ struct stage_backward {
     static __host__ __device__ backward_cut cut(const pn_stage &first) {
         return backward_cut_of(first.N, first.H, first.W, first.in.C);
     }
-    static __host__ __device__ size_t slot_floats(const pn_stage &s, int slice) {
+    static __host__ __device__ size_t partial_floats(const pn_stage &s, int slice) {
         return (size_t)slice * (s.out.K + s.R * s.R + 2);
     }
 };
-using sliced = sliced_place<stage_backward>;
+using sliced = sliced_assignment<stage_backward>;
 
 /* ---- backward: a tile ------------------------------------------------------------------------ */
 
@@ -349,7 +349,7 @@ struct work {
     rectangle seen;  /* inputs that the own ones look at */
     int du, g;       /* floats before them; r comes first */
     bool sums;       /* are wanted by the norm of x */
-    float *slot;
+    float *partial;
     int job, tile;
     bool first; /* of the block's tiles */
     int at;     /* ints before those that say where du of the outputs of the run is */
@@ -360,12 +360,12 @@ __host__ __device__ inline int floor_div(int a, int b) {
 }
 
 /* By one thread each. */
-__device__ inline void begin_job(work &t, const pn_stage &s, const sliced &at, float *slots) {
+__device__ inline void begin_job(work &t, const pn_stage &s, const sliced &at, float *partials) {
     t.c0 = at.slice * at.cut.slice;
     t.C = min_of(at.cut.slice, s.in.C - t.c0);
     t.tile = at.p.block - at.p.blocks; /* before the first one */
     t.sums = wants_sums(s.in.norm);
-    t.slot = slots + at.p.block * stage_backward::slot_floats(s, at.cut.slice);
+    t.partial = partials + at.p.block * stage_backward::partial_floats(s, at.cut.slice);
 }
 
 __device__ inline void next_tile(work &t, const pn_stage &s, const sliced &at) {
@@ -459,15 +459,15 @@ __device__ inline void load_run(const pn_stage &s, const work &t, int first, int
 /* dpw: as outer4, in fewer registers, and with the pixels of u where the table says. */
 struct products {
     float4 sum[4];
-    unsigned place; /* quad of u, of g, the thread's number among those that share both */
+    unsigned packed; /* quad of u, of g, the thread's number among those that share both */
 
     __device__ inline void begin(int C, int K) {
         outer4 whole;
         whole.begin(C, K);
-        place = 0; /* not used then */
+        packed = 0; /* not used then */
         if (whole.segments)
-            place = (unsigned)whole.segment << 16 | (unsigned)(whole.item / (K / 4)) << 8 |
-                    (unsigned)(whole.item % (K / 4));
+            packed = (unsigned)whole.segment << 16 | (unsigned)(whole.item / (K / 4)) << 8 |
+                     (unsigned)(whole.item % (K / 4));
         clear();
     }
 
@@ -494,9 +494,9 @@ struct products {
         const float *const g = shared + t.g;
         const int quads = K / 4, items = t.C / 4 * quads, pitch = pitch_of(K);
         if (items <= THREADS) {
-            const int segments = THREADS / items, segment = (int)(place >> 16);
+            const int segments = THREADS / items, segment = (int)(packed >> 16);
             if (segment < segments)
-                gather(shared + 4 * (place >> 8 & 255), at, g + 4 * (place & 255), pitch, segment,
+                gather(shared + 4 * (packed >> 8 & 255), at, g + 4 * (packed & 255), pitch, segment,
                        segments, pixels);
             return;
         }
@@ -504,19 +504,19 @@ struct products {
             const int row = which / quads, quad = which - row * quads;
             clear();
             gather(shared + 4 * row, at, g + 4 * quad, pitch, 0, 1, pixels);
-            float *to = t.slot + (size_t)(4 * row) * K + 4 * quad;
+            float *to = t.partial + (size_t)(4 * row) * K + 4 * quad;
 #pragma unroll
             for (int i = 0; i < 4; i++, to += K)
                 gpu_store4(to, first ? sum[i] : gpu_load4(to) + sum[i]);
         }
     }
 
-    __device__ inline void end(int C, int K, float *room, float *slot) {
+    __device__ inline void end(int C, int K, float *room, float *partial) {
         outer4 whole;
         whole.begin(C, K);
 #pragma unroll
         for (int i = 0; i < 4; i++) whole.sum[i] = sum[i];
-        whole.end(room, slot);
+        whole.end(room, partial);
     }
 };
 
@@ -641,9 +641,9 @@ __device__ inline void make_dx(const pn_stage &s, const work &t, const float *sh
     }
 }
 
-/* The tap sums of all threads into the slot, (R,R,C). */
+/* The tap sums of all threads into the partial, (R,R,C). */
 template <int R>
-__device__ inline void end_taps(const tap_sums &taps, int C, float *room, float *slot) {
+__device__ inline void end_taps(const tap_sums &taps, int C, float *room, float *partial) {
     const columns k = columns_of(C);
     const int shares = k.rows / R, i = k.row % R, share = k.row / R;
     __syncthreads();
@@ -655,7 +655,7 @@ __device__ inline void end_taps(const tap_sums &taps, int C, float *room, float 
     for (int o = (int)threadIdx.x; o < R * R * C; o += THREADS) {
         float sum = 0;
         for (int n = 0; n < shares; n++) sum += room[(size_t)n * R * R * C + o];
-        slot[o] = sum;
+        partial[o] = sum;
     }
     __syncthreads();
 }
@@ -692,31 +692,31 @@ __device__ inline void backward_tiles(const pn_stage &s, const sliced &at, work 
         if (s.in.dx) make_dx<R>(s, t, shared, sums);
     }
     const int C = t.C, K = s.out.K;
-    float *const slot = t.slot;
-    dpw.end(C, K, shared, slot);
-    end_taps<R>(taps, C, shared, slot + (size_t)C * K);
+    float *const partial = t.partial;
+    dpw.end(C, K, shared, partial);
+    end_taps<R>(taps, C, shared, partial + (size_t)C * K);
     const float4 both[2] = {sums.s1, sums.s2};
-    fold_columns(columns_of(C), both, shared, slot + (size_t)C * (K + R * R));
+    fold_columns(columns_of(C), both, shared, partial + (size_t)C * (K + R * R));
 }
 
-/* By the last block of a slice: the job's gradients from the slots. */
-__device__ inline void finish_job(const pn_stage &s, const sliced &at, const float *slots) {
-    const size_t slot_floats = stage_backward::slot_floats(s, at.cut.slice);
+/* By the last block of a slice: the job's gradients from the partials. */
+__device__ inline void finish_job(const pn_stage &s, const sliced &at, const float *partials) {
+    const size_t partial_floats = stage_backward::partial_floats(s, at.cut.slice);
     const int c0 = at.slice * at.cut.slice, C = min_of(at.cut.slice, s.in.C - c0), K = s.out.K;
     const int taps = s.R * s.R, quads = C / 4, blocks = at.p.blocks;
-    sum_slots4(slots, slot_floats, blocks, quads * K, [&](int i, float4 sum) {
+    sum_partials4(partials, partial_floats, blocks, quads * K, [&](int i, float4 sum) {
         float *to = s.dpw + (size_t)c0 * K + 4 * (size_t)i;
         gpu_store4(to, gpu_load4(to) + sum);
     });
-    slots += (size_t)C * K;
-    sum_slots4(slots, slot_floats, blocks, taps * quads, [&](int i, float4 sum) {
+    partials += (size_t)C * K;
+    sum_partials4(partials, partial_floats, blocks, taps * quads, [&](int i, float4 sum) {
         float *to = s.ddw + (size_t)(i / quads) * s.in.C + c0 + 4 * (i % quads);
         gpu_store4(to, gpu_load4(to) + sum);
     });
-    slots += (size_t)C * taps;
+    partials += (size_t)C * taps;
     if (at.slice == 0) add_norm_parameters(s.out.norm, K);
     if (!s.in.dx || !wants_sums(s.in.norm)) return;
-    finish_sums(s.in, c0, C, slots, slot_floats, blocks);
+    finish_sums(s.in, c0, C, partials, partial_floats, blocks);
 }
 
 __global__ void __launch_bounds__(THREADS, 2)
@@ -735,7 +735,7 @@ __global__ void __launch_bounds__(THREADS, 2)
         __syncthreads();
         if (threadIdx.x == 0 && ++t.job < at.p.end) {
             s = jobs[t.job];
-            begin_job(t, s, at, slice_slots(jobs, at, t.job, scratch));
+            begin_job(t, s, at, slice_partials(jobs, at, t.job, scratch));
         }
         __syncthreads();
         if (t.job == at.p.end) break;
@@ -746,7 +746,7 @@ __global__ void __launch_bounds__(THREADS, 2)
     }
     if (!last_of_group(at.p)) return;
     for (int j = at.p.first; j < at.p.end; j++) {
-        finish_job(jobs[j], at, slice_slots(jobs, at, j, scratch));
+        finish_job(jobs[j], at, slice_partials(jobs, at, j, scratch));
         __syncthreads(); /* the next job adds to the same sums */
     }
 }

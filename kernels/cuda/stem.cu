@@ -47,7 +47,7 @@ struct stem_forward {
     static __host__ __device__ int tiles(const pn_stem &s) {
         return tiles_of(s, forward_pixels(s));
     }
-    static __host__ __device__ size_t slot_floats(const pn_stem &s) {
+    static __host__ __device__ size_t partial_floats(const pn_stem &s) {
         return moments_floats(s.out.norm, s.out.K);
     }
 };
@@ -58,7 +58,7 @@ struct stem_backward {
     static __host__ __device__ int tiles(const pn_stem &s) {
         return tiles_of(s, backward_pixels(s));
     }
-    static __host__ __device__ size_t slot_floats(const pn_stem &s) {
+    static __host__ __device__ size_t partial_floats(const pn_stem &s) {
         return (size_t)patch_of(s) * s.out.K;
     }
 };
@@ -119,7 +119,7 @@ struct tap_weights {
 __global__ __launch_bounds__(THREADS, 2) void stem_fwd_kernel(const pn_stem *jobs, int count,
                                                               float *scratch) {
     GPU_DYNAMIC(float, patches);
-    const place p = find_place<stem_forward>(jobs, count);
+    const assignment p = find_assignment<stem_forward>(jobs, count);
     const pn_stem &s = jobs[p.first];
     const int K = s.out.K, pixels = forward_pixels(s), patch = patch_of(s);
     const columns k = columns_of(K);
@@ -149,12 +149,12 @@ __global__ __launch_bounds__(THREADS, 2) void stem_fwd_kernel(const pn_stem *job
     }
 
     const pn_norm &norm = s.out.norm;
-    const size_t slot_floats = stem_forward::slot_floats(s);
-    float *const slots = slots_of<stem_forward>(jobs, p, p.first, scratch);
+    const size_t partial_floats = stem_forward::partial_floats(s);
+    float *const partials = partials_of<stem_forward>(jobs, p, p.first, scratch);
     if (norm.mode == PN_NORM_RUNNING && p.block == 0) copy_statistics(norm, K);
     if (norm.mode != PN_NORM_BATCH) return;
-    store_moments(k, m, seen, patches, slots + p.block * slot_floats);
-    if (last_of_group(p)) finish_statistics(norm, K, slots, slot_floats, p.blocks);
+    store_moments(k, m, seen, patches, partials + p.block * partial_floats);
+    if (last_of_group(p)) finish_statistics(norm, K, partials, partial_floats, p.blocks);
 }
 
 /* dz of a run, [pixels][pitch]. */
@@ -178,13 +178,13 @@ __global__ __launch_bounds__(THREADS, 2) void stem_bwd_kernel(const pn_stem *job
                                                               float *scratch, const float *gate) {
     if (gate_closed(gate)) return;
     GPU_DYNAMIC(float, patches);
-    const place p = find_place<stem_backward>(jobs, count);
+    const assignment p = find_assignment<stem_backward>(jobs, count);
     const pn_stem &s = jobs[p.first];
     const int K = s.out.K, pixels = backward_pixels(s), patch = patch_of(s), pitch = pitch_of(K);
-    const size_t slot_floats = stem_backward::slot_floats(s);
+    const size_t partial_floats = stem_backward::partial_floats(s);
     float *const g = patches + pixels * patch;
-    float *const slots = slots_of<stem_backward>(jobs, p, p.first, scratch);
-    float *const slot = slots + p.block * slot_floats;
+    float *const partials = partials_of<stem_backward>(jobs, p, p.first, scratch);
+    float *const partial = partials + p.block * partial_floats;
     outer4 dw;
     dw.begin(patch, K);
     for (int tile = p.block; tile < p.tiles; tile += p.blocks) {
@@ -193,11 +193,11 @@ __global__ __launch_bounds__(THREADS, 2) void stem_bwd_kernel(const pn_stem *job
         load_gradient(s, r, g, pitch);
         load_patches(s, r, patches);
         __syncthreads();
-        dw.add(patches, patch, g, pitch, r.pixels, slot, tile == p.block);
+        dw.add(patches, patch, g, pitch, r.pixels, partial, tile == p.block);
     }
-    dw.end(patches, slot);
+    dw.end(patches, partial);
     if (!last_of_group(p)) return;
-    add_slots(s.dw, slots, slot_floats, p.blocks, taps_of(s) * K);
+    add_partials(s.dw, partials, partial_floats, p.blocks, taps_of(s) * K);
     add_norm_parameters(s.out.norm, K);
 }
 

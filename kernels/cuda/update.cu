@@ -152,7 +152,7 @@ __global__ void __launch_bounds__(THREADS, 4)
     sum = sum_of_block(sum);
     if (threadIdx.x == 0) squares[before + blockIdx.x] = sum;
     if (all == 0) return;
-    place p = {};
+    assignment p = {};
     p.blocks = (int)gridDim.x;
     if (!last_of_group(p)) return;
 

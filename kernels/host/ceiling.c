@@ -2,7 +2,7 @@
  * against. */
 #include <time.h>
 
-#include "kernels/host/flat.h"
+#include "kernels/host/period.h"
 #include "kernels/host/vector.h"
 #include "kernels/memory.h"
 

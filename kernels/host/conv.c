@@ -10,7 +10,7 @@
  * rows of the input, as many as a row of windows sees. Before the next row of windows is added, the
  * rows above it are complete, and go through relu's mask to dx and the sums.
  *
- * A slot holds s1 and s2 of each part, then dw; how work is cut: frame.h. */
+ * A partial holds s1 and s2 of each part, then dw; how work is cut: frame.h. */
 #include "kernels/host/matrix.h"
 
 /* Output pixels of a tile, which may be of several rows and images. */
@@ -29,7 +29,7 @@ typedef struct prepared {
     float *scale[PN_PARTS], *shift[PN_PARTS], *mean[PN_PARTS], *rstd[PN_PARTS];
     float *a, *b, *q;
     float *weights;               /* packed: W; backward: W transposed */
-    size_t sums[PN_PARTS], dw_at; /* backward: where a part's s1, s2, and dw are in a slot */
+    size_t sums[PN_PARTS], dw_at; /* backward: where a part's s1, s2, and dw are in a partial */
 } prepared;
 
 /* A thread's workspace. */
@@ -72,7 +72,7 @@ static void lay_out(void *to, const void *jobs, int j, int backward, pn_carver *
     pn_carver workspace = {0};
     carve_space(&workspace, &s, backward);
     const int Kp = pn_padded(s.K);
-    size_t slot = backward ? 0 : (size_t)PN_FWD_ROWS * Kp;
+    size_t partial = backward ? 0 : (size_t)PN_FWD_ROWS * Kp;
     for (int i = 0; i < s.job->parts; i++) {
         const int Cp = pn_padded(s.job->in[i].C);
         s.scale[i] = pn_carve(c, Cp);
@@ -80,21 +80,21 @@ static void lay_out(void *to, const void *jobs, int j, int backward, pn_carver *
         if (!backward) continue;
         s.mean[i] = pn_carve(c, Cp);
         s.rstd[i] = pn_carve(c, Cp);
-        s.sums[i] = slot;
-        slot += (size_t)PN_BWD_ROWS * Cp;
+        s.sums[i] = partial;
+        partial += (size_t)PN_BWD_ROWS * Cp;
     }
     if (backward) {
         s.a = pn_carve(c, Kp);
         s.b = pn_carve(c, Kp);
         s.q = pn_carve(c, Kp);
-        s.dw_at = slot;
-        slot += (size_t)pn_outer_rows(s.depth) * Kp;
+        s.dw_at = partial;
+        partial += (size_t)pn_outer_rows(s.depth) * Kp;
     }
     s.weights = pn_carve(c, backward ? pn_packed(s.K, s.depth) : pn_packed(s.depth, s.K));
     s.frame = (pn_prepared){.N = s.job->N,
                             .shares_dx = s.job->shares_dx,
                             .space_floats = workspace.used,
-                            .slot_floats = slot};
+                            .partial_floats = partial};
     *(prepared *)to = s;
 }
 
@@ -205,7 +205,7 @@ static float *ring_row(const prepared *s, const space *w, int h) {
 }
 
 /* A complete row of the ring: through relu's mask to dx and the sums. Leaves zeros for another. */
-static void finish_row(const prepared *s, int image, int h, const space *w, float *slot) {
+static void finish_row(const prepared *s, int image, int h, const space *w, float *partial) {
     const pn_conv *job = s->job;
     float *du = ring_row(s, w, h);
     for (int part = 0, above = 0; part < job->parts; above += job->in[part++].C) {
@@ -232,7 +232,7 @@ static void finish_row(const prepared *s, int image, int h, const space *w, floa
                     PN_UNROLL for (int i = 0; i < PN_BLOCK; i++) acc[i] =
                         pn_load(from + (size_t)i * s->C);
                     pn_dx_block(&d, C, s->x_step, p, c, PN_BLOCK, left, lanes, 1, acc,
-                                slot + s->sums[part], Cp);
+                                partial + s->sums[part], Cp);
                 }
         }
     }
@@ -246,10 +246,10 @@ typedef struct first_open_row {
 
 /* Completes the rows above row h of an image, and all of the images before. */
 static void advance(const prepared *s, first_open_row *f, int image, int h, const space *w,
-                    float *slot) {
+                    float *partial) {
     for (; f->image < image; *f = (first_open_row){f->image + 1, 0})
-        for (; f->h < s->job->H; f->h++) finish_row(s, f->image, f->h, w, slot);
-    for (; f->h < h; f->h++) finish_row(s, image, f->h, w, slot);
+        for (; f->h < s->job->H; f->h++) finish_row(s, f->image, f->h, w, partial);
+    for (; f->h < h; f->h++) finish_row(s, image, f->h, w, partial);
 }
 
 static void add_floats(float *to, const float *from, int n) {
@@ -260,11 +260,11 @@ static void add_floats(float *to, const float *from, int n) {
 /* du += the gradients of n patches. The taps of a window's row are neighbours in du as they are in
  * the patch; of an average they are all the same. */
 static void scatter(const prepared *s, first_open_row *f, long first, int n, const space *w,
-                    float *slot) {
+                    float *partial) {
     const pn_conv *job = s->job;
     EACH_RUN(a, s, first, n) {
         const int top = a.p * job->stride - job->pad;
-        advance(s, f, a.image, top, w, slot);
+        advance(s, f, a.image, top, w, partial);
         for (int i = top < 0 ? -top : 0; i < pn_min(job->R, job->H - top); i++) {
             float *du = ring_row(s, w, top + i);
             for (int p = 0; p < a.n; p++) {
@@ -286,7 +286,7 @@ static void scatter(const prepared *s, first_open_row *f, long first, int n, con
 /* The first pixel of an image of z. */
 static long first_pixel(const prepared *s, int image) { return (long)image * s->P * s->Q; }
 
-static void forward(const void *self, int image, int end_image, float *workspace, float *slot) {
+static void forward(const void *self, int image, int end_image, float *workspace, float *partial) {
     const prepared *s = self;
     pn_carver c = pn_workspace(workspace);
     const space w = carve_space(&c, s, 0);
@@ -296,7 +296,7 @@ static void forward(const void *self, int image, int end_image, float *workspace
         gather(s, first, n, &w);
         pn_z_pixels(s->depth, s->K, w.patches, s->patch_step, n, s->weights,
                     s->job->out.z + (size_t)first * s->K, s->K, (size_t)TILE * s->K, first == from,
-                    slot, NULL);
+                    partial, NULL);
     }
 }
 
@@ -312,7 +312,7 @@ static void make_g(const prepared *s, long first, int n, const space *w) {
     }
 }
 
-static void backward(const void *self, int image, int end_image, float *workspace, float *slot) {
+static void backward(const void *self, int image, int end_image, float *workspace, float *partial) {
     const prepared *s = self;
     pn_carver c = pn_workspace(workspace);
     const space w = carve_space(&c, s, 1);
@@ -323,13 +323,13 @@ static void backward(const void *self, int image, int end_image, float *workspac
         const int n = (int)(end - first < TILE ? end - first : TILE);
         make_g(s, first, n, &w);
         gather(s, first, n, &w);
-        pn_outer(s->depth, s->K, w.patches, s->patch_step, w.g, s->g_step, n, slot + s->dw_at,
+        pn_outer(s->depth, s->K, w.patches, s->patch_step, w.g, s->g_step, n, partial + s->dw_at,
                  pn_padded(s->K), NULL);
         if (!s->wants_dx) continue;
         make_dpatches(s, n, &w);
-        scatter(s, &f, first, n, &w, slot);
+        scatter(s, &f, first, n, &w, partial);
     }
-    if (s->wants_dx) advance(s, &f, end_image, 0, &w, slot);
+    if (s->wants_dx) advance(s, &f, end_image, 0, &w, partial);
 }
 
 /* ---- when all chunks are done ---------------------------------------------------------------- */
@@ -337,15 +337,15 @@ static void backward(const void *self, int image, int end_image, float *workspac
 static void finish_forward(const void *self, int share, float *workspace) {
     const prepared *s = self;
     (void)share, (void)workspace;
-    pn_norm_finish_fwd(&s->job->out.norm, s->K, s->job->N, (long)s->P * s->Q, s->frame.slots,
-                       s->frame.slot_step, pn_padded(s->K));
+    pn_norm_finish_fwd(&s->job->out.norm, s->K, s->job->N, (long)s->P * s->Q, s->frame.partials,
+                       s->frame.partial_step, pn_padded(s->K));
 }
 
 static void finish_backward(const void *self, int share, float *workspace) {
     const prepared *s = self;
     (void)workspace;
-    pn_add_slots(s->job->dw, s->depth, s->K, share, pn_chunks(s->job->N), s->frame.slots + s->dw_at,
-                 s->frame.slot_step, pn_padded(s->K));
+    pn_add_partials(s->job->dw, s->depth, s->K, share, pn_chunks(s->job->N),
+                    s->frame.partials + s->dw_at, s->frame.partial_step, pn_padded(s->K));
     if (!share) pn_norm_parameters(&s->job->out.norm, s->K);
 }
 
@@ -354,8 +354,8 @@ static void finish_inputs(const void *self) {
     for (int i = 0; i < s->job->parts; i++) {
         const pn_input *in = &s->job->in[i];
         if (in->dx)
-            pn_norm_finish_bwd(&in->norm, in->C, in->add, s->job->N, s->frame.slots + s->sums[i],
-                               s->frame.slot_step, pn_padded(in->C));
+            pn_norm_finish_bwd(&in->norm, in->C, in->add, s->job->N, s->frame.partials + s->sums[i],
+                               s->frame.partial_step, pn_padded(in->C));
     }
 }
 

@@ -10,8 +10,8 @@
  * thread walks through, and what it fetches of a neighbour's workspace the neighbour has to fetch
  * back. Side by side, two threads took as long for a stage of 16 channels as one; from 32 KiB on
  * more makes no difference. For the same reason the sums of a chunk, if they are few, are gathered
- * in the workspace and copied to the chunk's slot. Large slots lie apart themselves: of workspaces
- * there are 16, and those of 144 channels would cost 25 MB. */
+ * in the workspace and copied to the chunk's partial. Large partials lie apart themselves: of
+ * workspaces there are 16, and those of 144 channels would cost 25 MB. */
 enum { APART = 8192, LOCAL = 16384 };
 static size_t apart(size_t floats) { return pn_align16(floats) + APART; }
 
@@ -20,20 +20,20 @@ typedef struct layout {
     const pn_host_op *op;
     int count, backward;
     char *prepared;
-    float *spaces;                         /* a workspace: what the op has there, then slots */
-    size_t space_floats, slots_at, floats; /* floats: of all scratch */
+    float *spaces; /* a workspace: what the op has there, then partials */
+    size_t space_floats, partials_at, floats; /* floats: of all scratch */
 } layout;
 
 static pn_prepared *job_at(const layout *l, int j) {
     return (pn_prepared *)(l->prepared + j * l->op->bytes);
 }
-static int is_local(const pn_prepared *s) { return s->slot_floats <= LOCAL; }
+static int is_local(const pn_prepared *s) { return s->partial_floats <= LOCAL; }
 
 static layout lay_out(const pn_host_op *op, const void *jobs, int count, int backward, void *base) {
     pn_carver c = {.base = base};
     layout l = {.op = op, .count = count, .backward = backward};
     l.prepared = (char *)pn_carve(&c, count * op->bytes / sizeof(float) + 1);
-    size_t group = 0, slots = 0;
+    size_t group = 0, partials = 0;
     assert(op->bytes <= PN_PREPARED_BYTES);
     for (int j = 0; j < count; j++) {
         _Alignas(64) char counted[PN_PREPARED_BYTES];
@@ -41,15 +41,15 @@ static layout lay_out(const pn_host_op *op, const void *jobs, int count, int bac
         memset(s, 0, op->bytes);
         op->lay_out(s, jobs, j, backward, &c);
         s->shares_dx &= backward;
-        s->slot_step = is_local(s) ? pn_align16(s->slot_floats) : apart(s->slot_floats);
-        s->slots = pn_carve(&c, pn_chunks(s->N) * s->slot_step);
+        s->partial_step = is_local(s) ? pn_align16(s->partial_floats) : apart(s->partial_floats);
+        s->partials = pn_carve(&c, pn_chunks(s->N) * s->partial_step);
         s->local_at = s->shares_dx ? group : 0;
-        group = s->local_at + is_local(s) * s->slot_step;
-        if (group > slots) slots = group;
-        if (s->space_floats > l.slots_at) l.slots_at = s->space_floats;
+        group = s->local_at + is_local(s) * s->partial_step;
+        if (group > partials) partials = group;
+        if (s->space_floats > l.partials_at) l.partials_at = s->space_floats;
     }
-    l.slots_at = pn_align16(l.slots_at);
-    l.space_floats = apart(l.slots_at + slots);
+    l.partials_at = pn_align16(l.partials_at);
+    l.space_floats = apart(l.partials_at + partials);
     l.spaces = pn_carve(&c, PN_WORKERS * l.space_floats);
     l.floats = c.used;
     return l;
@@ -107,19 +107,20 @@ static void run_unit(const layout *l, int first_job, int chunk, float *workspace
     const int N = job_at(l, first_job)->N, end_job = group_end(l, first_job);
     const int from = pn_chunk_first(N, chunk), end = pn_chunk_first(N, chunk + 1);
     const int step = l->backward && op->by_image ? 1 : end - from;
-    float *local = workspace + l->slots_at;
+    float *local = workspace + l->partials_at;
     for (int n = from; n < end; n += step)
         for (int j = first_job; j < end_job; j++) {
             const pn_prepared *s = job_at(l, j);
-            float *slot = is_local(s) ? local + s->local_at : s->slots + chunk * s->slot_step;
-            if (n == from) memset(slot, 0, s->slot_floats * sizeof *slot);
-            op->run[l->backward](s, n, n + step, workspace, slot);
+            float *partial =
+                is_local(s) ? local + s->local_at : s->partials + chunk * s->partial_step;
+            if (n == from) memset(partial, 0, s->partial_floats * sizeof *partial);
+            op->run[l->backward](s, n, n + step, workspace, partial);
         }
     for (int j = first_job; j < end_job; j++) {
         const pn_prepared *s = job_at(l, j);
         if (is_local(s))
-            memcpy(s->slots + chunk * s->slot_step, local + s->local_at,
-                   s->slot_floats * sizeof *local);
+            memcpy(s->partials + chunk * s->partial_step, local + s->local_at,
+                   s->partial_floats * sizeof *local);
     }
 }
 

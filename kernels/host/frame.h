@@ -2,11 +2,11 @@
  *
  * Jobs are *prepared* first: sizes, coefficients, packed weights. The unit of work is then a group
  * of jobs that share dx (forward: one job) times a chunk of the batch. A unit gathers the sums of
- * its chunk (statistics, gradients of weights) in the chunk's own slot of each job. When all units
- * are done, the slots are added in the order of the chunks. So the bits of a result depend on N,
+ * its chunk (statistics, gradients of weights) in the chunk's *partial* of each job. When all units
+ * are done, the partials are added in the order of the chunks. So the bits of a result depend on N,
  * never on the number of threads.
  *
- * Scratch holds what is prepared, the slots, and a workspace per thread. How much of it there is
+ * Scratch holds what is prepared, the partials, and a workspace per thread. How much of it there is
  * and how it is used come from the same lines: see pn_carver. */
 #ifndef PN_HOST_FRAME_H
 #define PN_HOST_FRAME_H
@@ -47,13 +47,13 @@ static inline pn_carver pn_workspace(float *workspace) {
 /* What the frame knows of a prepared job: an op's own struct begins with it. */
 typedef struct pn_prepared {
     /* The op says: */
-    int N, shares_dx;    /* images; dx is the one of the job before */
-    size_t space_floats; /* of a workspace */
-    size_t slot_floats;  /* of a slot, 0 if there are no sums */
+    int N, shares_dx;      /* images; dx is the one of the job before */
+    size_t space_floats;   /* of a workspace */
+    size_t partial_floats; /* of a partial, 0 if there are no sums */
     /* The frame adds: */
-    float *slots;     /* a slot per chunk, ... */
-    size_t slot_step; /* ... so many floats apart */
-    size_t local_at;  /* where the slot is gathered in a workspace, if it is a small one */
+    float *partials;     /* a partial per chunk, ... */
+    size_t partial_step; /* ... so many floats apart */
+    size_t local_at;     /* where the partial is gathered in a workspace, if it is a small one */
 } pn_prepared;
 
 /* An op: its arithmetic, in the functions that the frame calls. What belongs to forward comes
@@ -64,8 +64,8 @@ typedef struct pn_host_op {
     void (*lay_out)(void *prepared, const void *jobs, int j, int backward, pn_carver *scratch);
     /* Fills those arrays; NULL: there is nothing that all chunks have in common. */
     void (*prepare)(const void *prepared, int backward);
-    /* The images first .. end-1 of one chunk; adds to the slot, which begins as zeros. */
-    void (*run[2])(const void *prepared, int first, int end, float *workspace, float *slot);
+    /* The images first .. end-1 of one chunk; adds to the partial, which begins as zeros. */
+    void (*run[2])(const void *prepared, int first, int end, float *workspace, float *partial);
     /* Backward, `run` takes an image for all jobs of a group before the next image. */
     int by_image;
     /* What follows when all chunks are done, in so many shares; 0: nothing. finish may be NULL. */

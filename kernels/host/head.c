@@ -5,7 +5,7 @@
  * are added up in their order by one thread, so results have the same bits on any number. */
 #include <limits.h>
 
-#include "kernels/host/flat.h"
+#include "kernels/host/period.h"
 
 typedef struct image_result {
     double log_likelihood, loss;
@@ -15,7 +15,7 @@ typedef struct image_result {
 typedef struct prepared {
     pn_prepared frame;
     const pn_head *job;
-    int slot_row;          /* floats of a row of a slot */
+    int partial_row;       /* floats of a row of a partial */
     image_result *results; /* forward, of all images */
     float *dlogits;        /* backward: (N, classes) */
 } prepared;
@@ -31,7 +31,7 @@ typedef struct head_work {
     float *dw; /* backward: a row of w */
 } head_work;
 
-/* Backward, a part is read and written in tiles of one period (flat.h). */
+/* Backward, a part is read and written in tiles of one period (period.h). */
 static int tile_pixels(const pn_head *job, const pn_input *in) {
     const long pixels = (long)job->H * job->W;
     return pn_period(in->C, pixels < INT_MAX ? (int)pixels : INT_MAX);
@@ -99,13 +99,13 @@ static image_result result_of(const pn_head *job, int n) {
                           best == label};
 }
 
-static void forward(const void *self, int first, int end, float *workspace, float *slot) {
+static void forward(const void *self, int first, int end, float *workspace, float *partial) {
     const prepared *s = self;
     const pn_head *job = s->job;
     const int C = channels(job), classes = job->classes;
     const size_t pixels = (size_t)job->H * job->W;
     head_work w;
-    (void)slot;
+    (void)partial;
     carve(&w, job, 0, pn_workspace(workspace));
     for (int i = 0; i < job->parts; i++) prepare_load(&w.part[i], job, &job->in[i]);
     for (int n = first; n < end; n++) {
@@ -172,11 +172,11 @@ static void add_dx(const pn_head *job, const pn_input *in, int n, part_work w) {
             for (size_t k = 0; k < size; k++) dx[k] += dv[k];
         } else
             memcpy(dx, dv, size * sizeof *dx);
-        if (sums) pn_flat_sums(dv, x, w.mean, w.s1, w.s2, tile, size);
+        if (sums) pn_period_sums(dv, x, w.mean, w.s1, w.s2, tile, size);
     }
 }
 
-static void backward(const void *self, int first, int end, float *workspace, float *slot) {
+static void backward(const void *self, int first, int end, float *workspace, float *partial) {
     const prepared *s = self;
     const pn_head *job = s->job;
     const int classes = job->classes;
@@ -209,8 +209,8 @@ static void backward(const void *self, int first, int end, float *workspace, flo
             add_dx(job, in, n, part);
         }
         if (sums)
-            pn_fold_sums(slot + (size_t)i * PN_BWD_ROWS * s->slot_row, s->slot_row, part.s1,
-                         part.s2, in->norm.stats + C, C, tile);
+            pn_fold_sums(partial + (size_t)i * PN_BWD_ROWS * s->partial_row, s->partial_row,
+                         part.s1, part.s2, in->norm.stats + C, C, tile);
     }
 }
 
@@ -245,18 +245,18 @@ static void lay_out(void *to, const void *jobs, int j, int backward, pn_carver *
     head_work w;
     for (int i = 0; i < job->parts; i++) {
         const int row = (int)pn_align16((size_t)job->in[i].C);
-        if (row > s.slot_row) s.slot_row = row;
+        if (row > s.partial_row) s.partial_row = row;
     }
     if (backward)
         s.dlogits = pn_carve(scratch, (size_t)job->N * job->classes);
     else
         s.results =
             (image_result *)pn_carve(scratch, job->N * sizeof(image_result) / sizeof(float));
-    s.frame =
-        (pn_prepared){.N = job->N,
-                      .shares_dx = job->shares_dx,
-                      .space_floats = carve(&w, job, backward, (pn_carver){0}),
-                      .slot_floats = backward ? (size_t)job->parts * PN_BWD_ROWS * s.slot_row : 0};
+    s.frame = (pn_prepared){
+        .N = job->N,
+        .shares_dx = job->shares_dx,
+        .space_floats = carve(&w, job, backward, (pn_carver){0}),
+        .partial_floats = backward ? (size_t)job->parts * PN_BWD_ROWS * s.partial_row : 0};
     *(prepared *)to = s;
 }
 
@@ -266,8 +266,8 @@ static void finish_inputs(const void *self) {
         const pn_input *in = &s->job->in[i];
         if (in->dx)
             pn_norm_finish_bwd(&in->norm, in->C, in->add, s->job->N,
-                               s->frame.slots + (size_t)i * PN_BWD_ROWS * s->slot_row,
-                               s->frame.slot_step, s->slot_row);
+                               s->frame.partials + (size_t)i * PN_BWD_ROWS * s->partial_row,
+                               s->frame.partial_step, s->partial_row);
     }
 }
 

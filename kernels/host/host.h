@@ -40,7 +40,7 @@ PN_DECLARE_ISA(PN_ISA)
 #endif
 
 /* The batch is cut into at most PN_CHUNKS runs of images. A chunk is the unit of work, and each
- * owns a slot for every partial sum: so the bits of a result depend on N, never on the number
+ * has a partial of its own for every sum: so the bits of a result depend on N, never on the number
  * of threads. */
 enum { PN_CHUNKS = 16 };
 

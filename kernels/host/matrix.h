@@ -154,9 +154,9 @@ PN_INLINE int pn_outer_rows(int C) { return (C + 15) / 16 * 16; }
  * Those stay in memory, so that the product has all registers to itself, and so that sums are of
  * sums. */
 PN_INLINE void pn_z_block(const int px, int n, const int nb, int lanes, pn_vf acc[PN_BLOCK][2],
-                          float *z, size_t z_step, float *slot, int Kp) {
+                          float *z, size_t z_step, float *partial, int Kp) {
     PN_UNROLL for (int b = 0; b < nb; b++) {
-        const pn_vf pivot = pn_load(slot + b * PN_LANES);
+        const pn_vf pivot = pn_load(partial + b * PN_LANES);
         pn_vf sum = {0}, squares = {0};
         PN_UNROLL for (int p = 0; p < px; p++) {
             if (p >= n) continue;
@@ -165,13 +165,13 @@ PN_INLINE void pn_z_block(const int px, int n, const int nb, int lanes, pn_vf ac
             squares += d * d;
             pn_store_lanes(z + p * z_step + b * PN_LANES, acc[p][b], lanes);
         }
-        pn_add_to(slot + Kp + b * PN_LANES, sum);
-        pn_add_to(slot + 2 * Kp + b * PN_LANES, squares);
+        pn_add_to(partial + Kp + b * PN_LANES, sum);
+        pn_add_to(partial + 2 * Kp + b * PN_LANES, squares);
     }
 }
 PN_INLINE void pn_z_strip(const int px, const int nb, int lanes, const int C, int Kp,
                           const float *in, const size_t in_step, int n, const float *w, float *z,
-                          size_t z_step, size_t ahead, int first, float *slot,
+                          size_t z_step, size_t ahead, int first, float *partial,
                           pn_prefetches *next) {
     for (int p = 0; p < n; p += px, z += px * z_step) {
         pn_vf acc[PN_BLOCK][2];
@@ -182,32 +182,32 @@ PN_INLINE void pn_z_strip(const int px, const int nb, int lanes, const int C, in
             pn_prefetches_lines(next, C / 2); /* the product has no load to spare */
         pn_product(px, nb, C, in + p * in_step, in_step, w, lines, acc);
         if (first && p == 0) {
-            PN_UNROLL for (int b = 0; b < nb; b++) pn_store(slot + b * PN_LANES, acc[0][b]);
+            PN_UNROLL for (int b = 0; b < nb; b++) pn_store(partial + b * PN_LANES, acc[0][b]);
         }
         if (p + px <= n)
-            pn_z_block(px, px, nb, lanes, acc, z, z_step, slot, Kp);
+            pn_z_block(px, px, nb, lanes, acc, z, z_step, partial, Kp);
         else
-            pn_z_block(px, n - p, nb, lanes, acc, z, z_step, slot, Kp);
+            pn_z_block(px, n - p, nb, lanes, acc, z, z_step, partial, Kp);
     }
 }
-/* z = W^T in for n pixels, z_step floats apart, and the chunk's sums in its slot of three rows (see
- * norm.h). `first`: these are the chunk's first pixels, and the first of them becomes the pivot.
- * `ahead`: floats to the pixels of z that the next call will write. `next`: what else it will need,
- * or NULL. */
+/* z = W^T in for n pixels, z_step floats apart, and the sums in the chunk's partial of three rows
+ * (see norm.h). `first`: these are the chunk's first pixels, and the first of them becomes the
+ * pivot. `ahead`: floats to the pixels of z that the next call will write. `next`: what else it
+ * will need, or NULL. */
 PN_INLINE void pn_z_pixels(const int C, const int K, const float *in, const size_t in_step, int n,
                            const float *w, float *z, size_t z_step, size_t ahead, int first,
-                           float *slot, pn_prefetches *next) {
+                           float *partial, pn_prefetches *next) {
     const int Kp = pn_padded(K);
     int k = 0;
     for (; k + 2 * PN_LANES <= K; k += 2 * PN_LANES)
         pn_z_strip(PN_WIDE, 2, PN_LANES, C, Kp, in, in_step, n, w + (size_t)k * C, z + k, z_step,
-                   ahead, first, slot + k, next);
+                   ahead, first, partial + k, next);
     for (; k + PN_LANES <= K; k += PN_LANES)
         pn_z_strip(PN_BLOCK, 1, PN_LANES, C, Kp, in, in_step, n, w + (size_t)k * C, z + k, z_step,
-                   ahead, first, slot + k, next);
+                   ahead, first, partial + k, next);
     if (k < K)
         pn_z_strip(PN_BLOCK, 1, K - k, C, Kp, in, in_step, n, w + (size_t)k * C, z + k, z_step,
-                   ahead, first, slot + k, next);
+                   ahead, first, partial + k, next);
 }
 
 /* A run of an input's pixels whose gradient is made. */
@@ -256,18 +256,19 @@ PN_INLINE void pn_dx_block(const pn_dx *d, const size_t step, const size_t r_ste
     }
 }
 
-/* ---- the slots of a weight gradient ---------------------------------------------------------- */
+/* ---- the partials of a weight gradient ------------------------------------------------------- */
 
-/* to[i][k] += the sum over the chunks of slots[chunk][i][k] in their order, for a share of the I
- * rows; to is packed, rows of the slots are `stride` floats. */
-static inline void pn_add_slots(float *to, int I, int K, int share, int chunks, const float *slots,
-                                size_t slot_floats, size_t stride) {
+/* to[i][k] += the sum over the chunks of partials[chunk][i][k] in their order, for a share of the I
+ * rows; to is packed, rows of the partials are `stride` floats. */
+static inline void pn_add_partials(float *to, int I, int K, int share, int chunks,
+                                   const float *partials, size_t partial_floats, size_t stride) {
     for (int i = I * share / PN_SHARES; i < I * (share + 1) / PN_SHARES; i++)
         for (int k = 0; k < K; k += PN_LANES) {
             const int lanes = pn_lanes(K, k);
-            const float *from = slots + i * stride + k;
+            const float *from = partials + i * stride + k;
             pn_vf sum = pn_load(from);
-            for (int chunk = 1; chunk < chunks; chunk++) sum += pn_load(from + chunk * slot_floats);
+            for (int chunk = 1; chunk < chunks; chunk++)
+                sum += pn_load(from + chunk * partial_floats);
             float *p = to + (size_t)i * K + k;
             pn_store_lanes(p, pn_load_lanes(p, lanes) + sum, lanes);
         }

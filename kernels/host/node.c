@@ -3,18 +3,18 @@
  * Bound by memory: each tensor is read or written once. Two terms, the only case of a sampled
  * cell, are summed in registers; other counts in a tile of L1.
  *
- * Forward a tile is one period (flat.h). Backward takes blocks of two vectors; blocks that are a
+ * Forward a tile is one period (period.h). Backward takes blocks of two vectors; blocks that are a
  * period apart have the same channels, so that their coefficients and sums stay in registers
  * through a tile. Up to 32 channels (AVX-512) each period is one block and a tile one stream. */
 #include <limits.h>
 
-#include "kernels/host/flat.h"
+#include "kernels/host/period.h"
 #include "kernels/host/vector.h"
 
 typedef struct prepared {
     pn_prepared frame;
     const pn_node *job;
-    int slot_row; /* floats of a row of a slot */
+    int partial_row; /* floats of a row of a partial */
 } prepared;
 
 static int tile_pixels(const pn_node *job) {
@@ -53,9 +53,9 @@ static void add_term(float *sum, const float *x, float f, term_work a, size_t n)
     for (size_t i = 0; i < n; i++) sum[i] += f * (a.scale[i] * x[i] + a.shift[i]);
 }
 
-static void forward(const void *self, int first, int end, float *workspace, float *slot) {
+static void forward(const void *self, int first, int end, float *workspace, float *partial) {
     const pn_node *job = ((const prepared *)self)->job;
-    (void)slot;
+    (void)partial;
     const int C = job->C, pixels = tile_pixels(job);
     const size_t tile = (size_t)pixels * C, image = (size_t)job->H * job->W * C;
     float *const sum = workspace, *const terms = workspace + pn_align16(tile);
@@ -257,7 +257,7 @@ static void backward_tile(const pn_node *job, int n, size_t at, float *terms, si
     }
 }
 
-static void backward(const void *self, int first, int end, float *terms, float *slot) {
+static void backward(const void *self, int first, int end, float *terms, float *partial) {
     const prepared *s = self;
     const pn_node *job = s->job;
     const int C = job->C, pixels = period_pixels(C);
@@ -272,7 +272,7 @@ static void backward(const void *self, int first, int end, float *terms, float *
         const pn_norm *norm = &job->term[t].in.norm;
         if (!pn_norm_wants_sums(norm)) continue;
         const term_work w = carve_term(terms, period, t, 1);
-        pn_fold_sums(slot + (size_t)t * PN_BWD_ROWS * s->slot_row, s->slot_row, w.s1, w.s2,
+        pn_fold_sums(partial + (size_t)t * PN_BWD_ROWS * s->partial_row, s->partial_row, w.s1, w.s2,
                      norm->stats + C, C, pixels);
     }
 }
@@ -285,13 +285,13 @@ static void lay_out(void *to, const void *jobs, int j, int backward, pn_carver *
     const int pixels = backward ? period_pixels(job->C) : tile_pixels(job);
     const size_t arrays = (size_t)job->terms * term_arrays(backward) + !backward;
     (void)scratch; /* all is in the workspace: it is little, and soon made */
-    *(prepared *)to =
-        (prepared){.frame = {.N = job->N,
-                             .shares_dx = job->shares_dx,
-                             .space_floats = arrays * pn_align16((size_t)pixels * job->C),
-                             .slot_floats = backward ? (size_t)job->terms * PN_BWD_ROWS * row : 0},
-                   .job = job,
-                   .slot_row = row};
+    *(prepared *)to = (prepared){
+        .frame = {.N = job->N,
+                  .shares_dx = job->shares_dx,
+                  .space_floats = arrays * pn_align16((size_t)pixels * job->C),
+                  .partial_floats = backward ? (size_t)job->terms * PN_BWD_ROWS * row : 0},
+        .job = job,
+        .partial_row = row};
 }
 
 static void finish_inputs(const void *self) {
@@ -299,8 +299,8 @@ static void finish_inputs(const void *self) {
     for (int t = 0; t < s->job->terms; t++) {
         const pn_input *in = &s->job->term[t].in;
         pn_norm_finish_bwd(&in->norm, s->job->C, in->add, s->job->N,
-                           s->frame.slots + (size_t)t * PN_BWD_ROWS * s->slot_row,
-                           s->frame.slot_step, s->slot_row);
+                           s->frame.partials + (size_t)t * PN_BWD_ROWS * s->partial_row,
+                           s->frame.partial_step, s->partial_row);
     }
 }
 

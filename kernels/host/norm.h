@@ -1,5 +1,5 @@
 /* kernels/host/norm.h -- the two ends of deferred BatchNorm (see kernels.h): statistics gathered
- * in slots and finished in a fixed order, and the coefficients that loads apply.
+ * in partials and finished in a fixed order, and the coefficients that loads apply.
  *
  * Forward sums are shifted: a chunk subtracts the value of its own first pixel, so that sum and
  * sum of squares stay near the spread of the data and their difference loses nothing, however
@@ -11,14 +11,14 @@
 
 #include "kernels/host/host.h"
 
-/* A chunk's forward slot: three rows of `stride` floats: pivot, sum of (z - pivot), sum of
+/* A chunk's forward partial: three rows of `stride` floats: pivot, sum of (z - pivot), sum of
  * squares of the same. */
 enum { PN_FWD_ROWS = 3, PN_BWD_ROWS = 2 };
 
-/* Finishes the statistics of a tensor of `pixels` = N*P*Q pixels from `chunks` slots,
- * `slot_floats` apart; `image_pixels` = P*Q. Also serves PN_NORM_RUNNING, without slots. */
+/* Finishes the statistics of a tensor of `pixels` = N*P*Q pixels from `chunks` partials,
+ * `partial_floats` apart; `image_pixels` = P*Q. Also serves PN_NORM_RUNNING, without partials. */
 static inline void pn_norm_finish_fwd(const pn_norm *norm, int K, int N, long image_pixels,
-                                      const float *slots, size_t slot_floats, int stride) {
+                                      const float *partials, size_t partial_floats, int stride) {
     if (norm->mode == PN_NORM_NONE) return;
     float *mean = norm->stats, *rstd = mean + K;
     if (norm->mode == PN_NORM_RUNNING) {
@@ -32,11 +32,11 @@ static inline void pn_norm_finish_fwd(const pn_norm *norm, int K, int N, long im
     for (int k = 0; k < K; k++) {
         double n = 0, m = 0, m2 = 0; /* Chan, Golub, LeVeque 1979 */
         for (int c = 0; c < chunks; c++) {
-            const float *slot = slots + c * slot_floats;
+            const float *partial = partials + c * partial_floats;
             double count = (double)(pn_chunk_first(N, c + 1) - pn_chunk_first(N, c)) * image_pixels;
-            double shifted = slot[stride + k] / count;
-            double chunk_m2 = slot[2 * stride + k] - shifted * shifted * count;
-            double delta = slot[k] + shifted - m;
+            double shifted = partial[stride + k] / count;
+            double chunk_m2 = partial[2 * stride + k] - shifted * shifted * count;
+            double delta = partial[k] + shifted - m;
             m2 += (chunk_m2 > 0 ? chunk_m2 : 0) + delta * delta * n * count / (n + count);
             m += delta * count / (n + count);
             n += count;
@@ -111,16 +111,16 @@ static inline int pn_norm_wants_sums(const pn_norm *norm) {
     return norm->mode == PN_NORM_BATCH || (norm->mode && (norm->dgamma || norm->dbeta));
 }
 
-/* Adds a consumer's two sums, from slots that hold two rows of `stride` floats: s1, s2. */
+/* Adds a consumer's two sums, from partials that hold two rows of `stride` floats: s1, s2. */
 static inline void pn_norm_finish_bwd(const pn_norm *norm, int C, int add, int N,
-                                      const float *slots, size_t slot_floats, int stride) {
+                                      const float *partials, size_t partial_floats, int stride) {
     if (!pn_norm_wants_sums(norm)) return;
     float *sums = norm->stats + 2 * C;
     for (int row = 0; row < PN_BWD_ROWS; row++)
         for (int c = 0; c < C; c++) {
             double sum = 0;
             for (int chunk = 0; chunk < pn_chunks(N); chunk++)
-                sum += slots[chunk * slot_floats + row * stride + c];
+                sum += partials[chunk * partial_floats + row * stride + c];
             float *to = &sums[row * C + c];
             *to = (float)(add ? *to + sum : sum);
         }

@@ -10,7 +10,7 @@
  * tile reads. An image is done for all jobs that share dx before the next one, so that x and dx are
  * read from cache by all but the first.
  *
- * A slot holds s1 and s2 of each part, then dw of each grid; how work is cut: frame.h. */
+ * A partial holds s1 and s2 of each part, then dw of each grid; how work is cut: frame.h. */
 #include "kernels/host/matrix.h"
 
 /* Pixels of a tile. 48 and 64 are up to 30 % slower at 16 and 32 channels, a little faster
@@ -32,7 +32,7 @@ typedef struct prepared {
     float *a, *b, *q;
     float *packed;                  /* each grid's W */
     float *transposed[2][PN_PARTS]; /* W transposed, for a grid's outputs and a part's channels */
-    size_t sums[PN_PARTS];          /* backward: where a part's s1, s2 are in a slot */
+    size_t sums[PN_PARTS];          /* backward: where a part's s1, s2 are in a partial */
     size_t dw_at, dw_floats;        /* and the gradient of a grid's weights, its size */
 } prepared;
 
@@ -75,7 +75,7 @@ static void lay_out(prepared *to, const pn_conv *job, int grids, int backward, p
     prepared s = sizes(job, grids);
     pn_carver workspace = {0};
     carve_space(&workspace, &s, backward);
-    size_t slot = backward ? 0 : (size_t)PN_FWD_ROWS * pn_padded(s.out->K);
+    size_t partial = backward ? 0 : (size_t)PN_FWD_ROWS * pn_padded(s.out->K);
     s.packed = pn_carve(c, s.grids * pn_packed(s.C, s.Kg));
     for (int i = 0; i < s.parts; i++) {
         const int Cp = pn_padded(s.in[i].C);
@@ -86,19 +86,21 @@ static void lay_out(prepared *to, const pn_conv *job, int grids, int backward, p
         s.rstd[i] = pn_carve(c, Cp);
         for (int f = 0; f < s.grids; f++)
             s.transposed[f][i] = pn_carve(c, pn_packed(s.Kg, s.in[i].C));
-        s.sums[i] = slot;
-        slot += (size_t)PN_BWD_ROWS * Cp;
+        s.sums[i] = partial;
+        partial += (size_t)PN_BWD_ROWS * Cp;
     }
     if (backward) {
         s.a = pn_carve(c, pn_padded(s.out->K));
         s.b = pn_carve(c, pn_padded(s.out->K));
         s.q = pn_carve(c, pn_padded(s.out->K));
-        s.dw_at = slot;
+        s.dw_at = partial;
         s.dw_floats = (size_t)pn_outer_rows(s.C) * pn_padded(s.Kg);
-        slot += s.grids * s.dw_floats;
+        partial += s.grids * s.dw_floats;
     }
-    s.frame = (pn_prepared){
-        .N = s.N, .shares_dx = job->shares_dx, .space_floats = workspace.used, .slot_floats = slot};
+    s.frame = (pn_prepared){.N = s.N,
+                            .shares_dx = job->shares_dx,
+                            .space_floats = workspace.used,
+                            .partial_floats = partial};
     *to = s;
 }
 
@@ -250,7 +252,7 @@ static inline void clear_dx(const prepared *s, int image, span run, int C, float
 
 /* dx of all parts for a tile, from its g and r. */
 static inline void make_dx(const prepared *s, int image, int first, int n, const space *w,
-                           float *slot, pn_prefetches *ahead) {
+                           float *partial, pn_prefetches *ahead) {
     int above = 0;
     for (int i = 0; i < s->parts; above += s->in[i++].C) {
         const pn_input *in = &s->in[i];
@@ -277,10 +279,10 @@ static inline void make_dx(const prepared *s, int image, int first, int n, const
         if ((size_t)(g_step) == (size_t)(outputs) + PN_STEP_PAD && in->C == (outputs) &&           \
             s->r_step == (size_t)4 * (outputs) + PN_STEP_PAD)                                      \
             pn_dx_run(outputs, outputs, inside, g, g_step, s->transposed[f][i], &d, outputs,       \
-                      4 * (outputs) + PN_STEP_PAD, slot + s->sums[i], ahead);                      \
+                      4 * (outputs) + PN_STEP_PAD, partial + s->sums[i], ahead);                   \
         else                                                                                       \
             pn_dx_run(outputs, in->C, inside, g, g_step, s->transposed[f][i], &d, step, s->r_step, \
-                      slot + s->sums[i], ahead);                                                   \
+                      partial + s->sums[i], ahead);                                                \
     } while (0)
                 BY_OUTPUTS(s, DX);
 #undef DX
@@ -291,7 +293,7 @@ static inline void make_dx(const prepared *s, int image, int first, int n, const
 
 /* ---- a chunk --------------------------------------------------------------------------------- */
 
-static void forward(const void *self, int from, int end, float *workspace, float *slot) {
+static void forward(const void *self, int from, int end, float *workspace, float *partial) {
     const prepared *s = self;
     pn_carver c = pn_workspace(workspace);
     const space w = carve_space(&c, s, 0);
@@ -316,12 +318,12 @@ static void forward(const void *self, int from, int end, float *workspace, float
         }
     for (int row = 0; row < PN_FWD_ROWS; row++)
         for (int k = 0; k < K; k++)
-            slot[row * pn_padded(K) + k] =
+            partial[row * pn_padded(K) + k] =
                 w.g[((size_t)k / s->Kg * PN_FWD_ROWS + row) * Kgp + k % s->Kg];
 }
 
 /* Of one image: see by_image in frame.h. */
-static void backward(const void *self, int image, int end, float *workspace, float *slot) {
+static void backward(const void *self, int image, int end, float *workspace, float *partial) {
     const prepared *s = self;
     (void)end;
     pn_carver c = pn_workspace(workspace);
@@ -341,14 +343,14 @@ static void backward(const void *self, int image, int end, float *workspace, flo
         prefetch_tile(s, image, first + n, n, &ahead);
         make_r(s, image, first, n, w.r);
         for (int f = 0; f < s->grids; f++) {
-            float *dw = slot + s->dw_at + f * s->dw_floats;
+            float *dw = partial + s->dw_at + f * s->dw_floats;
 #define DW(outputs, g_step)                                                            \
     pn_outer(s->C, outputs, w.r + f * s->C, s->r_step, w.g + f * s->Kg, g_step, n, dw, \
              pn_padded(outputs), &ahead)
             BY_OUTPUTS(s, DW);
 #undef DW
         }
-        make_dx(s, image, first, n, &w, slot, &ahead);
+        make_dx(s, image, first, n, &w, partial, &ahead);
     }
 }
 
@@ -357,17 +359,17 @@ static void backward(const void *self, int image, int end, float *workspace, flo
 static void finish_forward(const void *self, int share, float *workspace) {
     const prepared *s = self;
     (void)share, (void)workspace;
-    pn_norm_finish_fwd(&s->out->norm, s->out->K, s->N, (long)s->P * s->Q, s->frame.slots,
-                       s->frame.slot_step, pn_padded(s->out->K));
+    pn_norm_finish_fwd(&s->out->norm, s->out->K, s->N, (long)s->P * s->Q, s->frame.partials,
+                       s->frame.partial_step, pn_padded(s->out->K));
 }
 
 static void finish_backward(const void *self, int share, float *workspace) {
     const prepared *s = self;
     (void)workspace;
     for (int f = 0; f < s->grids; f++)
-        pn_add_slots(s->dw + f * (size_t)s->C * s->Kg, s->C, s->Kg, share, pn_chunks(s->N),
-                     s->frame.slots + s->dw_at + f * s->dw_floats, s->frame.slot_step,
-                     pn_padded(s->Kg));
+        pn_add_partials(s->dw + f * (size_t)s->C * s->Kg, s->C, s->Kg, share, pn_chunks(s->N),
+                        s->frame.partials + s->dw_at + f * s->dw_floats, s->frame.partial_step,
+                        pn_padded(s->Kg));
     if (!share) pn_norm_parameters(&s->out->norm, s->out->K);
 }
 
@@ -376,7 +378,7 @@ static void finish_inputs(const void *self) {
     for (int i = 0; i < s->parts; i++)
         if (s->in[i].dx)
             pn_norm_finish_bwd(&s->in[i].norm, s->in[i].C, s->in[i].add, s->N,
-                               s->frame.slots + s->sums[i], s->frame.slot_step,
+                               s->frame.partials + s->sums[i], s->frame.partial_step,
                                pn_padded(s->in[i].C));
 }
 

@@ -13,7 +13,7 @@
  *
  * Outside the image there is NaN for the maximum (it loses every comparison, equality included)
  * and nothing for the average, whose divisor counts the pixels inside. */
-#include "kernels/host/flat.h"
+#include "kernels/host/period.h"
 #include "kernels/host/vector.h"
 
 enum { RING = 3 };
@@ -21,7 +21,7 @@ enum { RING = 3 };
 typedef struct prepared {
     pn_prepared frame;
     const pn_pool *job;
-    int slot_row; /* floats of a row of a slot */
+    int partial_row; /* floats of a row of a partial */
 } prepared;
 
 /* A thread's workspace. A pixel there has Cp floats, whole vectors. */
@@ -124,16 +124,16 @@ PN_INLINE pn_vf column_of(const int is_max, const int rows, int lanes, const flo
     return column;
 }
 
-/* One vector of channels, the c-th, of a row of z; adds it to the sums of a slot, or none. */
+/* One vector of channels, the c-th, of a row of z; adds it to the sums of a partial, or none. */
 PN_INLINE void forward_strip(const int is_max, const int stride, const int rows, int lanes,
                              const pn_pool *job, const pool_work *w, int c, const float *x,
-                             float *z, float *slot, int slot_row, int first) {
+                             float *z, float *partial, int partial_row, int first) {
     const size_t C = (size_t)job->in.C, row = job->W * C;
     const int W = job->W, Q = w->Q;
     const pn_vf scale = pn_load(w->scale + c), shift = pn_load(w->shift + c);
     const pn_vf nothing = pn_splat(is_max ? NAN : 0);
     const float *const inverse = w->inverse[rows - 1];
-    pn_vf pivot = pn_load(slot + c), sum = {0}, squares = {0};
+    pn_vf pivot = pn_load(partial + c), sum = {0}, squares = {0};
     pn_vf left = nothing, right = nothing;
     x += c;
     z += c;
@@ -163,17 +163,17 @@ PN_INLINE void forward_strip(const int is_max, const int stride, const int rows,
         sum += d;
         squares += d * d;
     }
-    if (first) pn_store(slot + c, pivot);
-    pn_add_to(slot + slot_row + c, sum);
-    pn_add_to(slot + 2 * slot_row + c, squares);
+    if (first) pn_store(partial + c, pivot);
+    pn_add_to(partial + partial_row + c, sum);
+    pn_add_to(partial + 2 * partial_row + c, squares);
 }
 
 PN_PASS forward_row(const pn_pool *job, const pool_work *w, int rows, const float *x, float *z,
-                    float *slot, int slot_row, int first) {
+                    float *partial, int partial_row, int first) {
     for (int c = 0; c < job->in.C; c += PN_LANES) {
         const int lanes = pn_lanes(job->in.C, c);
-#define MAXIMUM(L, S, R) forward_strip(1, S, R, L, job, w, c, x, z, slot, slot_row, first)
-#define AVERAGE(L, S, R) forward_strip(0, S, R, L, job, w, c, x, z, slot, slot_row, first)
+#define MAXIMUM(L, S, R) forward_strip(1, S, R, L, job, w, c, x, z, partial, partial_row, first)
+#define AVERAGE(L, S, R) forward_strip(0, S, R, L, job, w, c, x, z, partial, partial_row, first)
         if (job->kind == PN_POOL_MAX)
             BY_ROWS(MAXIMUM, job->stride, lanes, rows);
         else
@@ -183,7 +183,7 @@ PN_PASS forward_row(const pn_pool *job, const pool_work *w, int rows, const floa
     }
 }
 
-static void forward(const void *self, int from, int end, float *workspace, float *slot) {
+static void forward(const void *self, int from, int end, float *workspace, float *partial) {
     const prepared *s = self;
     const pn_pool *job = s->job;
     pool_work w;
@@ -194,7 +194,7 @@ static void forward(const void *self, int from, int end, float *workspace, float
         for (int p = 0; p < w.P; p++) {
             const row_range rows = rows_of_window(job, p);
             forward_row(job, &w, rows.count, job->in.x + ((size_t)n * job->H + rows.first) * in,
-                        job->out.z + ((size_t)n * w.P + p) * out, slot, s->slot_row,
+                        job->out.z + ((size_t)n * w.P + p) * out, partial, s->partial_row,
                         n == from && p == 0);
         }
 }
@@ -211,7 +211,7 @@ static void prepare_backward(const pool_work *w, const pn_pool *job) {
     for (int i = 0; i < RING; i++) memset(w->spread[i], 0, row * sizeof *w->spread[i]);
 }
 
-/* A row of dx, one vector of channels, and the two sums over it, which lie in a slot. */
+/* A row of dx, one vector of channels, and the two sums over it, which lie in a partial. */
 typedef struct dx_row {
     float *dx;
     const float *x; /* NULL: no sums */
@@ -244,9 +244,10 @@ PN_INLINE void add_to_dx(dx_row *to, size_t at, pn_vf dv, int lanes) {
     pn_store_lanes(dx, dv, lanes);
 }
 
-PN_INLINE void add_sums(const dx_row *from, const pool_work *w, float *slot, int slot_row, int c) {
-    pn_add_to(slot + c, from->s1);
-    pn_add_to(slot + slot_row + c, from->s2 * pn_load(w->rstd + c));
+PN_INLINE void add_sums(const dx_row *from, const pool_work *w, float *partial, int partial_row,
+                        int c) {
+    pn_add_to(partial + c, from->s1);
+    pn_add_to(partial + partial_row + c, from->s2 * pn_load(w->rstd + c));
 }
 
 /* The rows of windows that input row h is in. */
@@ -406,19 +407,19 @@ PN_INLINE void gather_strip(const int stride, int lanes, const pn_pool *job, con
 }
 
 PN_PASS average_row(const pn_pool *job, const pool_work *w, int rows, const gradient_rows *s, int n,
-                    int h, float *slot, int slot_row) {
+                    int h, float *partial, int partial_row) {
     for (int c = 0; c < job->in.C; c += PN_LANES) {
         const int lanes = pn_lanes(job->in.C, c);
         dx_row to = dx_row_at(job, w, n, h, c);
 #define AVERAGE(L, S, R) average_strip(S, R, L, job, w, c, *s, &to)
         BY_ROWS(AVERAGE, job->stride, lanes, rows);
 #undef AVERAGE
-        add_sums(&to, w, slot, slot_row, c);
+        add_sums(&to, w, partial, partial_row, c);
     }
 }
 
 static void average_image(const pn_pool *job, const pool_work *w, int n, const gradient_rows *image,
-                          float *slot, int slot_row) {
+                          float *partial, int partial_row) {
     for (int h = 0; h < job->H; h++) {
         const row_range windows = windows_of_row(job, w, h);
         gradient_rows s = *image;
@@ -426,7 +427,7 @@ static void average_image(const pn_pool *job, const pool_work *w, int n, const g
         if (s.z) s.z += windows.first * s.row;
         for (int k = 0; k < windows.count; k++)
             s.weight[k] = 1 / (float)rows_of_window(job, windows.first + k).count;
-        average_row(job, w, windows.count, &s, n, h, slot, slot_row);
+        average_row(job, w, windows.count, &s, n, h, partial, partial_row);
     }
 }
 
@@ -447,20 +448,20 @@ static void spread_row(const pn_pool *job, const pool_work *w, const gradient_ro
     }
 }
 
-static void gather_row(const pn_pool *job, const pool_work *w, int n, int h, float *slot,
-                       int slot_row) {
+static void gather_row(const pn_pool *job, const pool_work *w, int n, int h, float *partial,
+                       int partial_row) {
     const float *x = job->in.x + ((size_t)n * job->H + h) * job->W * job->in.C;
     for (int c = 0; c < job->in.C; c += PN_LANES) {
         dx_row to = dx_row_at(job, w, n, h, c);
 #define GATHER(L, S, ...) gather_strip(S, L, job, w, c, x, w->spread[h % RING], &to)
         BY_STRIDE(GATHER, job->stride, pn_lanes(job->in.C, c), );
 #undef GATHER
-        add_sums(&to, w, slot, slot_row, c);
+        add_sums(&to, w, partial, partial_row, c);
     }
 }
 
 static void max_image(const pn_pool *job, const pool_work *w, int n, const gradient_rows *image,
-                      float *slot, int slot_row) {
+                      float *partial, int partial_row) {
     const int H = job->H, P = w->P;
     const size_t row = (size_t)job->W * job->in.C;
     const float *x = job->in.x + n * H * row;
@@ -482,11 +483,11 @@ static void max_image(const pn_pool *job, const pool_work *w, int n, const gradi
                            p == 0 || job->stride == 2};
         spread_row(job, w, &s, &to);
         const int complete = p + 1 < P ? y + job->stride - 1 : H;
-        for (; done < complete; done++) gather_row(job, w, n, done, slot, slot_row);
+        for (; done < complete; done++) gather_row(job, w, n, done, partial, partial_row);
     }
 }
 
-static void backward(const void *self, int from, int end, float *workspace, float *slot) {
+static void backward(const void *self, int from, int end, float *workspace, float *partial) {
     const prepared *s = self;
     const pn_pool *job = s->job;
     const int through_norm = job->out.norm.mode == PN_NORM_BATCH;
@@ -502,9 +503,9 @@ static void backward(const void *self, int from, int end, float *workspace, floa
                                      job->out.coef * (job->out.factor ? job->out.factor[n] : 1),
                                      {0}};
         if (job->kind == PN_POOL_MAX)
-            max_image(job, &w, n, &image, slot, s->slot_row);
+            max_image(job, &w, n, &image, partial, s->partial_row);
         else
-            average_image(job, &w, n, &image, slot, s->slot_row);
+            average_image(job, &w, n, &image, partial, s->partial_row);
     }
 }
 
@@ -515,13 +516,13 @@ static void lay_out(void *to, const void *jobs, int j, int backward, pn_carver *
     const int row = (int)pn_align16((size_t)job->in.C);
     pool_work w;
     (void)scratch; /* all is in the workspace: it is little, and soon made */
-    *(prepared *)to =
-        (prepared){.frame = {.N = job->N,
-                             .shares_dx = job->shares_dx,
-                             .space_floats = carve(&w, job, backward, (pn_carver){0}),
-                             .slot_floats = (size_t)row * (backward ? PN_BWD_ROWS : PN_FWD_ROWS)},
-                   .job = job,
-                   .slot_row = row};
+    *(prepared *)to = (prepared){
+        .frame = {.N = job->N,
+                  .shares_dx = job->shares_dx,
+                  .space_floats = carve(&w, job, backward, (pn_carver){0}),
+                  .partial_floats = (size_t)row * (backward ? PN_BWD_ROWS : PN_FWD_ROWS)},
+        .job = job,
+        .partial_row = row};
 }
 
 static void finish_forward(const void *self, int share, float *workspace) {
@@ -530,7 +531,7 @@ static void finish_forward(const void *self, int share, float *workspace) {
     (void)share, (void)workspace;
     pn_norm_finish_fwd(&job->out.norm, job->in.C, job->N,
                        (long)pn_out_size(job->H, job->stride) * pn_out_size(job->W, job->stride),
-                       s->frame.slots, s->frame.slot_step, s->slot_row);
+                       s->frame.partials, s->frame.partial_step, s->partial_row);
 }
 
 static void finish_backward(const void *self, int share, float *workspace) {
@@ -543,8 +544,8 @@ static void finish_inputs(const void *self) {
     const prepared *s = self;
     const pn_input *in = &s->job->in;
     if (in->dx)
-        pn_norm_finish_bwd(&in->norm, in->C, in->add, s->job->N, s->frame.slots, s->frame.slot_step,
-                           s->slot_row);
+        pn_norm_finish_bwd(&in->norm, in->C, in->add, s->job->N, s->frame.partials,
+                           s->frame.partial_step, s->partial_row);
 }
 
 static const pn_host_op pool = {.bytes = sizeof(prepared),

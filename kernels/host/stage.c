@@ -6,7 +6,7 @@
  * nothing but z, and finishes a row of dx as soon as the last row of du that reaches it exists.
  * Bound by memory at 16 channels, by arithmetic from 32 on.
  *
- * A slot holds s1, s2, ddw, dpw; how work is cut: frame.h. */
+ * A partial holds s1, s2, ddw, dpw; how work is cut: frame.h. */
 #include "kernels/host/matrix.h"
 
 enum { MAX_R = 5 };
@@ -85,7 +85,7 @@ static void lay_out(void *to, const void *jobs, int j, int backward, pn_carver *
     s.frame = (pn_prepared){.N = s.job->N,
                             .shares_dx = s.job->shares_dx,
                             .space_floats = workspace.used,
-                            .slot_floats = rows * s.Cp};
+                            .partial_floats = rows * s.Cp};
     *(prepared *)to = s;
 }
 
@@ -284,9 +284,10 @@ static void r_row(const prepared *s, const float *x, float *r) {
 #undef CASE_OF
 }
 
-static void z_tile(const prepared *s, const float *u, int n, float *z, int first, float *slot) {
+static void z_tile(const prepared *s, const float *u, int n, float *z, int first, float *partial) {
     const size_t ahead = (size_t)n * s->C;
-#define CASE_OF(C, ...) pn_z_pixels(C, C, u, pn_padded(C), n, s->pw, z, C, ahead, first, slot, NULL)
+#define CASE_OF(C, ...) \
+    pn_z_pixels(C, C, u, pn_padded(C), n, s->pw, z, C, ahead, first, partial, NULL)
     BY_CHANNELS(s->C, CASE_OF, );
 #undef CASE_OF
 }
@@ -349,7 +350,7 @@ static int fill_r(const prepared *s, const space *w, const float *x, int y, int 
     return filled;
 }
 
-static void forward(const void *self, int from, int end, float *workspace, float *slot) {
+static void forward(const void *self, int from, int end, float *workspace, float *partial) {
     const prepared *s = self;
     const pn_stage *job = s->job;
     pn_carver c = pn_workspace(workspace);
@@ -369,15 +370,15 @@ static void forward(const void *self, int from, int end, float *workspace, float
                 r_rows(s, &w, y + i, in);
                 u_row(s, in, w.u + (size_t)i * s->Q * s->Cp, &w.ahead);
             }
-            z_tile(s, w.u, rows * s->Q, z + (size_t)y * s->Q * s->C, n == from && y == 0, slot);
+            z_tile(s, w.u, rows * s->Q, z + (size_t)y * s->Q * s->C, n == from && y == 0, partial);
         }
     }
 }
 
-static void backward_image(const prepared *s, space *w, int n, float *slot) {
+static void backward_image(const prepared *s, space *w, int n, float *partial) {
     const pn_stage *job = s->job;
     const int Cp = s->Cp;
-    float *ddw = slot + (size_t)PN_BWD_ROWS * Cp, *dpw = ddw + (size_t)s->R * s->R * Cp;
+    float *ddw = partial + (size_t)PN_BWD_ROWS * Cp, *dpw = ddw + (size_t)s->R * s->R * Cp;
     const size_t in_row = (size_t)job->W * s->C, out_row = (size_t)s->Q * s->C;
     const size_t image = n * job->H * in_row;
     const pn_norm *norm = &job->in.norm;
@@ -416,18 +417,18 @@ static void backward_image(const prepared *s, space *w, int n, float *slot) {
                              .add = job->in.add,
                              .mean = affine ? s->mean : NULL,
                              .rstd = s->rstd};
-            dx_row(s, in, &d, slot, &w->ahead);
+            dx_row(s, in, &d, partial, &w->ahead);
         }
     }
 }
 
-static void backward(const void *self, int from, int end, float *workspace, float *slot) {
+static void backward(const void *self, int from, int end, float *workspace, float *partial) {
     const prepared *s = self;
     pn_carver c = pn_workspace(workspace);
     space w = carve_space(&c, s, 1);
     memset(w.r, 0, (size_t)s->r_rows * s->r_width * s->Cp * sizeof *w.r);
     memset(w.du, 0, (size_t)s->du_rows * s->du_width * s->Cp * sizeof *w.du);
-    for (int n = from; n < end; n++) backward_image(s, &w, n, slot);
+    for (int n = from; n < end; n++) backward_image(s, &w, n, partial);
 }
 
 /* ---- when all chunks are done ---------------------------------------------------------------- */
@@ -435,18 +436,18 @@ static void backward(const void *self, int from, int end, float *workspace, floa
 static void finish_forward(const void *self, int share, float *workspace) {
     const prepared *s = self;
     (void)share, (void)workspace;
-    pn_norm_finish_fwd(&s->job->out.norm, s->C, s->job->N, (long)s->P * s->Q, s->frame.slots,
-                       s->frame.slot_step, s->Cp);
+    pn_norm_finish_fwd(&s->job->out.norm, s->C, s->job->N, (long)s->P * s->Q, s->frame.partials,
+                       s->frame.partial_step, s->Cp);
 }
 
 static void finish_backward(const void *self, int share, float *workspace) {
     const prepared *s = self;
     const int chunks = pn_chunks(s->job->N), taps = s->R * s->R;
-    const float *ddw = s->frame.slots + (size_t)PN_BWD_ROWS * s->Cp;
+    const float *ddw = s->frame.partials + (size_t)PN_BWD_ROWS * s->Cp;
     const float *dpw = ddw + (size_t)taps * s->Cp;
     (void)workspace;
-    pn_add_slots(s->job->ddw, taps, s->C, share, chunks, ddw, s->frame.slot_step, s->Cp);
-    pn_add_slots(s->job->dpw, s->C, s->C, share, chunks, dpw, s->frame.slot_step, s->Cp);
+    pn_add_partials(s->job->ddw, taps, s->C, share, chunks, ddw, s->frame.partial_step, s->Cp);
+    pn_add_partials(s->job->dpw, s->C, s->C, share, chunks, dpw, s->frame.partial_step, s->Cp);
     if (!share) pn_norm_parameters(&s->job->out.norm, s->C);
 }
 
@@ -454,8 +455,8 @@ static void finish_inputs(const void *self) {
     const prepared *s = self;
     const pn_input *in = &s->job->in;
     if (in->dx)
-        pn_norm_finish_bwd(&in->norm, s->C, in->add, s->job->N, s->frame.slots, s->frame.slot_step,
-                           s->Cp);
+        pn_norm_finish_bwd(&in->norm, s->C, in->add, s->job->N, s->frame.partials,
+                           s->frame.partial_step, s->Cp);
 }
 
 static const pn_host_op stage = {.bytes = sizeof(prepared),

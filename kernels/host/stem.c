@@ -4,7 +4,7 @@
  * floats in a run. Forward: 8 pixels by one vector of K in registers, a broadcast pixel value
  * times a vector of weights for each of the 9*C taps. Weight gradient: 9 taps by one vector of K
  * in registers, over the pixels of a row. */
-#include "kernels/host/flat.h"
+#include "kernels/host/period.h"
 #include "kernels/host/vector.h"
 
 enum { ROWS = 3, PIXELS = 8, TAPS = 9 };
@@ -108,7 +108,7 @@ PN_INLINE void convolve_row(const stem_work *work, const pn_stem *job, int C, in
             X(3, 6);                             \
     } while (0)
 
-static void forward(const void *self, int first, int end, float *workspace, float *slot) {
+static void forward(const void *self, int first, int end, float *workspace, float *partial) {
     const pn_stem *job = ((const prepared *)self)->job;
     const int K = job->out.K, padded = pn_padded(K), P = height_of(job);
     const size_t row = (size_t)width_of(job) * K;
@@ -135,12 +135,12 @@ static void forward(const void *self, int first, int end, float *workspace, floa
                 memcpy(w.pivot, z, (size_t)K * sizeof *z);
                 pn_repeat(w.pivot, K, w.pixels);
             }
-            pn_flat_stats(z, w.pivot, w.sum, w.square, period, row);
+            pn_period_stats(z, w.pivot, w.sum, w.square, period, row);
         }
     if (!statistics) return;
-    memcpy(slot, w.pivot, (size_t)K * sizeof *slot);
-    pn_fold(slot + padded, w.sum, K, w.pixels);
-    pn_fold(slot + 2 * padded, w.square, K, w.pixels);
+    memcpy(partial, w.pivot, (size_t)K * sizeof *partial);
+    pn_fold(partial + padded, w.sum, K, w.pixels);
+    pn_fold(partial + 2 * padded, w.square, K, w.pixels);
 }
 
 /* dw of nine taps, one vector of channels, over a row; the taps are nine floats in a run of one
@@ -197,8 +197,8 @@ static void backward(const void *self, int first, int end, float *workspace, flo
         const float factor = job->out.coef * (job->out.factor ? job->out.factor[n] : 1);
         for (int p = 0; p < P; p++) {
             const size_t at = ((size_t)n * P + p) * row;
-            pn_flat_dz(w.g, job->out.dy + at, factor, through_norm ? job->out.z + at : NULL, w.a,
-                       w.b, w.q, (size_t)w.pixels * K, row);
+            pn_period_dz(w.g, job->out.dy + at, factor, through_norm ? job->out.z + at : NULL, w.a,
+                         w.b, w.q, (size_t)w.pixels * K, row);
             fill_rows(&w, job, n, p);
 #define WEIGHTS(C, step) weights_row(&w, job, C, step, dw)
             BY_WINDOWS(job, WEIGHTS);
@@ -216,7 +216,7 @@ static void lay_out(void *to, const void *jobs, int j, int backward, pn_carver *
     (void)scratch; /* all is in the workspace: it is little, and soon made */
     *(prepared *)to = (prepared){.frame = {.N = job->N,
                                            .space_floats = carve(&w, job, backward, (pn_carver){0}),
-                                           .slot_floats = rows * pn_padded(job->out.K)},
+                                           .partial_floats = rows * pn_padded(job->out.K)},
                                  .job = job};
 }
 
@@ -225,10 +225,10 @@ static void finish_forward(const void *self, int share, float *workspace) {
     const pn_stem *job = s->job;
     (void)share, (void)workspace;
     pn_norm_finish_fwd(&job->out.norm, job->out.K, job->N, (long)height_of(job) * width_of(job),
-                       s->frame.slots, s->frame.slot_step, pn_padded(job->out.K));
+                       s->frame.partials, s->frame.partial_step, pn_padded(job->out.K));
 }
 
-/* dw += the slots of all chunks, for a share of the taps. */
+/* dw += the partials of all chunks, for a share of the taps. */
 static void finish_backward(const void *self, int share, float *workspace) {
     const prepared *s = self;
     const pn_stem *job = s->job;
@@ -236,10 +236,10 @@ static void finish_backward(const void *self, int share, float *workspace) {
     (void)workspace;
     for (int t = taps * share / PN_SHARES; t < taps * (share + 1) / PN_SHARES; t++)
         for (int k = 0; k < K; k++) {
-            const float *slot = s->frame.slots + (size_t)t * pn_padded(K) + k;
+            const float *partial = s->frame.partials + (size_t)t * pn_padded(K) + k;
             double sum = 0;
             for (int chunk = 0; chunk < pn_chunks(job->N); chunk++)
-                sum += slot[chunk * s->frame.slot_step];
+                sum += partial[chunk * s->frame.partial_step];
             job->dw[(size_t)t * K + k] += (float)sum;
         }
     if (!share) pn_norm_parameters(&job->out.norm, K);

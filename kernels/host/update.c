@@ -1,11 +1,11 @@
 /* update.c -- importance weights and the step of the shared weights.
  *
- * Flat ranges are cut into blocks of BLOCK floats; a block is the unit of work and has a slot for
- * its sum of squares, added in the order of the blocks: the norm has the same bits for any number
+ * Flat ranges are cut into blocks of BLOCK floats; a block is the unit of work. Its sum of
+ * squares is a partial, added in the order of the blocks: the norm has the same bits for any number
  * of threads. Bound by memory: the gradient is read twice, value and velocity read and written. */
 #include <math.h>
 
-#include "kernels/host/flat.h"
+#include "kernels/host/period.h"
 
 enum { BLOCK = 8192 };
 

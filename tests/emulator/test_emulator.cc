@@ -270,10 +270,10 @@ __global__ void count(unsigned *sum) {
 enum part { RIGHT, NO_FENCE, NO_BARRIER, NO_READER_FENCE, NO_TICKET };
 
 template <part BROKEN>
-__global__ void ticket(float *slots, unsigned *counter, float *y) {
+__global__ void ticket(float *partials, unsigned *counter, float *y) {
     GPU_SHARED(bool, last);
     const unsigned b = blockIdx.x, t = threadIdx.x;
-    slots[b * N + t] = (float)(b + 1);
+    partials[b * N + t] = (float)(b + 1);
     if (BROKEN != NO_FENCE) __threadfence();
     if (BROKEN != NO_BARRIER) __syncthreads();
     if (t == 0) {
@@ -284,16 +284,16 @@ __global__ void ticket(float *slots, unsigned *counter, float *y) {
     if (!last) return;
     if (BROKEN != NO_READER_FENCE) __threadfence();
     float sum = 0;
-    for (unsigned i = 0; i < gridDim.x; i++) sum += slots[i * N + t];
+    for (unsigned i = 0; i < gridDim.x; i++) sum += partials[i * N + t];
     y[t] = sum;
 }
 
 /* One fence, by the thread that takes the ticket, serves the whole block: fences add up. */
 template <bool BROKEN>
-__global__ void one_fence(float *slots, unsigned *counter, float *y) {
+__global__ void one_fence(float *partials, unsigned *counter, float *y) {
     GPU_SHARED(bool, last);
     const unsigned b = blockIdx.x, t = threadIdx.x;
-    slots[b * N + t] = (float)(b + 1);
+    partials[b * N + t] = (float)(b + 1);
     if (!BROKEN) __syncthreads();
     if (t == 0) {
         __threadfence();
@@ -304,7 +304,7 @@ __global__ void one_fence(float *slots, unsigned *counter, float *y) {
     __syncthreads();
     if (!last) return;
     float sum = 0;
-    for (unsigned i = 0; i < gridDim.x; i++) sum += slots[i * N + t];
+    for (unsigned i = 0; i < gridDim.x; i++) sum += partials[i * N + t];
     y[t] = sum;
 }
 
@@ -400,12 +400,13 @@ pn_status call_count(bool *right) {
 template <void (*KERNEL)(float *, unsigned *, float *)>
 pn_status call_ticket(bool *right) {
     const unsigned blocks = 20;
-    std::vector<float> slots(blocks * N), y(N);
+    std::vector<float> partials(blocks * N), y(N);
     unsigned counter = 0;
     pn_status s = PN_OK;
     *right = true;
     for (int i = 0; i < 2 && s == PN_OK; i++) { /* twice: the counter is 0 again */
-        s = gpu_launch("ticket", {blocks, N, 0, nullptr}, KERNEL, slots.data(), &counter, y.data());
+        s = gpu_launch("ticket", {blocks, N, 0, nullptr}, KERNEL, partials.data(), &counter,
+                       y.data());
         *right &= counter == 0;
         for (int t = 0; t < N; t++) *right &= y[t] == (float)blocks * (float)(blocks + 1) / 2;
     }

@@ -1,11 +1,11 @@
-/* flat.h -- rows of pixels as flat arrays of floats, and what the ops that use them share.
+/* period.h -- rows of pixels as flat arrays of floats, and passes over them in periods of channels.
  *
  * An op without a product over channels need not know where one pixel ends: numbers per channel
  * are repeated along a row, sums are kept per position of the row and folded over its pixels at
  * the end. So every loop is plain and long, the compiler makes vectors of it, no channel count
  * needs a tail of its own, and each float32 sum has one term per row only. */
-#ifndef PN_FLAT_H
-#define PN_FLAT_H
+#ifndef PN_PERIOD_H
+#define PN_PERIOD_H
 
 #include <string.h>
 
@@ -42,9 +42,9 @@ static inline void pn_fold(float *to, const float *array, int C, int pixels) {
 #define PN_EACH_PERIOD(at, m) \
     for (size_t at = 0, m; at < n && (m = n - at < period ? n - at : period, 1); at += period)
 
-/* Adds a row of z to the shifted sums of a forward slot (see norm.h). */
-PN_PASS pn_flat_stats(const float *z, const float *pivot, float *sum, float *square, size_t period,
-                      size_t n) {
+/* Adds a row of z to the shifted sums of a forward partial (see norm.h). */
+PN_PASS pn_period_stats(const float *z, const float *pivot, float *sum, float *square,
+                        size_t period, size_t n) {
     PN_EACH_PERIOD(at, m) {
 #pragma omp simd
         for (size_t i = 0; i < m; i++) {
@@ -57,8 +57,8 @@ PN_PASS pn_flat_stats(const float *z, const float *pivot, float *sum, float *squ
 
 /* g = the gradient with respect to z (see pn_norm_dz); z NULL where b and q are 0. The next
  * rows of dy and z are asked for. */
-PN_PASS pn_flat_dz(float *g, const float *dy, float factor, const float *z, const float *a,
-                   const float *b, const float *q, size_t period, size_t n) {
+PN_PASS pn_period_dz(float *g, const float *dy, float factor, const float *z, const float *a,
+                     const float *b, const float *q, size_t period, size_t n) {
     PN_EACH_PERIOD(at, m) {
         pn_prefetch(dy + n + at, m);
         if (z) {
@@ -73,9 +73,9 @@ PN_PASS pn_flat_dz(float *g, const float *dy, float factor, const float *z, cons
     }
 }
 
-/* Adds a row of dv to the two sums of a backward slot; the second still lacks the factor rstd. */
-PN_PASS pn_flat_sums(const float *dv, const float *x, const float *mean, float *s1, float *s2,
-                     size_t period, size_t n) {
+/* Adds a row of dv to the two sums of a backward partial; the second lacks the factor rstd. */
+PN_PASS pn_period_sums(const float *dv, const float *x, const float *mean, float *s1, float *s2,
+                       size_t period, size_t n) {
     PN_EACH_PERIOD(at, m) {
 #pragma omp simd
         for (size_t i = 0; i < m; i++) {
@@ -86,12 +86,12 @@ PN_PASS pn_flat_sums(const float *dv, const float *x, const float *mean, float *
     }
 }
 
-/* Folds the two sums of a row's positions into a backward slot of rows of `stride` floats. */
-static inline void pn_fold_sums(float *slot, int stride, const float *s1, const float *s2,
+/* Folds the two sums of a row's positions into a backward partial of rows of `stride` floats. */
+static inline void pn_fold_sums(float *partial, int stride, const float *s1, const float *s2,
                                 const float *rstd, int C, int pixels) {
-    pn_fold(slot, s1, C, pixels);
-    pn_fold(slot + stride, s2, C, pixels);
-    for (int c = 0; c < C; c++) slot[stride + c] *= rstd[c];
+    pn_fold(partial, s1, C, pixels);
+    pn_fold(partial + stride, s2, C, pixels);
+    for (int c = 0; c < C; c++) partial[stride + c] *= rstd[c];
 }
 
 #endif
