@@ -1,7 +1,7 @@
 /* batches.c -- one thread that stays a step ahead of whoever takes the batches.
  *
  * A stream remembers the step it was last asked for. The thread first makes what somebody waits
- * for, then the steps after those; if all is made it sleeps. A slot is written only while it is
+ * for, then the steps after those; if all is made it sleeps. A buffer is written only while it is
  * neither handed out nor marked with a step, so nothing is copied under the lock. */
 #include "runtime/batches.h"
 
@@ -12,21 +12,21 @@
 
 #include "runtime/rng.h"
 
-enum { SLOTS = 2, NONE = -1, ALIGN = 64, LEVELS = 256 };
+enum { BUFFERS = 2, NONE = -1, ALIGN = 64, LEVELS = 256 };
 
-typedef struct slot {
+typedef struct buffer {
     int64_t step; /* NONE: nothing of use in it */
     float *x;
     int32_t *labels;
-} slot;
+} buffer;
 
 typedef struct stream {
     pn_batch_stream want;
-    uint32_t *image; /* of the part: which of the data set's */
+    uint32_t *image; /* of the half: which of the data set's */
     int images;
     int64_t steps; /* of an epoch */
-    slot slots[SLOTS];
-    int held;      /* the slot handed out, or NONE */
+    buffer buffers[BUFFERS];
+    int held;      /* the buffer handed out, or NONE */
     int64_t asked; /* the step asked for last, or NONE */
 } stream;
 
@@ -39,7 +39,7 @@ struct pn_batches {
 
     pthread_t thread;
     bool running;
-    pthread_mutex_t lock; /* guards slots[].step, held, asked, stop */
+    pthread_mutex_t lock; /* guards buffers[].step, held, asked, stop */
     pthread_cond_t asked, made;
     bool stop;
 };
@@ -77,7 +77,7 @@ static int batch_size(const stream *s, int64_t step) {
 static uint32_t which_image(const pn_batches *b, const stream *s, int64_t step, int i) {
     if (s->want.in_order) return s->image[step * s->want.N + i];
     const pn_stream_id order =
-        s->want.part == PN_HALF_SECOND ? PN_STREAM_SHUFFLE2 : PN_STREAM_SHUFFLE;
+        s->want.half == PN_HALF_SECOND ? PN_STREAM_SHUFFLE2 : PN_STREAM_SHUFFLE;
     const uint32_t at = (uint32_t)(step % s->steps * s->want.N + i);
     return s
         ->image[pn_permute(b->seed, order, (uint64_t)(step / s->steps), (uint32_t)s->images, at)];
@@ -92,7 +92,7 @@ static void make_batch(const pn_batches *b, const stream *s, int64_t step, float
         const uint32_t image = which_image(b, s, step, i);
         labels[i] = data->labels[image];
 
-        const uint64_t index = (uint64_t)s->want.part << 40 | (uint64_t)i << 1;
+        const uint64_t index = (uint64_t)s->want.half << 40 | (uint64_t)i << 1;
         int dy = 0, dx = 0;
         bool flip = false;
         if (s->want.augment) {
@@ -112,9 +112,9 @@ static void make_batch(const pn_batches *b, const stream *s, int64_t step, float
 
 /* ---- The thread ------------------------------------------------------------------------------ */
 
-static int slot_of(const stream *s, int64_t step) {
-    for (int i = 0; i < SLOTS; i++)
-        if (s->slots[i].step == step) return i;
+static int buffer_of(const stream *s, int64_t step) {
+    for (int i = 0; i < BUFFERS; i++)
+        if (s->buffers[i].step == step) return i;
     return NONE;
 }
 
@@ -124,20 +124,20 @@ static bool valid_step(const stream *s, int64_t step) {
 
 /* A stream that lacks a step: the one asked for (ahead 0), or the one after it (ahead 1). */
 static stream *find_work(pn_batches *b, int64_t *step) {
-    for (int ahead = 0; ahead < SLOTS; ahead++)
+    for (int ahead = 0; ahead < BUFFERS; ahead++)
         for (int i = 0; i < b->count; i++) {
             stream *s = &b->streams[i];
             if (s->asked == NONE || !valid_step(s, s->asked + ahead)) continue;
             *step = s->asked + ahead;
-            if (slot_of(s, *step) == NONE) return s;
+            if (buffer_of(s, *step) == NONE) return s;
         }
     return NULL;
 }
 
-/* The slot to write: not the one handed out, nor the one that is about to be. */
-static slot *free_slot(stream *s) {
-    const int busy = s->held != NONE ? s->held : slot_of(s, s->asked);
-    return &s->slots[busy == 0 ? 1 : 0];
+/* The buffer to write: not the one handed out, nor the one that is about to be. */
+static buffer *free_buffer(stream *s) {
+    const int busy = s->held != NONE ? s->held : buffer_of(s, s->asked);
+    return &s->buffers[busy == 0 ? 1 : 0];
 }
 
 static void *make_batches(void *argument) {
@@ -150,7 +150,7 @@ static void *make_batches(void *argument) {
             pthread_cond_wait(&b->asked, &b->lock);
             continue;
         }
-        slot *to = free_slot(s);
+        buffer *to = free_buffer(s);
         to->step = NONE;
         pthread_mutex_unlock(&b->lock);
         make_batch(b, s, step, to->x, to->labels);
@@ -173,8 +173,8 @@ pn_status pn_batches_take(pn_batches *b, int index, int64_t step, pn_batch *batc
     s->held = NONE;
     s->asked = step;
     pthread_cond_signal(&b->asked);
-    while ((s->held = slot_of(s, step)) == NONE) pthread_cond_wait(&b->made, &b->lock);
-    const slot *held = &s->slots[s->held];
+    while ((s->held = buffer_of(s, step)) == NONE) pthread_cond_wait(&b->made, &b->lock);
+    const buffer *held = &s->buffers[s->held];
     pthread_mutex_unlock(&b->lock);
     *batch = (pn_batch){batch_size(s, step), held->x, held->labels};
     return PN_OK;
@@ -188,10 +188,10 @@ static size_t x_bytes(const pn_data *data, int N) {
 }
 
 static pn_status check_stream(const pn_data *data, const pn_batch_stream *want, int images) {
-    static const char *const part[] = {"the data set", "the first half", "the second half"};
+    static const char *const name[] = {"the data set", "the first half", "the second half"};
     if (want->N < 1 || want->N > images)
         return pn_fail(PN_EARG, "batch %d, want 1 to %d: %s of %s has no more images", want->N,
-                       images, part[want->part], data->name);
+                       images, name[want->half], data->name);
     if (want->cutout < 0 || want->cutout > PN_MAX_IMAGE_EDGE)
         return pn_fail(PN_EARG, "cutout %d, want 0 (none) to %d", want->cutout, PN_MAX_IMAGE_EDGE);
     return PN_OK;
@@ -199,8 +199,8 @@ static pn_status check_stream(const pn_data *data, const pn_batch_stream *want, 
 
 static pn_status open_stream(const pn_batches *b, const pn_batch_stream *want, stream *s) {
     const int half = b->data->count / 2;
-    const int first = want->part == PN_HALF_SECOND ? half : 0;
-    const int end = want->part == PN_HALF_FIRST ? half : b->data->count;
+    const int first = want->half == PN_HALF_SECOND ? half : 0;
+    const int end = want->half == PN_HALF_FIRST ? half : b->data->count;
     s->want = *want;
     s->images = end - first;
     PN_TRY(check_stream(b->data, want, s->images));
@@ -208,17 +208,17 @@ static pn_status open_stream(const pn_batches *b, const pn_batch_stream *want, s
 
     s->image = malloc((size_t)s->images * sizeof *s->image);
     bool enough = s->image != NULL;
-    for (int i = 0; i < SLOTS; i++) {
-        s->slots[i].step = NONE;
-        s->slots[i].x = aligned_alloc(ALIGN, x_bytes(b->data, want->N));
-        s->slots[i].labels = malloc((size_t)want->N * sizeof *s->slots[i].labels);
-        enough = enough && s->slots[i].x && s->slots[i].labels;
+    for (int i = 0; i < BUFFERS; i++) {
+        s->buffers[i].step = NONE;
+        s->buffers[i].x = aligned_alloc(ALIGN, x_bytes(b->data, want->N));
+        s->buffers[i].labels = malloc((size_t)want->N * sizeof *s->buffers[i].labels);
+        enough = enough && s->buffers[i].x && s->buffers[i].labels;
     }
     if (!enough)
         return pn_fail(PN_EMEM, "no memory for two batches of %d images of %dx%dx%d", want->N,
                        b->data->H, b->data->W, b->data->C);
     for (int i = 0; i < s->images; i++)
-        s->image[i] = want->part == PN_HALF_BOTH
+        s->image[i] = want->half == PN_HALF_BOTH
                           ? (uint32_t)i
                           : pn_permute(b->seed, PN_STREAM_SPLIT, 0, (uint32_t)b->data->count,
                                        (uint32_t)(first + i));
@@ -282,9 +282,9 @@ void pn_batches_free(pn_batches *b) {
     for (int i = 0; i < b->count; i++) {
         stream *s = &b->streams[i];
         free(s->image);
-        for (int j = 0; j < SLOTS; j++) {
-            free(s->slots[j].x);
-            free(s->slots[j].labels);
+        for (int j = 0; j < BUFFERS; j++) {
+            free(s->buffers[j].x);
+            free(s->buffers[j].labels);
         }
     }
     free(b);
@@ -300,7 +300,7 @@ size_t pn_batches_bytes(const pn_batches *b) {
     size_t bytes = 0;
     for (int i = 0; i < b->count; i++) {
         const size_t N = (size_t)b->streams[i].want.N;
-        bytes += SLOTS * (x_bytes(b->data, (int)N) + N * sizeof(int32_t));
+        bytes += BUFFERS * (x_bytes(b->data, (int)N) + N * sizeof(int32_t));
     }
     return bytes;
 }

@@ -24,8 +24,8 @@ enum { PN_MAX_BATCH_STREAMS = 2, PN_CROP_PADDING = 4 };
 typedef enum pn_half { PN_HALF_BOTH, PN_HALF_FIRST, PN_HALF_SECOND } pn_half;
 
 typedef struct pn_batch_stream {
-    pn_half part;
-    int N;         /* images a batch, 1 .. images of the part */
+    pn_half half;
+    int N;         /* images a batch, 1 .. images of the half */
     bool in_order; /* false: a new order every epoch, floor(images / N) batches, the rest left out;
                     * true: the same order, the last batch short: for evaluation */
     bool augment;  /* random crop after padding the image by 4 black pixels, and horizontal flip */

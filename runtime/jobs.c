@@ -135,8 +135,8 @@ static pn_output output_of(const sources *s, int i) {
 static void write_terms(const sources *s, const op *o, pn_term *terms) {
     for (int u = o->first_use, i = 0; u < o->first_use + o->uses; u++) {
         const pn_term_spec *t = &s->graph->uses[u].term;
-        const int slot = u == o->restored ? o->uses - 1 : i++; /* the restored one last */
-        terms[slot] = (pn_term){input_of(s, u), t->coef, t->factor};
+        const int position = u == o->restored ? o->uses - 1 : i++; /* the restored one last */
+        terms[position] = (pn_term){input_of(s, u), t->coef, t->factor};
     }
 }
 

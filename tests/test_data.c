@@ -426,8 +426,8 @@ static void halves_are_disjoint_and_complete_every_epoch(void **state) {
     (void)state;
     enum { COUNT = 601, N = 25, EPOCHS = 3 }; /* halves of 300 and 301: 12 batches each */
     pn_data data = labelled_set(COUNT, 4);
-    const pn_batch_stream streams[] = {{.part = PN_HALF_FIRST, .N = N},
-                                       {.part = PN_HALF_SECOND, .N = N}};
+    const pn_batch_stream streams[] = {{.half = PN_HALF_FIRST, .N = N},
+                                       {.half = PN_HALF_SECOND, .N = N}};
     pn_batches *b = create(&data, streams, 2, 11);
     assert_int_equal(pn_batches_images(b, 0), 300);
     assert_int_equal(pn_batches_images(b, 1), 301);
@@ -467,8 +467,8 @@ static void any_step_can_be_asked_for_and_is_the_same(void **state) {
     enum { COUNT = 100, N = 8, STEPS = 30, SIZE = N * 8 * 8 * 3 };
     pn_data data = labelled_set(COUNT, 8);
     const pn_batch_stream streams[] = {
-        {.part = PN_HALF_FIRST, .N = N, .augment = true, .cutout = 4},
-        {.part = PN_HALF_SECOND, .N = N, .augment = true}};
+        {.half = PN_HALF_FIRST, .N = N, .augment = true, .cutout = 4},
+        {.half = PN_HALF_SECOND, .N = N, .augment = true}};
     float(*x)[SIZE] = malloc(2 * STEPS * sizeof *x);
     int32_t labels[2 * STEPS][N];
     assert_non_null(x);
@@ -525,7 +525,7 @@ static void a_batch_in_use_is_not_written(void **state) {
     pn_data_free(&data);
 }
 
-/* Going back a step asks for the slot that is being written just then, and must wait for it. */
+/* Going back a step asks for the buffer that is being written just then, and must wait for it. */
 static void a_batch_being_made_is_not_handed_out(void **state) {
     (void)state;
     enum { N = 100, EDGE = 64, SIZE = N * EDGE * EDGE * 3 };
@@ -555,9 +555,9 @@ static void the_halves_have_orders_of_their_own(void **state) {
     pn_data data = labelled_set(COUNT, 4);
     int order[2][HALF];
     for (int s = 0; s < 2; s++) {
-        const pn_half part = s == 0 ? PN_HALF_FIRST : PN_HALF_SECOND;
-        const pn_batch_stream streams[] = {{.part = part, .N = HALF, .in_order = true},
-                                           {.part = part, .N = HALF}};
+        const pn_half half = s == 0 ? PN_HALF_FIRST : PN_HALF_SECOND;
+        const pn_batch_stream streams[] = {{.half = half, .N = HALF, .in_order = true},
+                                           {.half = half, .N = HALF}};
         pn_batches *b = create(&data, streams, 2, 4);
         pn_batch listed, shuffled;
         int place[COUNT] = {0};
@@ -683,7 +683,7 @@ static void batches_that_cannot_be_are_refused(void **state) {
     (void)state;
     pn_data data = labelled_set(21, 4);
     pn_batches *b;
-    const pn_batch_stream large = {.part = PN_HALF_FIRST, .N = 11}, none = {.N = 0},
+    const pn_batch_stream large = {.half = PN_HALF_FIRST, .N = 11}, none = {.N = 0},
                           cut = {.N = 1, .cutout = -1};
     assert_int_equal(pn_batches_create(&data, &large, 1, 0, &b), PN_EARG);
     assert_sentence("batch 11, want 1 to 10: the first half of numbers has no more images");

@@ -94,7 +94,7 @@ static pn_status batch_from_data(sample *b) {
     pn_batches *batches = NULL;
     pn_batch batch;
     PN_TRY(pn_data_open(o.data, PN_TRAIN, &data));
-    const pn_batch_stream stream = {.part = PN_HALF_BOTH, .N = o.batch, .in_order = true};
+    const pn_batch_stream stream = {.half = PN_HALF_BOTH, .N = o.batch, .in_order = true};
     pn_status s = pn_batches_create(&data, &stream, 1, o.seed, &batches);
     if (s == PN_OK) s = pn_batches_take(batches, 0, 0, &batch);
     if (s == PN_OK) {

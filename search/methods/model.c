@@ -84,8 +84,8 @@ static pn_status create(pn_model *m, const pn_space *space, const pn_data *data)
     PN_TRY(pn_parameters_push(&m->network.parameters));
     PN_TRY(pn_update_create(&m->update, m->kernels, &m->network.parameters));
     const pn_batch_stream streams[2] = {
-        {.part = PN_HALF_FIRST, .N = m->settings.N, .augment = m->settings.augment},
-        {.part = PN_HALF_SECOND, .N = m->settings.N, .augment = m->settings.augment},
+        {.half = PN_HALF_FIRST, .N = m->settings.N, .augment = m->settings.augment},
+        {.half = PN_HALF_SECOND, .N = m->settings.N, .augment = m->settings.augment},
     };
     PN_TRY(pn_batches_create(data, streams, 2, m->settings.seed, &m->batches));
     for (int half = 0; half < 2; half++)

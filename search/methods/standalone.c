@@ -30,10 +30,10 @@ static pn_status train(pn_model *m, const pn_standalone_settings *s, const pn_ar
     return PN_OK;
 }
 
-/* Scores on a part of a data set, without augmentation. */
-static pn_status score(pn_model *m, const pn_arch *arch, const pn_data *data, pn_half part,
+/* Scores on a half of a data set, or all of it, without augmentation. */
+static pn_status score(pn_model *m, const pn_arch *arch, const pn_data *data, pn_half half,
                        int images, pn_score *out) {
-    const pn_batch_stream stream = {.part = part, .N = m->settings.N};
+    const pn_batch_stream stream = {.half = half, .N = m->settings.N};
     pn_batches *batches = NULL;
     double log_likelihood = 0;
     PN_TRY(pn_batches_create(data, &stream, 1, m->settings.seed, &batches));

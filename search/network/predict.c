@@ -70,7 +70,7 @@ static bool are_finite(const float *logits, size_t count) {
 
 static pn_status predict_all(predictor *p, int N, const pn_data *data, pn_half half, uint64_t seed,
                              pn_predictions *out) {
-    const pn_batch_stream stream = {.part = half, .N = N, .in_order = true};
+    const pn_batch_stream stream = {.half = half, .N = N, .in_order = true};
     const size_t image = (size_t)data->H * (size_t)data->W * (size_t)data->C;
     void *found;
     PN_TRY(pn_batches_create(data, &stream, 1, seed, &p->batches));

@@ -64,7 +64,7 @@ static pn_status create(pn_trainer *t, const pn_data *data, size_t limit) {
     pn_parameters_init(&t->network.parameters, r->seed);
     PN_TRY(pn_parameters_push(&t->network.parameters));
     PN_TRY(pn_update_create(&t->update, t->kernels, &t->network.parameters));
-    const pn_batch_stream stream = {.part = r->hold_out ? PN_HALF_FIRST : PN_HALF_BOTH,
+    const pn_batch_stream stream = {.half = r->hold_out ? PN_HALF_FIRST : PN_HALF_BOTH,
                                     .N = N,
                                     .augment = r->augment,
                                     .cutout = (int)r->cutout};
