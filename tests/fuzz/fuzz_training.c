@@ -18,14 +18,14 @@ static void finite(const pn_epoch_score *m, const pn_training *t) {
 
 static pn_status load(const uint8_t *data, size_t size) {
     const pn_opening opening = {.given = NULL};
-    const pn_train_settings recipe = tiny_recipe();
+    const pn_train_settings settings = tiny_train_settings();
     pn_training training;
     fuzz_pause();
     fuzz_file("training/checkpoint-00000007.safetensors", data, size);
     MUST(truncate(fuzz_path("training/metrics.csv"), 1 << 16) == 0);
     fuzz_resume();
     const pn_status status =
-        pn_training_open(&training, directory, &recipe, &opening, tiny_kernels(), 0);
+        pn_training_open(&training, directory, &settings, &opening, tiny_kernels(), 0);
     fuzz_loaded();
     if (status == PN_OK) {
         const pn_epoch_sums *s = &training.sums;

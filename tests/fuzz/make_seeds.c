@@ -181,7 +181,7 @@ static void make_variants(void) {
                       imagenet[] = "fuzz_weights/imagenet";
     with_number("fuzz_checkpoint", search, 0, NAN);
     with_number("fuzz_checkpoint", search, 1, 1e308);
-    with_number("fuzz_source", search, 1, 1e308);
+    with_number("fuzz_warm_start", search, 1, 1e308);
     with_number("fuzz_checkpoint", search, 2 * LOGITS, -1);
     with_number("fuzz_checkpoint", search, 3 * LOGITS, 2.5);
     with_number("fuzz_checkpoint", search, 3 * LOGITS, 2);
@@ -206,8 +206,8 @@ static void make_variants(void) {
               "\"eval\\\", \\\"stem\\\": \\\"cigar\\\"");
     with_text("fuzz_weights", imagenet, "channels\\\": 8", "channels\\\": 4");
     with_text("fuzz_checkpoint", search, "parsec-nas search 1", "parsec-nas search 2");
-    with_text("fuzz_source", search, "\"step\":\"3\"", "\"step\":\"x\"");
-    with_text("fuzz_source", search, "\"space\":\"2", "\"space\":\"1");
+    with_text("fuzz_warm_start", search, "\"step\":\"3\"", "\"step\":\"x\"");
+    with_text("fuzz_warm_start", search, "\"space\":\"2", "\"space\":\"1");
     with_text("fuzz_checkpoint", search, "\"prior.csv\":\"", "\"prior.csw\":\"");
 }
 
@@ -219,9 +219,9 @@ static void make_runs(void) {
     copy("fuzz_settings", "run.json", search, "run.json");
     copy("fuzz_prior", "prior.csv", search, "prior.csv");
     copy("fuzz_checkpoint", "checkpoint", search, "checkpoint-00000003.safetensors");
-    copy("fuzz_source", "checkpoint", search, "checkpoint-00000003.safetensors");
+    copy("fuzz_warm_start", "checkpoint", search, "checkpoint-00000003.safetensors");
     tiny_training(training);
-    copy("fuzz_recipe", "run.json", training, "run.json");
+    copy("fuzz_train_settings", "run.json", training, "run.json");
     copy("fuzz_training", "checkpoint", training, "checkpoint-00000007.safetensors");
     copy("fuzz_weights", "last", training, "last.safetensors");
     copy("fuzz_genotype", "genotype.txt", training, "genotype.txt");

@@ -29,7 +29,7 @@ pn_settings tiny_settings(void) {
     return s;
 }
 
-pn_train_settings tiny_recipe(void) {
+pn_train_settings tiny_train_settings(void) {
     pn_train_settings r = pn_train_defaults();
     snprintf(r.data, sizeof r.data, TINY_DATA);
     pn_arch arch;
@@ -55,9 +55,9 @@ void tiny_search(const char *directory) {
 
 void tiny_training(const char *directory) {
     const pn_opening opening = {.given = NULL};
-    const pn_train_settings recipe = tiny_recipe();
+    const pn_train_settings settings = tiny_train_settings();
     pn_training training;
-    MUST(pn_training_open(&training, directory, &recipe, &opening, tiny_kernels(), 0) == PN_OK);
+    MUST(pn_training_open(&training, directory, &settings, &opening, tiny_kernels(), 0) == PN_OK);
     for (int i = 0; i < TINY_TRAINING_STEP; i++) MUST(pn_training_step(&training) == PN_OK);
     MUST(pn_training_save(&training) == PN_OK);
     pn_training_close(&training);

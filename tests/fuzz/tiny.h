@@ -11,7 +11,7 @@
 
 const pn_kernels *tiny_kernels(void);
 pn_settings tiny_settings(void);
-pn_train_settings tiny_recipe(void);
+pn_train_settings tiny_train_settings(void);
 
 enum { TINY_SEARCH_STEP = 3, TINY_TRAINING_STEP = 7 };
 /* Begins in a new directory, goes to the step above, and saves: not finished. */

@@ -1,4 +1,4 @@
-/* fuzz_source.c -- any bytes as the checkpoint that another search begins from (--prior RUN
+/* fuzz_warm_start.c -- any bytes as the checkpoint that another search begins from (--prior RUN
  * --keep-weights): refused, or logits that are numbers. */
 #include "tests/fuzz/from.h"
 
