@@ -25,6 +25,7 @@ static const pn_case cases[] = {
     {"ImageNet's image to 24, stride 2", "N1 6x224 C3 K24 s2 out=batch+affine"},
     {"both strides in one call, weighted per image",
      "N3 6x6 C3 K16 out=factor | N17 5x4 C1 K12 s2 out=batch+factor"},
+    {"more tiles than a card's blocks", "N33 16x16 C3 K108 out=batch+affine"},
     {"jobs of different shapes",
      "N4 4x4 C3 K16 out=batch | N2 9x9 C1 K4 out=batch+affine | N1 1x3 C3 K36"},
 };
