@@ -28,7 +28,8 @@ static void combinations_nobody_thought_of(void **state) {
     (void)state;
     int failures = 0;
     pn_set dice = {.state = the_op->seed};
-    for (int i = 0; i < the_op->rolls; i++) {
+    const int rolls = getenv("PN_TEST_ORDERS") ? the_op->rolls / 2 : the_op->rolls;
+    for (int i = 0; i < rolls; i++) {
         pn_row rows[PN_MAX_JOBS] = {{0}}, again[PN_MAX_JOBS];
         char text[PN_ROW_TEXT];
         the_op->roll(&dice, i, rows);
