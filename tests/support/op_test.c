@@ -201,11 +201,11 @@ const pn_key pn_pointwise_keys[] = {{"N", 1, 40, PN_MUST},    {"HxW", 1, 224, PN
                                     {"in=", 0, 0, 0},         {"also=,", 0, 0, 0},
                                     {"out=", 0, 0, 0},        {NULL, 0, 0, 0}};
 
-void pn_make_pointwise(pn_set *set, const pn_row *r, pn_conv *job, int i, int stride) {
+void pn_make_pointwise(pn_set *set, const pn_row *r, pn_conv *job, int stride) {
     *job = (pn_conv){
         .N = r->N, .H = r->H, .W = r->W, .parts = pn_row_parts(r), .shares_dx = r->shares};
     const int P = pn_out_size(r->H, stride), Q = pn_out_size(r->W, stride);
-    const int C = pn_op_inputs(set, r, job->in, i ? job[-1].in : NULL, r->K + 16);
+    const int C = pn_op_inputs(set, r, job->in, r->shares ? job[-1].in : NULL, r->K + 16);
     job->out = pn_set_output(set, r->N, (size_t)P * Q, r->K, r->out, C + 16);
     job->w = pn_set_data(set, "w", (size_t)C * r->K, 1, 1);
     job->dw = pn_set_result(set, "dw", (size_t)C * r->K, r->N * P * Q + 16, true);

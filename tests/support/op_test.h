@@ -75,9 +75,9 @@ int pn_op_jobs(const pn_op_test *op, pn_set *set, const char *row, void *jobs);
 int pn_op_inputs(pn_set *set, const pn_row *r, pn_input *in, const pn_input *before, int steps);
 
 /* Of conv1x1 (stride 1) and reduce (stride 2), which have one struct: the words of a row, and a job
- * of it. */
+ * of it, behind the one whose inputs it may share. */
 extern const pn_key pn_pointwise_keys[];
-void pn_make_pointwise(pn_set *set, const pn_row *r, pn_conv *job, int i, int stride);
+void pn_make_pointwise(pn_set *set, const pn_row *r, pn_conv *job, int stride);
 
 /* Dice: N to `images`, H and W to `size`; an input or output of any norm; parts with up to
  * 4 * `most` channels, of which any may want no dx; and a whole row of conv1x1 or reduce, two
