@@ -206,9 +206,9 @@ static void make_data(void) {
 static void make_table(void) {
     void *text;
     size_t size;
-    assert_int_equal(mkdir(in_folder("table"), 0777), 0);
+    assert_int_equal(mkdir(pn_in_folder("table"), 0777), 0);
     assert_int_equal(pn_file_read("../truth/nasbench301.csv", 1 << 20, &text, &size), PN_OK);
-    assert_int_equal(pn_file_write(in_folder("table/cells.csv"), text, size), PN_OK);
+    assert_int_equal(pn_file_write(pn_in_folder("table/cells.csv"), text, size), PN_OK);
     free(text);
 }
 

@@ -829,8 +829,8 @@ static void a_search_writes_its_curve(void **state) {
     size_t size;
     free(OUTPUT("search", "curve", "--quiet", "--data", DATA, NETWORK, "--batch", "8", "--samples",
                 "3", "--steps", "40", "--warmup", "5", "--truth", "nasbench301"));
-    assert_int_equal(pn_file_read(in_folder("curve/truth.csv"), 1 << 20, &text, &size), PN_OK);
-    assert_int_equal(pn_file_read(in_folder("curve/prior.csv"), 1 << 24, &prior, &size), PN_OK);
+    assert_int_equal(pn_file_read(pn_in_folder("curve/truth.csv"), 1 << 20, &text, &size), PN_OK);
+    assert_int_equal(pn_file_read(pn_in_folder("curve/prior.csv"), 1 << 24, &prior, &size), PN_OK);
     const char *row = text, *other = prior, *last = row;
     const char *head =
         "step,table,mean,deviation,judged,mode,mode_error,mode_better_than,"
@@ -855,10 +855,10 @@ static void a_search_writes_its_curve(void **state) {
     assert_string_equal(last + strlen(last) - strlen(want), want);
     json_decref(root);
 
-    assert_int_equal(unlink(in_folder("curve/truth.csv")), 0);
+    assert_int_equal(unlink(pn_in_folder("curve/truth.csv")), 0);
     free(OUTPUT("search", "curve", "--quiet", "--truth", "nasbench301"));
     void *alone;
-    assert_int_equal(pn_file_read(in_folder("curve/truth.csv"), 1 << 20, &alone, &size), PN_OK);
+    assert_int_equal(pn_file_read(pn_in_folder("curve/truth.csv"), 1 << 20, &alone, &size), PN_OK);
     assert_string_equal(next_line(alone), last);
     free(text);
     free(prior);

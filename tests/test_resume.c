@@ -362,36 +362,36 @@ static void judged_or_not_it_is_the_same_search(void **state) {
     (void)state;
     static const char *const arguments[] = {SMALL, "--truth", "nasbench301", NULL};
     finish("judged", arguments, usual);
-    char *want = pn_folder_text(in_folder("judged"), "lock");
+    char *want = pn_folder_text(pn_in_folder("judged"), "lock");
     for (int i = 0; i < 2; i++) {
         kill_amid("killed", i % 2 ? plain : arguments); /* perhaps without its first rows */
         if (i % 2 == 0) {
-            append(in_folder("killed/truth.csv.tmp"), "step,ta");
+            append(pn_in_folder("killed/truth.csv.tmp"), "step,ta");
             kill_after("killed", arguments, usual, reference_time * fraction());
             finish("killed", arguments, (manner){"2", "0", false});
             assert_text("killed", want);
         } else {
             finish("killed", arguments, usual);
         }
-        assert_int_equal(unlink(in_folder("killed/truth.csv")), 0);
+        assert_int_equal(unlink(pn_in_folder("killed/truth.csv")), 0);
         assert_text("killed", reference);
         remove_run("killed");
     }
     /* Continued without the option, the table stays as it was. */
     kill_amid("killed", arguments);
-    FILE *file = fopen(in_folder("killed/truth.csv"), "rb");
+    FILE *file = fopen(pn_in_folder("killed/truth.csv"), "rb");
     char before[8192] = "", after[8192] = "";
     assert_non_null(file);
     assert_true(fread(before, 1, sizeof before - 1, file) > 0);
     fclose(file);
     finish("killed", plain, usual);
-    file = fopen(in_folder("killed/truth.csv"), "rb");
+    file = fopen(pn_in_folder("killed/truth.csv"), "rb");
     assert_non_null(file);
     assert_true(fread(after, 1, sizeof after - 1, file) > 0);
     fclose(file);
     assert_string_equal(before, after);
     remove_run("killed");
-    assert_int_equal(unlink(in_folder("judged/truth.csv")), 0);
+    assert_int_equal(unlink(pn_in_folder("judged/truth.csv")), 0);
     assert_text("judged", reference);
     remove_run("judged");
     free(want);
