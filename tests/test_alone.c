@@ -45,10 +45,16 @@ static void best_of_a_few_is_the_mean_over_all_choices(void **state) {
 
 static void cost_counts_a_forward_as_a_third(void **state) {
     (void)state;
-    assert_true(pn_search_cost(100, 100, 4, false) == 100);
-    assert_true(fabs(pn_search_cost(160, 100, 4, false) - (100 + 60 * 16 / 3.0)) < 1e-9);
-    assert_true(fabs(pn_search_cost(30, 0, 16, true) - 160) < 1e-9);
-    assert_true(pn_search_cost(40, 100, 4, false) == 40); /* not yet through the warm-up */
+    pn_search_settings s = {.steps = 100, .warmup = 100, .samples = 4};
+    assert_true(pn_search_cost(&s) == 100);
+    s.steps = 160;
+    assert_true(fabs(pn_search_cost(&s) - (100 + 60 * 16 / 3.0)) < 1e-9);
+    s.steps = 40; /* not yet through the warm-up */
+    assert_true(pn_search_cost(&s) == 40);
+    s = (pn_search_settings){.steps = 30, .samples = 16, .freeze_weights = true};
+    assert_true(fabs(pn_search_cost(&s) - 160) < 1e-9);
+    s = (pn_search_settings){.steps = 160, .warmup = 100, .samples = 1, .evidence = true};
+    assert_true(pn_search_cost(&s) == 160);
 }
 
 static void train(uint64_t seed, int64_t steps, pn_score *validation, pn_score *test) {

@@ -177,9 +177,9 @@ static void impossible_settings_are_refused(void **state) {
     (void)state;
     pn_space space = pn_space_darts();
     const pn_search_settings good = pn_rule_practical(100, 64);
-    pn_search_settings bad[16];
+    pn_search_settings bad[20];
     int n = 0;
-    for (int i = 0; i < 16; i++) bad[i] = good;
+    for (int i = 0; i < 20; i++) bad[i] = good;
     bad[n++].samples = 1;
     bad[n++].samples = PN_MAX_SAMPLES + 1;
     bad[n++].steps = 0;
@@ -194,6 +194,10 @@ static void impossible_settings_are_refused(void **state) {
     bad[n++].beta1 = 1;
     bad[n++].beta2 = -0.1;
     bad[n++].epsilon = 0;
+    bad[n++].evidence = true; /* with four samples */
+    bad[n].evidence = bad[n].freeze_weights = true;
+    bad[n++].samples = 1;
+    bad[n++].entropy_end = -1;
     pn_search search;
     for (int i = 0; i < n; i++) {
         if (pn_search_init(&search, &space, &bad[i]) != PN_EARG) fail_msg("setting %d taken", i);
@@ -231,6 +235,41 @@ static void calls_come_in_the_promised_order(void **state) {
     step(&search, &e, &r);
     assert_string_equal(t.calls, "bvvvf");
     assert_true(r.rate_v == 0 && r.ess_v == 0 && r.weight_v[0] == 0);
+}
+
+static void by_evidence_every_step_trains_one(void **state) {
+    (void)state;
+    enum { STEPS = 80 };
+    pn_space space = pn_space_darts();
+    table t = make_table(&space, 1);
+    pn_evaluator e = evaluator_of(&t);
+    pn_search_settings s = pn_rule_evidence(STEPS);
+    static pn_search search;
+    pn_step_report r;
+    start(&search, &space, &s);
+    const double uniform = pn_prior_entropy_uniform(&search.prior);
+    assert_int_equal(search.settings.warmup, STEPS / 2);
+    for (int i = 0; i < STEPS; i++) {
+        t.calls[0] = 0;
+        step(&search, &e, &r);
+        assert_string_equal(t.calls, "btuf");
+        assert_int_equal(r.count, 1);
+        assert_true(r.warmup == (i < STEPS / 2) && r.weight_v[0] == 1 && r.weight_pi[0] == 0);
+        if (i < STEPS / 2) assert_true(r.entropy == pn_prior_entropy(&search.prior, NULL));
+        if (i == 39) assert_true(fabs(r.entropy - uniform) < 1e-9); /* begins where it was */
+        if (i == 63) assert_true(fabs(r.entropy - (uniform + .6 * (12 - uniform))) < 1e-9);
+    }
+    assert_true(fabs(r.entropy - 12) < 1e-9);
+    assert_int_equal(search.updates, 4); /* after 40, 48, 64 and 80 steps */
+    assert_int_equal(search.effects.samples, STEPS);
+
+    s.warmup = STEPS; /* all at once */
+    start(&search, &space, &s);
+    for (int i = 0; i < STEPS; i++) {
+        t.calls[0] = 0;
+        step(&search, &e, &r);
+    }
+    assert_true(fabs(r.entropy - 12) < 1e-9);
 }
 
 static void both_halves_see_the_same_architectures(void **state) {
@@ -489,6 +528,42 @@ static void a_restored_search_continues_to_the_bit(void **state) {
             step(&second, &e, &again);
             assert_memory_equal(&r, &again, sizeof r);
         }
+        assert_memory_equal(&straight, &second, sizeof straight);
+    }
+}
+
+static void evidence_is_restored_to_the_bit(void **state) {
+    (void)state;
+    enum { STEPS = 70 };
+    pn_space space = pn_space_darts();
+    table t = make_table(&space, 1);
+    pn_evaluator e = evaluator_of(&t);
+    pn_search_settings s = pn_rule_evidence(STEPS);
+    static pn_search straight, second;
+    static double saved[3 * 168 + 2 + PN_MOST_EFFECTS_STATE];
+    static const int stops[] = {0, 1, 34, 35, 50, STEPS};
+    for (int i = 0; i < 6; i++) {
+        pn_step_report r, again;
+        start(&straight, &space, &s);
+        start(&second, &space, &s);
+        const int count = pn_search_state_count(&straight);
+        assert_int_equal(count, 3 * 168 + 2 + PN_MOST_EFFECTS_STATE);
+        for (int k = 0; k < stops[i]; k++) {
+            t.calls[0] = 0;
+            step(&straight, &e, &r);
+        }
+        pn_search_save(&straight, saved);
+        assert_int_equal(pn_search_restore(&second, saved, count), PN_OK);
+        for (int k = stops[i]; k < STEPS; k++) {
+            t.calls[0] = 0;
+            step(&straight, &e, &r);
+            step(&second, &e, &again);
+            assert_memory_equal(&r, &again, sizeof r);
+        }
+        assert_memory_equal(&straight, &second, sizeof straight);
+        assert_int_equal(pn_search_restore(&second, saved, 3 * 168 + 2), PN_EINPUT);
+        saved[3 * 168 + 2] += 1; /* samples that were not steps */
+        assert_int_equal(pn_search_restore(&second, saved, count), PN_EINPUT);
         assert_memory_equal(&straight, &second, sizeof straight);
     }
 }
@@ -932,6 +1007,7 @@ int main(void) {
         cmocka_unit_test(presets_are_what_they_are_called),
         cmocka_unit_test(impossible_settings_are_refused),
         cmocka_unit_test(calls_come_in_the_promised_order),
+        cmocka_unit_test(by_evidence_every_step_trains_one),
         cmocka_unit_test(both_halves_see_the_same_architectures),
         cmocka_unit_test(warm_up_leaves_pi_alone_and_draws_uniformly),
         cmocka_unit_test(weights_are_a_softmax_and_survive_large_numbers),
@@ -941,6 +1017,7 @@ int main(void) {
         cmocka_unit_test(a_number_that_is_none_stops_the_search_as_it_was),
         cmocka_unit_test(a_failing_call_ends_the_step_at_once),
         cmocka_unit_test(a_restored_search_continues_to_the_bit),
+        cmocka_unit_test(evidence_is_restored_to_the_bit),
         cmocka_unit_test(a_state_that_cannot_be_is_refused),
         cmocka_unit_test(the_code_has_the_expectation_of_the_formula),
         cmocka_unit_test(the_baseline_changes_no_expectation),

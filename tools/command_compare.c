@@ -223,9 +223,8 @@ static summary summarize(const comparison *c) {
     for (int i = 0; i < s.count; i++) square += (test[i] - s.mean) * (test[i] - s.mean);
     s.error = s.count > 1 ? sqrt(square / (s.count - 1) / s.count) : 0;
     if (c->has_run) {
-        const pn_settings *r = &c->run.settings;
-        s.n = (int)(pn_search_cost(r->steps, r->warmup, (int)r->samples, r->freeze_weights) /
-                    o.steps);
+        const pn_search_settings searched = pn_settings_search(&c->run.settings);
+        s.n = (int)(pn_search_cost(&searched) / o.steps);
     }
     if (s.n < 1 || s.n > s.count) s.n = s.count;
     s.best = pn_best_of(choose, test, s.count, s.n);

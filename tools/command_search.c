@@ -40,7 +40,9 @@ typedef struct progress {
 
 /* Work up to a step, in warm-up steps. */
 static double work(const pn_settings *s, int64_t step) {
-    return pn_search_cost(step, s->warmup, (int)s->samples, s->freeze_weights);
+    pn_search_settings settings = pn_settings_search(s);
+    settings.steps = step;
+    return pn_search_cost(&settings);
 }
 
 static void show(const pn_run *r, progress *p, bool force) {
@@ -97,11 +99,15 @@ static void introduce(const pn_run *r) {
             "%s: %d images of %dx%dx%d, halves of %d; %lld cells, %lld channels, batch %lld\n",
             r->data.name, r->data.count, r->data.H, r->data.W, r->data.C, r->data.count / 2,
             (long long)s->layers, (long long)s->channels, (long long)s->batch);
-    fprintf(
-        stderr, "rule %s: %lld steps, %lld of them warm-up, K = %lld, T = %g%s%s; %s, %d threads\n",
-        s->rule, (long long)s->steps, (long long)s->warmup, (long long)s->samples, s->temperature,
-        s->baseline ? ", control variate" : "", s->distinct_inputs ? ", distinct inputs" : "",
-        r->model.kernels->name, omp_get_max_threads());
+    fprintf(stderr, "rule %s: %lld steps, %lld of them warm-up, ", s->rule, (long long)s->steps,
+            (long long)s->warmup);
+    if (s->evidence)
+        fprintf(stderr, "evidence, to %g nats", s->entropy_end);
+    else
+        fprintf(stderr, "K = %lld, T = %g%s", (long long)s->samples, s->temperature,
+                s->baseline ? ", control variate" : "");
+    fprintf(stderr, "%s; %s, %d threads\n", s->distinct_inputs ? ", distinct inputs" : "",
+            r->model.kernels->name, omp_get_max_threads());
     fprintf(stderr, "shared weights %s with gradient and momentum",
             pn_bytes_text((double)pn_parameters_bytes(&r->model.network.parameters), bytes));
     fprintf(stderr, ", arena %s for the largest cell\n",

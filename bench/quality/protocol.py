@@ -1,7 +1,8 @@
 """The protocol of bench/search_quality: budgets, rules, opponents and judges.
 
 Costs are counted in passes: forward and backward of one architecture on one batch. A forward pass
-alone is a third. So a step of a search costs K * 4/3, a step of its warm-up or of a training 1.
+alone is a third. So a step of a search costs K * 4/3; a step of its warm-up, of a search by
+evidence or of a training costs 1.
 """
 
 import functools
@@ -15,7 +16,8 @@ from quality.jobs import Failed, Refused, load
 
 QUICKSTART = 3767  # passes: 1,100 steps of warm-up and 500 with K = 4
 WARMUP = 1100 / QUICKSTART
-PRESETS = {"practical": (4, WARMUP), "paper": (16, 0.0)}  # K, and the warm-up's share of the budget
+# K, and the warm-up's share of the budget
+PRESETS = {"practical": (4, WARMUP), "paper": (16, 0.0), "evidence": (1, 0.5)}
 DRAWS, LARGEST_OF = 1_000_000, 1000  # seed of the cells of seed 0; how many `largest` looks at
 RANK_SEED, JUDGE_SEED = 3_000_000, 2_000_000
 WORDS = 60  # genotypes of one command
@@ -64,7 +66,8 @@ class Rule:
         if not samples:
             raise Refused(f"rule {self.name}: K is not known, want --samples in its options")
         frozen = "--freeze-weights" in self.words
-        step = samples / 3 if frozen else samples * 4 / 3
+        evidence = option(self.words, "--rule") == "evidence" or "--evidence" in self.words
+        step = step_cost(samples, frozen, evidence)
         if frozen or "--keep-weights" in self.words:
             share = 0.0
         steps, warmup = self.number("--steps"), self.number("--warmup")
@@ -72,17 +75,23 @@ class Rule:
             warmup = round(share * (passes if steps is None else steps * step))
         if steps is None:
             steps = warmup + max(1, round((passes - warmup) / step))
-        cost = search_cost(steps, warmup, samples, frozen)
+        cost = search_cost(steps, warmup, step)
         if abs(cost - passes) > max(step, 0.02 * passes):
             raise Refused(f"rule {self.name}: {steps} steps, {warmup} of warm-up, cost {cost:,.0f} "
                           f"passes, and the budget is {passes:,.0f}")
         return steps, warmup, cost
 
 
-def search_cost(steps, warmup, samples, frozen):
+def step_cost(samples, frozen, evidence):
+    if evidence:
+        return 1
+    return samples / 3 if frozen else samples * 4 / 3
+
+
+def search_cost(steps, warmup, step):
     """As pn_search_cost of search/methods/standalone.h."""
     warm = min(steps, warmup)
-    return warm + (steps - warm) * (samples / 3 if frozen else samples * 4 / 3)
+    return warm + (steps - warm) * step
 
 
 def rungs(passes, scoring=0.0):
@@ -105,7 +114,8 @@ def rungs(passes, scoring=0.0):
 
 def validation_images(data):
     """Of a data set of the program, the half of the training images that chooses."""
-    counts = {"fashion-mnist": 60000, "cifar10": 50000}
+    counts = {"fashion-mnist": 60000, "cifar10": 50000, "cifar10/2": 50000,
+              "fashion-mnist/2": 60000}
     made = re.match(r"synthetic:(\d+)x", data)
     return (int(made.group(1)) if made else counts.get(data, 2 * SCORED)) // 2
 
@@ -124,7 +134,10 @@ class Found:
 
 
 def folder_of(data):
-    return re.sub(r"[^A-Za-z0-9_.-]", "-", os.path.basename(os.path.normpath(data)))
+    path, half = os.path.normpath(data), ""
+    if path.endswith("/2"):  # a set at half the size
+        path, half = path[:-2], "-2"
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", os.path.basename(path)) + half
 
 
 class Protocol:
@@ -223,9 +236,9 @@ class Protocol:
         def finish(record):
             ran = load(os.path.join(run, "run.json"))
             settings = ran["settings"]
-            counted = ran.get("cost") or search_cost(settings["steps"], settings["warmup"],
-                                                     settings["samples"],
-                                                     settings["freeze-weights"])
+            step = step_cost(settings["samples"], settings["freeze-weights"],
+                             settings.get("evidence", False))
+            counted = ran.get("cost") or search_cost(settings["steps"], settings["warmup"], step)
             if abs(counted - cost) > 1e-6 * cost:
                 raise Failed(f"{run} cost {counted:,.0f} passes by its run.json, planned were "
                              f"{cost:,.0f}: rule {rule.name} wants --samples, --steps or --warmup")

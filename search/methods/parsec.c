@@ -8,7 +8,11 @@
  * small and v gets more steps. Without warm-up pi collapses to the cell's inputs, the only terms
  * that are good before v is. Half of the steps warm up: the 100 visits per (input, op) after which
  * shared likelihood and stand-alone accuracy agreed are 1,750 steps at node 3, and a warm-up
- * step costs one training pass where a usual one costs K and K forward passes. */
+ * step costs one training pass where a usual one costs K and K forward passes.
+ *
+ * Why evidence (measured with published accuracies, PERF.md): single scores of cells with shared
+ * weights say nothing of them after a thousand steps, but a linear model of all likelihoods does,
+ * and the likelihoods of training are there for nothing. */
 #include "search/methods/parsec.h"
 
 #include <math.h>
@@ -22,7 +26,10 @@
 #define LARGEST_RATE 0.1
 #define PI 3.14159265358979323846
 
-static const char *const rule_name[] = {"paper", "practical"};
+/* By evidence pi changes every so many steps: a fit takes as long as some hundredths of a step. */
+#define REFIT 16
+
+static const char *const rule_name[PN_RULES] = {"paper", "practical", "evidence"};
 
 pn_search_settings pn_rule_paper(int64_t steps) {
     return (pn_search_settings){.rule = PN_RULE_PAPER,
@@ -48,15 +55,32 @@ pn_search_settings pn_rule_practical(int64_t steps, int batch) {
     return s;
 }
 
+pn_search_settings pn_rule_evidence(int64_t steps) {
+    pn_search_settings s = pn_rule_paper(steps);
+    s.rule = PN_RULE_EVIDENCE;
+    s.samples = 1;
+    s.warmup = steps / 2;
+    s.evidence = true;
+    s.entropy_end = 12;
+    s.distinct_inputs = true;
+    return s;
+}
+
+pn_search_settings pn_rule_preset(pn_rule rule, int64_t steps, int batch) {
+    return rule == PN_RULE_PAPER       ? pn_rule_paper(steps)
+           : rule == PN_RULE_PRACTICAL ? pn_rule_practical(steps, batch)
+                                       : pn_rule_evidence(steps);
+}
+
 const char *pn_rule_name(pn_rule rule) { return rule_name[rule]; }
 
 pn_status pn_rule_read(const char *name, pn_rule *rule) {
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < PN_RULES; i++)
         if (strcmp(name, rule_name[i]) == 0) {
             *rule = (pn_rule)i;
             return PN_OK;
         }
-    return pn_fail(PN_EARG, "rule '%s', want paper or practical", name);
+    return pn_fail(PN_EARG, "rule '%s', want paper, practical or evidence", name);
 }
 
 static pn_status check_number(const char *name, double value, bool zero_allowed) {
@@ -72,7 +96,12 @@ static pn_status check_beta(const char *name, double beta) {
 }
 
 static pn_status check(const pn_search_settings *s) {
-    if (s->samples < 2 || s->samples > PN_MAX_SAMPLES)
+    if (s->evidence && s->samples != 1)
+        return pn_fail(PN_EARG, "%d samples a step, want 1: by evidence every step counts",
+                       s->samples);
+    if (s->evidence && s->freeze_weights)
+        return pn_fail(PN_EARG, "evidence with frozen weights, want weights that are trained");
+    if (!s->evidence && (s->samples < 2 || s->samples > PN_MAX_SAMPLES))
         return pn_fail(PN_EARG, "%d samples a step, want 2..%d (the weight of one is always 1)",
                        s->samples, PN_MAX_SAMPLES);
     if (s->steps < 1) return pn_fail(PN_EARG, "%lld steps, want at least 1", (long long)s->steps);
@@ -85,6 +114,7 @@ static pn_status check(const pn_search_settings *s) {
     PN_TRY(check_number("rate of v", s->rate_v, true));
     PN_TRY(check_number("last rate of v", s->rate_v_end, true));
     PN_TRY(check_number("epsilon", s->epsilon, false));
+    PN_TRY(check_number("entropy at the end", s->entropy_end, true));
     PN_TRY(check_beta("beta1", s->beta1));
     return check_beta("beta2", s->beta2);
 }
@@ -99,6 +129,7 @@ pn_status pn_search_init(pn_search *search, const pn_space *space,
     search->prior = prior;
     search->settings = *settings;
     pn_search_settings *s = &search->settings;
+    pn_effects_init(&search->effects, space);
     if (s->freeze_weights) s->warmup = 0;
     if (s->rate_pi == 0) s->rate_pi = fmin(LARGEST_RATE, TRAVEL / fmax(1, s->steps - s->warmup));
     return PN_OK;
@@ -159,7 +190,8 @@ static pn_status evaluate(const pn_search *search, const pn_evaluator *e, pn_ste
     bool trains = !search->settings.freeze_weights;
     PN_TRY(e->begin(e->self, r->step));
     for (int k = 0; trains && k < r->count; k++) PN_TRY(e->train(e->self, k, &r->arch[k]));
-    for (int k = 0; !r->warmup && k < r->count; k++) PN_TRY(e->validate(e->self, k, &r->arch[k]));
+    const bool validates = !r->warmup && !search->settings.evidence;
+    for (int k = 0; validates && k < r->count; k++) PN_TRY(e->validate(e->self, k, &r->arch[k]));
     if (trains) {
         r->rate_v = rate_v(&search->settings, r->step);
         PN_TRY(e->update(e->self, r->rate_v));
@@ -191,6 +223,22 @@ static pn_status check_numbers(const pn_search *search, const pn_step_report *r)
     return PN_OK;
 }
 
+/* The entropy falls evenly from the uniform pi's to the last. */
+static void follow_evidence(pn_search *search, const pn_step_report *r) {
+    const pn_search_settings *s = &search->settings;
+    double theta[PN_MOST_EFFECTS];
+    pn_effects_add(&search->effects, &r->arch[0], r->evaluation[0].train_ll);
+    const int64_t next = search->step + 1;
+    if (next < s->warmup || (next % REFIT != 0 && next != s->steps && next != s->warmup)) return;
+    const double gone =
+        next == s->steps ? 1 : (double)(next - s->warmup) / (double)(s->steps - s->warmup);
+    const double uniform = pn_prior_entropy_uniform(&search->prior);
+    pn_effects_fit(&search->effects, theta);
+    pn_effects_prior(&search->effects, theta, uniform + gone * (s->entropy_end - uniform),
+                     &search->prior);
+    search->updates++;
+}
+
 pn_status pn_search_step(pn_search *search, const pn_evaluator *evaluator, pn_step_report *r) {
     const pn_search_settings *s = &search->settings;
     if (search->step >= s->steps)
@@ -218,7 +266,9 @@ pn_status pn_search_step(pn_search *search, const pn_evaluator *evaluator, pn_st
     }
     if (!s->freeze_weights)
         r->ess_v = pn_importance_weights(train_ll, r->count, s->temperature_v, r->weight_v);
-    if (!r->warmup) {
+    if (s->evidence) {
+        follow_evidence(search, r);
+    } else if (!r->warmup) {
         double gradient[PN_MAX_LOGITS] = {0}, squares = 0;
         r->ess_pi = pn_importance_weights(val_ll, r->count, s->temperature, r->weight_pi);
         pn_pi_gradient(&search->prior, r->arch, r->weight_pi, r->count,
@@ -232,7 +282,10 @@ pn_status pn_search_step(pn_search *search, const pn_evaluator *evaluator, pn_st
     return PN_OK;
 }
 
-int pn_search_state_count(const pn_search *search) { return 3 * search->prior.count + 2; }
+int pn_search_state_count(const pn_search *search) {
+    return 3 * search->prior.count + 2 +
+           (search->settings.evidence ? pn_effects_state_count(&search->effects) : 0);
+}
 
 void pn_search_save(const pn_search *search, double *state) {
     size_t n = (size_t)search->prior.count;
@@ -241,6 +294,7 @@ void pn_search_save(const pn_search *search, double *state) {
     memcpy(state + 2 * n, search->moment2, n * sizeof *state);
     state[3 * n] = (double)search->step; /* exact below 2^53 */
     state[3 * n + 1] = (double)search->updates;
+    if (search->settings.evidence) pn_effects_save(&search->effects, state + 3 * n + 2);
 }
 
 pn_status pn_search_restore(pn_search *search, const double *state, int count) {
@@ -266,6 +320,9 @@ pn_status pn_search_restore(pn_search *search, const double *state, int count) {
                        (long long)search->settings.steps);
     if (updates < 0 || updates > step || updates != floor(updates))
         return pn_fail(PN_EINPUT, "state of a search: %g updates of pi, want 0..%g", updates, step);
+    if (search->settings.evidence &&
+        (state[3 * n + 2] != step || !pn_effects_restore(&search->effects, state + 3 * n + 2)))
+        return pn_fail(PN_EINPUT, "state of a search: its sums cannot be those of %g steps", step);
     memcpy(search->prior.logit, state, n * sizeof *state);
     memcpy(search->moment1, state + n, n * sizeof *state);
     memcpy(search->moment2, state + 2 * n, n * sizeof *state);

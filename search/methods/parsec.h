@@ -5,7 +5,10 @@
  *     w_k            = exp(l_k / T) / sum_j exp(l_j / T)
  *     gradient of v  = sum_k w_k d/dv l_k                       on a batch of the training half
  *     gradient of pi = sum_k (w_k - b) d/dpi log p(a_k | pi)    on one of the validation half
- * both to be climbed. The search decides and never sees a kernel: an evaluator computes. Nothing
+ * both to be climbed. Or, by evidence: one architecture a step, whose training likelihood is all
+ * that is asked for; v climbs d/dv l, and pi is what all likelihoods so far say (effects.h). That
+ * is not the paper's rule but a bound of its objective: sum_a p(a) log p(D | a) <= log p(D).
+ * The search decides and never sees a kernel: an evaluator computes. Nothing
  * of a step depends on a number that the evaluator has yet to compute, until `finish`: on a GPU
  * a whole step can be queued. */
 #ifndef PN_PARSEC_H
@@ -16,6 +19,7 @@
 #include <stdint.h>
 
 #include "kernels/api.h"
+#include "search/methods/effects.h"
 #include "search/methods/prior.h"
 
 PN_API_BEGIN
@@ -34,6 +38,7 @@ typedef struct pn_evaluation {
  *     usual            begin, K x train, K x validate, update, finish
  *     during warm-up   begin, train, update, finish
  *     frozen weights   begin, K x validate, finish
+ *     by evidence      begin, train, update, finish
  * A status other than PN_OK ends the step at once and is passed on. */
 typedef struct pn_evaluator {
     void *self;
@@ -53,12 +58,12 @@ typedef struct pn_evaluator {
     pn_status (*finish)(void *self, int count, pn_evaluation *out, double *gradient_norm);
 } pn_evaluator;
 
-typedef enum pn_rule { PN_RULE_PAPER, PN_RULE_PRACTICAL } pn_rule;
+typedef enum pn_rule { PN_RULE_PAPER, PN_RULE_PRACTICAL, PN_RULE_EVIDENCE, PN_RULES } pn_rule;
 
 /* How to search. Take a preset, then change what you like: each is independent of the others. */
 typedef struct pn_search_settings {
     pn_rule rule;         /* which preset this began as; for the records */
-    int samples;          /* K, 2..PN_MAX_SAMPLES */
+    int samples;          /* K, 2..PN_MAX_SAMPLES; by evidence 1 */
     int64_t steps;        /* of the whole search */
     int64_t warmup;       /* the first of them: v alone, one architecture a step */
     double temperature;   /* T of pi's weights: 1 = the paper's sum of log-probabilities, the
@@ -67,6 +72,8 @@ typedef struct pn_search_settings {
     bool warmup_prior; /* the warm-up draws from pi as it is, not uniformly: for a pi that knows */
     bool baseline;     /* b = 1/K, a control variate without bias; otherwise b = 0 */
     bool distinct_inputs;         /* a node's two inputs differ */
+    bool evidence;                /* see above; a new search from the uniform pi only */
+    double entropy_end;           /* of pi at the end, by evidence; nats */
     bool freeze_weights;          /* pi alone; there is no warm-up then, whatever it says above */
     double rate_pi;               /* Adam's; 0 = 50 / (steps of pi), at most 0.1 */
     double beta1, beta2, epsilon; /* Adam's */
@@ -82,16 +89,24 @@ pn_search_settings pn_rule_paper(int64_t steps);
  * inputs, and a warm-up of half the steps. Why these: parsec.c. */
 pn_search_settings pn_rule_practical(int64_t steps, int batch);
 
-const char *pn_rule_name(pn_rule rule);                  /* "paper", "practical" */
+/* By evidence: half of the steps draw uniformly, then pi goes down to 12 nats evenly. */
+pn_search_settings pn_rule_evidence(int64_t steps);
+
+/* The preset of a rule. */
+pn_search_settings pn_rule_preset(pn_rule rule, int64_t steps, int batch);
+
+const char *pn_rule_name(pn_rule rule);                  /* "paper", "practical", "evidence" */
 pn_status pn_rule_read(const char *name, pn_rule *rule); /* PN_EARG */
 
-/* A search. prior.logit, moment1, moment2, step and updates are its whole state. */
+/* A search. prior.logit, moment1, moment2, step, updates and, by evidence, the effects are its
+ * whole state. */
 typedef struct pn_search {
     pn_search_settings settings; /* as resolved: rate_pi > 0, no warm-up if weights are frozen */
     pn_prior prior;
     double moment1[PN_MAX_LOGITS], moment2[PN_MAX_LOGITS]; /* Adam's, of the gradient to climb */
     int64_t step;    /* the next one; settings.steps when done */
     int64_t updates; /* of pi so far */
+    pn_effects effects;
 } pn_search;
 
 /* What happened in a step. */
@@ -127,7 +142,7 @@ pn_status pn_search_init(pn_search *search, const pn_space *space,
 pn_status pn_search_step(pn_search *search, const pn_evaluator *evaluator, pn_step_report *report);
 
 /* The state as one array of pn_search_state_count doubles, for a checkpoint: logits, first
- * moments, second moments, step, updates. */
+ * moments, second moments, step, updates; by evidence also the effects. */
 int pn_search_state_count(const pn_search *search);
 void pn_search_save(const pn_search *search, double *state);
 

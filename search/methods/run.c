@@ -190,7 +190,7 @@ pn_status pn_run_step(pn_run *r) {
 }
 
 pn_status pn_run_save(pn_run *r) {
-    double state[3 * PN_MAX_LOGITS + 2];
+    double state[3 * PN_MAX_LOGITS + 2 + PN_MOST_EFFECTS_STATE];
     char space[PN_SPACE_BYTES];
     pn_search_save(&r->search, state);
     pn_space_text(&r->search.prior.space, space);

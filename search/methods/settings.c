@@ -9,12 +9,12 @@ static const pn_field rows[] = {
     PN_ROW_DATA("fashion-mnist",
                 "images: fashion-mnist, cifar10, synthetic[:COUNTxHxWxC], or a directory; "
                 "NAME/2: at half the size"),
-    PN_TEXT("rule", rule, "paper|practical", "RULE", "practical",
-            "preset of the options marked *: paper (literal) or practical"),
+    PN_TEXT("rule", rule, "paper|practical|evidence", "RULE", "practical",
+            "preset of the options marked *: paper (literal), practical or evidence"),
     PN_ROW_LAYERS("8", "cells of the network"),
     PN_ROW_CHANNELS("16", "channels of the first cells, a multiple of 4"),
     PN_ROW_BATCH("64", "images a batch, of either half"),
-    PN_INT("samples", samples, 2, PN_MAX_SAMPLES, NULL, "* architectures a step (K)"),
+    PN_INT("samples", samples, 1, PN_MAX_SAMPLES, NULL, "* architectures a step (K)"),
     PN_ROW_EPOCHS("100", "passes over the training half, if --steps is not given"),
     PN_INT("steps", steps, 1, 1e12, NULL, "steps of the whole search"),
     PN_INT("warmup", warmup, 0, 1e12, NULL, "* first steps that train the weights alone"),
@@ -25,6 +25,10 @@ static const pn_field rows[] = {
     PN_FLAG("baseline", baseline, NULL,
             "* subtract 1/K from the weights of pi (a control variate)"),
     PN_FLAG("distinct-inputs", distinct_inputs, NULL, "* the two inputs of a node differ"),
+    PN_FLAG("evidence", evidence, NULL,
+            "* learn pi from the training likelihoods of all steps, one architecture each"),
+    PN_REAL("entropy-end", entropy_end, 0, 1e3, "X", NULL,
+            "* entropy of pi at the last step of --evidence, in nats [12]"),
     PN_FLAG("freeze-weights", freeze_weights, "0", "learn pi alone, forward only"),
     PN_REAL("rate-pi", rate_pi, 1e-9, 1e3, "X", NULL,
             "Adam's rate for pi [50 / steps of pi, at most 0.1]"),
@@ -65,10 +69,12 @@ pn_status pn_settings_resolve(pn_settings *s, const pn_data *data) {
     fill(&s->steps, s->epochs * (half / s->batch));
     pn_rule rule;
     PN_TRY(pn_rule_read(s->rule, &rule));
-    const pn_search_settings preset = rule == PN_RULE_PAPER
-                                          ? pn_rule_paper(s->steps)
-                                          : pn_rule_practical(s->steps, (int)s->batch);
-    fill(&s->samples, preset.samples);
+    const pn_search_settings preset = pn_rule_preset(rule, s->steps, (int)s->batch);
+    fill(&s->evidence, preset.evidence);
+    fill(&s->samples, s->evidence ? 1 : preset.samples > 1 ? preset.samples : 4);
+    if (s->entropy_end == PN_UNSET_REAL) s->entropy_end = pn_rule_evidence(1).entropy_end;
+    if (s->evidence && s->prior[0])
+        return pn_fail(PN_EARG, "--evidence begins from the uniform pi, not with --prior");
     fill(&s->warmup, s->freeze_weights || s->keep_weights ? 0 : preset.warmup);
     fill(&s->warmup_prior, s->prior[0] != 0);
     if (s->keep_weights && !s->prior[0])
@@ -92,6 +98,8 @@ pn_search_settings pn_settings_search(const pn_settings *s) {
     out.temperature_v = s->temperature_v;
     out.baseline = s->baseline;
     out.distinct_inputs = s->distinct_inputs;
+    out.evidence = s->evidence;
+    out.entropy_end = s->entropy_end;
     out.freeze_weights = s->freeze_weights;
     out.rate_pi = s->rate_pi == PN_UNSET_REAL ? 0 : s->rate_pi;
     out.rate_v = s->rate;

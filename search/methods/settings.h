@@ -14,7 +14,8 @@ typedef struct pn_settings {
     int64_t layers, channels, batch, samples, epochs, steps, warmup;
     uint64_t seed;
     double temperature, temperature_v, rate_pi, rate, rate_end, momentum, decay, clip, skip_below;
-    int64_t baseline, distinct_inputs, freeze_weights, augment, share_slot, warmup_prior,
+    double entropy_end;
+    int64_t evidence, baseline, distinct_inputs, freeze_weights, augment, share_slot, warmup_prior,
         keep_weights;          /* 0, 1, PN_UNSET */
     char prior[PN_TEXT_BYTES]; /* where pi came from; "" = uniform */
 } pn_settings;

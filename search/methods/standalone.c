@@ -62,10 +62,12 @@ pn_status pn_standalone_train(const pn_kernels *kernels, const pn_standalone_set
     return s;
 }
 
-double pn_search_cost(int64_t steps, int64_t warmup, int samples, bool freeze_weights) {
-    const double each = freeze_weights ? samples / 3.0 : samples * 4 / 3.0;
-    const int64_t warm = steps < warmup ? steps : warmup;
-    return (double)warm + (double)(steps - warm) * each;
+double pn_search_cost(const pn_search_settings *s) {
+    const double each = s->evidence         ? 1
+                        : s->freeze_weights ? s->samples / 3.0
+                                            : s->samples * 4 / 3.0;
+    const int64_t warm = s->steps < s->warmup ? s->steps : s->warmup;
+    return (double)warm + (double)(s->steps - warm) * each;
 }
 
 /* Of `count` cells, the one with r better ones is the best of n of them in C(count-1-r, n-1) of

@@ -34,9 +34,9 @@ pn_status pn_standalone_train(const pn_kernels *kernels, const pn_standalone_set
                               const pn_data *train, const pn_data *test, const pn_arch *arch,
                               pn_score *validation, pn_score *held_out);
 
-/* What `steps` of a search cost in SGD steps of one architecture: K times forward and backward,
- * and K times forward, a third of the two; warm-up steps are one. */
-double pn_search_cost(int64_t steps, int64_t warmup, int samples, bool freeze_weights);
+/* What a search costs in SGD steps of one architecture. A step: K times forward and backward, and
+ * K times forward, a third of the two; warm-up steps and those of evidence are one. */
+double pn_search_cost(const pn_search_settings *settings);
 
 /* The score to be expected of the best of n cells, drawn from `count` without putting back: best by
  * choose_by[], of which value[] is given. The mean over all choices of n of the count, exactly. */

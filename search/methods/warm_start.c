@@ -83,7 +83,12 @@ static pn_status parse_meta(const pn_warm_start *s, const char *key, json_t **va
 
 pn_status pn_warm_start_prior(const pn_warm_start *s, pn_prior *prior) {
     pn_search search;
-    const pn_search_settings settings = pn_rule_paper(1);
+    json_t *settings_of;
+    PN_TRY(parse_meta(s, "settings", &settings_of));
+    const bool evidence = json_is_true(json_object_get(settings_of, "evidence"));
+    const bool distinct = json_is_true(json_object_get(settings_of, "distinct-inputs"));
+    json_decref(settings_of);
+    const pn_search_settings settings = evidence ? pn_rule_evidence(1) : pn_rule_paper(1);
     PN_TRY(pn_search_init(&search, &prior->space, &settings));
     const int64_t count = pn_search_state_count(&search);
     const void *state;
@@ -95,10 +100,7 @@ pn_status pn_warm_start_prior(const pn_warm_start *s, pn_prior *prior) {
     if (bad >= 0)
         return pn_fail(PN_EINPUT, "%s: logit %d is %g, want one between %g and %g", s->file, bad,
                        prior->logit[bad], -PN_LARGEST_LOGIT, PN_LARGEST_LOGIT);
-    json_t *settings_of;
-    PN_TRY(parse_meta(s, "settings", &settings_of));
-    prior->distinct = json_is_true(json_object_get(settings_of, "distinct-inputs"));
-    json_decref(settings_of);
+    prior->distinct = distinct;
     return PN_OK;
 }
 

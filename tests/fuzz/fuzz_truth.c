@@ -1,5 +1,5 @@
-/* fuzz_truth.c -- any bytes as a table of known cells, alone and as more lines behind a hundred good
- * ones, without which no table is accepted: refused, or cells in a strict order, each with an
+/* fuzz_truth.c -- any bytes as a table of known cells, alone and as more lines behind a hundred
+ * good ones, without which no table is accepted: refused, or cells in a strict order, each with an
  * accuracy that can be one. */
 #include <stdio.h>
 #include <stdlib.h>
