@@ -257,9 +257,9 @@ static void by_evidence_every_step_trains_one(void **state) {
         assert_true(r.warmup == (i < STEPS / 2) && r.weight_v[0] == 1 && r.weight_pi[0] == 0);
         if (i < STEPS / 2) assert_true(r.entropy == pn_prior_entropy(&search.prior, NULL));
         if (i == 39) assert_true(fabs(r.entropy - uniform) < 1e-9); /* begins where it was */
-        if (i == 63) assert_true(fabs(r.entropy - (uniform + .6 * (12 - uniform))) < 1e-9);
+        if (i == 63) assert_true(fabs(r.entropy - (uniform + .6 * (24 - uniform))) < 1e-9);
     }
-    assert_true(fabs(r.entropy - 12) < 1e-9);
+    assert_true(fabs(r.entropy - 24) < 1e-9);
     assert_int_equal(search.updates, 4); /* after 40, 48, 64 and 80 steps */
     assert_int_equal(search.effects.samples, STEPS);
 
@@ -269,7 +269,7 @@ static void by_evidence_every_step_trains_one(void **state) {
         t.calls[0] = 0;
         step(&search, &e, &r);
     }
-    assert_true(fabs(r.entropy - 12) < 1e-9);
+    assert_true(fabs(r.entropy - 24) < 1e-9);
 }
 
 static void both_halves_see_the_same_architectures(void **state) {

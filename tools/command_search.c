@@ -74,7 +74,7 @@ static void show(const pn_run *r, progress *p, bool force) {
 static void gather(progress *p, const pn_step_report *r) {
     p->train_loss += r->train_loss;
     p->count++;
-    if (r->warmup) return;
+    if (r->ess_pi == 0) return; /* no validation batch in this step */
     p->val_loss += r->val_loss;
     p->accuracy += r->val_accuracy;
     p->ess += r->ess_pi;

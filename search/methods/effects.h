@@ -10,6 +10,8 @@
  *
  * The sum of l_t is the prequential evidence of the data (Dawid 1984): every batch is predicted
  * by weights that have not been trained on it (as long as no image comes twice).
+ * What it tells of a cell is there before any training and fades with it: PERF.md, "What does the
+ * evidence say?".
  *
  * Because theta . x(a) is a sum over factors, the distribution that is nearest to
  * p(a) exp(theta . x(a) / T), p uniform, is this one itself: a pi with logits theta / T. */

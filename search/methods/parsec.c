@@ -61,7 +61,7 @@ pn_search_settings pn_rule_evidence(int64_t steps) {
     s.samples = 1;
     s.warmup = steps / 2;
     s.evidence = true;
-    s.entropy_end = 12;
+    s.entropy_end = 24;
     s.distinct_inputs = true;
     return s;
 }

@@ -89,7 +89,7 @@ pn_search_settings pn_rule_paper(int64_t steps);
  * inputs, and a warm-up of half the steps. Why these: parsec.c. */
 pn_search_settings pn_rule_practical(int64_t steps, int batch);
 
-/* By evidence: half of the steps draw uniformly, then pi goes down to 12 nats evenly. */
+/* By evidence: half of the steps draw uniformly, then pi goes down to 24 nats evenly. */
 pn_search_settings pn_rule_evidence(int64_t steps);
 
 /* The preset of a rule. */

@@ -28,7 +28,7 @@ static const pn_field rows[] = {
     PN_FLAG("evidence", evidence, NULL,
             "* learn pi from the training likelihoods of all steps, one architecture each"),
     PN_REAL("entropy-end", entropy_end, 0, 1e3, "X", NULL,
-            "* entropy of pi at the last step of --evidence, in nats [12]"),
+            "* entropy of pi at the last step of --evidence, in nats [24]"),
     PN_FLAG("freeze-weights", freeze_weights, "0", "learn pi alone, forward only"),
     PN_REAL("rate-pi", rate_pi, 1e-9, 1e3, "X", NULL,
             "Adam's rate for pi [50 / steps of pi, at most 0.1]"),
