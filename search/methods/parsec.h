@@ -69,11 +69,11 @@ typedef struct pn_search_settings {
     double temperature;   /* T of pi's weights: 1 = the paper's sum of log-probabilities, the
                            * batch size = their mean over the batch */
     double temperature_v; /* T of v's weights. The evaluator applies it; here for the report */
+    double entropy_end;   /* of pi at the end, by evidence; nats */
     bool warmup_prior; /* the warm-up draws from pi as it is, not uniformly: for a pi that knows */
     bool baseline;     /* b = 1/K, a control variate without bias; otherwise b = 0 */
     bool distinct_inputs;         /* a node's two inputs differ */
     bool evidence;                /* see above; a new search from the uniform pi only */
-    double entropy_end;           /* of pi at the end, by evidence; nats */
     bool freeze_weights;          /* pi alone; there is no warm-up then, whatever it says above */
     double rate_pi;               /* Adam's; 0 = 50 / (steps of pi), at most 0.1 */
     double beta1, beta2, epsilon; /* Adam's */
