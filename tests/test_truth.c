@@ -22,22 +22,17 @@
 
 static pn_truth *truth;
 static pn_known known; /* its table */
-static char *folder;
 
 static int begin(void **state) {
-    (void)state;
-    folder = pn_folder_make();
+    pn_folder_begin(state);
     if (pn_truth_open("nasbench301", &truth) != PN_OK) return 1;
     return pn_known_read((const char *)pn_nasbench301, pn_nasbench301_size, &known) != PN_OK;
 }
 
 static int end(void **state) {
-    (void)state;
     pn_truth_close(truth);
     pn_known_free(&known);
-    pn_folder_remove(folder);
-    free(folder);
-    return 0;
+    return pn_folder_end(state);
 }
 
 static pn_arch arch_of(const char *text) {
@@ -408,7 +403,8 @@ static void of_a_smaller_space(void **state) {
 /* A table of the first `rows` cells in a file, with `first` instead of its first line (NULL: as it
  * is) and `more` behind. */
 static const char *file_with(const char *name, const char *first, int rows, const char *more) {
-    static char path[512], text[1 << 18];
+    static char text[1 << 18];
+    const char *path = pn_in_folder(name);
     const char *line = (const char *)pn_nasbench301;
     size_t used = 0;
     for (int i = 0; i <= rows && *line; i++) {
@@ -421,7 +417,6 @@ static const char *file_with(const char *name, const char *first, int rows, cons
     }
     used += (size_t)snprintf(text + used, sizeof text - used, "%s", more);
     assert_true(used < sizeof text);
-    snprintf(path, sizeof path, "%s/%s", folder, name);
     assert_int_equal(pn_file_write(path, text, used), PN_OK);
     return path;
 }
@@ -527,7 +522,7 @@ static void what_has_no_table_is_refused(void **state) {
     (void)state;
     assert_refused("nasbench201", PN_EARG, "a table of another space");
     assert_refused("nasbench", PN_EARG, "'nasbench' is no table and no file, want nasbench301");
-    assert_refused(folder, PN_EARG, "is no table and no file");
+    assert_refused(pn_folder, PN_EARG, "is no table and no file");
     assert_refused(file_with("nasbench301.csv", NULL, 200, ""), PN_EINPUT,
                    "want 3aa15d83: not the table of that name");
 }

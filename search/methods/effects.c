@@ -21,19 +21,13 @@ static int effects_at(const pn_space *s, int kind, int node) {
     return (kind * (1 + s->nodes) + 1 + node) * ops_and_inputs(s);
 }
 
-static int op_index(const pn_space *s, int op) {
-    int i = 0;
-    while (i < s->ops - 1 && s->op[i] != op) i++;
-    return i;
-}
-
 static void count_terms(const pn_space *s, const pn_arch *arch, double *x) {
     memset(x, 0, PN_MOST_EFFECTS * sizeof *x);
     for (int kind = 0; kind < s->kinds; kind++)
         for (int node = 0; node < s->nodes; node++)
             for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
                 const pn_choice term = arch->cell[kind].term[node][slot];
-                const int op = op_index(s, term.op), input = s->ops + term.input;
+                const int op = pn_op_choice(s, term.op), input = s->ops + term.input;
                 double *cell = x + effects_at(s, kind, -1), *own = x + effects_at(s, kind, node);
                 cell[op] += 1;
                 cell[input] += 1;

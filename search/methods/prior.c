@@ -43,13 +43,6 @@ static int ops_at(const pn_space *s, int kind, int node, int slot) {
     return inputs_at(s, kind, node, slot) + pn_inputs(node);
 }
 
-/* Where an op stands among the choices of the op factors. */
-static int op_index(const pn_space *s, int op) {
-    int i = 0;
-    while (i < s->ops - 1 && s->op[i] != op) i++;
-    return i;
-}
-
 /* Turns logits into log-probabilities, in place. -INFINITY stays. */
 static void log_softmax(double *x, int n) {
     double max = -INFINITY, sum = 0;
@@ -82,7 +75,7 @@ static int block_table(const pn_prior *p, int kind, int node, int block, double 
 /* Which entry of a block's table an architecture takes, and the reverse. */
 static int block_entry(const pn_space *s, const pn_choice term[PN_NODE_TERMS], int node,
                        int block) {
-    if (block > 0) return op_index(s, term[block - 1].op);
+    if (block > 0) return pn_op_choice(s, term[block - 1].op);
     return term[0].input * pn_inputs(node) + term[1].input;
 }
 
@@ -216,7 +209,7 @@ void pn_prior_gradient(const pn_prior *prior, const pn_arch *arch, double weight
             for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
                 pn_choice c = arch->cell[kind].term[node][slot];
                 gradient[inputs_at(s, kind, node, slot) + c.input] += weight;
-                gradient[ops_at(s, kind, node, slot) + op_index(s, c.op)] += weight;
+                gradient[ops_at(s, kind, node, slot) + pn_op_choice(s, c.op)] += weight;
             }
 }
 

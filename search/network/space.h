@@ -63,6 +63,13 @@ void pn_space_text(const pn_space *space, char text[PN_SPACE_BYTES]);
 /* How many inputs a term of `node` can choose from: the cell's two and every earlier node. */
 static inline int pn_inputs(int node) { return 2 + node; }
 
+/* Which choice of the op factor is `op`, one of the space's. */
+static inline int pn_op_choice(const pn_space *space, int op) {
+    int i = 0;
+    while (i < space->ops - 1 && space->op[i] != op) i++;
+    return i;
+}
+
 /* Which kind of cell stands at `layer` (from 0) of a network of `layers` cells: reductions at a
  * third and at two thirds of the depth (whole-number division), as in DARTS. */
 static inline pn_kind pn_kind_at(int layer, int layers) {
