@@ -109,10 +109,11 @@ static void by_definition(double theta[MOST]) {
             level = y[0];
         }
         y[r] -= level;
-        level += .02 * y[r];
+        const double gain = r < 50 ? 1. / (r + 1) : .02;
+        level += gain * y[r];
         for (int i = 0; i < MOST; i++) {
             x[r][i] -= mean[i];
-            mean[i] += .02 * x[r][i];
+            mean[i] += gain * x[r][i];
         }
     }
     for (size_t p = 0; p < sizeof penalty / sizeof *penalty; p++) {
@@ -167,6 +168,54 @@ static void what_was_planted_is_found(void **state) {
     const double r =
         (sum[4] - sum[0] * sum[1]) / sqrt((sum[2] - sum[0] * sum[0]) * (sum[3] - sum[1] * sum[1]));
     assert_true(r > .95);
+}
+
+/* Halves that saw the same plan agree, halves that saw noise do not. */
+static void the_agreement_is_that_of_the_signal(void **state) {
+    (void)state;
+    enum { SETS = 20 };
+    static pn_effects e, twice;
+    const pn_space space = pn_space_darts();
+    gather(&e, &space, 4 * ROWS);
+    const double much = pn_effects_agreement(&e);
+    gather(&e, &space, ROWS);
+    const double less = pn_effects_agreement(&e);
+    assert_true(much > .9 && much < 1 && less < much && less > .5);
+
+    double sum = 0, least = 1; /* noise; and every sample twice, so that both halves are one */
+    for (int k = 0; k < SETS; k++) {
+        pn_effects_init(&e, &space);
+        pn_effects_init(&twice, &space);
+        for (int i = 0; i < ROWS; i++) {
+            const pn_arch a = drawn(&space, i);
+            pn_effects_add(&e, &a, noise(k * ROWS + i));
+            for (int n = 0; n < 2; n++) pn_effects_add(&twice, &a, noise(k * ROWS + i));
+        }
+        sum += pn_effects_agreement(&e);
+        least = fmin(least, pn_effects_agreement(&twice));
+    }
+    assert_true(fabs(sum / SETS) < .25); /* some 10 directions count: .3 a set, of 20 .07 */
+    assert_true(least > .95);
+}
+
+/* Weights that begin anew are worse by 1,000 nats: no effect hears of it. */
+static void a_new_level_tells_nothing(void **state) {
+    (void)state;
+    static pn_effects e, high;
+    const pn_space space = pn_space_darts();
+    gather(&e, &space, ROWS);
+    high = e;
+    pn_effects_level(&e);
+    pn_effects_level(&high);
+    for (int i = ROWS; i < 2 * ROWS; i++) {
+        const pn_arch a = drawn(&space, i);
+        pn_effects_add(&e, &a, likelihood(&a, i));
+        pn_effects_add(&high, &a, likelihood(&a, i) + 1000);
+    }
+    assert_int_equal(e.samples, 2 * ROWS);
+    assert_memory_equal(e.gram, high.gram, sizeof e.gram);
+    for (int i = 0; i < MOST; i++) /* roundings of 1,000 in sums of 800 products below 1e3 */
+        assert_true(fabs(e.moment[i] - high.moment[i]) < 800 * 1e3 * 1000 * 0x1p-52);
 }
 
 static void the_order_of_terms_does_not_matter(void **state) {
@@ -277,15 +326,11 @@ static void what_is_restored_is_the_same(void **state) {
     static const struct {
         int at;
         double value;
-    } bad[] = {{0, 1.5},
-               {0, -1},
-               {0, 1e300},
-               {2, -1},
-               {1, NAN},
-               {5, INFINITY},
-               {3 + MOST, NAN},
-               {3 + 2 * MOST, -1},
-               {PN_MOST_EFFECTS_STATE - 1, -1}};
+    } bad[] = {{0, 1.5},           {0, -1},
+               {0, 1e300},         {2, -1},
+               {1, NAN},           {3, .5},
+               {5, INFINITY},      {4 + 2 * MOST, NAN},
+               {4 + 3 * MOST, -1}, {PN_MOST_EFFECTS_STATE - 1, -1}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         memcpy(damaged, saved, sizeof saved);
         damaged[bad[i].at] = bad[i].value;
@@ -298,6 +343,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_fit_is_that_of_the_definition),
         cmocka_unit_test(what_was_planted_is_found),
+        cmocka_unit_test(the_agreement_is_that_of_the_signal),
+        cmocka_unit_test(a_new_level_tells_nothing),
         cmocka_unit_test(the_order_of_terms_does_not_matter),
         cmocka_unit_test(nothing_is_told_of_nothing),
         cmocka_unit_test(pi_is_the_tempered_posterior),

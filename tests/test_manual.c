@@ -201,7 +201,7 @@ static void bash_completes(void **state) {
         {"sample --", "--help --count --top --distinct-inputs --seed --truth --json"},
         {"plan --s", "--stem --samples --supernet --share-slot --seed"},
         {"train d --no-", "--no-auxiliary --no-augment"},
-        {"search d --r", "--rule --rate-pi --rate --rate-end"},
+        {"search d --r", "--rule --restart --rate-pi --rate --rate-end"},
         {"search d --rule ''", "paper practical evidence"},
         {"search d --rule = pr", "practical"},
         {"search d --device cpu : av", "avx512 avx2"},

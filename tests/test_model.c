@@ -175,6 +175,36 @@ static void a_sample_of_no_weight_skips_its_backward(void **state) {
     end(&s);
 }
 
+static void renewed_weights_are_others(void **state) {
+    (void)state;
+    static setup s;
+    begin(&s, STEPS);
+    const pn_evaluator e = pn_model_evaluator(&s.model);
+    const pn_parameters *p = &s.model.network.parameters;
+    const size_t bytes = p->floats * sizeof *p->value;
+    float *first = malloc(bytes), *second = malloc(bytes);
+    assert_true(first && second);
+    memcpy(first, p->value, bytes);
+    for (int i = 0; i < 8; i++) step(&s);
+    assert_int_equal(e.renew(e.self, 1), PN_OK);
+    memcpy(second, p->value, bytes);
+    for (size_t i = 0; i < p->floats; i++) assert_true(p->momentum[i] == 0 && p->gradient[i] == 0);
+    int same = 0, drawn = 0;
+    for (size_t i = 0; i < p->floats; i++) { /* but for ones and zeros */
+        drawn += first[i] != 0 && first[i] != 1;
+        same += first[i] != 0 && first[i] != 1 && first[i] == second[i];
+    }
+    assert_true(drawn > 1000 && same < drawn / 1000);
+    for (int i = 0; i < 3; i++) step(&s);
+    assert_int_equal(e.renew(e.self, 1), PN_OK);
+    assert_memory_equal(p->value, second, bytes);
+    assert_int_equal(e.renew(e.self, 2), PN_OK);
+    assert_memory_not_equal(p->value, second, bytes);
+    free(first);
+    free(second);
+    end(&s);
+}
+
 /* One architecture alone learns the ten kinds of stripes (a uniform guess has loss 2.303). */
 static void the_loss_falls(void **state) {
     (void)state;
@@ -206,6 +236,7 @@ int main(void) {
         cmocka_unit_test(nothing_is_allocated_after_the_first_step),
         cmocka_unit_test(online_weights_are_the_weights),
         cmocka_unit_test(a_sample_of_no_weight_skips_its_backward),
+        cmocka_unit_test(renewed_weights_are_others),
         cmocka_unit_test(the_loss_falls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

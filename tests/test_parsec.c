@@ -38,6 +38,7 @@ typedef struct table {
     pn_arch arch[2][PN_MAX_SAMPLES];
     int count[2];
     double rate;
+    int64_t time;     /* of the last renewal */
     char calls[1024]; /* a letter a call */
     char fails;       /* the call that fails; 0 = none */
     int bad_sample;   /* -1 = none; PN_MAX_SAMPLES = the gradient norm */
@@ -117,6 +118,12 @@ static pn_status finish(void *self, int count, pn_evaluation *out, double *gradi
     return called(t, 'f');
 }
 
+static pn_status renew(void *self, int64_t time) {
+    table *t = self;
+    t->time = time;
+    return called(t, 'n');
+}
+
 static table make_table(const pn_space *space, uint64_t seed) {
     table t = {.space = *space, .slope = {1, 1}, .bad_sample = -1};
     for (int i = 0; i < PN_MAX_LOGITS; i++)
@@ -125,7 +132,7 @@ static table make_table(const pn_space *space, uint64_t seed) {
 }
 
 static pn_evaluator evaluator_of(table *t) {
-    return (pn_evaluator){t, 64, begin, train, validate, update, finish};
+    return (pn_evaluator){t, 64, begin, train, validate, update, finish, renew};
 }
 
 static void start(pn_search *search, const pn_space *space, const pn_search_settings *settings) {
@@ -195,6 +202,11 @@ static void impossible_settings_are_refused(void **state) {
     bad[n++].beta2 = -0.1;
     bad[n++].epsilon = 0;
     bad[n++].evidence = true; /* with four samples */
+    bad[n++].restart = 10;    /* without evidence */
+    bad[n] = pn_rule_evidence(100);
+    bad[n++].restart = -1;
+    bad[n].found_trained = bad[n].warmup_prior = true;
+    n++;
     bad[n].evidence = bad[n].freeze_weights = true;
     bad[n++].samples = 1;
     bad[n++].entropy_end = -1;
@@ -248,28 +260,94 @@ static void by_evidence_every_step_trains_one(void **state) {
     pn_step_report r;
     start(&search, &space, &s);
     const double uniform = pn_prior_entropy_uniform(&search.prior);
-    assert_int_equal(search.settings.warmup, STEPS / 2);
-    for (int i = 0; i < STEPS; i++) {
-        t.calls[0] = 0;
-        step(&search, &e, &r);
-        assert_string_equal(t.calls, "btuf");
-        assert_int_equal(r.count, 1);
-        assert_true(r.warmup == (i < STEPS / 2) && r.weight_v[0] == 1 && r.weight_pi[0] == 0);
-        if (i < STEPS / 2) assert_true(r.entropy == pn_prior_entropy(&search.prior, NULL));
-        if (i == 39) assert_true(fabs(r.entropy - uniform) < 1e-9); /* begins where it was */
-        if (i == 63) assert_true(fabs(r.entropy - (uniform + .6 * (24 - uniform))) < 1e-9);
+    assert_int_equal(search.settings.warmup, STEPS);
+    for (int warmup = STEPS; warmup >= 0;
+         warmup -= STEPS / 2) { /* uniform: all steps, half, none */
+        s.warmup = warmup;
+        start(&search, &space, &s);
+        for (int i = 0; i < STEPS; i++) {
+            const double before = pn_prior_entropy(&search.prior, NULL);
+            t.calls[0] = 0;
+            step(&search, &e, &r);
+            assert_string_equal(t.calls, "btuf");
+            assert_int_equal(r.count, 1);
+            assert_true(r.warmup == (i < warmup) && r.weight_v[0] == 1 && r.weight_pi[0] == 0);
+            assert_true((fabs(r.log_p[0] + uniform) < 1e-9) ==
+                        (r.warmup || fabs(before - uniform) < 1e-9));
+            if (i == 14) assert_true(fabs(r.entropy - uniform) < 1e-9);
+            if (i == 63) assert_true(fabs(r.entropy - (uniform + .8 * (24 - uniform))) < 1e-9);
+        }
+        assert_true(fabs(r.entropy - 24) < 1e-9);
+        assert_int_equal(search.updates, 5); /* after 16, 32, 48, 64 and 80 steps */
+        assert_int_equal(search.effects.samples, STEPS);
     }
-    assert_true(fabs(r.entropy - 24) < 1e-9);
-    assert_int_equal(search.updates, 4); /* after 40, 48, 64 and 80 steps */
-    assert_int_equal(search.effects.samples, STEPS);
+}
 
-    s.warmup = STEPS; /* all at once */
+static void weights_begin_anew(void **state) {
+    (void)state;
+    enum { STEPS = 80 };
+    pn_space space = pn_space_darts();
+    table t = make_table(&space, 1);
+    pn_evaluator e = evaluator_of(&t);
+    pn_search_settings s = pn_rule_evidence(STEPS);
+    static pn_search search;
+    pn_step_report r;
+    s.restart = 30;
     start(&search, &space, &s);
     for (int i = 0; i < STEPS; i++) {
         t.calls[0] = 0;
         step(&search, &e, &r);
+        assert_string_equal(t.calls, i == 30 || i == 60 ? "nbtuf" : "btuf");
+        assert_int_equal(t.time, i / 30);
+        assert_true((r.rate_v == s.rate_v) == (i % 30 == 0)); /* a cosine each, the last of 20 */
+        if (i % 30 == 15 && i < 60) assert_true(fabs(r.rate_v - .013) < 1e-12);
+        if (i == 70) assert_true(fabs(r.rate_v - .013) < 1e-12);
     }
-    assert_true(fabs(r.entropy - 24) < 1e-9);
+    assert_int_equal(search.effects.samples, STEPS);
+    t.fails = 'n';
+    start(&search, &space, &s);
+    for (int i = 0; i < 30; i++) {
+        t.calls[0] = 0;
+        step(&search, &e, &r);
+    }
+    const pn_search before = search;
+    assert_int_equal(pn_search_step(&search, &e, &r), PN_EINTR);
+    assert_memory_equal(&search, &before, sizeof search);
+}
+
+static void the_cell_found_is_the_best_trained(void **state) {
+    (void)state;
+    enum { STEPS = 80, WARMUP = 50 };
+    pn_space space = pn_space_darts();
+    table t = make_table(&space, 1);
+    pn_evaluator e = evaluator_of(&t);
+    pn_search_settings s = pn_rule_evidence(STEPS);
+    static pn_search search;
+    static pn_arch trained[STEPS];
+    pn_step_report r;
+    pn_arch found, mode;
+    s.warmup = WARMUP;
+    start(&search, &space, &s);
+    pn_prior_mode(&search.prior, &mode);
+    pn_search_found(&search, &found);
+    assert_memory_equal(&found, &mode, sizeof found); /* nothing is trained yet */
+    for (int i = 0; i < STEPS; i++) {
+        t.calls[0] = 0;
+        step(&search, &e, &r);
+        trained[i] = r.arch[0];
+        int best = 0;
+        for (int k = 1; k <= i && k < WARMUP; k++)
+            if (pn_prior_log_p(&search.prior, &trained[k]) >
+                pn_prior_log_p(&search.prior, &trained[best]))
+                best = k;
+        pn_search_found(&search, &found);
+        assert_memory_equal(&found, &trained[best], sizeof found);
+    }
+    pn_prior_mode(&search.prior, &mode);
+    assert_memory_not_equal(&found, &mode, sizeof found);
+    search.settings.found_trained = false;
+    pn_search_found(&search, &found);
+    assert_memory_equal(&found, &mode, sizeof found);
 }
 
 static void both_halves_see_the_same_architectures(void **state) {
@@ -539,6 +617,8 @@ static void evidence_is_restored_to_the_bit(void **state) {
     table t = make_table(&space, 1);
     pn_evaluator e = evaluator_of(&t);
     pn_search_settings s = pn_rule_evidence(STEPS);
+    s.warmup = 35;
+    s.restart = 20;
     static pn_search straight, second;
     static double saved[3 * 168 + 2 + PN_MOST_EFFECTS_STATE];
     static const int stops[] = {0, 1, 34, 35, 50, STEPS};
@@ -1008,6 +1088,8 @@ int main(void) {
         cmocka_unit_test(impossible_settings_are_refused),
         cmocka_unit_test(calls_come_in_the_promised_order),
         cmocka_unit_test(by_evidence_every_step_trains_one),
+        cmocka_unit_test(weights_begin_anew),
+        cmocka_unit_test(the_cell_found_is_the_best_trained),
         cmocka_unit_test(both_halves_see_the_same_architectures),
         cmocka_unit_test(warm_up_leaves_pi_alone_and_draws_uniformly),
         cmocka_unit_test(weights_are_a_softmax_and_survive_large_numbers),

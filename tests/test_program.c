@@ -821,8 +821,8 @@ static void the_searchs_cell_wherever_it_stands(void **state) {
     json_decref(root);
 }
 
-/* A row of truth.csv at each step of prior.csv; the last says of the mode what compare does. Asked
- * for when the search is finished, that row alone. */
+/* A row of truth.csv at each step of prior.csv; the last says of the cell found what compare does.
+ * Asked for when the search is finished, that row alone. */
 static void a_search_writes_its_curve(void **state) {
     (void)state;
     void *text, *prior;
@@ -833,8 +833,8 @@ static void a_search_writes_its_curve(void **state) {
     assert_int_equal(pn_file_read(pn_in_folder("curve/prior.csv"), 1 << 24, &prior, &size), PN_OK);
     const char *row = text, *other = prior, *last = row;
     const char *head =
-        "step,table,mean,deviation,judged,mode,mode_error,mode_better_than,"
-        "mode_judged\n0,nasbench301,93.";
+        "step,table,mean,deviation,judged,found,found_error,found_better_than,"
+        "found_judged\n0,nasbench301,93.";
     assert_memory_equal(row, head, strlen(head));
     while (*row && *other) {
         assert_memory_equal(row, other, strcspn(other, ",") + 1); /* the step */

@@ -181,7 +181,7 @@ static void make_runs(void) {
     cut("half-json/run.json", 300);
     replace("kind/run.json", "\"layers\": 3", "\"layers\": x");
     replace("nulls/run.json", "\"samples\": 3", "\"samples\": null");
-#define CURVE "step,table,mean,deviation,judged,mode,mode_error,mode_better_than,mode_judged\n"
+#define CURVE "step,table,mean,deviation,judged,found,found_error,found_better_than,found_judged\n"
     put("curve/truth.csv", CURVE "0,other,\n", strlen(CURVE) + 9);
     put("no-curve/truth.csv", "step\n", 5);
     put("half-curve/truth.csv", CURVE "0,nasbench301,\n3,nas", strlen(CURVE) + 20);

@@ -337,7 +337,7 @@ ROW(frozen_weights_and_the_pi_of_another_run, "--data", "synthetic:200x8x8x3", "
     "--samples", "2", "--prior", "reference")
 ROW(grey_images_of_odd_size, "--data", "synthetic:100x9x7x1", "--no-augment", "--share-slot",
     "--no-baseline", "--no-distinct-inputs", "--samples", "2", "--clip", "0", "--seed", "7")
-ROW(by_evidence, "--data", "synthetic:200x8x8x3", "--rule", "evidence")
+ROW(by_evidence, "--data", "synthetic:200x8x8x3", "--rule", "evidence", "--restart", "3")
 ROW(one_cell_that_skips_backwards, "--data", "synthetic:100x8x8x3", "--layers", "1", "--samples",
     "4", "--temperature-weights", "0.01", "--skip-below", "0.5")
 

@@ -38,7 +38,7 @@ typedef struct cell {
     char name[32];
     pn_arch arch;
     bool random;
-    double shared; /* NaN: not known */
+    double shared, log_p; /* accuracy with the shared weights, log-probability; NaN: not known */
     pn_score validation, test;
     pn_judgement truth;
 } cell;
@@ -65,7 +65,7 @@ typedef struct comparison {
 
 static cell *add_cell(comparison *c, const char *name) {
     cell *one = &c->cell[c->cells++];
-    *one = (cell){.shared = NAN};
+    *one = (cell){.shared = NAN, .log_p = NAN};
     snprintf(one->name, sizeof one->name, "%s", name);
     return one;
 }
@@ -88,7 +88,7 @@ static pn_status take_run(comparison *c, const char *directory) {
     if (!o.channels) o.channels = (int)s->channels;
     if (!o.batch) o.batch = (int)s->batch;
     c->derived = c->cells;
-    pn_prior_mode(&c->run.search.prior, &add_cell(c, "derived")->arch);
+    pn_search_found(&c->run.search, &add_cell(c, "derived")->arch);
     return PN_OK;
 }
 
@@ -124,6 +124,12 @@ static pn_status gather(comparison *c, const char *const *words) {
     if (!o.channels) o.channels = 16;
     if (!o.batch) o.batch = 64;
     return PN_OK;
+}
+
+/* What the search itself thinks of every cell. */
+static void ask_run(comparison *c) {
+    for (int i = 0; i < c->cells; i++)
+        c->cell[i].log_p = pn_prior_log_p(&c->run.search.prior, &c->cell[i].arch);
 }
 
 static void judge_all(comparison *c) {
@@ -273,6 +279,7 @@ static json_t *cell_json(const cell *one, bool trained, bool judged) {
     failed |= json_object_set_new(row, "random", json_boolean(one->random));
     failed |= json_object_set_new(row, "genotype", json_string(text));
     failed |= json_object_set_new(row, "short", json_string(brief));
+    if (!isnan(one->log_p)) failed |= json_object_set_new(row, "log_p", pn_json_number(one->log_p));
     if (!isnan(one->shared))
         failed |= json_object_set_new(row, "shared_accuracy", json_real(one->shared));
     if (trained) {
@@ -330,6 +337,7 @@ static pn_status compare(comparison *c, const char *const *words) {
     PN_TRY(pn_device_open(&o.device, &c->kernels));
     if (o.truth) PN_TRY(pn_truth_open(o.truth, &c->truth));
     PN_TRY(gather(c, words));
+    if (c->has_run) ask_run(c);
     if (c->truth) judge_all(c);
     PN_TRY(train_all(c));
     if (o.json) return print_json(c);

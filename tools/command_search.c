@@ -45,6 +45,11 @@ static double work(const pn_settings *s, int64_t step) {
     return pn_search_cost(&settings);
 }
 
+/* By evidence a warm-up step does what every step does, but draws uniformly. */
+static const char *phase_name(const pn_run *r) {
+    return !r->report.warmup ? "search" : r->settings.evidence ? "uniform" : "warm-up";
+}
+
 static void show(const pn_run *r, progress *p, bool force) {
     const double t = pn_now();
     if (p->quiet || (!force && t - p->shown < (p->terminal ? 0.5 : 10))) return;
@@ -55,13 +60,14 @@ static void show(const pn_run *r, progress *p, bool force) {
     char left[32];
     pn_clock_text((work(&r->settings, steps) - now_done) * per_work, left);
     fprintf(stderr, "%sstep %lld/%lld  %s  %.1f steps/s  entropy %.2f  loss %.3f",
-            p->terminal ? "\r\033[K" : "", (long long)done, (long long)steps,
-            r->report.warmup ? "warm-up" : "search", rate, r->report.entropy,
-            p->count ? p->train_loss / p->count : 0);
+            p->terminal ? "\r\033[K" : "", (long long)done, (long long)steps, phase_name(r), rate,
+            r->report.entropy, p->count ? p->train_loss / p->count : 0);
     if (p->searched)
         fprintf(stderr, "/%.3f  acc %.1f %%  ess %.1f/%lld", p->val_loss / p->searched,
                 100 * p->accuracy / p->searched, p->ess / p->searched,
                 (long long)r->settings.samples);
+    if (r->settings.evidence)
+        fprintf(stderr, "  agreement %.2f", pn_effects_agreement(&r->search.effects));
     fprintf(stderr, "  left %s%s", left, p->terminal ? "" : "\n");
     fflush(stderr);
     *p = (progress){.terminal = p->terminal,
@@ -81,11 +87,12 @@ static void gather(progress *p, const pn_step_report *r) {
     p->searched++;
 }
 
-/* Not while pi is close to uniform: its mode is then one of many ties, and says nothing. */
+/* Not while pi is close to uniform: its mode is then one of many ties, and says nothing. Nor where
+ * the mode is not what will be handed over. */
 static void warn(const pn_run *r, progress *p) {
     const pn_health *h = &r->health;
     if (h->warnings <= p->warnings || p->quiet || r->report.warmup ||
-        h->entropy > 0.8 * h->entropy_uniform)
+        r->search.settings.found_trained || h->entropy > 0.8 * h->entropy_uniform)
         return;
     if (p->terminal) fputs("\r\033[K", stderr);
     for (int i = 0; i < h->warnings; i++) fprintf(stderr, "warning: %s\n", h->warning[i]);
@@ -99,10 +106,12 @@ static void introduce(const pn_run *r) {
             "%s: %d images of %dx%dx%d, halves of %d; %lld cells, %lld channels, batch %lld\n",
             r->data.name, r->data.count, r->data.H, r->data.W, r->data.C, r->data.count / 2,
             (long long)s->layers, (long long)s->channels, (long long)s->batch);
-    fprintf(stderr, "rule %s: %lld steps, %lld of them warm-up, ", s->rule, (long long)s->steps,
-            (long long)s->warmup);
+    fprintf(stderr, "rule %s: %lld steps, %lld of them %s, ", s->rule, (long long)s->steps,
+            (long long)s->warmup, s->evidence ? "uniform" : "warm-up");
+    if (s->evidence && s->restart)
+        fprintf(stderr, "new weights every %lld, ", (long long)s->restart);
     if (s->evidence)
-        fprintf(stderr, "evidence, to %g nats", s->entropy_end);
+        fprintf(stderr, "to %g nats", s->entropy_end);
     else
         fprintf(stderr, "K = %lld, T = %g%s", (long long)s->samples, s->temperature,
                 s->baseline ? ", control variate" : "");
@@ -122,20 +131,27 @@ static void say_truth(const pn_truth *truth, const pn_arch *arch) {
     fprintf(stderr, "by %s: %s\n", pn_truth_about(truth)->name, pn_judged_text(&j, text));
 }
 
+static void say_agreement(double halves) {
+    fprintf(stderr, "two halves of the steps agree by %.2f about the order of cells: %s\n", halves,
+            halves > 0.8   ? "more steps would say the same"
+            : halves > 0.5 ? "more steps would change it somewhat"
+                           : "too few steps to trust it");
+}
+
 static pn_status conclude(pn_run *r, const pn_curve *curve, bool quiet) {
-    pn_arch mode;
+    pn_arch found;
     char text[PN_GENOTYPE_BYTES], bytes[32], path[PN_TEXT_BYTES];
     double log_likelihood, accuracy;
-    pn_prior_mode(&r->search.prior, &mode);
-    pn_genotype_write(&mode, text);
+    pn_search_found(&r->search, &found);
+    pn_genotype_write(&found, text);
     printf("%s\n", text);
     if (fflush(stdout)) return pn_fail(PN_EIO, "cannot write to stdout");
     if (quiet) return PN_OK;
     int64_t batches = pn_batches_steps_per_epoch(r->model.batches, 1);
     if (batches > 20) batches = 20;
-    PN_TRY(pn_model_score(&r->model, &mode, batches, &log_likelihood, &accuracy));
+    PN_TRY(pn_model_score(&r->model, &found, batches, &log_likelihood, &accuracy));
     fprintf(stderr, "entropy %.2f of %.2f nats; log p of this cell pair %.2f\n", r->health.entropy,
-            r->health.entropy_uniform, pn_prior_log_p(&r->search.prior, &mode));
+            r->health.entropy_uniform, pn_prior_log_p(&r->search.prior, &found));
     fprintf(stderr,
             "with the shared weights, on %lld images of the validation half: loss %.3f, accuracy "
             "%.1f %%\n",
@@ -144,9 +160,10 @@ static pn_status conclude(pn_run *r, const pn_curve *curve, bool quiet) {
             "ops without weights %.0f %%, input 0 %.0f %%, cells that reach the head %d of %d\n",
             100 * r->health.free_ops_all, 100 * r->health.input[0], r->health.reached,
             r->health.layers);
-    for (int i = 0; i < r->health.warnings; i++)
+    for (int i = 0; i < r->health.warnings && !r->search.settings.found_trained; i++)
         fprintf(stderr, "warning: %s\n", r->health.warning[i]);
-    if (curve->truth) say_truth(curve->truth, &mode);
+    if (r->settings.evidence) say_agreement(pn_effects_agreement(&r->search.effects));
+    if (curve->truth) say_truth(curve->truth, &found);
     fprintf(stderr, "most arena used: %s\n",
             pn_bytes_text((double)r->model.arena.high_water, bytes));
     pn_text_visible(r->record.directory.place.path, path, sizeof path);
@@ -200,7 +217,7 @@ static bool given[PN_MAX_FIELDS]; /* of the settings */
 #define PN_OF options
 
 static const pn_field rows[] = {
-    PN_ROW_TRUTH("write DIR/truth.csv: accuracy to be expected of pi and of its mode, by a table"),
+    PN_ROW_TRUTH("write DIR/truth.csv: accuracy to expect of pi and of the cell found, by a table"),
     PN_ROWS_WORK("the genotype alone")};
 
 static pn_status search(pn_run *r, pn_curve *curve, const char *directory) {

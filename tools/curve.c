@@ -15,7 +15,7 @@ enum { LIMIT = 1 << 22, ROW = 256 };
 
 static const char file_name[] = "truth.csv";
 static const char head[] =
-    "step,table,mean,deviation,judged,mode,mode_error,mode_better_than,mode_judged\n";
+    "step,table,mean,deviation,judged,found,found_error,found_better_than,found_judged\n";
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
@@ -43,11 +43,11 @@ static pn_status add_row(pn_curve *c, const pn_run *r) {
     const pn_prior *prior = &r->search.prior;
     pn_expectation e;
     pn_judgement j;
-    pn_arch mode;
+    pn_arch found;
     char row[ROW];
     PN_TRY(pn_truth_expect(c->truth, prior, &e));
-    pn_prior_mode(prior, &mode);
-    pn_truth_judge(c->truth, &mode, &j);
+    pn_search_found(&r->search, &found);
+    pn_truth_judge(c->truth, &found, &j);
     snprintf(row, sizeof row, "%" PRId64 ",%s", r->search.step, pn_truth_about(c->truth)->name);
     put_number(row, e.mean, true);
     put_number(row, e.deviation, true);

@@ -1,5 +1,5 @@
-/* curve.h -- truth.csv of a search: what pi and its mode are worth, by a table of known cells
- * (search/truth/truth.h), at the steps of prior.csv.
+/* curve.h -- truth.csv of a search: what pi and the cell found so far are worth, by a table of
+ * known cells (search/truth/truth.h), at the steps of prior.csv.
  *
  * The search does not know of it: this file is made from what a run holds between two steps, and is
  * written before each checkpoint. So it has every row up to the checkpoint that a run continues

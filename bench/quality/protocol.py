@@ -17,7 +17,7 @@ from quality.jobs import Failed, Refused, load
 QUICKSTART = 3767  # passes: 1,100 steps of warm-up and 500 with K = 4
 WARMUP = 1100 / QUICKSTART
 # K, and the warm-up's share of the budget
-PRESETS = {"practical": (4, WARMUP), "paper": (16, 0.0), "evidence": (1, 0.5)}
+PRESETS = {"practical": (4, WARMUP), "paper": (16, 0.0), "evidence": (1, 1.0)}
 DRAWS, LARGEST_OF = 1_000_000, 1000  # seed of the cells of seed 0; how many `largest` looks at
 RANK_SEED, JUDGE_SEED = 3_000_000, 2_000_000
 WORDS = 60  # genotypes of one command
@@ -74,7 +74,7 @@ class Rule:
         if warmup is None:
             warmup = round(share * (passes if steps is None else steps * step))
         if steps is None:
-            steps = warmup + max(1, round((passes - warmup) / step))
+            steps = max(1, warmup + round((passes - warmup) / step))
         cost = search_cost(steps, warmup, step)
         if abs(cost - passes) > max(step, 0.02 * passes):
             raise Refused(f"rule {self.name}: {steps} steps, {warmup} of warm-up, cost {cost:,.0f} "
@@ -326,16 +326,21 @@ class Protocol:
                                            self.o["rank"]) if row[1] is not None]
 
     def scores(self, rule, data, budget, seed):
-        """Accuracy of the ranked cells with the shared weights of a search."""
+        """What a search says of the ranked cells: {"pi": log-probabilities, "weights": accuracies
+        with its shared weights}."""
         place = f"{folder_of(data)}/budget-{budget:g}/{rule.name}/seed-{seed}"
-        listed, out = [cell for cell, _ in self.ranked()], []
+        listed, out = [cell for cell, _ in self.ranked()], {"pi": [], "weights": []}
 
         def finish(record):
-            record["output"] = [row["shared_accuracy"] for row in record["output"]["cells"][1:]]
+            rows = record["output"]["cells"][1:]
+            record["output"] = {"pi": [row["log_p"] for row in rows],
+                                "weights": [row["shared_accuracy"] for row in rows]}
 
         for at in range(0, len(listed), WORDS):
-            out += self.result(f"{place}-rank-{at // WORDS + 1}.json",
+            said = self.result(f"{place}-rank-{at // WORDS + 1}.json",
                                ["compare", os.path.join(self.runner.out, place),
                                 *listed[at:at + WORDS], "--steps", "0", "--json"],
                                finish)["output"]
+            for score, values in out.items():
+                values += said[score]
         return out

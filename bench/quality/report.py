@@ -196,7 +196,7 @@ def one_pair(mine, others, measure):
 
 
 def all_ranks(protocol, plan, rules):
-    """Kendall's tau of the score with truth, for every search whose scores are there."""
+    """Kendall's tau of either score with truth, for every search whose scores are there."""
     if not plan["rank"]:
         return
     try:
@@ -211,14 +211,15 @@ def all_ranks(protocol, plan, rules):
             for rule in rules:
                 for seed in plan["seeds"]:
                     try:
-                        score = protocol.scores(rule, data, budget, seed)
+                        scores = protocol.scores(rule, data, budget, seed)
                     except LookupError:
                         continue
-                    tau = stats.kendall_tau(score, truth)
-                    yield {"data": folder_of(data), "budget": budget, "rule": rule.name,
-                           "seed": seed, "cells": len(cells), "tau": tau, "tau_parameters": size,
-                           "partial": stats.partial_tau(tau, stats.kendall_tau(score, sizes),
-                                                        size)}
+                    for name, score in scores.items():
+                        tau = stats.kendall_tau(score, truth)
+                        partial = stats.partial_tau(tau, stats.kendall_tau(score, sizes), size)
+                        yield {"data": folder_of(data), "budget": budget, "rule": rule.name,
+                               "seed": seed, "score": name, "cells": len(cells), "tau": tau,
+                               "tau_parameters": size, "partial": partial}
 
 
 def all_noise(plan, rows):
@@ -290,11 +291,11 @@ def say_wins(wins):
 
 
 def say_ranks(ranks):
-    for rule in dict.fromkeys(r["rule"] for r in ranks):
-        mine = [r for r in ranks if r["rule"] == rule]
+    for rule, score in dict.fromkeys((r["rule"], r["score"]) for r in ranks):
+        mine = [r for r in ranks if (r["rule"], r["score"]) == (rule, score)]
         taus = plus_minus(*stats.mean_and_error([r["tau"] for r in mine]))
         partial = plus_minus(*stats.mean_and_error([r["partial"] for r in mine]))
-        print(f"\n  {rule}: Kendall's tau of the score with truth {taus} ({len(mine)} searches, "
+        print(f"\n  {rule}, by its {score}: Kendall's tau with truth {taus} ({len(mine)} searches, "
               f"{mine[0]['cells']} cells),\n    given the number of parameters {partial}; of that "
               f"number itself {mine[0]['tau_parameters']:.2f}")
 

@@ -8,7 +8,8 @@
 #define NODE_SHARE 0.3
 
 /* The level follows the loss of some 50 steps: it falls by a nat in hundreds, while a batch of 64
- * is off by 7 nats of itself. */
+ * is off by 7 nats of itself. Until there are as many, it is the plain mean: a level of one sample
+ * would hand its error to the next fifty. */
 #define FORGET 0.02
 
 /* Ratios of the noise's variance to theta's that are tried. Without a sample the most careful. */
@@ -42,10 +43,14 @@ void pn_effects_init(pn_effects *e, const pn_space *space) {
     e->count = space->kinds * (1 + space->nodes) * ops_and_inputs(space);
 }
 
+void pn_effects_level(pn_effects *e) { e->age = 0; }
+
 void pn_effects_add(pn_effects *e, const pn_arch *arch, double log_likelihood) {
     double x[PN_MOST_EFFECTS];
     count_terms(&e->space, arch, x);
-    if (e->samples++ == 0) {
+    const bool half = e->samples++ % 2;
+    const double gain = fmax(FORGET, 1 / (double)++e->age);
+    if (e->age == 1) {
         memcpy(e->mean, x, sizeof x);
         e->level = log_likelihood;
         return;
@@ -55,11 +60,12 @@ void pn_effects_add(pn_effects *e, const pn_arch *arch, double log_likelihood) {
     for (int i = 0; i < e->count; i++) x[i] -= e->mean[i];
     for (int i = 0; i < e->count; i++) {
         e->moment[i] += x[i] * off;
+        if (half) e->half[i] += x[i] * off;
         for (int j = 0; j <= i; j++) *gram++ += x[i] * x[j];
     }
     e->square += off * off;
-    for (int i = 0; i < e->count; i++) e->mean[i] += FORGET * x[i];
-    e->level += FORGET * off;
+    for (int i = 0; i < e->count; i++) e->mean[i] += gain * x[i];
+    e->level += gain * off;
 }
 
 /* Cholesky's factor of gram + penalty, in place of it; gives the logarithm of its determinant's
@@ -81,10 +87,10 @@ static double factorise(const pn_effects *e, double penalty, double *factor) {
 }
 
 /* theta = (gram + penalty)^-1 moment. */
-static void solve(const pn_effects *e, const double *factor, double *theta) {
+static void solve(const pn_effects *e, const double *factor, const double *moment, double *theta) {
     const double *row = factor;
     for (int i = 0; i < e->count; row += ++i) {
-        double sum = e->moment[i];
+        double sum = moment[i];
         for (int k = 0; k < i; k++) sum -= row[k] * theta[k];
         theta[i] = sum / row[i];
     }
@@ -95,15 +101,16 @@ static void solve(const pn_effects *e, const double *factor, double *theta) {
     }
 }
 
-void pn_effects_fit(const pn_effects *e, double theta[PN_MOST_EFFECTS]) {
+/* The posterior mean, and the penalty of the prior that it belongs to: 0 if nothing can be told. */
+static double fit(const pn_effects *e, double theta[PN_MOST_EFFECTS]) {
     double factor[sizeof e->gram / sizeof *e->gram], trial[PN_MOST_EFFECTS] = {0};
-    double best = -INFINITY;
+    double best = -INFINITY, penalty = 0;
     memset(theta, 0, PN_MOST_EFFECTS * sizeof *theta);
-    if (e->samples < 2 || !(e->square > 0)) return;
+    if (e->samples < 2 || !(e->square > 0)) return 0;
     const double n = (double)(e->samples - 1);
     for (size_t i = 0; i < sizeof penalties / sizeof *penalties; i++) {
         const double log_root = factorise(e, penalties[i], factor);
-        solve(e, factor, trial);
+        solve(e, factor, e->moment, trial);
         double left = e->square;
         for (int k = 0; k < e->count; k++) left -= e->moment[k] * trial[k];
         /* log p(l | penalty), with the noise's variance at its best: left / n */
@@ -111,8 +118,38 @@ void pn_effects_fit(const pn_effects *e, double theta[PN_MOST_EFFECTS]) {
                                 e->count / 2.0 * log(penalties[i]);
         if (evidence <= best) continue;
         best = evidence;
+        penalty = penalties[i];
         memcpy(theta, trial, sizeof trial);
     }
+    return penalty;
+}
+
+void pn_effects_fit(const pn_effects *e, double theta[PN_MOST_EFFECTS]) { (void)fit(e, theta); }
+
+/* u' gram v */
+static double product(const pn_effects *e, const double *u, const double *v) {
+    const double *gram = e->gram;
+    double sum = 0;
+    for (int i = 0; i < e->count; i++)
+        for (int j = 0; j <= i; j++, gram++)
+            sum += *gram * (i == j ? u[i] * v[i] : u[i] * v[j] + u[j] * v[i]);
+    return sum;
+}
+
+/* Either half has half of the sums of squares, nearly: the architectures are many and drawn alike.
+ * So the penalty of a half's (gram / 2 + penalty)^-1 moment is twice the whole's beside the whole
+ * gram; the factor 2 that is left cancels in a correlation. */
+double pn_effects_agreement(const pn_effects *e) {
+    double factor[sizeof e->gram / sizeof *e->gram], theta[PN_MOST_EFFECTS];
+    double other[PN_MOST_EFFECTS], first[PN_MOST_EFFECTS] = {0}, second[PN_MOST_EFFECTS] = {0};
+    const double penalty = fit(e, theta);
+    if (penalty == 0) return 0;
+    for (int i = 0; i < e->count; i++) other[i] = e->moment[i] - e->half[i];
+    (void)factorise(e, 2 * penalty, factor);
+    solve(e, factor, e->half, first);
+    solve(e, factor, other, second);
+    const double norm = product(e, first, first) * product(e, second, second);
+    return norm > 0 ? product(e, first, second) / sqrt(norm) : 0;
 }
 
 double pn_effects_score(const pn_effects *e, const double *theta, const pn_arch *arch) {
@@ -161,32 +198,37 @@ static size_t gram_count(const pn_effects *e) {
     return (size_t)e->count * ((size_t)e->count + 1) / 2;
 }
 
-int pn_effects_state_count(const pn_effects *e) { return 3 + 2 * e->count + (int)gram_count(e); }
+int pn_effects_state_count(const pn_effects *e) { return 4 + 3 * e->count + (int)gram_count(e); }
 
 void pn_effects_save(const pn_effects *e, double *state) {
     const size_t n = (size_t)e->count;
     state[0] = (double)e->samples; /* exact below 2^53 */
     state[1] = e->level;
     state[2] = e->square;
-    memcpy(state + 3, e->mean, n * sizeof *state);
-    memcpy(state + 3 + n, e->moment, n * sizeof *state);
-    memcpy(state + 3 + 2 * n, e->gram, gram_count(e) * sizeof *state);
+    state[3] = (double)e->age;
+    memcpy(state + 4, e->mean, n * sizeof *state);
+    memcpy(state + 4 + n, e->moment, n * sizeof *state);
+    memcpy(state + 4 + 2 * n, e->half, n * sizeof *state);
+    memcpy(state + 4 + 3 * n, e->gram, gram_count(e) * sizeof *state);
 }
 
 bool pn_effects_restore(pn_effects *e, const double *state) {
     const size_t n = (size_t)e->count;
     for (int i = 0; i < pn_effects_state_count(e); i++)
         if (!isfinite(state[i])) return false;
-    if (state[0] < 0 || state[0] != floor(state[0]) || state[0] > 0x1p53 || state[2] < 0)
+    if (state[0] < 0 || state[0] != floor(state[0]) || state[0] > 0x1p53 || state[2] < 0 ||
+        state[3] < 0 || state[3] > state[0] || state[3] != floor(state[3]))
         return false;
-    const double *gram = state + 3 + 2 * n;
+    const double *gram = state + 4 + 3 * n;
     for (size_t i = 0; i < n; i++) /* the diagonal: sums of squares */
         if (gram[i * (i + 3) / 2] < 0) return false;
     e->samples = (int64_t)state[0];
     e->level = state[1];
     e->square = state[2];
-    memcpy(e->mean, state + 3, n * sizeof *state);
-    memcpy(e->moment, state + 3 + n, n * sizeof *state);
+    e->age = (int64_t)state[3];
+    memcpy(e->mean, state + 4, n * sizeof *state);
+    memcpy(e->moment, state + 4 + n, n * sizeof *state);
+    memcpy(e->half, state + 4 + 2 * n, n * sizeof *state);
     memcpy(e->gram, gram, gram_count(e) * sizeof *state);
     return true;
 }

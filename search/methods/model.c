@@ -144,6 +144,13 @@ static pn_status prepare(pn_model *m, const pn_arch *arch, int half, pn_result *
                            training ? pn_update_scale(&m->update) : NULL);
 }
 
+/* Nothing is queued between two steps: the host may write. */
+static pn_status renew(void *self, int64_t time) {
+    pn_model *m = self;
+    pn_parameters_init(&m->network.parameters, m->settings.seed ^ (uint64_t)time << 48);
+    return pn_parameters_push(&m->network.parameters);
+}
+
 static pn_status begin(void *self, int64_t step) {
     pn_model *m = self;
     m->step = step;
@@ -210,7 +217,8 @@ pn_evaluator pn_model_evaluator(pn_model *m) {
                           .train = train,
                           .validate = validate,
                           .update = update,
-                          .finish = finish};
+                          .finish = finish,
+                          .renew = renew};
 }
 
 pn_status pn_model_score_on(pn_model *m, const pn_arch *arch, pn_batches *batches, int stream,

@@ -59,8 +59,10 @@ pn_search_settings pn_rule_evidence(int64_t steps) {
     pn_search_settings s = pn_rule_paper(steps);
     s.rule = PN_RULE_EVIDENCE;
     s.samples = 1;
-    s.warmup = steps / 2;
+    s.warmup = steps;
     s.evidence = true;
+    s.restart = 2000;
+    s.found_trained = true;
     s.entropy_end = 24;
     s.distinct_inputs = true;
     return s;
@@ -101,6 +103,13 @@ static pn_status check(const pn_search_settings *s) {
                        s->samples);
     if (s->evidence && s->freeze_weights)
         return pn_fail(PN_EARG, "evidence with frozen weights, want weights that are trained");
+    if (s->restart < 0 || (s->restart && !s->evidence))
+        return pn_fail(PN_EARG, "weights that begin anew every %lld steps, want 0 or evidence",
+                       (long long)s->restart);
+    if (s->found_trained && s->warmup_prior)
+        return pn_fail(PN_EARG,
+                       "the best cell trained in the warm-up, want a warm-up that draws "
+                       "uniformly");
     if (!s->evidence && (s->samples < 2 || s->samples > PN_MAX_SAMPLES))
         return pn_fail(PN_EARG, "%d samples a step, want 2..%d (the weight of one is always 1)",
                        s->samples, PN_MAX_SAMPLES);
@@ -155,9 +164,12 @@ void pn_pi_gradient(const pn_prior *prior, const pn_arch *arch, const double *we
     for (int k = 0; k < K; k++) pn_prior_gradient(prior, &arch[k], weight[k] - baseline, gradient);
 }
 
-/* Cosine from the first rate to the last, as PyTorch's CosineAnnealingLR. */
+/* Cosine from the first rate to the last, as PyTorch's CosineAnnealingLR, for each life of v. */
 static double rate_v(const pn_search_settings *s, int64_t step) {
-    double cosine = cos(PI * (double)step / (double)s->steps);
+    const int64_t born = s->restart ? step - step % s->restart : 0;
+    const int64_t left = s->steps - born,
+                  life = s->restart && s->restart < left ? s->restart : left;
+    double cosine = cos(PI * (double)(step - born) / (double)life);
     return s->rate_v_end + (s->rate_v - s->rate_v_end) * (1 + cosine) / 2;
 }
 
@@ -185,9 +197,15 @@ static void draw(const pn_search *search, pn_step_report *r) {
     }
 }
 
+static bool born_again(const pn_search *search) {
+    const int64_t restart = search->settings.restart;
+    return restart && search->step && search->step % restart == 0;
+}
+
 /* Queues the work of a step and waits for its numbers. */
 static pn_status evaluate(const pn_search *search, const pn_evaluator *e, pn_step_report *r) {
     bool trains = !search->settings.freeze_weights;
+    if (born_again(search)) PN_TRY(e->renew(e->self, search->step / search->settings.restart));
     PN_TRY(e->begin(e->self, r->step));
     for (int k = 0; trains && k < r->count; k++) PN_TRY(e->train(e->self, k, &r->arch[k]));
     const bool validates = !r->warmup && !search->settings.evidence;
@@ -223,15 +241,16 @@ static pn_status check_numbers(const pn_search *search, const pn_step_report *r)
     return PN_OK;
 }
 
-/* The entropy falls evenly from the uniform pi's to the last. */
+/* The entropy falls evenly from the uniform pi's to the last, whatever the architectures are drawn
+ * from. */
 static void follow_evidence(pn_search *search, const pn_step_report *r) {
     const pn_search_settings *s = &search->settings;
     double theta[PN_MOST_EFFECTS];
+    if (born_again(search)) pn_effects_level(&search->effects);
     pn_effects_add(&search->effects, &r->arch[0], r->evaluation[0].train_ll);
     const int64_t next = search->step + 1;
-    if (next < s->warmup || (next % REFIT != 0 && next != s->steps && next != s->warmup)) return;
-    const double gone =
-        next == s->steps ? 1 : (double)(next - s->warmup) / (double)(s->steps - s->warmup);
+    if (next % REFIT != 0 && next != s->steps) return;
+    const double gone = (double)next / (double)s->steps;
     const double uniform = pn_prior_entropy_uniform(&search->prior);
     pn_effects_fit(&search->effects, theta);
     pn_effects_prior(&search->effects, theta, uniform + gone * (s->entropy_end - uniform),
@@ -280,6 +299,23 @@ pn_status pn_search_step(pn_search *search, const pn_evaluator *evaluator, pn_st
     r->entropy = pn_prior_entropy(&search->prior, NULL);
     search->step++;
     return PN_OK;
+}
+
+void pn_search_found(const pn_search *search, pn_arch *found) {
+    const pn_search_settings *s = &search->settings;
+    const int64_t trained = search->step < s->warmup ? search->step : s->warmup;
+    double best = -INFINITY;
+    pn_prior uniform = search->prior;
+    memset(uniform.logit, 0, sizeof uniform.logit);
+    pn_prior_mode(&search->prior, found);
+    for (int64_t step = 0; s->found_trained && step < trained; step++) {
+        pn_arch arch;
+        pn_prior_sample(&uniform, s->seed, (uint64_t)step, 0, &arch);
+        const double log_p = pn_prior_log_p(&search->prior, &arch);
+        if (log_p <= best) continue;
+        best = log_p;
+        *found = arch;
+    }
 }
 
 int pn_search_state_count(const pn_search *search) {

@@ -7,7 +7,8 @@
  *     gradient of pi = sum_k (w_k - b) d/dpi log p(a_k | pi)    on one of the validation half
  * both to be climbed. Or, by evidence: one architecture a step, whose training likelihood is all
  * that is asked for; v climbs d/dv l, and pi is what all likelihoods so far say (effects.h). That
- * is not the paper's rule but a bound of its objective: sum_a p(a) log p(D | a) <= log p(D).
+ * is not the paper's rule but a bound of its objective: sum_a p(a) log p(D | a) <= log p(D). And v
+ * may begin anew several times, so that p(D | a) is a mean over initial weights too.
  * The search decides and never sees a kernel: an evaluator computes. Nothing
  * of a step depends on a number that the evaluator has yet to compute, until `finish`: on a GPU
  * a whole step can be queued. */
@@ -56,6 +57,10 @@ typedef struct pn_evaluator {
     /* Waits, and reads everything: out[0..count-1], and the norm of v's gradient before clipping
      * (0 if there was no update). */
     pn_status (*finish)(void *self, int count, pn_evaluation *out, double *gradient_norm);
+
+    /* Between two steps: v as initialised once more, from other draws each time (1, 2, ...), and
+     * momenta 0. Not called, and may be NULL, where settings.restart is 0. */
+    pn_status (*renew)(void *self, int64_t time);
 } pn_evaluator;
 
 typedef enum pn_rule { PN_RULE_PAPER, PN_RULE_PRACTICAL, PN_RULE_EVIDENCE, PN_RULES } pn_rule;
@@ -70,10 +75,12 @@ typedef struct pn_search_settings {
                            * batch size = their mean over the batch */
     double temperature_v; /* T of v's weights. The evaluator applies it; here for the report */
     double entropy_end;   /* of pi at the end, by evidence; nats */
+    int64_t restart;      /* by evidence: v begins anew after every so many steps; 0 = never */
     bool warmup_prior; /* the warm-up draws from pi as it is, not uniformly: for a pi that knows */
     bool baseline;     /* b = 1/K, a control variate without bias; otherwise b = 0 */
     bool distinct_inputs;         /* a node's two inputs differ */
     bool evidence;                /* see above; a new search from the uniform pi only */
+    bool found_trained;           /* see pn_search_found; not with warmup_prior */
     bool freeze_weights;          /* pi alone; there is no warm-up then, whatever it says above */
     double rate_pi;               /* Adam's; 0 = 50 / (steps of pi), at most 0.1 */
     double beta1, beta2, epsilon; /* Adam's */
@@ -89,7 +96,8 @@ pn_search_settings pn_rule_paper(int64_t steps);
  * inputs, and a warm-up of half the steps. Why these: parsec.c. */
 pn_search_settings pn_rule_practical(int64_t steps, int batch);
 
-/* By evidence: half of the steps draw uniformly, then pi goes down to 24 nats evenly. */
+/* By evidence: every step draws uniformly, v begins anew every 2,000 steps, pi goes down to 24 nats
+ * evenly, and the cell found is one of those that were trained. */
 pn_search_settings pn_rule_evidence(int64_t steps);
 
 /* The preset of a rule. */
@@ -140,6 +148,12 @@ pn_status pn_search_init(pn_search *search, const pn_space *space,
  * evaluator's: it should not apply an update whose gradient norm is not finite.) After any
  * failure the report is undefined. */
 pn_status pn_search_step(pn_search *search, const pn_evaluator *evaluator, pn_step_report *report);
+
+/* The cell that the search hands over: the mode of pi, or, with found_trained, the most probable of
+ * the architectures that the warm-up steps so far have trained (of equals the first; the mode if
+ * there are none). These were drawn uniformly, so they lie where pi's evidence comes from, while
+ * the mode lies where nothing was trained: it has one op everywhere. */
+void pn_search_found(const pn_search *search, pn_arch *arch);
 
 /* The state as one array of pn_search_state_count doubles, for a checkpoint: logits, first
  * moments, second moments, step, updates; by evidence also the effects. */

@@ -26,7 +26,10 @@ static const pn_record_kind kind = {
 /* What run.json holds beside what every kind of run has. */
 static json_t *more(const pn_run *r) {
     const json_int_t bytes = (json_int_t)pn_parameters_bytes(&r->model.network.parameters);
-    return json_pack("{s:I}", "parameter_bytes", bytes);
+    json_t *agreement = r->settings.evidence && r->finished
+                            ? pn_json_number(pn_effects_agreement(&r->search.effects))
+                            : NULL;
+    return json_pack("{s:I, s:o*}", "parameter_bytes", bytes, "agreement", agreement);
 }
 
 static pn_status write_json(const pn_run *r, const char *state) {
@@ -200,15 +203,15 @@ pn_status pn_run_save(pn_run *r) {
 
 pn_status pn_run_finish(pn_run *r) {
     PN_TRY(pn_run_save(r));
-    pn_arch mode;
+    pn_arch found;
     char text[PN_GENOTYPE_BYTES], line[PN_GENOTYPE_BYTES + 1];
-    pn_prior_mode(&r->search.prior, &mode);
-    pn_genotype_write(&mode, text);
+    pn_search_found(&r->search, &found);
+    pn_genotype_write(&found, text);
     snprintf(line, sizeof line, "%s\n", text);
     PN_TRY(pn_record_text(&r->record, "genotype.txt", line));
+    r->finished = true;
     PN_TRY(write_json(r, "finished"));
     pn_checkpoint_remove(&r->record.directory.place, 1);
-    r->finished = true;
     return PN_OK;
 }
 

@@ -1,6 +1,8 @@
 /* settings.c -- the table of settings and what is derived from it. */
 #include "search/methods/settings.h"
 
+#include <string.h>
+
 #include "search/rundir/rows.h"
 
 #define PN_OF pn_settings
@@ -17,7 +19,8 @@ static const pn_field rows[] = {
     PN_INT("samples", samples, 1, PN_MAX_SAMPLES, NULL, "* architectures a step (K)"),
     PN_ROW_EPOCHS("100", "passes over the training half, if --steps is not given"),
     PN_INT("steps", steps, 1, 1e12, NULL, "steps of the whole search"),
-    PN_INT("warmup", warmup, 0, 1e12, NULL, "* first steps that train the weights alone"),
+    PN_INT("warmup", warmup, 0, 1e12, NULL,
+           "* first steps: train the weights alone, or, by evidence, draw uniformly"),
     PN_REAL("temperature", temperature, 1e-6, 1e12, "X", NULL,
             "* T of the weights of pi: 1 = sum over the batch, batch size = mean"),
     PN_REAL("temperature-weights", temperature_v, 1e-6, 1e12, "X", "1",
@@ -29,6 +32,10 @@ static const pn_field rows[] = {
             "* learn pi from the training likelihoods of all steps, one architecture each"),
     PN_REAL("entropy-end", entropy_end, 0, 1e3, "X", NULL,
             "* entropy of pi at the last step of --evidence, in nats [24]"),
+    PN_INT("restart", restart, 0, 1e12, NULL,
+           "* begin the shared weights anew every so many steps of --evidence; 0: never"),
+    PN_TEXT("found", found, "mode|trained", "CELL", NULL,
+            "* cell found: pi's mode, or the most probable trained in the warm-up"),
     PN_FLAG("freeze-weights", freeze_weights, "0", "learn pi alone, forward only"),
     PN_REAL("rate-pi", rate_pi, 1e-9, 1e3, "X", NULL,
             "Adam's rate for pi [50 / steps of pi, at most 0.1]"),
@@ -73,6 +80,8 @@ pn_status pn_settings_resolve(pn_settings *s, const pn_data *data) {
     fill(&s->evidence, preset.evidence);
     fill(&s->samples, s->evidence ? 1 : preset.samples > 1 ? preset.samples : 4);
     if (s->entropy_end == PN_UNSET_REAL) s->entropy_end = pn_rule_evidence(1).entropy_end;
+    fill(&s->restart, s->evidence ? preset.restart : 0);
+    if (!s->found[0]) strcpy(s->found, preset.found_trained ? "trained" : "mode");
     if (s->evidence && s->prior[0])
         return pn_fail(PN_EARG, "--evidence begins from the uniform pi, not with --prior");
     fill(&s->warmup, s->freeze_weights || s->keep_weights ? 0 : preset.warmup);
@@ -100,6 +109,8 @@ pn_search_settings pn_settings_search(const pn_settings *s) {
     out.distinct_inputs = s->distinct_inputs;
     out.evidence = s->evidence;
     out.entropy_end = s->entropy_end;
+    out.restart = s->restart;
+    out.found_trained = !strcmp(s->found, "trained");
     out.freeze_weights = s->freeze_weights;
     out.rate_pi = s->rate_pi == PN_UNSET_REAL ? 0 : s->rate_pi;
     out.rate_v = s->rate;
