@@ -1,6 +1,7 @@
 /* settings.c -- the table of settings and what is derived from it. */
 #include "search/methods/settings.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "search/rundir/rows.h"
@@ -81,7 +82,8 @@ pn_status pn_settings_resolve(pn_settings *s, const pn_data *data) {
     fill(&s->samples, s->evidence ? 1 : preset.samples > 1 ? preset.samples : 4);
     if (s->entropy_end == PN_UNSET_REAL) s->entropy_end = pn_rule_evidence(1).entropy_end;
     fill(&s->restart, s->evidence ? preset.restart : 0);
-    if (!s->found[0]) strcpy(s->found, preset.found_trained ? "trained" : "mode");
+    if (!s->found[0])
+        snprintf(s->found, sizeof s->found, "%s", preset.found_trained ? "trained" : "mode");
     if (s->evidence && s->prior[0])
         return pn_fail(PN_EARG, "--evidence begins from the uniform pi, not with --prior");
     fill(&s->warmup, s->freeze_weights || s->keep_weights ? 0 : preset.warmup);
