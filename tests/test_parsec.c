@@ -205,7 +205,7 @@ static void impossible_settings_are_refused(void **state) {
     bad[n++].restart = 10;    /* without evidence */
     bad[n] = pn_rule_evidence(100);
     bad[n++].restart = -1;
-    bad[n].found_trained = bad[n].warmup_prior = true;
+    bad[n].found_supported = bad[n].warmup_prior = true;
     n++;
     bad[n].evidence = bad[n].freeze_weights = true;
     bad[n++].samples = 1;
@@ -313,41 +313,6 @@ static void weights_begin_anew(void **state) {
     const pn_search before = search;
     assert_int_equal(pn_search_step(&search, &e, &r), PN_EINTR);
     assert_memory_equal(&search, &before, sizeof search);
-}
-
-static void the_cell_found_is_the_best_trained(void **state) {
-    (void)state;
-    enum { STEPS = 80, WARMUP = 50 };
-    pn_space space = pn_space_darts();
-    table t = make_table(&space, 1);
-    pn_evaluator e = evaluator_of(&t);
-    pn_search_settings s = pn_rule_evidence(STEPS);
-    static pn_search search;
-    static pn_arch trained[STEPS];
-    pn_step_report r;
-    pn_arch found, mode;
-    s.warmup = WARMUP;
-    start(&search, &space, &s);
-    pn_prior_mode(&search.prior, &mode);
-    pn_search_found(&search, &found);
-    assert_memory_equal(&found, &mode, sizeof found); /* nothing is trained yet */
-    for (int i = 0; i < STEPS; i++) {
-        t.calls[0] = 0;
-        step(&search, &e, &r);
-        trained[i] = r.arch[0];
-        int best = 0;
-        for (int k = 1; k <= i && k < WARMUP; k++)
-            if (pn_prior_log_p(&search.prior, &trained[k]) >
-                pn_prior_log_p(&search.prior, &trained[best]))
-                best = k;
-        pn_search_found(&search, &found);
-        assert_memory_equal(&found, &trained[best], sizeof found);
-    }
-    pn_prior_mode(&search.prior, &mode);
-    assert_memory_not_equal(&found, &mode, sizeof found);
-    search.settings.found_trained = false;
-    pn_search_found(&search, &found);
-    assert_memory_equal(&found, &mode, sizeof found);
 }
 
 static void both_halves_see_the_same_architectures(void **state) {
@@ -1089,7 +1054,6 @@ int main(void) {
         cmocka_unit_test(calls_come_in_the_promised_order),
         cmocka_unit_test(by_evidence_every_step_trains_one),
         cmocka_unit_test(weights_begin_anew),
-        cmocka_unit_test(the_cell_found_is_the_best_trained),
         cmocka_unit_test(both_halves_see_the_same_architectures),
         cmocka_unit_test(warm_up_leaves_pi_alone_and_draws_uniformly),
         cmocka_unit_test(weights_are_a_softmax_and_survive_large_numbers),

@@ -6,6 +6,7 @@
 
 #include "runtime/json.h"
 #include "runtime/text.h"
+#include "search/methods/found.h"
 #include "search/methods/run.h"
 #include "search/methods/standalone.h"
 #include "search/network/genotype.h"

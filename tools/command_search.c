@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "runtime/text.h"
+#include "search/methods/found.h"
 #include "search/methods/run.h"
 #include "search/methods/standalone.h"
 #include "search/network/genotype.h"
@@ -92,7 +93,7 @@ static void gather(progress *p, const pn_step_report *r) {
 static void warn(const pn_run *r, progress *p) {
     const pn_health *h = &r->health;
     if (h->warnings <= p->warnings || p->quiet || r->report.warmup ||
-        r->search.settings.found_trained || h->entropy > 0.8 * h->entropy_uniform)
+        r->search.settings.found_supported || h->entropy > 0.8 * h->entropy_uniform)
         return;
     if (p->terminal) fputs("\r\033[K", stderr);
     for (int i = 0; i < h->warnings; i++) fprintf(stderr, "warning: %s\n", h->warning[i]);
@@ -160,7 +161,7 @@ static pn_status conclude(pn_run *r, const pn_curve *curve, bool quiet) {
             "ops without weights %.0f %%, input 0 %.0f %%, cells that reach the head %d of %d\n",
             100 * r->health.free_ops_all, 100 * r->health.input[0], r->health.reached,
             r->health.layers);
-    for (int i = 0; i < r->health.warnings && !r->search.settings.found_trained; i++)
+    for (int i = 0; i < r->health.warnings && !r->search.settings.found_supported; i++)
         fprintf(stderr, "warning: %s\n", r->health.warning[i]);
     if (r->settings.evidence) say_agreement(pn_effects_agreement(&r->search.effects));
     if (curve->truth) say_truth(curve->truth, &found);

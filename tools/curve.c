@@ -10,6 +10,7 @@
 
 #include "runtime/file.h"
 #include "runtime/text.h"
+#include "search/methods/found.h"
 
 enum { LIMIT = 1 << 22, ROW = 256 };
 

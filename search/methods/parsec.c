@@ -62,7 +62,7 @@ pn_search_settings pn_rule_evidence(int64_t steps) {
     s.warmup = steps;
     s.evidence = true;
     s.restart = 2000;
-    s.found_trained = true;
+    s.found_supported = true;
     s.entropy_end = 24;
     s.distinct_inputs = true;
     return s;
@@ -106,9 +106,9 @@ static pn_status check(const pn_search_settings *s) {
     if (s->restart < 0 || (s->restart && !s->evidence))
         return pn_fail(PN_EARG, "weights that begin anew every %lld steps, want 0 or evidence",
                        (long long)s->restart);
-    if (s->found_trained && s->warmup_prior)
+    if (s->found_supported && s->warmup_prior)
         return pn_fail(PN_EARG,
-                       "the best cell trained in the warm-up, want a warm-up that draws "
+                       "a cell that the warm-up supports, want a warm-up that draws "
                        "uniformly");
     if (!s->evidence && (s->samples < 2 || s->samples > PN_MAX_SAMPLES))
         return pn_fail(PN_EARG, "%d samples a step, want 2..%d (the weight of one is always 1)",
@@ -299,23 +299,6 @@ pn_status pn_search_step(pn_search *search, const pn_evaluator *evaluator, pn_st
     r->entropy = pn_prior_entropy(&search->prior, NULL);
     search->step++;
     return PN_OK;
-}
-
-void pn_search_found(const pn_search *search, pn_arch *found) {
-    const pn_search_settings *s = &search->settings;
-    const int64_t trained = search->step < s->warmup ? search->step : s->warmup;
-    double best = -INFINITY;
-    pn_prior uniform = search->prior;
-    memset(uniform.logit, 0, sizeof uniform.logit);
-    pn_prior_mode(&search->prior, found);
-    for (int64_t step = 0; s->found_trained && step < trained; step++) {
-        pn_arch arch;
-        pn_prior_sample(&uniform, s->seed, (uint64_t)step, 0, &arch);
-        const double log_p = pn_prior_log_p(&search->prior, &arch);
-        if (log_p <= best) continue;
-        best = log_p;
-        *found = arch;
-    }
 }
 
 int pn_search_state_count(const pn_search *search) {

@@ -80,7 +80,7 @@ typedef struct pn_search_settings {
     bool baseline;     /* b = 1/K, a control variate without bias; otherwise b = 0 */
     bool distinct_inputs;         /* a node's two inputs differ */
     bool evidence;                /* see above; a new search from the uniform pi only */
-    bool found_trained;           /* see pn_search_found; not with warmup_prior */
+    bool found_supported;         /* see found.h; not with warmup_prior */
     bool freeze_weights;          /* pi alone; there is no warm-up then, whatever it says above */
     double rate_pi;               /* Adam's; 0 = 50 / (steps of pi), at most 0.1 */
     double beta1, beta2, epsilon; /* Adam's */
@@ -97,7 +97,7 @@ pn_search_settings pn_rule_paper(int64_t steps);
 pn_search_settings pn_rule_practical(int64_t steps, int batch);
 
 /* By evidence: every step draws uniformly, v begins anew every 2,000 steps, pi goes down to 24 nats
- * evenly, and the cell found is one of those that were trained. */
+ * evenly, and the cell found stays where cells were trained. */
 pn_search_settings pn_rule_evidence(int64_t steps);
 
 /* The preset of a rule. */
@@ -148,12 +148,6 @@ pn_status pn_search_init(pn_search *search, const pn_space *space,
  * evaluator's: it should not apply an update whose gradient norm is not finite.) After any
  * failure the report is undefined. */
 pn_status pn_search_step(pn_search *search, const pn_evaluator *evaluator, pn_step_report *report);
-
-/* The cell that the search hands over: the mode of pi, or, with found_trained, the most probable of
- * the architectures that the warm-up steps so far have trained (of equals the first; the mode if
- * there are none). These were drawn uniformly, so they lie where pi's evidence comes from, while
- * the mode lies where nothing was trained: it has one op everywhere. */
-void pn_search_found(const pn_search *search, pn_arch *arch);
 
 /* The state as one array of pn_search_state_count doubles, for a checkpoint: logits, first
  * moments, second moments, step, updates; by evidence also the effects. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "runtime/json.h"
+#include "search/methods/found.h"
 #include "search/methods/warm_start.h"
 #include "search/network/genotype.h"
 

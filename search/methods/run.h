@@ -6,7 +6,7 @@
  *   samples.csv               a row per sampled architecture
  *   prior.csv                 the distribution, about a hundred times during the search
  *   checkpoint-STEP.safetensors  weights, momentum, pi and its optimizer; lengths of the tables
- *   genotype.txt              the cell found (pn_search_found), once the search is finished
+ *   genotype.txt              the cell found (found.h), once the search is finished
  *   lock                      held by the process at work
  *
  * A run may be killed at any moment. The tables are flushed to the disk before the checkpoint

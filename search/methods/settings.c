@@ -35,8 +35,8 @@ static const pn_field rows[] = {
             "* entropy of pi at the last step of --evidence, in nats [24]"),
     PN_INT("restart", restart, 0, 1e12, NULL,
            "* begin the shared weights anew every so many steps of --evidence; 0: never"),
-    PN_TEXT("found", found, "mode|trained", "CELL", NULL,
-            "* cell found: pi's mode, or the most probable trained in the warm-up"),
+    PN_TEXT("found", found, "mode|supported", "CELL", NULL,
+            "* cell found: pi's mode, or the best that is like those trained in the warm-up"),
     PN_FLAG("freeze-weights", freeze_weights, "0", "learn pi alone, forward only"),
     PN_REAL("rate-pi", rate_pi, 1e-9, 1e3, "X", NULL,
             "Adam's rate for pi [50 / steps of pi, at most 0.1]"),
@@ -83,7 +83,7 @@ pn_status pn_settings_resolve(pn_settings *s, const pn_data *data) {
     if (s->entropy_end == PN_UNSET_REAL) s->entropy_end = pn_rule_evidence(1).entropy_end;
     fill(&s->restart, s->evidence ? preset.restart : 0);
     if (!s->found[0])
-        snprintf(s->found, sizeof s->found, "%s", preset.found_trained ? "trained" : "mode");
+        snprintf(s->found, sizeof s->found, "%s", preset.found_supported ? "supported" : "mode");
     if (s->evidence && s->prior[0])
         return pn_fail(PN_EARG, "--evidence begins from the uniform pi, not with --prior");
     fill(&s->warmup, s->freeze_weights || s->keep_weights ? 0 : preset.warmup);
@@ -112,7 +112,7 @@ pn_search_settings pn_settings_search(const pn_settings *s) {
     out.evidence = s->evidence;
     out.entropy_end = s->entropy_end;
     out.restart = s->restart;
-    out.found_trained = !strcmp(s->found, "trained");
+    out.found_supported = !strcmp(s->found, "supported");
     out.freeze_weights = s->freeze_weights;
     out.rate_pi = s->rate_pi == PN_UNSET_REAL ? 0 : s->rate_pi;
     out.rate_v = s->rate;

@@ -16,7 +16,7 @@ typedef struct pn_settings {
     double temperature, temperature_v, rate_pi, rate, rate_end, momentum, decay, clip, skip_below;
     double entropy_end;
     int64_t restart;
-    char found[16]; /* "mode", "trained" or "" */
+    char found[16]; /* "mode", "supported" or "" */
     int64_t evidence, baseline, distinct_inputs, freeze_weights, augment, share_slot, warmup_prior,
         keep_weights;          /* 0, 1, PN_UNSET */
     char prior[PN_TEXT_BYTES]; /* where pi came from; "" = uniform */
