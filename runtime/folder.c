@@ -204,7 +204,7 @@ static pn_status same_classes(const pn_folder *f, const char *train, const char 
     return s;
 }
 
-/* The first of the names that is a directory with a directory in it; *path: to be freed, or NULL. */
+/* The first of the names that is a directory with one in it; *path: to be freed, or NULL. */
 static pn_status find_split(const char *directory, const char *const *called, char **path) {
     *path = NULL;
     pn_status s = PN_OK;
