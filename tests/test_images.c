@@ -129,22 +129,22 @@ static int expected(const drawing *d, int h, int w, int c) {
 }
 
 static const drawing drawings[] = {
-    {"colour", 5, 7, PNG_COLOR_TYPE_RGB, 8, false, false},
-    {"colour, interlaced", 9, 11, PNG_COLOR_TYPE_RGB, 8, true, false},
-    {"colour with alpha", 6, 5, PNG_COLOR_TYPE_RGB_ALPHA, 8, false, false},
-    {"alpha, interlaced, 16 bits", 9, 9, PNG_COLOR_TYPE_RGB_ALPHA, 16, true, false},
-    {"colour of 16 bits", 4, 6, PNG_COLOR_TYPE_RGB, 16, false, false},
-    {"a transparent colour", 4, 6, PNG_COLOR_TYPE_RGB, 8, false, true},
-    {"grey", 5, 3, PNG_COLOR_TYPE_GRAY, 8, false, false},
-    {"grey of 16 bits", 5, 3, PNG_COLOR_TYPE_GRAY, 16, false, false},
-    {"grey with alpha", 5, 3, PNG_COLOR_TYPE_GA, 8, false, false},
-    {"a transparent grey", 5, 3, PNG_COLOR_TYPE_GRAY, 4, false, true},
-    {"black and white, rows that end in a byte", 5, 13, PNG_COLOR_TYPE_GRAY, 1, false, false},
-    {"four greys, interlaced", 8, 9, PNG_COLOR_TYPE_GRAY, 2, true, false},
-    {"sixteen greys", 3, 5, PNG_COLOR_TYPE_GRAY, 4, false, false},
-    {"palette", 6, 6, PNG_COLOR_TYPE_PALETTE, 4, false, false},
-    {"palette with alpha, interlaced", 6, 7, PNG_COLOR_TYPE_PALETTE, 4, true, true},
-    {"one pixel", 1, 1, PNG_COLOR_TYPE_RGB, 8, false, false},
+    {"colour", 5, 7, PNG_COLOR_TYPE_RGB, 8, false, false, 0},
+    {"colour, interlaced", 9, 11, PNG_COLOR_TYPE_RGB, 8, true, false, 0},
+    {"colour with alpha", 6, 5, PNG_COLOR_TYPE_RGB_ALPHA, 8, false, false, 0},
+    {"alpha, interlaced, 16 bits", 9, 9, PNG_COLOR_TYPE_RGB_ALPHA, 16, true, false, 0},
+    {"colour of 16 bits", 4, 6, PNG_COLOR_TYPE_RGB, 16, false, false, 0},
+    {"a transparent colour", 4, 6, PNG_COLOR_TYPE_RGB, 8, false, true, 0},
+    {"grey", 5, 3, PNG_COLOR_TYPE_GRAY, 8, false, false, 0},
+    {"grey of 16 bits", 5, 3, PNG_COLOR_TYPE_GRAY, 16, false, false, 0},
+    {"grey with alpha", 5, 3, PNG_COLOR_TYPE_GA, 8, false, false, 0},
+    {"a transparent grey", 5, 3, PNG_COLOR_TYPE_GRAY, 4, false, true, 0},
+    {"black and white, rows that end in a byte", 5, 13, PNG_COLOR_TYPE_GRAY, 1, false, false, 0},
+    {"four greys, interlaced", 8, 9, PNG_COLOR_TYPE_GRAY, 2, true, false, 0},
+    {"sixteen greys", 3, 5, PNG_COLOR_TYPE_GRAY, 4, false, false, 0},
+    {"palette", 6, 6, PNG_COLOR_TYPE_PALETTE, 4, false, false, 0},
+    {"palette with alpha, interlaced", 6, 7, PNG_COLOR_TYPE_PALETTE, 4, true, true, 0},
+    {"one pixel", 1, 1, PNG_COLOR_TYPE_RGB, 8, false, false, 0},
 };
 enum { DRAWINGS = sizeof drawings / sizeof *drawings };
 
@@ -323,7 +323,7 @@ static void stored_at(int orientation, int H, int W, int y, int x, int *h, int *
 
 static void orientations(void **state) {
     (void)state;
-    const drawing d = {"turned", 4, 7, PNG_COLOR_TYPE_RGB, 8, false, false};
+    const drawing d = {"turned", 4, 7, PNG_COLOR_TYPE_RGB, 8, false, false, 0};
     uint8_t exif[32];
     for (int turn = 0; turn < 20; turn++) {
         const int orientation = turn / 2; /* 0 and 9 are none */
