@@ -17,16 +17,17 @@ static const char usage[] =
     "  check DIR   decodes every file of a folder of pictures and names those that\n"
     "              are left out, and why; exit code 3 if any is\n"
     "  pack SET --out FILE.safetensors\n"
-    "              writes images, labels and names to one file, which --data FILE maps\n"
+    "              writes images, labels and names to one file, for --data FILE\n"
     "\n";
 
 static const char notes[] =
     "\n"
-    "A folder of pictures holds a folder for each class: DIR/CLASS/*, of which a fifth\n"
-    "is for testing, chosen by a hash of CLASS/NAME; or DIR/train/CLASS/* and beside\n"
-    "train a test, val or valid with the same classes. JPEG and PNG are told by their\n"
-    "first bytes, not by their names. The shorter edge is scaled to 64 pixels (32 if\n"
-    "most pictures are smaller) and the middle square taken; DIR@96 takes 96.\n";
+    "A folder of pictures holds a folder for each class: DIR/CLASS/*, of which a\n"
+    "fifth is for testing, chosen by a hash of CLASS/NAME; or DIR/train/CLASS/* and\n"
+    "beside train a test, val or valid with the same classes. JPEG and PNG are told\n"
+    "by their first bytes, not by their names. The shorter edge is scaled to 64\n"
+    "pixels (32 if most pictures are smaller) and the middle square taken;\n"
+    "DIR@96 takes 96.\n";
 
 typedef struct options {
     const char *out;
