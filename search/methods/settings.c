@@ -10,8 +10,8 @@
 
 static const pn_field rows[] = {
     PN_ROW_DATA("fashion-mnist",
-                "images: fashion-mnist, cifar10, synthetic[:COUNTxHxWxC], or a directory; "
-                "NAME/2: at half the size"),
+                "images: fashion-mnist, cifar10, synthetic[:COUNTxHxWxC], a directory, "
+                "or what 'data pack' wrote; DIR@96: pictures at 96x96; NAME/2: at half the size"),
     PN_TEXT("rule", rule, "paper|practical|evidence", "RULE", "practical",
             "preset of the options marked *: paper (literal), practical or evidence"),
     PN_ROW_LAYERS("8", "cells of the network"),

@@ -11,8 +11,8 @@
 static const pn_field rows[] = {
     PN_ROW_GENOTYPE("the cell: a published name, a file, a search's directory, or the text itself"),
     PN_ROW_DATA("cifar10",
-                "images: cifar10, fashion-mnist, synthetic[:COUNTxHxWxC], or a directory; "
-                "NAME/2: at half the size"),
+                "images: cifar10, fashion-mnist, synthetic[:COUNTxHxWxC], a directory, "
+                "or what 'data pack' wrote; DIR@96: pictures at 96x96; NAME/2: at half the size"),
     PN_ROW_STEM("cifar",
                 "first convolutions: cifar (one) or imagenet (three, each halves the image)"),
     PN_ROW_LAYERS(NULL, "cells of the network [20; imagenet 14]"),

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <zlib.h>
 
+#include "runtime/data.h"
 #include "runtime/npy.h"
 #include "runtime/safetensors.h"
 #include "tests/fuzz/harness.h"
@@ -240,6 +241,31 @@ static void make_runs(void) {
     tiny_weights(place("fuzz_weights", "imagenet"), &spec);
 }
 
+/* A set of one and of three channels; fuzz_packed calls the file FILE.safetensors itself. */
+static void make_packed(void) {
+    static uint8_t pixels[3 * 4 * 4 * 3];
+    static uint16_t labels[] = {0, 1, 0};
+    static const char *const classes[] = {"cat", "dog"};
+    for (size_t i = 0; i < sizeof pixels; i++) pixels[i] = (uint8_t)(31 * i);
+    for (int C = 1; C <= 3; C += 2) {
+        char name[32];
+        pn_data set = {.name = "set",
+                       .count = 3,
+                       .H = 4,
+                       .W = 4,
+                       .C = C,
+                       .classes = 2,
+                       .images = pixels,
+                       .labels = labels,
+                       .own_test = C == 1};
+        pn_data_measure(&set);
+        MUST(pn_data_name_classes(&set, classes, 2) == PN_OK);
+        snprintf(name, sizeof name, "channels%d", C);
+        MUST(pn_data_pack(place("fuzz_packed", name), &set, &set) == PN_OK);
+        free((void *)set.class_names);
+    }
+}
+
 /* ---- what is written by hand ----------------------------------------------------------------- */
 
 static int digit(int c) { return isdigit(c) ? c - '0' : tolower(c) - 'a' + 10; }
@@ -287,6 +313,7 @@ int main(int argc, char **argv) {
     make_npy();
     make_safetensors();
     make_idx();
+    make_packed();
     make_cifar();
     make_runs();
     make_variants();
