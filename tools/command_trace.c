@@ -451,7 +451,7 @@ static pn_status trace(tracer *t) {
     if (o.weights) PN_TRY(read_weights(t));
     if (o.drop_path) PN_TRY(read_drop_path(t));
     if (!o.init_only) PN_TRY(compile(t));
-    int made;
+    int made = 0;
     PN_TRY(pn_directory_make(o.out, &made));
     PN_TRY(write_weights(t));
     return o.init_only ? PN_OK : run_batch(t);

@@ -354,6 +354,28 @@ static pn_status write_results(void) {
     return s;
 }
 
+/* A cell of a run is trained on the images of that run, if nobody says otherwise. */
+static pn_status take_data(const char *run) {
+    char path[PN_PATH_BYTES];
+    pn_path_kind kind;
+    void *text;
+    size_t size;
+    json_t *root = NULL;
+    if (pn_option_given(&pn_train_fields, o.given, "data")) return PN_OK;
+    if (pn_path_join(path, sizeof path, run, "run.json") != PN_OK) return PN_OK; /* a notation */
+    PN_TRY(pn_path_look(path, &kind));
+    if (kind != PN_PATH_FILE) return PN_OK;
+    PN_TRY(pn_file_read(path, 1 << 20, &text, &size));
+    const pn_status s = pn_json_parse(text, size, &root);
+    const char *data =
+        json_string_value(json_object_get(json_object_get(root, "settings"), "data"));
+    if (data && strlen(data) < sizeof o.settings.data)
+        snprintf(o.settings.data, sizeof o.settings.data, "%s", data);
+    json_decref(root);
+    free(text);
+    return s == PN_OK ? s : pn_fail_in(s, "%s", path);
+}
+
 static pn_status train(const char *directory) {
     result list[MOST_SEEDS];
     const pn_kernels *kernels;
@@ -363,11 +385,12 @@ static pn_status train(const char *directory) {
     PN_TRY(read_seeds(o.seeds, list, &count));
     if (o.settings.genotype[0]) { /* whatever it was called, the settings holds its notation */
         pn_arch arch;
+        PN_TRY(take_data(o.settings.genotype));
         PN_TRY(pn_genotype_open(o.settings.genotype, &arch));
         pn_genotype_write(&arch, o.settings.genotype);
     }
     PN_TRY(pn_device_open(&o.device, &kernels));
-    int made;
+    int made = 0;
     pn_status s = make_directory(o.directory, &made);
     for (int i = 0; s == PN_OK && i < count; i++) s = train_seed(kernels, i == 0, &list[i]);
     if (s != PN_OK) {

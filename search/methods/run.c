@@ -88,7 +88,8 @@ bool pn_run_marked(const pn_run *r) {
 
 /* A number of a table, or nothing where there is none: an average must not take it for 0. */
 static const char *cell(bool there, int digits, double x, char text[32]) {
-    snprintf(text, 32, there ? "%.*g" : "", digits, x);
+    *text = 0;
+    if (there) snprintf(text, 32, "%.*g", digits, x);
     return text;
 }
 

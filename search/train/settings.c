@@ -10,9 +10,9 @@
 
 static const pn_field rows[] = {
     PN_ROW_GENOTYPE("the cell: a published name, a file, a search's directory, or the text itself"),
-    PN_ROW_DATA("cifar10",
-                "images: cifar10, fashion-mnist, synthetic[:COUNTxHxWxC], or a directory; "
-                "NAME/2: at half the size"),
+    PN_ROW_DATA("fashion-mnist",
+                "images: fashion-mnist, cifar10, synthetic[:COUNTxHxWxC], or a directory; "
+                "NAME/2: at half the size [those of --genotype RUN, else fashion-mnist]"),
     PN_ROW_STEM("cifar",
                 "first convolutions: cifar (one) or imagenet (three, each halves the image)"),
     PN_ROW_LAYERS(NULL, "cells of the network [20; imagenet 14]"),
