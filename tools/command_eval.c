@@ -5,6 +5,7 @@
 #include "runtime/json.h"
 #include "runtime/npy.h"
 #include "search/network/classifier.h"
+#include "search/network/predict.h"
 #include "search/train/trained.h"
 #include "tools/commands.h"
 
