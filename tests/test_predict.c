@@ -8,7 +8,6 @@
 #include "kernels/backend.h"
 #include "runtime/json.h"
 #include "search/network/classifier.h"
-#include "search/network/predict.h"
 #include "tests/support/process.h"
 
 /* cmocka.h wants the others before it. */
