@@ -1,10 +1,11 @@
 /* command_predict.c -- what a trained network says of pictures. */
 #include <errno.h>
-#include <fts.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "runtime/file.h"
 #include "runtime/image.h"
 #include "runtime/json.h"
 #include "runtime/text.h"
@@ -218,55 +219,113 @@ static pn_status add(prediction *p, const char *path, bool in_folder) {
 
 /* ---- folders --------------------------------------------------------------------------------- */
 
-static int by_name(const FTSENT **a, const FTSENT **b) {
-    return strcmp((*a)->fts_name, (*b)->fts_name);
+/* A folder, and those that it was reached through. */
+typedef struct level {
+    dev_t device;
+    ino_t number;
+    const struct level *above;
+} level;
+
+typedef struct names {
+    char **list;
+    int count, room;
+} names;
+
+/* What a file system or another program puts beside pictures (folder.h). */
+static bool is_hidden(const char *name) {
+    return name[0] == '.' || !strcmp(name, "__MACOSX") || !strcmp(name, "Thumbs.db") ||
+           !strcmp(name, "desktop.ini");
 }
 
-static pn_status take_entry(prediction *p, FTS *tree, FTSENT *e) {
-    const bool below = e->fts_level > FTS_ROOTLEVEL;
-    char shown[256];
-    if (below && e->fts_name[0] == '.') {
-        (void)fts_set(tree, e, FTS_SKIP);
-        return PN_OK;
+static pn_status collect(void *self, const char *name) {
+    names *all = self;
+    if (is_hidden(name)) return PN_OK;
+    if (all->count == all->room) {
+        const int room = all->room ? 2 * all->room : 64;
+        char **list = realloc(all->list, (size_t)room * sizeof *list);
+        if (!list) return pn_fail(PN_EMEM, "no memory for a folder of %d names", room);
+        all->list = list;
+        all->room = room;
     }
-    switch (e->fts_info) {
-        case FTS_D:
-        case FTS_DP:
-            return PN_OK;
-        case FTS_DNR:         /* a folder that cannot be read */
-        case FTS_DC:          /* a link to a folder above */
-            PN_TRY(flush(p)); /* in the order of the paths */
-            pn_text_visible(e->fts_path, shown, sizeof shown);
-            fprintf(stderr, "parsec-nas predict: %s: %s\n", shown,
-                    e->fts_info == FTS_DC ? "leads to a folder above itself; passed over"
-                                          : strerror(e->fts_errno));
-            p->unreadable += e->fts_info == FTS_DNR;
-            p->read += e->fts_info == FTS_DNR;
-            return PN_OK;
-        case FTS_ERR:
-            return pn_fail(e->fts_errno == ENOMEM ? PN_EMEM : PN_EIO, "cannot read a folder: %s",
-                           strerror(e->fts_errno));
-        default: /* a file, or what says of itself why it cannot be opened */
-            return add(p, e->fts_path, below);
-    }
+    all->list[all->count] = strdup(name);
+    if (!all->list[all->count]) return pn_fail(PN_EMEM, "no memory for a name");
+    all->count++;
+    return PN_OK;
 }
 
-static pn_status walk(prediction *p, const char *word) {
-    char *path = strdup(word), *const roots[] = {path, NULL};
-    FTS *tree = path ? fts_open(roots, FTS_LOGICAL | FTS_NOCHDIR, by_name) : NULL;
-    pn_status s = tree ? PN_OK : pn_fail(PN_EMEM, "no memory to look through %s", word);
-    while (s == PN_OK) {
-        errno = 0;
-        FTSENT *e = fts_read(tree);
-        if (e)
-            s = take_entry(p, tree, e);
-        else if (errno)
-            s = pn_fail(errno == ENOMEM ? PN_EMEM : PN_EIO, "%s: %s", word, strerror(errno));
-        else
-            break;
+static int by_bytes(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static pn_status list_folder(const char *path, names *all) {
+    pn_place place;
+    PN_TRY(pn_place_open(&place, path));
+    const pn_status s = pn_place_list(&place, collect, all);
+    pn_place_close(&place);
+    if (all->count) qsort(all->list, (size_t)all->count, sizeof *all->list, by_bytes);
+    return s;
+}
+
+static void free_names(names *all) {
+    for (int i = 0; i < all->count; i++) free(all->list[i]);
+    free(all->list);
+}
+
+static bool leads_up(const level *here) {
+    for (const level *l = here->above; l; l = l->above)
+        if (l->device == here->device && l->number == here->number) return true;
+    return false;
+}
+
+/* A folder that is not looked through, in the order of the paths. */
+static pn_status pass_over(prediction *p, const char *why, bool unreadable) {
+    char sentence[PN_SENTENCE_BYTES];
+    snprintf(sentence, sizeof sentence, "%s", why);
+    PN_TRY(flush(p));
+    fprintf(stderr, "parsec-nas predict: %s\n", sentence);
+    p->unreadable += unreadable;
+    p->read += unreadable;
+    return PN_OK;
+}
+
+/* That of a link to one that it lies in. */
+static pn_status pass_over_link(prediction *p, const char *path) {
+    char shown[PN_PATH_BYTES], sentence[PN_SENTENCE_BYTES];
+    pn_text_visible(path, shown, sizeof shown);
+    snprintf(sentence, sizeof sentence, "%s: leads to a folder above; passed over", shown);
+    return pass_over(p, sentence, false);
+}
+
+static pn_status walk(prediction *p, const char *path, const level *above);
+
+static pn_status walk_all(prediction *p, const char *folder, const names *all, const level *here) {
+    const size_t length = strlen(folder);
+    const char *slash = length && folder[length - 1] == '/' ? "" : "/";
+    for (int i = 0; i < all->count; i++) {
+        const size_t room = length + strlen(all->list[i]) + 2;
+        char *path = malloc(room);
+        if (!path) return pn_fail(PN_EMEM, "no memory for a path");
+        snprintf(path, room, "%s%s%s", folder, slash, all->list[i]);
+        const pn_status s = walk(p, path, here);
+        free(path);
+        PN_TRY(s);
     }
-    if (tree) (void)fts_close(tree);
-    free(path);
+    return PN_OK;
+}
+
+/* A file, or a folder with all that is below it, by name; `above`: NULL for what was named. */
+static pn_status walk(prediction *p, const char *path, const level *above) {
+    struct stat found;
+    if (stat(path, &found) || !S_ISDIR(found.st_mode)) return add(p, path, above != NULL);
+    const level here = {found.st_dev, found.st_ino, above};
+    if (leads_up(&here)) return pass_over_link(p, path);
+    names all = {0};
+    pn_status s = list_folder(path, &all);
+    if (s == PN_OK)
+        s = walk_all(p, path, &all, &here);
+    else if (s != PN_EMEM)
+        s = pass_over(p, pn_error(), true);
+    free_names(&all);
     return s;
 }
 
@@ -321,7 +380,7 @@ static pn_status predict(prediction *p, const char *const *words) {
     PN_TRY(open_network(p, words[0]));
     PN_TRY(allocate(p));
     for (int i = 1; words[i]; i++)
-        PN_TRY(strcmp(words[i], standard_input) ? walk(p, words[i]) : add(p, NULL, false));
+        PN_TRY(strcmp(words[i], standard_input) ? walk(p, words[i], NULL) : add(p, NULL, false));
     PN_TRY(flush(p));
     if (!p->damaged && !p->unreadable) return PN_OK;
     return pn_fail(p->damaged ? PN_EINPUT : PN_EIO, "%" PRId64 " of %" PRId64 " could not be read",
