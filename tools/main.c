@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "runtime/data.h"
 #include "runtime/text.h"
 #include "tools/commands.h"
 #include "tools/progress.h"
@@ -114,11 +115,17 @@ static void left_by_openmp(int status, void *unused) {
     _exit(PN_EMEM);
 }
 
+static void say(void *unused, const char *sentence) {
+    (void)unused;
+    fprintf(stderr, "data: %s\n", sentence);
+}
+
 int main(int argc, char **argv) {
     hold_standard_streams();
     (void)signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a failed write, exit code 6 */
     wait_politely(argv);
     (void)on_exit(left_by_openmp, NULL);
+    pn_data_listen(say, NULL);
     int code = answer(argc, argv);
     if (code == 0 && (fflush(stdout) || ferror(stdout))) {
         fputs("parsec-nas: cannot write to stdout\n", stderr);
