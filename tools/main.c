@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "runtime/data.h"
 #include "runtime/text.h"
 #include "tools/commands.h"
 #include "tools/progress.h"
@@ -62,12 +63,14 @@ pn_status pn_command_find(const char *name, const pn_command **command) {
 }
 
 static pn_status run(const pn_command *c, int argc, char **argv) {
-    const char *words[PN_MOST_WORDS + 1] = {NULL};
-    bool show;
-    PN_TRY(pn_options_parse(c, argc, argv, words, &show));
-    if (!show) return c->run(words);
-    pn_options_print(stdout, c);
-    return PN_OK;
+    const char **words = calloc((size_t)argc + 1, sizeof *words);
+    bool show = false;
+    if (!words) return pn_fail(PN_EMEM, "no memory for %d words", argc);
+    pn_status s = pn_options_parse(c, argc, argv, words, &show);
+    if (s == PN_OK && !show) s = c->run(words);
+    if (s == PN_OK && show) pn_options_print(stdout, c);
+    free(words);
+    return s;
 }
 
 static int answer(int argc, char **argv) {
@@ -121,11 +124,17 @@ static void left_by_openmp(int status, void *unused) {
     _exit(PN_EMEM);
 }
 
+static void say(void *unused, const char *sentence) {
+    (void)unused;
+    fprintf(stderr, "data: %s\n", sentence);
+}
+
 int main(int argc, char **argv) {
     hold_standard_streams();
     (void)signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a failed write, exit code 6 */
     wait_politely(argv);
     (void)on_exit(left_by_openmp, NULL);
+    pn_data_listen(say, NULL);
     int code = answer(argc, argv);
     if (code == 0 && (fflush(stdout) || ferror(stdout))) {
         fputs("parsec-nas: cannot write to stdout\n", stderr);
