@@ -97,7 +97,7 @@ static pn_status write_safetensors(source *s) {
                                                                 : "stem.1.num_batches_tracked",
                                     PN_I64, 0, NULL, &tracked);
     if (status == PN_OK)
-        status = pn_weights_save(NULL, o.safetensors, &s->network, &s->arch,
+        status = pn_weights_save(NULL, o.safetensors, &s->network, &s->arch, &s->about.images,
                                  *(const int64_t *)tracked, o.auxiliary);
     pn_network_destroy(&s->network);
     return status;
@@ -105,11 +105,11 @@ static pn_status write_safetensors(source *s) {
 
 static pn_status write_onnx(source *s) {
     pn_layers layers = {0};
-    const pn_onnx_about about = {.genotype = s->about.genotype, .raw = o.raw};
     int nodes;
     pn_status status = load(s, false);
     if (status == PN_OK) status = pn_layers_create(&s->network, &s->arch, o.fold, &layers);
-    if (status == PN_OK) status = pn_onnx_write(o.onnx, &layers, &about, &nodes);
+    if (status == PN_OK)
+        status = pn_onnx_write(o.onnx, &layers, &s->arch, &s->about.images, o.raw, &nodes);
     if (status == PN_OK)
         fprintf(stderr, "%s: %d nodes, %.1f M numbers\n", o.onnx, nodes,
                 (double)layers.floats / 1e6);
@@ -174,6 +174,7 @@ static pn_status run(const char *const *words) {
     PN_TRY(find_weights(from, path));
     PN_TRY(pn_safetensors_read(path, &s.file));
     const pn_status status = write_all(&s);
+    pn_weights_about_free(&s.about);
     pn_safetensors_free(s.file);
     return status == PN_OK || status == PN_EIO ? status : pn_fail_in(status, "%s", path);
 }

@@ -8,6 +8,7 @@
 #include "runtime/file.h"
 #include "runtime/json.h"
 #include "search/export/protobuf.h"
+#include "search/network/genotype.h"
 
 enum { IR_VERSION = 7, OPSET = 13 };
 
@@ -42,7 +43,8 @@ enum { NAME_BYTES = 112 };
 typedef struct graph {
     pn_message m;
     const pn_layers *layers;
-    const pn_onnx_about *about;
+    const pn_images *images;
+    bool raw;
     bool *rectified; /* of an activation: its ReLU is there; two of a value are one */
     bool *positive;  /* it is its own ReLU */
     int nodes;
@@ -141,7 +143,7 @@ static const char *value_name(const graph *g, int activation) {
     const int producer = g->layers->activation[activation].producer;
     return activation == g->layers->logits ? output_name
            : producer >= 0                 ? g->layers->layer[producer].name
-           : g->about->raw                 ? "images/normalised"
+           : g->raw                        ? "images/normalised"
                                            : input_name;
 }
 
@@ -290,7 +292,7 @@ static void add_normalisation(graph *g) {
                              *const output[] = {"images/unit", "images/centred",
                                                 "images/normalised"};
     static const float white = 255;
-    const float *const data[] = {&white, g->about->mean, g->about->std};
+    const float *const data[] = {&white, g->images->mean, g->images->std};
     const int C = g->layers->activation[0].C;
     const char *input = "images/float";
     size_t node = open_node(g, "Cast", input);
@@ -345,9 +347,9 @@ static void add_graph(graph *g) {
     const size_t opened = pn_message_open(&g->m, MODEL_GRAPH);
     pn_message_text(&g->m, GRAPH_NAME, "evaluation network");
     find_positive(g);
-    if (g->about->raw) add_normalisation(g);
+    if (g->raw) add_normalisation(g);
     for (int i = 0; i < g->layers->count; i++) add_layer(g, &g->layers->layer[i]);
-    add_value(g, GRAPH_INPUT, input_name, g->about->raw ? UINT8 : FLOAT, 3,
+    add_value(g, GRAPH_INPUT, input_name, g->raw ? UINT8 : FLOAT, 3,
               (int[]){image.C, image.H, image.W});
     add_value(g, GRAPH_OUTPUT, output_name, FLOAT, 1,
               (int[]){g->layers->activation[g->layers->logits].C});
@@ -363,34 +365,33 @@ static void add_meta(pn_message *m, const char *key, const char *text) {
     pn_message_close(m, meta);
 }
 
-/* A list of names, or of numbers, as JSON. */
-static pn_status add_list(pn_message *m, const char *key, int count, const char *const *names,
-                          const float *numbers) {
-    json_t *list = json_array();
-    int failed = 0;
+/* A member of what is known of the images, as JSON; nothing if it is not there. */
+static pn_status add_member(pn_message *m, const json_t *about, const char *key, const char *name) {
+    json_t *value = json_object_get(about, key);
     char *text;
-    for (int i = 0; i < count; i++)
-        failed |= json_array_append_new(
-            list, names ? pn_json_string(names[i]) : pn_json_number((double)numbers[i]));
-    PN_TRY(pn_json_text(list, failed, JSON_REAL_PRECISION(7), &text));
-    add_meta(m, key, text);
+    if (!value) return PN_OK;
+    PN_TRY(pn_json_text(json_incref(value), 0, JSON_REAL_PRECISION(9), &text));
+    add_meta(m, name, text);
     free(text);
     return PN_OK;
 }
 
-static pn_status add_about(pn_message *m, const pn_layers *layers, const pn_onnx_about *about) {
-    const int C = layers->activation[0].C, classes = layers->activation[layers->logits].C;
-    add_meta(m, "genotype", about->genotype);
-    add_meta(m, "images",
-             about->raw ? "pixels, 0 to 255" : "(pixel / 255 - mean) / std of each channel");
-    if (about->mean && about->std) {
-        PN_TRY(add_list(m, "mean", C, NULL, about->mean));
-        PN_TRY(add_list(m, "std", C, NULL, about->std));
-    }
-    return about->classes ? add_list(m, "classes", classes, about->classes, NULL) : PN_OK;
+static pn_status add_about(graph *g, const pn_arch *arch) {
+    char genotype[PN_GENOTYPE_BYTES];
+    pn_genotype_write(arch, genotype);
+    add_meta(&g->m, "genotype", genotype);
+    add_meta(&g->m, "images",
+             g->raw ? "pixels, 0 to 255" : "(pixel / 255 - mean) / std of each channel");
+    json_t *about = pn_images_json(g->images);
+    pn_status s = about ? PN_OK : pn_fail(PN_EMEM, "no memory for metadata");
+    if (s == PN_OK) s = add_member(&g->m, about, "mean", "mean");
+    if (s == PN_OK) s = add_member(&g->m, about, "std", "std");
+    if (s == PN_OK) s = add_member(&g->m, about, "names", "classes");
+    json_decref(about);
+    return s;
 }
 
-static pn_status make_model(graph *g) {
+static pn_status make_model(graph *g, const pn_arch *arch) {
     pn_message_whole(&g->m, MODEL_IR, IR_VERSION);
     pn_message_text(&g->m, MODEL_PRODUCER, "parsec-nas");
     pn_message_text(&g->m, MODEL_PRODUCER_VERSION, PN_VERSION);
@@ -398,21 +399,21 @@ static pn_status make_model(graph *g) {
     const size_t opset = pn_message_open(&g->m, MODEL_OPSET);
     pn_message_whole(&g->m, OPSET_VERSION, OPSET);
     pn_message_close(&g->m, opset);
-    PN_TRY(add_about(&g->m, g->layers, g->about));
+    PN_TRY(add_about(g, arch));
     return pn_message_check(&g->m);
 }
 
-pn_status pn_onnx_write(const char *path, const pn_layers *layers, const pn_onnx_about *about,
-                        int *nodes) {
-    if (about->raw && (!about->mean || !about->std))
+pn_status pn_onnx_write(const char *path, const pn_layers *layers, const pn_arch *arch,
+                        const pn_images *images, bool raw, int *nodes) {
+    if (raw && !images->measured)
         return pn_fail(PN_EARG,
-                       "the weights do not say by which mean and deviation images were "
-                       "normalised; want them, or no --raw");
-    graph g = {.layers = layers, .about = about};
+                       "--raw of weights that do not say by which mean and deviation "
+                       "images were normalised (before version 0.3)");
+    graph g = {.layers = layers, .images = images, .raw = raw};
     g.rectified = calloc(2 * (size_t)layers->activations, sizeof *g.rectified);
     if (!g.rectified) return pn_fail(PN_EMEM, "no memory for a graph");
     g.positive = g.rectified + layers->activations;
-    pn_status s = make_model(&g);
+    pn_status s = make_model(&g, arch);
     if (s == PN_OK) s = pn_file_write(path, g.m.data, g.m.bytes);
     *nodes = g.nodes;
     pn_message_free(&g.m);

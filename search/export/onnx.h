@@ -9,18 +9,13 @@
 #define PN_ONNX_H
 
 #include "search/export/layers.h"
+#include "search/network/images.h"
 
-/* What a file says beside its graph, and whether the graph begins with pixels. */
-typedef struct pn_onnx_about {
-    const char *genotype;       /* DARTS notation */
-    const char *const *classes; /* a name for each, UTF-8; NULL: unknown */
-    const float *mean, *std;    /* of each channel; NULL: unknown */
-    bool raw;                   /* wants mean and std */
-} pn_onnx_about;
-
-/* Writes the file, atomically (runtime/file.h); the same network gives the same bytes. *nodes: of
- * the graph. PN_EARG for raw images without mean and std, and for more than 2 GiB. */
-pn_status pn_onnx_write(const char *path, const pn_layers *layers, const pn_onnx_about *about,
-                        int *nodes);
+/* Writes the file, atomically (runtime/file.h); the same network gives the same bytes. Its metadata
+ * say the genotype, what the images are, and, as JSON, mean, deviation ("std") and the names of the
+ * classes, as far as `images` knows them. *nodes: of the graph. PN_EARG for raw images whose mean
+ * and deviation are not known, and for more than 2 GiB. */
+pn_status pn_onnx_write(const char *path, const pn_layers *layers, const pn_arch *arch,
+                        const pn_images *images, bool raw, int *nodes);
 
 #endif
