@@ -3,10 +3,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/text.h"
 #include "search/export/drawing.h"
 #include "search/export/onnx.h"
 #include "search/network/weights.h"
+#include "search/train/trained.h"
 #include "tools/commands.h"
 
 static const char usage[] =
@@ -14,14 +14,19 @@ static const char usage[] =
     "parsec-nas export TRAINING --safetensors FILE [OPTIONS]\n"
     "parsec-nas export [TRAINING | --genotype G] [--dot FILE] [--svg FILE]\n"
     "\n"
-    "Writes the network of a training (DIR/seed-N, or one of its .safetensors files)\n"
-    "for other programs: as ONNX, or its weights with the names and shapes of\n"
-    "PyTorch's DARTS evaluation network, running statistics included:\n"
-    "load_state_dict(strict=True) takes them. If your network has no auxiliary head,\n"
-    "add --no-auxiliary. Draws its two cells, or those of any genotype.\n"
+    "Writes the network of a training for other programs. TRAINING is what train was\n"
+    "given; of several seeds, DIR/seed-N; or one of its .safetensors files.\n"
     "\n"
-    "An ONNX network takes \"images\", float32 (batch, C, H, W), each channel\n"
-    "(pixel / 255 - mean) / std, and gives \"logits\" (batch, classes).\n"
+    "--safetensors: its weights with the names and shapes of PyTorch's DARTS\n"
+    "evaluation network, running statistics included: load_state_dict(strict=True)\n"
+    "takes them. If your network has no auxiliary head, add --no-auxiliary. Metadata\n"
+    "say what images it takes and name the classes.\n"
+    "\n"
+    "--onnx: a network that takes \"images\", float32 (batch, C, H, W), each channel\n"
+    "(pixel / 255 - mean) / std, and gives \"logits\" (batch, classes). Metadata name\n"
+    "genotype, mean, std and classes. --raw: it takes pixels.\n"
+    "\n"
+    "--dot, --svg: a picture of the two cells, also of a genotype without weights.\n"
     "\n";
 
 typedef struct options {
@@ -51,16 +56,6 @@ typedef struct source {
     pn_arch arch;
     pn_network network;
 } source;
-
-/* Where they are. */
-static pn_status find_weights(const char *from, char path[PN_PATH_BYTES]) {
-    pn_path_kind kind;
-    PN_TRY(pn_path_look(from, &kind));
-    return pn_path_join(path, PN_PATH_BYTES, from,
-                        kind != PN_PATH_DIRECTORY ? NULL
-                        : o.best                  ? "best.safetensors"
-                                                  : "last.safetensors");
-}
 
 static pn_status read_about(source *s) {
     const char *format = pn_safetensors_meta(s->file, "format");
@@ -171,7 +166,7 @@ static pn_status run(const char *const *words) {
         PN_TRY(pn_genotype_open(o.genotype, &s.arch));
         return draw(&s.arch);
     }
-    PN_TRY(find_weights(from, path));
+    PN_TRY(pn_trained_weights(from, o.best, path));
     PN_TRY(pn_safetensors_read(path, &s.file));
     const pn_status status = write_all(&s);
     pn_weights_about_free(&s.about);
