@@ -32,6 +32,12 @@ static pn_status copy_names(const char *const *from, int count, char ***to) {
     return PN_OK;
 }
 
+const char *pn_images_class(const pn_images *images, int i, char number[16]) {
+    if (images->names) return images->names[i];
+    snprintf(number, 16, "%d", i);
+    return number;
+}
+
 /* ---- of a data set --------------------------------------------------------------------------- */
 
 pn_status pn_images_of(const pn_data *data, pn_images *images) {
@@ -39,12 +45,30 @@ pn_status pn_images_of(const pn_data *data, pn_images *images) {
         .H = data->H, .W = data->W, .C = data->C, .classes = data->classes, .measured = true};
     memcpy(images->mean, data->mean, sizeof images->mean);
     memcpy(images->std, data->std, sizeof images->std);
-    return PN_OK;
+    const char *const *names = (const char *const *)data->class_names;
+    return names ? copy_names(names, data->classes, &images->names) : PN_OK;
 }
 
 void pn_images_free(pn_images *images) {
     free(images->names);
     *images = (pn_images){0};
+}
+
+pn_status pn_images_same(const pn_images *n, const pn_data *data) {
+    if (data->H != n->H || data->W != n->W || data->C != n->C)
+        return pn_fail(PN_EARG, "a network for images of %dx%dx%d, those of %s are %dx%dx%d", n->H,
+                       n->W, n->C, data->name, data->H, data->W, data->C);
+    if (data->classes != n->classes)
+        return pn_fail(PN_EARG, "a network that tells %d classes apart, %s has %d", n->classes,
+                       data->name, data->classes);
+    for (int i = 0; n->names && data->class_names && i < n->classes; i++) {
+        char name[PN_CLASS_NAME_BYTES];
+        pn_text_visible(data->class_names[i], name, sizeof name);
+        if (strcmp(name, n->names[i]))
+            return pn_fail(PN_EARG, "a network whose class %d is %s, that of %s is %s", i,
+                           n->names[i], data->name, name);
+    }
+    return PN_OK;
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------ */

@@ -5,7 +5,7 @@
 
 #include "kernels/api.h"
 #include "runtime/batches.h"
-#include "search/network/network.h"
+#include "search/network/predictor.h"
 
 PN_API_BEGIN
 
@@ -29,9 +29,9 @@ void pn_predictions_free(pn_predictions *predictions);
 
 double pn_predictions_accuracy(const pn_predictions *predictions); /* 0..1 */
 
-/* Bytes of the arena that pn_predict commits. */
-pn_status pn_predict_bytes(const pn_network *network, const pn_arch *arch, pn_program *program,
-                           const pn_memory *memory, int N, size_t *bytes);
+/* Cross-entropy (nats) of one image's logits and its label; *best: the class of the largest logit,
+ * the first of equals. */
+double pn_cross_entropy(const float *logits, int classes, int label, int *best);
 
 PN_API_END
 
