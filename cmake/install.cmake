@@ -4,8 +4,8 @@ include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 
 # ---- the shared library: the objects of the static ones ------------------------------------------
-set(parts pn_contract pn_kernels pn_reference pn_runtime pn_network pn_rundir pn_methods pn_train
-          pn_truth)
+set(parts pn_contract pn_kernels pn_reference pn_runtime pn_network pn_export pn_rundir pn_methods
+          pn_train pn_truth)
 foreach(isa IN LISTS isas)
   list(APPEND parts pn_host_${isa})
 endforeach()
