@@ -2,7 +2,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "search/export/code.h"
 #include "search/export/drawing.h"
@@ -167,7 +166,7 @@ static pn_status write_code(source *s, const char *calibrate) {
     pn_code_size size;
     pn_place place = {.fd = -1};
     pn_path_kind kind;
-    int replaced = 0;
+    int replaced = 0, made = 0;
     PN_TRY(pn_code_name_check(o.name));
     PN_TRY(pn_path_look(o.c, &kind));
     if (kind == PN_PATH_FILE || kind == PN_PATH_OTHER)
@@ -175,7 +174,7 @@ static pn_status write_code(source *s, const char *calibrate) {
     pn_status status = load(s, false);
     if (status == PN_OK) status = pn_layers_create(&s->network, &s->arch, true, &layers);
     if (status == PN_OK && o.int8) status = quantize(calibrate, &layers, &quantized);
-    if (status == PN_OK) status = pn_directory_make(o.c);
+    if (status == PN_OK) status = pn_directory_make(o.c, &made);
     if (status == PN_OK) status = pn_place_open(&place, o.c);
     const pn_code code = {.name = o.name,
                           .genotype = s->about.genotype,
@@ -186,7 +185,7 @@ static pn_status write_code(source *s, const char *calibrate) {
     if (status == PN_OK) status = pn_code_write(&code, &place, &size, &replaced);
     if (status == PN_OK) say_size(&layers, &size, replaced);
     pn_place_close(&place);
-    if (status != PN_OK && kind == PN_PATH_NOTHING) (void)rmdir(o.c); /* if it is empty */
+    if (status != PN_OK) pn_directory_unmake(o.c, made); /* as far as it is empty */
     pn_quantized_destroy(&quantized);
     pn_layers_destroy(&layers);
     pn_network_destroy(&s->network);
