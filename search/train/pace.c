@@ -31,8 +31,10 @@ static pn_status pace(pacing *p, const pn_train_settings *asked, const pn_kernel
                       size_t memory, int64_t *epochs) {
     pn_train_settings s = *asked;
     double step;
-    PN_TRY(pn_data_open(s.data, PN_TRAIN, &p->data));
-    if (!s.hold_out) PN_TRY(pn_data_open(s.data, PN_TEST, &p->held));
+    if (s.hold_out == 1)
+        PN_TRY(pn_data_open(s.data, PN_TRAIN, &p->data));
+    else
+        PN_TRY(pn_data_open_both(s.data, &p->data, &p->held));
     PN_TRY(pn_train_resolve(&s, &p->data));
     PN_TRY(pn_trainer_create(&p->trainer, kernels, &s, &p->data, memory));
     PN_TRY(measure(p, s.time / 10, &step));
