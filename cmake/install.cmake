@@ -4,13 +4,13 @@ include(CMakePackageConfigHelpers)
 include(GNUInstallDirs)
 
 # ---- the shared library: the objects of the static ones ------------------------------------------
-set(parts pn_contract pn_kernels pn_reference pn_runtime pn_network pn_rundir pn_methods pn_train
-          pn_truth)
+set(parts pn_contract pn_kernels pn_reference pn_runtime pn_network pn_export pn_rundir pn_methods
+          pn_train pn_truth)
 foreach(isa IN LISTS isas)
   list(APPEND parts pn_host_${isa})
 endforeach()
 set(language C)
-foreach(part pn_emulator pn_emulated pn_cuda)
+foreach(part pn_emulator pn_emulated pn_cuda pn_sizes)
   if(TARGET ${part})
     list(APPEND parts ${part})
     set(language CXX) # its linker knows C++'s library

@@ -39,7 +39,7 @@ static options o;
 #define PN_OF options
 
 static const pn_field rows[] = {
-    PN_PATH("out", out, NULL, "FILE", NULL, "of pack: where to"),
+    PN_PATH("out", out, NULL, "FILE", NULL, "of pack: where to", .also = "o|output"),
     PN_REAL("test-fraction", test_fraction, .01, .9, "X", "0.2",
             "of pack, where a folder has no test images of its own: their share"),
     PN_FLAG("json", json, NULL, "of info and check: print JSON"),

@@ -1,78 +1,278 @@
-/* command_export.c -- weights out of a training's directory, into a file of their own. */
+/* command_export.c -- weights out of a training's directory, into files of others. */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-#include "runtime/text.h"
+#include "search/export/code.h"
+#include "search/export/drawing.h"
+#include "search/export/onnx.h"
 #include "search/network/weights.h"
+#include "search/rundir/directory.h"
+#include "search/train/trained.h"
 #include "tools/commands.h"
 
 static const char usage[] =
+    "parsec-nas export TRAINING --onnx FILE [OPTIONS]\n"
+    "parsec-nas export TRAINING --c DIR [--int8] [OPTIONS]\n"
     "parsec-nas export TRAINING --safetensors FILE [OPTIONS]\n"
+    "parsec-nas export [TRAINING | --genotype G] [--dot FILE] [--svg FILE]\n"
     "\n"
-    "Writes the weights of a training (DIR/seed-N, or one of its .safetensors files)\n"
-    "with the names and shapes of PyTorch's DARTS evaluation network, running\n"
-    "statistics included: load_state_dict(strict=True) takes them. If your network\n"
-    "has no auxiliary head, add --no-auxiliary.\n"
+    "Writes the network of a training for other programs. TRAINING is what train was\n"
+    "given; of several seeds, DIR/seed-N; or one of its .safetensors files.\n"
+    "\n"
+    "--safetensors: its weights with the names and shapes of PyTorch's DARTS\n"
+    "evaluation network, running statistics included: load_state_dict(strict=True)\n"
+    "takes them. If your network has no auxiliary head, add --no-auxiliary. Metadata\n"
+    "say what images it takes and name the classes.\n"
+    "\n"
+    "--onnx: a network that takes \"images\", float32 (batch, C, H, W), each channel\n"
+    "(pixel / 255 - mean) / std, and gives \"logits\" (batch, classes). Metadata name\n"
+    "genotype, mean, std and classes. --raw: it takes pixels.\n"
+    "\n"
+    "--c: C99 that needs no library and allocates nothing; NAME.h says how it is\n"
+    "called, the Makefile builds example.c with it. --int8: in whole numbers of 8\n"
+    "bits, with ranges from images of the training's data; prints the accuracy of\n"
+    "both on its test images.\n"
+    "\n"
+    "--dot, --svg: a picture of the two cells, also of a genotype without weights.\n"
     "\n";
 
 typedef struct options {
-    const char *safetensors;
-    bool best, auxiliary;
+    const char *safetensors, *onnx, *dot, *svg, *genotype, *c, *name, *calibrate;
+    int images;
+    bool best, auxiliary, raw, fold, int8, embed, apart;
 } options;
 static options o;
 
 #define PN_OF options
 
 static const pn_field rows[] = {
-    PN_PATH("safetensors", safetensors, NULL, "FILE", NULL, "where to"),
+    PN_PATH("onnx", onnx, NULL, "FILE", NULL, "write the network as ONNX (opset 13)"),
+    PN_PATH("c", c, NULL, "DIR", NULL, "write the network as C into a directory"),
+    PN_PATH("safetensors", safetensors, NULL, "FILE", NULL, "write the weights for PyTorch"),
+    PN_PATH("dot", dot, NULL, "FILE", NULL, "draw the cells for Graphviz"),
+    PN_PATH("svg", svg, NULL, "FILE", NULL, "draw the cells as an SVG picture"),
+    PN_ROW_GENOTYPE("the cells to draw, without a training"),
     PN_FLAG("best", best, NULL, "weights of the epoch with the best score, not of the last"),
-    PN_ROW_AUXILIARY("1", "the auxiliary head's too, if there is one"),
+    PN_ROW_AUXILIARY("1", "the auxiliary head's weights for PyTorch too, if there is one"),
+    PN_FLAG("raw", raw, NULL, "ONNX: take pixels, uint8 from 0 to 255, and normalise them"),
+    PN_FLAG("fold", fold, "1", "ONNX: fold BatchNorm into the convolutions"),
+    PN_TEXT("name", name, NULL, "NAME", "net", "C: what its names and files begin with"),
+    PN_FLAG("embed", embed, NULL, "C: weights inside NAME.c [below 1 M weights]"),
+    PN_FLAG("apart", apart, NULL, "C: weights in a file beside it [from 1 M weights on]"),
+    PN_FLAG("int8", int8, NULL, "C: weights and activations of 8 bits"),
+    PN_PATH("calibrate", calibrate, "cifar10|fashion-mnist|synthetic", "D", NULL,
+            "int8: the data set for ranges and accuracy [the training's]"),
+    PN_INT("images", images, 1, 1 << 24, "500", "int8: training images that ranges come from"),
 };
 
-static pn_status copy(const pn_safetensors *f, const pn_weights_about *about) {
-    const pn_space space = pn_space_darts();
+/* The weights that are to be exported. */
+typedef struct source {
+    pn_safetensors *file;
+    pn_weights_about about;
     pn_arch arch;
-    pn_network network = {0};
-    PN_TRY(pn_genotype_read(about->genotype, strlen(about->genotype), &arch));
-    PN_TRY(pn_network_create(&network, &about->spec, &space, &arch));
-    const pn_parameters *p = &network.parameters;
-    pn_status s = pn_weights_backed(f, &network);
-    if (s == PN_OK) s = pn_parameters_allocate(&network.parameters, &pn_host_memory);
-    if (s == PN_OK) s = pn_weights_get(f, p, p->value, "", NULL, PN_ALL_ROLES);
-    const int64_t *tracked = NULL;
-    const void *data;
+    pn_network network;
+} source;
+
+static pn_status read_about(source *s) {
+    const char *format = pn_safetensors_meta(s->file, "format");
+    PN_TRY(pn_weights_describe(s->file, &s->about));
+    if (s->about.known)
+        return pn_genotype_read(s->about.genotype, strlen(s->about.genotype), &s->arch);
+    if (format && !strncmp(format, "parsec-nas ", 11))
+        return pn_fail(PN_EINPUT,
+                       "a checkpoint, want weights of a training: its last.safetensors or "
+                       "best.safetensors");
+    return pn_fail(PN_EINPUT, "not weights of a training (no format in its metadata)");
+}
+
+/* Fills s->network, which is to be destroyed after a failure too. */
+static pn_status load(source *s, bool auxiliary) {
+    const pn_space space = pn_space_darts();
+    pn_network_spec spec = s->about.spec;
+    spec.auxiliary = spec.auxiliary && auxiliary;
+    PN_TRY(pn_network_create(&s->network, &spec, &space, &s->arch));
+    const pn_parameters *p = &s->network.parameters;
+    PN_TRY(pn_weights_backed(s->file, &s->network));
+    PN_TRY(pn_parameters_allocate(&s->network.parameters, &pn_host_memory));
+    return pn_weights_get(s->file, p, p->value, "", NULL, PN_ALL_ROLES);
+}
+
+/* ---- what is written ------------------------------------------------------------------------- */
+
+static pn_status write_safetensors(source *s) {
+    const void *tracked;
+    pn_status status = load(s, true);
+    if (status == PN_OK)
+        status = pn_safetensors_get(s->file,
+                                    s->about.spec.imagenet_stem ? "stem0.1.num_batches_tracked"
+                                                                : "stem.1.num_batches_tracked",
+                                    PN_I64, 0, NULL, &tracked);
+    if (status == PN_OK)
+        status = pn_weights_save(NULL, o.safetensors, &s->network, &s->arch, &s->about.images,
+                                 *(const int64_t *)tracked, o.auxiliary);
+    pn_network_destroy(&s->network);
+    return status;
+}
+
+static pn_status write_onnx(source *s) {
+    pn_layers layers = {0};
+    int nodes;
+    pn_status status = load(s, false);
+    if (status == PN_OK) status = pn_layers_create(&s->network, &s->arch, o.fold, &layers);
+    if (status == PN_OK)
+        status = pn_onnx_write(o.onnx, &layers, &s->arch, &s->about.images, o.raw, &nodes);
+    if (status == PN_OK)
+        fprintf(stderr, "%s: %d nodes, %.1f M numbers\n", o.onnx, nodes,
+                (double)layers.floats / 1e6);
+    pn_layers_destroy(&layers);
+    pn_network_destroy(&s->network);
+    return status;
+}
+
+/* In 8 bits: from ranges that images of the training split show, and judged on the test split. */
+static pn_status quantize(const char *spec, const pn_layers *layers, pn_quantized *quantized) {
+    pn_data train = {0}, test = {0};
+    pn_ranges ranges = {0};
+    int64_t in_float, in_int8;
+    pn_status s = pn_data_open(spec, PN_TRAIN, &train);
+    if (s == PN_OK) s = pn_data_open(spec, PN_TEST, &test);
+    if (s == PN_OK) s = pn_ranges_measure(layers, &train, o.images, &ranges);
+    if (s == PN_OK) s = pn_quantize(layers, &ranges, &train, quantized);
     if (s == PN_OK)
-        s = pn_safetensors_get(f,
-                               about->spec.imagenet_stem ? "stem0.1.num_batches_tracked"
-                                                         : "stem.1.num_batches_tracked",
-                               PN_I64, 0, NULL, &data);
-    if (s == PN_OK) tracked = data;
+        s = pn_quantized_judge(layers, quantized, &test, test.count, &in_float, &in_int8);
     if (s == PN_OK)
-        s = pn_weights_save(NULL, o.safetensors, &network, &arch, *tracked, o.auxiliary);
-    pn_network_destroy(&network);
+        fprintf(stderr, "accuracy on %d test images: float32 %.2f %%, int8 %.2f %%\n", test.count,
+                100 * (double)in_float / test.count, 100 * (double)in_int8 / test.count);
+    pn_ranges_free(&ranges);
+    pn_data_free(&test);
+    pn_data_free(&train);
     return s;
+}
+
+static void say_size(const pn_layers *layers, const pn_code_size *size, int replaced) {
+    fprintf(stderr, "%s: %s, %.1f KiB of weights (%zu numbers)", o.c, o.name,
+            (double)size->weights / 1024, layers->floats);
+    if (size->numbers) fprintf(stderr, " and %.1f KiB beside", (double)size->numbers / 1024);
+    fprintf(stderr, ", %.1f KiB of arena", (double)size->arena / 1024);
+    if (replaced) fprintf(stderr, "; %d older files replaced", replaced);
+    fputc('\n', stderr);
+}
+
+static pn_status write_code(source *s, const char *calibrate) {
+    enum { EMBEDDED = 1000000 };
+    pn_layers layers = {0};
+    pn_quantized quantized = {0};
+    pn_code_size size;
+    pn_place place = {.fd = -1};
+    pn_path_kind kind;
+    int replaced = 0, made = 0;
+    PN_TRY(pn_code_name_check(o.name));
+    PN_TRY(pn_path_look(o.c, &kind));
+    if (kind == PN_PATH_FILE || kind == PN_PATH_OTHER)
+        return pn_fail(PN_EARG, "--c %s: want a directory, new or old", o.c);
+    pn_status status = load(s, false);
+    if (status == PN_OK) status = pn_layers_create(&s->network, &s->arch, true, &layers);
+    if (status == PN_OK && o.int8) status = quantize(calibrate, &layers, &quantized);
+    if (status == PN_OK) status = pn_directory_make(o.c, &made);
+    if (status == PN_OK) status = pn_place_open(&place, o.c);
+    const pn_code code = {.name = o.name,
+                          .genotype = s->about.genotype,
+                          .layers = &layers,
+                          .quantized = o.int8 ? &quantized : NULL,
+                          .images = &s->about.images,
+                          .embed = o.embed || (!o.apart && layers.floats < EMBEDDED)};
+    if (status == PN_OK) status = pn_code_write(&code, &place, &size, &replaced);
+    if (status == PN_OK) say_size(&layers, &size, replaced);
+    pn_place_close(&place);
+    if (status != PN_OK) pn_directory_unmake(o.c, made); /* as far as it is empty */
+    pn_quantized_destroy(&quantized);
+    pn_layers_destroy(&layers);
+    pn_network_destroy(&s->network);
+    return status;
+}
+
+/* The data set that the ranges come from. */
+static pn_status find_calibration(const char *weights, char data[PN_TEXT_BYTES]) {
+    *data = 0;
+    if (!o.int8) return PN_OK;
+    if (o.calibrate)
+        snprintf(data, PN_TEXT_BYTES, "%s", o.calibrate);
+    else
+        PN_TRY(pn_trained_data(weights, data));
+    return *data ? PN_OK
+                 : pn_fail(PN_EARG, "lies in no directory of train's, want --calibrate D for int8");
+}
+
+static pn_status write_text(const char *path, pn_status made, char *text) {
+    if (made == PN_OK) made = pn_file_write(path, text, strlen(text));
+    free(text);
+    if (made == PN_OK) fprintf(stderr, "%s: the two cells\n", path);
+    return made;
+}
+
+static pn_status draw(const pn_arch *arch) {
+    char *text = NULL;
+    pn_status s = PN_OK;
+    if (o.dot) {
+        s = pn_drawing_dot(arch, &text);
+        s = write_text(o.dot, s, text);
+    }
+    if (s == PN_OK && o.svg) {
+        s = pn_drawing_svg(arch, &text);
+        s = write_text(o.svg, s, text);
+    }
+    return s;
+}
+
+static pn_status write_all(source *s, const char *path) {
+    char calibrate[PN_TEXT_BYTES];
+    PN_TRY(read_about(s));
+    PN_TRY(find_calibration(path, calibrate));
+    if (o.safetensors) PN_TRY(write_safetensors(s));
+    if (o.onnx) PN_TRY(write_onnx(s));
+    if (o.c) PN_TRY(write_code(s, calibrate));
+    return draw(&s->arch);
+}
+
+/* ---- the command ----------------------------------------------------------------------------- */
+
+static pn_status check_options(const char *from) {
+    if (!o.safetensors && !o.onnx && !o.c && !o.dot && !o.svg)
+        return pn_fail(PN_EARG, "want --onnx, --safetensors, --dot or --svg FILE, or --c DIR");
+    if (!o.c && (o.int8 || o.embed || o.calibrate))
+        return pn_fail(PN_EARG, "--%s without --c DIR",
+                       o.int8    ? "int8"
+                       : o.embed ? "embed"
+                                 : "calibrate");
+    if (o.calibrate && !o.int8) return pn_fail(PN_EARG, "--calibrate without --int8");
+    if (!o.onnx && (o.raw || !o.fold))
+        return pn_fail(PN_EARG, "%s without --onnx FILE", o.raw ? "--raw" : "--no-fold");
+    if (from && o.genotype)
+        return pn_fail(PN_EARG, "want one of %s and --genotype %s", from, o.genotype);
+    if (!from && (!o.genotype || o.safetensors || o.onnx || o.c))
+        return pn_fail(PN_EARG,
+                       "want TRAINING: a directory that train has made; or, for --dot and --svg, "
+                       "--genotype G");
+    return PN_OK;
 }
 
 static pn_status run(const char *const *words) {
     const char *from = words[0];
     char path[PN_PATH_BYTES];
-    pn_path_kind kind;
-    pn_safetensors *f = NULL;
-    pn_weights_about about = {0};
-    if (!from) return pn_fail(PN_EARG, "want TRAINING: a directory that train has made");
-    if (!o.safetensors) return pn_fail(PN_EARG, "want --safetensors FILE");
-    PN_TRY(pn_path_look(from, &kind));
-    PN_TRY(pn_path_join(path, sizeof path, from,
-                        kind != PN_PATH_DIRECTORY ? NULL
-                        : o.best                  ? "best.safetensors"
-                                                  : "last.safetensors"));
-    PN_TRY(pn_safetensors_read(path, &f));
-    pn_status s = pn_weights_describe(f, &about);
-    if (s == PN_OK && !about.known)
-        s = pn_fail(PN_EINPUT, "not weights of a training (no format in its metadata)");
-    if (s == PN_OK) s = copy(f, &about);
-    pn_safetensors_free(f);
-    return s == PN_OK || s == PN_EIO ? s : pn_fail_in(s, "%s", path);
+    source s = {0};
+    PN_TRY(check_options(from));
+    if (o.genotype) {
+        PN_TRY(pn_genotype_open(o.genotype, &s.arch));
+        return draw(&s.arch);
+    }
+    PN_TRY(pn_trained_weights(from, o.best, path));
+    PN_TRY(pn_safetensors_read(path, &s.file));
+    const pn_status status = write_all(&s, path);
+    pn_weights_about_free(&s.about);
+    pn_safetensors_free(s.file);
+    return status == PN_OK || status == PN_EIO ? status : pn_fail_in(status, "%s", path);
 }
 
-PN_COMMAND(export, "write trained weights to a file that PyTorch's DARTS network loads", .words = 1,
-           .options = {PN_OPTIONS(rows, o)});
+PN_COMMAND(export, "write a trained network as ONNX, as C or for PyTorch; draw its cells",
+           .words = 1, .options = {PN_OPTIONS(rows, o)});

@@ -87,7 +87,7 @@ static pn_status create(pn_model *m, const pn_space *space, const pn_data *data)
         {.half = PN_HALF_FIRST, .N = m->settings.N, .augment = m->settings.augment},
         {.half = PN_HALF_SECOND, .N = m->settings.N, .augment = m->settings.augment},
     };
-    PN_TRY(pn_batches_create(data, streams, 2, m->settings.seed, &m->batches));
+    if (data) PN_TRY(pn_batches_create(data, streams, 2, m->settings.seed, &m->batches));
     for (int half = 0; half < 2; half++)
         PN_TRY(pn_device_batch_create(&m->device_batch[half], m->kernels->memory, m->settings.N,
                                       (size_t)n->H * (size_t)n->W * (size_t)n->image_channels));
@@ -120,15 +120,22 @@ void pn_model_destroy(pn_model *m) {
     *m = (pn_model){0};
 }
 
-/* The batch of a half for this step; both samples and retries get the same one. */
-static pn_status take(pn_model *m, int half, int64_t step) {
-    if (m->taken[half] == step) return PN_OK;
+pn_status pn_model_give(pn_model *m, int half, int64_t step, const pn_batch *batch) {
     m->taken[half] = -1;
-    pn_batch batch;
-    PN_TRY(pn_batches_take(m->batches, half, step, &batch));
-    PN_TRY(pn_device_batch_upload(&m->device_batch[half], &batch));
+    PN_TRY(pn_device_batch_upload(&m->device_batch[half], batch));
     m->taken[half] = step;
     return PN_OK;
+}
+
+/* The batch of a half for this step; both samples and retries get the same one. */
+static pn_status take(pn_model *m, int half, int64_t step) {
+    pn_batch batch;
+    if (m->taken[half] == step) return PN_OK;
+    if (!m->batches)
+        return pn_fail(PN_EARG, "step %lld wants a batch of the %s images", (long long)step,
+                       half == TRAIN ? "training" : "validation");
+    PN_TRY(pn_batches_take(m->batches, half, step, &batch));
+    return pn_model_give(m, half, step, &batch);
 }
 
 static pn_status prepare(pn_model *m, const pn_arch *arch, int half, pn_result *result) {

@@ -48,12 +48,17 @@ typedef struct pn_model {
 } pn_model;
 
 /* Enumerates and initialises the weights, reserves the arena for the largest architecture and
- * starts the batches. `data` must outlive the model. PN_EMEM, before anything large is touched,
+ * starts the batches. `data` must outlive the model; if it is NULL, the batches of each step are
+ * the caller's (pn_model_give). PN_EMEM, before anything large is touched,
  * if the largest architecture does not fit settings->memory, or the device; the sentence names
  * the batch that would. */
 pn_status pn_model_create(pn_model *model, const pn_kernels *kernels, const pn_space *space,
                           const pn_model_settings *settings, const pn_data *data, int samples);
 void pn_model_destroy(pn_model *model);
+
+/* Batch of the host's, of settings.N normalised images, for the step to come: stream 0 trains v,
+ * 1 trains pi. It may be changed when the step is done. */
+pn_status pn_model_give(pn_model *model, int stream, int64_t step, const pn_batch *batch);
 
 /* The callbacks. */
 pn_evaluator pn_model_evaluator(pn_model *model);

@@ -30,7 +30,8 @@ static json_t *more(const pn_run *r) {
     json_t *agreement = r->settings.evidence && r->finished
                             ? pn_json_number(pn_effects_agreement(&r->search.effects))
                             : NULL;
-    return json_pack("{s:I, s:o*}", "parameter_bytes", bytes, "agreement", agreement);
+    return json_pack("{s:I, s:o*, s:o}", "parameter_bytes", bytes, "agreement", agreement, "images",
+                     pn_images_json(&r->images));
 }
 
 static pn_status write_json(const pn_run *r, const char *state) {
@@ -90,24 +91,44 @@ bool pn_run_marked(const pn_run *r) {
     return r->search.step % every == 0 || r->search.step == r->settings.steps;
 }
 
+/* A number of a table, or nothing where there is none: an average must not take it for 0. */
+static const char *cell(bool there, int digits, double x, char text[32]) {
+    *text = 0;
+    if (there) snprintf(text, 32, "%.*g", digits, x);
+    return text;
+}
+
+static pn_status write_metrics(pn_run *r, const char *phase) {
+    const pn_step_report *p = &r->report;
+    const bool trained = !r->settings.freeze_weights, validated = p->ess_pi != 0;
+    char t[5][32], v[4][32];
+    return pn_table_printf(
+        r->record.table[METRICS],
+        "%" PRId64 ",%s,%.9g,%s,%s,%s,%s,%s,%s,%s,%s,%s,%d,%.4g,%.6g,%d\n", p->step, phase,
+        p->entropy, cell(trained, 6, p->ess_v, t[0]), cell(validated, 6, p->ess_pi, v[0]),
+        cell(trained, 9, p->train_loss, t[1]), cell(validated, 9, p->val_loss, v[1]),
+        cell(trained, 6, p->train_accuracy, t[2]), cell(validated, 6, p->val_accuracy, v[2]),
+        cell(trained, 9, p->rate_v, t[3]), cell(trained, 6, p->gradient_norm_v, t[4]),
+        cell(validated, 6, p->gradient_norm_pi, v[3]), p->skipped, r->health.free_ops_all,
+        r->health.input[0], r->health.reached);
+}
+
 static pn_status write_rows(pn_run *r) {
     const pn_step_report *p = &r->report;
+    const bool trained = !r->settings.freeze_weights, validated = p->ess_pi != 0;
     const char *phase = p->warmup ? "warmup" : "search";
-    PN_TRY(pn_table_printf(
-        r->record.table[METRICS],
-        "%" PRId64 ",%s,%.9g,%.6g,%.6g,%.9g,%.9g,%.6g,%.6g,%.9g,%.6g,%.6g,%d,%.4g,%.6g,%d\n",
-        p->step, phase, p->entropy, p->ess_v, p->ess_pi, p->train_loss, p->val_loss,
-        p->train_accuracy, p->val_accuracy, p->rate_v, p->gradient_norm_v, p->gradient_norm_pi,
-        p->skipped, r->health.free_ops_all, r->health.input[0], r->health.reached));
+    PN_TRY(write_metrics(r, phase));
     for (int k = 0; k < p->count; k++) {
         const pn_evaluation *e = &p->evaluation[k];
-        char arch[PN_SHORT_BYTES];
+        char arch[PN_SHORT_BYTES], t[3][32], v[3][32];
         pn_genotype_short(&r->search.prior.space, &p->arch[k], arch);
         PN_TRY(pn_table_printf(
-            r->record.table[SAMPLES],
-            "%" PRId64 ",%d,%s,%.9g,%.9g,%.9g,%.9g,%.9g,%" PRId64 ",%" PRId64 ",%d,%zu,%s\n",
-            p->step, k, phase, p->log_p[k], e->train_ll, e->val_ll, p->weight_v[k], p->weight_pi[k],
-            e->train_correct, e->val_correct, e->skipped, e->bytes, arch));
+            r->record.table[SAMPLES], "%" PRId64 ",%d,%s,%.9g,%s,%s,%s,%s,%s,%s,%d,%zu,%s\n",
+            p->step, k, phase, p->log_p[k], cell(trained, 9, e->train_ll, t[0]),
+            cell(validated, 9, e->val_ll, v[0]), cell(trained, 9, p->weight_v[k], t[1]),
+            cell(validated, 9, p->weight_pi[k], v[1]),
+            cell(trained, 17, (double)e->train_correct, t[2]),
+            cell(validated, 17, (double)e->val_correct, v[2]), e->skipped, e->bytes, arch));
     }
     return pn_run_marked(r) ? write_prior(r) : PN_OK;
 }
@@ -149,6 +170,7 @@ static pn_status open_run(pn_run *r, const char *directory, const pn_settings *a
     r->settings = pn_settings_defaults();
     PN_TRY(pn_record_open(record, &kind, directory, &o, asked, &r->settings));
     PN_TRY(pn_data_open(r->settings.data, PN_TRAIN, &r->data));
+    PN_TRY(pn_images_of(&r->data, &r->images));
     PN_TRY(pn_record_same_images(record, r->settings.data, pn_data_checksum(&r->data)));
     const pn_status s = pn_settings_resolve(&r->settings, &r->data);
     if (s != PN_OK) /* nothing is open in ours */
@@ -195,11 +217,16 @@ pn_status pn_run_step(pn_run *r) {
 
 pn_status pn_run_save(pn_run *r) {
     double state[3 * PN_MAX_LOGITS + 2 + PN_MOST_EFFECTS_STATE];
-    char space[PN_SPACE_BYTES];
+    char space[PN_SPACE_BYTES], *images;
     pn_search_save(&r->search, state);
     pn_space_text(&r->search.prior.space, space);
-    return pn_record_save(&r->record, r->search.step, &r->settings, &r->model.network.parameters,
-                          state, pn_search_state_count(&r->search), &(pn_meta){"space", space}, 1);
+    PN_TRY(pn_images_text(&r->images, &images));
+    const pn_meta metas[] = {{"space", space}, {"images", images}};
+    const pn_status s = pn_record_save(
+        &r->record, r->search.step, &r->settings, &r->model.network.parameters, state,
+        pn_search_state_count(&r->search), metas, sizeof metas / sizeof *metas);
+    free(images);
+    return s;
 }
 
 pn_status pn_run_finish(pn_run *r) {
@@ -219,6 +246,7 @@ pn_status pn_run_finish(pn_run *r) {
 void pn_run_close(pn_run *r) {
     pn_model_destroy(&r->model);
     pn_data_free(&r->data);
+    pn_images_free(&r->images);
     pn_record_close(&r->record);
     *r = (pn_run){.record = PN_NO_RECORD};
 }

@@ -17,6 +17,7 @@ typedef struct pn_settings {
     double entropy_end;
     int64_t restart;
     char found[16]; /* "mode", "supported" or "" */
+    double time;    /* seconds by which `steps` were chosen (pace.h), or PN_UNSET_REAL */
     int64_t evidence, baseline, distinct_inputs, freeze_weights, augment, share_slot, warmup_prior,
         keep_weights;          /* 0, 1, PN_UNSET */
     char prior[PN_TEXT_BYTES]; /* where pi came from; "" = uniform */

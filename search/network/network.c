@@ -7,70 +7,12 @@
 #include <string.h>
 
 #include "runtime/rng.h"
+#include "search/network/cells.h"
 
 pn_network_sizes pn_network_defaults(bool evaluation, bool imagenet_stem) {
     return imagenet_stem ? (pn_network_sizes){14, 48, 128, 224, 1000}
            : evaluation  ? (pn_network_sizes){20, 36, 96, 32, 10}
                          : (pn_network_sizes){8, 16, 64, 32, 10};
-}
-
-/* ---- shapes ---------------------------------------------------------------------------------- */
-
-/* What a cell knows before its architecture. */
-typedef struct cell_shape {
-    pn_kind kind;
-    int C;              /* channels of its nodes */
-    int in_channels[2]; /* of the two cell inputs as they come */
-    bool reduce0;       /* the cell before was a reduction: input 0 is twice as large */
-    int H, W;           /* of the two inputs after preprocessing */
-    int P, Q;           /* of the nodes */
-} cell_shape;
-
-/* Of what the first cell reads. */
-static int stem_channels(const pn_network_spec *spec) {
-    return spec->imagenet_stem ? spec->channels : PN_STEM_FACTOR * spec->channels;
-}
-
-static void cell_shapes(const pn_network_spec *spec, int nodes, cell_shape *shape) {
-    int C = spec->channels, H = spec->H, W = spec->W;
-    int before[2] = {stem_channels(spec), stem_channels(spec)};
-    bool reduced = spec->imagenet_stem; /* its last convolution halves the image once more */
-    if (spec->imagenet_stem)
-        for (int i = 0; i < PN_IMAGENET_STEM; i++) {
-            H = pn_out_size(H, 2);
-            W = pn_out_size(W, 2);
-        }
-    for (int i = 0; i < spec->layers; i++) {
-        cell_shape *s = &shape[i];
-        s->kind = pn_kind_at(i, spec->layers);
-        if (s->kind == PN_REDUCTION) C *= 2;
-        s->C = C;
-        s->in_channels[0] = before[0];
-        s->in_channels[1] = before[1];
-        s->reduce0 = reduced;
-        s->H = H;
-        s->W = W;
-        if (s->kind == PN_REDUCTION) {
-            H = pn_out_size(H, 2);
-            W = pn_out_size(W, 2);
-        }
-        s->P = H;
-        s->Q = W;
-        before[0] = before[1];
-        before[1] = nodes * C;
-        reduced = s->kind == PN_REDUCTION;
-    }
-}
-
-/* Edge and dilation of a convolution, and how many stages it is; 0 stages: not a convolution. */
-static int conv_stages(pn_op op, int *R, int *dilation) {
-    *R = op == PN_SEP_CONV_5X5 || op == PN_DIL_CONV_5X5 ? 5 : 3;
-    *dilation = op == PN_DIL_CONV_3X3 || op == PN_DIL_CONV_5X5 ? 2 : 1;
-    return op == PN_SEP_CONV_3X3 || op == PN_SEP_CONV_5X5 ? 2 : pn_op_has_weights(op) ? 1 : 0;
-}
-
-static int term_stride(const cell_shape *s, int input) {
-    return s->kind == PN_REDUCTION && input < 2 ? 2 : 1;
 }
 
 /* ---- enumeration ----------------------------------------------------------------------------- */
@@ -134,7 +76,7 @@ static int add_reduce(enumerator *e, const char *prefix, int C_in, int C) {
 /* One op of a cell; -1 if it has no weights. */
 static int add_op(enumerator *e, const char *prefix, pn_op op, int C, int stride) {
     int R, dilation, first = -1;
-    const int stages = conv_stages(op, &R, &dilation);
+    const int stages = pn_conv_stages(op, &R, &dilation);
     for (int s = 0; s < stages; s++) {
         char dw[16], pw[16], bn[8];
         if (e->network->spec.evaluation) { /* ReLU, depthwise, pointwise, BatchNorm, ReLU, ... */
@@ -154,7 +96,7 @@ static int add_op(enumerator *e, const char *prefix, pn_op op, int C, int stride
     return first;
 }
 
-static void add_preprocess(enumerator *e, int layer, const cell_shape *s) {
+static void add_preprocess(enumerator *e, int layer, const pn_cell_shape *s) {
     for (int i = 0; i < 2; i++) {
         char prefix[64];
         int *first = &e->network->cell[layer].preprocess[i];
@@ -171,7 +113,7 @@ static void add_preprocess(enumerator *e, int layer, const cell_shape *s) {
 }
 
 /* All ops that the search may want at one cell. */
-static void add_shared_ops(enumerator *e, int layer, const cell_shape *s) {
+static void add_shared_ops(enumerator *e, int layer, const pn_cell_shape *s) {
     const pn_network *n = e->network;
     for (int node = 0; node < n->space.nodes; node++)
         for (int slot = 0; slot < PN_NODE_TERMS; slot++)
@@ -188,12 +130,12 @@ static void add_shared_ops(enumerator *e, int layer, const cell_shape *s) {
                     if (n->spec.share_slot) snprintf(by_slot, sizeof by_slot, "slot.%d.", slot);
                     snprintf(prefix, sizeof prefix, "cells.%d.nodes.%d.%sinput.%d.%s.", layer, node,
                              by_slot, input, pn_op_name[op]);
-                    where[slot][input][op] = add_op(e, prefix, op, s->C, term_stride(s, input));
+                    where[slot][input][op] = add_op(e, prefix, op, s->C, pn_term_stride(s, input));
                 }
 }
 
 /* The ops of one architecture. */
-static void add_own_ops(enumerator *e, int layer, const cell_shape *s, const pn_arch *arch) {
+static void add_own_ops(enumerator *e, int layer, const pn_cell_shape *s, const pn_arch *arch) {
     for (int node = 0; node < e->network->space.nodes; node++)
         for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
             const pn_choice t = arch->cell[s->kind].term[node][slot];
@@ -201,7 +143,7 @@ static void add_own_ops(enumerator *e, int layer, const cell_shape *s, const pn_
             snprintf(prefix, sizeof prefix, "cells.%d._ops.%d.", layer,
                      PN_NODE_TERMS * node + slot);
             e->network->cell[layer].op[node][slot][t.input][t.op] =
-                add_op(e, prefix, t.op, s->C, term_stride(s, t.input));
+                add_op(e, prefix, t.op, s->C, pn_term_stride(s, t.input));
         }
 }
 
@@ -225,7 +167,7 @@ static void add_imagenet_stem(enumerator *e) {
 
 static void add_stem(enumerator *e) {
     const pn_network_spec *s = &e->network->spec;
-    const int K = stem_channels(s);
+    const int K = pn_stem_channels(s);
     if (s->imagenet_stem) {
         add_imagenet_stem(e);
         return;
@@ -281,8 +223,8 @@ pn_status pn_network_create(pn_network *n, const pn_network_spec *spec, const pn
     PN_TRY(pn_space_check(space));
     *n = (pn_network){.spec = *spec, .space = *space, .auxiliary = -1};
     memset(n->cell, -1, sizeof n->cell);
-    cell_shape shape[PN_MAX_LAYERS];
-    cell_shapes(spec, space->nodes, shape);
+    pn_cell_shape shape[PN_MAX_LAYERS];
+    pn_cell_shapes(spec, space->nodes, shape);
 
     enumerator e = {n, PN_OK, PN_ROLE_WEIGHT};
     add_stem(&e);
@@ -326,10 +268,10 @@ static pn_norm_spec norm_at(const builder *b, int scale) {
                           scale + 2, scale + 3};
 }
 
-static pn_value build_op(const builder *b, const cell_shape *s, pn_op op, int input, pn_value x,
+static pn_value build_op(const builder *b, const pn_cell_shape *s, pn_op op, int input, pn_value x,
                          int w) {
     int R, dilation;
-    const int stride = term_stride(s, input), stages = conv_stages(op, &R, &dilation);
+    const int stride = pn_term_stride(s, input), stages = pn_conv_stages(op, &R, &dilation);
     const bool evaluation = b->network->spec.evaluation;
     for (int i = 0; i < stages; i++) {
         x = pn_program_stage(b->program, x, R, dilation, i == 0 ? stride : 1, w, w + 1,
@@ -348,13 +290,6 @@ static pn_value build_op(const builder *b, const cell_shape *s, pn_op op, int in
 
 enum { MAX_TERMS = (2 + PN_MAX_NODES - 1) * PN_MAX_OPS };
 
-/* Whether both terms of a node are one: the same op without weights, or with the same ones, on the
- * same input. */
-static bool equal_terms(const pn_cell_weights *w, int node, const pn_choice *t) {
-    return t[0].op == t[1].op && t[0].input == t[1].input &&
-           w->op[node][0][t[0].input][t[0].op] == w->op[node][1][t[1].input][t[1].op];
-}
-
 /* The factors of a term for each image, NULL: 1. */
 static const float *factor_of(const builder *b, int layer, int node, int slot) {
     const int place = (layer * b->network->space.nodes + node) * PN_NODE_TERMS + slot;
@@ -362,15 +297,15 @@ static const float *factor_of(const builder *b, int layer, int node, int slot) {
 }
 
 /* The two terms of a node; one if they are equal, since the same term twice is computed once. */
-static int own_terms(const builder *b, const cell_shape *s, int layer, int node,
+static int own_terms(const builder *b, const pn_cell_shape *s, int layer, int node,
                      const pn_choice *choice, const pn_value *input, pn_term_spec *terms) {
     const pn_cell_weights *w = &b->network->cell[layer];
-    const bool twice = equal_terms(w, node, choice);
+    const bool twice = pn_equal_terms(w, node, choice);
     const int count = twice ? 1 : PN_NODE_TERMS;
     for (int slot = 0; slot < count; slot++) {
         const pn_choice t = choice[slot];
         const int weights = w->op[node][slot][t.input][t.op];
-        const bool identity = t.op == PN_SKIP_CONNECT && term_stride(s, t.input) == 1;
+        const bool identity = t.op == PN_SKIP_CONNECT && pn_term_stride(s, t.input) == 1;
         const float *factor = identity ? NULL : factor_of(b, layer, node, slot);
         terms[slot] = (pn_term_spec){build_op(b, s, t.op, t.input, input[t.input], weights),
                                      twice && !factor ? 2 : 1, factor};
@@ -379,7 +314,7 @@ static int own_terms(const builder *b, const cell_shape *s, int layer, int node,
 }
 
 /* Every op on every input, each with the same share: the supernet of DARTS. */
-static int all_terms(const builder *b, const cell_shape *s, const pn_cell_weights *w, int node,
+static int all_terms(const builder *b, const pn_cell_shape *s, const pn_cell_weights *w, int node,
                      const pn_value *input, pn_term_spec *terms) {
     const pn_space *space = &b->network->space;
     int count = 0;
@@ -406,7 +341,7 @@ static void build_stem(const builder *b, pn_value *before0, pn_value *before1) {
     const pn_value image = pn_program_image(p, spec->H, spec->W, spec->image_channels);
     if (!spec->imagenet_stem) {
         *before0 = *before1 =
-            pn_program_stem(p, image, 1, w, stem_channels(spec), stem_norm(b, w + 1));
+            pn_program_stem(p, image, 1, w, pn_stem_channels(spec), stem_norm(b, w + 1));
         return;
     }
     *before1 = pn_program_stem(p, image, 2, w, spec->channels / 2, norm_at(b, w + 1));
@@ -436,8 +371,8 @@ pn_status pn_network_build(const pn_network *n, const pn_arch *arch, pn_program 
                            const pn_build *how) {
     const pn_network_spec *spec = &n->spec;
     const builder b = {n, p, how};
-    cell_shape shape[PN_MAX_LAYERS];
-    cell_shapes(spec, n->space.nodes, shape);
+    pn_cell_shape shape[PN_MAX_LAYERS];
+    pn_cell_shapes(spec, n->space.nodes, shape);
     if (how->auxiliary && (n->auxiliary < 0 || !pn_network_auxiliary_fits(spec)))
         return pn_fail(PN_EARG,
                        "an auxiliary head behind images of %dx%d: want a network that has one, "
@@ -450,7 +385,7 @@ pn_status pn_network_build(const pn_network *n, const pn_arch *arch, pn_program 
     pn_program_begin(p, how->N, how->training, how->guarded);
     build_stem(&b, before[0], before[1]);
     for (int i = 0; i < spec->layers; i++) {
-        const cell_shape *s = &shape[i];
+        const pn_cell_shape *s = &shape[i];
         const pn_cell_weights *w = &n->cell[i];
         pn_value input[2 + PN_MAX_NODES];
         for (int j = 0; j < 2; j++) {
@@ -480,9 +415,9 @@ pn_status pn_network_build(const pn_network *n, const pn_arch *arch, pn_program 
 }
 
 bool pn_network_auxiliary_fits(const pn_network_spec *spec) {
-    cell_shape shape[PN_MAX_LAYERS];
-    cell_shapes(spec, PN_MAX_NODES, shape);
-    const cell_shape *s = &shape[2 * spec->layers / 3];
+    pn_cell_shape shape[PN_MAX_LAYERS];
+    pn_cell_shapes(spec, PN_MAX_NODES, shape);
+    const pn_cell_shape *s = &shape[2 * spec->layers / 3];
     const int stride = auxiliary_stride(spec);
     return s->P >= AUXILIARY_POOL && s->Q >= AUXILIARY_POOL &&
            (s->P - AUXILIARY_POOL) / stride == 1 && (s->Q - AUXILIARY_POOL) / stride == 1;
@@ -500,9 +435,9 @@ static void drop_term(double keep, uint64_t seed, int64_t step, int place, float
 
 void pn_network_drop_path(const pn_network *n, const pn_arch *arch, double keep, uint64_t seed,
                           int64_t step, float *factor, int N) {
-    cell_shape shape[PN_MAX_LAYERS];
+    pn_cell_shape shape[PN_MAX_LAYERS];
     int place = 0;
-    cell_shapes(&n->spec, n->space.nodes, shape);
+    pn_cell_shapes(&n->spec, n->space.nodes, shape);
     for (int layer = 0; layer < n->spec.layers; layer++)
         for (int node = 0; node < n->space.nodes; node++) {
             const pn_choice *terms = arch->cell[shape[layer].kind].term[node];
@@ -510,10 +445,10 @@ void pn_network_drop_path(const pn_network *n, const pn_arch *arch, double keep,
             for (int slot = 0; slot < PN_NODE_TERMS; slot++, place++, factor += N) {
                 drop_term(keep, seed, step, place, factor, N);
                 if (terms[slot].op == PN_SKIP_CONNECT &&
-                    term_stride(&shape[layer], terms[slot].input) == 1)
+                    pn_term_stride(&shape[layer], terms[slot].input) == 1)
                     for (int i = 0; i < N; i++) factor[i] = 1;
             }
-            if (equal_terms(&n->cell[layer], node, terms))
+            if (pn_equal_terms(&n->cell[layer], node, terms))
                 for (int i = 0; i < N; i++) {
                     pair[i] += pair[N + i];
                     pair[N + i] = 0;
@@ -531,8 +466,8 @@ void pn_network_uses(const pn_network *n, const pn_arch *arch, bool *used) {
     const bool all = n->spec.evaluation || !arch;
     memset(used, all, (size_t)n->parameters.count * sizeof *used);
     if (all) return;
-    cell_shape shape[PN_MAX_LAYERS];
-    cell_shapes(&n->spec, n->space.nodes, shape);
+    pn_cell_shape shape[PN_MAX_LAYERS];
+    pn_cell_shapes(&n->spec, n->space.nodes, shape);
     mark(used, n->stem, 3);
     mark(used, n->classifier, 2);
     for (int i = 0; i < n->spec.layers; i++) {
@@ -542,7 +477,7 @@ void pn_network_uses(const pn_network *n, const pn_arch *arch, bool *used) {
             for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
                 const pn_choice t = arch->cell[shape[i].kind].term[node][slot];
                 int R, dilation;
-                const int stages = conv_stages(t.op, &R, &dilation);
+                const int stages = pn_conv_stages(t.op, &R, &dilation);
                 mark(used, n->cell[i].op[node][slot][t.input][t.op], stages ? 2 * stages : 2);
             }
     }
@@ -561,11 +496,11 @@ void pn_network_count(const pn_network *n, const pn_arch *arch, size_t *weights,
 }
 
 /* Multiply-adds of one term. */
-static double term_macs(const cell_shape *s, pn_op op, int input) {
+static double term_macs(const pn_cell_shape *s, pn_op op, int input) {
     int R, dilation;
     const double pixels = (double)s->P * s->Q, square = (double)s->C * s->C;
-    const int stages = conv_stages(op, &R, &dilation);
-    if (op == PN_SKIP_CONNECT && term_stride(s, input) == 2) return pixels * square;
+    const int stages = pn_conv_stages(op, &R, &dilation);
+    if (op == PN_SKIP_CONNECT && pn_term_stride(s, input) == 2) return pixels * square;
     return pixels * stages * ((double)R * R * s->C + square);
 }
 
@@ -577,7 +512,7 @@ size_t pn_network_batch_bytes(const pn_network_spec *spec, int N) {
 }
 
 static double stem_macs(const pn_network_spec *s) {
-    if (!s->imagenet_stem) return 9.0 * s->image_channels * stem_channels(s) * s->H * s->W;
+    if (!s->imagenet_stem) return 9.0 * s->image_channels * pn_stem_channels(s) * s->H * s->W;
     const int C[PN_IMAGENET_STEM + 1] = {s->image_channels, s->channels / 2, s->channels,
                                          s->channels};
     double macs = 0;
@@ -592,11 +527,11 @@ static double stem_macs(const pn_network_spec *s) {
 
 double pn_network_macs(const pn_network *n, const pn_arch *arch) {
     const pn_network_spec *spec = &n->spec;
-    cell_shape shape[PN_MAX_LAYERS];
-    cell_shapes(spec, n->space.nodes, shape);
+    pn_cell_shape shape[PN_MAX_LAYERS];
+    pn_cell_shapes(spec, n->space.nodes, shape);
     double macs = stem_macs(spec);
     for (int i = 0; i < spec->layers; i++) {
-        const cell_shape *s = &shape[i];
+        const pn_cell_shape *s = &shape[i];
         for (int j = 0; j < 2; j++) macs += (double)s->in_channels[j] * s->C * s->H * s->W;
         for (int node = 0; node < n->space.nodes; node++) {
             for (int slot = 0; arch && slot < PN_NODE_TERMS; slot++) {

@@ -4,20 +4,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "runtime/device_batch.h"
-
-typedef struct predictor {
-    const pn_kernels *kernels;
-    pn_network *network;
-    const pn_arch *arch;
-    pn_program *program;
-    pn_arena *arena;
-    pn_batches *batches;
-    pn_device_batch batch;
-    pn_result *found; /* in memory of the device */
-    int n;            /* images a batch that the program is for */
-} predictor;
-
 static pn_status build(const pn_network *network, const pn_arch *arch, pn_program *program,
                        const pn_memory *memory, int N, pn_result *found, pn_program_size *size) {
     PN_TRY(pn_network_build(
@@ -35,12 +21,32 @@ pn_status pn_predict_bytes(const pn_network *network, const pn_arch *arch, pn_pr
     return PN_OK;
 }
 
-/* Logits of one batch. */
-static pn_status run(predictor *p, const pn_batch *batch, float *logits) {
+pn_status pn_inference_open(pn_inference *p, int N) {
+    const pn_network_spec *n = &p->network->spec;
+    void *found;
+    p->n = 0;
+    p->found = NULL;
+    p->batch = (pn_device_batch){0};
+    PN_TRY(pn_device_batch_create(&p->batch, p->kernels->memory, N,
+                                  (size_t)n->H * (size_t)n->W * (size_t)n->image_channels));
+    PN_TRY(p->kernels->memory->allocate(sizeof *p->found, &found));
+    p->found = found;
+    return PN_OK;
+}
+
+void pn_inference_close(pn_inference *p) {
+    if (!p->kernels) return;
+    pn_device_batch_destroy(&p->batch);
+    p->kernels->memory->release(p->found);
+    *p = (pn_inference){0};
+}
+
+pn_status pn_inference_run(pn_inference *p, const pn_batch *batch, float *logits) {
     const pn_memory *memory = p->kernels->memory;
     pn_program_size size;
     PN_TRY(pn_device_batch_upload(&p->batch, batch));
     if (batch->n != p->n) {
+        p->n = 0; /* should it fail */
         PN_TRY(build(p->network, p->arch, p->program, memory, batch->n, p->found, &size));
         p->n = batch->n;
     }
@@ -51,13 +57,19 @@ static pn_status run(predictor *p, const pn_batch *batch, float *logits) {
                             (size_t)batch->n * (size_t)p->network->spec.classes * sizeof *logits);
 }
 
-static void take_image(pn_predictions *out, const float *logits, int label) {
+double pn_cross_entropy(const float *logits, int classes, int label, int *best) {
     double sum = 0;
-    int best = 0;
-    for (int k = 1; k < out->classes; k++)
-        if (logits[k] > logits[best]) best = k;
-    for (int k = 0; k < out->classes; k++) sum += exp((double)logits[k] - (double)logits[best]);
-    out->loss += log(sum) + (double)logits[best] - (double)logits[label];
+    int most = 0;
+    for (int k = 1; k < classes; k++)
+        if (logits[k] > logits[most]) most = k;
+    for (int k = 0; k < classes; k++) sum += exp((double)logits[k] - (double)logits[most]);
+    *best = most;
+    return log(sum) + (double)logits[most] - (double)logits[label];
+}
+
+static void take_image(pn_predictions *out, const float *logits, int label) {
+    int best;
+    out->loss += pn_cross_entropy(logits, out->classes, label, &best);
     out->correct += best == label;
     out->confusion[(size_t)label * (size_t)out->classes + (size_t)best]++;
 }
@@ -68,16 +80,9 @@ static bool are_finite(const float *logits, size_t count) {
     return true;
 }
 
-static pn_status predict_all(predictor *p, int N, const pn_data *data, pn_half half, uint64_t seed,
+static pn_status predict_all(pn_inference *p, pn_batches *batches, const pn_data *data,
                              pn_predictions *out) {
-    const pn_batch_stream stream = {.half = half, .N = N, .in_order = true};
-    const size_t image = (size_t)data->H * (size_t)data->W * (size_t)data->C;
-    void *found;
-    PN_TRY(pn_batches_create(data, &stream, 1, seed, &p->batches));
-    PN_TRY(pn_device_batch_create(&p->batch, p->kernels->memory, N, image));
-    PN_TRY(p->kernels->memory->allocate(sizeof *p->found, &found));
-    p->found = found;
-    const size_t images = (size_t)pn_batches_images(p->batches, 0), classes = (size_t)data->classes;
+    const size_t images = (size_t)pn_batches_images(batches, 0), classes = (size_t)data->classes;
     *out = (pn_predictions){.images = (int)images,
                             .classes = data->classes,
                             .confusion = calloc(classes * classes, sizeof *out->confusion),
@@ -85,10 +90,10 @@ static pn_status predict_all(predictor *p, int N, const pn_data *data, pn_half h
     if (!out->confusion || !out->logits)
         return pn_fail(PN_EMEM, "no memory for the logits of %zu images", images);
     float *logits = out->logits;
-    for (int64_t step = 0; step < pn_batches_steps_per_epoch(p->batches, 0); step++) {
+    for (int64_t step = 0; step < pn_batches_steps_per_epoch(batches, 0); step++) {
         pn_batch batch;
-        PN_TRY(pn_batches_take(p->batches, 0, step, &batch));
-        PN_TRY(run(p, &batch, logits));
+        PN_TRY(pn_batches_take(batches, 0, step, &batch));
+        PN_TRY(pn_inference_run(p, &batch, logits));
         for (int i = 0; i < batch.n; i++, logits += classes)
             take_image(out, logits, batch.labels[i]);
     }
@@ -114,13 +119,16 @@ pn_status pn_predict(const pn_kernels *kernels, pn_network *network, const pn_ar
     if (n->H != data->H || n->W != data->W || n->image_channels != data->C)
         return pn_fail(PN_EARG, "the network is for images of %dx%dx%d, those of %s are %dx%dx%d",
                        n->H, n->W, n->image_channels, data->name, data->H, data->W, data->C);
-    predictor p = {
-        .kernels = kernels, .network = network, .arch = arch, .program = program, .arena = arena};
     const int images = half == PN_HALF_BOTH ? data->count : data->count / 2;
-    pn_status s = predict_all(&p, N < images ? N : images, data, half, seed, out);
-    pn_batches_free(p.batches);
-    pn_device_batch_destroy(&p.batch);
-    kernels->memory->release(p.found);
+    const pn_batch_stream stream = {.half = half, .N = N < images ? N : images, .in_order = true};
+    pn_inference p = {
+        .kernels = kernels, .network = network, .arch = arch, .program = program, .arena = arena};
+    pn_batches *batches = NULL;
+    pn_status s = pn_batches_create(data, &stream, 1, seed, &batches);
+    if (s == PN_OK) s = pn_inference_open(&p, stream.N);
+    if (s == PN_OK) s = predict_all(&p, batches, data, out);
+    pn_batches_free(batches);
+    pn_inference_close(&p);
     if (s != PN_OK) pn_predictions_free(out);
     return s;
 }

@@ -8,7 +8,7 @@
 #include "runtime/json.h"
 #include "search/network/weights.h"
 
-enum { KEEP_CHECKPOINTS = 2, RUN_JSON_LIMIT = 1 << 20, PENDING = 1 << 13, MOST_METAS = 16 };
+enum { KEEP_CHECKPOINTS = 2, RUN_JSON_LIMIT = 1 << 26, PENDING = 1 << 13, MOST_METAS = 16 };
 
 static const char run_json[] = "run.json";
 static const size_t json_style = JSON_INDENT(2) | JSON_REAL_PRECISION(17);
@@ -44,7 +44,7 @@ pn_status pn_record_write(const pn_record *r, const char *state, int64_t step, c
     failed |= json_object_set_new(root, "settings", pn_fields_json(r->kind->fields, settings));
     if (r->history) failed |= json_object_set_new(root, "history", parsed(r->history));
     json_decref(more);
-    PN_TRY(pn_json_text(root, failed, json_style, &text));
+    PN_TRY(pn_json_file(root, failed, json_style, &text));
     const pn_status s = write_json(r, text);
     free(text);
     return s;

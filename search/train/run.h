@@ -14,6 +14,7 @@
 #define PN_TRAIN_RUN_H
 
 #include "kernels/api.h"
+#include "search/network/images.h"
 #include "search/rundir/record.h"
 #include "search/train/trainer.h"
 
@@ -35,6 +36,7 @@ typedef struct pn_training {
     pn_record record;
     pn_train_settings settings;
     pn_data data, held; /* to train on; the test split */
+    pn_images images;   /* what the data say of themselves */
     pn_trainer trainer;
     pn_epoch_sums sums;
     pn_epoch_score last, best;
@@ -62,6 +64,9 @@ void pn_training_close(pn_training *training);
  * the seed; a directory without a training is one that is not. PN_EINPUT if run.json is damaged. */
 pn_status pn_training_result(const char *directory, const pn_train_settings *settings,
                              bool *finished, pn_epoch_score *last, pn_epoch_score *best);
+
+/* The settings of the training in a directory, by its run.json alone; *begun: there is one. */
+pn_status pn_training_look(const char *directory, pn_train_settings *settings, bool *begun);
 
 /* "test images", or what takes their place. */
 const char *pn_training_scored_on(const pn_train_settings *settings);

@@ -45,6 +45,17 @@ static pn_status allocate(pn_trainer *t, void **block, size_t bytes) {
     return bytes ? t->kernels->memory->allocate(bytes, block) : PN_OK;
 }
 
+static pn_status start_batches(pn_trainer *t, const pn_data *data) {
+    const pn_train_settings *r = &t->settings;
+    const pn_batch_stream stream = {.half = r->hold_out ? PN_HALF_FIRST : PN_HALF_BOTH,
+                                    .N = (int)r->batch,
+                                    .augment = r->augment,
+                                    .cutout = (int)r->cutout};
+    PN_TRY(pn_batches_create(data, &stream, 1, r->seed, &t->batches));
+    t->steps_per_epoch = pn_batches_steps_per_epoch(t->batches, 0);
+    return PN_OK;
+}
+
 static pn_status create(pn_trainer *t, const pn_data *data, size_t limit) {
     const pn_train_settings *r = &t->settings;
     const pn_memory *memory = t->kernels->memory;
@@ -64,12 +75,7 @@ static pn_status create(pn_trainer *t, const pn_data *data, size_t limit) {
     pn_parameters_init(&t->network.parameters, r->seed);
     PN_TRY(pn_parameters_push(&t->network.parameters));
     PN_TRY(pn_update_create(&t->update, t->kernels, &t->network.parameters));
-    const pn_batch_stream stream = {.half = r->hold_out ? PN_HALF_FIRST : PN_HALF_BOTH,
-                                    .N = N,
-                                    .augment = r->augment,
-                                    .cutout = (int)r->cutout};
-    PN_TRY(pn_batches_create(data, &stream, 1, r->seed, &t->batches));
-    t->steps_per_epoch = pn_batches_steps_per_epoch(t->batches, 0);
+    if (data->images) PN_TRY(start_batches(t, data));
     PN_TRY(pn_device_batch_create(&t->device_batch, memory, N,
                                   (size_t)data->H * (size_t)data->W * (size_t)data->C));
     PN_TRY(allocate(t, &block, 2 * sizeof *t->found));
@@ -112,10 +118,9 @@ void pn_trainer_destroy(pn_trainer *t) {
 /* ---- a step ---------------------------------------------------------------------------------- */
 
 /* Which terms are dropped in this step. */
-static pn_status drop_paths(pn_trainer *t) {
+static pn_status drop_paths(pn_trainer *t, double dropped) {
     const pn_memory *memory = t->kernels->memory;
     const int half = (int)(t->step & 1);
-    const double dropped = pn_train_drop_path(&t->settings, t->step / t->steps_per_epoch);
     float *from = t->staging + (size_t)half * t->factors;
     if (!t->factors) return PN_OK;
     PN_TRY(memory->wait(t->mark[half]));
@@ -125,29 +130,30 @@ static pn_status drop_paths(pn_trainer *t) {
     return memory->mark(&t->mark[half]);
 }
 
-static pn_status take_batch(pn_trainer *t) {
-    pn_batch batch;
-    PN_TRY(pn_batches_take(t->batches, 0, t->step, &batch));
-    PN_TRY(pn_device_batch_upload(&t->device_batch, &batch));
-    if (t->bound == t->device_batch.batch.x) return PN_OK;
-    t->bound = NULL;
-    PN_TRY(pn_program_bind(t->training, &t->arena, &t->network.parameters, t->device_batch.batch.x,
-                           t->device_batch.batch.labels, pn_update_scale(&t->update)));
-    t->bound = t->device_batch.batch.x;
+void pn_trainer_forget(pn_trainer *t) { t->bound = (pn_batch){0}; }
+
+static pn_status bind(pn_trainer *t, const pn_batch *batch) {
+    PN_TRY(pn_device_batch_upload(&t->device_batch, batch));
+    const pn_batch *here = &t->device_batch.batch;
+    if (t->bound.x == here->x && t->bound.labels == here->labels) return PN_OK;
+    pn_trainer_forget(t);
+    PN_TRY(pn_program_bind(t->training, &t->arena, &t->network.parameters, here->x, here->labels,
+                           pn_update_scale(&t->update)));
+    t->bound = *here;
     return PN_OK;
 }
 
-pn_status pn_trainer_step(pn_trainer *t, pn_train_report *report) {
+pn_status pn_trainer_step_on(pn_trainer *t, const pn_batch *batch, double rate, double dropped,
+                             pn_train_report *report) {
     const pn_train_settings *r = &t->settings;
-    const int64_t epoch = t->step / t->steps_per_epoch;
     pn_result found[2] = {{0}};
-    PN_TRY(take_batch(t));
-    PN_TRY(drop_paths(t));
+    PN_TRY(bind(t, batch));
+    PN_TRY(drop_paths(t, dropped));
     PN_TRY(pn_update_begin(&t->update));
     PN_TRY(pn_program_forward(t->training));
     PN_TRY(pn_update_sample(&t->update, t->training, t->found, 1, 0)); /* the only one: weight 1 */
     PN_TRY(pn_program_backward(t->training));
-    PN_TRY(pn_update_apply(&t->update, (pn_sgd){.rate = (float)pn_train_rate(r, epoch),
+    PN_TRY(pn_update_apply(&t->update, (pn_sgd){.rate = (float)rate,
                                                 .momentum = (float)r->momentum,
                                                 .decay = (float)r->decay,
                                                 .clip = (float)r->clip}));
@@ -166,9 +172,17 @@ pn_status pn_trainer_step(pn_trainer *t, pn_train_report *report) {
     return PN_OK;
 }
 
+pn_status pn_trainer_step(pn_trainer *t, pn_train_report *report) {
+    const int64_t epoch = t->step / t->steps_per_epoch;
+    pn_batch batch;
+    PN_TRY(pn_batches_take(t->batches, 0, t->step, &batch));
+    return pn_trainer_step_on(t, &batch, pn_train_rate(&t->settings, epoch),
+                              pn_train_drop_path(&t->settings, epoch), report);
+}
+
 pn_status pn_trainer_predict(pn_trainer *t, const pn_data *data, pn_half half,
                              pn_predictions *out) {
-    t->bound = NULL; /* the arena is the other program's now */
+    pn_trainer_forget(t);
     return pn_predict(t->kernels, &t->network, &t->arch, t->inference, &t->arena,
                       (int)t->settings.batch, data, half, t->settings.seed, out);
 }

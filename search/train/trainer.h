@@ -24,13 +24,13 @@ typedef struct pn_trainer {
     pn_update update;
     pn_batches *batches;
     pn_device_batch device_batch;
-    pn_result *found;   /* of the head and of the auxiliary one, in memory of the device */
-    float *factor;      /* of drop-path, (layers, nodes, 2, N), there too; NULL: none */
-    float *staging;     /* twice that many on the host, to upload from */
-    size_t factors;     /* numbers */
-    int64_t mark[2];    /* of the upload from each half */
-    const float *bound; /* the images that the training program was bound to; NULL: not bound */
-    int64_t step;       /* the next one */
+    pn_result *found; /* of the head and of the auxiliary one, in memory of the device */
+    float *factor;    /* of drop-path, (layers, nodes, 2, N), there too; NULL: none */
+    float *staging;   /* twice that many on the host, to upload from */
+    size_t factors;   /* numbers */
+    int64_t mark[2];  /* of the upload from each half */
+    pn_batch bound;   /* the batch that the training program was bound to; zero: not bound */
+    int64_t step;     /* the next one */
     int64_t steps_per_epoch;
 } pn_trainer;
 
@@ -42,7 +42,8 @@ typedef struct pn_train_report {
     double gradient_norm; /* before clipping */
 } pn_train_report;
 
-/* Weights from the settings' seed, step 0. `settings` is resolved, `data` outlives the trainer.
+/* Weights from the settings' seed, step 0. `settings` is resolved, `data` outlives the trainer; if
+ * it has sizes but no images (NULL), the batches are the caller's: pn_trainer_step_on alone.
  * memory: most bytes of weights, arena and batches, 0 = no limit; PN_EMEM before anything large is
  * touched, naming the batch that would fit. */
 pn_status pn_trainer_create(pn_trainer *trainer, const pn_kernels *kernels,
@@ -52,6 +53,15 @@ void pn_trainer_destroy(pn_trainer *trainer);
 /* One step. PN_EDIVERGED, with weights and step as they were, if loss or gradient is not finite
  * (running statistics may have moved). */
 pn_status pn_trainer_step(pn_trainer *trainer, pn_train_report *report);
+
+/* One step on a batch of the host's, of settings.batch normalised images, with this rate of SGD;
+ * `dropped`: the probability with which drop-path drops a term, 0 .. below 1, without effect if the
+ * settings have no drop-path. Likewise. */
+pn_status pn_trainer_step_on(pn_trainer *trainer, const pn_batch *batch, double rate,
+                             double dropped, pn_train_report *report);
+
+/* To be called when another program has used the arena: with the second program, say. */
+void pn_trainer_forget(pn_trainer *trainer);
 
 /* The network as it is, on images; halves are those of the training's own split. See predict.h. */
 pn_status pn_trainer_predict(pn_trainer *trainer, const pn_data *data, pn_half half,

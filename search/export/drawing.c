@@ -1,0 +1,402 @@
+/* drawing.c -- see drawing.h.
+ *
+ * The SVG is laid out in layers (Sugiyama, Tagawa, Toda 1981). A cell has seven boxes: two inputs,
+ * four nodes, the output. A box stands in the column behind the last of those it reads; a line that
+ * passes a column has a lane there, of its own for each box that it comes from, so that no line
+ * runs through a box. In each column boxes and lanes are exchanged as long as that makes lines
+ * cross less, or shorter. */
+#include "search/export/drawing.h"
+
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "search/network/genotype.h"
+
+enum { INPUTS = 2, OUT = INPUTS + PN_MAX_NODES, BOXES, COLUMNS = PN_MAX_NODES + 2 };
+
+static const char *const kind_name[PN_KINDS] = {"normal", "reduction"};
+
+/* "sep conv 3x3" */
+static const char *words_of(pn_op op, char text[16]) {
+    snprintf(text, 16, "%s", pn_op_name[op]);
+    for (char *c = text; *c; c++)
+        if (*c == '_') *c = ' ';
+    return text;
+}
+
+static const struct family {
+    const char *name, *colour, *fill;             /* on white */
+    const char *dark_colour, *dark_fill, *stroke; /* on black; of the line of either */
+} families[] = {
+    {"pool", "#009e73", "#d6f0e7", "#2fc79b", "#07432f", ""},
+    {"skip", "#6b7280", "#eceef0", "#9aa4af", "#30363d", "stroke-dasharray: 3 2"},
+    {"sep", "#0072b2", "#d6e9f5", "#56b4e9", "#0b3a57", ""},
+    {"dil", "#d55e00", "#fbe5d6", "#e69f00", "#553300", ""},
+};
+enum { FAMILIES = sizeof families / sizeof *families };
+
+static const struct family *family_of(pn_op op) {
+    return &families[op < PN_SKIP_CONNECT    ? 0
+                     : op == PN_SKIP_CONNECT ? 1
+                     : op < PN_DIL_CONV_3X3  ? 2
+                                             : 3];
+}
+
+/* What has been printed, as a text. */
+static pn_status finish(FILE *f, char **text) {
+    const int failed = ferror(f);
+    if (!fclose(f) && !failed) return PN_OK;
+    free(*text);
+    *text = NULL;
+    return pn_fail(PN_EMEM, "no memory for a drawing");
+}
+
+static pn_status begin(FILE **f, char **text, size_t *size) {
+    *text = NULL;
+    *f = open_memstream(text, size);
+    return *f ? PN_OK : pn_fail(PN_EMEM, "no memory for a drawing");
+}
+
+/* ---- Graphviz -------------------------------------------------------------------------------- */
+
+static void dot_cell(FILE *f, const pn_cell *cell, const char *name) {
+    fprintf(f,
+            "  subgraph cluster_%s {\n"
+            "    label=\"%s cell\";\n"
+            "    %s_in0 [label=\"cell k-2\"];\n"
+            "    %s_in1 [label=\"cell k-1\"];\n",
+            name, name, name, name);
+    for (int node = 0; node < PN_MAX_NODES; node++)
+        fprintf(f, "    %s_%d [label=\"%d\", fillcolor=\"#f6f8fa\"];\n", name, node, node);
+    fprintf(f, "    %s_out [label=\"cell k\"];\n", name);
+    for (int node = 0; node < PN_MAX_NODES; node++)
+        for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
+            const pn_choice t = cell->term[node][slot];
+            const struct family *family = family_of(t.op);
+            char op[16];
+            fprintf(f,
+                    "    %s_%s%d -> %s_%d [label=\"%s\", class=\"%s\", color=\"%s\", "
+                    "fontcolor=\"%s\"%s];\n",
+                    name, t.input < INPUTS ? "in" : "",
+                    t.input < INPUTS ? t.input : t.input - INPUTS, name, node, words_of(t.op, op),
+                    family->name, family->colour, family->colour,
+                    t.op == PN_SKIP_CONNECT ? ", style=dashed" : "");
+        }
+    for (int node = 0; node < PN_MAX_NODES; node++)
+        fprintf(f, "    %s_%d -> %s_out [color=\"#8b949e\"];\n", name, node, name);
+    fprintf(f, "  }\n");
+}
+
+pn_status pn_drawing_dot(const pn_arch *arch, char **text) {
+    char genotype[PN_GENOTYPE_BYTES];
+    size_t size;
+    FILE *f;
+    pn_genotype_write(arch, genotype);
+    PN_TRY(begin(&f, text, &size));
+    fprintf(f,
+            "// %s\n"
+            "digraph genotype {\n"
+            "  rankdir=LR;\n"
+            "  fontname=\"Helvetica\";\n"
+            "  color=\"#d0d7de\";\n"
+            "  node [shape=box, style=\"rounded,filled\", fillcolor=\"#ffffff\", "
+            "color=\"#57606a\", fontname=\"Helvetica\", fontsize=12, height=0.35];\n"
+            "  edge [fontname=\"Helvetica\", fontsize=10, penwidth=1.4, arrowsize=0.7];\n",
+            genotype);
+    for (int kind = PN_KINDS - 1; kind >= 0; kind--) /* dot draws the last one on top */
+        dot_cell(f, &arch->cell[kind], kind_name[kind]);
+    fprintf(f, "}\n");
+    return finish(f, text);
+}
+
+/* ---- layout ---------------------------------------------------------------------------------- */
+
+/* Pixels. A line enters a node in the middle of its op, and leaves a box in the middle. */
+enum {
+    OP_WIDTH = 100,
+    OP_HEIGHT = 22,
+    OP_GAP = 6,
+    NODE_WIDTH = OP_WIDTH + 42,
+    NODE_HEIGHT = 2 * OP_HEIGHT + 3 * OP_GAP,
+    END_WIDTH = 76, /* of inputs and output */
+    END_HEIGHT = 30,
+    LANE_HEIGHT = 6,
+    COLUMN_GAP = 72,
+    ROW_GAP = 20,
+    INPUT_GAP = 44,
+    MARGIN = 20,
+    HEADING = 34
+};
+
+typedef struct layout {
+    const pn_cell *cell;
+    int column[BOXES];         /* of each box */
+    int last[BOXES];           /* the last column with a reader of the box; its own, if none */
+    int columns;               /* how many */
+    int order[COLUMNS][BOXES]; /* boxes and lanes, the lane of a box by the box's number */
+    int count[COLUMNS];
+    double y[COLUMNS][BOXES]; /* their middles, around 0 */
+    bool flip[BOXES];         /* a node's second op above its first: they are a sum */
+    double height;
+} layout;
+
+static bool reads(const layout *l, int box, int slot, int other) {
+    if (box == OUT) return slot == 0 && other >= INPUTS && other < OUT;
+    return box >= INPUTS && l->cell->term[box - INPUTS][slot].input == other;
+}
+
+static int box_height(const layout *l, int column, int box) {
+    if (l->column[box] != column) return LANE_HEIGHT;
+    return box >= INPUTS && box < OUT ? NODE_HEIGHT : END_HEIGHT;
+}
+
+/* Where a line enters a box, below the box's middle. */
+static double port(const layout *l, int box, int slot) {
+    return box == OUT ? 0 : (l->flip[box] == (slot == 0) ? 0.5 : -0.5) * (OP_HEIGHT + OP_GAP);
+}
+
+static void place_column(layout *l, int c) {
+    const int gap = c ? ROW_GAP : INPUT_GAP;
+    double height = -gap, at;
+    for (int i = 0; i < l->count[c]; i++) height += box_height(l, c, l->order[c][i]) + gap;
+    at = -height / 2;
+    for (int i = 0; i < l->count[c]; i++) {
+        const int box = l->order[c][i], high = box_height(l, c, box);
+        l->y[c][box] = at + high / 2.0;
+        at += high + gap;
+    }
+    if (height > l->height) l->height = height;
+}
+
+typedef struct segment {
+    double from, to;
+} segment;
+
+/* The lines between a column and the next, in pieces: at most two to each node, one to each lane
+ * and to the output. */
+enum { SEGMENTS = PN_NODE_TERMS * BOXES + BOXES };
+static int segments_at(const layout *l, int c, segment list[SEGMENTS]) {
+    int n = 0;
+    for (int i = 0; i < l->count[c]; i++) {
+        const int from = l->order[c][i];
+        if (l->last[from] > c + 1) list[n++] = (segment){l->y[c][from], l->y[c + 1][from]};
+        for (int box = INPUTS; box < BOXES; box++)
+            for (int slot = 0; slot < PN_NODE_TERMS; slot++)
+                if (l->column[box] == c + 1 && reads(l, box, slot, from))
+                    list[n++] = (segment){l->y[c][from], l->y[c + 1][box] + port(l, box, slot)};
+    }
+    return n;
+}
+
+/* How bad the lines are: a crossing counts as much as two columns of detour. */
+static double cost(const layout *l) {
+    double sum = 0;
+    for (int c = 0; c + 1 < l->columns; c++) {
+        segment s[SEGMENTS];
+        const int n = segments_at(l, c, s);
+        for (int i = 0; i < n; i++) {
+            sum += (s[i].to - s[i].from) * (s[i].to - s[i].from) / COLUMN_GAP;
+            for (int j = 0; j < i; j++)
+                if ((s[i].from - s[j].from) * (s[i].to - s[j].to) < 0) sum += 10.0 * COLUMN_GAP;
+        }
+    }
+    return sum;
+}
+
+/* Whether a change has made the lines better than they were at best. */
+static bool improves(const layout *l, double *best) {
+    const double now = cost(l);
+    const bool better = now < *best - 1e-6;
+    if (better) *best = now;
+    return better;
+}
+
+static void swap(layout *l, int c, int i, int j) {
+    const int box = l->order[c][i];
+    l->order[c][i] = l->order[c][j];
+    l->order[c][j] = box;
+    place_column(l, c);
+}
+
+static void untangle(layout *l) {
+    double best = cost(l);
+    for (bool better = true; better;) {
+        better = false;
+        for (int c = 0; c < l->columns; c++)
+            for (int i = 0; i < l->count[c]; i++)
+                for (int j = 0; j < i; j++) {
+                    swap(l, c, i, j);
+                    if (improves(l, &best))
+                        better = true;
+                    else
+                        swap(l, c, i, j);
+                }
+        for (int box = INPUTS; box < OUT; box++) {
+            l->flip[box] = !l->flip[box];
+            if (improves(l, &best))
+                better = true;
+            else
+                l->flip[box] = !l->flip[box];
+        }
+    }
+}
+
+static layout lay_out(const pn_cell *cell) {
+    layout l = {.cell = cell};
+    for (int box = INPUTS; box < BOXES; box++)
+        for (int slot = 0; slot < PN_NODE_TERMS; slot++)
+            for (int other = 0; other < box; other++)
+                if (reads(&l, box, slot, other) && l.column[other] >= l.column[box])
+                    l.column[box] = l.column[other] + 1;
+    l.columns = l.column[OUT] + 1;
+    for (int other = 0; other < BOXES; other++) {
+        l.last[other] = l.column[other];
+        for (int box = INPUTS; box < BOXES; box++)
+            for (int slot = 0; slot < PN_NODE_TERMS; slot++)
+                if (reads(&l, box, slot, other) && l.column[box] > l.last[other])
+                    l.last[other] = l.column[box];
+        for (int c = l.column[other]; c == l.column[other] || c < l.last[other]; c++)
+            l.order[c][l.count[c]++] = other;
+    }
+    for (int c = 0; c < l.columns; c++) place_column(&l, c);
+    untangle(&l);
+    return l;
+}
+
+/* ---- SVG ------------------------------------------------------------------------------------- */
+
+static double column_width(int c, int columns) {
+    return c == 0 || c == columns - 1 ? END_WIDTH : NODE_WIDTH;
+}
+
+static double column_x(int c) {
+    return MARGIN + (c ? END_WIDTH + COLUMN_GAP + (c - 1) * (NODE_WIDTH + COLUMN_GAP) : 0);
+}
+
+/* From a box through its lanes into a port of another. */
+static void svg_line(FILE *f, const layout *l, int from, int box, int slot) {
+    int c = l->column[from];
+    double x = column_x(c) + column_width(c, l->columns), y = l->y[c][from];
+    fprintf(f, "    <path class=\"line%s\" d=\"M%g %g", box == OUT ? " out" : "", x, y);
+    for (; c < l->column[box]; c++) {
+        const bool there = c + 1 == l->column[box];
+        const double to_x = column_x(c + 1), half = COLUMN_GAP / 2.0,
+                     to_y = there ? l->y[c + 1][box] + port(l, box, slot) : l->y[c + 1][from];
+        fprintf(f, " C%g %g %g %g %g %g", x + half, y, to_x - half, to_y, to_x, to_y);
+        x = to_x;
+        y = to_y;
+        if (there) break;
+        x += column_width(c + 1, l->columns);
+        fprintf(f, " H%g", x);
+    }
+    fprintf(f, "\"/>\n");
+}
+
+static void svg_end(FILE *f, const layout *l, int box, const char *text) {
+    const int c = l->column[box];
+    const double x = column_x(c), y = l->y[c][box];
+    fprintf(f,
+            "    <rect class=\"end\" x=\"%g\" y=\"%g\" width=\"%d\" height=\"%d\" rx=\"15\"/>\n"
+            "    <text x=\"%g\" y=\"%g\">%s</text>\n",
+            x, y - END_HEIGHT / 2.0, END_WIDTH, END_HEIGHT, x + END_WIDTH / 2.0, y + 4, text);
+}
+
+static void svg_node(FILE *f, const layout *l, int node, bool reduction) {
+    const int box = INPUTS + node, c = l->column[box];
+    const double x = column_x(c), y = l->y[c][box];
+    fprintf(f,
+            "    <rect class=\"node\" x=\"%g\" y=\"%g\" width=\"%d\" height=\"%d\" rx=\"8\"/>\n"
+            "    <text class=\"number\" x=\"%g\" y=\"%g\">+ %d</text>\n",
+            x, y - NODE_HEIGHT / 2.0, NODE_WIDTH, NODE_HEIGHT, x + NODE_WIDTH - 20, y + 4, node);
+    for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
+        const pn_choice t = l->cell->term[node][slot];
+        const double at = y + port(l, box, slot);
+        char op[16];
+        fprintf(f, "    <g><title>%s on ", pn_op_name[t.op]);
+        if (t.input < INPUTS)
+            fprintf(f, "the output of cell k-%d%s", INPUTS - t.input,
+                    reduction ? ", stride 2" : "");
+        else
+            fprintf(f, "node %d", t.input - INPUTS);
+        fprintf(f,
+                "</title>\n"
+                "      <rect class=\"%s\" x=\"%g\" y=\"%g\" width=\"%d\" height=\"%d\" "
+                "rx=\"6\"/>\n"
+                "      <text x=\"%g\" y=\"%g\">%s</text></g>\n",
+                family_of(t.op)->name, x, at - OP_HEIGHT / 2.0, OP_WIDTH, OP_HEIGHT,
+                x + OP_WIDTH / 2.0, at + 4, words_of(t.op, op));
+    }
+}
+
+static void svg_cell(FILE *f, const layout *l, pn_kind kind, double top) {
+    fprintf(f,
+            "  <text class=\"heading\" x=\"%d\" y=\"%g\">%s cell</text>\n"
+            "  <g transform=\"translate(0 %g)\">\n",
+            MARGIN, top + 14, kind_name[kind], top + HEADING + l->height / 2);
+    for (int box = OUT; box >= INPUTS; box--)
+        for (int slot = 0; slot < PN_NODE_TERMS; slot++)
+            for (int from = 0; from < box; from++)
+                if (reads(l, box, slot, from)) svg_line(f, l, from, box, slot);
+    svg_end(f, l, 0, "cell k-2");
+    svg_end(f, l, 1, "cell k-1");
+    for (int node = 0; node < PN_MAX_NODES; node++) svg_node(f, l, node, kind == PN_REDUCTION);
+    svg_end(f, l, OUT, "cell k");
+    fprintf(f, "  </g>\n");
+}
+
+static void svg_style(FILE *f) {
+    fprintf(f,
+            "  <style>\n"
+            "    text { font: 12px sans-serif; text-anchor: middle; fill: #1b1f24 }\n"
+            "    .heading { font-size: 15px; font-weight: bold; text-anchor: start }\n"
+            "    .page { fill: #ffffff }\n"
+            "    .line { fill: none; stroke: #57606a; stroke-width: 1.4 }\n"
+            "    .out { stroke: #afb8c1 }\n"
+            "    .node { fill: #f6f8fa; stroke: #afb8c1 }\n"
+            "    .end { fill: #ffffff; stroke: #57606a }\n");
+    for (int i = 0; i < FAMILIES; i++)
+        fprintf(f, "    .%s { fill: %s; stroke: %s; stroke-width: 1.4; %s }\n", families[i].name,
+                families[i].fill, families[i].colour, families[i].stroke);
+    fprintf(f,
+            "    @media (prefers-color-scheme: dark) {\n"
+            "      text { fill: #f0f3f6 }\n"
+            "      .page { fill: #0d1117 }\n"
+            "      .line { stroke: #8b949e }\n"
+            "      .out { stroke: #57606a }\n"
+            "      .node { fill: #161b22; stroke: #3d444d }\n"
+            "      .end { fill: #0d1117; stroke: #8b949e }\n");
+    for (int i = 0; i < FAMILIES; i++)
+        fprintf(f, "      .%s { fill: %s; stroke: %s }\n", families[i].name, families[i].dark_fill,
+                families[i].dark_colour);
+    fprintf(f,
+            "    }\n"
+            "  </style>\n");
+}
+
+pn_status pn_drawing_svg(const pn_arch *arch, char **text) {
+    const layout normal = lay_out(&arch->cell[PN_NORMAL]),
+                 reduction = lay_out(&arch->cell[PN_REDUCTION]);
+    const int columns = normal.columns > reduction.columns ? normal.columns : reduction.columns;
+    const double width = column_x(columns - 1) + END_WIDTH + MARGIN,
+                 second = MARGIN + HEADING + normal.height + 2 * MARGIN,
+                 height = second + HEADING + reduction.height + MARGIN;
+    char genotype[PN_GENOTYPE_BYTES];
+    size_t size;
+    FILE *f;
+    pn_genotype_write(arch, genotype);
+    PN_TRY(begin(&f, text, &size));
+    fprintf(f,
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%g\" height=\"%g\" "
+            "viewBox=\"0 0 %g %g\" role=\"img\">\n"
+            "  <title>The normal and the reduction cell</title>\n"
+            "  <desc>%s</desc>\n",
+            width, height, width, height, genotype);
+    svg_style(f);
+    fprintf(f, "  <rect class=\"page\" width=\"100%%\" height=\"100%%\"/>\n");
+    svg_cell(f, &normal, PN_NORMAL, MARGIN);
+    svg_cell(f, &reduction, PN_REDUCTION, second);
+    fprintf(f, "</svg>\n");
+    return finish(f, text);
+}

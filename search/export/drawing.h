@@ -1,0 +1,20 @@
+/* drawing.h -- the two cells of an architecture as a picture: for Graphviz, and drawn here.
+ *
+ * Colours tell families of ops apart, also to the colour-blind (Okabe and Ito 2008); every op has
+ * its name beside. */
+#ifndef PN_DRAWING_H
+#define PN_DRAWING_H
+
+#include "kernels/status.h"
+#include "search/network/space.h"
+
+/* A directed graph in Graphviz's language (`dot -Tsvg`): a box is a node, an arrow an op. *text is
+ * the caller's. PN_EMEM. The architecture is one of the whole space. */
+pn_status pn_drawing_dot(const pn_arch *arch, char **text);
+
+/* A page of SVG that needs nothing else: no script, no font, light or dark as the viewer asks for
+ * it. A box is a node and holds its two ops; a line is a tensor. *text is the caller's. PN_EMEM.
+ * The architecture is one of the whole space; the same one gives the same bytes. */
+pn_status pn_drawing_svg(const pn_arch *arch, char **text);
+
+#endif
