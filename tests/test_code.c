@@ -358,7 +358,8 @@ static const char *const ways[] = {sanitized, "-O2 -Dnet_SCALAR", "-O2",
                                    "-O3 -march=native -ffp-contract=fast"};
 enum { WAYS = sizeof ways / sizeof *ways };
 
-/* Usually each network is compiled in two ways, the first and another one. */
+/* Usually each network is compiled in one way, and with sanitizers every second too: a compilation
+ * takes one to two seconds. */
 static void code_gives_the_logits(void **state) {
     (void)state;
     (void)compiler();
@@ -373,13 +374,13 @@ static void code_gives_the_logits(void **state) {
                               .embed = subjects[i].embed});
         write_images(&n);
         for (int way = 0; way < WAYS; way++) {
-            if (!is_long() && way != 0 && way != 1 + i % (WAYS - 1)) continue;
+            if (!is_long() && (way == 0 ? i % 2 == 0 : way != 1 + i % (WAYS - 1))) continue;
             compile(ways[way], subjects[i].embed);
             char *printed = shell("code/example --floats --logits images");
             compare_printed(&n, printed);
             free(printed);
         }
-        if (i < 2) check_symbols();
+        if (i == 0) check_symbols();
         run_shell("rm -r code");
         unmake(&n);
     }
@@ -420,7 +421,7 @@ static void eight_bits_give_the_same_logits_here_and_there(void **state) {
         pn_data data = {0};
         pn_ranges ranges;
         pn_quantized q;
-        if (subjects[i].only_long) continue;
+        if (subjects[i].only_long || (!is_long() && i % 2 == 0)) continue;
         make(&n, &subjects[i]);
         make_data(&data, &subjects[i].spec);
         assert_int_equal(pn_ranges_measure(&n.layers, &data, 40, &ranges), PN_OK);
@@ -434,7 +435,7 @@ static void eight_bits_give_the_same_logits_here_and_there(void **state) {
         const size_t numbers = (size_t)data.H * (size_t)data.W * (size_t)data.C;
         assert_int_equal(pn_file_write(pn_in_folder("bytes"), data.images, IMAGES * numbers),
                          PN_OK);
-        compile(ways[i % 2 ? 3 : 0], subjects[i].embed);
+        compile(ways[i % 4 == 1 ? 0 : i % 4 == 3 ? 3 : 4], subjects[i].embed);
         char *printed = shell("code/example --bytes --logits bytes"), *at = printed;
         for (int image = 0; image < IMAGES; image++) {
             float logits[32];

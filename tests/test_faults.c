@@ -93,6 +93,11 @@ static const job jobs[] = {
      "halted",
      {"search", "halted", OFTEN, CPU, "--threads", "2", "--quiet"}},
     {"export", {"trained"}, NULL, {"export", "trained/seed-1", "--safetensors", "out"}},
+    {"export-c", {"trained"}, NULL, {"export", "trained/seed-1", "--c", "out", "--apart"}},
+    {"export-int8",
+     {"trained"},
+     NULL,
+     {"export", "trained/seed-1", "--c", "out", "--int8", "--calibrate", "synthetic:16x8x8x3"}},
     {"eval", {"trained"}, NULL, {"eval", "trained/seed-1", "--data", "synthetic:16x8x8x3", ONE}},
     {"eval-json", {"trained"}, NULL, {"eval", "trained", "--json", ONE}}, /* data by run.json */
     {"predict", {"trained", "pictures"}, NULL, {"predict", "trained", "pictures", ONE}},

@@ -130,13 +130,32 @@ static pn_status write_onnx(source *s) {
     return status;
 }
 
+/* Both splits are normalised as the weights say; weights that do not say it are told. */
+static void agree_on_normalising(pn_images *images, pn_data *train, pn_data *test) {
+    const size_t bytes = sizeof images->mean;
+    if (!images->measured) {
+        memcpy(images->mean, train->mean, bytes);
+        memcpy(images->std, train->std, bytes);
+        images->measured = true;
+    }
+    memcpy(train->mean, images->mean, bytes);
+    memcpy(train->std, images->std, bytes);
+    memcpy(test->mean, images->mean, bytes);
+    memcpy(test->std, images->std, bytes);
+}
+
 /* In 8 bits: from ranges that images of the training split show, and judged on the test split. */
-static pn_status quantize(const char *spec, const pn_layers *layers, pn_quantized *quantized) {
+static pn_status quantize(const char *spec, const pn_layers *layers, pn_images *images,
+                          pn_quantized *quantized) {
     pn_data train = {0}, test = {0};
     pn_ranges ranges = {0};
     int64_t in_float, in_int8;
     pn_status s = pn_data_open(spec, PN_TRAIN, &train);
     if (s == PN_OK) s = pn_data_open(spec, PN_TEST, &test);
+    if (s == PN_OK && (train.classes != images->classes || test.classes != images->classes))
+        s = pn_fail(PN_EARG, "the network tells %d classes apart, %s has %d", images->classes,
+                    train.name, train.classes);
+    if (s == PN_OK) agree_on_normalising(images, &train, &test);
     if (s == PN_OK) s = pn_ranges_measure(layers, &train, o.images, &ranges);
     if (s == PN_OK) s = pn_quantize(layers, &ranges, &train, quantized);
     if (s == PN_OK)
@@ -173,7 +192,8 @@ static pn_status write_code(source *s, const char *calibrate) {
         return pn_fail(PN_EARG, "--c %s: want a directory, new or old", o.c);
     pn_status status = load(s, false);
     if (status == PN_OK) status = pn_layers_create(&s->network, &s->arch, true, &layers);
-    if (status == PN_OK && o.int8) status = quantize(calibrate, &layers, &quantized);
+    if (status == PN_OK && o.int8)
+        status = quantize(calibrate, &layers, &s->about.images, &quantized);
     if (status == PN_OK) status = pn_directory_make(o.c, &made);
     if (status == PN_OK) status = pn_place_open(&place, o.c);
     const pn_code code = {.name = o.name,
