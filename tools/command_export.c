@@ -50,8 +50,8 @@ static const pn_field rows[] = {
     PN_FLAG("fold", fold, "1", "ONNX: fold BatchNorm into the convolutions"),
 };
 
-/* What has been written, a line each: said at the end, since a command that fails says one sentence,
- * why. */
+/* What has been written, a line each; said at the end, since a command that fails says one
+ * sentence, why. */
 static char written[4 * PN_PATH_BYTES];
 
 __attribute__((format(printf, 1, 2))) static void note(const char *format, ...) {
