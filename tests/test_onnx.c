@@ -124,10 +124,11 @@ typedef struct subject {
 } subject;
 
 static void make_images(subject *s, const network_case *c) {
+    const int C = c->C == 1 ? 1 : 3;
     double *image = s->reference.twin[1].d; /* (N,H,W,C) */
     for (int n = 0; n < IMAGES; n++)
         for (int i = 0; i < c->H * c->W; i++)
-            for (int k = 0; k < c->C; k++, image++) {
+            for (int k = 0; k < C; k++, image++) {
                 const int to = k * c->H * c->W + i;
                 const double byte =
                     floor(256 * pn_uniform(7, PN_STREAM_TEST, (uint64_t)n, (uint64_t)to));

@@ -1,4 +1,5 @@
 /* command_export.c -- weights out of a training's directory, into files of others. */
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +67,18 @@ static const pn_field rows[] = {
     PN_INT("images", images, 1, 1 << 24, "500", "int8: training images that ranges come from"),
 };
 
+/* What has been written, a line each; said at the end, since a command that fails says one
+ * sentence, why. */
+static char written[4 * PN_PATH_BYTES];
+
+__attribute__((format(printf, 1, 2))) static void note(const char *format, ...) {
+    const size_t used = strlen(written);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(written + used, sizeof written - used, format, arguments);
+    va_end(arguments);
+}
+
 /* The weights that are to be exported. */
 typedef struct source {
     pn_safetensors *file;
@@ -123,8 +136,7 @@ static pn_status write_onnx(source *s) {
     if (status == PN_OK)
         status = pn_onnx_write(o.onnx, &layers, &s->arch, &s->about.images, o.raw, &nodes);
     if (status == PN_OK)
-        fprintf(stderr, "%s: %d nodes, %.1f M numbers\n", o.onnx, nodes,
-                (double)layers.floats / 1e6);
+        note("%s: %d nodes, %.1f M numbers\n", o.onnx, nodes, (double)layers.floats / 1e6);
     pn_layers_destroy(&layers);
     pn_network_destroy(&s->network);
     return status;
@@ -227,7 +239,7 @@ static pn_status find_calibration(const char *weights, char data[PN_TEXT_BYTES])
 static pn_status write_text(const char *path, pn_status made, char *text) {
     if (made == PN_OK) made = pn_file_write(path, text, strlen(text));
     free(text);
-    if (made == PN_OK) fprintf(stderr, "%s: the two cells\n", path);
+    if (made == PN_OK) note("%s: the two cells\n", path);
     return made;
 }
 
@@ -277,8 +289,7 @@ static pn_status check_options(const char *from) {
     return PN_OK;
 }
 
-static pn_status run(const char *const *words) {
-    const char *from = words[0];
+static pn_status export_all(const char *from) {
     char path[PN_PATH_BYTES];
     source s = {0};
     PN_TRY(check_options(from));
@@ -292,6 +303,12 @@ static pn_status run(const char *const *words) {
     pn_weights_about_free(&s.about);
     pn_safetensors_free(s.file);
     return status == PN_OK || status == PN_EIO ? status : pn_fail_in(status, "%s", path);
+}
+
+static pn_status run(const char *const *words) {
+    PN_TRY(export_all(words[0]));
+    fputs(written, stderr);
+    return PN_OK;
 }
 
 PN_COMMAND(export, "write a trained network as ONNX, as C or for PyTorch; draw its cells",

@@ -18,6 +18,8 @@
 
 enum { NAME = PN_ONNX_NAME };
 
+#define MUST(condition) PN_DEMAND(condition, "line %d: want %s", __LINE__, #condition)
+
 /* ---- the wire format ------------------------------------------------------------------------- */
 
 static unsigned char take_byte(pn_bytes *from) {
@@ -92,7 +94,7 @@ static pn_onnx_attribute read_attribute(pn_bytes m) {
         } else if (f.number == 3) {
             a.i = take_whole(&f);
         } else if (f.number == 8) {
-            assert_true(a.count < 8);
+            MUST(a.count < 8);
             a.ints[a.count++] = take_whole(&f);
         } else if (f.number == 20) {
             a.type = (int)take_whole(&f);
@@ -107,7 +109,7 @@ static pn_onnx_node read_node(pn_bytes m) {
     pn_onnx_node n = {0};
     for (pn_wire_field f; pn_take_field(&m, &f);) {
         if (f.number == 1) {
-            assert_true(n.inputs < PN_ONNX_INPUTS);
+            MUST(n.inputs < PN_ONNX_INPUTS);
             take_text(&f, n.input[n.inputs++], NAME);
         } else if (f.number == 2) {
             take_text(&f, n.output, NAME);
@@ -116,7 +118,7 @@ static pn_onnx_node read_node(pn_bytes m) {
         } else if (f.number == 4) {
             take_text(&f, n.op, NAME);
         } else if (f.number == 5) {
-            assert_true(n.attributes < PN_ONNX_ATTRIBUTES);
+            MUST(n.attributes < PN_ONNX_ATTRIBUTES);
             n.attribute[n.attributes++] = read_attribute(take_message(&f));
         } else {
             unknown("node", &f);
@@ -130,9 +132,9 @@ static pn_onnx_tensor read_tensor(pn_bytes m) {
     size_t count = 1;
     for (pn_wire_field f; pn_take_field(&m, &f);) {
         if (f.number == 1) {
-            assert_true(t.rank < 4);
+            MUST(t.rank < 4);
             t.dim[t.rank] = take_whole(&f);
-            assert_true(t.dim[t.rank] >= 1);
+            MUST(t.dim[t.rank] >= 1);
             count *= (size_t)t.dim[t.rank++];
         } else if (f.number == 2) {
             t.type = (int)take_whole(&f);
@@ -163,7 +165,7 @@ static pn_onnx_value read_value(pn_bytes m) {
         }
     }
     pn_wire_field f;
-    assert_true(pn_take_field(&type, &f) && f.number == 1 && !type.count);
+    MUST(pn_take_field(&type, &f) && f.number == 1 && !type.count);
     type = take_message(&f);
     while (pn_take_field(&type, &f)) {
         if (f.number == 1) {
@@ -177,7 +179,7 @@ static pn_onnx_value read_value(pn_bytes m) {
     while (pn_take_field(&shape, &f)) {
         pn_bytes dim = take_message(&f);
         assert_int_equal(f.number, 1);
-        assert_true(pn_take_field(&dim, &f) && !dim.count && v.rank < 3);
+        MUST(pn_take_field(&dim, &f) && !dim.count && v.rank < 3);
         assert_int_equal(f.number, v.rank < 0 ? 2 : 1);
         if (v.rank < 0)
             take_text(&f, v.batch, NAME);
@@ -193,12 +195,12 @@ static void read_graph(pn_onnx_model *m, pn_bytes graph) {
     int inputs = 0, outputs = 0;
     for (pn_wire_field f; pn_take_field(&graph, &f);) {
         if (f.number == 1) {
-            assert_true(m->nodes < PN_ONNX_NODES);
+            MUST(m->nodes < PN_ONNX_NODES);
             m->node[m->nodes++] = read_node(take_message(&f));
         } else if (f.number == 2) {
             take_text(&f, name, NAME);
         } else if (f.number == 5) {
-            assert_true(m->tensors < PN_ONNX_TENSORS);
+            MUST(m->tensors < PN_ONNX_TENSORS);
             m->tensor[m->tensors++] = read_tensor(take_message(&f));
         } else if (f.number == 11) {
             m->input = read_value(take_message(&f));
@@ -210,14 +212,14 @@ static void read_graph(pn_onnx_model *m, pn_bytes graph) {
             unknown("graph", &f);
         }
     }
-    assert_true(*name);
+    MUST(*name);
     assert_int_equal(inputs, 1);
     assert_int_equal(outputs, 1);
 }
 
 static void read_pair(pn_bytes pair, char into[2][PN_ONNX_META]) {
     for (pn_wire_field f; pn_take_field(&pair, &f);) {
-        assert_true(f.number == 1 || f.number == 2);
+        MUST(f.number == 1 || f.number == 2);
         take_text(&f, into[f.number - 1], PN_ONNX_META);
     }
 }
@@ -226,7 +228,7 @@ static void read_pair(pn_bytes pair, char into[2][PN_ONNX_META]) {
 pn_onnx_model *pn_onnx_read(const char *path) {
     pn_onnx_model *m = calloc(1, sizeof *m);
     size_t size;
-    assert_non_null(m);
+    MUST(m);
     assert_int_equal(pn_file_read(path, 1 << 26, &m->file, &size), PN_OK);
     pn_bytes rest = {m->file, size};
     char text[NAME];
@@ -245,10 +247,10 @@ pn_onnx_model *pn_onnx_read(const char *path) {
             graphs++;
         } else if (f.number == 8) {
             pn_bytes set = take_message(&f);
-            assert_true(pn_take_field(&set, &f) && f.number == 2 && !set.count);
+            MUST(pn_take_field(&set, &f) && f.number == 2 && !set.count);
             opset = take_whole(&f);
         } else if (f.number == 14) {
-            assert_true(m->metas < PN_ONNX_METAS);
+            MUST(m->metas < PN_ONNX_METAS);
             read_pair(take_message(&f), m->meta[m->metas++]);
         } else {
             unknown("model", &f);
@@ -358,11 +360,16 @@ typedef struct value {
     double *d;
 } value;
 
+/* All values of an evaluation. */
+enum { POOL = 1 << 22 };
+static double *pool;
+static size_t pool_used;
+
 static value new_value(int C, int H, int W) {
-    value v = {C, H, W, calloc((size_t)C * (size_t)H * (size_t)W, sizeof(double))};
-    assert_true(C > 0 && H > 0 && W > 0);
-    assert_non_null(v.d);
-    return v;
+    const size_t count = (size_t)C * (size_t)H * (size_t)W;
+    MUST(C > 0 && H > 0 && W > 0 && count <= POOL - pool_used);
+    pool_used += count;
+    return (value){C, H, W, pool + pool_used - count};
 }
 
 static size_t elements(const value *v) { return (size_t)v->C * (size_t)v->H * (size_t)v->W; }
@@ -388,6 +395,18 @@ pn_onnx_attribute *pn_onnx_find_attribute(pn_onnx_node *n, const char *name) {
     return NULL;
 }
 
+static const pn_onnx_attribute *attribute_of(pn_onnx_node *n, const char *name) {
+    const pn_onnx_attribute *found = pn_onnx_find_attribute(n, name);
+    PN_DEMAND(found, "%s has no %s", n->name, name);
+    return found;
+}
+
+static const pn_onnx_tensor *tensor_of(pn_onnx_model *m, const char *name) {
+    const pn_onnx_tensor *found = pn_onnx_find_tensor(m, name);
+    PN_DEMAND(found, "no tensor %s", name);
+    return found;
+}
+
 /* Sizes of a window: kernel, strides, pads (begin, begin, end, end), dilations. */
 typedef struct window {
     int64_t R[2], stride[2], pad[4], dilation[2];
@@ -396,9 +415,9 @@ typedef struct window {
 static window window_of(pn_onnx_node *n) {
     window w = {.dilation = {1, 1}};
     const pn_onnx_attribute *dilation = pn_onnx_find_attribute(n, "dilations");
-    memcpy(w.R, pn_onnx_find_attribute(n, "kernel_shape")->ints, sizeof w.R);
-    memcpy(w.stride, pn_onnx_find_attribute(n, "strides")->ints, sizeof w.stride);
-    memcpy(w.pad, pn_onnx_find_attribute(n, "pads")->ints, sizeof w.pad);
+    memcpy(w.R, attribute_of(n, "kernel_shape")->ints, sizeof w.R);
+    memcpy(w.stride, attribute_of(n, "strides")->ints, sizeof w.stride);
+    memcpy(w.pad, attribute_of(n, "pads")->ints, sizeof w.pad);
     if (dilation) memcpy(w.dilation, dilation->ints, sizeof w.dilation);
     return w;
 }
@@ -418,14 +437,14 @@ static const double *under(const window *w, const value *x, int c, int p, int q,
 }
 
 static value eval_conv(pn_onnx_model *m, pn_onnx_node *n, const value *x) {
-    const pn_onnx_tensor *weight = pn_onnx_find_tensor(m, n->input[1]),
-                         *bias = n->inputs > 2 ? pn_onnx_find_tensor(m, n->input[2]) : NULL;
+    const pn_onnx_tensor *weight = tensor_of(m, n->input[1]),
+                         *bias = n->inputs > 2 ? tensor_of(m, n->input[2]) : NULL;
     const window w = window_of(n);
-    const int groups = (int)pn_onnx_find_attribute(n, "group")->i, O = (int)weight->dim[0],
+    const int groups = (int)attribute_of(n, "group")->i, O = (int)weight->dim[0],
               I = (int)weight->dim[1];
-    assert_true(weight->rank == 4 && weight->dim[2] == w.R[0] && weight->dim[3] == w.R[1]);
-    assert_true(groups >= 1 && x->C == groups * I && O % groups == 0);
-    assert_true(!bias || (bias->rank == 1 && bias->dim[0] == O));
+    MUST(weight->rank == 4 && weight->dim[2] == w.R[0] && weight->dim[3] == w.R[1]);
+    MUST(groups >= 1 && x->C == groups * I && O % groups == 0);
+    MUST(!bias || (bias->rank == 1 && bias->dim[0] == O));
     value y = new_value(O, size_behind(&w, 0, x->H), size_behind(&w, 1, x->W));
     for (int o = 0; o < O; o++)
         for (int p = 0; p < y.H; p++)
@@ -446,7 +465,7 @@ static value eval_conv(pn_onnx_model *m, pn_onnx_node *n, const value *x) {
 static value eval_pool(pn_onnx_node *n, const value *x) {
     const window w = window_of(n);
     const bool max = !strcmp(n->op, "MaxPool");
-    const bool counts = !max && pn_onnx_find_attribute(n, "count_include_pad")->i;
+    const bool counts = !max && attribute_of(n, "count_include_pad")->i;
     value y = new_value(x->C, size_behind(&w, 0, x->H), size_behind(&w, 1, x->W));
     for (int c = 0; c < y.C; c++)
         for (int p = 0; p < y.H; p++)
@@ -467,10 +486,10 @@ static value eval_pool(pn_onnx_node *n, const value *x) {
 static value eval_norm(pn_onnx_model *m, pn_onnx_node *n, const value *x) {
     const pn_onnx_tensor *part[4];
     value y = new_value(x->C, x->H, x->W);
-    const double eps = (double)pn_onnx_find_attribute(n, "epsilon")->f;
+    const double eps = (double)attribute_of(n, "epsilon")->f;
     for (int i = 0; i < 4; i++) {
-        part[i] = pn_onnx_find_tensor(m, n->input[1 + i]);
-        assert_true(part[i]->rank == 1 && part[i]->dim[0] == x->C);
+        part[i] = tensor_of(m, n->input[1 + i]);
+        MUST(part[i]->rank == 1 && part[i]->dim[0] == x->C);
     }
     for (size_t i = 0; i < elements(x); i++) {
         const size_t c = i / ((size_t)x->H * (size_t)x->W);
@@ -481,10 +500,9 @@ static value eval_norm(pn_onnx_model *m, pn_onnx_node *n, const value *x) {
 }
 
 static value eval_pad(pn_onnx_model *m, pn_onnx_node *n, const value *x) {
-    const pn_onnx_tensor *pads =
-        pn_onnx_find_tensor(m, n->input[1]); /* begins of N,C,H,W, then ends */
-    assert_true(pads->rank == 1 && pads->dim[0] == 8);
-    for (size_t i = 0; i < 6; i++) assert_true(at(pads, i) == 0);
+    const pn_onnx_tensor *pads = tensor_of(m, n->input[1]); /* begins of N,C,H,W, then ends */
+    MUST(pads->rank == 1 && pads->dim[0] == 8);
+    for (size_t i = 0; i < 6; i++) MUST(at(pads, i) == 0);
     value y = new_value(x->C, x->H + (int)at(pads, 6), x->W + (int)at(pads, 7));
     for (int c = 0; c < x->C; c++)
         for (int h = 0; h < x->H; h++)
@@ -493,12 +511,11 @@ static value eval_pad(pn_onnx_model *m, pn_onnx_node *n, const value *x) {
 }
 
 static value eval_slice(pn_onnx_model *m, pn_onnx_node *n, const value *x) {
-    const pn_onnx_tensor *starts = pn_onnx_find_tensor(m, n->input[1]),
-                         *ends = pn_onnx_find_tensor(m, n->input[2]),
-                         *axes = pn_onnx_find_tensor(m, n->input[3]);
+    const pn_onnx_tensor *starts = tensor_of(m, n->input[1]), *ends = tensor_of(m, n->input[2]),
+                         *axes = tensor_of(m, n->input[3]);
     const int down = (int)at(starts, 0), right = (int)at(starts, 1);
-    assert_true(at(axes, 0) == 2 && at(axes, 1) == 3);
-    assert_true(at(ends, 0) >= x->H && at(ends, 1) >= x->W); /* to the end */
+    MUST(at(axes, 0) == 2 && at(axes, 1) == 3);
+    MUST(at(ends, 0) >= x->H && at(ends, 1) >= x->W); /* to the end */
     value y = new_value(x->C, x->H - down, x->W - right);
     for (int c = 0; c < y.C; c++)
         for (int h = 0; h < y.H; h++)
@@ -509,9 +526,9 @@ static value eval_slice(pn_onnx_model *m, pn_onnx_node *n, const value *x) {
 static value eval_concat(pn_onnx_node *n, const value *const *x) {
     int C = 0;
     size_t done = 0;
-    assert_int_equal(pn_onnx_find_attribute(n, "axis")->i, 1);
+    assert_int_equal(attribute_of(n, "axis")->i, 1);
     for (int i = 0; i < n->inputs; i++) {
-        assert_true(x[i]->H == x[0]->H && x[i]->W == x[0]->W);
+        MUST(x[0] && x[i] && x[i]->H == x[0]->H && x[i]->W == x[0]->W);
         C += x[i]->C;
     }
     value y = new_value(C, x[0]->H, x[0]->W);
@@ -521,12 +538,11 @@ static value eval_concat(pn_onnx_node *n, const value *const *x) {
 }
 
 static value eval_gemm(pn_onnx_model *m, pn_onnx_node *n, const value *x) {
-    const pn_onnx_tensor *weight = pn_onnx_find_tensor(m, n->input[1]),
-                         *bias = pn_onnx_find_tensor(m, n->input[2]);
+    const pn_onnx_tensor *weight = tensor_of(m, n->input[1]), *bias = tensor_of(m, n->input[2]);
     const int O = (int)weight->dim[0];
-    assert_int_equal(pn_onnx_find_attribute(n, "transB")->i, 1);
-    assert_true(weight->rank == 2 && (size_t)weight->dim[1] == elements(x));
-    assert_true(bias->rank == 1 && bias->dim[0] == O);
+    assert_int_equal(attribute_of(n, "transB")->i, 1);
+    MUST(weight->rank == 2 && (size_t)weight->dim[1] == elements(x));
+    MUST(bias->rank == 1 && bias->dim[0] == O);
     value y = new_value(O, 1, 1);
     for (size_t o = 0; o < (size_t)O; o++) {
         y.d[o] = at(bias, o);
@@ -538,14 +554,13 @@ static value eval_gemm(pn_onnx_model *m, pn_onnx_node *n, const value *x) {
 
 /* Element by element: of one value, of two, or with a constant (C,1,1) or (1,1,1). */
 static value eval_plain(pn_onnx_model *m, pn_onnx_node *n, const value *x, const value *other) {
-    const pn_onnx_tensor *constant =
-        n->inputs > 1 && !other ? pn_onnx_find_tensor(m, n->input[1]) : NULL;
+    const pn_onnx_tensor *constant = n->inputs > 1 && !other ? tensor_of(m, n->input[1]) : NULL;
     const size_t plane = (size_t)x->H * (size_t)x->W;
     value y = new_value(x->C, x->H, x->W);
     if (constant)
-        assert_true(constant->rank == 3 && (constant->dim[0] == x->C || constant->dim[0] == 1) &&
-                    constant->dim[1] == 1 && constant->dim[2] == 1);
-    if (!strcmp(n->op, "Cast")) assert_int_equal(pn_onnx_find_attribute(n, "to")->i, PN_ONNX_FLOAT);
+        MUST(constant->rank == 3 && (constant->dim[0] == x->C || constant->dim[0] == 1) &&
+             constant->dim[1] == 1 && constant->dim[2] == 1);
+    if (!strcmp(n->op, "Cast")) assert_int_equal(attribute_of(n, "to")->i, PN_ONNX_FLOAT);
     for (size_t i = 0; i < elements(x); i++) {
         const double b = other      ? other->d[i]
                          : constant ? at(constant, constant->dim[0] > 1 ? i / plane : 0)
@@ -570,6 +585,9 @@ static value eval_mean(const value *x) {
 void pn_onnx_evaluate(pn_onnx_model *m, const double *image, double *logits) {
     const size_t classes = (size_t)m->output.dim[0];
     value made[PN_ONNX_NODES] = {{0}};
+    pool = calloc(POOL, sizeof *pool);
+    pool_used = 0;
+    MUST(pool);
     value input = new_value((int)m->input.dim[0], (int)m->input.dim[1], (int)m->input.dim[2]);
     memcpy(input.d, image, elements(&input) * sizeof *image);
     for (int i = 0; i < m->nodes; i++) {
@@ -579,6 +597,7 @@ void pn_onnx_evaluate(pn_onnx_model *m, const double *image, double *logits) {
             const int producer = find_producer(m, n->input[j], i);
             x[j] = producer >= 0 ? &made[producer] : !strcmp(n->input[j], "images") ? &input : NULL;
         }
+        MUST(x[0]);
         made[i] = !strcmp(n->op, "Conv")                 ? eval_conv(m, n, x[0])
                   : !strcmp(n->op, "BatchNormalization") ? eval_norm(m, n, x[0])
                   : strstr(n->op, "Global")              ? eval_mean(x[0])
@@ -590,7 +609,7 @@ void pn_onnx_evaluate(pn_onnx_model *m, const double *image, double *logits) {
                                                          : eval_plain(m, n, x[0], x[1]);
     }
     assert_int_equal(elements(&made[m->nodes - 1]), classes);
+    MUST(made[m->nodes - 1].d);
     memcpy(logits, made[m->nodes - 1].d, classes * sizeof *logits);
-    for (int i = 0; i < m->nodes; i++) free(made[i].d);
-    free(input.d);
+    free(pool);
 }

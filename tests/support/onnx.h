@@ -9,14 +9,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 
-/* Fails the test with a line. */
+/* Fails the test with a line. (What follows it is for checkers, which do not know that.) */
 #define PN_DEMAND(condition, ...)              \
     do {                                       \
         if (!(condition)) {                    \
             print_error("      " __VA_ARGS__); \
             print_error("\n");                 \
             fail();                            \
+            abort();                           \
         }                                      \
     } while (0)
 
