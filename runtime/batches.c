@@ -12,7 +12,7 @@
 
 #include "runtime/rng.h"
 
-enum { BUFFERS = 2, NONE = -1, ALIGN = 64, LEVELS = 256 };
+enum { BUFFERS = 2, NONE = -1, ALIGN = 64 };
 
 typedef struct buffer {
     int64_t step; /* NONE: nothing of use in it */
@@ -33,7 +33,7 @@ typedef struct stream {
 struct pn_batches {
     const pn_data *data;
     uint64_t seed;
-    float value[PN_MAX_IMAGE_CHANNELS][LEVELS]; /* what a byte of a channel is normalised to */
+    float value[PN_MAX_IMAGE_CHANNELS][PN_PIXEL_LEVELS]; /* what a byte is normalised to */
     stream streams[PN_MAX_BATCH_STREAMS];
     int count;
 
@@ -237,6 +237,13 @@ static pn_status start_thread(pn_batches *b) {
     return PN_OK;
 }
 
+void pn_normalise(int C, const float *mean, const float *std,
+                  float value[PN_MAX_IMAGE_CHANNELS][PN_PIXEL_LEVELS]) {
+    for (int c = 0; c < C; c++)
+        for (int v = 0; v < PN_PIXEL_LEVELS; v++)
+            value[c][v] = (float)((v / 255. - (double)mean[c]) / (double)std[c]);
+}
+
 pn_status pn_batches_create(const pn_data *data, const pn_batch_stream *streams, int count,
                             uint64_t seed, pn_batches **out) {
     if (count < 1 || count > PN_MAX_BATCH_STREAMS)
@@ -248,9 +255,7 @@ pn_status pn_batches_create(const pn_data *data, const pn_batch_stream *streams,
     pthread_mutex_init(&b->lock, NULL);
     pthread_cond_init(&b->asked, NULL);
     pthread_cond_init(&b->made, NULL);
-    for (int c = 0; c < data->C; c++)
-        for (int v = 0; v < LEVELS; v++)
-            b->value[c][v] = (float)((v / 255. - (double)data->mean[c]) / (double)data->std[c]);
+    pn_normalise(data->C, data->mean, data->std, b->value);
 
     pn_status status = PN_OK;
     for (int i = 0; status == PN_OK && i < count; i++) {

@@ -23,6 +23,11 @@ enum { PN_MAX_BATCH_STREAMS = 2, PN_CROP_PADDING = 4 };
  * the second has one more. */
 typedef enum pn_half { PN_HALF_BOTH, PN_HALF_FIRST, PN_HALF_SECOND } pn_half;
 
+/* What a byte of channel c becomes: (byte / 255 - mean[c]) / std[c]. */
+enum { PN_PIXEL_LEVELS = 256 };
+void pn_normalise(int C, const float *mean, const float *std,
+                  float value[PN_MAX_IMAGE_CHANNELS][PN_PIXEL_LEVELS]);
+
 typedef struct pn_batch_stream {
     pn_half half;
     int N;         /* images a batch, 1 .. images of the half */

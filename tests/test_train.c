@@ -397,8 +397,8 @@ static void weights_of_another_number_of_classes(void **state) {
     assert_int_equal(pn_network_create(&n, &spec, &space, &arch), PN_OK);
     assert_int_equal(pn_parameters_allocate(&n.parameters, &pn_host_memory), PN_OK);
     pn_parameters_init(&n.parameters, 1);
-    assert_int_equal(pn_weights_save(NULL, pn_in_folder("seven.safetensors"), &n, &arch, 0, false),
-                     PN_OK);
+    assert_int_equal(
+        pn_weights_save(NULL, pn_in_folder("seven.safetensors"), &n, &arch, NULL, 0, false), PN_OK);
     pn_network_destroy(&n);
     REFUSE(2, "7 classes apart, synthetic has 10", "eval", "seven.safetensors", "--data", DATA);
     REFUSE(2, "images of 32x32x3, those of synthetic are 16x16x3", "eval", "trained/seed-3",

@@ -47,7 +47,8 @@ static pn_status copy(const pn_safetensors *f, const pn_weights_about *about) {
                                PN_I64, 0, NULL, &data);
     if (s == PN_OK) tracked = data;
     if (s == PN_OK)
-        s = pn_weights_save(NULL, o.safetensors, &network, &arch, *tracked, o.auxiliary);
+        s = pn_weights_save(NULL, o.safetensors, &network, &arch, &about->images, *tracked,
+                            o.auxiliary);
     pn_network_destroy(&network);
     return s;
 }
@@ -70,6 +71,7 @@ static pn_status run(const char *const *words) {
     if (s == PN_OK && !about.known)
         s = pn_fail(PN_EINPUT, "not weights of a training (no format in its metadata)");
     if (s == PN_OK) s = copy(f, &about);
+    pn_weights_about_free(&about);
     pn_safetensors_free(f);
     return s == PN_OK || s == PN_EIO ? s : pn_fail_in(s, "%s", path);
 }

@@ -196,7 +196,7 @@ static pn_status write_weights(const tracer *t) {
     static const char name[] = "weights.safetensors";
     char path[PN_PATH_BYTES];
     PN_TRY(path_of(name, path));
-    return o.evaluation ? pn_weights_save(NULL, path, &t->network, &t->arch, 0, true)
+    return o.evaluation ? pn_weights_save(NULL, path, &t->network, &t->arch, NULL, 0, true)
                         : write_tensors(t, name, t->network.parameters.value, PN_ALL_ROLES);
 }
 

@@ -26,7 +26,7 @@ static const pn_record_kind kind = {
 /* What run.json holds beside what every kind of run has. */
 static json_t *more(const pn_run *r) {
     const json_int_t bytes = (json_int_t)pn_parameters_bytes(&r->model.network.parameters);
-    return json_pack("{s:I}", "parameter_bytes", bytes);
+    return json_pack("{s:I,s:o}", "parameter_bytes", bytes, "images", pn_images_json(&r->images));
 }
 
 static pn_status write_json(const pn_run *r, const char *state) {
@@ -145,6 +145,7 @@ static pn_status open_run(pn_run *r, const char *directory, const pn_settings *a
     r->settings = pn_settings_defaults();
     PN_TRY(pn_record_open(record, &kind, directory, &o, asked, &r->settings));
     PN_TRY(pn_data_open(r->settings.data, PN_TRAIN, &r->data));
+    PN_TRY(pn_images_of(&r->data, &r->images));
     PN_TRY(pn_record_same_images(record, r->settings.data, pn_data_checksum(&r->data)));
     const pn_status s = pn_settings_resolve(&r->settings, &r->data);
     if (s != PN_OK) /* nothing is open in ours */
@@ -191,11 +192,16 @@ pn_status pn_run_step(pn_run *r) {
 
 pn_status pn_run_save(pn_run *r) {
     double state[3 * PN_MAX_LOGITS + 2 + PN_MOST_EFFECTS_STATE];
-    char space[PN_SPACE_BYTES];
+    char space[PN_SPACE_BYTES], *images;
     pn_search_save(&r->search, state);
     pn_space_text(&r->search.prior.space, space);
-    return pn_record_save(&r->record, r->search.step, &r->settings, &r->model.network.parameters,
-                          state, pn_search_state_count(&r->search), &(pn_meta){"space", space}, 1);
+    PN_TRY(pn_images_text(&r->images, &images));
+    const pn_meta metas[] = {{"space", space}, {"images", images}};
+    const pn_status s = pn_record_save(
+        &r->record, r->search.step, &r->settings, &r->model.network.parameters, state,
+        pn_search_state_count(&r->search), metas, sizeof metas / sizeof *metas);
+    free(images);
+    return s;
 }
 
 pn_status pn_run_finish(pn_run *r) {
@@ -215,6 +221,7 @@ pn_status pn_run_finish(pn_run *r) {
 void pn_run_close(pn_run *r) {
     pn_model_destroy(&r->model);
     pn_data_free(&r->data);
+    pn_images_free(&r->images);
     pn_record_close(&r->record);
     *r = (pn_run){.record = PN_NO_RECORD};
 }

@@ -17,6 +17,7 @@
 #include "kernels/api.h"
 #include "search/methods/health.h"
 #include "search/methods/settings.h"
+#include "search/network/images.h"
 #include "search/rundir/record.h"
 
 PN_API_BEGIN
@@ -25,6 +26,7 @@ typedef struct pn_run {
     pn_record record;
     pn_settings settings;
     pn_data data;
+    pn_images images; /* what the data say of themselves */
     pn_model model;
     pn_search search;
     pn_health health;      /* of the distribution as it is */

@@ -147,7 +147,8 @@ static char *describe(const pn_network_spec *s, bool auxiliary) {
 }
 
 pn_status pn_weights_save(const pn_place *place, const char *name, const pn_network *n,
-                          const pn_arch *arch, int64_t batches, bool auxiliary) {
+                          const pn_arch *arch, const pn_images *images, int64_t batches,
+                          bool auxiliary) {
     const pn_parameters *p = &n->parameters;
     char genotype[PN_GENOTYPE_BYTES];
     bool used[p->count];
@@ -155,15 +156,20 @@ pn_status pn_weights_save(const pn_place *place, const char *name, const pn_netw
     auxiliary = auxiliary && n->spec.auxiliary;
     for (int i = 0; i < p->count; i++) used[i] = auxiliary || !is_auxiliary(p->list[i].name);
     pn_genotype_write(arch, genotype);
-    char *network = describe(&n->spec, auxiliary);
+    char *network = describe(&n->spec, auxiliary), *of_images = NULL;
     pn_status s = network ? pn_tensors_add(&t, p, p->value, "", used, PN_ALL_ROLES)
                           : pn_fail(PN_EMEM, "no memory for metadata");
     if (s == PN_OK) s = add_tracked(&t, batches);
-    const pn_meta meta[] = {
-        {"format", weights_format}, {"genotype", genotype}, {"network", network}};
+    if (s == PN_OK && images) s = pn_images_text(images, &of_images);
+    const pn_meta meta[] = {{"format", weights_format},
+                            {"genotype", genotype},
+                            {"network", network},
+                            {"images", of_images}};
+    const int metas = sizeof meta / sizeof *meta;
     if (s == PN_OK)
-        s = pn_safetensors_write_in(place, name, t.list, t.count, meta, sizeof meta / sizeof *meta);
+        s = pn_safetensors_write_in(place, name, t.list, t.count, meta, images ? metas : metas - 1);
     free(network);
+    free(of_images);
     pn_tensors_free(&t);
     return s;
 }
@@ -173,6 +179,26 @@ static bool take_int(const json_t *value, int *to) {
     const json_int_t n = json_integer_value(value);
     *to = (int)n;
     return json_is_integer(value) && n >= 0 && n <= INT_MAX;
+}
+
+/* What the images are, if the file says so; their size is the network's in any case. */
+static pn_status describe_images(const char *text, const pn_network_spec *spec, pn_images *images) {
+    json_t *object = NULL;
+    *images = (pn_images){
+        .H = spec->H, .W = spec->W, .C = spec->image_channels, .classes = spec->classes};
+    if (!text) return PN_OK; /* version 0.2 and before */
+    pn_images found;
+    pn_status s = pn_json_parse(text, strlen(text), &object);
+    if (s == PN_OK) s = pn_images_read(object, &found);
+    json_decref(object);
+    if (s != PN_OK) return pn_fail_in(s, "metadata \"images\"");
+    if (found.H == images->H && found.W == images->W && found.C == images->C &&
+        found.classes == images->classes) {
+        *images = found;
+        return PN_OK;
+    }
+    pn_images_free(&found);
+    return pn_fail(PN_EINPUT, "metadata \"images\" are not of the images of its \"network\"");
 }
 
 pn_status pn_weights_describe(const pn_safetensors *file, pn_weights_about *about) {
@@ -203,9 +229,15 @@ pn_status pn_weights_describe(const pn_safetensors *file, pn_weights_about *abou
     if (!right || pn_genotype_read(genotype, strlen(genotype), &arch) != PN_OK)
         return pn_fail(PN_EINPUT,
                        "metadata \"network\" or \"genotype\" are not those of a network");
+    PN_TRY(describe_images(pn_safetensors_meta(file, "images"), s, &about->images));
     pn_genotype_write(&arch, about->genotype);
     about->known = true;
     return PN_OK;
+}
+
+void pn_weights_about_free(pn_weights_about *about) {
+    pn_images_free(&about->images);
+    *about = (pn_weights_about){0};
 }
 
 pn_status pn_weights_backed(const pn_safetensors *file, const pn_network *n) {

@@ -7,6 +7,7 @@
 #include "kernels/api.h"
 #include "runtime/safetensors.h"
 #include "search/network/genotype.h"
+#include "search/network/images.h"
 #include "search/network/network.h"
 
 PN_API_BEGIN
@@ -48,16 +49,19 @@ typedef struct pn_weights_about {
     bool known; /* the file carries them: it is one of ours */
     char genotype[PN_GENOTYPE_BYTES];
     pn_network_spec spec;
+    pn_images images; /* of the same sizes as spec */
 } pn_weights_about;
 
-/* Writes the host's values to a file in a place, or, with a NULL place, to a path. `batches`:
- * training steps that the running statistics have seen. `auxiliary`: with the auxiliary head's, if
- * the network has one. */
+/* Writes the host's values to a file in a place, or, with a NULL place, to a path. `images`: what
+ * images it was trained on, or NULL: nobody knows. `batches`: training steps that the running
+ * statistics have seen. `auxiliary`: with the auxiliary head's, if the network has one. */
 pn_status pn_weights_save(const pn_place *place, const char *name, const pn_network *network,
-                          const pn_arch *arch, int64_t batches, bool auxiliary);
+                          const pn_arch *arch, const pn_images *images, int64_t batches,
+                          bool auxiliary);
 
 /* PN_EINPUT if the metadata are there and wrong. */
 pn_status pn_weights_describe(const pn_safetensors *file, pn_weights_about *about);
+void pn_weights_about_free(pn_weights_about *about); /* an empty one is allowed */
 
 /* PN_EINPUT unless the file holds every tensor of this network, in its shape: to be asked before
  * pn_parameters_allocate, since metadata of a few bytes can describe a network of gigabytes. */

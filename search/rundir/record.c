@@ -8,7 +8,7 @@
 #include "runtime/json.h"
 #include "search/network/weights.h"
 
-enum { KEEP_CHECKPOINTS = 2, RUN_JSON_LIMIT = 1 << 20, PENDING = 1 << 13, MOST_METAS = 16 };
+enum { KEEP_CHECKPOINTS = 2, RUN_JSON_LIMIT = 1 << 26, PENDING = 1 << 13, MOST_METAS = 16 };
 
 static const char run_json[] = "run.json";
 static const size_t json_style = JSON_INDENT(2) | JSON_REAL_PRECISION(17);

@@ -35,8 +35,8 @@ static json_t *score_json(const pn_epoch_score *s) {
 static json_t *more(const pn_training *t) {
     size_t weights, auxiliary;
     pn_network_count(&t->trainer.network, &t->trainer.arch, &weights, &auxiliary);
-    json_t *root = json_pack("{s:I,s:I}", "params", (json_int_t)weights, "params_auxiliary",
-                             (json_int_t)auxiliary);
+    json_t *root = json_pack("{s:I,s:I,s:o}", "params", (json_int_t)weights, "params_auxiliary",
+                             (json_int_t)auxiliary, "images", pn_images_json(&t->images));
     int failed = 0;
     if (t->last.epoch) {
         failed |= json_object_set_new(root, "scored_on",
@@ -134,6 +134,7 @@ static pn_status open_training(pn_training *t, const char *directory,
     t->settings = pn_train_defaults();
     PN_TRY(pn_record_open(record, &kind, directory, &o, asked, &t->settings));
     PN_TRY(pn_data_open(t->settings.data, PN_TRAIN, &t->data));
+    PN_TRY(pn_images_of(&t->data, &t->images));
     if (!t->settings.hold_out) PN_TRY(pn_data_open(t->settings.data, PN_TEST, &t->held));
     PN_TRY(pn_record_same_images(record, t->settings.data, pn_data_checksum(&t->data)));
     const pn_status s = pn_train_resolve(&t->settings, &t->data);
@@ -165,7 +166,7 @@ static pn_status write_weights(const pn_training *t, const char *name) {
     PN_TRY(pn_directory_check(&t->record.directory));
     return pn_directory_written(
         &t->record.directory, pn_weights_save(&t->record.directory.place, name, &t->trainer.network,
-                                              &t->trainer.arch, t->trainer.step, true));
+                                              &t->trainer.arch, &t->images, t->trainer.step, true));
 }
 
 /* The score of the weights as they are, and the files of weights. */
@@ -222,9 +223,14 @@ pn_status pn_training_step(pn_training *t) {
 
 pn_status pn_training_save(pn_training *t) {
     double state[STATE];
+    char *images;
     save_state(t, state);
-    return pn_record_save(&t->record, t->trainer.step, &t->settings, &t->trainer.network.parameters,
-                          state, STATE, NULL, 0);
+    PN_TRY(pn_images_text(&t->images, &images));
+    const pn_status s =
+        pn_record_save(&t->record, t->trainer.step, &t->settings, &t->trainer.network.parameters,
+                       state, STATE, &(pn_meta){"images", images}, 1);
+    free(images);
+    return s;
 }
 
 pn_status pn_training_finish(pn_training *t) {
@@ -239,6 +245,7 @@ void pn_training_close(pn_training *t) {
     pn_trainer_destroy(&t->trainer);
     pn_data_free(&t->data);
     pn_data_free(&t->held);
+    pn_images_free(&t->images);
     pn_record_close(&t->record);
     *t = (pn_training){.record = PN_NO_RECORD};
 }

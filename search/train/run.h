@@ -14,6 +14,7 @@
 #define PN_TRAIN_RUN_H
 
 #include "kernels/api.h"
+#include "search/network/images.h"
 #include "search/rundir/record.h"
 #include "search/train/trainer.h"
 
@@ -35,6 +36,7 @@ typedef struct pn_training {
     pn_record record;
     pn_train_settings settings;
     pn_data data, held; /* to train on; the test split */
+    pn_images images;   /* what the data say of themselves */
     pn_trainer trainer;
     pn_epoch_sums sums;
     pn_epoch_score last, best;

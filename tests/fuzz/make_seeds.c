@@ -198,6 +198,10 @@ static void make_variants(void) {
                                            {"image\\\": [4, 4, 3]", "image\\\": [0, 4, 3]"},
                                            {"image\\\": [4, 4, 3]", "image\\\": [4, 4, 2]"},
                                            {"classes\\\": 3", "classes\\\": 1"},
+                                           {"\"std\\\": [0.5", "\"std\\\": [0.0"},
+                                           {"\"mean\\\": [0.5", "\"mean\\\": [9.5"},
+                                           {"\\\"cat\\\", ", "         "},
+                                           {"\\\"dog\\\"", "[[[]]]["},
                                            {"\"eval\\\"", "\"evil\\\""},
                                            {"sep_conv_3x3", "sep_conv_4x4"}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)

@@ -71,7 +71,17 @@ void tiny_weights(const char *path, const pn_network_spec *spec) {
     MUST(pn_network_create(&network, spec, &space, &arch) == PN_OK);
     MUST(pn_parameters_allocate(&network.parameters, &pn_host_memory) == PN_OK);
     pn_parameters_init(&network.parameters, 1);
-    MUST(pn_weights_save(NULL, path, &network, &arch, 1, true) == PN_OK);
+    char *names[] = {"cat", "dog", "d\xc3\xa4\xc3\xa4s"};
+    const pn_images images = {.H = spec->H,
+                              .W = spec->W,
+                              .C = spec->image_channels,
+                              .classes = spec->classes,
+                              .measured = true,
+                              .mean = {.5F, .25F, .125F},
+                              .std = {.5F, .25F, .75F},
+                              .names = names};
+    MUST(spec->classes == sizeof names / sizeof *names);
+    MUST(pn_weights_save(NULL, path, &network, &arch, &images, 1, true) == PN_OK);
     pn_network_destroy(&network);
 }
 
