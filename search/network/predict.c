@@ -69,8 +69,7 @@ pn_status pn_predict(const pn_kernels *kernels, pn_network *network, const pn_ar
         return pn_fail(PN_EARG, "the network is for images of %dx%dx%d, those of %s are %dx%dx%d",
                        n->H, n->W, n->image_channels, data->name, data->H, data->W, data->C);
     const int images = half == PN_HALF_BOTH ? data->count : data->count / 2;
-    const pn_batch_stream stream = {
-        .half = half, .N = N < images ? N : images, .in_order = true};
+    const pn_batch_stream stream = {.half = half, .N = N < images ? N : images, .in_order = true};
     pn_batches *batches = NULL;
     pn_predictor p = {0};
     pn_status s = pn_batches_create(data, &stream, 1, seed, &batches);
