@@ -124,8 +124,8 @@ void parsec_nas_distribution_close(parsec_nas_distribution *d); /* NULL is allow
 
 typedef struct parsec_nas_classifier parsec_nas_classifier;
 
-/* Reads weights that describe their network: a .safetensors file of `train` or `export`, or a
- * directory of `train`, whose last.safetensors it takes. device: "cpu", "cuda", ... as --device;
+/* Reads weights that describe their network: a .safetensors file of `train` or `export`, or the
+ * directory of a training or of its one seed, whose last.safetensors it takes. device: "cpu", "cuda", ... as --device;
  * NULL: "auto". The file is read here and not held. EINPUT, EIO, EMEM, EDEVICE. */
 int parsec_nas_classifier_open(const char *weights, const char *device,
                                parsec_nas_classifier **out);

@@ -14,7 +14,7 @@ struct parsec_nas_trainer {
     pn_api_turn turn;
     pn_images images;
     pn_trainer trainer;
-    pn_predictor predictor; /* with the trainer's second program, in the same arena */
+    pn_inference inference; /* with the trainer's second program, in the same arena */
     pn_api_batch batch;
     float *logits; /* (batch,classes) */
     bool drop_path;
@@ -74,12 +74,16 @@ static pn_status create(parsec_nas_trainer *t, const char *settings) {
     PN_TRY(pn_api_batch_create(&t->batch, &t->images, (int)r.batch));
     t->logits = calloc((size_t)r.batch * (size_t)like.classes, sizeof *t->logits);
     if (!t->logits) return pn_fail(PN_EMEM, "no memory for the logits of a batch");
-    return pn_predictor_create(&t->predictor, t->turn.kernels, &m->network, &m->arch, m->inference,
-                               &m->arena, (int)r.batch);
+    t->inference = (pn_inference){.kernels = t->turn.kernels,
+                                  .network = &m->network,
+                                  .arch = &m->arch,
+                                  .program = m->inference,
+                                  .arena = &m->arena};
+    return pn_inference_open(&t->inference, (int)r.batch);
 }
 
 static void release(parsec_nas_trainer *t) {
-    pn_predictor_destroy(&t->predictor);
+    pn_inference_close(&t->inference);
     if (t->trainer.kernels) pn_trainer_destroy(&t->trainer);
     pn_api_batch_destroy(&t->batch);
     pn_images_free(&t->images);
@@ -131,7 +135,6 @@ static pn_status step(parsec_nas_trainer *t, const pn_api_given *given, double r
                       double drop_path, pn_train_report *report) {
     PN_TRY(check_step(t, given, rate, drop_path));
     const pn_batch batch = pn_api_batch_take(&t->batch, given, 0, (int)given->n);
-    pn_predictor_forget(&t->predictor);
     return pn_trainer_step_on(&t->trainer, &batch, rate, drop_path, report);
 }
 
@@ -157,7 +160,7 @@ int parsec_nas_trainer_predict(parsec_nas_trainer *t, const void *images, int fo
     PN_TRY(pn_api_wanted(t, "the trainer"));
     pn_api_turn_begin(&t->turn);
     pn_trainer_forget(&t->trainer);
-    const pn_status s = pn_api_predict_into(&t->predictor, &t->batch, &given, logits, room);
+    const pn_status s = pn_api_predict_into(&t->inference, &t->batch, &given, logits, room);
     pn_api_turn_end(&t->turn);
     return s;
 }
@@ -172,7 +175,7 @@ static pn_status evaluate(parsec_nas_trainer *t, const pn_api_given *given, doub
     for (int64_t first = 0; first < given->n; first += N) {
         const int n = given->n - first < N ? (int)(given->n - first) : N;
         const pn_batch batch = pn_api_batch_take(&t->batch, given, first, n);
-        PN_TRY(pn_predictor_run(&t->predictor, &batch, t->logits));
+        PN_TRY(pn_inference_run(&t->inference, &batch, t->logits));
         for (int i = 0; i < n; i++) {
             int best;
             sum += pn_cross_entropy(t->logits + (ptrdiff_t)i * classes, classes, batch.labels[i],

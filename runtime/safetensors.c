@@ -237,6 +237,15 @@ static bool take_checksum(char *header, size_t size, uLong *expected) {
     return true;
 }
 
+/* What torch.save writes: a zip archive, before version 1.6 a pickle of protocol 2. Neither begins
+ * with the length of a header that the file has. */
+static bool is_pickle(uint64_t length) {
+    static const unsigned char zip[] = "PK\x03\x04", pickle[] = "\x80\x02\x8a\x0a";
+    unsigned char bytes[LENGTH_BYTES];
+    memcpy(bytes, &length, sizeof bytes);
+    return !memcmp(bytes, zip, 4) || !memcmp(bytes, pickle, 4);
+}
+
 static pn_status read_header(source *from, pn_safetensors *file, uint64_t *data_size, uLong *crc,
                              uLong *expected) {
     if (from->size < LENGTH_BYTES)
@@ -244,11 +253,16 @@ static pn_status read_header(source *from, pn_safetensors *file, uint64_t *data_
                        from->size);
     uint64_t length;
     PN_TRY(next_bytes(from, &length, LENGTH_BYTES));
-    if (length > MAX_HEADER || length > from->size - LENGTH_BYTES)
+    if (length > MAX_HEADER || length > from->size - LENGTH_BYTES) {
+        if (is_pickle(length))
+            return pn_fail(PN_EINPUT,
+                           "a PyTorch pickle; save it as safetensors "
+                           "(safetensors.torch.save_file(model.state_dict(), FILE))");
         return pn_fail(PN_EINPUT,
                        "a header of %" PRIu64
                        " bytes, want at most %d and what the file has left, %" PRIu64,
                        length, MAX_HEADER, from->size - LENGTH_BYTES);
+    }
     *data_size = from->size - LENGTH_BYTES - length;
 
     char *text = malloc(length + 1);

@@ -4,9 +4,8 @@
 
 #include "runtime/json.h"
 #include "runtime/npy.h"
-#include "runtime/text.h"
-#include "search/network/predict.h"
-#include "search/network/weights.h"
+#include "search/network/classifier.h"
+#include "search/train/trained.h"
 #include "tools/commands.h"
 
 static const char usage[] =
@@ -14,7 +13,10 @@ static const char usage[] =
     "\n"
     "Prints error, loss, accuracy of each class and the confusion matrix of an\n"
     "evaluation network on a data set, with BatchNorm's running statistics. WEIGHTS\n"
-    "is a .safetensors file, or a directory made by train (its last.safetensors).\n"
+    "is what train was given (its last weights; of several seeds, DIR/seed-N), or a\n"
+    ".safetensors file. Data are those of the training, if the weights lie in its\n"
+    "directory; they are normalised as the weights say.\n"
+    "\n"
     "Files made by parsec-nas describe their network; for one of PyTorch's DARTS\n"
     "network give --genotype, --layers and --channels. Its auxiliary head is ignored.\n"
     "\n";
@@ -29,60 +31,37 @@ static options o;
 
 typedef struct evaluation {
     const pn_kernels *kernels;
-    char path[PN_PATH_BYTES]; /* of the weights */
+    char path[PN_PATH_BYTES];  /* of the weights */
+    char found[PN_TEXT_BYTES]; /* the data set of their training */
     pn_data data;
-    pn_arch arch;
-    pn_network network;
-    pn_program *program;
-    pn_arena arena;
+    pn_classifier classifier;
     pn_predictions predictions;
 } evaluation;
 
-static pn_status find_weights(evaluation *e) {
-    pn_path_kind kind;
-    PN_TRY(pn_path_look(o.weights, &kind));
-    return pn_path_join(e->path, sizeof e->path, o.weights,
-                        kind == PN_PATH_DIRECTORY ? "last.safetensors" : NULL);
+/* The set, as the network takes its images. */
+static pn_status open_data(evaluation *e) {
+    if (!o.data) {
+        PN_TRY(pn_trained_data(e->path, e->found));
+        o.data = e->found;
+        if (!*o.data)
+            return pn_fail(
+                PN_EARG, "%s: does not lie in the directory of a training; want --data D", e->path);
+    }
+    return pn_data_open(o.data, !strcmp(o.split, "train") ? PN_TRAIN : PN_TEST, &e->data);
 }
 
-/* Which network: what the file says of itself, or the options; they may not disagree. */
-static pn_status describe(evaluation *e, const pn_safetensors *f, pn_network_spec *spec) {
-    pn_weights_about about;
-    PN_TRY(pn_weights_describe(f, &about));
-    if (!about.known && (!o.genotype || !o.layers || !o.channels))
-        return pn_fail(PN_EARG,
-                       "does not say what network it is of; want --genotype, --layers and "
-                       "--channels");
-    if (o.genotype)
-        PN_TRY(pn_genotype_open(o.genotype, &e->arch));
-    else
-        PN_TRY(pn_genotype_read(about.genotype, strlen(about.genotype), &e->arch));
-    *spec = about.known ? about.spec
-                        : (pn_network_spec){.H = e->data.H,
-                                            .W = e->data.W,
-                                            .image_channels = e->data.C,
-                                            .classes = e->data.classes};
-    spec->evaluation = true;
-    spec->auxiliary = false;
-    if (o.layers) spec->layers = o.layers;
-    if (o.channels) spec->channels = o.channels;
-    if (o.stem) spec->imagenet_stem = !strcmp(o.stem, "imagenet");
+static pn_status open_network(evaluation *e, int N) {
+    pn_classifier *c = &e->classifier;
+    const pn_classifier_asked asked = {.genotype = o.genotype,
+                                       .stem = o.stem,
+                                       .layers = o.layers,
+                                       .channels = o.channels,
+                                       .data = &e->data};
+    PN_TRY(pn_classifier_open(c, e->kernels, e->path, &asked, N));
+    PN_TRY(pn_images_same(&c->images, &e->data));
+    memcpy(e->data.mean, c->images.mean, sizeof e->data.mean);
+    memcpy(e->data.std, c->images.std, sizeof e->data.std);
     return PN_OK;
-}
-
-static pn_status read_weights(evaluation *e) {
-    const pn_space space = pn_space_darts();
-    pn_network_spec spec;
-    pn_safetensors *f = NULL;
-    pn_status s = pn_safetensors_read(e->path, &f);
-    if (s != PN_OK) return s;
-    s = describe(e, f, &spec);
-    if (s == PN_OK) s = pn_network_create(&e->network, &spec, &space, &e->arch);
-    if (s == PN_OK) s = pn_weights_backed(f, &e->network);
-    if (s == PN_OK) s = pn_parameters_allocate(&e->network.parameters, e->kernels->memory);
-    if (s == PN_OK) s = pn_weights_load(f, &e->network);
-    pn_safetensors_free(f);
-    return s == PN_OK ? pn_parameters_push(&e->network.parameters) : pn_fail_in(s, "%s", e->path);
 }
 
 static int64_t row_sum(const pn_predictions *j, int label) {
@@ -91,17 +70,30 @@ static int64_t row_sum(const pn_predictions *j, int label) {
     return sum;
 }
 
+/* Characters of a text of UTF-8. */
+static int characters(const char *text) {
+    int n = 0;
+    for (; *text; text++) n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
+}
+
 static void print_text(const evaluation *e) {
     const pn_predictions *j = &e->predictions;
+    char *const *names = e->classifier.images.names;
+    int width = 0; /* of the names */
     printf("%s, %d images of the %s split: error %.2f %%, loss %.4f\n", e->data.name, j->images,
            o.split, 100 * (1 - pn_predictions_accuracy(j)), j->loss);
     if (j->classes > 20) return; /* too wide for a page; --json has it */
-    printf("\nclass  accuracy   taken for");
+    for (int i = 0; names && i < j->classes; i++)
+        if (characters(names[i]) + 2 > width) width = characters(names[i]) + 2;
+    printf("\nclass%*s  accuracy   taken for", width, "");
     for (int k = 0; k < j->classes; k++) printf("%6d", k);
     putchar('\n');
     for (int i = 0; i < j->classes; i++) {
         const int64_t images = row_sum(j, i);
-        printf("%5d  %6.2f %%            ", i,
+        const char *name = names ? names[i] : "";
+        printf("%5d%s%s%*s  %6.2f %%            ", i, names ? "  " : "", name,
+               names ? width - 2 - characters(name) : 0, "",
                images ? 100 * (double)j->confusion[i * j->classes + i] / (double)images : 0);
         for (int k = 0; k < j->classes; k++)
             printf("%6lld", (long long)j->confusion[i * j->classes + k]);
@@ -111,9 +103,12 @@ static void print_text(const evaluation *e) {
 
 static pn_status print_json(const evaluation *e) {
     const pn_predictions *j = &e->predictions;
-    json_t *classes = json_array(), *confusion = json_array(), *root = json_object();
+    char *const *named = e->classifier.images.names;
+    json_t *classes = json_array(), *confusion = json_array(), *root = json_object(),
+           *names = json_array();
     int failed = 0;
     for (int i = 0; i < j->classes; i++) {
+        if (named) failed |= json_array_append_new(names, json_string(named[i]));
         const int64_t images = row_sum(j, i);
         const double right = (double)j->confusion[i * j->classes + i];
         json_t *row = json_array();
@@ -130,22 +125,21 @@ static pn_status print_json(const evaluation *e) {
     failed |= json_object_set_new(root, "error", json_real(1 - pn_predictions_accuracy(j)));
     failed |= json_object_set_new(root, "loss", pn_json_number(j->loss));
     failed |= json_object_set_new(root, "correct", json_integer(j->correct));
+    if (named) failed |= json_object_set(root, "class_names", names);
     failed |= json_object_set_new(root, "class_accuracy", classes);
     failed |= json_object_set_new(root, "confusion", confusion);
+    json_decref(names);
     return pn_json_print(root, failed, JSON_INDENT(2) | JSON_REAL_PRECISION(17), stdout);
 }
 
 static pn_status evaluate(evaluation *e) {
-    size_t bytes;
+    pn_classifier *c = &e->classifier;
     PN_TRY(pn_device_open(&o.device, &e->kernels));
-    PN_TRY(pn_data_open(o.data, !strcmp(o.split, "train") ? PN_TRAIN : PN_TEST, &e->data));
-    PN_TRY(find_weights(e));
-    PN_TRY(read_weights(e));
+    PN_TRY(pn_trained_weights(o.weights, false, e->path));
+    PN_TRY(open_data(e));
     const int N = o.batch < e->data.count ? o.batch : e->data.count;
-    PN_TRY(pn_program_create(&e->program, e->kernels));
-    PN_TRY(pn_predict_bytes(&e->network, &e->arch, e->program, e->kernels->memory, N, &bytes));
-    PN_TRY(pn_arena_create(&e->arena, e->kernels->memory, bytes, 0));
-    PN_TRY(pn_predict(e->kernels, &e->network, &e->arch, e->program, &e->arena, N, &e->data,
+    PN_TRY(open_network(e, N));
+    PN_TRY(pn_predict(e->kernels, &c->network, &c->arch, c->program, &c->arena, N, &e->data,
                       PN_HALF_BOTH, 0, &e->predictions));
     const pn_predictions *j = &e->predictions;
     if (o.logits)
@@ -162,7 +156,7 @@ static pn_status evaluate(evaluation *e) {
 
 static const pn_field rows[] = {
     PN_PATH("weights", weights, NULL, "WEIGHTS", NULL, "the same as the word"),
-    PN_ROW_DATA("cifar10", "as in train"),
+    PN_ROW_DATA(NULL, "as in train [that of the training]"),
     PN_TEXT("split", split, "test|train", "SPLIT", "test", "test or train"),
     PN_PATH("logits", logits, NULL, "F.npy", NULL, "write them, float32 (images, classes)"),
     PN_ROW_GENOTYPE("the cell, if the file does not say"),
@@ -175,7 +169,7 @@ static const pn_field rows[] = {
 };
 
 static pn_status run(const char *const *words) {
-    evaluation e = {0};
+    static evaluation e; /* large: a network */
     pn_status s = PN_OK;
     if (words[0] && o.weights)
         s = pn_fail(PN_EARG, "want one of %s and --weights %s", words[0], o.weights);
@@ -183,9 +177,7 @@ static pn_status run(const char *const *words) {
     if (!o.weights) s = pn_fail(PN_EARG, "want WEIGHTS: a .safetensors file, or a directory");
     if (s == PN_OK) s = evaluate(&e);
     pn_predictions_free(&e.predictions);
-    pn_program_destroy(e.program);
-    pn_arena_destroy(&e.arena);
-    pn_network_destroy(&e.network);
+    pn_classifier_close(&e.classifier);
     pn_data_free(&e.data);
     return s;
 }

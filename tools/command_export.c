@@ -1,17 +1,18 @@
 /* command_export.c -- weights out of a training's directory, into a file of their own. */
 #include <string.h>
 
-#include "runtime/text.h"
 #include "search/network/weights.h"
+#include "search/train/trained.h"
 #include "tools/commands.h"
 
 static const char usage[] =
     "parsec-nas export TRAINING --safetensors FILE [OPTIONS]\n"
     "\n"
-    "Writes the weights of a training (DIR/seed-N, or one of its .safetensors files)\n"
-    "with the names and shapes of PyTorch's DARTS evaluation network, running\n"
-    "statistics included: load_state_dict(strict=True) takes them. If your network\n"
-    "has no auxiliary head, add --no-auxiliary.\n"
+    "Writes the weights of a training (what train was given; of several seeds,\n"
+    "DIR/seed-N; or one of its .safetensors files) with the names and shapes of\n"
+    "PyTorch's DARTS evaluation network, running statistics included:\n"
+    "load_state_dict(strict=True) takes them. If your network has no auxiliary head,\n"
+    "add --no-auxiliary. Metadata say what images it takes and name the classes.\n"
     "\n";
 
 typedef struct options {
@@ -56,16 +57,11 @@ static pn_status copy(const pn_safetensors *f, const pn_weights_about *about) {
 static pn_status run(const char *const *words) {
     const char *from = words[0];
     char path[PN_PATH_BYTES];
-    pn_path_kind kind;
     pn_safetensors *f = NULL;
     pn_weights_about about = {0};
     if (!from) return pn_fail(PN_EARG, "want TRAINING: a directory that train has made");
     if (!o.safetensors) return pn_fail(PN_EARG, "want --safetensors FILE");
-    PN_TRY(pn_path_look(from, &kind));
-    PN_TRY(pn_path_join(path, sizeof path, from,
-                        kind != PN_PATH_DIRECTORY ? NULL
-                        : o.best                  ? "best.safetensors"
-                                                  : "last.safetensors"));
+    PN_TRY(pn_trained_weights(from, o.best, path));
     PN_TRY(pn_safetensors_read(path, &f));
     pn_status s = pn_weights_describe(f, &about);
     if (s == PN_OK && !about.known)

@@ -12,6 +12,7 @@
 #include "runtime/json.h"
 #include "runtime/text.h"
 #include "search/train/run.h"
+#include "search/train/trained.h"
 #include "tools/commands.h"
 #include "tools/progress.h"
 
@@ -235,19 +236,11 @@ static pn_status add_result(results *all, result r) {
     return PN_OK;
 }
 
-/* "seed-7", written as we write it. */
-static bool seed_in(const char *name, uint64_t *seed) {
-    char ours[32];
-    if (strncmp(name, "seed-", 5) || !pn_whole(name + 5, 0, UINT64_MAX, seed)) return false;
-    snprintf(ours, sizeof ours, "seed-%" PRIu64, *seed);
-    return !strcmp(ours, name);
-}
-
 static pn_status gather(void *self, const char *name) {
     char path[PN_TEXT_BYTES];
     bool finished;
     result r = {0};
-    if (!seed_in(name, &r.seed)) return PN_OK;
+    if (!pn_trained_seed(name, &r.seed)) return PN_OK;
     PN_TRY(path_of_seed(r.seed, path));
     PN_TRY(pn_training_result(path, &o.settings, &finished, &r.last, &r.best));
     return finished ? add_result(self, r) : PN_OK;

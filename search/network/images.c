@@ -32,6 +32,12 @@ static pn_status copy_names(const char *const *from, int count, char ***to) {
     return PN_OK;
 }
 
+const char *pn_images_class(const pn_images *images, int i, char number[16]) {
+    if (images->names) return images->names[i];
+    snprintf(number, 16, "%d", i);
+    return number;
+}
+
 /* ---- of a data set --------------------------------------------------------------------------- */
 
 pn_status pn_images_of(const pn_data *data, pn_images *images) {
@@ -45,6 +51,16 @@ pn_status pn_images_of(const pn_data *data, pn_images *images) {
 void pn_images_free(pn_images *images) {
     free(images->names);
     *images = (pn_images){0};
+}
+
+pn_status pn_images_same(const pn_images *n, const pn_data *data) {
+    if (data->H != n->H || data->W != n->W || data->C != n->C)
+        return pn_fail(PN_EARG, "a network for images of %dx%dx%d, those of %s are %dx%dx%d", n->H,
+                       n->W, n->C, data->name, data->H, data->W, data->C);
+    if (data->classes != n->classes)
+        return pn_fail(PN_EARG, "a network that tells %d classes apart, %s has %d", n->classes,
+                       data->name, data->classes);
+    return PN_OK;
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------ */

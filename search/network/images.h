@@ -27,6 +27,13 @@ typedef struct pn_images {
 pn_status pn_images_of(const pn_data *data, pn_images *images);
 void pn_images_free(pn_images *images); /* leaves it empty */
 
+/* A class's name, or its number as text. */
+const char *pn_images_class(const pn_images *images, int i, char number[16]);
+
+/* PN_EARG, in one sentence, if a data set has images of another size, another number of classes or
+ * other names for them. */
+pn_status pn_images_same(const pn_images *images, const pn_data *data);
+
 /* As a JSON object; NULL: no memory. And back: PN_EINPUT for what is not one, or has mean outside
  * 0..1, std outside 0..1 or 0, a size or a number of names that cannot be. */
 struct json_t *pn_images_json(const pn_images *images);

@@ -276,3 +276,12 @@ pn_status pn_training_result(const char *directory, const pn_train_settings *set
     json_decref(root);
     return PN_OK;
 }
+
+pn_status pn_training_look(const char *directory, pn_train_settings *settings, bool *begun) {
+    json_t *root = NULL;
+    *settings = pn_train_defaults();
+    PN_TRY(pn_record_look(&kind, directory, settings, &root));
+    *begun = root != NULL;
+    json_decref(root);
+    return PN_OK;
+}

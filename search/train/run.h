@@ -65,6 +65,9 @@ void pn_training_close(pn_training *training);
 pn_status pn_training_result(const char *directory, const pn_train_settings *settings,
                              bool *finished, pn_epoch_score *last, pn_epoch_score *best);
 
+/* The settings of the training in a directory, by its run.json alone; *begun: there is one. */
+pn_status pn_training_look(const char *directory, pn_train_settings *settings, bool *begun);
+
 /* "test images", or what takes their place. */
 const char *pn_training_scored_on(const pn_train_settings *settings);
 
