@@ -39,7 +39,7 @@ static pn_status read_settings(const char *text, pn_settings *r, pn_api_work *wo
 
 static pn_status create(parsec_nas_search *h, const char *settings, pn_images *images) {
     pn_settings r;
-    pn_api_work work;
+    pn_api_work work = {.memory = 0};
     const pn_space space = pn_space_darts();
     PN_TRY(read_settings(settings, &r, &work, images));
     /* Sizes without images: their number limits nothing. */

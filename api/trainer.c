@@ -55,7 +55,7 @@ static pn_status read_settings(parsec_nas_trainer *t, const char *text, pn_train
 
 static pn_status create(parsec_nas_trainer *t, const char *settings) {
     pn_train_settings r;
-    pn_api_work work;
+    pn_api_work work = {.memory = 0};
     pn_arch arch;
     PN_TRY(read_settings(t, settings, &r, &work));
     if (!r.genotype[0]) return pn_fail(PN_EARG, "settings: want \"genotype\", the cell");
