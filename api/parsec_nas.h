@@ -1,5 +1,5 @@
-/* parsec_nas.h -- the stable interface, for programs that load the library instead of being compiled
- * against it: Python's ctypes (python/parsec_nas.py), Julia, Lua, a plug-in.
+/* parsec_nas.h -- the stable interface, for programs that load the library instead of being
+ * compiled against it: Python's ctypes (python/parsec_nas.py), Julia, Lua, a plug-in.
  *
  * The other headers of this library may change with every 0.X. This one does not: handles are
  * opaque, whatever has many parts is JSON text, and functions are added, never changed or removed.
@@ -21,12 +21,12 @@
  * for "image"; null and what is missing is the default. A name that a call does not know is
  * refused.
  *
- * Images are n x height x width x channels numbers, n x channels x height x width, floats or bytes,
- * as `format` says (PARSEC_NAS_...). Floats are taken as they are: normalised as those were that the
- * network was trained on. Bytes are normalised here, v = (byte / 255 - mean) / std, with the mean
- * and std of the weights or of the settings; without these they are refused. No array is changed or
- * kept, and none needs an alignment beyond that of its elements. A float that is not finite, or a
- * label that is no class, is refused before anything is computed.
+ * Images are n x height x width x channels numbers, or n x channels x height x width, floats or
+ * bytes, as `format` says (PARSEC_NAS_...). Floats are taken as they are: normalised as those were
+ * that the network was trained on. Bytes are normalised here, v = (byte / 255 - mean) / std, with
+ * the mean and std of the weights or of the settings; without these they are refused. No array is
+ * changed or kept, and none needs an alignment beyond that of its elements. A float that is not
+ * finite, or a label that is no class, is refused before anything is computed.
  *
  * Threads. Any call may be made from any thread. Calls on one handle wait for each other. Calls on
  * different handles run side by side on the CPU where they compute (predict, evaluate, step); all
@@ -97,9 +97,9 @@ int parsec_nas_plan(const char *settings, char **json);
 
 typedef struct parsec_nas_distribution parsec_nas_distribution;
 
-/* What a search has learnt: `path` is its directory or a checkpoint; NULL: the uniform distribution.
- * distinct: not 0: the two inputs of a node differ (a search's own choice stays, too). The files
- * are read here and not held. EINPUT, EIO. */
+/* What a search has learnt: `path` is its directory or a checkpoint; NULL: the uniform
+ * distribution. distinct: not 0: the two inputs of a node differ (a search that demanded it still
+ * does). The files are read here and not held. EINPUT, EIO. */
 int parsec_nas_distribution_open(const char *path, int distinct, parsec_nas_distribution **out);
 
 /* `count` (1 to 1000000) draws, a function of the seed: a list of objects of "log_p" (nats),
@@ -125,8 +125,9 @@ void parsec_nas_distribution_close(parsec_nas_distribution *d); /* NULL is allow
 typedef struct parsec_nas_classifier parsec_nas_classifier;
 
 /* Reads weights that describe their network: a .safetensors file of `train` or `export`, or the
- * directory of a training or of its one seed, whose last.safetensors it takes. device: "cpu", "cuda", ... as --device;
- * NULL: "auto". The file is read here and not held. EINPUT, EIO, EMEM, EDEVICE. */
+ * directory of a training or of its one seed, whose last.safetensors it takes. device: "cpu",
+ * "cuda", ... as --device; NULL: "auto". The file is read here and not held. EARG, EINPUT, EIO,
+ * EMEM, EDEVICE. */
 int parsec_nas_classifier_open(const char *weights, const char *device,
                                parsec_nas_classifier **out);
 
@@ -190,9 +191,9 @@ void parsec_nas_trainer_close(parsec_nas_trainer *t); /* NULL is allowed */
 typedef struct parsec_nas_search parsec_nas_search;
 
 /* A search at step 0, from the uniform distribution. Wanted are "image", "classes" and "steps" (of
- * the whole search: rates and warm-up follow from it); the others as in `parsec-nas search`, without
- * "data", "epochs", "augment", "prior", "keep-weights"; "device" and "memory" likewise. EARG, EMEM,
- * EDEVICE. */
+ * the whole search: rates and warm-up follow from it); the others as in `parsec-nas search`, but
+ * for "data", "epochs", "augment", "prior" and "keep-weights". "device", "memory", "mean" and "std"
+ * as of a trainer. EARG, EMEM, EDEVICE. */
 int parsec_nas_search_create(const char *settings, parsec_nas_search **out);
 
 /* One step on two batches of n = "batch" images: train moves the shared weights, valid the

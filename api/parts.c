@@ -78,8 +78,8 @@ static bool takes_text(const pn_field *f) {
 }
 
 static bool takes_number(const pn_field *f) {
-    return f->kind == PN_FIELD_INT || f->kind == PN_FIELD_SEED || f->kind == PN_FIELD_REAL ||
-           f->kind == PN_FIELD_BYTES;
+    return f->kind != PN_FIELD_TEXT && f->kind != PN_FIELD_WORD && f->kind != PN_FIELD_FLAG &&
+           f->kind != PN_FIELD_IMAGE;
 }
 
 /* [32, 32, 3] as the option has it, "32x32x3"; false: not such a list. */

@@ -43,9 +43,9 @@ typedef struct pn_api_table {
     const char *excluded; /* rows that do not count, each between bars: "|data|epochs|"; or NULL */
 } pn_api_table;
 
-/* Reads an object of settings; `text` NULL is an empty one. Names among `others` (as above) are left
- * to the caller, who releases *root (NULL after a failure). The library's lock is held. PN_EARG,
- * PN_EINPUT for what is not JSON. */
+/* Reads an object of settings; `text` NULL is an empty one. Names among `others` (as above) are
+ * left to the caller, who releases *root (NULL after a failure). The library's lock is held.
+ * PN_EARG, PN_EINPUT for what is not JSON. */
 pn_status pn_api_read(const char *text, const pn_api_table *tables, int count, const char *others,
                       json_t **root);
 

@@ -70,6 +70,8 @@ install(EXPORT parsec-nas-targets NAMESPACE parsec-nas:: DESTINATION ${package})
 install(FILES cmake/parsec-nas-config.cmake ${CMAKE_BINARY_DIR}/parsec-nas-config-version.cmake
         DESTINATION ${package})
 install(FILES ${CMAKE_BINARY_DIR}/parsec-nas.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+# For PYTHONPATH; it finds the library by its own place.
+install(FILES python/parsec_nas.py DESTINATION ${CMAKE_INSTALL_DATADIR}/parsec-nas/python)
 install(FILES LICENSE README.md CHANGELOG.md CONTRIBUTING.md PERF.md
         DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY doc DESTINATION ${CMAKE_INSTALL_DOCDIR})
