@@ -19,7 +19,7 @@ endforeach()
 list(TRANSFORM parts REPLACE "(.+)" "$<TARGET_OBJECTS:\\1>" OUTPUT_VARIABLE objects)
 add_library(pn_shared SHARED ${objects})
 target_link_libraries(pn_shared PRIVATE m OpenMP::OpenMP_C ZLIB::ZLIB Threads::Threads
-                                        PkgConfig::JANSSON)
+                                        PkgConfig::JANSSON PkgConfig::PICTURES)
 if(TARGET pn_cuda)
   target_link_libraries(pn_shared PRIVATE CUDA::cudart_static)
 endif()

@@ -9,9 +9,11 @@
 #include <zlib.h>
 
 #include "runtime/file.h"
+#include "runtime/safetensors.h"
 #include "runtime/text.h"
 
 #define SYNTHETIC "synthetic"
+#define FASHION "fashion-mnist"
 
 enum { CIFAR_EDGE = 32, CIFAR_BATCHES = 5, MAX_PATH = 4096, SYNTHETIC_COUNT = 5000 };
 
@@ -27,7 +29,17 @@ static const pn_data cifar10 = {.name = "cifar10",
                                 .C = 3,
                                 .classes = 10,
                                 .mean = {.4914F, .4822F, .4465F},
-                                .std = {.2470F, .2435F, .2616F}};
+                                .std = {.2470F, .2435F, .2616F},
+                                .own_test = true};
+
+/* In the order of their labels: batches.meta.txt of CIFAR-10, the table in Fashion-MNIST's
+ * README. */
+static const char *const cifar_names[] = {"airplane", "automobile", "bird",  "cat",  "deer",
+                                          "dog",      "frog",       "horse", "ship", "truck"};
+static const char *const fashion_names[] = {"T-shirt/top", "Trouser",   "Pullover", "Dress",
+                                            "Coat",        "Sandal",    "Shirt",    "Sneaker",
+                                            "Bag",         "Ankle boot"};
+enum { KNOWN = 10 };
 
 /* DIR/NAME into path[MAX_PATH]; whether it is a file. */
 static pn_status file_in(char *path, const char *directory, const char *name, bool *there) {
@@ -39,9 +51,26 @@ static pn_status file_in(char *path, const char *directory, const char *name, bo
 }
 
 void pn_data_free(pn_data *data) {
-    free(data->images);
+    if (!data->mapped) free(data->images);
+    pn_safetensors_free(data->mapped);
     free(data->labels);
+    free((void *)data->class_names);
     *data = (pn_data){0};
+}
+
+pn_status pn_data_name_classes(pn_data *data, const char *const *names, int count) {
+    size_t bytes = (size_t)count * sizeof *names;
+    for (int i = 0; i < count; i++) bytes += strlen(names[i]) + 1;
+    char **list = malloc(bytes);
+    if (!list) return pn_fail(PN_EMEM, "no memory for the names of %d classes", count);
+    char *text = (char *)(list + count);
+    for (int i = 0; i < count; i++) {
+        list[i] = text;
+        text = stpcpy(text, names[i]) + 1;
+    }
+    free((void *)data->class_names);
+    data->class_names = list;
+    return PN_OK;
 }
 
 void pn_data_measure(pn_data *data) {
@@ -78,16 +107,27 @@ static pn_status append_images(pn_data *data, const pn_data *more) {
     const size_t old = (size_t)data->count, added = (size_t)more->count;
     uint8_t *images = realloc(data->images, (old + added) * bytes);
     if (images) data->images = images;
-    uint8_t *labels = realloc(data->labels, old + added);
+    uint16_t *labels = realloc(data->labels, (old + added) * sizeof *labels);
     if (labels) data->labels = labels;
     if (!images || !labels) return pn_fail(PN_EMEM, "no memory for %zu images", old + added);
     memcpy(images + old * bytes, more->images, added * bytes);
-    memcpy(labels + old, more->labels, added);
+    memcpy(labels + old, more->labels, added * sizeof *labels);
     data->count += more->count;
     return PN_OK;
 }
 
+/* A file alone: either split is the whole of it. */
+static pn_status read_cifar_whole(const char *path, pn_split split, pn_data *data) {
+    (void)split;
+    *data = cifar10;
+    data->own_test = false;
+    PN_TRY(pn_data_name_classes(data, cifar_names, KNOWN));
+    return read_cifar_file(path, data);
+}
+
 static pn_status read_cifar_directory(const char *directory, pn_split split, pn_data *data) {
+    *data = cifar10;
+    PN_TRY(pn_data_name_classes(data, cifar_names, KNOWN));
     const int files = split == PN_TRAIN ? CIFAR_BATCHES : 1;
     int first = 0;
     for (int i = 1; i <= files; i++) {
@@ -150,11 +190,17 @@ static pn_status read_idx_images(const char *directory, pn_split split, pn_data 
         status = pn_fail(PN_EINPUT, "%s: %d images but %d labels in its %s files", directory,
                          images.dim[0], labels.dim[0], idx_prefix[split]);
     data->images = images.bytes; /* the caller frees them, failed or not */
-    data->labels = labels.bytes;
     data->count = images.dim[0];
     data->H = images.dim[1];
     data->W = images.dim[2];
     data->C = 1;
+    data->own_test = true;
+    if (status == PN_OK) {
+        data->labels = malloc((size_t)data->count * sizeof *data->labels);
+        if (!data->labels) status = pn_fail(PN_EMEM, "no memory for %d labels", data->count);
+    }
+    for (int i = 0; status == PN_OK && i < data->count; i++) data->labels[i] = labels.bytes[i];
+    free(labels.bytes);
     return status;
 }
 
@@ -240,18 +286,25 @@ static pn_status first_directory(const char *const *directories, const char **fi
     return PN_OK;
 }
 
-static pn_status open_directory(const char *directory, pn_split split, pn_data *data) {
+/* What is to be opened, by split; NULL: not asked for. */
+typedef pn_data *const splits[2];
+
+static pn_status each_split(splits want, const char *from,
+                            pn_status (*read)(const char *from, pn_split split, pn_data *data)) {
+    for (int split = PN_TRAIN; split <= PN_TEST; split++)
+        if (want[split]) PN_TRY(read(from, (pn_split)split, want[split]));
+    return PN_OK;
+}
+
+static pn_status open_directory(const char *directory, splits want) {
     char path[MAX_PATH];
     bool there;
     PN_TRY(file_in(path, directory, "data_batch_1.bin", &there));
     if (!there) PN_TRY(file_in(path, directory, "test_batch.bin", &there));
-    if (there) {
-        *data = cifar10;
-        return read_cifar_directory(directory, split, data);
-    }
+    if (there) return each_split(want, directory, read_cifar_directory);
     PN_TRY(find_idx(path, directory, PN_TRAIN, "images-idx3", &there));
     if (!there) PN_TRY(find_idx(path, directory, PN_TEST, "images-idx3", &there));
-    if (there) return read_idx_directory(directory, split, data);
+    if (there) return each_split(want, directory, read_idx_directory);
     return pn_fail(PN_EINPUT,
                    "%s: holds neither data_batch_1.bin (CIFAR-10, binary version) nor "
                    "train-images-idx3-ubyte[.gz]; 'tools/get-data cifar10' or 'tools/get-data "
@@ -259,15 +312,15 @@ static pn_status open_directory(const char *directory, pn_split split, pn_data *
                    directory);
 }
 
-static pn_status open_spec(const char *spec, pn_split split, pn_data *data) {
+static pn_status open_spec(const char *spec, splits want) {
     static const char *const cifar_places[] = {"data/cifar10", "data/cifar-10-batches-bin", NULL};
     static const char *const fashion_places[] = {"data/fashion-mnist",
                                                  "/usr/share/datasets/fashion-mnist", NULL};
     const size_t synthetic = strlen(SYNTHETIC);
     if (strncmp(spec, SYNTHETIC, synthetic) == 0 &&
         (spec[synthetic] == 0 || spec[synthetic] == ':'))
-        return make_synthetic(spec, split, data);
-    const bool cifar = strcmp(spec, "cifar10") == 0, fashion = strcmp(spec, "fashion-mnist") == 0;
+        return each_split(want, spec, make_synthetic);
+    const bool cifar = strcmp(spec, "cifar10") == 0, fashion = strcmp(spec, FASHION) == 0;
     if (cifar || fashion) {
         const char *directory;
         PN_TRY(first_directory(cifar ? cifar_places : fashion_places, &directory));
@@ -275,15 +328,12 @@ static pn_status open_spec(const char *spec, pn_split split, pn_data *data) {
             return pn_fail(PN_EINPUT,
                            "data '%s' is not there: 'tools/get-data %s' fetches it into data/%s",
                            spec, spec, spec);
-        return open_directory(directory, split, data);
+        return open_directory(directory, want);
     }
     pn_path_kind what;
     PN_TRY(pn_path_look(spec, &what));
-    if (what == PN_PATH_DIRECTORY) return open_directory(spec, split, data);
-    if (what == PN_PATH_FILE) {
-        *data = cifar10;
-        return read_cifar_file(spec, data);
-    }
+    if (what == PN_PATH_DIRECTORY) return open_directory(spec, want);
+    if (what == PN_PATH_FILE) return each_split(want, spec, read_cifar_whole);
     return pn_fail(
         PN_EINPUT,
         "data '%s' is not there, want cifar10, fashion-mnist, synthetic[:COUNTxHxWxC], a "
@@ -321,34 +371,59 @@ static pn_status halve(const char *spec, pn_data *d) {
     return PN_OK;
 }
 
+static pn_status open_named(const char *spec, splits want) {
+    PN_TRY(open_spec(spec, want));
+    for (int split = PN_TRAIN; split <= PN_TEST; split++) {
+        pn_data *d = want[split];
+        if (!d) continue;
+        if (!d->name[0]) set_name(spec, d);
+        if (!strcmp(d->name, FASHION) && d->classes == KNOWN)
+            PN_TRY(pn_data_name_classes(d, fashion_names, KNOWN));
+    }
+    return PN_OK;
+}
+
 /* The set of NAME/2 is NAME's, unless there is such a path. */
-static pn_status open_half(const char *spec, pn_split split, pn_data *data) {
+static pn_status open_half(const char *spec, splits want) {
     char whole[MAX_PATH];
     const size_t length = strlen(spec);
     pn_path_kind what = PN_PATH_DIRECTORY;
     const bool half = length > 2 && length < sizeof whole && strcmp(spec + length - 2, "/2") == 0;
     if (half) PN_TRY(pn_path_look(spec, &what));
-    if (what != PN_PATH_NOTHING) return open_spec(spec, split, data);
+    if (what != PN_PATH_NOTHING) return open_named(spec, want);
     snprintf(whole, sizeof whole, "%.*s", (int)length - 2, spec);
-    PN_TRY(open_spec(whole, split, data));
-    if (!data->name[0]) set_name(whole, data);
-    return halve(spec, data);
+    PN_TRY(open_named(whole, want));
+    for (int split = PN_TRAIN; split <= PN_TEST; split++)
+        if (want[split]) PN_TRY(halve(spec, want[split]));
+    return PN_OK;
+}
+
+static pn_status open_splits(const char *spec, pn_data *train, pn_data *test) {
+    pn_data opened[2] = {0};
+    const pn_status status =
+        open_half(spec, (splits){train ? &opened[0] : NULL, test ? &opened[1] : NULL});
+    if (status != PN_OK) {
+        pn_data_free(&opened[0]);
+        pn_data_free(&opened[1]);
+        return status;
+    }
+    if (train) *train = opened[0];
+    if (test) *test = opened[1];
+    return PN_OK;
 }
 
 pn_status pn_data_open(const char *spec, pn_split split, pn_data *data) {
-    pn_data opened = {0};
-    pn_status status = open_half(spec, split, &opened);
-    if (status != PN_OK) {
-        pn_data_free(&opened);
-        return status;
-    }
-    if (!opened.name[0]) set_name(spec, &opened);
-    *data = opened;
-    return PN_OK;
+    return split == PN_TRAIN ? open_splits(spec, data, NULL) : open_splits(spec, NULL, data);
+}
+
+pn_status pn_data_open_both(const char *spec, pn_data *train, pn_data *test) {
+    return open_splits(spec, train, test);
 }
 
 uint32_t pn_data_checksum(const pn_data *d) {
     const size_t pixels = (size_t)d->count * (size_t)d->H * (size_t)d->W * (size_t)d->C;
     uLong crc = crc32_z(crc32_z(0, NULL, 0), d->images, pixels);
-    return (uint32_t)crc32_z(crc, d->labels, (size_t)d->count);
+    const size_t bytes = d->classes <= 256 ? 1 : 2; /* little endian */
+    for (int i = 0; i < d->count; i++) crc = crc32_z(crc, (const Bytef *)&d->labels[i], bytes);
+    return (uint32_t)crc;
 }

@@ -1,4 +1,4 @@
-/* data.h -- a labelled set of small images, whole in memory, as bytes.
+/* data.h -- a labelled set of images of one size, whole in memory or mapped, as bytes.
  *
  * Pixels stay bytes (CIFAR-10: 150 MB instead of 600 MB as float32) and are normalised when a
  * batch is made (batches.h). A file that is cut off, has bytes left over, a wrong magic number, a
@@ -6,6 +6,7 @@
 #ifndef PN_DATA_H
 #define PN_DATA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -14,19 +15,25 @@
 
 PN_API_BEGIN
 
-enum { PN_MAX_IMAGE_CHANNELS = 3, PN_MAX_IMAGE_EDGE = 4096 };
+enum { PN_MAX_IMAGE_CHANNELS = 3, PN_MAX_IMAGE_EDGE = 4096, PN_MAX_LABELS = 1 << 16 };
 
 typedef enum pn_split { PN_TRAIN, PN_TEST } pn_split;
 
 typedef struct pn_data {
     char name[64]; /* "cifar10", "fashion-mnist", "synthetic", or the directory's last part */
     int count, H, W, C, classes;
-    uint8_t *images; /* (count,H,W,C), C = 1 or 3 */
-    uint8_t *labels; /* (count), below `classes` */
+    uint8_t *images;    /* (count,H,W,C), C = 1 or 3 */
+    uint16_t *labels;   /* (count), below `classes` */
+    char **class_names; /* (classes), UTF-8, in one block with their texts; NULL: it has none */
+    struct pn_safetensors *mapped; /* the file that `images` is a part of; NULL: they are memory */
 
     /* Per channel, of pixel / 255 over the training images, with four decimals, as they are
      * published: v = (pixel / 255 - mean) / std. The same for both splits. */
     float mean[PN_MAX_IMAGE_CHANNELS], std[PN_MAX_IMAGE_CHANNELS];
+
+    /* Whether its makers chose the test images. If not, a hash of their names did, or both splits
+     * are the same file. */
+    bool own_test;
 } pn_data;
 
 /* Opens one split of
@@ -45,15 +52,19 @@ typedef struct pn_data {
  * PN_EINPUT with a sentence if that is not there, or is wrong; PN_EARG for a COUNTxHxWxC that
  * cannot be, or for half of an odd size; *data is then as before. */
 pn_status pn_data_open(const char *spec, pn_split split, pn_data *data);
+
+/* Both splits, which costs no more than one where a split does not stand alone. */
+pn_status pn_data_open_both(const char *spec, pn_data *train, pn_data *test);
 void pn_data_free(pn_data *data); /* leaves it empty; an empty one is allowed */
 
-/* CRC-32 of images and labels: whether these are the images that a run was begun with. */
+/* CRC-32 of images and labels, of which each is a byte as long as there are at most 256 classes:
+ * whether these are the images that a run was begun with. A folder and its packed file agree. */
 uint32_t pn_data_checksum(const pn_data *data);
 
 /* The loaders of data_cifar.c, data_idx.c and data_synthetic.c, from memory where they can be.
  * CIFAR-10: records of one label and 3 x 32 x 32 bytes, plane by plane; they become NHWC.
  * Each fills its outputs anew; the caller frees them. */
-pn_status pn_cifar_parse(const void *bytes, size_t size, uint8_t **images, uint8_t **labels,
+pn_status pn_cifar_parse(const void *bytes, size_t size, uint8_t **images, uint16_t **labels,
                          int *count);
 
 /* IDX (LeCun's MNIST files): big-endian magic 0x00000801 (labels: one dimension) or 0x00000803
@@ -71,6 +82,9 @@ pn_status pn_synthetic_make(pn_split split, int count, int H, int W, int C, pn_d
 
 /* Sets mean and std from the images at hand. */
 void pn_data_measure(pn_data *data);
+
+/* Sets class_names to copies of `count` names. PN_EMEM. */
+pn_status pn_data_name_classes(pn_data *data, const char *const *names, int count);
 
 PN_API_END
 

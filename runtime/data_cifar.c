@@ -12,7 +12,7 @@ enum {
     CLASSES = 10
 };
 
-pn_status pn_cifar_parse(const void *bytes, size_t size, uint8_t **images, uint8_t **labels,
+pn_status pn_cifar_parse(const void *bytes, size_t size, uint8_t **images, uint16_t **labels,
                          int *count) {
     const size_t n = size / RECORD;
     if (n == 0 || n > INT32_MAX || size % RECORD != 0)
@@ -24,7 +24,8 @@ pn_status pn_cifar_parse(const void *bytes, size_t size, uint8_t **images, uint8
             return pn_fail(PN_EINPUT, "record %zu has label %d, want 0 to %d", i,
                            record[i * RECORD], CLASSES - 1);
 
-    uint8_t *pixels = malloc(n * PIXELS * CHANNELS), *classes = malloc(n);
+    uint8_t *pixels = malloc(n * PIXELS * CHANNELS);
+    uint16_t *classes = malloc(n * sizeof *classes);
     if (!pixels || !classes) {
         free(pixels);
         free(classes);

@@ -48,16 +48,22 @@ static void make_image(uint64_t step, int label, int H, int W, int C, uint8_t *p
 }
 
 pn_status pn_synthetic_make(pn_split split, int count, int H, int W, int C, pn_data *data) {
-    pn_data d = {.name = "synthetic", .count = count, .H = H, .W = W, .C = C, .classes = CLASSES};
+    pn_data d = {.name = "synthetic",
+                 .count = count,
+                 .H = H,
+                 .W = W,
+                 .C = C,
+                 .classes = CLASSES,
+                 .own_test = true};
     const size_t bytes = (size_t)H * (size_t)W * (size_t)C;
     d.images = malloc((size_t)count * bytes);
-    d.labels = malloc((size_t)count);
+    d.labels = malloc((size_t)count * sizeof *d.labels);
     if (!d.images || !d.labels) {
         pn_data_free(&d);
         return pn_fail(PN_EMEM, "no memory for %d images of %dx%dx%d", count, H, W, C);
     }
     for (int i = 0; i < count; i++) {
-        d.labels[i] = (uint8_t)(i % CLASSES);
+        d.labels[i] = (uint16_t)(i % CLASSES);
         make_image((uint64_t)split << 32 | (uint32_t)i, d.labels[i], H, W, C,
                    d.images + (size_t)i * bytes);
     }

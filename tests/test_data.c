@@ -330,7 +330,7 @@ static void half_the_size_is_the_mean_of_four(void **state) {
     assert_int_equal(half.count, whole.count);
     assert_int_equal(half.H, 6);
     assert_int_equal(half.W, 8);
-    assert_memory_equal(half.labels, whole.labels, (size_t)whole.count);
+    assert_memory_equal(half.labels, whole.labels, (size_t)whole.count * sizeof *whole.labels);
     assert_memory_equal(half.mean, whole.mean, sizeof whole.mean);
     assert_memory_equal(half.std, whole.std, sizeof whole.std);
     for (int i = 0; i < half.count; i++)
@@ -393,10 +393,10 @@ static pn_data labelled_set(int count, int edge) {
                  .mean = {0, 0, .5F},
                  .std = {1, 1, .25F}};
     d.images = malloc((size_t)count * (size_t)(edge * edge) * 3);
-    d.labels = malloc((size_t)count);
+    d.labels = malloc((size_t)count * sizeof *d.labels);
     assert_true(d.images && d.labels);
     for (int i = 0; i < count; i++) {
-        d.labels[i] = (uint8_t)(i % 200);
+        d.labels[i] = (uint16_t)(i % 200);
         for (int p = 0; p < edge * edge; p++) {
             uint8_t *pixel = d.images + (i * edge * edge + p) * 3;
             pixel[0] = (uint8_t)(1 + i % 255);

@@ -133,8 +133,7 @@ static void judge_all(comparison *c) {
 
 static pn_status train_all(comparison *c) {
     if (!o.data) return PN_OK; /* nothing is trained, and there are no shared weights */
-    PN_TRY(pn_data_open(o.data, PN_TRAIN, &c->train));
-    PN_TRY(pn_data_open(o.data, PN_TEST, &c->test));
+    PN_TRY(pn_data_open_both(o.data, &c->train, &c->test));
     pn_standalone_settings s = pn_standalone_defaults();
     s.steps = o.steps;
     s.model.seed = o.seed;

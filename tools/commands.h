@@ -10,7 +10,8 @@
 /* In the order of `parsec-nas help`: pn_command_NAME in command_NAME.c. */
 #define PN_COMMANDS(X) \
     X(search)          \
-    X(train) X(eval) X(export) X(plan) X(sample) X(compare) X(trace) X(check) X(info) X(help)
+    X(train)           \
+    X(eval) X(predict) X(export) X(plan) X(sample) X(compare) X(trace) X(check) X(info) X(help)
 #define PN_DECLARE(name) extern const pn_command pn_command_##name;
 PN_COMMANDS(PN_DECLARE)
 extern const pn_command *const pn_commands[]; /* NULL behind the last */

@@ -43,12 +43,14 @@ pn_status pn_command_find(const char *name, const pn_command **command) {
 }
 
 static pn_status run(const pn_command *c, int argc, char **argv) {
-    const char *words[PN_MOST_WORDS + 1] = {NULL};
-    bool show;
-    PN_TRY(pn_options_parse(c, argc, argv, words, &show));
-    if (!show) return c->run(words);
-    pn_options_print(stdout, c);
-    return PN_OK;
+    const char **words = calloc((size_t)argc + 1, sizeof *words);
+    bool show = false;
+    if (!words) return pn_fail(PN_EMEM, "no memory for %d words", argc);
+    pn_status s = pn_options_parse(c, argc, argv, words, &show);
+    if (s == PN_OK && !show) s = c->run(words);
+    if (s == PN_OK && show) pn_options_print(stdout, c);
+    free(words);
+    return s;
 }
 
 static int answer(int argc, char **argv) {

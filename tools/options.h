@@ -3,6 +3,7 @@
 #ifndef PN_OPTIONS_H
 #define PN_OPTIONS_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 
@@ -18,7 +19,7 @@ typedef struct pn_options {
 #define PN_OPTIONS(rows, values) \
     { &(const pn_fields)PN_FIELDS(rows), &(values), NULL }
 
-enum { PN_MOST_WORDS = 64, PN_OPTION_TABLES = 2 };
+enum { PN_MOST_WORDS = 64, PN_ANY_WORDS = INT_MAX, PN_OPTION_TABLES = 2 };
 
 typedef struct pn_command {
     const char *name, *summary;

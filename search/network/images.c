@@ -45,7 +45,8 @@ pn_status pn_images_of(const pn_data *data, pn_images *images) {
         .H = data->H, .W = data->W, .C = data->C, .classes = data->classes, .measured = true};
     memcpy(images->mean, data->mean, sizeof images->mean);
     memcpy(images->std, data->std, sizeof images->std);
-    return PN_OK;
+    const char *const *names = (const char *const *)data->class_names;
+    return names ? copy_names(names, data->classes, &images->names) : PN_OK;
 }
 
 void pn_images_free(pn_images *images) {
@@ -60,6 +61,13 @@ pn_status pn_images_same(const pn_images *n, const pn_data *data) {
     if (data->classes != n->classes)
         return pn_fail(PN_EARG, "a network that tells %d classes apart, %s has %d", n->classes,
                        data->name, data->classes);
+    for (int i = 0; n->names && data->class_names && i < n->classes; i++) {
+        char name[PN_CLASS_NAME_BYTES];
+        pn_text_visible(data->class_names[i], name, sizeof name);
+        if (strcmp(name, n->names[i]))
+            return pn_fail(PN_EARG, "a network whose class %d is %s, that of %s is %s", i,
+                           n->names[i], data->name, name);
+    }
     return PN_OK;
 }
 
@@ -129,7 +137,7 @@ static pn_status read_names(const json_t *list, pn_images *images) {
     const size_t count = json_array_size(list);
     if (count != (size_t)images->classes)
         return pn_fail(PN_EINPUT, "\"names\" are not a list of %d texts", images->classes);
-    const char **from = malloc(count * sizeof *from);
+    const char **from = calloc(count, sizeof *from);
     if (!from) return pn_fail(PN_EMEM, "no memory for the names of %zu classes", count);
     pn_status s = PN_OK;
     for (size_t i = 0; s == PN_OK && i < count; i++) {

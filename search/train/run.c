@@ -133,9 +133,11 @@ static pn_status open_training(pn_training *t, const char *directory,
     o.device = kernels->name;
     t->settings = pn_train_defaults();
     PN_TRY(pn_record_open(record, &kind, directory, &o, asked, &t->settings));
-    PN_TRY(pn_data_open(t->settings.data, PN_TRAIN, &t->data));
+    if (t->settings.hold_out == 1)
+        PN_TRY(pn_data_open(t->settings.data, PN_TRAIN, &t->data));
+    else
+        PN_TRY(pn_data_open_both(t->settings.data, &t->data, &t->held));
     PN_TRY(pn_images_of(&t->data, &t->images));
-    if (!t->settings.hold_out) PN_TRY(pn_data_open(t->settings.data, PN_TEST, &t->held));
     PN_TRY(pn_record_same_images(record, t->settings.data, pn_data_checksum(&t->data)));
     const pn_status s = pn_train_resolve(&t->settings, &t->data);
     if (s != PN_OK) return record->begun ? pn_fail_in(PN_EINPUT, "%s/run.json", directory) : s;

@@ -8,7 +8,8 @@
 enum { RECORD = 3073 };
 
 static pn_status load(const uint8_t *bytes, size_t size) {
-    uint8_t *images, *labels;
+    uint8_t *images;
+    uint16_t *labels;
     int count;
     PN_TRY(pn_cifar_parse(bytes, size, &images, &labels, &count));
     fuzz_loaded();
