@@ -5,11 +5,12 @@
 #include "tools/commands.h"
 
 static const char usage[] =
-    "parsec-nas plan [--genotype G | --samples N | --supernet] [OPTIONS]\n"
+    "parsec-nas plan [G | --samples N | --supernet] [OPTIONS]\n"
     "\n"
-    "Prints parameters, multiply-adds and bytes: of one architecture; the smallest,\n"
-    "mean and largest of N random ones (default 100); or of the supernet that holds\n"
-    "all ops at once.\n"
+    "Prints parameters, multiply-adds and bytes: of one architecture (G, as\n"
+    "--genotype); the smallest, mean and largest of N random ones (default 100); or\n"
+    "of the supernet that holds all ops at once. With --memory it ends with 4 if the\n"
+    "batch does not fit.\n"
     "\n";
 
 static const char legend[] =
@@ -58,7 +59,7 @@ static void print_text(const pn_cost *cost) {
             printf("%-20s %18s %18s %18s", pn_cost_name[i], pn_bytes_text(row[0][i], a),
                    pn_bytes_text(row[1][i], b), pn_bytes_text(row[2][i], c));
         } else {
-            printf("%-20s %18.0f %18.1f %18.0f", pn_cost_name[i], row[0][i], row[1][i], row[2][i]);
+            printf("%-20s %18.0f %18.0f %18.0f", pn_cost_name[i], row[0][i], row[1][i], row[2][i]);
         }
         putchar('\n');
     }
@@ -79,7 +80,8 @@ static const pn_field rows[] = {
     PN_ROW_IMAGE(NULL, "image size [32x32x3; imagenet 224x224x3]"),
     PN_ROW_CLASSES(NULL, "classes [10; imagenet 1000]"),
     PN_ROW_DEVICE(device, "cpu", "cpu or cuda (which need not be here): scratch is the device's"),
-    PN_BYTES("memory", memory, "also find the largest batch that fits"),
+    PN_BYTES("memory", memory,
+             "also find the largest batch that fits; exit code 4 if this does not"),
     PN_ROW_SHARE_SLOT(NULL),
     PN_ROW_SEED("seed for the random architectures"),
 };
@@ -97,16 +99,31 @@ static pn_status print_json(const pn_cost *cost) {
     return PN_OK;
 }
 
+/* The refusal with which search and train would end. */
+static pn_status check_batch(const pn_cost *cost) {
+    const size_t limit = cost->settings.memory;
+    const double needed = cost->row[cost->one ? 0 : 2][PN_COST_TOTAL_BYTES];
+    char a[32], b[32], other[48] = "no batch would fit";
+    if (!limit || needed <= (double)limit) return PN_OK;
+    if (cost->largest_batch)
+        snprintf(other, sizeof other, "batch %d would fit", cost->largest_batch);
+    return pn_fail(PN_EMEM, "batch %d needs %s, --memory is %s; %s", cost->settings.batch,
+                   pn_bytes_text(needed, a), pn_bytes_text((double)limit, b), other);
+}
+
 static pn_status run(const char *const *words) {
     pn_cost cost;
-    (void)words;
+    if (words[0] && asked.genotype)
+        return pn_fail(PN_EARG, "want one of %s and --genotype %s", words[0], asked.genotype);
+    if (words[0]) asked.genotype = words[0];
     PN_TRY(pn_cost_find(&asked, &cost));
     if (o.json)
         PN_TRY(print_json(&cost));
     else
         print_text(&cost);
-    return fflush(stdout) || ferror(stdout) ? pn_fail(PN_EIO, "cannot write to stdout") : PN_OK;
+    if (fflush(stdout) || ferror(stdout)) return pn_fail(PN_EIO, "cannot write to stdout");
+    return check_batch(&cost);
 }
 
-PN_COMMAND(plan, "print parameters, multiply-adds and exact bytes before a run", .notes = legend,
-           .options = {PN_OPTIONS(rows, asked), PN_OPTIONS(own_rows, o)});
+PN_COMMAND(plan, "print parameters, multiply-adds and exact bytes before a run", .words = 1,
+           .notes = legend, .options = {PN_OPTIONS(rows, asked), PN_OPTIONS(own_rows, o)});

@@ -31,14 +31,23 @@ pn_status pn_device_open(const pn_device_options *options, const pn_kernels **ke
 
 pn_status pn_command_find(const char *name, const pn_command **command) {
     char shown[256], list[256] = "";
+    int nearest = -1, best = 99;
     for (int i = 0; i < COMMANDS; i++) {
         *command = pn_commands[i];
         if (!strcmp(pn_commands[i]->name, name)) return PN_OK;
+        const int slips = pn_slips(name, pn_commands[i]->name);
+        if (slips >= 0 && slips < best) {
+            best = slips;
+            nearest = i;
+        }
         const size_t used = strlen(list);
         snprintf(list + used, sizeof list - used, "%s%s",
                  i ? i == COMMANDS - 1 ? " or " : ", " : "", pn_commands[i]->name);
     }
     pn_text_visible(name, shown, sizeof shown);
+    if (nearest >= 0)
+        return pn_fail(PN_EARG, "no command %s; did you mean %s?", shown,
+                       pn_commands[nearest]->name);
     return pn_fail(PN_EARG, "no command %s, want %s", shown, list);
 }
 
@@ -59,7 +68,7 @@ static int answer(int argc, char **argv) {
         pn_print_commands(stderr);
         return PN_EARG;
     }
-    if (!strcmp(argv[1], "--version")) {
+    if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V") || !strcmp(argv[1], "version")) {
         puts("parsec-nas " PN_VERSION);
         return 0;
     }
