@@ -90,7 +90,8 @@ int parsec_nas_genotype(const char *text, char **json);
 
 /* What a network costs, before anything is allocated: the text of `parsec-nas plan --json` for
  * settings as its options; bytes are bytes, macs multiply-adds an image. With neither "genotype"
- * nor "supernet": of "samples" (100) random ones, objects of min, mean and max. EARG. */
+ * nor "supernet": of "samples" (100) random ones, objects of min, mean and max. With "memory" it
+ * has "largest_batch", 0 if not even one image fits, which is no failure here. EARG. */
 int parsec_nas_plan(const char *settings, char **json);
 
 /* ---- distributions over architectures -------------------------------------------------------- */

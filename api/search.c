@@ -18,7 +18,7 @@ struct parsec_nas_search {
 /* ---- creating -------------------------------------------------------------------------------- */
 
 /* What needs the images themselves, or another search. */
-static const char excluded[] = "|data|epochs|augment|prior|keep-weights|";
+static const char excluded[] = "|data|time|epochs|augment|prior|keep-weights|";
 
 static pn_status read_settings(const char *text, pn_settings *r, pn_api_work *work,
                                pn_images *images) {

@@ -24,7 +24,7 @@ struct parsec_nas_trainer {
 
 /* What the caller does himself; and two that mean something else here. */
 static const char excluded[] =
-    "|data|epochs|rate|rate-end|cutout|augment|hold-out|score-every|drop-path|";
+    "|data|time|epochs|rate|rate-end|cutout|augment|hold-out|score-every|drop-path|";
 
 #define PN_OF struct own_settings
 struct own_settings {

@@ -211,8 +211,8 @@ static void plans_are_those_of_the_program(void **state) {
         const char *settings, *arguments[MOST];
     } rows[] = {
         {"{\"genotype\": \"DARTS_V2\"}", {"--genotype", "DARTS_V2"}},
-        {"{\"samples\": 3, \"seed\": 7, \"memory\": \"200MiB\", \"share-slot\": true}",
-         {"--samples", "3", "--seed", "7", "--memory", "200MiB", "--share-slot"}},
+        {"{\"samples\": 3, \"seed\": 7, \"memory\": \"2GiB\", \"share-slot\": true}",
+         {"--samples", "3", "--seed", "7", "--memory", "2GiB", "--share-slot"}},
         {"{\"supernet\": true, \"batch\": 4, \"layers\": 3}",
          {"--supernet", "--batch", "4", "--layers", "3"}},
         {"{\"network\": \"eval\", \"genotype\": \"PDARTS\", \"image\": [20, 30, 1], \"classes\": "
@@ -621,6 +621,7 @@ static void trainers_that_cannot_be(void **state) {
         {"{\"genotype\": \"nobody\", " IMAGE "}", "'nobody'", EARG},
         {"{" TRAINER ", \"epochs\": 3}", "\"epochs\"", EARG},
         {"{" TRAINER ", \"data\": \"cifar10\"}", "\"data\"", EARG},
+        {"{" TRAINER ", \"time\": 60}", "\"time\"", EARG},
         {"{" TRAINER ", \"drop-path\": 0.2}", "--drop-path has a value of the wrong type", EARG},
         {"{" TRAINER ", \"mean\": [0.5]}", "mean", EARG},
         {"{" TRAINER ", \"names\": [\"a\"]}", "names", EARG},
