@@ -87,12 +87,13 @@ static pn_status plan(const char *settings, char **json) {
     pn_cost_settings asked = {0};
     pn_cost cost;
     const pn_api_table table = {&fields, &asked, NULL};
-    json_t *root; /* holds the words that `asked` points to */
+    json_t *root; /* holds the words that `asked`, and so `cost`, points to */
     pn_fields_defaults(&fields, &asked);
     PN_TRY(pn_api_read(settings, &table, 1, NULL, &root));
-    const pn_status s = pn_cost_find(&asked, &cost);
+    pn_status s = pn_cost_find(&asked, &cost);
+    if (s == PN_OK) s = pn_cost_text(&cost, json);
     json_decref(root);
-    return s == PN_OK ? pn_cost_text(&cost, json) : s;
+    return s;
 }
 
 int parsec_nas_plan(const char *settings, char **json) {
