@@ -5,7 +5,7 @@ include(GNUInstallDirs)
 
 # ---- the shared library: the objects of the static ones ------------------------------------------
 set(parts pn_contract pn_kernels pn_reference pn_runtime pn_network pn_export pn_rundir pn_methods
-          pn_train pn_truth)
+          pn_train pn_truth pn_api)
 foreach(isa IN LISTS isas)
   list(APPEND parts pn_host_${isa})
 endforeach()
@@ -33,7 +33,7 @@ set_target_properties(pn_shared PROPERTIES
   VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
 
 # ---- its headers: those that say so, in their folders --------------------------------------------
-file(GLOB headers CONFIGURE_DEPENDS kernels/*.h runtime/*.h search/*/*.h)
+file(GLOB headers CONFIGURE_DEPENDS kernels/*.h runtime/*.h search/*/*.h api/*.h)
 foreach(header IN LISTS headers)
   file(STRINGS ${header} public REGEX "PN_API_BEGIN")
   if(public)
@@ -70,6 +70,8 @@ install(EXPORT parsec-nas-targets NAMESPACE parsec-nas:: DESTINATION ${package})
 install(FILES cmake/parsec-nas-config.cmake ${CMAKE_BINARY_DIR}/parsec-nas-config-version.cmake
         DESTINATION ${package})
 install(FILES ${CMAKE_BINARY_DIR}/parsec-nas.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+# For PYTHONPATH; it finds the library by its own place.
+install(FILES python/parsec_nas.py DESTINATION ${CMAKE_INSTALL_DATADIR}/parsec-nas/python)
 install(FILES LICENSE README.md CHANGELOG.md CONTRIBUTING.md PERF.md
         DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY doc DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -13,6 +13,7 @@
 #include "runtime/safetensors.h"
 #include "runtime/text.h"
 #include "runtime/update.h"
+#include "search/methods/cost.h"
 #include "search/network/weights.h"
 #include "search/rundir/directory.h"
 #include "tools/commands.h"

@@ -59,11 +59,6 @@ pn_status pn_device_open(const pn_device_options *options, const pn_kernels **ke
         PN_ROW_LAYERS(NULL, "cells [8; eval 20, imagenet 14]"),                                    \
         PN_ROW_CHANNELS(NULL, "channels of the first cells [16; eval 36, imagenet 48]")
 
-/* What --network and --stem mean, and the usual sizes of that network. PN_EARG if it has no such
- * stem. */
-pn_status pn_network_asked(const char *network, const char *stem, bool *evaluation,
-                           pn_network_sizes *usual);
-
 /* The options of the commands that work in a run directory, beside the settings. */
 typedef struct pn_work_options {
     size_t memory;

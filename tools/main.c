@@ -30,16 +30,6 @@ pn_status pn_device_open(const pn_device_options *options, const pn_kernels **ke
     return pn_backend_open(device, kernels);
 }
 
-pn_status pn_network_asked(const char *network, const char *stem, bool *evaluation,
-                           pn_network_sizes *usual) {
-    const bool imagenet = !strcmp(stem, "imagenet");
-    *evaluation = !strcmp(network, "eval");
-    if (imagenet && !*evaluation)
-        return pn_fail(PN_EARG, "--stem imagenet, want cifar, or imagenet with --network eval");
-    *usual = pn_network_defaults(*evaluation, imagenet);
-    return PN_OK;
-}
-
 pn_status pn_command_find(const char *name, const pn_command **command) {
     char shown[256], list[256] = "";
     int nearest = -1, best = 99;

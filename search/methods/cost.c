@@ -1,0 +1,200 @@
+/* cost.c -- see cost.h. */
+#include "search/methods/cost.h"
+
+#include <string.h>
+
+#include "kernels/backend.h"
+#include "runtime/json.h"
+#include "search/methods/prior.h"
+#include "search/network/budget.h"
+
+const char *const pn_cost_name[PN_COSTS] = {
+    "params",      "params_auxiliary", "macs",        "parameter_bytes", "activation_bytes",
+    "arena_bytes", "arena_bytes_eval", "batch_bytes", "total_bytes",     "floor_bytes",
+    "levels",      "launches_fwd",     "launches_bwd"};
+
+pn_status pn_network_asked(const char *network, const char *stem, bool *evaluation,
+                           pn_network_sizes *usual) {
+    const bool imagenet = !strcmp(stem, "imagenet");
+    *evaluation = !strcmp(network, "eval");
+    if (imagenet && !*evaluation)
+        return pn_fail(PN_EARG, "--stem imagenet, want cifar, or imagenet with --network eval");
+    *usual = pn_network_defaults(*evaluation, imagenet);
+    return PN_OK;
+}
+
+typedef struct planner {
+    const pn_kernels *kernels;
+    pn_network network;
+    bool created;
+    pn_program *program;
+    pn_cost_settings asked; /* resolved */
+} planner;
+
+/* The figures of one architecture; arch NULL: the supernet. */
+static pn_status measure(planner *p, const pn_arch *arch, int batch, double figure[PN_COSTS]) {
+    const bool evaluation = !strcmp(p->asked.network, "eval");
+    if (!p->created || evaluation) { /* an evaluation network has one architecture's weights */
+        if (p->created) pn_network_destroy(&p->network);
+        p->created = false;
+        const pn_network_spec spec = {.evaluation = evaluation,
+                                      .layers = p->asked.layers,
+                                      .channels = p->asked.channels,
+                                      .H = p->asked.image[0],
+                                      .W = p->asked.image[1],
+                                      .image_channels = p->asked.image[2],
+                                      .classes = p->asked.classes,
+                                      .share_slot = p->asked.share_slot,
+                                      .auxiliary = true,
+                                      .imagenet_stem = !strcmp(p->asked.stem, "imagenet")};
+        const pn_space space = pn_space_darts();
+        PN_TRY(pn_network_create(&p->network, &spec, &space, arch));
+        p->created = true;
+    }
+    size_t weights, auxiliary;
+    pn_network_count(&p->network, arch, &weights, &auxiliary);
+    pn_program_size training, forward;
+    const pn_build train = {.N = batch,
+                            .training = true,
+                            .auxiliary = evaluation && p->asked.auxiliary &&
+                                         pn_network_auxiliary_fits(&p->network.spec)};
+    PN_TRY(pn_network_build(&p->network, arch, p->program, &train));
+    PN_TRY(pn_program_compile(p->program, &training));
+    PN_TRY(pn_network_build(&p->network, arch, p->program,
+                            &(pn_build){.N = batch, .inference = evaluation}));
+    PN_TRY(pn_program_compile(p->program, &forward));
+    const double parameters = (double)pn_parameters_bytes(&p->network.parameters);
+    const double batches = (double)pn_network_batch_bytes(&p->network.spec, batch);
+    const double values[PN_COSTS] = {
+        [PN_COST_PARAMS] = (double)weights,
+        [PN_COST_PARAMS_AUXILIARY] = (double)auxiliary,
+        [PN_COST_MACS] = pn_network_macs(&p->network, arch),
+        [PN_COST_PARAMETER_BYTES] = parameters,
+        [PN_COST_ACTIVATION_BYTES] = (double)training.activation_bytes,
+        [PN_COST_ARENA_BYTES] = (double)training.arena_bytes,
+        [PN_COST_ARENA_BYTES_EVAL] = (double)forward.arena_bytes,
+        [PN_COST_BATCH_BYTES] = batches,
+        [PN_COST_TOTAL_BYTES] = parameters + batches + (double)training.arena_bytes,
+        [PN_COST_FLOOR_BYTES] = (double)training.floor_bytes,
+        [PN_COST_LEVELS] = training.levels,
+        [PN_COST_LAUNCHES_FWD] = training.launches_fwd,
+        [PN_COST_LAUNCHES_BWD] = training.launches_bwd};
+    memcpy(figure, values, sizeof values);
+    return PN_OK;
+}
+
+/* What the largest of the architectures needs with batches of N. */
+typedef struct candidate {
+    planner *p;
+    const pn_arch *arch;
+} candidate;
+
+static pn_status total_bytes(void *self, int N, size_t *bytes) {
+    const candidate *c = self;
+    double figure[PN_COSTS];
+    PN_TRY(measure(c->p, c->arch, N, figure));
+    *bytes = (size_t)figure[PN_COST_TOTAL_BYTES];
+    return PN_OK;
+}
+
+static pn_status largest_batch(planner *p, const pn_arch *arch, int *batch) {
+    const int pixels = p->asked.image[0] * p->asked.image[1], most = PN_MAX_PIXELS / pixels;
+    return pn_budget_batch(total_bytes, &(candidate){p, arch}, most < 1 << 20 ? most : 1 << 20,
+                           p->asked.memory, batch);
+}
+
+/* The one asked for; *largest: of which the largest batch is sought. */
+static pn_status find_one(planner *p, pn_cost *cost, pn_arch *largest) {
+    const pn_cost_settings *o = &p->asked;
+    if (o->genotype) {
+        PN_TRY(pn_genotype_open(o->genotype, largest));
+        pn_genotype_write(largest, cost->genotype);
+    }
+    return measure(p, o->supernet ? NULL : largest, o->batch, cost->row[0]);
+}
+
+static pn_status find_random(planner *p, pn_cost *cost, pn_arch *largest) {
+    const pn_cost_settings *o = &p->asked;
+    const pn_space space = pn_space_darts();
+    double(*row)[PN_COSTS] = cost->row, figure[PN_COSTS];
+    pn_prior prior;
+    pn_arch arch;
+    PN_TRY(pn_prior_init(&prior, &space, false));
+    for (int k = 0; k < o->samples; k++) {
+        pn_prior_sample(&prior, o->seed, 0, (uint64_t)k, &arch);
+        PN_TRY(measure(p, &arch, o->batch, figure));
+        if (k == 0 || figure[PN_COST_TOTAL_BYTES] > row[2][PN_COST_TOTAL_BYTES]) *largest = arch;
+        for (int i = 0; i < PN_COSTS; i++) {
+            row[0][i] = k && row[0][i] < figure[i] ? row[0][i] : figure[i];
+            row[2][i] = k && row[2][i] > figure[i] ? row[2][i] : figure[i];
+            row[1][i] = (k ? row[1][i] : 0) + figure[i] / o->samples;
+        }
+    }
+    return PN_OK;
+}
+
+static pn_status find(planner *p, pn_cost *cost) {
+    pn_arch largest = {0};
+    PN_TRY(pn_backend_sizes(p->asked.device, &p->kernels));
+    PN_TRY(pn_program_create(&p->program, p->kernels));
+    PN_TRY(cost->one ? find_one(p, cost, &largest) : find_random(p, cost, &largest));
+    if (!p->asked.memory) return PN_OK;
+    return largest_batch(p, p->asked.supernet ? NULL : &largest, &cost->largest_batch);
+}
+
+static pn_status resolve(pn_cost_settings *o) {
+    bool evaluation;
+    pn_network_sizes usual;
+    PN_TRY(pn_network_asked(o->network, o->stem, &evaluation, &usual));
+    if (!!o->genotype + !!o->samples + o->supernet > 1)
+        return pn_fail(PN_EARG, "want one of --genotype, --samples and --supernet");
+    if (o->supernet && evaluation)
+        return pn_fail(PN_EARG, "--supernet has no evaluation network, want --network search");
+    if (!o->samples) o->samples = 100;
+    if (!o->layers) o->layers = usual.layers;
+    if (!o->channels) o->channels = usual.channels;
+    if (!o->batch) o->batch = usual.batch;
+    if (!o->classes) o->classes = usual.classes;
+    if (!o->image[0]) memcpy(o->image, (int[]){usual.edge, usual.edge, 3}, sizeof o->image);
+    return PN_OK;
+}
+
+pn_status pn_cost_find(const pn_cost_settings *settings, pn_cost *cost) {
+    planner p = {.asked = *settings};
+    PN_TRY(resolve(&p.asked));
+    *cost = (pn_cost){.settings = p.asked, .one = p.asked.genotype || p.asked.supernet};
+    const pn_status s = find(&p, cost);
+    pn_program_destroy(p.program);
+    if (p.created) pn_network_destroy(&p.network);
+    return s;
+}
+
+pn_status pn_cost_text(const pn_cost *cost, char **text) {
+    const pn_cost_settings *o = &cost->settings;
+    const double(*row)[PN_COSTS] = cost->row;
+    const bool one = cost->one;
+    static const char *const stat[] = {"min", "mean", "max"};
+    json_t *root = json_object();
+    int failed = 0;
+    failed |= json_object_set_new(root, "network", json_string(o->network));
+    failed |= json_object_set_new(root, "layers", json_integer(o->layers));
+    failed |= json_object_set_new(root, "channels", json_integer(o->channels));
+    failed |= json_object_set_new(root, "batch", json_integer(o->batch));
+    failed |= json_object_set_new(root, "image",
+                                  json_pack("[iii]", o->image[0], o->image[1], o->image[2]));
+    failed |= json_object_set_new(root, "classes", json_integer(o->classes));
+    if (cost->genotype[0])
+        failed |= json_object_set_new(root, "genotype", json_string(cost->genotype));
+    if (!one) failed |= json_object_set_new(root, "samples", json_integer(o->samples));
+    for (int i = 0; i < PN_COSTS; i++) {
+        json_t *value = one ? json_integer((json_int_t)row[0][i]) : json_object();
+        for (int j = 0; !one && j < 3; j++)
+            failed |= json_object_set_new(
+                value, stat[j],
+                j == 1 ? json_real(row[j][i]) : json_integer((json_int_t)row[j][i]));
+        failed |= json_object_set_new(root, pn_cost_name[i], value);
+    }
+    if (o->memory)
+        failed |= json_object_set_new(root, "largest_batch", json_integer(cost->largest_batch));
+    return pn_json_text(root, failed, JSON_INDENT(2), text);
+}
