@@ -227,7 +227,7 @@ static void bash_completes(void **state) {
         {"info --", "--help --json --device --threads"},
         {"sample --", "--help --count --top --distinct-inputs --seed --truth --json"},
         {"plan --s", "--stem --samples --supernet --share-slot --seed"},
-        {"train d --no-", "--no-auxiliary --no-augment"},
+        {"train d --no-", "--no-auxiliary --no-augment --no-hold-out"},
         {"search d --r", "--rule --rate-pi --rate --rate-end"},
         {"search d --rule ''", "paper practical evidence"},
         {"search d --rule = pr", "practical"},
