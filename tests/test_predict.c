@@ -722,6 +722,31 @@ static void names_travel(void **state) {
     pn_data_free(&data);
 }
 
+/* Whether a training of 20 images or more held half of them out. */
+static bool held_out(const char *directory, const char *data) {
+    char name[64];
+    assert_int_equal(
+        RUN("train", directory, "--genotype", "PDARTS", "--data", data, "--layers", "1",
+            "--channels", "4", "--batch", "8", "--epochs", "1", "--cutout", "0", "--quiet"),
+        0);
+    snprintf(name, sizeof name, "%s/seed-1/run.json", directory);
+    json_t *root = json_load_file(pn_in_folder(name), 0, NULL);
+    const json_t *flag = json_object_get(json_object_get(root, "settings"), "hold-out");
+    const char *on = json_string_value(json_object_get(root, "scored_on"));
+    assert_true(json_is_boolean(flag));
+    const bool held = json_is_true(flag);
+    assert_string_equal(on, held ? "the other half of the training images" : "the test images");
+    json_decref(root);
+    return held;
+}
+
+static void test_images_of_ones_own_stay_unseen(void **state) {
+    (void)state;
+    assert_true(held_out("held", "idx"));
+    assert_false(held_out("benchmark", "synthetic:40x8x8x1"));
+    assert_false(held_out("cifar-files", "cifar"));
+}
+
 /* A search says the same of its images. */
 static void a_search_says_what_its_images_are(void **state) {
     (void)state;
@@ -799,6 +824,7 @@ int main(void) {
         cmocka_unit_test(weights_by_any_of_their_names),
         cmocka_unit_test(eval_normalises_as_the_weights_say),
         cmocka_unit_test(names_travel),
+        cmocka_unit_test(test_images_of_ones_own_stay_unseen),
         cmocka_unit_test(a_search_says_what_its_images_are),
         cmocka_unit_test(weights_of_version_0_1_0),
     };
