@@ -272,11 +272,12 @@ static pn_status write_all(source *s, const char *path) {
 static pn_status check_options(const char *from) {
     if (!o.safetensors && !o.onnx && !o.c && !o.dot && !o.svg)
         return pn_fail(PN_EARG, "want --onnx, --safetensors, --dot or --svg FILE, or --c DIR");
-    if (!o.c && (o.int8 || o.embed || o.calibrate))
+    if (!o.c && (o.int8 || o.embed || o.apart || o.calibrate))
         return pn_fail(PN_EARG, "--%s without --c DIR",
                        o.int8    ? "int8"
                        : o.embed ? "embed"
                                  : "calibrate");
+    if (o.embed && o.apart) return pn_fail(PN_EARG, "want one of --embed and --apart");
     if (o.calibrate && !o.int8) return pn_fail(PN_EARG, "--calibrate without --int8");
     if (!o.onnx && (o.raw || !o.fold))
         return pn_fail(PN_EARG, "%s without --onnx FILE", o.raw ? "--raw" : "--no-fold");

@@ -53,8 +53,9 @@ static void pack_step(const pn_layers *l, const pn_step *step, const pn_packed_s
 
 pn_status pn_pack(const pn_layers *l, const pn_steps *steps, pn_packed *p) {
     *p = (pn_packed){.step = calloc((size_t)steps->count + 1, sizeof *p->step)};
-    if (p->step) lay_out(l, steps, p);
-    if (p->step) p->data = calloc(p->count, sizeof *p->data);
+    if (!p->step) return pn_fail(PN_EMEM, "no memory for a copy of the weights");
+    lay_out(l, steps, p);
+    p->data = calloc(p->count + 1, sizeof *p->data);
     if (!p->data) {
         pn_packed_free(p);
         return pn_fail(PN_EMEM, "no memory for a copy of the weights");

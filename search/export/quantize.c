@@ -112,11 +112,12 @@ static pn_status measure(const float_code *f, const pn_data *data, int count, pn
 
 pn_status pn_ranges_measure(const pn_layers *l, const pn_data *data, int count, pn_ranges *r) {
     *r = (pn_ranges){.layers = l, .channel = calloc((size_t)l->activations, sizeof *r->channel)};
-    for (int i = 0; r->channel && i < l->activations; i++) {
+    if (!r->channel) return pn_fail(PN_EMEM, "no memory to calibrate");
+    for (int i = 0; i < l->activations; i++) {
         r->channel[i] = r->channels;
         r->channels += (size_t)l->activation[i].C;
     }
-    if (r->channel) r->most = calloc(r->channels, sizeof *r->most);
+    r->most = calloc(r->channels + 1, sizeof *r->most);
     float_code f = {0};
     pn_status s = r->most ? check_images(l, data) : pn_fail(PN_EMEM, "no memory to calibrate");
     if (s == PN_OK) s = float_create(l, true, &f);
@@ -308,9 +309,11 @@ static void quantize_all(const quantizer *q) {
         const pn_step *step = &q->to->steps.step[i];
         const int C = q->layers->activation[step->x].C;
         double in[C];
+        memset(in, 0, sizeof in);
         scales_of(q, step->x, in);
         if (step->kind == PN_STEP_STAGE) {
             double between[C];
+            memset(between, 0, sizeof between);
             const pn_layer *depthwise = &q->layers->layer[step->layer];
             scales_between(q, depthwise->output, between);
             quantize_depthwise(q, depthwise, C, in, between, &q->to->step[i]);
@@ -342,8 +345,8 @@ static pn_status quantize(quantizer *q, const pn_data *data) {
     to->pooled_factor = room > 16 ? 16 : room < 1 ? 1 : (int)room;
     find_scales(q);
     quantize_all(q);
-    to->weights = calloc(to->weight_count, sizeof *to->weights);
-    to->numbers = calloc(to->number_count, sizeof *to->numbers);
+    to->weights = calloc(to->weight_count + 1, sizeof *to->weights);
+    to->numbers = calloc(to->number_count + 1, sizeof *to->numbers);
     to->pixel = calloc(PN_MAX_IMAGE_CHANNELS, PIXEL_LEVELS);
     to->logits = calloc((size_t)l->activation[l->logits].C, 2 * sizeof *to->logits);
     if (!to->weights || !to->numbers || !to->pixel || !to->logits)
@@ -361,9 +364,9 @@ pn_status pn_quantize(const pn_layers *l, const pn_ranges *ranges, const pn_data
     for (int i = 0; i < l->activations; i++)
         if (l->activation[i].C > widest) widest = l->activation[i].C;
     quantizer q = {l, ranges, to, calloc((size_t)l->activations, sizeof(double)),
-                   calloc((size_t)widest, sizeof(double))};
+                   calloc((size_t)widest + 1, sizeof(double))};
     pn_status s = pn_steps_create(l, 1, false, &to->steps);
-    if (s == PN_OK) to->step = calloc((size_t)to->steps.count, sizeof *to->step);
+    if (s == PN_OK) to->step = calloc((size_t)to->steps.count + 1, sizeof *to->step);
     if (s == PN_OK)
         s = q.scale && q.outputs && to->step
                 ? quantize(&q, data)
