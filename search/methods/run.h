@@ -35,7 +35,7 @@ typedef struct pn_run {
     bool finished;
 } pn_run;
 
-/* Opens a directory: a new one (made, if its parent is there), or one with a run in it, which is
+/* Opens a directory: a new one (made, as those above it), or one with a run in it, which is
  * continued from its last checkpoint; for reading: a run to look at, of which no step can be made.
  * `settings`: what was asked for. `memory`: as in pn_model_settings. After a failure pn_run_close
  * frees what there is. Errors as pn_record_open; PN_EINPUT for a damaged checkpoint, or data that

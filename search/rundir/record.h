@@ -62,7 +62,7 @@ typedef struct pn_opening {
     bool reading;       /* nothing is written, nothing is made */
 } pn_opening;
 
-/* Opens a directory: a new one (made, if its parent is there), or one with a run in it. *settings
+/* Opens a directory: a new one (made, as those above it), or one with a run in it. *settings
  * holds the defaults and becomes the settings of the run, or, of a new one, *asked.
  * PN_EBUSY if another process works on it; PN_EINPUT for a damaged run.json, or one of a later
  * version; PN_EARG for a directory that holds something else, for a setting given that the run was
