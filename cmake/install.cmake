@@ -10,7 +10,7 @@ foreach(isa IN LISTS isas)
   list(APPEND parts pn_host_${isa})
 endforeach()
 set(language C)
-foreach(part pn_emulator pn_emulated pn_cuda)
+foreach(part pn_emulator pn_emulated pn_cuda pn_sizes)
   if(TARGET ${part})
     list(APPEND parts ${part})
     set(language CXX) # its linker knows C++'s library

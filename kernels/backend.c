@@ -1,4 +1,4 @@
-/* backend.c -- see backend.h. PN_HAVE_CUDA and PN_HAVE_EMULATOR are the build's. */
+/* backend.c -- see backend.h. PN_HAVE_CUDA, PN_HAVE_EMULATOR and PN_HAVE_SIZES are the build's. */
 #include "kernels/backend.h"
 
 #include <omp.h>
@@ -94,12 +94,15 @@ pn_status pn_backend_open(const char *name, const pn_kernels **kernels) {
     return s == PN_OK ? s : pn_fail_in(s, "device \"%s\"", name);
 }
 
-/* The ops of the card and of the emulator are compiled from one text: they ask for the same. */
+/* The ops of the card, of the emulator and of sizes alone are compiled from one text: they ask for
+ * the same. */
 static const pn_kernels *table_of_card(void) {
 #if defined(PN_HAVE_CUDA)
     return pn_kernels_cuda();
 #elif defined(PN_HAVE_EMULATOR)
     return pn_kernels_emulated();
+#elif defined(PN_HAVE_SIZES)
+    return pn_kernels_sized();
 #else
     return NULL;
 #endif

@@ -18,6 +18,9 @@ pn_status pn_cuda_describe(int index, char *text, size_t bytes);
 const pn_kernels *pn_kernels_emulated(void);
 void pn_emulator_order(int kind, uint64_t seed); /* kernels/emulator/emulator.h, which is C++ */
 
+/* With neither, where there is a C++ compiler: the scratch that the ops of a card need. */
+const pn_kernels *pn_kernels_sized(void);
+
 #ifdef __cplusplus
 }
 #endif

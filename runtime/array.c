@@ -7,9 +7,9 @@ static const struct {
     const char *name;
     size_t size;
 } dtypes[PN_DTYPES] = {
-    [PN_BOOL] = {"BOOL", 1}, [PN_U8] = {"U8", 1},     [PN_I8] = {"I8", 1},   [PN_I16] = {"I16", 2},
-    [PN_F16] = {"F16", 2},   [PN_BF16] = {"BF16", 2}, [PN_I32] = {"I32", 4}, [PN_F32] = {"F32", 4},
-    [PN_I64] = {"I64", 8},   [PN_F64] = {"F64", 8},
+    [PN_BOOL] = {"BOOL", 1}, [PN_U8] = {"U8", 1},   [PN_I8] = {"I8", 1},     [PN_I16] = {"I16", 2},
+    [PN_U16] = {"U16", 2},   [PN_F16] = {"F16", 2}, [PN_BF16] = {"BF16", 2}, [PN_I32] = {"I32", 4},
+    [PN_F32] = {"F32", 4},   [PN_I64] = {"I64", 8}, [PN_F64] = {"F64", 8},
 };
 
 const char *pn_dtype_name(pn_dtype dtype) { return dtypes[dtype].name; }

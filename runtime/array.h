@@ -21,6 +21,7 @@ typedef enum pn_dtype {
     PN_U8,
     PN_I8,
     PN_I16,
+    PN_U16,
     PN_F16,
     PN_BF16,
     PN_I32,

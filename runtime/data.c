@@ -2,20 +2,30 @@
 #include "runtime/data.h"
 
 #include <math.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zlib.h>
 
+#include "runtime/data_parts.h"
 #include "runtime/file.h"
+#include "runtime/folder.h"
 #include "runtime/safetensors.h"
 #include "runtime/text.h"
 
 #define SYNTHETIC "synthetic"
 #define FASHION "fashion-mnist"
+#define PACKED ".safetensors"
 
-enum { CIFAR_EDGE = 32, CIFAR_BATCHES = 5, MAX_PATH = 4096, SYNTHETIC_COUNT = 5000 };
+enum {
+    CIFAR_EDGE = 32,
+    CIFAR_BATCHES = 5,
+    MAX_PATH = 4096,
+    SYNTHETIC_COUNT = 5000,
+    LEAST_EDGE = 8
+};
 
 /* The largest file of CIFAR-10 records: 40 times the whole set. */
 #define MAX_CIFAR ((size_t)1 << 33)
@@ -88,6 +98,49 @@ void pn_data_measure(pn_data *data) {
         data->mean[c] = (float)(round(mean / 255 * 1e4) / 1e4);
         data->std[c] = std > 0 ? (float)std : 1; /* all pixels alike */
     }
+}
+
+/* ---- What is said ---------------------------------------------------------------------------- */
+
+enum { FEW_IMAGES = 10, MOST_IMBALANCE = 10 };
+
+static pn_data_listener *listener;
+static void *listening;
+
+void pn_data_listen(pn_data_listener *to, void *self) {
+    listener = to;
+    listening = self;
+}
+
+void pn_data_tell(const char *format, ...) {
+    char sentence[PN_SENTENCE_BYTES], shown[PN_SENTENCE_BYTES];
+    if (!listener) return;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(sentence, sizeof sentence, format, arguments);
+    va_end(arguments);
+    pn_text_visible(sentence, shown, sizeof shown);
+    listener(listening, shown);
+}
+
+pn_status pn_data_tell_classes(const pn_data *d) {
+    int *of = calloc((size_t)d->classes, sizeof *of), few = 0, least = 0, most = 0;
+    if (!of) return pn_fail(PN_EMEM, "no memory to count %d classes", d->classes);
+    for (int i = 0; i < d->count; i++) of[d->labels[i]]++;
+    for (int k = 0; k < d->classes; k++) {
+        few += of[k] < FEW_IMAGES;
+        if (of[k] < of[least]) least = k;
+        if (of[k] > of[most]) most = k;
+    }
+    const char *const *names = (const char *const *)d->class_names;
+    if (few)
+        pn_data_tell("%d of %d classes have fewer than %d training images, %s has %d", few,
+                     d->classes, FEW_IMAGES, names[least], of[least]);
+    if ((int64_t)of[most] > (int64_t)of[least] * MOST_IMBALANCE)
+        pn_data_tell("unequal classes: %d training images of %s, %d of %s", of[most], names[most],
+                     of[least], names[least]);
+    free(of);
+    return PN_OK;
 }
 
 /* ---- CIFAR-10 -------------------------------------------------------------------------------- */
@@ -286,17 +339,73 @@ static pn_status first_directory(const char *const *directories, const char **fi
     return PN_OK;
 }
 
-/* What is to be opened, by split; NULL: not asked for. */
-typedef pn_data *const splits[2];
+/* What is to be opened. */
+typedef struct splits {
+    pn_data *of[2];       /* NULL: not asked for */
+    double test_fraction; /* of a folder without test images of its own */
+} splits;
 
-static pn_status each_split(splits want, const char *from,
+static pn_status each_split(const splits *want, const char *from,
                             pn_status (*read)(const char *from, pn_split split, pn_data *data)) {
     for (int split = PN_TRAIN; split <= PN_TEST; split++)
-        if (want[split]) PN_TRY(read(from, (pn_split)split, want[split]));
+        if (want->of[split]) PN_TRY(read(from, (pn_split)split, want->of[split]));
     return PN_OK;
 }
 
-static pn_status open_directory(const char *directory, splits want) {
+/* ---- Pictures -------------------------------------------------------------------------------- */
+
+/* Both splits, of which one may not be wanted: mean, deviation and channels are those of all. */
+static pn_status read_folder(const char *directory, int edge, const splits *want) {
+    pn_folder folder;
+    pn_data read[2] = {0};
+    pn_status s = pn_folder_open(directory, want->test_fraction, &folder);
+    if (s == PN_OK) s = pn_folder_read(&folder, edge, &read[PN_TRAIN], &read[PN_TEST]);
+    if (s == PN_OK) s = pn_folder_judge(&folder, &read[PN_TRAIN], &read[PN_TEST]);
+    pn_folder_free(&folder);
+    for (int split = PN_TRAIN; split <= PN_TEST; split++) {
+        if (s == PN_OK && want->of[split])
+            *want->of[split] = read[split];
+        else
+            pn_data_free(&read[split]);
+    }
+    return s;
+}
+
+/* DIRECTORY@EDGE, where there is no such path: the length of DIRECTORY, else 0. */
+static size_t take_edge(const char *spec, int *edge) {
+    const char *at = strrchr(spec, '@'), *after = at ? at + 1 : NULL;
+    uint64_t n;
+    if (!at || at == spec || at - spec >= MAX_PATH || !pn_take_whole(&after, 0, INT32_MAX, &n) ||
+        *after)
+        return 0;
+    *edge = (int)n;
+    return (size_t)(at - spec);
+}
+
+static pn_status open_pictures(const char *spec, const splits *want, bool *there) {
+    int edge = 0;
+    char directory[MAX_PATH];
+    pn_path_kind what = PN_PATH_NOTHING;
+    const size_t length = take_edge(spec, &edge);
+    snprintf(directory, sizeof directory, "%.*s", (int)length, spec);
+    if (length) PN_TRY(pn_path_look(directory, &what));
+    *there = what == PN_PATH_DIRECTORY;
+    if (!*there) return PN_OK;
+    if (edge < LEAST_EDGE || edge > PN_MAX_IMAGE_EDGE)
+        return pn_fail(PN_EARG, "data '%s': images of %dx%d, want edges from %d to %d", spec, edge,
+                       edge, LEAST_EDGE, PN_MAX_IMAGE_EDGE);
+    return read_folder(directory, edge, want);
+}
+
+static pn_status open_file(const char *path, const splits *want) {
+    const size_t length = strlen(path), ending = strlen(PACKED);
+    const bool packed = length > ending && !strcmp(path + length - ending, PACKED);
+    return each_split(want, path, packed ? pn_pack_read : read_cifar_whole);
+}
+
+/* ---- A place ------------------------------------------------------------------------------- */
+
+static pn_status open_directory(const char *directory, const splits *want) {
     char path[MAX_PATH];
     bool there;
     PN_TRY(file_in(path, directory, "data_batch_1.bin", &there));
@@ -305,14 +414,16 @@ static pn_status open_directory(const char *directory, splits want) {
     PN_TRY(find_idx(path, directory, PN_TRAIN, "images-idx3", &there));
     if (!there) PN_TRY(find_idx(path, directory, PN_TEST, "images-idx3", &there));
     if (there) return each_split(want, directory, read_idx_directory);
+    PN_TRY(pn_folder_like(directory, &there));
+    if (there) return read_folder(directory, 0, want);
     return pn_fail(PN_EINPUT,
                    "%s: holds neither data_batch_1.bin (CIFAR-10, binary version) nor "
-                   "train-images-idx3-ubyte[.gz]; 'tools/get-data cifar10' or 'tools/get-data "
-                   "fashion-mnist' fetches such a set",
+                   "train-images-idx3-ubyte[.gz] nor a folder of pictures for each class; "
+                   "'tools/get-data cifar10' or 'tools/get-data fashion-mnist' fetches a set",
                    directory);
 }
 
-static pn_status open_spec(const char *spec, splits want) {
+static pn_status open_spec(const char *spec, const splits *want) {
     static const char *const cifar_places[] = {"data/cifar10", "data/cifar-10-batches-bin", NULL};
     static const char *const fashion_places[] = {"data/fashion-mnist",
                                                  "/usr/share/datasets/fashion-mnist", NULL};
@@ -333,12 +444,15 @@ static pn_status open_spec(const char *spec, splits want) {
     pn_path_kind what;
     PN_TRY(pn_path_look(spec, &what));
     if (what == PN_PATH_DIRECTORY) return open_directory(spec, want);
-    if (what == PN_PATH_FILE) return each_split(want, spec, read_cifar_whole);
+    if (what == PN_PATH_FILE) return open_file(spec, want);
+    bool there;
+    PN_TRY(open_pictures(spec, want, &there));
+    if (there) return PN_OK;
     return pn_fail(
         PN_EINPUT,
         "data '%s' is not there, want cifar10, fashion-mnist, synthetic[:COUNTxHxWxC], a "
-        "directory or a file; 'tools/get-data cifar10' or 'tools/get-data fashion-mnist' fetches "
-        "a set",
+        "directory[@EDGE] or a file; 'tools/get-data cifar10' or 'tools/get-data fashion-mnist' "
+        "fetches a set",
         spec);
 }
 
@@ -371,10 +485,10 @@ static pn_status halve(const char *spec, pn_data *d) {
     return PN_OK;
 }
 
-static pn_status open_named(const char *spec, splits want) {
+static pn_status open_named(const char *spec, const splits *want) {
     PN_TRY(open_spec(spec, want));
     for (int split = PN_TRAIN; split <= PN_TEST; split++) {
-        pn_data *d = want[split];
+        pn_data *d = want->of[split];
         if (!d) continue;
         if (!d->name[0]) set_name(spec, d);
         if (!strcmp(d->name, FASHION) && d->classes == KNOWN)
@@ -384,7 +498,7 @@ static pn_status open_named(const char *spec, splits want) {
 }
 
 /* The set of NAME/2 is NAME's, unless there is such a path. */
-static pn_status open_half(const char *spec, splits want) {
+static pn_status open_half(const char *spec, const splits *want) {
     char whole[MAX_PATH];
     const size_t length = strlen(spec);
     pn_path_kind what = PN_PATH_DIRECTORY;
@@ -394,14 +508,15 @@ static pn_status open_half(const char *spec, splits want) {
     snprintf(whole, sizeof whole, "%.*s", (int)length - 2, spec);
     PN_TRY(open_named(whole, want));
     for (int split = PN_TRAIN; split <= PN_TEST; split++)
-        if (want[split]) PN_TRY(halve(spec, want[split]));
+        if (want->of[split]) PN_TRY(halve(spec, want->of[split]));
     return PN_OK;
 }
 
-static pn_status open_splits(const char *spec, pn_data *train, pn_data *test) {
+static pn_status open_splits(const char *spec, double test_fraction, pn_data *train,
+                             pn_data *test) {
     pn_data opened[2] = {0};
-    const pn_status status =
-        open_half(spec, (splits){train ? &opened[0] : NULL, test ? &opened[1] : NULL});
+    const splits want = {{train ? &opened[0] : NULL, test ? &opened[1] : NULL}, test_fraction};
+    const pn_status status = open_half(spec, &want);
     if (status != PN_OK) {
         pn_data_free(&opened[0]);
         pn_data_free(&opened[1]);
@@ -413,11 +528,17 @@ static pn_status open_splits(const char *spec, pn_data *train, pn_data *test) {
 }
 
 pn_status pn_data_open(const char *spec, pn_split split, pn_data *data) {
-    return split == PN_TRAIN ? open_splits(spec, data, NULL) : open_splits(spec, NULL, data);
+    return open_splits(spec, PN_TEST_FRACTION, split == PN_TRAIN ? data : NULL,
+                       split == PN_TRAIN ? NULL : data);
 }
 
 pn_status pn_data_open_both(const char *spec, pn_data *train, pn_data *test) {
-    return open_splits(spec, train, test);
+    return open_splits(spec, PN_TEST_FRACTION, train, test);
+}
+
+pn_status pn_data_open_fraction(const char *spec, double test_fraction, pn_data *train,
+                                pn_data *test) {
+    return open_splits(spec, test_fraction, train, test);
 }
 
 uint32_t pn_data_checksum(const pn_data *d) {

@@ -45,6 +45,12 @@ typedef struct pn_data {
  *   DIRECTORY        with data_batch_1.bin .. data_batch_5.bin and test_batch.bin, or with
  *                    train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-..., each plain
  *                    or with .gz
+ *   DIRECTORY[@EDGE] with a folder of JPEG and PNG for each class: DIRECTORY/CLASS/NAME, of which
+ *                    a fifth is for testing, chosen by a hash of CLASS/NAME, or
+ *                    DIRECTORY/train/CLASS/NAME with test, val or valid beside train. Images are
+ *                    EDGE x EDGE (image.h), 8 to 4096; 64, or 32 for pictures smaller than 64, if
+ *                    nothing is said
+ *   FILE.safetensors that pn_data_pack wrote; mapped, not read
  *   FILE             of CIFAR-10 records; it has no splits, both are the whole file
  *   any of them and "/2"
  *                    where there is no such path: at half the height and width, each pixel the
@@ -55,7 +61,22 @@ pn_status pn_data_open(const char *spec, pn_split split, pn_data *data);
 
 /* Both splits, which costs no more than one where a split does not stand alone. */
 pn_status pn_data_open_both(const char *spec, pn_data *train, pn_data *test);
+
+/* The same with another share of test images where a hash chooses them, between 0 and 1. */
+pn_status pn_data_open_fraction(const char *spec, double test_fraction, pn_data *train,
+                                pn_data *test);
 void pn_data_free(pn_data *data); /* leaves it empty; an empty one is allowed */
+
+/* Who is told what opening a set has to say: a sentence each about files that are left out, the
+ * size that was chosen, classes of few images. For the whole process; nobody is told at first. */
+typedef void pn_data_listener(void *self, const char *sentence);
+void pn_data_listen(pn_data_listener *listener, void *self);
+
+/* Packs both splits into one file of safetensors, atomically (file.h), which pn_data_open maps:
+ * train.images and test.images U8 (count,H,W,C), train.labels and test.labels U16 (count), and as
+ * metadata format, name, classes, mean, std (lists in JSON), own_test. The same sets give the same
+ * bytes. PN_EARG if the splits differ in shape or classes. */
+pn_status pn_data_pack(const char *path, const pn_data *train, const pn_data *test);
 
 /* CRC-32 of images and labels, of which each is a byte as long as there are at most 256 classes:
  * whether these are the images that a run was begun with. A folder and its packed file agree. */

@@ -110,7 +110,6 @@ pn_status pn_exif_orientation(const uint8_t *block, size_t size, int *orientatio
     return exif_failed ? pn_fail(PN_EMEM, "no memory for its EXIF data") : PN_OK;
 }
 
-/* Pixel (y,x) of the upright picture is pixel `source` of the stored one. */
 static pn_status turn(pn_image *image, int orientation) {
     if (orientation == 1) return PN_OK;
     const bool swapped = orientation >= 5;
@@ -118,17 +117,15 @@ static pn_status turn(pn_image *image, int orientation) {
         .H = swapped ? image->W : image->H, .W = swapped ? image->H : image->W, .C = image->C};
     PN_TRY(pn_image_allocate(&out));
     /* In the stored picture, seen from the upright one: which edges are reversed. */
-    const bool flip_rows =
-                   orientation == 3 || orientation == 4 || orientation == 7 || orientation == 8,
-               flip_columns =
-                   orientation == 2 || orientation == 3 || orientation == 6 || orientation == 7;
+    const bool rows = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+    const bool columns = orientation == 2 || orientation == 3 || orientation >= 7;
     const size_t C = (size_t)image->C, W = (size_t)image->W;
     uint8_t *to = out.pixels;
     for (int y = 0; y < out.H; y++)
         for (int x = 0; x < out.W; x++, to += C) {
             int row = swapped ? x : y, column = swapped ? y : x;
-            if (flip_rows) row = image->H - 1 - row;
-            if (flip_columns) column = image->W - 1 - column;
+            if (rows) row = image->H - 1 - row;
+            if (columns) column = image->W - 1 - column;
             memcpy(to, image->pixels + ((size_t)row * W + (size_t)column) * C, C);
         }
     pn_image_free(image);
@@ -182,14 +179,16 @@ typedef struct axis {
     int64_t whole, scaled, first;
 } axis;
 
+/* In doubles and in Pillow's order (Resample.c), since it is rounding that decides where a centre
+ * lies on the border: once in a hundred columns of some sizes. */
 static void box(const axis *a, int i, int64_t *from, int64_t *to) {
-    /* Centre (i + 1/2) whole/scaled, half a width of whole/(2 scaled), at least 1/2: in units of
-     * 1 / (2 scaled), and rounded half up, all of it exact. */
-    const int64_t unit = 2 * a->scaled, centre = (2 * (a->first + i) + 1) * a->whole;
-    const int64_t half = a->whole > a->scaled ? a->whole : a->scaled;
-    *from = (centre - half + a->scaled) / unit;
-    *to = (centre + half + a->scaled) / unit;
+    const double scale = (double)a->whole / (double)a->scaled, width = scale < 1 ? 1 : scale;
+    const double centre = ((double)(a->first + i) + .5) * scale, per = 1 / width;
+    *from = (int64_t)(centre - .5 * width + .5);
+    *to = (int64_t)(centre + .5 * width + .5);
     if (*to > a->whole) *to = a->whole;
+    while (*from + 1 < *to && ((double)*from - centre + .5) * per <= -.5) ++*from;
+    while (*from + 1 < *to && ((double)(*to - 1) - centre + .5) * per > .5) --*to;
 }
 
 /* Python's round(): half to even. */

@@ -51,21 +51,22 @@ static void next_bytes(png_structp png, png_bytep to, size_t size) {
     d->left -= size;
 }
 
+/* eXIf is kept as a chunk that libpng does not know: it refuses a second one, which it writes. */
 static pn_status read_orientation(decoder *d, int *orientation) {
-    png_uint_32 size = 0;
-    png_bytep block = NULL;
-    if (!png_get_eXIf_1(d->png, d->info, &size, &block) || size == 0) return PN_OK;
-    d->exif = malloc(sizeof exif_prefix + size);
+    png_unknown_chunkp chunk;
+    if (png_get_unknown_chunks(d->png, d->info, &chunk) < 1) return PN_OK;
+    d->exif = malloc(sizeof exif_prefix + chunk->size);
     if (!d->exif) return pn_fail(PN_EMEM, "no memory for its EXIF data");
     memcpy(d->exif, exif_prefix, sizeof exif_prefix);
-    memcpy(d->exif + sizeof exif_prefix, block, size);
-    return pn_exif_orientation(d->exif, sizeof exif_prefix + size, orientation);
+    memcpy(d->exif + sizeof exif_prefix, chunk->data, chunk->size);
+    return pn_exif_orientation(d->exif, sizeof exif_prefix + chunk->size, orientation);
 }
 
 static pn_status header(decoder *d, pn_image *image) {
-    static const png_byte kept[] = "tRNS\0eXIf";
+    static const png_byte transparent[] = "tRNS", exif[] = "eXIf";
     png_set_keep_unknown_chunks(d->png, PNG_HANDLE_CHUNK_NEVER, NULL, -1);
-    png_set_keep_unknown_chunks(d->png, PNG_HANDLE_CHUNK_AS_DEFAULT, kept, 2);
+    png_set_keep_unknown_chunks(d->png, PNG_HANDLE_CHUNK_AS_DEFAULT, transparent, 1);
+    png_set_keep_unknown_chunks(d->png, PNG_HANDLE_CHUNK_ALWAYS, exif, 1);
     png_set_crc_action(d->png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
     png_set_benign_errors(d->png, 0);
     png_set_user_limits(d->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX); /* ours come with a sentence */

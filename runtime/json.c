@@ -137,9 +137,10 @@ static int append(const char *bytes, size_t size, void *to) {
     return 0;
 }
 
-pn_status pn_json_text(json_t *root, int failed, size_t flags, char **text) {
+static pn_status text_of(json_t *root, int failed, size_t flags, const char *end, char **text) {
     output o = {0};
-    if (!root || failed || json_dump_callback(root, append, &o, flags) != 0 || o.failed) {
+    if (!root || failed || json_dump_callback(root, append, &o, flags) != 0 ||
+        append(end, strlen(end), &o) != 0 || o.failed) {
         free(o.text);
         o.text = NULL;
     }
@@ -148,10 +149,18 @@ pn_status pn_json_text(json_t *root, int failed, size_t flags, char **text) {
     return *text ? PN_OK : pn_fail(PN_EMEM, "no memory for JSON");
 }
 
+pn_status pn_json_text(json_t *root, int failed, size_t flags, char **text) {
+    return text_of(root, failed, flags, "", text);
+}
+
+pn_status pn_json_file(json_t *root, int failed, size_t flags, char **text) {
+    return text_of(root, failed, flags, "\n", text);
+}
+
 pn_status pn_json_print(json_t *root, int failed, size_t flags, FILE *out) {
     char *text;
-    PN_TRY(pn_json_text(root, failed, flags, &text));
-    const bool printed = fprintf(out, "%s\n", text) >= 0 && !ferror(out);
+    PN_TRY(pn_json_file(root, failed, flags, &text));
+    const bool printed = fputs(text, out) >= 0 && !ferror(out);
     free(text);
     return printed ? PN_OK : pn_fail(PN_EIO, "cannot write JSON");
 }

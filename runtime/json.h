@@ -40,6 +40,9 @@ json_t *pn_json_seed(uint64_t seed);
  * `failed` is not 0: some part of it could not be made. */
 pn_status pn_json_text(json_t *root, int failed, size_t flags, char **text);
 
+/* The same for a file: it ends with a newline. */
+pn_status pn_json_file(json_t *root, int failed, size_t flags, char **text);
+
 /* The same, printed as a line. PN_EIO if it cannot be written. */
 pn_status pn_json_print(json_t *root, int failed, size_t flags, FILE *out);
 

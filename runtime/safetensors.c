@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
@@ -35,7 +36,9 @@ struct pn_safetensors {
     pn_array *sorted; /* the same, by name */
     int count;
     bool checked;
-    void *block; /* all data */
+    void *block; /* all data; NULL if they are in `mapping` */
+    void *mapping;
+    size_t mapped; /* bytes of it */
 };
 
 /* ---- Reading --------------------------------------------------------------------------------- */
@@ -76,8 +79,8 @@ static pn_status read_dtype(const char *name, const json_t *text, pn_array *arra
             return PN_OK;
         }
     return pn_fail(PN_EINPUT,
-                   "array %.64s: dtype %.16s, want BOOL, U8, I8, I16, F16, BF16, I32, F32, I64 or "
-                   "F64",
+                   "array %.64s: dtype %.16s, want BOOL, U8, I8, I16, U16, F16, BF16, I32, F32, "
+                   "I64 or F64",
                    name, want);
 }
 
@@ -198,26 +201,32 @@ static pn_status skip_data(source *from, uint64_t size, uLong *crc) {
     return PN_OK;
 }
 
-/* Reads all data, each array to an aligned place of its own, and goes on with the checksum. */
-static pn_status read_data(source *from, pn_safetensors *file, const entry *entries, uLong *crc) {
+/* Reads all data, each array to an aligned place of its own, or finds each in the mapping, and goes
+ * on with the checksum. */
+static pn_status read_data(source *from, pn_safetensors *file, const entry *entries,
+                           uint64_t data_size, uLong *crc) {
     const size_t count = (size_t)file->count;
     uint64_t total = ALIGN;
     for (size_t i = 0; i < count; i++) total += align_up(entries[i].end - entries[i].begin);
     file->arrays = calloc(count + 1, sizeof *file->arrays);
     file->sorted = calloc(count + 1, sizeof *file->sorted);
-    file->block = aligned_alloc(ALIGN, total);
-    if (!file->arrays || !file->sorted || !file->block)
+    if (!file->mapping) file->block = aligned_alloc(ALIGN, total);
+    if (!file->arrays || !file->sorted || (!file->mapping && !file->block))
         return pn_fail(PN_EMEM, "no memory for %" PRIu64 " bytes of arrays", total);
 
     unsigned char *place = file->block;
     for (size_t i = 0; i < count; i++) {
         const size_t bytes = entries[i].end - entries[i].begin;
-        PN_TRY(next_bytes(from, place, bytes));
+        if (file->mapping) {
+            place = (unsigned char *)file->mapping + (file->mapped - data_size) + entries[i].begin;
+        } else {
+            PN_TRY(next_bytes(from, place, bytes));
+        }
         *crc = crc32_z(*crc, place, bytes);
         file->arrays[i] = entries[i].array;
         file->arrays[i].data = place;
         file->sorted[i] = file->arrays[i];
-        place += align_up(bytes);
+        if (!file->mapping) place += align_up(bytes);
     }
     qsort(file->sorted, count, sizeof *file->sorted, by_name);
     return PN_OK;
@@ -292,7 +301,8 @@ static pn_status read_all(source *from, bool keep, pn_safetensors *file) {
     if (!entries) return pn_fail(PN_EMEM, "no memory for the list of arrays");
     pn_status status = read_entries(file, entries, data_size);
     if (status == PN_OK)
-        status = keep ? read_data(from, file, entries, &crc) : skip_data(from, data_size, &crc);
+        status = keep ? read_data(from, file, entries, data_size, &crc)
+                      : skip_data(from, data_size, &crc);
     free(entries);
     if (status == PN_OK && file->checked && crc != expected)
         status = pn_fail(PN_EINPUT,
@@ -302,13 +312,18 @@ static pn_status read_all(source *from, bool keep, pn_safetensors *file) {
     return status;
 }
 
-static pn_status open_source(source *from, const char *path, bool keep, pn_safetensors **out) {
+/* mapping: what is mapped, whole, and becomes the file's, failed or not; NULL: data are copied. */
+static pn_status open_source(source *from, const char *path, bool keep, void *mapping,
+                             pn_safetensors **out) {
     pn_safetensors *file = calloc(1, sizeof *file);
     if (file) file->path = strdup(path);
     if (!file || !file->path) {
+        if (mapping) munmap(mapping, from->size);
         pn_safetensors_free(file);
         return pn_fail(PN_EMEM, "no memory to read it");
     }
+    file->mapping = mapping;
+    file->mapped = mapping ? from->size : 0;
     pn_status status = read_all(from, keep, file);
     if (status == PN_OK)
         *out = file;
@@ -319,7 +334,7 @@ static pn_status open_source(source *from, const char *path, bool keep, pn_safet
 
 pn_status pn_safetensors_parse(const void *bytes, size_t size, pn_safetensors **out) {
     source from = {.fd = -1, .bytes = bytes ? bytes : (const unsigned char *)"", .size = size};
-    return open_source(&from, "safetensors in memory", true, out);
+    return open_source(&from, "safetensors in memory", true, NULL, out);
 }
 
 /* An open file, from its beginning. */
@@ -329,7 +344,7 @@ static pn_status read_fd(int fd, const char *path, bool keep, pn_safetensors **o
     if (fstat(fd, &info) != 0) return pn_fail(PN_EIO, "cannot read its size: %s", strerror(errno));
     if (!S_ISREG(info.st_mode)) return pn_fail(PN_EINPUT, "not a regular file");
     from.size = (uint64_t)info.st_size;
-    return open_source(&from, path, keep, out);
+    return open_source(&from, path, keep, NULL, out);
 }
 
 pn_status pn_safetensors_read_in(const pn_place *place, const char *name, pn_safetensors **out) {
@@ -346,8 +361,31 @@ pn_status pn_safetensors_read(const char *path, pn_safetensors **out) {
     return pn_safetensors_read_in(NULL, path, out);
 }
 
+static pn_status map_fd(int fd, const char *path, pn_safetensors **out) {
+    source from = {.fd = -1};
+    struct stat info;
+    if (fstat(fd, &info) != 0) return pn_fail(PN_EIO, "cannot read its size: %s", strerror(errno));
+    if (!S_ISREG(info.st_mode)) return pn_fail(PN_EINPUT, "not a regular file");
+    if (info.st_size == 0) return pn_fail(PN_EINPUT, "empty");
+    from.size = (uint64_t)info.st_size;
+    void *mapping = mmap(NULL, from.size, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+    if (mapping == MAP_FAILED)
+        return pn_fail(errno == ENOMEM ? PN_EMEM : PN_EIO, "cannot map it: %s", strerror(errno));
+    from.bytes = mapping;
+    return open_source(&from, path, true, mapping, out);
+}
+
+pn_status pn_safetensors_map(const char *path, pn_safetensors **out) {
+    int fd;
+    PN_TRY(pn_file_open_in(NULL, path, &fd));
+    const pn_status status = map_fd(fd, path, out);
+    close(fd);
+    return status == PN_OK ? PN_OK : pn_fail_in(status, "%s", path);
+}
+
 void pn_safetensors_free(pn_safetensors *file) {
     if (!file) return;
+    if (file->mapping) munmap(file->mapping, file->mapped);
     free(file->block);
     free(file->sorted);
     free(file->arrays);

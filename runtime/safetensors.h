@@ -24,6 +24,10 @@ typedef struct pn_safetensors pn_safetensors;
 pn_status pn_safetensors_read(const char *path, pn_safetensors **out);
 pn_status pn_safetensors_read_in(const pn_place *place, const char *name, pn_safetensors **out);
 pn_status pn_safetensors_parse(const void *bytes, size_t size, pn_safetensors **out);
+/* The same of a file that stays where it is: its arrays lie in a private mapping, at any address
+ * that is a multiple of nothing, and may be written, which the file does not see. It may be
+ * replaced while it is mapped, as all files here are, but must not become shorter. */
+pn_status pn_safetensors_map(const char *path, pn_safetensors **out);
 void pn_safetensors_free(pn_safetensors *file); /* NULL is allowed */
 
 int pn_safetensors_count(const pn_safetensors *file);

@@ -150,6 +150,33 @@ static void every_command_and_option_is_named(void **state) {
     free(list);
 }
 
+/* The other names of every option stand in the page. */
+static void must_have_names(const char *page, const pn_fields *fields) {
+    for (int i = 0; i < fields->count; i++) {
+        const pn_field *f = &fields->list[i];
+        char names[4 * NAME] = "(also ", *to = names + strlen(names);
+        if (!f->also || !f->help) continue;
+        for (const char *c = f->also; *c; c += strcspn(c, "|"), c += *c == '|') {
+            const int length = (int)strcspn(c, "|");
+            to += sprintf(to, length == 1 ? "\\-" : "\\-\\-");
+            for (int k = 0; k < length; k++) to += sprintf(to, c[k] == '-' ? "\\-" : "%c", c[k]);
+            to += sprintf(to, "%s", c[length] ? ", " : ")\n");
+        }
+        if (!strstr(page, names)) fail_msg("--%s: no line %s", f->name, names);
+    }
+}
+
+static void other_names_are_in_the_page(void **state) {
+    (void)state;
+    char *page = OUTPUT("help", "--man"), *help = OUTPUT("help", "search");
+    must_have_names(page, &pn_settings_fields);
+    must_have_names(page, &pn_train_fields);
+    assert_non_null(strstr(page, "(also \\-q, \\-\\-silent)\n"));
+    assert_non_null(strstr(help, " (-q)\n"));
+    free(page);
+    free(help);
+}
+
 /* ---- who reads it takes it ------------------------------------------------------------------- */
 
 /* A line of sh, which must say nothing; SKIP: what it needs is not here. */
@@ -200,14 +227,15 @@ static void bash_completes(void **state) {
         {"info --", "--help --json --device --threads"},
         {"sample --", "--help --count --top --distinct-inputs --seed --truth --json"},
         {"plan --s", "--stem --samples --supernet --share-slot --seed"},
-        {"train d --no-", "--no-auxiliary --no-augment"},
+        {"train d --no-", "--no-auxiliary --no-augment --no-hold-out"},
         {"search d --r", "--rule --rate-pi --rate --rate-end"},
         {"search d --rule ''", "paper practical evidence"},
         {"search d --rule = pr", "practical"},
         {"search d --device cpu : av", "avx512 avx2"},
         {"plan --genotype D", "DARTS_V1 DARTS_V2"},
         {"plan --layers ''", ""},
-        {"plan ''", ""},
+        {"info ''", ""},
+        {"plan w", "words.npy"},
         {"trace --input w", "words.npy"},
         {"eval --json w", "words.npy"},
     };
@@ -223,6 +251,46 @@ static void bash_completes(void **state) {
         if (p.code || *p.err || strcmp(p.out, cases[i].want))
             fail_msg("%s: %s, want %s; it said: %s", cases[i].words, p.out, cases[i].want, p.err);
         pn_process_free(&p);
+    }
+}
+
+/* ---- as people type it ----------------------------------------------------------------------- */
+
+/* Each spelling is the same as the one before the first NULL: other names, beginnings of names,
+ * underscores, one letter, and --name=value. */
+static void every_spelling_of_an_option(void **state) {
+    (void)state;
+    static const char *const spellings[][5][4] = {
+        {{"plan", "--batch", "8", "--json"},
+         {"plan", "--batch-size", "8", "--json"},
+         {"plan", "--batch_size=8", "--js"},
+         {"plan", "--bs=8", "--json"}},
+        {{"plan", "--genotype", "PDARTS"},
+         {"plan", "PDARTS"},
+         {"plan", "--geno", "PDARTS"},
+         {"plan", "--arch=PDARTS"}},
+        {{"plan", "--memory=512MiB", "PDARTS"},
+         {"plan", "--memory=512M", "PDARTS"},
+         {"plan", "--mem", "512 mib", "PDARTS"},
+         {"plan", "--memory=536870912", "PDARTS"}},
+        {{"plan", "--memory=1GB", "PDARTS"}, {"plan", "--memory=1gb", "PDARTS"}},
+        {{"plan", "--channels", "8", "PDARTS"},
+         {"plan", "--init_channels", "8", "PDARTS"},
+         {"plan", "--chan=8", "PDARTS"}},
+        {{"plan", "--network=eval", "--no-auxiliary", "PDARTS"},
+         {"plan", "--net=eval", "--no-aux", "PDARTS"}},
+        {{"--version"}, {"-V"}, {"version"}},
+    };
+    for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++) {
+        char *want = NULL;
+        for (int k = 0; k < 5 && spellings[i][k][0]; k++) {
+            const char *const *w = spellings[i][k];
+            char *text = OUTPUT(w[0], w[1], w[2], w[3]);
+            if (!want) want = strdup(text);
+            assert_string_equal(text, want);
+            free(text);
+        }
+        free(want);
     }
 }
 
@@ -250,6 +318,7 @@ static void defaults_are_those_of_the_tables(void **state) {
     assert_defaults(&pn_settings_fields, &search);
     assert_defaults(&pn_train_fields, &train);
     assert_int_equal(search.layers, usual.layers);
+    assert_true(search.time == PN_UNSET_REAL && train.time == PN_UNSET_REAL);
     assert_int_equal(search.channels, usual.channels);
     assert_int_equal(search.batch, usual.batch);
     assert_true(search.rate == 0.025 && search.rate_end == 0.001 && search.momentum == 0.9);
@@ -287,6 +356,8 @@ static void a_wrong_value_has_one_sentence(void **state) {
         {"rule", "darts", "paper, practical or evidence", {"search"}, "\"darts\""},
         {"auxiliary-weight", "x", "a number from 0 to 1000", {"trace", "train"}, NULL},
         {"save-every", "-1", "a number from 0 to 1000000000", {"search", "train"}, NULL},
+        {"temperature", "0", "a number from 0.000001 to 1000000000000", {"search"}, NULL},
+        {"time", "30x", "a time from 1s, as 90s, 30m, 1.5h or 2d", {"search", "train"}, NULL},
         {"memory", "12XB", "a size such as 4GiB, 512MiB or 1000000", {"plan", "search"}, NULL},
         {"completion", "tcsh", "bash, zsh or fish", {"help"}, NULL},
     };
@@ -315,12 +386,14 @@ static void a_wrong_value_has_one_sentence(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_command_and_option_is_named),
+        cmocka_unit_test(other_names_are_in_the_page),
         cmocka_unit_test(groff_has_no_warning),
         cmocka_unit_test(no_line_of_the_page_is_too_wide),
         cmocka_unit_test(bash_parses_it),
         cmocka_unit_test(zsh_parses_it),
         cmocka_unit_test(fish_parses_it),
         cmocka_unit_test(bash_completes),
+        cmocka_unit_test(every_spelling_of_an_option),
         cmocka_unit_test(defaults_are_those_of_the_tables),
         cmocka_unit_test(a_wrong_value_has_one_sentence),
     };

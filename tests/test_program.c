@@ -1,5 +1,6 @@
 /* test_program.c -- parsec-nas as a person or a script uses it: what it prints, which files it
  * writes, and that these are what they are said to be. What it refuses: test_refusals.c. */
+#define _GNU_SOURCE /* strsep */
 #include <jansson.h>
 #include <math.h>
 #include <stdint.h>
@@ -332,6 +333,37 @@ static void the_largest_batch_fits_and_the_next_does_not(void **state) {
         assert_int_equal(number(root, "total_bytes") > memory, i);
         json_decref(root);
     }
+}
+
+/* The figures are printed all the same: they say why. */
+static void a_plan_that_does_not_fit_ends_with_4(void **state) {
+    (void)state;
+    static const struct {
+        const char *batch, *memory, *want;
+    } cases[] = {
+        {"64", "100MiB", "batch 64 needs 270.1 MiB, --memory is 100.0 MiB; batch 19 would fit"},
+        {"64", "1MiB", "batch 64 needs 270.1 MiB, --memory is 1.0 MiB; no batch would fit"},
+        {"19", "100MiB", ""},
+    };
+    for (int i = 0; i < 3; i++) {
+        const char *const argv[] = {PN_PROGRAM,     "plan",     "DARTS_V2",      "--batch",
+                                    cases[i].batch, "--memory", cases[i].memory, NULL};
+        pn_process p;
+        pn_process_run(&p, argv, &(pn_conditions){.folder = pn_folder}, LIMIT);
+        assert_int_equal(p.code, *cases[i].want ? PN_EMEM : 0);
+        assert_non_null(strstr(p.out, "largest_batch"));
+        if (!strstr(p.err, cases[i].want)) fail_msg("%s, want %s", p.err, cases[i].want);
+        pn_process_free(&p);
+    }
+}
+
+/* Of the card, in every build that has a C++ compiler: its ops ask for other scratch. */
+static void plans_of_a_card_that_is_not_here(void **state) {
+    (void)state;
+    char *host = OUTPUT("plan", "DARTS_V2"), *card = OUTPUT("plan", "DARTS_V2", "--device", "cuda");
+    assert_string_not_equal(host, card);
+    assert_same_output(card, OUTPUT("plan", "DARTS_V2", "--device", "emulated"));
+    free(host);
 }
 
 /* ---- sample ---------------------------------------------------------------------------------- */
@@ -765,6 +797,52 @@ static void compare_trains_every_cell(void **state) {
     json_decref(root);
 }
 
+/* ---- how long -------------------------------------------------------------------------------- */
+
+/* A time chooses the steps, once: the run keeps them, and the same command continues it. */
+static void a_time_chooses_the_length_of_a_run(void **state) {
+    (void)state;
+    char *cell = OUTPUT("search", "timed-search", "--quiet", "--data", DATA, NETWORK, "--batch",
+                        "8", "--time", "1s");
+    json_t *root = json_file("timed-search/run.json"), *s = json_object_get(root, "settings");
+    const double steps = number(s, "steps");
+    assert_true(number(s, "time") == 1 && steps >= 1 && number(s, "warmup") == floor(steps / 2));
+    assert_true(number(root, "step") == steps);
+    assert_same_output(cell, OUTPUT("search", "timed-search", "--quiet", "--time", "1s"));
+    json_decref(root);
+
+    free(OUTPUT("train", "timed-train", "--quiet", "--data", "synthetic:24x8x8x3", NETWORK,
+                "--batch", "8", "--cutout", "0", "--genotype", "PDARTS", "--time", "0.02m",
+                "--seeds", "1,2"));
+    json_t *one = json_file("timed-train/seed-1/run.json"),
+           *two = json_file("timed-train/seed-2/run.json");
+    s = json_object_get(one, "settings");
+    assert_true(number(s, "time") == 1.2 && number(s, "epochs") >= 1);
+    assert_true(number(s, "epochs") == number(json_object_get(two, "settings"), "epochs"));
+    json_decref(one);
+    json_decref(two);
+}
+
+/* What was not measured is empty, not 0: the mean of a column is that of its numbers. */
+static void a_cell_without_a_number_is_empty(void **state) {
+    (void)state;
+    void *text;
+    size_t size;
+    assert_int_equal(pn_file_read(pn_in_folder("done/metrics.csv"), 1 << 20, &text, &size), PN_OK);
+    const char *row = next_line(text);
+    for (int step = 0; step < 40; step++, row = next_line(row)) {
+        char *line = strndup(row, strcspn(row, "\n")), *rest = line, *cells[16];
+        for (int i = 0; i < 16; i++) cells[i] = strsep(&rest, ",");
+        assert_null(rest);
+        static const int validated[] = {4, 6, 8, 11}, always[] = {2, 3, 5, 7, 9, 10};
+        for (int i = 0; i < 4; i++)
+            assert_int_equal(*cells[validated[i]] == 0, !strcmp(cells[1], "warmup"));
+        for (int i = 0; i < 6; i++) assert_true(*cells[always[i]]);
+        free(line);
+    }
+    free(text);
+}
+
 /* Of a search, of a given cell and of random ones; without training, and without any data. */
 static void compare_judges_cells(void **state) {
     (void)state;
@@ -919,6 +997,8 @@ int main(void) {
         cmocka_unit_test(smallest_mean_and_largest),
         cmocka_unit_test(supernet_costs_more_than_any_sample),
         cmocka_unit_test(the_largest_batch_fits_and_the_next_does_not),
+        cmocka_unit_test(a_plan_that_does_not_fit_ends_with_4),
+        cmocka_unit_test(plans_of_a_card_that_is_not_here),
         cmocka_unit_test(draws_depend_on_the_seed_alone),
         cmocka_unit_test(the_most_probable_come_first),
         cmocka_unit_test(a_run_has_its_own_rule_of_inputs),
@@ -934,6 +1014,8 @@ int main(void) {
         cmocka_unit_test(trace_of_inference),
         cmocka_unit_test(trace_with_drop_path),
         cmocka_unit_test(compare_trains_every_cell),
+        cmocka_unit_test(a_time_chooses_the_length_of_a_run),
+        cmocka_unit_test(a_cell_without_a_number_is_empty),
         cmocka_unit_test(compare_judges_cells),
         cmocka_unit_test(the_searchs_cell_wherever_it_stands),
         cmocka_unit_test(a_search_writes_its_curve),

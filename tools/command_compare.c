@@ -321,7 +321,7 @@ static const pn_field rows[] = {
     PN_ROW_CHANNELS(NULL, "channels of the first cells [16]"),
     PN_ROW_BATCH(NULL, "images [64]"),
     PN_ROW_JSON,
-    PN_FLAG("quiet", quiet, NULL, "no progress"),
+    PN_FLAG("quiet", quiet, NULL, "no progress", .also = "q|silent"),
     PN_ROWS_DEVICE,
 };
 

@@ -5,7 +5,6 @@
 #include "runtime/json.h"
 #include "runtime/npy.h"
 #include "search/network/classifier.h"
-#include "search/network/predict.h"
 #include "search/train/trained.h"
 #include "tools/commands.h"
 

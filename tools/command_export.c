@@ -4,14 +4,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "search/export/code.h"
 #include "search/export/drawing.h"
 #include "search/export/onnx.h"
 #include "search/network/weights.h"
+#include "search/rundir/directory.h"
 #include "search/train/trained.h"
 #include "tools/commands.h"
 
 static const char usage[] =
     "parsec-nas export TRAINING --onnx FILE [OPTIONS]\n"
+    "parsec-nas export TRAINING --c DIR [--int8] [OPTIONS]\n"
     "parsec-nas export TRAINING --safetensors FILE [OPTIONS]\n"
     "parsec-nas export [TRAINING | --genotype G] [--dot FILE] [--svg FILE]\n"
     "\n"
@@ -27,12 +30,18 @@ static const char usage[] =
     "(pixel / 255 - mean) / std, and gives \"logits\" (batch, classes). Metadata name\n"
     "genotype, mean, std and classes. --raw: it takes pixels.\n"
     "\n"
+    "--c: C99 that needs no library and allocates nothing; NAME.h says how it is\n"
+    "called, the Makefile builds example.c with it. --int8: in whole numbers of 8\n"
+    "bits, with ranges from images of the training's data; prints the accuracy of\n"
+    "both on its test images.\n"
+    "\n"
     "--dot, --svg: a picture of the two cells, also of a genotype without weights.\n"
     "\n";
 
 typedef struct options {
-    const char *safetensors, *onnx, *dot, *svg, *genotype;
-    bool best, auxiliary, raw, fold;
+    const char *safetensors, *onnx, *dot, *svg, *genotype, *c, *name, *calibrate;
+    int images;
+    bool best, auxiliary, raw, fold, int8, embed, apart;
 } options;
 static options o;
 
@@ -40,6 +49,7 @@ static options o;
 
 static const pn_field rows[] = {
     PN_PATH("onnx", onnx, NULL, "FILE", NULL, "write the network as ONNX (opset 13)"),
+    PN_PATH("c", c, NULL, "DIR", NULL, "write the network as C into a directory"),
     PN_PATH("safetensors", safetensors, NULL, "FILE", NULL, "write the weights for PyTorch"),
     PN_PATH("dot", dot, NULL, "FILE", NULL, "draw the cells for Graphviz"),
     PN_PATH("svg", svg, NULL, "FILE", NULL, "draw the cells as an SVG picture"),
@@ -48,6 +58,13 @@ static const pn_field rows[] = {
     PN_ROW_AUXILIARY("1", "the auxiliary head's weights for PyTorch too, if there is one"),
     PN_FLAG("raw", raw, NULL, "ONNX: take pixels, uint8 from 0 to 255, and normalise them"),
     PN_FLAG("fold", fold, "1", "ONNX: fold BatchNorm into the convolutions"),
+    PN_TEXT("name", name, NULL, "NAME", "net", "C: what its names and files begin with"),
+    PN_FLAG("embed", embed, NULL, "C: weights inside NAME.c [below 1 M weights]"),
+    PN_FLAG("apart", apart, NULL, "C: weights in a file beside it [from 1 M weights on]"),
+    PN_FLAG("int8", int8, NULL, "C: weights and activations of 8 bits"),
+    PN_PATH("calibrate", calibrate, "cifar10|fashion-mnist|synthetic", "D", NULL,
+            "int8: the data set for ranges and accuracy [the training's]"),
+    PN_INT("images", images, 1, 1 << 24, "500", "int8: training images that ranges come from"),
 };
 
 /* What has been written, a line each; said at the end, since a command that fails says one
@@ -125,6 +142,80 @@ static pn_status write_onnx(source *s) {
     return status;
 }
 
+/* In 8 bits: from ranges that images of the training split show, and judged on the test split. */
+static pn_status quantize(const char *spec, const pn_layers *layers, pn_quantized *quantized) {
+    pn_data train = {0}, test = {0};
+    pn_ranges ranges = {0};
+    int64_t in_float, in_int8;
+    pn_status s = pn_data_open(spec, PN_TRAIN, &train);
+    if (s == PN_OK) s = pn_data_open(spec, PN_TEST, &test);
+    if (s == PN_OK) s = pn_ranges_measure(layers, &train, o.images, &ranges);
+    if (s == PN_OK) s = pn_quantize(layers, &ranges, &train, quantized);
+    if (s == PN_OK)
+        s = pn_quantized_judge(layers, quantized, &test, test.count, &in_float, &in_int8);
+    if (s == PN_OK)
+        note("accuracy on %d test images: float32 %.2f %%, int8 %.2f %%\n", test.count,
+             100 * (double)in_float / test.count, 100 * (double)in_int8 / test.count);
+    pn_ranges_free(&ranges);
+    pn_data_free(&test);
+    pn_data_free(&train);
+    return s;
+}
+
+static void say_size(const pn_layers *layers, const pn_code_size *size, int replaced) {
+    note("%s: %s, %.1f KiB of weights (%zu numbers)", o.c, o.name, (double)size->weights / 1024,
+         layers->floats);
+    if (size->numbers) note(" and %.1f KiB beside", (double)size->numbers / 1024);
+    note(", %.1f KiB of arena", (double)size->arena / 1024);
+    if (replaced) note("; %d older files replaced", replaced);
+    note("\n");
+}
+
+static pn_status write_code(source *s, const char *calibrate) {
+    enum { EMBEDDED = 1000000 };
+    pn_layers layers = {0};
+    pn_quantized quantized = {0};
+    pn_code_size size;
+    pn_place place = {.fd = -1};
+    pn_path_kind kind;
+    int replaced = 0, made = 0;
+    PN_TRY(pn_code_name_check(o.name));
+    PN_TRY(pn_path_look(o.c, &kind));
+    if (kind == PN_PATH_FILE || kind == PN_PATH_OTHER)
+        return pn_fail(PN_EARG, "--c %s: want a directory, new or old", o.c);
+    pn_status status = load(s, false);
+    if (status == PN_OK) status = pn_layers_create(&s->network, &s->arch, true, &layers);
+    if (status == PN_OK && o.int8) status = quantize(calibrate, &layers, &quantized);
+    if (status == PN_OK) status = pn_directory_make(o.c, &made);
+    if (status == PN_OK) status = pn_place_open(&place, o.c);
+    const pn_code code = {.name = o.name,
+                          .genotype = s->about.genotype,
+                          .layers = &layers,
+                          .quantized = o.int8 ? &quantized : NULL,
+                          .images = &s->about.images,
+                          .embed = o.embed || (!o.apart && layers.floats < EMBEDDED)};
+    if (status == PN_OK) status = pn_code_write(&code, &place, &size, &replaced);
+    if (status == PN_OK) say_size(&layers, &size, replaced);
+    pn_place_close(&place);
+    if (status != PN_OK) pn_directory_unmake(o.c, made); /* as far as it is empty */
+    pn_quantized_destroy(&quantized);
+    pn_layers_destroy(&layers);
+    pn_network_destroy(&s->network);
+    return status;
+}
+
+/* The data set that the ranges come from. */
+static pn_status find_calibration(const char *weights, char data[PN_TEXT_BYTES]) {
+    *data = 0;
+    if (!o.int8) return PN_OK;
+    if (o.calibrate)
+        snprintf(data, PN_TEXT_BYTES, "%s", o.calibrate);
+    else
+        PN_TRY(pn_trained_data(weights, data));
+    return *data ? PN_OK
+                 : pn_fail(PN_EARG, "lies in no directory of train's, want --calibrate D for int8");
+}
+
 static pn_status write_text(const char *path, pn_status made, char *text) {
     if (made == PN_OK) made = pn_file_write(path, text, strlen(text));
     free(text);
@@ -146,23 +237,32 @@ static pn_status draw(const pn_arch *arch) {
     return s;
 }
 
-static pn_status write_all(source *s) {
+static pn_status write_all(source *s, const char *path) {
+    char calibrate[PN_TEXT_BYTES];
     PN_TRY(read_about(s));
+    PN_TRY(find_calibration(path, calibrate));
     if (o.safetensors) PN_TRY(write_safetensors(s));
     if (o.onnx) PN_TRY(write_onnx(s));
+    if (o.c) PN_TRY(write_code(s, calibrate));
     return draw(&s->arch);
 }
 
 /* ---- the command ----------------------------------------------------------------------------- */
 
 static pn_status check_options(const char *from) {
-    if (!o.safetensors && !o.onnx && !o.dot && !o.svg)
-        return pn_fail(PN_EARG, "want --onnx, --safetensors, --dot or --svg FILE");
+    if (!o.safetensors && !o.onnx && !o.c && !o.dot && !o.svg)
+        return pn_fail(PN_EARG, "want --onnx, --safetensors, --dot or --svg FILE, or --c DIR");
+    if (!o.c && (o.int8 || o.embed || o.calibrate))
+        return pn_fail(PN_EARG, "--%s without --c DIR",
+                       o.int8    ? "int8"
+                       : o.embed ? "embed"
+                                 : "calibrate");
+    if (o.calibrate && !o.int8) return pn_fail(PN_EARG, "--calibrate without --int8");
     if (!o.onnx && (o.raw || !o.fold))
         return pn_fail(PN_EARG, "%s without --onnx FILE", o.raw ? "--raw" : "--no-fold");
     if (from && o.genotype)
         return pn_fail(PN_EARG, "want one of %s and --genotype %s", from, o.genotype);
-    if (!from && (!o.genotype || o.safetensors || o.onnx))
+    if (!from && (!o.genotype || o.safetensors || o.onnx || o.c))
         return pn_fail(PN_EARG,
                        "want TRAINING: a directory that train has made; or, for --dot and --svg, "
                        "--genotype G");
@@ -179,7 +279,7 @@ static pn_status export_all(const char *from) {
     }
     PN_TRY(pn_trained_weights(from, o.best, path));
     PN_TRY(pn_safetensors_read(path, &s.file));
-    const pn_status status = write_all(&s);
+    const pn_status status = write_all(&s, path);
     pn_weights_about_free(&s.about);
     pn_safetensors_free(s.file);
     return status == PN_OK || status == PN_EIO ? status : pn_fail_in(status, "%s", path);
@@ -191,5 +291,5 @@ static pn_status run(const char *const *words) {
     return PN_OK;
 }
 
-PN_COMMAND(export, "write a trained network as ONNX or for PyTorch; draw its cells", .words = 1,
-           .options = {PN_OPTIONS(rows, o)});
+PN_COMMAND(export, "write a trained network as ONNX, as C or for PyTorch; draw its cells",
+           .words = 1, .options = {PN_OPTIONS(rows, o)});

@@ -11,11 +11,12 @@
 #include "tools/commands.h"
 
 static const char usage[] =
-    "parsec-nas plan [--genotype G | --samples N | --supernet] [OPTIONS]\n"
+    "parsec-nas plan [G | --samples N | --supernet] [OPTIONS]\n"
     "\n"
-    "Prints parameters, multiply-adds and bytes: of one architecture; the smallest,\n"
-    "mean and largest of N random ones (default 100); or of the supernet that holds\n"
-    "all ops at once.\n"
+    "Prints parameters, multiply-adds and bytes: of one architecture (G, as\n"
+    "--genotype); the smallest, mean and largest of N random ones (default 100); or\n"
+    "of the supernet that holds all ops at once. With --memory it ends with 4 if the\n"
+    "batch does not fit.\n"
     "\n";
 
 static const char legend[] =
@@ -166,7 +167,7 @@ static void print_text(double (*row)[FIGURES], bool one, int fitting) {
             printf("%-20s %18s %18s %18s", keys[i], pn_bytes_text(row[0][i], a),
                    pn_bytes_text(row[1][i], b), pn_bytes_text(row[2][i], c));
         } else {
-            printf("%-20s %18.0f %18.1f %18.0f", keys[i], row[0][i], row[1][i], row[2][i]);
+            printf("%-20s %18.0f %18.0f %18.0f", keys[i], row[0][i], row[1][i], row[2][i]);
         }
         putchar('\n');
     }
@@ -198,6 +199,15 @@ static pn_status print_json(double (*row)[FIGURES], bool one, int fitting, const
     }
     if (o.memory) failed |= json_object_set_new(root, "largest_batch", json_integer(fitting));
     return pn_json_print(root, failed, JSON_INDENT(2), stdout);
+}
+
+/* The refusal with which search and train would end. */
+static pn_status check_batch(double needed, int fitting) {
+    char a[32], b[32], other[48] = "no batch would fit";
+    if (needed <= (double)o.memory) return PN_OK;
+    if (fitting) snprintf(other, sizeof other, "batch %d would fit", fitting);
+    return pn_fail(PN_EMEM, "batch %d needs %s, --memory is %s; %s", o.batch,
+                   pn_bytes_text(needed, a), pn_bytes_text((double)o.memory, b), other);
 }
 
 static pn_status plan(planner *p) {
@@ -233,7 +243,8 @@ static pn_status plan(planner *p) {
         PN_TRY(print_json(row, one, fitting, genotype));
     else
         print_text(row, one, fitting);
-    return fflush(stdout) ? pn_fail(PN_EIO, "cannot write to stdout") : PN_OK;
+    if (fflush(stdout)) return pn_fail(PN_EIO, "cannot write to stdout");
+    return o.memory ? check_batch(row[one ? 0 : 2][TOTAL_BYTES], fitting) : PN_OK;
 }
 
 #define PN_OF options
@@ -248,7 +259,8 @@ static const pn_field rows[] = {
     PN_ROW_IMAGE(NULL, "image size [32x32x3; imagenet 224x224x3]"),
     PN_ROW_CLASSES(NULL, "classes [10; imagenet 1000]"),
     PN_ROW_DEVICE(device, "cpu", "cpu or cuda (which need not be here): scratch is the device's"),
-    PN_BYTES("memory", memory, "also find the largest batch that fits"),
+    PN_BYTES("memory", memory,
+             "also find the largest batch that fits; exit code 4 if this does not"),
     PN_ROW_SHARE_SLOT(NULL),
     PN_ROW_SEED("seed for the random architectures"),
     PN_ROW_JSON,
@@ -274,13 +286,15 @@ static pn_status plan_as_asked(planner *p) {
 }
 
 static pn_status run(const char *const *words) {
-    (void)words;
     planner p = {0};
+    if (words[0] && o.genotype)
+        return pn_fail(PN_EARG, "want one of %s and --genotype %s", words[0], o.genotype);
+    if (words[0]) o.genotype = words[0];
     const pn_status s = plan_as_asked(&p);
     pn_program_destroy(p.program);
     if (p.created) pn_network_destroy(&p.network);
     return s;
 }
 
-PN_COMMAND(plan, "print parameters, multiply-adds and exact bytes before a run", .notes = legend,
-           .options = {PN_OPTIONS(rows, o)});
+PN_COMMAND(plan, "print parameters, multiply-adds and exact bytes before a run", .words = 1,
+           .notes = legend, .options = {PN_OPTIONS(rows, o)});

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "runtime/text.h"
+#include "search/methods/pace.h"
 #include "search/methods/run.h"
 #include "search/methods/standalone.h"
 #include "search/network/genotype.h"
@@ -26,13 +27,16 @@ static const char usage[] =
     "search knows nothing of it, and all other files are the same without it.\n"
     "\n";
 
+static pn_settings settings;
+static bool given[PN_MAX_FIELDS]; /* of the settings */
+
 /* ---- what a person sees ---------------------------------------------------------------------- */
 
 /* Smoothed figures of the steps since the last line, and the time left. */
 typedef struct progress {
-    bool terminal, quiet;
-    double begun, shown;
-    int64_t first_step, shown_step;
+    bool terminal, quiet, warmup;
+    double begun, shown, phase_begun;
+    int64_t first_step, phase_step;
     double train_loss, val_loss, accuracy, ess;
     int count, searched;
     int warnings; /* most that were shown at once */
@@ -40,35 +44,60 @@ typedef struct progress {
 
 /* Work up to a step, in warm-up steps. */
 static double work(const pn_settings *s, int64_t step) {
-    pn_search_settings settings = pn_settings_search(s);
-    settings.steps = step;
-    return pn_search_cost(&settings);
+    pn_search_settings made = pn_settings_search(s);
+    made.steps = step;
+    return pn_search_cost(&made);
+}
+
+/* Seconds that the rest takes, by the steps since we began. */
+static double seconds_left(const pn_run *r, const progress *p, double now) {
+    const double begun = work(&r->settings, p->first_step),
+                 done = work(&r->settings, r->search.step);
+    const double per_work = done > begun ? (now - p->begun) / (done - begun) : 0;
+    return (work(&r->settings, r->settings.steps) - done) * per_work;
 }
 
 static void show(const pn_run *r, progress *p, bool force) {
     const double t = pn_now();
-    if (p->quiet || (!force && t - p->shown < (p->terminal ? 0.5 : 10))) return;
     const int64_t done = r->search.step, steps = r->settings.steps;
-    const double rate = (double)(done - p->first_step) / (t - p->begun);
-    const double begun = work(&r->settings, p->first_step), now_done = work(&r->settings, done);
-    const double per_work = now_done > begun ? (t - p->begun) / (now_done - begun) : 0;
-    char left[32];
-    pn_clock_text((work(&r->settings, steps) - now_done) * per_work, left);
-    fprintf(stderr, "%sstep %lld/%lld  %s  %.1f steps/s  entropy %.2f  loss %.3f",
-            p->terminal ? "\r\033[K" : "", (long long)done, (long long)steps,
-            r->report.warmup ? "warm-up" : "search", rate, r->report.entropy,
-            p->count ? p->train_loss / p->count : 0);
+    if (r->report.warmup != p->warmup) { /* steps of another kind, at another rate */
+        p->warmup = r->report.warmup;
+        p->phase_begun = t;
+        p->phase_step = done;
+    }
+    if (p->quiet || (!force && t - p->shown < (p->terminal ? 0.5 : 10))) return;
+    char text[256], left[32];
+    pn_clock_text(seconds_left(r, p, t), left);
+    int at = snprintf(text, sizeof text, "step %lld/%lld  %s  left %s", (long long)done,
+                      (long long)steps, r->report.warmup ? "warm-up" : "search", left);
+    if (done > p->phase_step)
+        at += snprintf(text + at, sizeof text - (size_t)at, "  %.1f steps/s",
+                       (double)(done - p->phase_step) / (t - p->phase_begun));
+    at += snprintf(text + at, sizeof text - (size_t)at, "  entropy %.2f  loss %.3f",
+                   r->report.entropy, p->count ? p->train_loss / p->count : 0);
     if (p->searched)
-        fprintf(stderr, "/%.3f  acc %.1f %%  ess %.1f/%lld", p->val_loss / p->searched,
-                100 * p->accuracy / p->searched, p->ess / p->searched,
-                (long long)r->settings.samples);
-    fprintf(stderr, "  left %s%s", left, p->terminal ? "" : "\n");
-    fflush(stderr);
-    *p = (progress){.terminal = p->terminal,
-                    .begun = p->begun,
-                    .shown = t,
-                    .first_step = p->first_step,
-                    .warnings = p->warnings};
+        snprintf(text + at, sizeof text - (size_t)at, "/%.3f  acc %.1f %%  ess %.1f/%lld",
+                 p->val_loss / p->searched, 100 * p->accuracy / p->searched, p->ess / p->searched,
+                 (long long)r->settings.samples);
+    pn_progress_line(p->terminal, text);
+    p->shown = t;
+    p->train_loss = p->val_loss = p->accuracy = p->ess = 0;
+    p->count = p->searched = 0;
+}
+
+/* Once, when the pace is known; not of what is done in a minute. */
+static void forecast(const pn_run *r, const progress *p) {
+    const int64_t done = r->search.step - p->first_step, all = r->settings.steps - p->first_step;
+    const double now = pn_now(), left = seconds_left(r, p, now);
+    if (p->quiet || done != PN_FORECAST_STEPS || left < 60) return;
+    char count[32], length[64];
+    const bool chosen = pn_option_given(&pn_settings_fields, given, "steps") ||
+                        pn_option_given(&pn_settings_fields, given, "epochs") ||
+                        r->settings.time != PN_UNSET_REAL || p->first_step > 0;
+    snprintf(length, sizeof length, "%s steps", pn_count_text(all, count));
+    if (p->terminal) fputs("\r\033[K", stderr);
+    pn_say_forecast(length, now - p->begun + left, done,
+                    chosen ? NULL : "--steps or --time says otherwise");
 }
 
 static void gather(progress *p, const pn_step_report *r) {
@@ -167,13 +196,15 @@ static pn_status save(pn_run *r, const pn_curve *curve) {
 
 static pn_status loop(pn_run *r, pn_curve *curve, progress *p, double save_every) {
     double saved = pn_now();
-    p->begun = p->shown = saved;
-    p->first_step = r->search.step;
+    p->begun = p->shown = p->phase_begun = saved;
+    p->first_step = p->phase_step = r->search.step;
+    p->warmup = r->search.step < r->settings.warmup;
     while (r->search.step < r->settings.steps && !pn_stopped) {
         PN_TRY(pn_run_step(r));
         PN_TRY(pn_curve_step(curve, r));
         gather(p, &r->report);
         warn(r, p);
+        forecast(r, p);
         show(r, p, false);
         if (pn_now() - saved >= save_every) {
             PN_TRY(save(r, curve));
@@ -194,8 +225,6 @@ typedef struct options {
     pn_device_options device;
 } options;
 static options o;
-static pn_settings settings;
-static bool given[PN_MAX_FIELDS]; /* of the settings */
 
 #define PN_OF options
 
@@ -203,16 +232,36 @@ static const pn_field rows[] = {
     PN_ROW_TRUTH("write DIR/truth.csv: accuracy to be expected of pi and of its mode, by a table"),
     PN_ROWS_WORK("the genotype alone")};
 
+/* Of a search that begins now, with --time. */
+static pn_status choose_steps(const char *directory, const pn_kernels *kernels) {
+    char json[PN_PATH_BYTES], count[32], about[32];
+    pn_path_kind kind;
+    if (settings.time == PN_UNSET_REAL) return PN_OK;
+    PN_TRY(pn_path_join(json, sizeof json, directory, "run.json"));
+    PN_TRY(pn_path_look(json, &kind));
+    if (kind != PN_PATH_NOTHING) return PN_OK; /* that says how many */
+    if (pn_option_given(&pn_settings_fields, given, "steps") ||
+        pn_option_given(&pn_settings_fields, given, "epochs"))
+        return pn_fail(PN_EARG, "want one of --time, --steps and --epochs");
+    PN_TRY(pn_search_pace(&settings, kernels, o.work.memory, &settings.steps));
+    pn_duration_text(settings.time, about);
+    if (!o.work.quiet)
+        fprintf(stderr, "%s steps in about %s, by the pace of the first %d\n",
+                pn_count_text(settings.steps, count), about, PN_PACE_STEPS);
+    return PN_OK;
+}
+
 static pn_status search(pn_run *r, pn_curve *curve, const char *directory) {
     const pn_opening opening = {.given = given, .change_device = o.work.change_device};
     const pn_kernels *kernels;
     if (!directory) return pn_fail(PN_EARG, "want a directory: parsec-nas search DIR");
     PN_TRY(pn_device_open(&o.device, &kernels));
     PN_TRY(pn_curve_open(curve, o.truth));
+    PN_TRY(choose_steps(directory, kernels));
     PN_TRY(pn_run_open(r, directory, &settings, &opening, kernels, o.work.memory));
     PN_TRY(pn_curve_begin(curve, r));
     if (!o.work.quiet) introduce(r);
-    progress p = {.terminal = isatty(STDERR_FILENO), .quiet = o.work.quiet};
+    progress p = {.terminal = pn_on_terminal(), .quiet = o.work.quiet};
     if (r->finished) {
         PN_TRY(pn_curve_write(curve, r));
         PN_TRY(pn_run_finish(r)); /* perhaps killed between the last checkpoint and the genotype */

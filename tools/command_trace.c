@@ -333,7 +333,7 @@ static pn_status write_json(const tracer *t, double forward_ms, double step_ms) 
     failed |=
         json_object_set_new(root, "peak_bytes", json_integer((json_int_t)self.ru_maxrss * 1024));
     char *text, path[PN_PATH_BYTES];
-    PN_TRY(pn_json_text(root, failed, JSON_INDENT(2) | JSON_REAL_PRECISION(17), &text));
+    PN_TRY(pn_json_file(root, failed, JSON_INDENT(2) | JSON_REAL_PRECISION(17), &text));
     pn_status s = path_of("trace.json", path);
     if (s == PN_OK) s = pn_file_write(path, text, strlen(text));
     free(text);
@@ -451,7 +451,8 @@ static pn_status trace(tracer *t) {
     if (o.weights) PN_TRY(read_weights(t));
     if (o.drop_path) PN_TRY(read_drop_path(t));
     if (!o.init_only) PN_TRY(compile(t));
-    PN_TRY(pn_directory_make(o.out));
+    int made = 0;
+    PN_TRY(pn_directory_make(o.out, &made));
     PN_TRY(write_weights(t));
     return o.init_only ? PN_OK : run_batch(t);
 }
@@ -508,7 +509,7 @@ static const pn_field rows[] = {
     PN_ROW(PN_FIELD_INT, "repeat", repeat, "R", NULL,
            "then time R forward passes and R training steps", .min = 1, .max = 100000),
     PN_ROW_SEED("seed for the initial weights"),
-    PN_PATH("out", out, NULL, "DIR", NULL, "directory for the files"),
+    PN_PATH("out", out, NULL, "DIR", NULL, "directory for the files", .also = "o|output"),
     PN_ROWS_DEVICE,
 };
 

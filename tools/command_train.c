@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "runtime/file.h"
 #include "runtime/json.h"
 #include "runtime/text.h"
+#include "search/train/pace.h"
 #include "search/train/run.h"
 #include "search/train/trained.h"
 #include "tools/commands.h"
@@ -39,6 +39,7 @@ typedef struct options {
     pn_device_options device;
     pn_train_settings settings;
     bool given[PN_MAX_FIELDS]; /* of the settings */
+    bool paced;                /* the epochs are chosen, all seeds have the same */
 } options;
 static options o;
 
@@ -67,18 +68,37 @@ static void show(const pn_training *t, progress *p, bool force) {
     const int64_t done = t->trainer.step, per_epoch = t->trainer.steps_per_epoch;
     const double rate = (double)(done - p->first_step) / (now - p->begun);
     const pn_epoch_sums *s = &t->sums;
-    char left[32];
+    char text[256], left[32];
     pn_clock_text(rate > 0 ? (double)(t->steps - done) / rate : 0, left);
-    fprintf(stderr, "%sseed %" PRIu64 "  epoch %.2f/%lld  %.0f images/s",
-            p->terminal ? "\r\033[K" : "", t->settings.seed, (double)done / (double)per_epoch,
-            (long long)t->settings.epochs, rate * (double)t->settings.batch);
+    int at =
+        snprintf(text, sizeof text, "seed %" PRIu64 "  epoch %.2f/%lld  left %s  %.0f images/s",
+                 t->settings.seed, (double)done / (double)per_epoch, (long long)t->settings.epochs,
+                 left, rate * (double)t->settings.batch);
     if (s->steps)
-        fprintf(stderr, "  loss %.3f  acc %.1f %%", s->loss / (double)s->steps,
-                100 * (double)s->correct / (double)s->images);
-    if (t->last.epoch) fprintf(stderr, "  scored %.2f %%", 100 * t->last.accuracy);
-    fprintf(stderr, "  left %s%s", left, p->terminal ? "" : "\n");
-    fflush(stderr);
+        at += snprintf(text + at, sizeof text - (size_t)at, "  loss %.3f  acc %.1f %%",
+                       s->loss / (double)s->steps, 100 * (double)s->correct / (double)s->images);
+    if (t->last.epoch)
+        snprintf(text + at, sizeof text - (size_t)at, "  scored %.2f %%", 100 * t->last.accuracy);
+    pn_progress_line(p->terminal, text);
     p->shown = now;
+}
+
+/* Once, when the pace is known; not of what is done in a minute. */
+static void forecast(const pn_training *t, const progress *p) {
+    const int64_t done = t->trainer.step - p->first_step;
+    const double seconds =
+        (pn_now() - p->begun) / (double)done * (double)(t->steps - p->first_step);
+    if (p->quiet || done != PN_FORECAST_STEPS || seconds < 60) return;
+    char count[32], length[96];
+    const bool chosen = pn_option_given(&pn_train_fields, o.given, "epochs") ||
+                        t->settings.time != PN_UNSET_REAL || p->first_step > 0;
+    if (p->first_step > 0)
+        snprintf(length, sizeof length, "%s steps", pn_count_text(t->steps - p->first_step, count));
+    else
+        snprintf(length, sizeof length, "%lld epochs of %s steps", (long long)t->settings.epochs,
+                 pn_count_text(t->trainer.steps_per_epoch, count));
+    if (p->terminal) fputs("\r\033[K", stderr);
+    pn_say_forecast(length, seconds, done, chosen ? NULL : "--epochs or --time says otherwise");
 }
 
 static void introduce(const pn_training *t) {
@@ -115,7 +135,7 @@ static void conclude_epoch(const pn_training *t, progress *p) {
 /* ---- running --------------------------------------------------------------------------------- */
 
 static pn_status loop(pn_training *t) {
-    progress p = {.terminal = isatty(STDERR_FILENO), .quiet = o.work.quiet, .begun = pn_now()};
+    progress p = {.terminal = pn_on_terminal(), .quiet = o.work.quiet, .begun = pn_now()};
     double saved = p.begun;
     p.shown = p.begun;
     p.first_step = t->trainer.step;
@@ -125,6 +145,7 @@ static pn_status loop(pn_training *t) {
     while (t->trainer.step < t->steps && !pn_stopped) {
         PN_TRY(pn_training_step(t));
         conclude_epoch(t, &p);
+        forecast(t, &p);
         show(t, &p, false);
         if (pn_now() - saved >= o.work.save_every) {
             PN_TRY(pn_training_save(t));
@@ -144,12 +165,32 @@ static pn_status path_of_seed(uint64_t seed, char path[PN_TEXT_BYTES]) {
     return pn_path_join(path, PN_TEXT_BYTES, o.directory, name);
 }
 
+/* With --time, before the first seed: how many epochs a training that begins now has. */
+static pn_status choose_epochs(const char *path, const pn_kernels *kernels) {
+    char json[PN_PATH_BYTES], about[32];
+    pn_path_kind kind;
+    if (o.settings.time == PN_UNSET_REAL || o.paced) return PN_OK;
+    o.paced = true;
+    PN_TRY(pn_path_join(json, sizeof json, path, "run.json"));
+    PN_TRY(pn_path_look(json, &kind));
+    if (kind != PN_PATH_NOTHING) return PN_OK; /* that says how many */
+    if (pn_option_given(&pn_train_fields, o.given, "epochs"))
+        return pn_fail(PN_EARG, "want one of --time and --epochs");
+    PN_TRY(pn_training_pace(&o.settings, kernels, o.work.memory, &o.settings.epochs));
+    pn_duration_text(o.settings.time, about);
+    if (!o.work.quiet)
+        fprintf(stderr, "%lld epochs in about %s, by the pace of the first steps\n",
+                (long long)o.settings.epochs, about);
+    return PN_OK;
+}
+
 static pn_status train_seed(const pn_kernels *kernels, bool first, result *r) {
     static pn_training training; /* large: paths and a settings */
     const pn_opening opening = {.given = o.given, .change_device = o.work.change_device};
     char path[PN_TEXT_BYTES];
     PN_TRY(path_of_seed(r->seed, path));
     o.settings.seed = r->seed;
+    PN_TRY(choose_epochs(path, kernels));
     pn_status s = pn_training_open(&training, path, &o.settings, &opening, kernels, o.work.memory);
     if (s == PN_OK && first && !o.work.quiet) introduce(&training);
     if (s == PN_OK)
@@ -165,11 +206,11 @@ static pn_status train_seed(const pn_kernels *kernels, bool first, result *r) {
 }
 
 /* The directory of all seeds: ours to make; not a run's own. */
-static pn_status make_directory(const char *path) {
+static pn_status make_directory(const char *path, int *made) {
     char json[PN_PATH_BYTES];
     pn_path_kind kind;
     PN_TRY(pn_path_join(json, sizeof json, path, "run.json"));
-    PN_TRY(pn_directory_make(path));
+    PN_TRY(pn_directory_make(path, made));
     PN_TRY(pn_path_look(json, &kind));
     return kind == PN_PATH_NOTHING
                ? PN_OK
@@ -268,7 +309,7 @@ static pn_status results_text(const results *all, char **text) {
     failed |= json_object_set_new(root, "mean_error", pn_json_number(mean / 100));
     if (all->count > 1)
         failed |= json_object_set_new(root, "standard_deviation", pn_json_number(deviation / 100));
-    return pn_json_text(root, failed, JSON_INDENT(2) | JSON_REAL_PRECISION(8), text);
+    return pn_json_file(root, failed, JSON_INDENT(2) | JSON_REAL_PRECISION(8), text);
 }
 
 /* While the file is held: of two trainings that end at once, the second to write sees the first. */
@@ -306,6 +347,28 @@ static pn_status write_results(void) {
     return s;
 }
 
+/* A cell of a run is trained on the images of that run, if nobody says otherwise. */
+static pn_status take_data(const char *run) {
+    char path[PN_PATH_BYTES];
+    pn_path_kind kind;
+    void *text;
+    size_t size;
+    json_t *root = NULL;
+    if (pn_option_given(&pn_train_fields, o.given, "data")) return PN_OK;
+    if (pn_path_join(path, sizeof path, run, "run.json") != PN_OK) return PN_OK; /* a notation */
+    PN_TRY(pn_path_look(path, &kind));
+    if (kind != PN_PATH_FILE) return PN_OK;
+    PN_TRY(pn_file_read(path, 1 << 20, &text, &size));
+    const pn_status s = pn_json_parse(text, size, &root);
+    const char *data =
+        json_string_value(json_object_get(json_object_get(root, "settings"), "data"));
+    if (data && strlen(data) < sizeof o.settings.data)
+        snprintf(o.settings.data, sizeof o.settings.data, "%s", data);
+    json_decref(root);
+    free(text);
+    return s == PN_OK ? s : pn_fail_in(s, "%s", path);
+}
+
 static pn_status train(const char *directory) {
     result list[MOST_SEEDS];
     const pn_kernels *kernels;
@@ -315,17 +378,17 @@ static pn_status train(const char *directory) {
     PN_TRY(read_seeds(o.seeds, list, &count));
     if (o.settings.genotype[0]) { /* whatever it was called, the settings holds its notation */
         pn_arch arch;
+        PN_TRY(take_data(o.settings.genotype));
         PN_TRY(pn_genotype_open(o.settings.genotype, &arch));
         pn_genotype_write(&arch, o.settings.genotype);
     }
     PN_TRY(pn_device_open(&o.device, &kernels));
-    PN_TRY(make_directory(o.directory));
-    for (int i = 0; i < count; i++) {
-        const pn_status s = train_seed(kernels, i == 0, &list[i]);
-        if (s != PN_OK) {
-            (void)rmdir(o.directory); /* if nothing was begun in it */
-            return s;
-        }
+    int made = 0;
+    pn_status s = make_directory(o.directory, &made);
+    for (int i = 0; s == PN_OK && i < count; i++) s = train_seed(kernels, i == 0, &list[i]);
+    if (s != PN_OK) {
+        pn_directory_unmake(o.directory, made); /* if nothing was begun in it */
+        return s;
     }
     print_text(list, count);
     return write_results();

@@ -10,7 +10,9 @@
 /* In the order of `parsec-nas help`: pn_command_NAME in command_NAME.c. */
 #define PN_COMMANDS(X) \
     X(search)          \
-    X(train) X(eval) X(export) X(plan) X(sample) X(compare) X(trace) X(check) X(info) X(help)
+    X(train)           \
+    X(eval)            \
+    X(predict) X(export) X(data) X(plan) X(sample) X(compare) X(trace) X(check) X(info) X(help)
 #define PN_DECLARE(name) extern const pn_command pn_command_##name;
 PN_COMMANDS(PN_DECLARE)
 extern const pn_command *const pn_commands[]; /* NULL behind the last */
@@ -37,7 +39,7 @@ typedef struct pn_device_options {
 #define PN_ROWS_DEVICE                                                                             \
     PN_ROW_DEVICE(device.device, NULL, "auto, cpu, cpu:avx512, cpu:avx2, cpu:base, cuda, cuda:N"), \
         PN_INT("threads", device.threads, 1, 1024, NULL,                                           \
-               "threads; the result does not depend on it [all]")
+               "threads; the result does not depend on it [all]", .also = "num-threads|j")
 #define PN_ROW_JSON PN_FLAG("json", json, NULL, "print JSON")
 
 /* A table of cells whose accuracy is known (search/truth/truth.h). */
@@ -73,7 +75,7 @@ typedef struct pn_work_options {
              "most bytes of weights, arena and batches; refused before anything is touched"), \
         PN_REAL("save-every", work.save_every, 0, 1e9, "SECONDS", "30",                       \
                 "time between checkpoints"),                                                  \
-        PN_FLAG("quiet", work.quiet, NULL, "no progress, " alone),                            \
+        PN_FLAG("quiet", work.quiet, NULL, "no progress, " alone, .also = "q|silent"),        \
         PN_FLAG("change-device", work.change_device, NULL,                                    \
                 "continue a run of another device or instruction set, with other last bits"), \
         PN_ROWS_DEVICE

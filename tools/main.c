@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "runtime/data.h"
 #include "runtime/text.h"
 #include "tools/commands.h"
 #include "tools/progress.h"
@@ -41,24 +42,35 @@ pn_status pn_network_asked(const char *network, const char *stem, bool *evaluati
 
 pn_status pn_command_find(const char *name, const pn_command **command) {
     char shown[256], list[256] = "";
+    int nearest = -1, best = 99;
     for (int i = 0; i < COMMANDS; i++) {
         *command = pn_commands[i];
         if (!strcmp(pn_commands[i]->name, name)) return PN_OK;
+        const int slips = pn_slips(name, pn_commands[i]->name);
+        if (slips >= 0 && slips < best) {
+            best = slips;
+            nearest = i;
+        }
         const size_t used = strlen(list);
         snprintf(list + used, sizeof list - used, "%s%s",
                  i ? i == COMMANDS - 1 ? " or " : ", " : "", pn_commands[i]->name);
     }
     pn_text_visible(name, shown, sizeof shown);
+    if (nearest >= 0)
+        return pn_fail(PN_EARG, "no command %s; did you mean %s?", shown,
+                       pn_commands[nearest]->name);
     return pn_fail(PN_EARG, "no command %s, want %s", shown, list);
 }
 
 static pn_status run(const pn_command *c, int argc, char **argv) {
-    const char *words[PN_MOST_WORDS + 1] = {NULL};
-    bool show;
-    PN_TRY(pn_options_parse(c, argc, argv, words, &show));
-    if (!show) return c->run(words);
-    pn_options_print(stdout, c);
-    return PN_OK;
+    const char **words = calloc((size_t)argc + 1, sizeof *words);
+    bool show = false;
+    if (!words) return pn_fail(PN_EMEM, "no memory for %d words", argc);
+    pn_status s = pn_options_parse(c, argc, argv, words, &show);
+    if (s == PN_OK && !show) s = c->run(words);
+    if (s == PN_OK && show) pn_options_print(stdout, c);
+    free(words);
+    return s;
 }
 
 static int answer(int argc, char **argv) {
@@ -67,7 +79,7 @@ static int answer(int argc, char **argv) {
         pn_print_commands(stderr);
         return PN_EARG;
     }
-    if (!strcmp(argv[1], "--version")) {
+    if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V") || !strcmp(argv[1], "version")) {
         puts("parsec-nas " PN_VERSION);
         return 0;
     }
@@ -112,11 +124,17 @@ static void left_by_openmp(int status, void *unused) {
     _exit(PN_EMEM);
 }
 
+static void say(void *unused, const char *sentence) {
+    (void)unused;
+    fprintf(stderr, "data: %s\n", sentence);
+}
+
 int main(int argc, char **argv) {
     hold_standard_streams();
     (void)signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a failed write, exit code 6 */
     wait_politely(argv);
     (void)on_exit(left_by_openmp, NULL);
+    pn_data_listen(say, NULL);
     int code = answer(argc, argv);
     if (code == 0 && (fflush(stdout) || ferror(stdout))) {
         fputs("parsec-nas: cannot write to stdout\n", stderr);

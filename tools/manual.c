@@ -86,6 +86,16 @@ static void prose(FILE *out, const char *text) {
     }
 }
 
+/* The other names of an option. */
+static void put_also(FILE *out, const pn_field *f) {
+    char name[PN_NAME_OF_OPTION];
+    for (int n = 0; pn_option_also(f, n, name); n++) {
+        fputs(n ? ", " : "(also ", out);
+        put(out, name, strlen(name), of_roff);
+    }
+    if (f->also) fputs(")\n", out);
+}
+
 static void page_of(FILE *out, const pn_command *c) {
     const pn_options *table;
     const pn_field *f;
@@ -105,6 +115,7 @@ static void page_of(FILE *out, const pn_command *c) {
         fprintf(out, f->argument ? " \\fI%s\\fR\n" : "\n", f->argument);
         pn_option_text(f, text);
         roff(out, text, strlen(text));
+        put_also(out, f);
     }
     if (c->notes) prose(out, c->notes);
 }
@@ -124,6 +135,7 @@ void pn_manual_page(FILE *out, const pn_exit *exits, const char *examples) {
           "messages go to stderr.\n"
           "\n"
           "An option is given as --name VALUE or --name=VALUE; --no-name turns a flag off.\n"
+          "As many letters of a name will do as no other option begins with.\n"
           "What is in brackets behind an option is its default.\n");
     fputs(".SH COMMANDS\n", out);
     for (int i = 0; pn_commands[i]; i++) page_of(out, pn_commands[i]);

@@ -3,6 +3,7 @@
 #ifndef PN_OPTIONS_H
 #define PN_OPTIONS_H
 
+#include <limits.h>
 #include <stdbool.h>
 #include <stdio.h>
 
@@ -18,7 +19,7 @@ typedef struct pn_options {
 #define PN_OPTIONS(rows, values) \
     { &(const pn_fields)PN_FIELDS(rows), &(values), NULL }
 
-enum { PN_MOST_WORDS = 64, PN_OPTION_TABLES = 2 };
+enum { PN_MOST_WORDS = 64, PN_ANY_WORDS = INT_MAX, PN_OPTION_TABLES = 2 };
 
 typedef struct pn_command {
     const char *name, *summary;
@@ -32,17 +33,31 @@ typedef struct pn_command {
 /* Option i of a command, and the table that it is in; NULL behind the last. */
 const pn_field *pn_option_at(const pn_command *command, int i, const pn_options **table);
 
-/* What is said of one: its help text and its default. */
+/* Name `n` by which an option is also called (pn_field.also), as it is given: "--lr", "-q"; NULL
+ * behind the last. */
+enum { PN_NAME_OF_OPTION = 40 };
+const char *pn_option_also(const pn_field *option, int n, char name[PN_NAME_OF_OPTION]);
+
+/* What is said of one: its help text, its short name and its default. */
 const char *pn_option_text(const pn_field *option, char text[PN_TEXT_BYTES]);
 
 /* Reads argv[1..argc) into the tables of a command, over the defaults, and into words[], which has
- * room for one more than the command takes. PN_EARG: an unknown option (with the nearest known
- * one), a missing or bad value, too many words. --help sets *help and stops. */
+ * room for one more than the command takes. An option may be given by another of its names, by as
+ * many letters as no other option begins with, and with _ for -. PN_EARG: an unknown option (with
+ * the nearest known one, or what is meant by it elsewhere), a missing or bad value, too many words.
+ * --help sets *help and stops. */
 pn_status pn_options_parse(const pn_command *command, int argc, char **argv, const char **words,
                            bool *help);
 
+/* Whether the row of that name was given. */
+bool pn_option_given(const pn_fields *rows, const bool *given, const char *name);
+
 /* The page that --help shows, 80 columns wide. */
 void pn_options_print(FILE *out, const pn_command *command);
+
+/* How many letters must be changed, added or dropped to make one name of the other, if these are
+ * few for their length: a slip of the finger; else -1. */
+int pn_slips(const char *name, const char *other);
 
 /* Words of a text from a column on, in as many lines of such a page as they take. */
 void pn_print_wrapped(FILE *out, int column, const char *text);

@@ -3,8 +3,11 @@
  *
  * Each .cu file is compiled twice: by nvcc for the card, and by g++ for the emulator of
  * kernels/emulator, which runs every thread of a block as a fiber and finds races, divergent
- * barriers and reads of what nobody wrote. So a kernel file includes this header and no other of
- * CUDA's, has no <<<>>>, no inline assembly and no cooperative groups. What it may use as it is:
+ * barriers and reads of what nobody wrote. A build that has neither compiles it for PN_GPU_SIZES:
+ * how much scratch a card would need, and no kernel.
+ *
+ * So a kernel file includes this header and no other of CUDA's, has no <<<>>>, no inline assembly
+ * and no cooperative groups. What it may use as it is:
  * __global__, __device__, __host__, __forceinline__, __launch_bounds__, __restrict__, threadIdx.x,
  * blockIdx.x, blockDim.x, gridDim.x, __syncthreads, __syncwarp, __shfl_sync, __shfl_xor_sync,
  * __shfl_down_sync, __threadfence, atomicAdd on unsigned, __ldg, fmaf, float2, float4, int2,
@@ -72,7 +75,7 @@ inline pn_status gpu_launch(const char *what, gpu_grid g, void (*kernel)(P...), 
 
 #else
 
-#include "kernels/emulator/emulator.h" /* the same words, and PN_GPU = emulated */
+#include "kernels/emulator/emulator.h" /* the same words, and PN_GPU = emulated, or sized */
 
 #endif
 

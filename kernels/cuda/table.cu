@@ -21,7 +21,9 @@ extern "C" const void *PN_GPU_NAME(pn_a_kernel)(void) {
 static pn_kernels make_table() {
     pn_kernels t = {};
     t.name = PN_GPU_TEXT(PN_GPU);
+#ifndef PN_GPU_SIZES /* backend.c gives them memory */
     t.memory = &PN_GPU_NAME(pn_memory);
+#endif
     PN_OPS(OP, )
     t.weigh = PN_GPU_NAME(pn_weigh);
     t.rescale = PN_GPU_NAME(pn_rescale);

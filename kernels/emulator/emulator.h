@@ -34,7 +34,11 @@
 
 #include "kernels/kernels.h"
 
+#ifdef PN_GPU_SIZES
+#define PN_GPU sized /* for what an op asks of a card alone: no kernel is compiled, none runs */
+#else
 #define PN_GPU emulated
+#endif
 
 #if defined(__SANITIZE_THREAD__)
 #define PN_EMULATOR_HOOKS 1
@@ -281,6 +285,15 @@ struct gpu_grid {
     pn_stream stream;
 };
 
+#ifdef PN_GPU_SIZES
+
+template <class... P, class... A>
+inline pn_status gpu_launch(const char *what, gpu_grid, void (*)(P...), A...) {
+    return pn_fail(PN_EDEVICE, "%s: this build has no kernels for a card", what);
+}
+
+#else
+
 extern "C" long pn_launches_emulated(void); /* kernels launched so far */
 extern "C" void pn_count_launch_emulated(void);
 
@@ -296,6 +309,8 @@ inline pn_status gpu_launch(const char *what, gpu_grid g, void (*kernel)(P...), 
     return pn_emulator_launch(
         what, g, [](const void *k) { (*static_cast<decltype(bound) *>(k))(); }, &bound);
 }
+
+#endif
 
 /* In which order threads run, and blocks begin. With PN_EMULATOR_RANDOM every wait draws anew, the
  * same for the same seed, launch and block. */

@@ -86,24 +86,44 @@ bool pn_run_marked(const pn_run *r) {
     return r->search.step % every == 0 || r->search.step == r->settings.steps;
 }
 
+/* A number of a table, or nothing where there is none: an average must not take it for 0. */
+static const char *cell(bool there, int digits, double x, char text[32]) {
+    *text = 0;
+    if (there) snprintf(text, 32, "%.*g", digits, x);
+    return text;
+}
+
+static pn_status write_metrics(pn_run *r, const char *phase) {
+    const pn_step_report *p = &r->report;
+    const bool trained = !r->settings.freeze_weights, validated = p->ess_pi != 0;
+    char t[5][32], v[4][32];
+    return pn_table_printf(
+        r->record.table[METRICS],
+        "%" PRId64 ",%s,%.9g,%s,%s,%s,%s,%s,%s,%s,%s,%s,%d,%.4g,%.6g,%d\n", p->step, phase,
+        p->entropy, cell(trained, 6, p->ess_v, t[0]), cell(validated, 6, p->ess_pi, v[0]),
+        cell(trained, 9, p->train_loss, t[1]), cell(validated, 9, p->val_loss, v[1]),
+        cell(trained, 6, p->train_accuracy, t[2]), cell(validated, 6, p->val_accuracy, v[2]),
+        cell(trained, 9, p->rate_v, t[3]), cell(trained, 6, p->gradient_norm_v, t[4]),
+        cell(validated, 6, p->gradient_norm_pi, v[3]), p->skipped, r->health.free_ops_all,
+        r->health.input[0], r->health.reached);
+}
+
 static pn_status write_rows(pn_run *r) {
     const pn_step_report *p = &r->report;
+    const bool trained = !r->settings.freeze_weights, validated = p->ess_pi != 0;
     const char *phase = p->warmup ? "warmup" : "search";
-    PN_TRY(pn_table_printf(
-        r->record.table[METRICS],
-        "%" PRId64 ",%s,%.9g,%.6g,%.6g,%.9g,%.9g,%.6g,%.6g,%.9g,%.6g,%.6g,%d,%.4g,%.6g,%d\n",
-        p->step, phase, p->entropy, p->ess_v, p->ess_pi, p->train_loss, p->val_loss,
-        p->train_accuracy, p->val_accuracy, p->rate_v, p->gradient_norm_v, p->gradient_norm_pi,
-        p->skipped, r->health.free_ops_all, r->health.input[0], r->health.reached));
+    PN_TRY(write_metrics(r, phase));
     for (int k = 0; k < p->count; k++) {
         const pn_evaluation *e = &p->evaluation[k];
-        char arch[PN_SHORT_BYTES];
+        char arch[PN_SHORT_BYTES], t[3][32], v[3][32];
         pn_genotype_short(&r->search.prior.space, &p->arch[k], arch);
         PN_TRY(pn_table_printf(
-            r->record.table[SAMPLES],
-            "%" PRId64 ",%d,%s,%.9g,%.9g,%.9g,%.9g,%.9g,%" PRId64 ",%" PRId64 ",%d,%zu,%s\n",
-            p->step, k, phase, p->log_p[k], e->train_ll, e->val_ll, p->weight_v[k], p->weight_pi[k],
-            e->train_correct, e->val_correct, e->skipped, e->bytes, arch));
+            r->record.table[SAMPLES], "%" PRId64 ",%d,%s,%.9g,%s,%s,%s,%s,%s,%s,%d,%zu,%s\n",
+            p->step, k, phase, p->log_p[k], cell(trained, 9, e->train_ll, t[0]),
+            cell(validated, 9, e->val_ll, v[0]), cell(trained, 9, p->weight_v[k], t[1]),
+            cell(validated, 9, p->weight_pi[k], v[1]),
+            cell(trained, 17, (double)e->train_correct, t[2]),
+            cell(validated, 17, (double)e->val_correct, v[2]), e->skipped, e->bytes, arch));
     }
     return pn_run_marked(r) ? write_prior(r) : PN_OK;
 }

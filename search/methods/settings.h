@@ -15,6 +15,7 @@ typedef struct pn_settings {
     uint64_t seed;
     double temperature, temperature_v, rate_pi, rate, rate_end, momentum, decay, clip, skip_below;
     double entropy_end;
+    double time; /* seconds by which `steps` were chosen (pace.h), or PN_UNSET_REAL */
     int64_t evidence, baseline, distinct_inputs, freeze_weights, augment, share_slot, warmup_prior,
         keep_weights;          /* 0, 1, PN_UNSET */
     char prior[PN_TEXT_BYTES]; /* where pi came from; "" = uniform */

@@ -69,7 +69,7 @@ pn_status pn_classifier_open(pn_classifier *c, const pn_kernels *kernels, const 
 }
 
 void pn_classifier_close(pn_classifier *c) {
-    pn_predictor_destroy(&c->predictor);
+    pn_inference_close(&c->inference);
     pn_program_destroy(c->program);
     pn_arena_destroy(&c->arena);
     pn_network_destroy(&c->network);
@@ -89,8 +89,12 @@ static size_t floats(const pn_classifier *c, int n) {
 static pn_status prepare(pn_classifier *c) {
     if (c->x) return PN_OK;
     const size_t bytes = (floats(c, c->N) * sizeof *c->x + 63) / 64 * 64;
-    pn_status s = pn_predictor_create(&c->predictor, c->kernels, &c->network, &c->arch, c->program,
-                                      &c->arena, c->N);
+    c->inference = (pn_inference){.kernels = c->kernels,
+                                  .network = &c->network,
+                                  .arch = &c->arch,
+                                  .program = c->program,
+                                  .arena = &c->arena};
+    pn_status s = pn_inference_open(&c->inference, c->N);
     if (s == PN_OK) {
         c->x = aligned_alloc(64, bytes);
         c->labels = calloc((size_t)c->N, sizeof *c->labels);
@@ -100,7 +104,7 @@ static pn_status prepare(pn_classifier *c) {
         if (c->images.measured) pn_normalise(c->images.C, c->images.mean, c->images.std, c->value);
         return PN_OK;
     }
-    pn_predictor_destroy(&c->predictor);
+    pn_inference_close(&c->inference);
     free(c->x);
     free(c->labels);
     c->x = NULL;
@@ -111,7 +115,7 @@ static pn_status prepare(pn_classifier *c) {
 /* The batch at hand, of n images. */
 static pn_status run(pn_classifier *c, int n, float *logits) {
     const size_t count = (size_t)n * (size_t)c->images.classes;
-    PN_TRY(pn_predictor_run(&c->predictor, &(pn_batch){.n = n, .x = c->x, .labels = c->labels},
+    PN_TRY(pn_inference_run(&c->inference, &(pn_batch){.n = n, .x = c->x, .labels = c->labels},
                             logits));
     for (size_t i = 0; i < count; i++)
         if (!isfinite(logits[i]))

@@ -4,8 +4,7 @@
 #define PN_CLASSIFIER_H
 
 #include "kernels/api.h"
-#include "runtime/batches.h"
-#include "search/network/predictor.h"
+#include "search/network/predict.h"
 #include "search/network/weights.h"
 
 PN_API_BEGIN
@@ -29,7 +28,7 @@ typedef struct pn_classifier {
     int N; /* images at a time */
 
     /* Since the first call of pn_classify. */
-    pn_predictor predictor;
+    pn_inference inference;
     float *x; /* (N,H,W,C) */
     int32_t *labels;
     float value[PN_MAX_IMAGE_CHANNELS][PN_PIXEL_LEVELS]; /* see pn_normalise */

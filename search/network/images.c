@@ -137,7 +137,7 @@ static pn_status read_names(const json_t *list, pn_images *images) {
     const size_t count = json_array_size(list);
     if (count != (size_t)images->classes)
         return pn_fail(PN_EINPUT, "\"names\" are not a list of %d texts", images->classes);
-    const char **from = malloc(count * sizeof *from);
+    const char **from = calloc(count, sizeof *from);
     if (!from) return pn_fail(PN_EMEM, "no memory for the names of %zu classes", count);
     pn_status s = PN_OK;
     for (size_t i = 0; s == PN_OK && i < count; i++) {

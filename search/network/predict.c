@@ -4,7 +4,58 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "search/network/predictor.h"
+static pn_status build(const pn_network *network, const pn_arch *arch, pn_program *program,
+                       const pn_memory *memory, int N, pn_result *found, pn_program_size *size) {
+    PN_TRY(pn_network_build(
+        network, arch, program,
+        &(pn_build){
+            .N = N, .inference = true, .guarded = pn_arena_checks(memory), .result = found}));
+    return pn_program_compile(program, size);
+}
+
+pn_status pn_predict_bytes(const pn_network *network, const pn_arch *arch, pn_program *program,
+                           const pn_memory *memory, int N, size_t *bytes) {
+    pn_program_size size;
+    PN_TRY(build(network, arch, program, memory, N, NULL, &size));
+    *bytes = size.arena_bytes;
+    return PN_OK;
+}
+
+pn_status pn_inference_open(pn_inference *p, int N) {
+    const pn_network_spec *n = &p->network->spec;
+    void *found;
+    p->n = 0;
+    p->found = NULL;
+    p->batch = (pn_device_batch){0};
+    PN_TRY(pn_device_batch_create(&p->batch, p->kernels->memory, N,
+                                  (size_t)n->H * (size_t)n->W * (size_t)n->image_channels));
+    PN_TRY(p->kernels->memory->allocate(sizeof *p->found, &found));
+    p->found = found;
+    return PN_OK;
+}
+
+void pn_inference_close(pn_inference *p) {
+    if (!p->kernels) return;
+    pn_device_batch_destroy(&p->batch);
+    p->kernels->memory->release(p->found);
+    *p = (pn_inference){0};
+}
+
+pn_status pn_inference_run(pn_inference *p, const pn_batch *batch, float *logits) {
+    const pn_memory *memory = p->kernels->memory;
+    pn_program_size size;
+    PN_TRY(pn_device_batch_upload(&p->batch, batch));
+    if (batch->n != p->n) {
+        p->n = 0; /* should it fail */
+        PN_TRY(build(p->network, p->arch, p->program, memory, batch->n, p->found, &size));
+        p->n = batch->n;
+    }
+    PN_TRY(pn_program_bind(p->program, p->arena, &p->network->parameters, p->batch.batch.x,
+                           p->batch.batch.labels, NULL));
+    PN_TRY(pn_program_forward(p->program));
+    return memory->download(logits, pn_program_logits(p->program, 0),
+                            (size_t)batch->n * (size_t)p->network->spec.classes * sizeof *logits);
+}
 
 double pn_cross_entropy(const float *logits, int classes, int label, int *best) {
     double sum = 0;
@@ -29,11 +80,11 @@ static bool are_finite(const float *logits, size_t count) {
     return true;
 }
 
-static pn_status predict_all(pn_predictor *p, pn_batches *batches, pn_predictions *out) {
-    const size_t images = (size_t)pn_batches_images(batches, 0),
-                 classes = (size_t)p->network->spec.classes;
+static pn_status predict_all(pn_inference *p, pn_batches *batches, const pn_data *data,
+                             pn_predictions *out) {
+    const size_t images = (size_t)pn_batches_images(batches, 0), classes = (size_t)data->classes;
     *out = (pn_predictions){.images = (int)images,
-                            .classes = (int)classes,
+                            .classes = data->classes,
                             .confusion = calloc(classes * classes, sizeof *out->confusion),
                             .logits = calloc(images * classes, sizeof *out->logits)};
     if (!out->confusion || !out->logits)
@@ -42,7 +93,7 @@ static pn_status predict_all(pn_predictor *p, pn_batches *batches, pn_prediction
     for (int64_t step = 0; step < pn_batches_steps_per_epoch(batches, 0); step++) {
         pn_batch batch;
         PN_TRY(pn_batches_take(batches, 0, step, &batch));
-        PN_TRY(pn_predictor_run(p, &batch, logits));
+        PN_TRY(pn_inference_run(p, &batch, logits));
         for (int i = 0; i < batch.n; i++, logits += classes)
             take_image(out, logits, batch.labels[i]);
     }
@@ -69,15 +120,15 @@ pn_status pn_predict(const pn_kernels *kernels, pn_network *network, const pn_ar
         return pn_fail(PN_EARG, "the network is for images of %dx%dx%d, those of %s are %dx%dx%d",
                        n->H, n->W, n->image_channels, data->name, data->H, data->W, data->C);
     const int images = half == PN_HALF_BOTH ? data->count : data->count / 2;
-    const pn_batch_stream stream = {
-        .half = half, .N = N < images ? N : images, .in_order = true};
+    const pn_batch_stream stream = {.half = half, .N = N < images ? N : images, .in_order = true};
+    pn_inference p = {
+        .kernels = kernels, .network = network, .arch = arch, .program = program, .arena = arena};
     pn_batches *batches = NULL;
-    pn_predictor p = {0};
     pn_status s = pn_batches_create(data, &stream, 1, seed, &batches);
-    if (s == PN_OK) s = pn_predictor_create(&p, kernels, network, arch, program, arena, stream.N);
-    if (s == PN_OK) s = predict_all(&p, batches, out);
+    if (s == PN_OK) s = pn_inference_open(&p, stream.N);
+    if (s == PN_OK) s = predict_all(&p, batches, data, out);
     pn_batches_free(batches);
-    pn_predictor_destroy(&p);
+    pn_inference_close(&p);
     if (s != PN_OK) pn_predictions_free(out);
     return s;
 }

@@ -5,9 +5,31 @@
 
 #include "kernels/api.h"
 #include "runtime/batches.h"
-#include "search/network/predictor.h"
+#include "runtime/device_batch.h"
+#include "search/network/network.h"
 
 PN_API_BEGIN
+
+/* An evaluation network ready to be run on batches: with weights that are on the device, and a
+ * program and an arena of the caller's, which are its own until it is closed. */
+typedef struct pn_inference {
+    const pn_kernels *kernels;
+    pn_network *network;
+    const pn_arch *arch;
+    pn_program *program;
+    pn_arena *arena;
+    pn_device_batch batch;
+    pn_result *found; /* in memory of the device */
+    int n;            /* images a batch that the program is for; 0: for none yet */
+} pn_inference;
+
+/* *inference has its first five members; for batches of up to N images. PN_EMEM; close it after a
+ * failure too. */
+pn_status pn_inference_open(pn_inference *inference, int N);
+void pn_inference_close(pn_inference *inference);
+
+/* Logits (n,classes) of one batch, finite or not. */
+pn_status pn_inference_run(pn_inference *inference, const pn_batch *batch, float *logits);
 
 typedef struct pn_predictions {
     int images, classes;
@@ -32,6 +54,10 @@ double pn_predictions_accuracy(const pn_predictions *predictions); /* 0..1 */
 /* Cross-entropy (nats) of one image's logits and its label; *best: the class of the largest logit,
  * the first of equals. */
 double pn_cross_entropy(const float *logits, int classes, int label, int *best);
+
+/* Bytes of the arena that pn_predict commits. */
+pn_status pn_predict_bytes(const pn_network *network, const pn_arch *arch, pn_program *program,
+                           const pn_memory *memory, int N, size_t *bytes);
 
 PN_API_END
 

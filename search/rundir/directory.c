@@ -25,16 +25,43 @@ static pn_status fail_io(const pn_directory *d, const char *name) {
 
 /* ---- taking ---------------------------------------------------------------------------------- */
 
-static pn_status make(const char *path, bool *made) {
-    *made = mkdir(path, 0777) == 0;
-    if (*made) return pn_parent_sync(path);
+static pn_status make(const char *path, int *made) {
+    if (mkdir(path, 0777) == 0) {
+        ++*made;
+        return pn_parent_sync(path);
+    }
+    *made = 0; /* what comes next was not made in one that we made */
     if (errno == EEXIST) return PN_OK;
-    return pn_fail(PN_EIO, "%s: cannot make this directory: %s", path, strerror(errno));
+    return pn_fail(errno == ENOMEM ? PN_EMEM : PN_EIO, "%s: cannot make this directory: %s", path,
+                   strerror(errno));
 }
 
-pn_status pn_directory_make(const char *path) {
-    bool made;
-    return make(path, &made);
+pn_status pn_directory_make(const char *path, int *made) {
+    char above[PN_PATH_BYTES];
+    const size_t length = strlen(path);
+    struct stat found;
+    *made = 0;
+    if (length >= sizeof above)
+        return pn_fail(PN_EARG, "a directory name of %zu bytes, want at most %zu", length,
+                       sizeof above - 1);
+    if (stat(path, &found) == 0) return PN_OK;
+    for (size_t at = 1; at < length; at++) {
+        if (path[at] != '/' || path[at - 1] == '/') continue;
+        snprintf(above, sizeof above, "%.*s", (int)at, path);
+        PN_TRY(make(above, made));
+    }
+    return length && path[length - 1] == '/' ? PN_OK : make(path, made);
+}
+
+void pn_directory_unmake(const char *path, int made) {
+    char name[PN_PATH_BYTES];
+    snprintf(name, sizeof name, "%s", path);
+    for (; made > 0; made--) {
+        size_t length = strlen(name);
+        while (length > 1 && name[length - 1] == '/') name[--length] = 0;
+        if (rmdir(name)) return; /* there is something in it */
+        while (length > 0 && name[length - 1] != '/') name[--length] = 0;
+    }
 }
 
 static int open_lock(const pn_directory *d, int flags) {
@@ -86,13 +113,12 @@ static pn_status may_be_there(void *self, const char *name) {
 }
 
 pn_status pn_directory_take(pn_directory *d, const char *path, bool *begun) {
-    bool made;
     *d = (pn_directory)PN_NO_DIRECTORY;
     if (strlen(path) >= sizeof d->place.path)
         return pn_fail(PN_EARG, "a directory name of %zu bytes, want at most %zu", strlen(path),
                        sizeof d->place.path - 1);
-    const pn_status s = make(path, &made);
-    d->made = made;
+    const pn_status s = pn_directory_make(path, &d->made);
+    if (s != PN_OK) snprintf(d->place.path, sizeof d->place.path, "%s", path); /* to be unmade */
     PN_TRY(s);
     PN_TRY(pn_place_open(&d->place, path));
     PN_TRY(take_lock(d));
@@ -157,7 +183,7 @@ void pn_directory_abandon(pn_directory *d) {
     snprintf(why, sizeof why, "%s", pn_error());
     if (d->place.fd >= 0 && pn_place_has(&d->place, run_name, &begun) != PN_OK) begun = true;
     if (d->lock >= 0 && d->made_lock && !begun) (void)pn_place_remove(&d->place, lock_name);
-    if (d->made && !begun) (void)rmdir(d->place.path); /* not if there is anything in it */
+    if (!begun) pn_directory_unmake(d->place.path, d->made);
     pn_directory_release(d);
     pn_say("%s", why);
 }

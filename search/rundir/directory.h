@@ -20,18 +20,22 @@ PN_API_BEGIN
 
 typedef struct pn_directory {
     pn_place place;
-    int lock;             /* file descriptor; -1: not ours */
-    bool made, made_lock; /* by us */
+    int lock;       /* file descriptor; -1: not ours */
+    int made;       /* by us: the directory (1), its parent too (2), ... */
+    bool made_lock; /* by us */
 } pn_directory;
 
 /* The initialiser of one that is not open. */
 #define PN_NO_DIRECTORY \
     { .place = {.fd = -1}, .lock = -1 }
 
-/* Makes a directory if it is not there, and flushes its name to the disk. */
-pn_status pn_directory_make(const char *path);
+/* Makes a directory and those above it, where they are not there, and flushes their names to the
+ * disk. *made: how many at the end of the path were made, also after a failure; unmake removes
+ * these again, as far as they are empty. */
+pn_status pn_directory_make(const char *path, int *made);
+void pn_directory_unmake(const char *path, int made);
 
-/* Makes the directory if it is not there, and locks it. PN_EBUSY if another process holds it;
+/* Makes the directory as pn_directory_make, and locks it. PN_EBUSY if another process holds it;
  * PN_EARG, with nothing changed, if it holds something else than a run. *begun: there is a
  * run.json. After a failure pn_directory_abandon undoes what was done. */
 pn_status pn_directory_take(pn_directory *directory, const char *path, bool *begun);
@@ -48,7 +52,7 @@ pn_status pn_directory_check(const pn_directory *directory);
  * PN_EBUSY with the sentence of the check, otherwise `s` with its own. */
 pn_status pn_directory_written(const pn_directory *directory, pn_status s);
 
-/* Unlocks it. abandon: also removes lock and directory if we made them and no run has begun. */
+/* Unlocks it. abandon: also removes lock and directories if we made them and no run has begun. */
 void pn_directory_release(pn_directory *directory);
 void pn_directory_abandon(pn_directory *directory);
 

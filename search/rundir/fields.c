@@ -3,8 +3,10 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "runtime/json.h"
 #include "runtime/text.h"
@@ -37,32 +39,67 @@ static pn_status set_whole(void *at, const pn_field *f, const char *text) {
     return PN_OK;
 }
 
+/* As a person writes it: 0.000001, not 1e-06. */
+static const char *plain(double x, char text[40]) {
+    if (x == 0 || fabs(x) >= 1e-4) {
+        snprintf(text, 40, "%.15g", x);
+    } else {
+        snprintf(text, 40, "%.12f", x);
+        text[strspn(text, "-0.") + 1] = 0; /* limits have one digit that is not 0 */
+    }
+    return text;
+}
+
 static pn_status set_real(void *at, const pn_field *f, const char *text) {
-    char *end;
+    char *end, min[40], max[40];
     errno = 0;
     const double x = strtod(text, &end);
     if (end == text || *end || errno || !(x >= f->min && x <= f->max))
-        return pn_fail(PN_EARG, "--%s %s, want a number from %.12g to %.12g", f->name, text, f->min,
-                       f->max);
+        return pn_fail(PN_EARG, "--%s %s, want a number from %s to %s", f->name, text,
+                       plain(f->min, min), plain(f->max, max));
     *(double *)at = x;
     return PN_OK;
 }
 
-static pn_status set_bytes(void *at, const pn_field *f, const char *text) {
-    static const struct {
-        const char *name;
-        double factor;
-    } units[] = {{"", 1},         {"B", 1},    {"KiB", 0x1p10}, {"MiB", 0x1p20},
-                 {"GiB", 0x1p30}, {"KB", 1e3}, {"MB", 1e6},     {"GB", 1e9}};
+typedef struct unit {
+    const char *name;
+    double factor;
+} unit;
+
+/* A number and one of the units, in small or large letters. */
+static bool take_quantity(const char *text, const unit *units, double *value) {
     char *end;
     const double x = strtod(text, &end);
-    for (size_t i = 0; end != text && i < sizeof units / sizeof *units; i++)
-        if (!strcmp(end, units[i].name) && x * units[i].factor >= 1 &&
-            x * units[i].factor < 0x1p62) {
-            *(size_t *)at = (size_t)(x * units[i].factor);
-            return PN_OK;
-        }
-    return pn_fail(PN_EARG, "--%s %s, want a size such as 4GiB, 512MiB or 1000000", f->name, text);
+    if (end == text) return false;
+    const char *name = end + strspn(end, " ");
+    while (units->name && strcasecmp(name, units->name) != 0) units++;
+    *value = x * units->factor;
+    return units->name;
+}
+
+/* Letters alone are powers of 1024, as other programs take them for memory. */
+static pn_status set_bytes(void *at, const pn_field *f, const char *text) {
+    static const unit units[] = {{"", 1},         {"B", 1},        {"K", 0x1p10},   {"M", 0x1p20},
+                                 {"G", 0x1p30},   {"T", 0x1p40},   {"KiB", 0x1p10}, {"MiB", 0x1p20},
+                                 {"GiB", 0x1p30}, {"TiB", 0x1p40}, {"KB", 1e3},     {"MB", 1e6},
+                                 {"GB", 1e9},     {"TB", 1e12},    {NULL, 0}};
+    double x;
+    if (!take_quantity(text, units, &x) || !(x >= 1 && x < 0x1p62))
+        return pn_fail(PN_EARG, "--%s %s, want a size such as 4GiB, 512MiB or 1000000", f->name,
+                       text);
+    *(size_t *)at = (size_t)x;
+    return PN_OK;
+}
+
+static pn_status set_time(void *at, const pn_field *f, const char *text) {
+    static const unit units[] = {{"", 1},     {"s", 1},    {"sec", 1},   {"m", 60},
+                                 {"min", 60}, {"h", 3600}, {"d", 86400}, {NULL, 0}};
+    double x;
+    if (!take_quantity(text, units, &x) || !(x >= 1 && x <= 1e9))
+        return pn_fail(PN_EARG, "--%s %s, want a time from 1s, as 90s, 30m, 1.5h or 2d", f->name,
+                       text);
+    *(double *)at = x;
+    return PN_OK;
 }
 
 static pn_status set_image(void *at, const pn_field *f, const char *text) {
@@ -123,6 +160,8 @@ pn_status pn_field_set(void *settings, const pn_field *f, const char *text) {
             return set_text(at, f, text);
         case PN_FIELD_REAL:
             return set_real(at, f, text);
+        case PN_FIELD_TIME:
+            return set_time(at, f, text);
         case PN_FIELD_BYTES:
             return set_bytes(at, f, text);
         case PN_FIELD_IMAGE:
@@ -132,13 +171,18 @@ pn_status pn_field_set(void *settings, const pn_field *f, const char *text) {
     }
 }
 
+/* A double. */
+static bool is_real(const pn_field *f) {
+    return f->kind == PN_FIELD_REAL || f->kind == PN_FIELD_TIME;
+}
+
 void pn_fields_defaults(const pn_fields *fields, void *settings) {
     for (int i = 0; i < fields->count; i++) {
         const pn_field *f = &fields->list[i];
         void *at = (char *)settings + f->offset;
         if (f->usual)
             (void)pn_field_set(settings, f, f->usual);
-        else if (f->kind == PN_FIELD_REAL)
+        else if (is_real(f))
             *(double *)at = PN_UNSET_REAL;
         else if ((f->kind == PN_FIELD_INT || f->kind == PN_FIELD_FLAG) &&
                  f->size == sizeof(int64_t))
@@ -147,7 +191,7 @@ void pn_fields_defaults(const pn_fields *fields, void *settings) {
 }
 
 static bool is_unset(const void *at, const pn_field *f) {
-    if (f->kind == PN_FIELD_REAL) return *(const double *)at == PN_UNSET_REAL;
+    if (is_real(f)) return *(const double *)at == PN_UNSET_REAL;
     return f->kind != PN_FIELD_TEXT && f->kind != PN_FIELD_SEED &&
            whole_at(at, f->size) == PN_UNSET;
 }
@@ -158,7 +202,7 @@ void pn_field_text(const void *settings, const pn_field *f, char text[PN_TEXT_BY
         snprintf(text, PN_TEXT_BYTES, "auto");
     else if (f->kind == PN_FIELD_TEXT)
         snprintf(text, PN_TEXT_BYTES, "%s", (const char *)at);
-    else if (f->kind == PN_FIELD_REAL)
+    else if (is_real(f))
         snprintf(text, PN_TEXT_BYTES, "%.17g", *(const double *)at);
     else if (f->kind == PN_FIELD_SEED)
         snprintf(text, PN_TEXT_BYTES, "%" PRIu64, *(const uint64_t *)at);
@@ -204,6 +248,7 @@ static json_t *field_json(const void *settings, const pn_field *f) {
         case PN_FIELD_TEXT:
             return json_string(at);
         case PN_FIELD_REAL:
+        case PN_FIELD_TIME:
             return json_real(*(const double *)at);
         case PN_FIELD_SEED:
             return pn_json_seed(*(const uint64_t *)at);
@@ -238,7 +283,7 @@ static pn_status read_field(void *settings, const pn_field *f, const json_t *val
         text = json_is_true(value) ? "1" : "0";
     } else if (json_is_integer(value) && takes_number) {
         snprintf(number, sizeof number, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
-    } else if (json_is_real(value) && f->kind == PN_FIELD_REAL) {
+    } else if (json_is_real(value) && is_real(f)) {
         snprintf(number, sizeof number, "%.17g", json_real_value(value));
     } else {
         return pn_fail(PN_EARG, "--%s has a value of the wrong type", f->name);

@@ -28,12 +28,14 @@ typedef enum pn_field_kind {
     PN_FIELD_SEED,  /* uint64_t, any */
     PN_FIELD_REAL,  /* double */
     PN_FIELD_FLAG,  /* bool or int64_t: 0, 1 */
-    PN_FIELD_BYTES, /* size_t: 4GiB, 512MiB, 100000 */
+    PN_FIELD_TIME,  /* double, in seconds: 30m, 1.5h, 90 */
+    PN_FIELD_BYTES, /* size_t: 4GiB, 4G, 512MiB, 100000 */
     PN_FIELD_IMAGE  /* int[3]: EDGE, HxW or HxWxC */
 } pn_field_kind;
 
 typedef struct pn_field {
     const char *name; /* --name */
+    const char *also; /* other names that it is called by, "lr|learning-rate"; one letter: -q */
     pn_field_kind kind;
     int multiple;         /* of what a whole number must be one; 0 and 1: any */
     size_t offset, size;  /* in the struct of the settings */
@@ -46,7 +48,8 @@ typedef struct pn_field {
     const char *help;     /* NULL: no option. The default is added, unless it ends in one: [x] */
 } pn_field;
 
-/* Rows of a table for members of PN_OF, a struct that the file with the table names. */
+/* Rows of a table for members of PN_OF, a struct that the file with the table names; what comes
+ * behind the help text are more members of the row. */
 #define PN_ROW(row_kind, row_name, member, row_argument, row_usual, row_help, ...)          \
     {                                                                                       \
         .name = row_name, .kind = row_kind, .offset = offsetof(PN_OF, member),              \
@@ -55,18 +58,20 @@ typedef struct pn_field {
     }
 #define PN_TEXT_KIND(member) \
     _Generic(((PN_OF *)0)->member, const char * : PN_FIELD_WORD, char * : PN_FIELD_TEXT)
-#define PN_TEXT(name, member, of, argument, usual, help) \
-    PN_ROW(PN_TEXT_KIND(member), name, member, argument, usual, help, .choices = of)
-#define PN_PATH(name, member, such_as, argument, usual, help)                              \
+#define PN_TEXT(name, member, of, argument, usual, help, ...) \
+    PN_ROW(PN_TEXT_KIND(member), name, member, argument, usual, help, .choices = of, __VA_ARGS__)
+#define PN_PATH(name, member, such_as, argument, usual, help, ...)                         \
     PN_ROW(PN_TEXT_KIND(member), name, member, argument, usual, help, .examples = such_as, \
-           .path = true)
-#define PN_INT(name, member, least, most, usual, help) \
-    PN_ROW(PN_FIELD_INT, name, member, "N", usual, help, .min = least, .max = most)
+           .path = true, __VA_ARGS__)
+#define PN_INT(name, member, least, most, usual, help, ...) \
+    PN_ROW(PN_FIELD_INT, name, member, "N", usual, help, .min = least, .max = most, __VA_ARGS__)
 #define PN_SEED(name, member, help) PN_ROW(PN_FIELD_SEED, name, member, "N", "1", help)
-#define PN_REAL(name, member, least, most, argument, usual, help) \
-    PN_ROW(PN_FIELD_REAL, name, member, argument, usual, help, .min = least, .max = most)
-#define PN_FLAG(name, member, usual, help) \
-    PN_ROW(PN_FIELD_FLAG, name, member, NULL, usual, help, .max = 1)
+#define PN_REAL(name, member, least, most, argument, usual, help, ...)                    \
+    PN_ROW(PN_FIELD_REAL, name, member, argument, usual, help, .min = least, .max = most, \
+           __VA_ARGS__)
+#define PN_FLAG(name, member, usual, help, ...) \
+    PN_ROW(PN_FIELD_FLAG, name, member, NULL, usual, help, .max = 1, __VA_ARGS__)
+#define PN_TIME(name, member, help) PN_ROW(PN_FIELD_TIME, name, member, "TIME", NULL, help)
 #define PN_BYTES(name, member, help) PN_ROW(PN_FIELD_BYTES, name, member, "SIZE", NULL, help)
 #define PN_IMAGE(name, member, usual, help) \
     PN_ROW(PN_FIELD_IMAGE, name, member, "HxWxC", usual, help)

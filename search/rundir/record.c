@@ -44,7 +44,7 @@ pn_status pn_record_write(const pn_record *r, const char *state, int64_t step, c
     failed |= json_object_set_new(root, "settings", pn_fields_json(r->kind->fields, settings));
     if (r->history) failed |= json_object_set_new(root, "history", parsed(r->history));
     json_decref(more);
-    PN_TRY(pn_json_text(root, failed, json_style, &text));
+    PN_TRY(pn_json_file(root, failed, json_style, &text));
     const pn_status s = write_json(r, text);
     free(text);
     return s;

@@ -10,30 +10,34 @@
 
 static const pn_field rows[] = {
     PN_ROW_GENOTYPE("the cell: a published name, a file, a search's directory, or the text itself"),
-    PN_ROW_DATA("cifar10",
-                "images: cifar10, fashion-mnist, synthetic[:COUNTxHxWxC], or a directory; "
-                "NAME/2: at half the size"),
+    PN_ROW_DATA("fashion-mnist",
+                "images: fashion-mnist, cifar10, synthetic[:COUNTxHxWxC], or a directory; "
+                "NAME/2: at half the size [those of --genotype RUN, else fashion-mnist]"),
     PN_ROW_STEM("cifar",
                 "first convolutions: cifar (one) or imagenet (three, each halves the image)"),
     PN_ROW_LAYERS(NULL, "cells of the network [20; imagenet 14]"),
     PN_ROW_CHANNELS(NULL, "channels of the first cells, a multiple of 4 [36; imagenet 48]"),
     PN_ROW_EPOCHS("600", "passes over the training images"),
+    PN_ROW_TIME("about how long for a seed, as 30m or 4h: chooses the epochs by the first steps"),
     PN_ROW_BATCH(NULL, "images a batch [96; imagenet 128]"),
     PN_ROW_RATE("SGD's rate, of the first epoch, on a cosine"),
     PN_ROW_RATE_END("0", "where the cosine ends"),
     PN_ROWS_SGD,
     PN_REAL("drop-path", drop_path, 0, 0.99, "X", "0.2",
             "probability that a term of a node is dropped for an image, in the end; it grows "
-            "linearly from 0"),
-    PN_INT("cutout", cutout, 0, PN_MAX_IMAGE_EDGE, "16", "edge of the square cut out of an image"),
+            "linearly from 0",
+            .also = "drop-path-prob"),
+    PN_INT("cutout", cutout, 0, PN_MAX_IMAGE_EDGE, "16", "edge of the square cut out of an image",
+           .also = "cutout-length"),
     PN_ROW_AUXILIARY(NULL,
                      "the auxiliary head [on if the network halves 32 or 224 pixels as it wants]"),
     PN_ROW_AUXILIARY_WEIGHT("weight of the auxiliary loss"),
-    PN_REAL("smoothing", smoothing, 0, 0.99, "X", "0", "label smoothing"),
+    PN_REAL("smoothing", smoothing, 0, 0.99, "X", "0", "label smoothing",
+            .also = "label-smoothing"),
     PN_ROW_AUGMENT,
-    PN_FLAG("hold-out", hold_out, "0",
-            "train on half of the training images and score on the other, not on the test "
-            "images"),
+    PN_FLAG("hold-out", hold_out, NULL,
+            "train on half of the training images and score on the other, not on the test images "
+            "[on, but for cifar10, fashion-mnist and synthetic]"),
     PN_INT("score-every", score_every, 1, 1e6, "1", "epochs from one score to the next"),
     PN_ROW_SEED(NULL), /* of weights, batches and drop-path */
 };
@@ -62,11 +66,21 @@ pn_status pn_train_arch(const pn_train_settings *r, pn_arch *arch) {
     return pn_genotype_read(r->genotype, strlen(r->genotype), arch);
 }
 
+/* Everybody scores on the test images of these. Of one's own, they should stay unseen: every epoch
+ * is scored, and the best is kept. */
+static bool is_benchmark(const pn_data *data) {
+    static const char *const names[] = {"cifar10", "fashion-mnist", "synthetic"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(data->name, names[i])) return data->own_test;
+    return false;
+}
+
 pn_status pn_train_resolve(pn_train_settings *r, const pn_data *data) {
     const pn_network_sizes usual = pn_network_defaults(true, !strcmp(r->stem, "imagenet"));
     if (r->layers == PN_UNSET) r->layers = usual.layers;
     if (r->channels == PN_UNSET) r->channels = usual.channels;
     if (r->batch == PN_UNSET) r->batch = usual.batch;
+    if (r->hold_out == PN_UNSET) r->hold_out = !is_benchmark(data);
     const int images = r->hold_out ? data->count / 2 : data->count;
     if (!r->genotype[0]) return pn_fail(PN_EARG, "want --genotype G, the cell to be trained");
     if (r->batch > images)

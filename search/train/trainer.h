@@ -24,13 +24,13 @@ typedef struct pn_trainer {
     pn_update update;
     pn_batches *batches;
     pn_device_batch device_batch;
-    pn_result *found;   /* of the head and of the auxiliary one, in memory of the device */
-    float *factor;      /* of drop-path, (layers, nodes, 2, N), there too; NULL: none */
-    float *staging;     /* twice that many on the host, to upload from */
-    size_t factors;     /* numbers */
-    int64_t mark[2];    /* of the upload from each half */
-    pn_batch bound;     /* the batch that the training program was bound to; zero: not bound */
-    int64_t step;       /* the next one */
+    pn_result *found; /* of the head and of the auxiliary one, in memory of the device */
+    float *factor;    /* of drop-path, (layers, nodes, 2, N), there too; NULL: none */
+    float *staging;   /* twice that many on the host, to upload from */
+    size_t factors;   /* numbers */
+    int64_t mark[2];  /* of the upload from each half */
+    pn_batch bound;   /* the batch that the training program was bound to; zero: not bound */
+    int64_t step;     /* the next one */
     int64_t steps_per_epoch;
 } pn_trainer;
 
