@@ -173,8 +173,8 @@ static pn_status quantize(const char *spec, const pn_layers *layers, pn_images *
     if (s == PN_OK)
         s = pn_quantized_judge(layers, quantized, &test, test.count, &in_float, &in_int8);
     if (s == PN_OK)
-        fprintf(stderr, "accuracy on %d test images: float32 %.2f %%, int8 %.2f %%\n", test.count,
-                100 * (double)in_float / test.count, 100 * (double)in_int8 / test.count);
+        note("accuracy on %d test images: float32 %.2f %%, int8 %.2f %%\n", test.count,
+             100 * (double)in_float / test.count, 100 * (double)in_int8 / test.count);
     pn_ranges_free(&ranges);
     pn_data_free(&test);
     pn_data_free(&train);
@@ -182,12 +182,12 @@ static pn_status quantize(const char *spec, const pn_layers *layers, pn_images *
 }
 
 static void say_size(const pn_layers *layers, const pn_code_size *size, int replaced) {
-    fprintf(stderr, "%s: %s, %.1f KiB of weights (%zu numbers)", o.c, o.name,
-            (double)size->weights / 1024, layers->floats);
-    if (size->numbers) fprintf(stderr, " and %.1f KiB beside", (double)size->numbers / 1024);
-    fprintf(stderr, ", %.1f KiB of arena", (double)size->arena / 1024);
-    if (replaced) fprintf(stderr, "; %d older files replaced", replaced);
-    fputc('\n', stderr);
+    note("%s: %s, %.1f KiB of weights (%zu numbers)", o.c, o.name, (double)size->weights / 1024,
+         layers->floats);
+    if (size->numbers) note(" and %.1f KiB beside", (double)size->numbers / 1024);
+    note(", %.1f KiB of arena", (double)size->arena / 1024);
+    if (replaced) note("; %d older files replaced", replaced);
+    note("\n");
 }
 
 static pn_status write_code(source *s, const char *calibrate) {
