@@ -124,7 +124,7 @@ static void assert_options_once(const char *text, const char *command) {
     int options = 0;
     for (const char *line = text; line; line = strchr(line, '\n'), line += line != NULL) {
         char name[64], again[72];
-        if (sscanf(line, "  --%60[a-z-]", name) != 1) continue;
+        if (sscanf(line, "  --%60[a-z0-9-]", name) != 1) continue;
         snprintf(again, sizeof again, "\n  --%s ", name);
         const char *first = strstr(text, again);
         if (!first || strstr(first + 1, again))

@@ -330,7 +330,7 @@ static void names_do_nothing_to_a_terminal(void **state) {
         {"$P plan --layers \"$N\"", "--layers \\x1b"},
         {"$P plan --genotype \"$N\"", "x1b"},
         {"$P sample \"$N\"", "\\x1b"},
-        {"$P search \"$N/$N\"", "\\x1b"},
+        {"$P search \"/dev/null/$N\"", "\\x1b"},
         {"$P search new --data \"$N\"", "not UTF-8"},
         {"$P train new --seeds \"$N\"", "--seeds \\x1b"},
     };

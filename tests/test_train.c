@@ -438,7 +438,7 @@ static void what_cannot_be_trained(void **state) {
     REFUSE(2, "--seeds 1,1 names 1 twice", NEW, "--genotype", "PDARTS", "--seeds", "1,1");
     REFUSE(2, "--seeds 1,x", NEW, "--genotype", "PDARTS", "--seeds", "1,x");
     REFUSE(2, "--drop-path 1, want a number", NEW, "--genotype", "PDARTS", "--drop-path", "1");
-    REFUSE(2, "did you mean --seeds?", NEW, "--genotype", "PDARTS", "--seed", "3");
+    REFUSE(2, "did you mean --seeds?", NEW, "--genotype", "PDARTS", "--sedes", "3");
     REFUSE(4, " would fit", NEW, "--genotype", "PDARTS", "--memory", "16MiB");
     the_named_batch_fits("16MiB");
     REFUSE(4, "no batch would fit", NEW, "--genotype", "PDARTS", "--memory", "1MiB");

@@ -2,12 +2,12 @@
 #include "search/export/code.h"
 
 #include <ctype.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "search/export/embedded.h"
+#include "search/export/page.h"
 #include "search/export/run.h"
 
 pn_status pn_code_name_check(const char *name) {
@@ -30,49 +30,25 @@ pn_status pn_code_name_check(const char *name) {
 
 /* ---- text ------------------------------------------------------------------------------------ */
 
-/* A file in the making. */
-typedef struct text {
-    char *data;
-    size_t size;
-    FILE *stream; /* into both */
-} text;
-
-static pn_status text_open(text *t) {
-    *t = (text){0};
-    t->stream = open_memstream(&t->data, &t->size);
-    return t->stream ? PN_OK : pn_fail(PN_EMEM, "no memory for generated code");
-}
-
-static pn_status text_close(text *t) {
-    const bool failed = ferror(t->stream), unclosed = fclose(t->stream) != 0;
-    t->stream = NULL;
-    return failed || unclosed ? pn_fail(PN_EMEM, "no memory for generated code") : PN_OK;
-}
-
-static void text_free(text *t) {
-    if (t->stream) (void)fclose(t->stream);
-    free(t->data);
-}
-
 /* With the name and _ for every NAME_; of "NAME_.h" without. */
-static void put_template(FILE *f, const unsigned char *from, const char *name) {
+static void put_template(pn_page *f, const unsigned char *from, const char *name) {
     const char *at = (const char *)from, *found;
     for (; (found = strstr(at, "NAME_")); at = found + strlen("NAME_"))
-        fprintf(f, "%.*s%s%s", (int)(found - at), at, name,
-                found[strlen("NAME_")] == '.' ? "" : "_");
-    fputs(at, f);
+        pn_page_put(f, "%.*s%s%s", (int)(found - at), at, name,
+                    found[strlen("NAME_")] == '.' ? "" : "_");
+    pn_page_put(f, "%s", at);
 }
 
 /* A text as a C string; every control character, quote and backslash in octal, and nothing that
  * could be a trigraph. */
-static void put_string(FILE *f, const char *s) {
-    fputc('"', f);
+static void put_string(pn_page *f, const char *s) {
+    pn_page_put(f, "%c", '"');
     for (; *s; s++)
         if (iscntrl((unsigned char)*s) || strchr("\"\\?", *s))
-            fprintf(f, "\\%03o", (unsigned)(unsigned char)*s);
+            pn_page_put(f, "\\%03o", (unsigned)(unsigned char)*s);
         else
-            fputc(*s, f);
-    fputc('"', f);
+            pn_page_put(f, "%c", *s);
+    pn_page_put(f, "%c", '"');
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */
@@ -83,7 +59,7 @@ typedef struct writer {
     const pn_steps *steps;
     const pn_packed *packed;       /* float32 */
     const pn_quantized *quantized; /* int8, or NULL */
-    FILE *f;
+    pn_page *f;
     size_t number; /* bytes of one of the arena's */
 } writer;
 
@@ -93,32 +69,33 @@ static size_t offset_of(const writer *w, int activation, int channel) {
 }
 
 static void put_activation(const writer *w, int activation) {
-    fprintf(w->f, "arena + %zu, %d", offset_of(w, activation, 0), w->steps->view[activation].step);
+    pn_page_put(w->f, "arena + %zu, %d", offset_of(w, activation, 0),
+                w->steps->view[activation].step);
 }
 
 static void put_addend(const writer *w, int i) {
     const pn_step *step = &w->steps->step[i];
     if (step->add < 0)
-        fputs("0, 0", w->f);
+        pn_page_put(w->f, "%s", "0, 0");
     else
-        fprintf(w->f, "arena + %zu, %d", offset_of(w, step->add, step->add_from),
-                w->steps->view[step->add].step);
-    if (w->quantized) fprintf(w->f, ", %d", w->quantized->step[i].add_multiplier);
+        pn_page_put(w->f, "arena + %zu, %d", offset_of(w, step->add, step->add_from),
+                    w->steps->view[step->add].step);
+    if (w->quantized) pn_page_put(w->f, ", %d", w->quantized->step[i].add_multiplier);
 }
 
 /* Where a step writes; in int8 the shift follows. */
 static void put_result(const writer *w, int i) {
     put_activation(w, w->steps->step[i].out);
-    if (w->quantized) fprintf(w->f, ", %d", w->quantized->step[i].shift[1]);
+    if (w->quantized) pn_page_put(w->f, ", %d", w->quantized->step[i].shift[1]);
 }
 
 static void put_depthwise(const writer *w, int i) {
     if (w->quantized) {
         const pn_quantized_step *at = &w->quantized->step[i];
-        fprintf(w->f, "weights + %zu, numbers + %zu, %d, ", at->weight[0], at->number[0],
-                at->shift[0]);
+        pn_page_put(w->f, "weights + %zu, numbers + %zu, %d, ", at->weight[0], at->number[0],
+                    at->shift[0]);
     } else {
-        fprintf(w->f, "weights + %zu, ", w->packed->step[i].depthwise);
+        pn_page_put(w->f, "weights + %zu, ", w->packed->step[i].depthwise);
     }
 }
 
@@ -127,11 +104,11 @@ static void put_dense(const writer *w, int i) {
     const int K = w->layers->activation[w->steps->step[i].out].C;
     if (w->quantized) {
         const pn_quantized_step *at = &w->quantized->step[i];
-        fprintf(w->f, "weights + %zu, numbers + %zu, numbers + %zu, %d", at->weight[1],
-                at->number[1], at->number[1] + (size_t)pn_in_panels(K), K);
+        pn_page_put(w->f, "weights + %zu, numbers + %zu, numbers + %zu, %d", at->weight[1],
+                    at->number[1], at->number[1] + (size_t)pn_in_panels(K), K);
     } else {
         const pn_packed_step *at = &w->packed->step[i];
-        fprintf(w->f, "weights + %zu, weights + %zu, %d", at->dense, at->bias, K);
+        pn_page_put(w->f, "weights + %zu, weights + %zu, %d", at->dense, at->bias, K);
     }
 }
 
@@ -139,20 +116,21 @@ static void put_linear(const writer *w, int i) {
     const pn_step *step = &w->steps->step[i];
     const pn_activation *in = &w->layers->activation[step->x];
     const size_t rows = step->offset[0] / w->number;
-    fputs(w->quantized ? "linear(" : "mean(", w->f);
+    pn_page_put(w->f, "%s", w->quantized ? "linear(" : "mean(");
     put_activation(w, step->x);
-    fprintf(w->f, ", %d, %d, ", in->H * in->W, in->C);
+    pn_page_put(w->f, ", %d, %d, ", in->H * in->W, in->C);
     if (w->quantized) {
-        fprintf(w->f, "%d,\n           weights + %zu, %d, scales, biases, pooled, logits);\n",
-                w->quantized->pooled_factor, w->quantized->step[i].weight[1],
-                w->layers->activation[step->out].C);
+        pn_page_put(w->f, "%d,\n           weights + %zu, %d, scales, biases, pooled, logits);\n",
+                    w->quantized->pooled_factor, w->quantized->step[i].weight[1],
+                    w->layers->activation[step->out].C);
         return;
     }
-    fprintf(w->f, "arena + %zu);\n    matrix(arena + %zu, 1, %d, %d, ", rows, rows, in->C, in->C);
+    pn_page_put(w->f, "arena + %zu);\n    matrix(arena + %zu, 1, %d, %d, ", rows, rows, in->C,
+                in->C);
     put_dense(w, i);
-    fputs(", 0, 0,\n           ", w->f);
+    pn_page_put(w->f, "%s", ", 0, 0,\n           ");
     put_result(w, i);
-    fputs(");\n", w->f);
+    pn_page_put(w->f, "%s", ");\n");
 }
 
 static void put_step(const writer *w, int i) {
@@ -163,38 +141,38 @@ static void put_step(const writer *w, int i) {
                         *out = &w->layers->activation[step->out];
     const size_t rows = step->offset[0] / w->number, more = step->offset[1] / w->number;
     const bool plain = step->kind == PN_STEP_POOL || step->kind == PN_STEP_ADD;
-    fprintf(w->f, "    /* %s: %dx%dx%d to %dx%dx%d */\n    ", layer->name, in->C, in->H, in->W,
-            out->C, out->H, out->W);
+    pn_page_put(w->f, "    /* %s: %dx%dx%d to %dx%dx%d */\n    ", layer->name, in->C, in->H, in->W,
+                out->C, out->H, out->W);
     if (step->kind == PN_STEP_LINEAR) {
         put_linear(w, i);
         return;
     }
     if (step->kind == PN_STEP_CONVOLUTION)
-        fputs("convolution(", w->f);
+        pn_page_put(w->f, "%s", "convolution(");
     else if (step->kind == PN_STEP_STAGE)
-        fprintf(w->f, "stage_%d_%d_%d(", layer->R, layer->stride, layer->dilation);
+        pn_page_put(w->f, "stage_%d_%d_%d(", layer->R, layer->stride, layer->dilation);
     else if (step->kind == PN_STEP_POOL)
-        fprintf(w->f, "pool(%d, ", layer->kind == PN_LAYER_AVERAGE_POOL);
+        pn_page_put(w->f, "pool(%d, ", layer->kind == PN_LAYER_AVERAGE_POOL);
     else
-        fputs("add_two(", w->f);
+        pn_page_put(w->f, "%s", "add_two(");
     put_activation(w, step->x);
-    if (step->kind != PN_STEP_ADD) fprintf(w->f, ", %d, %d, %d", in->H, in->W, in->C);
+    if (step->kind != PN_STEP_ADD) pn_page_put(w->f, ", %d, %d, %d", in->H, in->W, in->C);
     if (step->kind == PN_STEP_CONVOLUTION)
-        fprintf(w->f, ", %d, %d, %d, %d", layer->relu, layer->R, layer->stride, step->shift);
-    if (step->kind == PN_STEP_POOL) fprintf(w->f, ", %d", layer->stride);
-    if (plain && w->quantized) fprintf(w->f, ", %d", w->quantized->step[i].multiplier);
-    fputs(line, w->f);
+        pn_page_put(w->f, ", %d, %d, %d, %d", layer->relu, layer->R, layer->stride, step->shift);
+    if (step->kind == PN_STEP_POOL) pn_page_put(w->f, ", %d", layer->stride);
+    if (plain && w->quantized) pn_page_put(w->f, ", %d", w->quantized->step[i].multiplier);
+    pn_page_put(w->f, "%s", line);
     if (step->kind == PN_STEP_STAGE) put_depthwise(w, i);
     if (!plain) put_dense(w, i);
-    fputs(plain ? "" : ", ", w->f);
+    pn_page_put(w->f, "%s", plain ? "" : ", ");
     put_addend(w, i);
-    if (step->kind == PN_STEP_ADD) fprintf(w->f, ", %d, %d", in->H * in->W, in->C);
-    fputs(line, w->f);
+    if (step->kind == PN_STEP_ADD) pn_page_put(w->f, ", %d, %d", in->H * in->W, in->C);
+    pn_page_put(w->f, "%s", line);
     put_result(w, i);
-    if (!plain) fprintf(w->f, ", arena + %zu", rows);
-    if (step->kind == PN_STEP_STAGE) fprintf(w->f, ", arena + %zu", more);
-    if (!plain) fprintf(w->f, ", %d", step->chunk);
-    fputs(");\n", w->f);
+    if (!plain) pn_page_put(w->f, ", arena + %zu", rows);
+    if (step->kind == PN_STEP_STAGE) pn_page_put(w->f, ", arena + %zu", more);
+    if (!plain) pn_page_put(w->f, ", %d", step->chunk);
+    pn_page_put(w->f, "%s", ");\n");
 }
 
 /* A function for each kind of stage there is, of constants. */
@@ -204,43 +182,44 @@ static void put_stages(const writer *w) {
         const pn_layer *l = &w->layers->layer[w->steps->step[i].layer];
         if (w->steps->step[i].kind != PN_STEP_STAGE || seen[l->R][l->stride][l->dilation]) continue;
         seen[l->R][l->stride][l->dilation] = true;
-        fprintf(w->f, "SHARED void stage_%d_%d_%d", l->R, l->stride, l->dilation);
-        fprintf(w->f,
-                w->quantized
-                    ? "(const signed char *x, int x_step, int H, int W, int C,\n"
-                      "    const signed char *dw, const int *dm, int dw_shift,\n"
-                      "    const signed char *w, const int *bias, const int *m, int K,\n"
-                      "    const signed char *add, int add_step, int add_m, signed char *out,\n"
-                      "    int out_step, int shift, signed char *ring, signed char *rows,\n"
-                      "    int chunk) {\n"
-                      "    stage(%d, %d, %d, x, x_step, H, W, C, dw, dm, dw_shift, w, bias, m,\n"
-                      "          K, add, add_step, add_m, out, out_step, shift, ring, rows,\n"
-                      "          chunk);\n"
-                      "}\n\n"
-                    : "(const float *x, int x_step, int H, int W, int C,\n"
-                      "    const float *dw, const float *w, const float *bias, int K,\n"
-                      "    const float *add, int add_step, float *out, int out_step,\n"
-                      "    float *ring, float *rows, int chunk) {\n"
-                      "    stage(%d, %d, %d, x, x_step, H, W, C, dw, w, bias, K, add, add_step,\n"
-                      "          out, out_step, ring, rows, chunk);\n"
-                      "}\n\n",
-                l->R, l->stride, l->dilation);
+        pn_page_put(w->f, "SHARED void stage_%d_%d_%d", l->R, l->stride, l->dilation);
+        pn_page_put(
+            w->f,
+            w->quantized
+                ? "(const signed char *x, int x_step, int H, int W, int C,\n"
+                  "    const signed char *dw, const int *dm, int dw_shift,\n"
+                  "    const signed char *w, const int *bias, const int *m, int K,\n"
+                  "    const signed char *add, int add_step, int add_m, signed char *out,\n"
+                  "    int out_step, int shift, signed char *ring, signed char *rows,\n"
+                  "    int chunk) {\n"
+                  "    stage(%d, %d, %d, x, x_step, H, W, C, dw, dm, dw_shift, w, bias, m,\n"
+                  "          K, add, add_step, add_m, out, out_step, shift, ring, rows,\n"
+                  "          chunk);\n"
+                  "}\n\n"
+                : "(const float *x, int x_step, int H, int W, int C,\n"
+                  "    const float *dw, const float *w, const float *bias, int K,\n"
+                  "    const float *add, int add_step, float *out, int out_step,\n"
+                  "    float *ring, float *rows, int chunk) {\n"
+                  "    stage(%d, %d, %d, x, x_step, H, W, C, dw, w, bias, K, add, add_step,\n"
+                  "          out, out_step, ring, rows, chunk);\n"
+                  "}\n\n",
+            l->R, l->stride, l->dilation);
     }
 }
 
 /* ---- the files ------------------------------------------------------------------------------- */
 
-static void put_float(FILE *f, float x) {
+static void put_float(pn_page *f, float x) {
     char number[32];
     snprintf(number, sizeof number, "%.9g", (double)x);
-    fprintf(f, "%s%sF", number, strpbrk(number, ".e") ? "" : ".0");
+    pn_page_put(f, "%s%sF", number, strpbrk(number, ".e") ? "" : ".0");
 }
 
-static void put_floats(FILE *f, const float *x, size_t count) {
+static void put_floats(pn_page *f, const float *x, size_t count) {
     for (size_t i = 0; i < count; i++) {
-        fputs(i % 8 ? " " : "\n    ", f);
+        pn_page_put(f, "%s", i % 8 ? " " : "\n    ");
         put_float(f, x[i]);
-        fputc(',', f);
+        pn_page_put(f, "%c", ',');
     }
 }
 
@@ -253,38 +232,38 @@ static void put_weights(const writer *w) {
     const char *type = q ? "signed char" : "float";
     const size_t count = q ? q->weight_count : w->packed->count;
     if (w->code->embed) {
-        fprintf(w->f, "static const %s weights[%zu] ALIGNED = {", type, count);
+        pn_page_put(w->f, "static const %s weights[%zu] ALIGNED = {", type, count);
         if (!q) put_floats(w->f, w->packed->data, count);
         for (size_t i = 0; q && i < count; i++)
-            fprintf(w->f, "%s%d,", i % 24 ? "" : "\n    ", q->weights[i]);
-        fputs("};\n\n", w->f);
+            pn_page_put(w->f, "%s%d,", i % 24 ? "" : "\n    ", q->weights[i]);
+        pn_page_put(w->f, "%s", "};\n\n");
         return;
     }
-    fprintf(w->f,
-            "/* %zu numbers, %s_weights.bin: brought in by %s_weights.S; or, with\n"
-            " * -D%s_WEIGHTS_POINTER, wherever you let %s_weights point to. */\n"
-            "#ifdef %s_WEIGHTS_POINTER\n"
-            "const %s *%s_weights;\n"
-            "#else\n"
-            "extern const %s %s_weights[];\n"
-            "#endif\n"
-            "#define weights %s_weights\n\n",
-            count, name, name, name, name, name, type, name, type, name, name);
+    pn_page_put(w->f,
+                "/* %zu numbers, %s_weights.bin: brought in by %s_weights.S; or, with\n"
+                " * -D%s_WEIGHTS_POINTER, wherever you let %s_weights point to. */\n"
+                "#ifdef %s_WEIGHTS_POINTER\n"
+                "const %s *%s_weights;\n"
+                "#else\n"
+                "extern const %s %s_weights[];\n"
+                "#endif\n"
+                "#define weights %s_weights\n\n",
+                count, name, name, name, name, name, type, name, type, name, name);
 }
 
 /* Beside the weights, in int8. */
 static void put_numbers(const writer *w) {
     const pn_quantized *q = w->quantized;
     const int classes = w->layers->activation[w->layers->logits].C;
-    fprintf(w->f, "static const int numbers[%zu] = {", q->number_count);
+    pn_page_put(w->f, "static const int numbers[%zu] = {", q->number_count);
     for (size_t i = 0; i < q->number_count; i++)
-        fprintf(w->f, "%s%d,", i % 8 ? " " : "\n    ", q->numbers[i]);
+        pn_page_put(w->f, "%s%d,", i % 8 ? " " : "\n    ", q->numbers[i]);
     for (int i = 0; i < 2; i++) {
-        fprintf(w->f, "};\n\nstatic const float %s[%d] = {", i ? "biases" : "scales", classes);
+        pn_page_put(w->f, "};\n\nstatic const float %s[%d] = {", i ? "biases" : "scales", classes);
         put_floats(w->f, q->logits + (size_t)i * (size_t)classes, (size_t)classes);
     }
-    fprintf(w->f, "};\n\nstatic int pooled[%d];\n\n",
-            w->layers->activation[w->steps->step[w->steps->count - 1].x].C);
+    pn_page_put(w->f, "};\n\nstatic int pooled[%d];\n\n",
+                w->layers->activation[w->steps->step[w->steps->count - 1].x].C);
 }
 
 static void put_float_image(const writer *w) {
@@ -293,30 +272,30 @@ static void put_float_image(const writer *w) {
     const char *name = w->code->name;
     const int C = image->C, pixels = image->H * image->W;
     const size_t x = offset_of(w, 0, 0), logits = offset_of(w, w->layers->logits, 0);
-    fprintf(w->f,
-            "static void run(float *logits) {\n"
-            "    forward();\n"
-            "    for (int k = 0; k < %d; k++) logits[k] = arena[%zu + k];\n"
-            "}\n\n"
-            "void %s_predict(const float *chw, float *logits) {\n"
-            "    for (int i = 0; i < %d; i++)\n"
-            "        for (int c = 0; c < %d; c++) arena[%zu + i * %d + c] = chw[c * %d + i];\n"
-            "    run(logits);\n"
-            "}\n",
-            w->layers->activation[w->layers->logits].C, logits, name, pixels, C, x, C, pixels);
+    pn_page_put(w->f,
+                "static void run(float *logits) {\n"
+                "    forward();\n"
+                "    for (int k = 0; k < %d; k++) logits[k] = arena[%zu + k];\n"
+                "}\n\n"
+                "void %s_predict(const float *chw, float *logits) {\n"
+                "    for (int i = 0; i < %d; i++)\n"
+                "        for (int c = 0; c < %d; c++) arena[%zu + i * %d + c] = chw[c * %d + i];\n"
+                "    run(logits);\n"
+                "}\n",
+                w->layers->activation[w->layers->logits].C, logits, name, pixels, C, x, C, pixels);
     if (!about->measured) return;
-    fprintf(w->f, "\nvoid %s_predict_%s(const unsigned char *hwc, float *logits) {\n", name,
-            C == 1 ? "gray8" : "rgb8");
+    pn_page_put(w->f, "\nvoid %s_predict_%s(const unsigned char *hwc, float *logits) {\n", name,
+                C == 1 ? "gray8" : "rgb8");
     for (int i = 0; i < 2; i++) {
-        fprintf(w->f, "    static const float %s[%d] = {", i ? "factor" : "mean", C);
+        pn_page_put(w->f, "    static const float %s[%d] = {", i ? "factor" : "mean", C);
         for (int c = 0; c < C; c++) {
             const double mean = 255 * (double)about->mean[c], std = 255 * (double)about->std[c];
-            if (c) fputs(", ", w->f);
+            if (c) pn_page_put(w->f, "%s", ", ");
             put_float(w->f, (float)(i ? 1 / std : mean));
         }
-        fputs("};\n", w->f);
+        pn_page_put(w->f, "%s", "};\n");
     }
-    fprintf(
+    pn_page_put(
         w->f,
         "    for (int i = 0; i < %d; i++)\n"
         "        for (int c = 0; c < %d; c++)\n"
@@ -331,57 +310,58 @@ static void put_int8_image(const writer *w) {
     const char *name = w->code->name;
     const int C = image->C, pixels = image->H * image->W;
     const size_t x = offset_of(w, 0, 0);
-    fprintf(w->f,
-            "void %s_predict(const float *chw, float *logits) {\n"
-            "    for (int i = 0; i < %d; i++)\n"
-            "        for (int c = 0; c < %d; c++) {\n"
-            "            const float v = chw[c * %d + i] * ",
-            name, pixels, C, pixels);
+    pn_page_put(w->f,
+                "void %s_predict(const float *chw, float *logits) {\n"
+                "    for (int i = 0; i < %d; i++)\n"
+                "        for (int c = 0; c < %d; c++) {\n"
+                "            const float v = chw[c * %d + i] * ",
+                name, pixels, C, pixels);
     put_float(w->f, 1 / w->quantized->image_scale);
-    fprintf(w->f,
-            ";\n"
-            "            arena[%zu + i * %d + c] =\n"
-            "                (signed char)(v >= 127 ? 127 : v <= -127 ? -127 : v < 0 ? v - 0.5F\n"
-            "                                                                       : v + 0.5F);\n"
-            "        }\n"
-            "    forward(logits);\n"
-            "}\n\n"
-            "static const signed char pixel[%d][256] = {",
-            x, C, C);
+    pn_page_put(
+        w->f,
+        ";\n"
+        "            arena[%zu + i * %d + c] =\n"
+        "                (signed char)(v >= 127 ? 127 : v <= -127 ? -127 : v < 0 ? v - 0.5F\n"
+        "                                                                       : v + 0.5F);\n"
+        "        }\n"
+        "    forward(logits);\n"
+        "}\n\n"
+        "static const signed char pixel[%d][256] = {",
+        x, C, C);
     for (int i = 0; i < 256 * C; i++)
-        fprintf(w->f, "%s%d%s",
-                i % 256 == 0 ? "\n    {"
-                : i % 24     ? ""
-                             : "\n     ",
-                w->quantized->pixel[i], i % 256 == 255 ? "}," : ",");
-    fprintf(w->f,
-            "};\n\n"
-            "void %s_predict_%s(const unsigned char *hwc, float *logits) {\n"
-            "    for (int i = 0; i < %d; i++)\n"
-            "        for (int c = 0; c < %d; c++)\n"
-            "            arena[%zu + i * %d + c] = pixel[c][hwc[i * %d + c]];\n"
-            "    forward(logits);\n"
-            "}\n",
-            name, C == 1 ? "gray8" : "rgb8", pixels, C, x, C, C);
+        pn_page_put(w->f, "%s%d%s",
+                    i % 256 == 0 ? "\n    {"
+                    : i % 24     ? ""
+                                 : "\n     ",
+                    w->quantized->pixel[i], i % 256 == 255 ? "}," : ",");
+    pn_page_put(w->f,
+                "};\n\n"
+                "void %s_predict_%s(const unsigned char *hwc, float *logits) {\n"
+                "    for (int i = 0; i < %d; i++)\n"
+                "        for (int c = 0; c < %d; c++)\n"
+                "            arena[%zu + i * %d + c] = pixel[c][hwc[i * %d + c]];\n"
+                "    forward(logits);\n"
+                "}\n",
+                name, C == 1 ? "gray8" : "rgb8", pixels, C, x, C, C);
 }
 
 static void put_names(const writer *w) {
     const int classes = w->layers->activation[w->layers->logits].C;
-    fprintf(w->f, "const char *const %s_class_names[%d] = {", w->code->name, classes);
+    pn_page_put(w->f, "const char *const %s_class_names[%d] = {", w->code->name, classes);
     for (int k = 0; k < classes; k++) {
         char number[16];
         snprintf(number, sizeof number, "%d", k);
-        fputs("\n    ", w->f);
+        pn_page_put(w->f, "%s", "\n    ");
         put_string(w->f, w->code->images->names ? w->code->images->names[k] : number);
-        fputc(',', w->f);
+        pn_page_put(w->f, "%c", ',');
     }
-    fputs("};\n\n", w->f);
+    pn_page_put(w->f, "%s", "};\n\n");
 }
 
 /* NAME.c */
 static void put_code(const writer *w) {
     const pn_code *code = w->code;
-    fprintf(
+    pn_page_put(
         w->f,
         "/* %s.c -- %s. %s\n"
         " *\n"
@@ -390,27 +370,27 @@ static void put_code(const writer *w) {
         " * The arena is one for all: calls from several threads have to wait for each other. */\n"
         "#include \"%s.h\"\n\n",
         code->name, made, code->genotype, code->name, code->name);
-    fputs(
-        "#ifdef __GNUC__\n"
-        "#define ALIGNED __attribute__((aligned(64)))\n"
-        "#else\n"
-        "#define ALIGNED\n"
-        "#endif\n\n",
-        w->f);
+    pn_page_put(w->f, "%s",
+                "#ifdef __GNUC__\n"
+                "#define ALIGNED __attribute__((aligned(64)))\n"
+                "#else\n"
+                "#define ALIGNED\n"
+                "#endif\n\n");
     put_template(w->f, code->quantized ? pn_code_int8 : pn_code_float, code->name);
-    fprintf(w->f,
-            "\n/* ---- the network "
-            "----------------------------------------------------------------------------- */\n\n");
+    pn_page_put(
+        w->f,
+        "\n/* ---- the network "
+        "----------------------------------------------------------------------------- */\n\n");
     put_stages(w);
     put_weights(w);
     if (w->quantized) put_numbers(w);
-    fprintf(w->f, "static %s arena[%zu] ALIGNED; /* %zu bytes */\n\n",
-            code->quantized ? "signed char" : "float", w->steps->arena_bytes / w->number,
-            w->steps->arena_bytes);
+    pn_page_put(w->f, "static %s arena[%zu] ALIGNED; /* %zu bytes */\n\n",
+                code->quantized ? "signed char" : "float", w->steps->arena_bytes / w->number,
+                w->steps->arena_bytes);
     put_names(w);
-    fprintf(w->f, "static void forward(%s) {\n", code->quantized ? "float *logits" : "void");
+    pn_page_put(w->f, "static void forward(%s) {\n", code->quantized ? "float *logits" : "void");
     for (int i = 0; i < w->steps->count; i++) put_step(w, i);
-    fputs("}\n\n", w->f);
+    pn_page_put(w->f, "%s", "}\n\n");
     if (code->quantized)
         put_int8_image(w);
     else
@@ -421,76 +401,78 @@ static void put_header(const writer *w) {
     const pn_code *code = w->code;
     const char *name = code->name;
     const pn_activation *image = &w->layers->activation[0];
-    fprintf(w->f, "/* %s.h -- %s.\n *\n * A network that tells %d classes apart. */\n", name, made,
-            w->layers->activation[w->layers->logits].C);
-    fprintf(w->f, "#ifndef %s_h\n#define %s_h\n\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n",
-            name, name);
-    fprintf(w->f,
-            "enum { %s_channels = %d, %s_height = %d, %s_width = %d, %s_classes = %d };\n"
-            "extern const char *const %s_class_names[%s_classes];\n\n",
-            name, image->C, name, image->H, name, image->W, name,
-            w->layers->activation[w->layers->logits].C, name, name);
-    fprintf(w->f,
-            "/* Logits of an image of (channels,height,width) numbers, normalised%s. */\n"
-            "void %s_predict(const float *chw, float *logits);\n\n",
-            code->images->measured ? " as below" : "", name);
+    pn_page_put(w->f, "/* %s.h -- %s.\n *\n * A network that tells %d classes apart. */\n", name,
+                made, w->layers->activation[w->layers->logits].C);
+    pn_page_put(w->f,
+                "#ifndef %s_h\n#define %s_h\n\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n\n",
+                name, name);
+    pn_page_put(w->f,
+                "enum { %s_channels = %d, %s_height = %d, %s_width = %d, %s_classes = %d };\n"
+                "extern const char *const %s_class_names[%s_classes];\n\n",
+                name, image->C, name, image->H, name, image->W, name,
+                w->layers->activation[w->layers->logits].C, name, name);
+    pn_page_put(w->f,
+                "/* Logits of an image of (channels,height,width) numbers, normalised%s. */\n"
+                "void %s_predict(const float *chw, float *logits);\n\n",
+                code->images->measured ? " as below" : "", name);
     if (code->images->measured) {
         const char *kind = image->C == 1 ? "gray8" : "rgb8";
-        fputs(
+        pn_page_put(
+            w->f, "%s",
             "/* The same of (height,width,channels) bytes: v = (byte / 255 - mean) / std, with\n"
-            " *     mean",
-            w->f);
-        for (int c = 0; c < image->C; c++) fprintf(w->f, " %.4f", (double)code->images->mean[c]);
-        fputs("\n *     std ", w->f);
-        for (int c = 0; c < image->C; c++) fprintf(w->f, " %.4f", (double)code->images->std[c]);
-        fprintf(w->f,
-                " */\n"
-                "void %s_predict_%s(const unsigned char *hwc, float *logits);\n"
-                "#define %s_predict_bytes %s_predict_%s\n\n",
-                name, kind, name, name, kind);
+            " *     mean");
+        for (int c = 0; c < image->C; c++)
+            pn_page_put(w->f, " %.4f", (double)code->images->mean[c]);
+        pn_page_put(w->f, "%s", "\n *     std ");
+        for (int c = 0; c < image->C; c++) pn_page_put(w->f, " %.4f", (double)code->images->std[c]);
+        pn_page_put(w->f,
+                    " */\n"
+                    "void %s_predict_%s(const unsigned char *hwc, float *logits);\n"
+                    "#define %s_predict_bytes %s_predict_%s\n\n",
+                    name, kind, name, name, kind);
     }
-    fprintf(w->f, "#ifdef __cplusplus\n}\n#endif\n\n#endif\n");
+    pn_page_put(w->f, "#ifdef __cplusplus\n}\n#endif\n\n#endif\n");
 }
 
 static void put_assembly(const writer *w) {
     const char *name = w->code->name;
-    fprintf(w->f,
-            "/* %s_weights.S -- %s. */\n"
-            "#ifdef __APPLE__\n"
-            "#define SYMBOL _%s_weights\n"
-            "    .const_data\n"
-            "#else\n"
-            "#define SYMBOL %s_weights\n"
-            "    .section .rodata\n"
-            "#endif\n"
-            "    .globl SYMBOL\n"
-            "    .balign 64\n"
-            "SYMBOL:\n"
-            "    .incbin \"%s_weights.bin\"\n"
-            "#ifdef __ELF__\n"
-            "    .section .note.GNU-stack,\"\",%%progbits\n"
-            "#endif\n",
-            name, made, name, name, name);
+    pn_page_put(w->f,
+                "/* %s_weights.S -- %s. */\n"
+                "#ifdef __APPLE__\n"
+                "#define SYMBOL _%s_weights\n"
+                "    .const_data\n"
+                "#else\n"
+                "#define SYMBOL %s_weights\n"
+                "    .section .rodata\n"
+                "#endif\n"
+                "    .globl SYMBOL\n"
+                "    .balign 64\n"
+                "SYMBOL:\n"
+                "    .incbin \"%s_weights.bin\"\n"
+                "#ifdef __ELF__\n"
+                "    .section .note.GNU-stack,\"\",%%progbits\n"
+                "#endif\n",
+                name, made, name, name, name);
 }
 
 static void put_makefile(const writer *w) {
     const char *name = w->code->name;
     const bool apart = !w->code->embed;
-    fprintf(w->f,
-            "# %s.\n"
-            "CFLAGS = -O3 -march=native -ffp-contract=fast\n\n"
-            "example: example.c %s.c %s.h%s%s%s%s%s\n"
-            "\t$(CC) -std=c99 $(CFLAGS) -o $@ example.c %s.c%s%s%s\n\n"
-            "clean:\n"
-            "\trm -f example\n\n"
-            ".PHONY: clean\n",
-            made, name, name, apart ? " " : "", apart ? name : "", apart ? "_weights.S " : "",
-            apart ? name : "", apart ? "_weights.bin" : "", name, apart ? " " : "",
-            apart ? name : "", apart ? "_weights.S" : "");
+    pn_page_put(w->f,
+                "# %s.\n"
+                "CFLAGS = -O3 -march=native -ffp-contract=fast\n\n"
+                "example: example.c %s.c %s.h%s%s%s%s%s\n"
+                "\t$(CC) -std=c99 $(CFLAGS) -o $@ example.c %s.c%s%s%s\n\n"
+                "clean:\n"
+                "\trm -f example\n\n"
+                ".PHONY: clean\n",
+                made, name, name, apart ? " " : "", apart ? name : "", apart ? "_weights.S " : "",
+                apart ? name : "", apart ? "_weights.bin" : "", name, apart ? " " : "",
+                apart ? name : "", apart ? "_weights.S" : "");
 }
 
 static void put_example(const writer *w) {
-    fprintf(w->f, "/* example.c -- %s. */\n", made);
+    pn_page_put(w->f, "/* example.c -- %s. */\n", made);
     put_template(w->f, pn_code_example, w->code->name);
 }
 
@@ -498,7 +480,8 @@ static void put_example(const writer *w) {
 
 typedef struct file {
     char name[PN_CODE_NAME_BYTES + 16];
-    text text;
+    char *text; /* NULL: of the weights */
+    size_t size;
     pn_writer *out;
 } file;
 
@@ -510,10 +493,10 @@ typedef struct set {
 static pn_status add_file(set *s, writer *w, const char *name, void put(const writer *)) {
     file *f = &s->file[s->count++];
     snprintf(f->name, sizeof f->name, "%s", name);
-    PN_TRY(text_open(&f->text));
-    w->f = f->text.stream;
+    pn_page page = {0};
+    w->f = &page;
     put(w);
-    return text_close(&f->text);
+    return pn_page_finish(&page, "generated code", &f->text, &f->size);
 }
 
 /* The text of all files. */
@@ -560,9 +543,8 @@ static pn_status write_out(const pn_place *place, file *f, const void *data, siz
 /* All files beside their names first, then all names: a full disk shows before any of them. */
 static pn_status write_set(const pn_place *place, set *s, const void *weights, size_t bytes) {
     for (int i = 0; i < s->count; i++)
-        PN_TRY(s->file[i].text.data
-                   ? write_out(place, &s->file[i], s->file[i].text.data, s->file[i].text.size)
-                   : write_out(place, &s->file[i], weights, bytes));
+        PN_TRY(s->file[i].text ? write_out(place, &s->file[i], s->file[i].text, s->file[i].size)
+                               : write_out(place, &s->file[i], weights, bytes));
     for (int i = 0; i < s->count; i++) {
         pn_writer *out = s->file[i].out;
         s->file[i].out = NULL;
@@ -582,7 +564,7 @@ static pn_status write_all(writer *w, const pn_place *place, const void *weights
     if (status == PN_OK) status = write_set(place, &s, weights, bytes);
     for (int i = 0; i < s.count; i++) {
         pn_writer_discard(s.file[i].out);
-        text_free(&s.file[i].text);
+        free(s.file[i].text);
     }
     return status;
 }

@@ -7,12 +7,12 @@
  * cross less, or shorter. */
 #include "search/export/drawing.h"
 
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "search/export/page.h"
 #include "search/network/genotype.h"
 
 enum { INPUTS = 2, OUT = INPUTS + PN_MAX_NODES, BOXES, COLUMNS = PN_MAX_NODES + 2 };
@@ -45,90 +45,58 @@ static const struct family *family_of(pn_op op) {
                                              : 3];
 }
 
-/* What has been written so far. */
-typedef struct page {
-    char *data;
-    size_t used, room;
-    bool no_memory;
-} page;
-
-__attribute__((format(printf, 2, 3))) static void put(page *p, const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    const int length = vsnprintf(NULL, 0, format, arguments);
-    va_end(arguments);
-    if (length < 0 || p->no_memory) {
-        p->no_memory = true;
-        return;
-    }
-    if (p->room - p->used <= (size_t)length) {
-        const size_t room = 2 * p->room + (size_t)length + 1024;
-        char *data = realloc(p->data, room);
-        p->no_memory = !data;
-        if (!data) return;
-        p->data = data;
-        p->room = room;
-    }
-    va_start(arguments, format);
-    p->no_memory = vsnprintf(p->data + p->used, p->room - p->used, format, arguments) != length;
-    va_end(arguments);
-    p->used += (size_t)length;
-}
-
-static pn_status finish(page *p, char **out) {
-    *out = p->data;
-    if (!p->no_memory) return PN_OK;
-    free(p->data);
-    *out = NULL;
-    return pn_fail(PN_EMEM, "no memory for a drawing");
+static pn_status finish(pn_page *page, char **out) {
+    size_t size;
+    return pn_page_finish(page, "a drawing", out, &size);
 }
 
 /* ---- Graphviz -------------------------------------------------------------------------------- */
 
-static void dot_cell(page *p, const pn_cell *cell, const char *name) {
-    put(p,
-        "  subgraph cluster_%s {\n"
-        "    label=\"%s cell\";\n"
-        "    %s_in0 [label=\"cell k-2\"];\n"
-        "    %s_in1 [label=\"cell k-1\"];\n",
-        name, name, name, name);
+static void dot_cell(pn_page *p, const pn_cell *cell, const char *name) {
+    pn_page_put(p,
+                "  subgraph cluster_%s {\n"
+                "    label=\"%s cell\";\n"
+                "    %s_in0 [label=\"cell k-2\"];\n"
+                "    %s_in1 [label=\"cell k-1\"];\n",
+                name, name, name, name);
     for (int node = 0; node < PN_MAX_NODES; node++)
-        put(p, "    %s_%d [label=\"%d\", fillcolor=\"#f6f8fa\"];\n", name, node, node);
-    put(p, "    %s_out [label=\"cell k\"];\n", name);
+        pn_page_put(p, "    %s_%d [label=\"%d\", fillcolor=\"#f6f8fa\"];\n", name, node, node);
+    pn_page_put(p, "    %s_out [label=\"cell k\"];\n", name);
     for (int node = 0; node < PN_MAX_NODES; node++)
         for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
             const pn_choice t = cell->term[node][slot];
             const struct family *family = family_of(t.op);
             char op[16];
-            put(p,
-                "    %s_%s%d -> %s_%d [label=\"%s\", class=\"%s\", color=\"%s\", "
-                "fontcolor=\"%s\"%s];\n",
-                name, t.input < INPUTS ? "in" : "", t.input < INPUTS ? t.input : t.input - INPUTS,
-                name, node, words_of(t.op, op), family->name, family->colour, family->colour,
-                t.op == PN_SKIP_CONNECT ? ", style=dashed" : "");
+            pn_page_put(p,
+                        "    %s_%s%d -> %s_%d [label=\"%s\", class=\"%s\", color=\"%s\", "
+                        "fontcolor=\"%s\"%s];\n",
+                        name, t.input < INPUTS ? "in" : "",
+                        t.input < INPUTS ? t.input : t.input - INPUTS, name, node,
+                        words_of(t.op, op), family->name, family->colour, family->colour,
+                        t.op == PN_SKIP_CONNECT ? ", style=dashed" : "");
         }
     for (int node = 0; node < PN_MAX_NODES; node++)
-        put(p, "    %s_%d -> %s_out [color=\"#8b949e\"];\n", name, node, name);
-    put(p, "  }\n");
+        pn_page_put(p, "    %s_%d -> %s_out [color=\"#8b949e\"];\n", name, node, name);
+    pn_page_put(p, "  }\n");
 }
 
 pn_status pn_drawing_dot(const pn_arch *arch, char **out) {
     char genotype[PN_GENOTYPE_BYTES];
-    page drawing = {0}, *p = &drawing;
+    pn_page drawing = {0}, *p = &drawing;
     pn_genotype_write(arch, genotype);
-    put(p,
-        "// %s\n"
-        "digraph genotype {\n"
-        "  rankdir=LR;\n"
-        "  fontname=\"Helvetica\";\n"
-        "  color=\"#d0d7de\";\n"
-        "  node [shape=box, style=\"rounded,filled\", fillcolor=\"#ffffff\", "
-        "color=\"#57606a\", fontname=\"Helvetica\", fontsize=12, height=0.35];\n"
-        "  edge [fontname=\"Helvetica\", fontsize=10, penwidth=1.4, arrowsize=0.7];\n",
-        genotype);
+    pn_page_put(p,
+                "// %s\n"
+                "digraph genotype {\n"
+                "  rankdir=LR;\n"
+                "  fontname=\"Helvetica\";\n"
+                "  color=\"#d0d7de\";\n"
+                "  node [shape=box, style=\"rounded,filled\", fillcolor=\"#ffffff\", "
+                "color=\"#57606a\", fontname=\"Helvetica\", fontsize=12, height=0.35];\n"
+                "  edge [fontname=\"Helvetica\", fontsize=10, penwidth=1.4, arrowsize=0.7];\n",
+                genotype);
     for (int kind = PN_KINDS - 1; kind >= 0; kind--) /* dot draws the last one on top */
         dot_cell(p, &arch->cell[kind], kind_name[kind]);
-    put(p, "}\n");
+    pn_page_put(p, "}\n");
     return finish(p, out);
 }
 
@@ -297,64 +265,66 @@ static double column_x(int c) {
 }
 
 /* From a box through its lanes into a port of another. */
-static void svg_line(page *p, const layout *l, int from, int box, int slot) {
+static void svg_line(pn_page *p, const layout *l, int from, int box, int slot) {
     int c = l->column[from];
     double x = column_x(c) + column_width(c, l->columns), y = l->y[c][from];
-    put(p, "    <path class=\"line%s\" d=\"M%g %g", box == OUT ? " out" : "", x, y);
+    pn_page_put(p, "    <path class=\"line%s\" d=\"M%g %g", box == OUT ? " out" : "", x, y);
     for (; c < l->column[box]; c++) {
         const bool there = c + 1 == l->column[box];
         const double to_x = column_x(c + 1), half = COLUMN_GAP / 2.0,
                      to_y = there ? l->y[c + 1][box] + port(l, box, slot) : l->y[c + 1][from];
-        put(p, " C%g %g %g %g %g %g", x + half, y, to_x - half, to_y, to_x, to_y);
+        pn_page_put(p, " C%g %g %g %g %g %g", x + half, y, to_x - half, to_y, to_x, to_y);
         x = to_x;
         y = to_y;
         if (there) break;
         x += column_width(c + 1, l->columns);
-        put(p, " H%g", x);
+        pn_page_put(p, " H%g", x);
     }
-    put(p, "\"/>\n");
+    pn_page_put(p, "\"/>\n");
 }
 
-static void svg_end(page *p, const layout *l, int box, const char *text) {
+static void svg_end(pn_page *p, const layout *l, int box, const char *text) {
     const int c = l->column[box];
     const double x = column_x(c), y = l->y[c][box];
-    put(p,
-        "    <rect class=\"end\" x=\"%g\" y=\"%g\" width=\"%d\" height=\"%d\" rx=\"15\"/>\n"
-        "    <text x=\"%g\" y=\"%g\">%s</text>\n",
-        x, y - END_HEIGHT / 2.0, END_WIDTH, END_HEIGHT, x + END_WIDTH / 2.0, y + 4, text);
+    pn_page_put(p,
+                "    <rect class=\"end\" x=\"%g\" y=\"%g\" width=\"%d\" height=\"%d\" rx=\"15\"/>\n"
+                "    <text x=\"%g\" y=\"%g\">%s</text>\n",
+                x, y - END_HEIGHT / 2.0, END_WIDTH, END_HEIGHT, x + END_WIDTH / 2.0, y + 4, text);
 }
 
-static void svg_node(page *p, const layout *l, int node, bool reduction) {
+static void svg_node(pn_page *p, const layout *l, int node, bool reduction) {
     const int box = INPUTS + node, c = l->column[box];
     const double x = column_x(c), y = l->y[c][box];
-    put(p,
-        "    <rect class=\"node\" x=\"%g\" y=\"%g\" width=\"%d\" height=\"%d\" rx=\"8\"/>\n"
-        "    <text class=\"number\" x=\"%g\" y=\"%g\">+ %d</text>\n",
-        x, y - NODE_HEIGHT / 2.0, NODE_WIDTH, NODE_HEIGHT, x + NODE_WIDTH - 20, y + 4, node);
+    pn_page_put(p,
+                "    <rect class=\"node\" x=\"%g\" y=\"%g\" width=\"%d\" height=\"%d\" rx=\"8\"/>\n"
+                "    <text class=\"number\" x=\"%g\" y=\"%g\">+ %d</text>\n",
+                x, y - NODE_HEIGHT / 2.0, NODE_WIDTH, NODE_HEIGHT, x + NODE_WIDTH - 20, y + 4,
+                node);
     for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
         const pn_choice t = l->cell->term[node][slot];
         const double at = y + port(l, box, slot);
         char op[16];
-        put(p, "    <g><title>%s on ", pn_op_name[t.op]);
+        pn_page_put(p, "    <g><title>%s on ", pn_op_name[t.op]);
         if (t.input < INPUTS)
-            put(p, "the output of cell k-%d%s", INPUTS - t.input, reduction ? ", stride 2" : "");
+            pn_page_put(p, "the output of cell k-%d%s", INPUTS - t.input,
+                        reduction ? ", stride 2" : "");
         else
-            put(p, "node %d", t.input - INPUTS);
-        put(p,
-            "</title>\n"
-            "      <rect class=\"%s\" x=\"%g\" y=\"%g\" width=\"%d\" height=\"%d\" "
-            "rx=\"6\"/>\n"
-            "      <text x=\"%g\" y=\"%g\">%s</text></g>\n",
-            family_of(t.op)->name, x, at - OP_HEIGHT / 2.0, OP_WIDTH, OP_HEIGHT, x + OP_WIDTH / 2.0,
-            at + 4, words_of(t.op, op));
+            pn_page_put(p, "node %d", t.input - INPUTS);
+        pn_page_put(p,
+                    "</title>\n"
+                    "      <rect class=\"%s\" x=\"%g\" y=\"%g\" width=\"%d\" height=\"%d\" "
+                    "rx=\"6\"/>\n"
+                    "      <text x=\"%g\" y=\"%g\">%s</text></g>\n",
+                    family_of(t.op)->name, x, at - OP_HEIGHT / 2.0, OP_WIDTH, OP_HEIGHT,
+                    x + OP_WIDTH / 2.0, at + 4, words_of(t.op, op));
     }
 }
 
-static void svg_cell(page *p, const layout *l, pn_kind kind, double top) {
-    put(p,
-        "  <text class=\"heading\" x=\"%d\" y=\"%g\">%s cell</text>\n"
-        "  <g transform=\"translate(0 %g)\">\n",
-        MARGIN, top + 14, kind_name[kind], top + HEADING + l->height / 2);
+static void svg_cell(pn_page *p, const layout *l, pn_kind kind, double top) {
+    pn_page_put(p,
+                "  <text class=\"heading\" x=\"%d\" y=\"%g\">%s cell</text>\n"
+                "  <g transform=\"translate(0 %g)\">\n",
+                MARGIN, top + 14, kind_name[kind], top + HEADING + l->height / 2);
     for (int box = OUT; box >= INPUTS; box--)
         for (int slot = 0; slot < PN_NODE_TERMS; slot++)
             for (int from = 0; from < box; from++)
@@ -363,36 +333,36 @@ static void svg_cell(page *p, const layout *l, pn_kind kind, double top) {
     svg_end(p, l, 1, "cell k-1");
     for (int node = 0; node < PN_MAX_NODES; node++) svg_node(p, l, node, kind == PN_REDUCTION);
     svg_end(p, l, OUT, "cell k");
-    put(p, "  </g>\n");
+    pn_page_put(p, "  </g>\n");
 }
 
-static void svg_style(page *p) {
-    put(p,
-        "  <style>\n"
-        "    text { font: 12px sans-serif; text-anchor: middle; fill: #1b1f24 }\n"
-        "    .heading { font-size: 15px; font-weight: bold; text-anchor: start }\n"
-        "    .page { fill: #ffffff }\n"
-        "    .line { fill: none; stroke: #57606a; stroke-width: 1.4 }\n"
-        "    .out { stroke: #afb8c1 }\n"
-        "    .node { fill: #f6f8fa; stroke: #afb8c1 }\n"
-        "    .end { fill: #ffffff; stroke: #57606a }\n");
+static void svg_style(pn_page *p) {
+    pn_page_put(p,
+                "  <style>\n"
+                "    text { font: 12px sans-serif; text-anchor: middle; fill: #1b1f24 }\n"
+                "    .heading { font-size: 15px; font-weight: bold; text-anchor: start }\n"
+                "    .page { fill: #ffffff }\n"
+                "    .line { fill: none; stroke: #57606a; stroke-width: 1.4 }\n"
+                "    .out { stroke: #afb8c1 }\n"
+                "    .node { fill: #f6f8fa; stroke: #afb8c1 }\n"
+                "    .end { fill: #ffffff; stroke: #57606a }\n");
     for (int i = 0; i < FAMILIES; i++)
-        put(p, "    .%s { fill: %s; stroke: %s; stroke-width: 1.4; %s }\n", families[i].name,
-            families[i].fill, families[i].colour, families[i].stroke);
-    put(p,
-        "    @media (prefers-color-scheme: dark) {\n"
-        "      text { fill: #f0f3f6 }\n"
-        "      .page { fill: #0d1117 }\n"
-        "      .line { stroke: #8b949e }\n"
-        "      .out { stroke: #57606a }\n"
-        "      .node { fill: #161b22; stroke: #3d444d }\n"
-        "      .end { fill: #0d1117; stroke: #8b949e }\n");
+        pn_page_put(p, "    .%s { fill: %s; stroke: %s; stroke-width: 1.4; %s }\n",
+                    families[i].name, families[i].fill, families[i].colour, families[i].stroke);
+    pn_page_put(p,
+                "    @media (prefers-color-scheme: dark) {\n"
+                "      text { fill: #f0f3f6 }\n"
+                "      .page { fill: #0d1117 }\n"
+                "      .line { stroke: #8b949e }\n"
+                "      .out { stroke: #57606a }\n"
+                "      .node { fill: #161b22; stroke: #3d444d }\n"
+                "      .end { fill: #0d1117; stroke: #8b949e }\n");
     for (int i = 0; i < FAMILIES; i++)
-        put(p, "      .%s { fill: %s; stroke: %s }\n", families[i].name, families[i].dark_fill,
-            families[i].dark_colour);
-    put(p,
-        "    }\n"
-        "  </style>\n");
+        pn_page_put(p, "      .%s { fill: %s; stroke: %s }\n", families[i].name,
+                    families[i].dark_fill, families[i].dark_colour);
+    pn_page_put(p,
+                "    }\n"
+                "  </style>\n");
 }
 
 pn_status pn_drawing_svg(const pn_arch *arch, char **out) {
@@ -403,18 +373,18 @@ pn_status pn_drawing_svg(const pn_arch *arch, char **out) {
                  second = MARGIN + HEADING + normal.height + 2 * MARGIN,
                  height = second + HEADING + reduction.height + MARGIN;
     char genotype[PN_GENOTYPE_BYTES];
-    page drawing = {0}, *p = &drawing;
+    pn_page drawing = {0}, *p = &drawing;
     pn_genotype_write(arch, genotype);
-    put(p,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%g\" height=\"%g\" "
-        "viewBox=\"0 0 %g %g\" role=\"img\">\n"
-        "  <title>The normal and the reduction cell</title>\n"
-        "  <desc>%s</desc>\n",
-        width, height, width, height, genotype);
+    pn_page_put(p,
+                "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%g\" height=\"%g\" "
+                "viewBox=\"0 0 %g %g\" role=\"img\">\n"
+                "  <title>The normal and the reduction cell</title>\n"
+                "  <desc>%s</desc>\n",
+                width, height, width, height, genotype);
     svg_style(p);
-    put(p, "  <rect class=\"page\" width=\"100%%\" height=\"100%%\"/>\n");
+    pn_page_put(p, "  <rect class=\"page\" width=\"100%%\" height=\"100%%\"/>\n");
     svg_cell(p, &normal, PN_NORMAL, MARGIN);
     svg_cell(p, &reduction, PN_REDUCTION, second);
-    put(p, "</svg>\n");
+    pn_page_put(p, "</svg>\n");
     return finish(p, out);
 }
