@@ -1,5 +1,5 @@
-/* page.h -- a text that grows, in memory. (open_memstream loses text without a word when memory runs
- * out: glibc 2.36.) */
+/* page.h -- a text that grows, in memory. (open_memstream loses text without a word when memory
+ * runs out: glibc 2.36.) */
 #ifndef PN_PAGE_H
 #define PN_PAGE_H
 
