@@ -112,7 +112,7 @@ static int add_concat(lister *l, const int *parts, int count, const char *name) 
         layer.input[i] = parts[i];
         C += l->to->activation[parts[i]].C;
     }
-    snprintf(layer.name, sizeof layer.name, "%s.concat", name);
+    snprintf(layer.name, sizeof layer.name, "%.72s.concat", name);
     return append(l, layer, C, a.H, a.W);
 }
 
