@@ -449,12 +449,12 @@ static int by_hash(const void *a, const void *b) {
 
 /* The same bytes for training and for testing. */
 static pn_status tell_copies(const pn_folder *f) {
-    const pn_picture **sorted = malloc(((size_t)f->count + 1) * sizeof *sorted);
+    const pn_picture **sorted = malloc(((size_t)f->count + 1) * sizeof(const pn_picture *));
     if (!sorted) return no_memory(f->directory);
     int taken = 0, copies = 0;
     for (int i = 0; i < f->count; i++)
         if (f->pictures[i].fate == PN_FATE_TAKEN) sorted[taken++] = &f->pictures[i];
-    qsort((void *)sorted, (size_t)taken, sizeof *sorted, by_hash);
+    qsort((void *)sorted, (size_t)taken, sizeof(const pn_picture *), by_hash);
     const pn_picture *train = NULL, *one = NULL, *other = NULL;
     for (int i = 0; i < taken; i++) {
         if (sorted[i]->split == PN_TRAIN) {

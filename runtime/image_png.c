@@ -103,7 +103,7 @@ static pn_status pixels(decoder *d, pn_image *image, int *orientation) {
     uint8_t *to = image->pixels;
     const size_t row = (size_t)image->W * (size_t)channels;
     if (channels != image->C) {
-        to = d->raw = malloc((size_t)image->H * row);
+        to = d->raw = calloc((size_t)image->H, row);
         if (!to) return pn_fail(PN_EMEM, "no memory for the alpha of a picture");
     }
     d->rows = malloc((size_t)image->H * sizeof(*d->rows));

@@ -496,6 +496,7 @@ static pn_status add_file(set *s, writer *w, const char *name, void put(const wr
     pn_page page = {0};
     w->f = &page;
     put(w);
+    w->f = NULL;
     return pn_page_finish(&page, "generated code", &f->text, &f->size);
 }
 

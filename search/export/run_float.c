@@ -34,7 +34,8 @@ void pn_run_float(const pn_layers *l, const pn_steps *s, const pn_packed *packed
                  layer->stride, added, add_step, to, vo->step);
             break;
         case PN_STEP_ADD:
-            add_two(x, vx->step, added, add_step, in->H * in->W, in->C, to, vo->step);
+            if (added) /* always: it has two terms */
+                add_two(x, vx->step, added, add_step, in->H * in->W, in->C, to, vo->step);
             break;
         case PN_STEP_LINEAR:
             mean(x, vx->step, in->H * in->W, in->C, rows);

@@ -35,8 +35,9 @@ void pn_run_int8(const pn_layers *l, const pn_quantized *q, int8_t *arena, int *
                  shift);
             break;
         case PN_STEP_ADD:
-            add_two(x, vx->step, at->multiplier, added, add_step, at->add_multiplier, in->H * in->W,
-                    in->C, to, vo->step, shift);
+            if (added) /* always: it has two terms */
+                add_two(x, vx->step, at->multiplier, added, add_step, at->add_multiplier,
+                        in->H * in->W, in->C, to, vo->step, shift);
             break;
         case PN_STEP_LINEAR:
             linear(x, vx->step, in->H * in->W, in->C, q->pooled_factor, w, out->C, q->logits,

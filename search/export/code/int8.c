@@ -162,7 +162,7 @@ INLINE void stage(int R, int stride, int dilation, const signed char *x, int x_s
     for (int first = 0; first < P; first += chunk) {
         const int n = P - first < chunk ? P - first : chunk;
         for (int p = first; p < first + n; p++) {
-            const signed char *row[5];
+            const signed char *row[5] = {zeros, zeros, zeros, zeros, zeros};
             for (; next < H && next <= p * stride - pad + kept - 1; next++) {
                 signed char *to = ring + next % kept * length + pad * C;
                 for (int v = 0; v < W; v++)
