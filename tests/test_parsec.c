@@ -293,6 +293,7 @@ static void weights_begin_anew(void **state) {
     static pn_search search;
     pn_step_report r;
     s.restart = 30;
+    s.rate_v_end = .001;
     start(&search, &space, &s);
     for (int i = 0; i < STEPS; i++) {
         t.calls[0] = 0;

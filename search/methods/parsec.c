@@ -12,7 +12,8 @@
  *
  * Why evidence (measured with published accuracies, PERF.md): single scores of cells with shared
  * weights say nothing of them after a thousand steps, but a linear model of all likelihoods does,
- * and the likelihoods of training are there for nothing. */
+ * and the likelihoods of training are there for nothing. The rate stays high: as it falls, the
+ * likelihoods of different cells draw together. */
 #include "search/methods/parsec.h"
 
 #include <math.h>
@@ -62,6 +63,7 @@ pn_search_settings pn_rule_evidence(int64_t steps) {
     s.warmup = steps;
     s.evidence = true;
     s.restart = 2000;
+    s.rate_v_end = s.rate_v;
     s.found_supported = true;
     s.entropy_end = 24;
     s.distinct_inputs = true;

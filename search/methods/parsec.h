@@ -96,8 +96,8 @@ pn_search_settings pn_rule_paper(int64_t steps);
  * inputs, and a warm-up of half the steps. Why these: parsec.c. */
 pn_search_settings pn_rule_practical(int64_t steps, int batch);
 
-/* By evidence: every step draws uniformly, v begins anew every 2,000 steps, pi goes down to 24 nats
- * evenly, and the cell found stays where cells were trained. */
+/* By evidence: every step draws uniformly, v begins anew every 2,000 steps at a constant rate, pi
+ * goes down to 24 nats evenly, and the cell found stays where cells were trained. */
 pn_search_settings pn_rule_evidence(int64_t steps);
 
 /* The preset of a rule. */

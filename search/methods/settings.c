@@ -43,7 +43,7 @@ static const pn_field rows[] = {
     PN_REAL("rate-pi", rate_pi, 1e-9, 1e3, "X", NULL,
             "Adam's rate for pi [50 / steps of pi, at most 0.1]"),
     PN_ROW_RATE("SGD's rate, first of a cosine"),
-    PN_ROW_RATE_END("0.001", "SGD's rate, last of the cosine"),
+    PN_ROW_RATE_END(NULL, "* SGD's rate, last of the cosine [0.001; by evidence as the first]"),
     PN_ROWS_SGD,
     PN_REAL("skip-below", skip_below, 0, 1, "X", "0x1p-24",
             "skip a backward whose relative weight is below [2^-24]"),
@@ -82,6 +82,7 @@ pn_status pn_settings_resolve(pn_settings *s, const pn_data *data) {
     const pn_search_settings preset = pn_rule_preset(rule, s->steps, (int)s->batch);
     fill(&s->evidence, preset.evidence);
     fill(&s->samples, s->evidence ? 1 : preset.samples > 1 ? preset.samples : 4);
+    if (s->rate_end == PN_UNSET_REAL) s->rate_end = s->evidence ? s->rate : preset.rate_v_end;
     if (s->entropy_end == PN_UNSET_REAL) s->entropy_end = pn_rule_evidence(1).entropy_end;
     fill(&s->restart, s->evidence ? preset.restart : 0);
     if (!s->found[0])
