@@ -216,8 +216,8 @@ static void layers_are_the_network(void **state) {
         if (subjects[i].only_long) continue;
         const int classes = subjects[i].spec.classes;
         make(&n, &subjects[i]);
-        const size_t numbers =
-            (size_t)(subjects[i].spec.H * subjects[i].spec.W * subjects[i].spec.image_channels);
+        const size_t numbers = (size_t)subjects[i].spec.H * (size_t)subjects[i].spec.W *
+                               (size_t)subjects[i].spec.image_channels;
         assert_int_equal(pn_layers_create(&n.whole.network, &n.arch, false, &apart), PN_OK);
         check_list(&n.layers);
         check_list(&apart);
@@ -439,7 +439,7 @@ static void eight_bits_give_the_same_logits_here_and_there(void **state) {
         char *printed = shell("code/example --bytes --logits bytes"), *at = printed;
         for (int image = 0; image < IMAGES; image++) {
             float logits[32];
-            double exact[32], most = 0;
+            double exact[32] = {0}, most = 0;
             float *x = calloc(numbers, sizeof *x);
             assert_non_null(x);
             for (size_t j = 0; j < numbers; j++) {

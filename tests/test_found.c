@@ -57,8 +57,9 @@ static void it_is_the_best_within(void **state) {
         pn_random_logits(&pi, 2, (uint64_t)trial + 1);
         for (int kind = 0; kind < PN_KINDS; kind++)
             for (int c = 0; c < COUNTED; c++)
-                support.most[kind][c] = (int)(4 * pn_uniform(5, PN_STREAM_TEST, (uint64_t)trial,
-                                                             (uint64_t)(kind * COUNTED + c)));
+                support.most[kind][c] =
+                    (int)(4 * pn_uniform(5, PN_STREAM_TEST, (uint64_t)trial,
+                                         (uint64_t)kind * COUNTED + (uint64_t)c));
         double best = -INFINITY;
         for (int k = 0; k < cells; k++)
             if (is_within(&space, &all[k], &support))

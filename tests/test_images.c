@@ -745,8 +745,8 @@ static void packed_and_opened_again(void **state) {
 /* A packed file of four images of 8 x 8, with one thing other than it should be. */
 typedef struct wrong {
     const char *why, *key, *text; /* a key of the metadata */
-    uint16_t label;
     int H, C, labels;
+    uint16_t label;
     bool no_images;
 } wrong;
 
@@ -776,21 +776,21 @@ static void write_wrong(const char *path, const wrong *w) {
 static void packed_files_that_are_refused(void **state) {
     (void)state;
     static const wrong cases[] = {
-        {"", NULL, NULL, 1, 8, 3, 4, false},
-        {"label 2 of image 2, want 0 to 1", NULL, NULL, 2, 8, 3, 4, false},
-        {"not a set that 'parsec-nas data pack'", "format", "other", 1, 8, 3, 4, false},
-        {"not a set that 'parsec-nas data pack'", "format", NULL, 1, 8, 3, 4, false},
-        {"no classes in its metadata", "classes", NULL, 1, 8, 3, 4, false},
-        {"1 classes, want 2 to", "classes", "[\"a\"]", 1, 8, 3, 4, false},
-        {"is no list", "classes", "{}", 1, 8, 3, 4, false},
-        {"the name of class 1 is no text", "classes", "[\"a\",3]", 1, 8, 3, 4, false},
-        {"mean in its metadata, want 3 numbers", "mean", "[0.5]", 1, 8, 3, 4, false},
-        {"std in its metadata, want 3 numbers", "std", "[0.5,0,0.5]", 1, 8, 3, 4, false},
-        {"line 1", "mean", "[0.5", 1, 8, 3, 4, false},
-        {"want images of 1 or 3 channels", NULL, NULL, 1, 8, 2, 4, false},
-        {"want images of 1 or 3 channels", NULL, NULL, 1, 0, 3, 4, false},
-        {"train.labels is U16 (3), want U16 (4)", NULL, NULL, 1, 8, 3, 3, false},
-        {"no array train.images", NULL, NULL, 1, 8, 3, 4, true},
+        {"", NULL, NULL, 8, 3, 4, 1, false},
+        {"label 2 of image 2, want 0 to 1", NULL, NULL, 8, 3, 4, 2, false},
+        {"not a set that 'parsec-nas data pack'", "format", "other", 8, 3, 4, 1, false},
+        {"not a set that 'parsec-nas data pack'", "format", NULL, 8, 3, 4, 1, false},
+        {"no classes in its metadata", "classes", NULL, 8, 3, 4, 1, false},
+        {"1 classes, want 2 to", "classes", "[\"a\"]", 8, 3, 4, 1, false},
+        {"is no list", "classes", "{}", 8, 3, 4, 1, false},
+        {"the name of class 1 is no text", "classes", "[\"a\",3]", 8, 3, 4, 1, false},
+        {"mean in its metadata, want 3 numbers", "mean", "[0.5]", 8, 3, 4, 1, false},
+        {"std in its metadata, want 3 numbers", "std", "[0.5,0,0.5]", 8, 3, 4, 1, false},
+        {"line 1", "mean", "[0.5", 8, 3, 4, 1, false},
+        {"want images of 1 or 3 channels", NULL, NULL, 8, 2, 4, 1, false},
+        {"want images of 1 or 3 channels", NULL, NULL, 0, 3, 4, 1, false},
+        {"train.labels is U16 (3), want U16 (4)", NULL, NULL, 8, 3, 3, 1, false},
+        {"no array train.images", NULL, NULL, 8, 3, 4, 1, true},
     };
     char path[320];
     snprintf(path, sizeof path, "%s", pn_in_folder("set.safetensors"));

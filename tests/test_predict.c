@@ -379,7 +379,8 @@ static size_t put_png(const char *name, const uint8_t *pixels, int H, int W, int
         memcpy(raw + (size_t)y * (row + 1) + 1, pixels + (size_t)y * row, row);
     }
     assert_int_equal(compress(packed, &size, raw, (size_t)H * (row + 1)), Z_OK);
-    memcpy(file, "\x89PNG\r\n\x1a\n", 8);
+    static const unsigned char signature[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+    memcpy(file, signature, sizeof signature);
     size_t n = 8;
     n += chunk(file + n, "IHDR", header, sizeof header);
     n += chunk(file + n, "IDAT", packed, size);
