@@ -145,6 +145,7 @@ static pn_status take(const pn_command *c, int argc, char **argv, int *at) {
         if (*letter == '_') *letter = '-';
     PN_TRY(find(c, word, given, &found));
     const pn_field *f = found.field;
+    if (!f) return PN_EARG; /* find has said why */
     if (!f->argument && value) return pn_fail(PN_EARG, "--%s takes no value", f->name);
     if (f->argument && !value && *at + 1 >= argc)
         return pn_fail(PN_EARG, "--%s wants a value: %s", f->name, f->argument);
