@@ -438,7 +438,7 @@ static void eight_bits_give_the_same_logits_here_and_there(void **state) {
         compile(ways[i % 4 == 1 ? 0 : i % 4 == 3 ? 3 : 4], subjects[i].embed);
         char *printed = shell("code/example --bytes --logits bytes"), *at = printed;
         for (int image = 0; image < IMAGES; image++) {
-            float logits[32];
+            float logits[32] = {0};
             double exact[32] = {0}, most = 0;
             float *x = calloc(numbers, sizeof *x);
             assert_non_null(x);
