@@ -396,7 +396,7 @@ static void the_command_writes_what_was_asked_for(void **state) {
     pn_onnx_check(m);
     assert_true(distance(m, &s, false) <= folded_bound);
     char want[64];
-    snprintf(want, sizeof want, "n.onnx: %d nodes, 0.0 M numbers\n", m->nodes);
+    snprintf(want, sizeof want, "n.onnx: %d nodes, ", m->nodes);
     assert_non_null(strstr(said, want));
     pn_onnx_free(m);
     assert_int_equal(RUN(said, "w.safetensors", "--onnx", "n.onnx", "--no-fold"), 0);

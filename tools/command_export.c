@@ -124,6 +124,8 @@ static pn_status write_safetensors(source *s) {
     if (status == PN_OK)
         status = pn_weights_save(NULL, o.safetensors, &s->network, &s->arch, &s->about.images,
                                  *(const int64_t *)tracked, o.auxiliary);
+    if (status == PN_OK)
+        note("%s: for load_state_dict(strict=True) of PyTorch's DARTS network\n", o.safetensors);
     pn_network_destroy(&s->network);
     return status;
 }
@@ -135,8 +137,7 @@ static pn_status write_onnx(source *s) {
     if (status == PN_OK) status = pn_layers_create(&s->network, &s->arch, o.fold, &layers);
     if (status == PN_OK)
         status = pn_onnx_write(o.onnx, &layers, &s->arch, &s->about.images, o.raw, &nodes);
-    if (status == PN_OK)
-        note("%s: %d nodes, %.1f M numbers\n", o.onnx, nodes, (double)layers.floats / 1e6);
+    if (status == PN_OK) note("%s: %d nodes, %zu numbers\n", o.onnx, nodes, (size_t)layers.floats);
     pn_layers_destroy(&layers);
     pn_network_destroy(&s->network);
     return status;
