@@ -58,9 +58,8 @@ static int channels_of(int type) {
 }
 
 static unsigned sample(const drawing *d, int h, int w, int c) {
-    return (unsigned)(h * 7919 + w * 104729 + c * 1299709 + d->seed * 15485863 + 3) * 2654435761U >>
-               8 &
-           ((1U << d->depth) - 1);
+    const unsigned place = (unsigned)h * 7919U + (unsigned)w * 104729U + (unsigned)c * 1299709U;
+    return (place + (unsigned)d->seed * 15485863U + 3) * 2654435761U >> 8 & ((1U << d->depth) - 1);
 }
 
 static png_color palette_at(unsigned i) {

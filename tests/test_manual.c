@@ -321,7 +321,7 @@ static void defaults_are_those_of_the_tables(void **state) {
     assert_true(search.time == PN_UNSET_REAL && train.time == PN_UNSET_REAL);
     assert_int_equal(search.channels, usual.channels);
     assert_int_equal(search.batch, usual.batch);
-    assert_true(search.rate == 0.025 && search.rate_end == 0.001 && search.momentum == 0.9);
+    assert_true(search.rate == 0.025 && search.rate_end == PN_UNSET_REAL && search.momentum == 0.9);
     assert_true(search.decay == 3e-4 && search.clip == 5 && search.skip_below == 0x1p-24);
     assert_true(train.epochs == 600 && train.cutout == 16 && train.drop_path == 0.2);
     assert_true(train.rate == 0.025 && train.rate_end == 0 && train.auxiliary_weight == 0.4);

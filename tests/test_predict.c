@@ -646,12 +646,12 @@ static void weights_by_any_of_their_names(void **state) {
     REFUSE(2, "nothing: no last.safetensors in it", "eval", "nothing");
     REFUSE(2, "nothing: no last.safetensors in it", "predict", "nothing", "grey");
     REFUSE(2, "want WEIGHTS and IMAGE", "predict", "one");
-    put("torch.pt", "PK\x03\x04\x00\x00\x08\x08 and so on", 20);
+    put("torch.pt", "PK\x03\x04\x00\x00\x08\x08 and so on", 18);
     REFUSE(3, "torch.pt: a PyTorch pickle; save it as safetensors", "predict", "torch.pt", "grey");
-    put("torch.pt", "PK\x03\x04\x00\x00\x00\x00 and so on", 20);
+    put("torch.pt", "PK\x03\x04\x00\x00\x00\x00 and so on", 18);
     REFUSE(3, "torch.pt: a PyTorch pickle; save it as safetensors", "eval", "torch.pt", "--data",
            COLOUR);
-    put("torch.pt", "\x80\x02\x8a\x0al\xfc\x9c\x46\xf9 and so on", 20);
+    put("torch.pt", "\x80\x02\x8a\x0al\xfc\x9c\x46\xf9 and so on", 19);
     REFUSE(3, "torch.pt: a PyTorch pickle; save it as safetensors", "export", "torch.pt",
            "--safetensors", "w.safetensors");
 }

@@ -65,8 +65,8 @@ static void make_npy(void) {
 
 static void make_safetensors(void) {
     static const double numbers[6] = {1, 2, 3};
-    static const char *const names[PN_DTYPES] = {"a", "b", "c.d", "e", "f",
-                                                 "g", "h", "i",   "j", "k"};
+    static const char *const names[] = {"a", "b", "c.d", "e", "f", "g", "h", "i", "j", "k", "l"};
+    _Static_assert(sizeof names / sizeof *names == PN_DTYPES, "a name for each kind of number");
     pn_array arrays[PN_DTYPES];
     for (int d = 0; d < PN_DTYPES; d++)
         arrays[d] = (pn_array){.name = names[d],
