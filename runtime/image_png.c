@@ -7,6 +7,9 @@
 
 #include "runtime/image_parts.h"
 
+/* JPEG has no more than 64 KiB of it. */
+enum { MOST_EXIF = 1 << 18 };
+
 static const uint8_t exif_prefix[6] = {'E', 'x', 'i', 'f', 0, 0};
 
 typedef struct decoder {
@@ -70,6 +73,7 @@ static pn_status header(decoder *d, pn_image *image) {
     png_set_crc_action(d->png, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);
     png_set_benign_errors(d->png, 0);
     png_set_user_limits(d->png, PNG_UINT_31_MAX, PNG_UINT_31_MAX); /* ours come with a sentence */
+    png_set_chunk_malloc_max(d->png, MOST_EXIF); /* or a length alone would be allocated */
     png_set_read_fn(d->png, d, next_bytes);
     png_read_info(d->png, d->info);
     const int64_t H = png_get_image_height(d->png, d->info),
@@ -128,7 +132,8 @@ pn_status pn_png_decode(const uint8_t *bytes, size_t size, bool look, pn_image *
     decoder d = {.at = bytes, .left = size, .status = PN_OK};
     d.png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &d, fail, warn, &d, allocate, release);
     if (!d.png) return pn_fail(PN_EMEM, "no memory to decode it");
-    const pn_status s = run(&d, look, image, orientation);
+    pn_status s = run(&d, look, image, orientation);
+    if (s == PN_OK) s = d.status; /* libpng goes on without a chunk that it has no memory for */
     png_destroy_read_struct(&d.png, &d.info, NULL);
     free(d.rows);
     free(d.raw);

@@ -37,7 +37,7 @@ static const pn_field rows[] = {
             "* entropy of pi at the last step of --evidence, in nats [24]"),
     PN_INT("restart", restart, 0, 1e12, NULL,
            "* begin the shared weights anew every so many steps of --evidence; 0: never"),
-    PN_TEXT("found", found, "mode|supported", "CELL", NULL,
+    PN_TEXT("found", found, "auto|mode|supported", "CELL", "auto",
             "* cell found: pi's mode, or the best that is like those trained in the warm-up"),
     PN_FLAG("freeze-weights", freeze_weights, "0", "learn pi alone, forward only"),
     PN_REAL("rate-pi", rate_pi, 1e-9, 1e3, "X", NULL,
@@ -85,7 +85,7 @@ pn_status pn_settings_resolve(pn_settings *s, const pn_data *data) {
     if (s->rate_end == PN_UNSET_REAL) s->rate_end = s->evidence ? s->rate : preset.rate_v_end;
     if (s->entropy_end == PN_UNSET_REAL) s->entropy_end = pn_rule_evidence(1).entropy_end;
     fill(&s->restart, s->evidence ? preset.restart : 0);
-    if (!s->found[0])
+    if (!strcmp(s->found, "auto"))
         snprintf(s->found, sizeof s->found, "%s", preset.found_supported ? "supported" : "mode");
     if (s->evidence && s->prior[0])
         return pn_fail(PN_EARG, "--evidence begins from the uniform pi, not with --prior");

@@ -16,7 +16,7 @@ typedef struct pn_settings {
     double temperature, temperature_v, rate_pi, rate, rate_end, momentum, decay, clip, skip_below;
     double entropy_end;
     int64_t restart;
-    char found[16]; /* "mode", "supported" or "" */
+    char found[16]; /* "mode", "supported"; "auto": as the rule has it */
     double time;    /* seconds by which `steps` were chosen (pace.h), or PN_UNSET_REAL */
     int64_t evidence, baseline, distinct_inputs, freeze_weights, augment, share_slot, warmup_prior,
         keep_weights;          /* 0, 1, PN_UNSET */

@@ -95,7 +95,7 @@ static pn_status set_time(void *at, const pn_field *f, const char *text) {
     static const unit units[] = {{"", 1},     {"s", 1},    {"sec", 1},   {"m", 60},
                                  {"min", 60}, {"h", 3600}, {"d", 86400}, {NULL, 0}};
     double x;
-    if (!take_quantity(text, units, &x) || !(x >= 1 && x <= 1e9))
+    if (!take_quantity(text, units, &x) || !(x >= f->min && x <= f->max))
         return pn_fail(PN_EARG, "--%s %s, want a time from 1s, as 90s, 30m, 1.5h or 2d", f->name,
                        text);
     *(double *)at = x;

@@ -71,7 +71,8 @@ typedef struct pn_field {
            __VA_ARGS__)
 #define PN_FLAG(name, member, usual, help, ...) \
     PN_ROW(PN_FIELD_FLAG, name, member, NULL, usual, help, .max = 1, __VA_ARGS__)
-#define PN_TIME(name, member, help) PN_ROW(PN_FIELD_TIME, name, member, "TIME", NULL, help)
+#define PN_TIME(name, member, help) \
+    PN_ROW(PN_FIELD_TIME, name, member, "TIME", NULL, help, .min = 1, .max = 1e9)
 #define PN_BYTES(name, member, help) PN_ROW(PN_FIELD_BYTES, name, member, "SIZE", NULL, help)
 #define PN_IMAGE(name, member, usual, help) \
     PN_ROW(PN_FIELD_IMAGE, name, member, "HxWxC", usual, help)

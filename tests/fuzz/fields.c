@@ -29,8 +29,9 @@ static void check_fields(const pn_fields *fields, const void *settings) {
             continue;
         }
         if (f->kind == PN_FIELD_SEED) continue; /* any */
-        const double x = f->kind == PN_FIELD_REAL ? *(const double *)(const void *)at
-                                                  : (double)*(const int64_t *)(const void *)at;
+        const bool real = f->kind == PN_FIELD_REAL || f->kind == PN_FIELD_TIME;
+        const double x =
+            real ? *(const double *)(const void *)at : (double)*(const int64_t *)(const void *)at;
         MUST(x == PN_UNSET || (x >= f->min && x <= f->max));
     }
 }
