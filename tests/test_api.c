@@ -64,16 +64,9 @@ static int32_t labels[N];
 static char weights[512], run[512];
 
 static void program(char **out, const char *const *arguments) {
-    const char *argv[MOST] = {PN_PROGRAM};
-    const pn_conditions where = {.folder = pn_folder};
-    pn_process p;
-    int n = 1;
-    for (; *arguments; arguments++) {
-        assert_true(n < MOST - 1);
-        argv[n++] = *arguments;
-    }
-    pn_process_run(&p, argv, &where, LIMIT);
-    if (p.code != 0) fail_msg("exit code %d: %s", p.code, p.err);
+    pn_process p = {0};
+    if (pn_process_program(&p, PN_PROGRAM, arguments, LIMIT) != 0)
+        fail_msg("exit code %d: %s", p.code, p.err);
     if (out) *out = strdup(p.out);
     pn_process_free(&p);
 }

@@ -16,6 +16,16 @@
 
 #include "runtime/file.h"
 
+/* cmocka.h wants the others before it. */
+/* clang-format off */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+/* clang-format on */
+
+enum { MOST_ARGUMENTS = 48 };
+
 enum { PATH_BYTES = 4096 };
 
 static void must(bool holds, const char *what) {
@@ -114,6 +124,27 @@ void pn_process_run(pn_process *p, const char *const *argv, const pn_conditions 
                     double seconds) {
     pn_process_start(p, argv, where);
     pn_process_wait(p, seconds);
+}
+
+int pn_process_program(pn_process *p, const char *program, const char *const *arguments,
+                       double seconds) {
+    const char *argv[MOST_ARGUMENTS] = {program};
+    const pn_conditions where = {.folder = pn_folder};
+    int n = 1;
+    for (; *arguments; arguments++) {
+        assert_true(n < MOST_ARGUMENTS - 1);
+        argv[n++] = *arguments;
+    }
+    pn_process_free(p);
+    pn_process_run(p, argv, &where, seconds);
+    return p->code;
+}
+
+void pn_process_refused(const pn_process *p, int code, const char *words) {
+    assert_int_equal(p->code, code);
+    if (!strstr(p->err, words)) fail_msg("said %swant %s", p->err, words);
+    assert_ptr_equal(strchr(p->err, '\n') + 1, strchr(p->err, '\0'));
+    assert_string_equal(p->out, "");
 }
 
 /* ---- folders --------------------------------------------------------------------------------- */

@@ -45,6 +45,14 @@ void pn_process_free(pn_process *process);
 void pn_process_run(pn_process *process, const char *const *argv, const pn_conditions *where,
                     double seconds);
 
+/* The same of a program in the folder below, with arguments up to NULL; frees what *process had
+ * from an earlier one, or is zero. Gives the exit code. */
+int pn_process_program(pn_process *process, const char *program, const char *const *arguments,
+                       double seconds);
+
+/* Asserts that it ended with that code, printed nothing, and said one sentence with these words. */
+void pn_process_refused(const pn_process *process, int code, const char *words);
+
 /* Seconds of a clock that only goes on; sleeping. */
 double pn_clock(void);
 void pn_sleep(double seconds);
