@@ -129,7 +129,7 @@ static pn_status print_json(const evaluation *e) {
     failed |= json_object_set_new(root, "class_accuracy", classes);
     failed |= json_object_set_new(root, "confusion", confusion);
     json_decref(names);
-    return pn_json_print(root, failed, JSON_INDENT(2) | JSON_REAL_PRECISION(17), stdout);
+    return pn_json_print(root, failed, JSON_INDENT(2) | PN_JSON_EXACT, stdout);
 }
 
 static pn_status evaluate(evaluation *e) {
