@@ -883,6 +883,17 @@ static void the_commands(void **state) {
     RUN(&p, &here, "eval", "training/seed-1", "--data", "set.safetensors");
     expect(&p, 0, "set", "");
     pn_process_free(&p);
+    /* The weights say which size a folder becomes. */
+    RUN(&p, &here, "eval", "training/seed-1", "--data", "set");
+    expect(&p, 0, "set", "");
+    assert_null(strstr(p.err, "another size"));
+    pn_process_free(&p);
+    RUN(&p, &here, "eval", "training/seed-1", "--data", "set@17");
+    expect(&p, PN_EARG, "", "images of 18x18x1, those of set@17 are 17x17x1");
+    pn_process_free(&p);
+    RUN(&p, &here, "export", "training", "--c", "code", "--int8", "--calibrate", "set");
+    expect(&p, 0, "", "accuracy on ");
+    pn_process_free(&p);
     RUN(&p, &here, "compare", "--data", "set@13", "--random", "1", "--layers", "2", "--channels",
         "4", "--batch", "4", "--steps", "2");
     expect(&p, 0, "", "moving.gif: left out");
