@@ -230,8 +230,8 @@ static void print_table(const comparison *c) {
     }
 }
 
-/* Mean, its standard error and the best at equal cost, of the random cells' test accuracies, but for
- * those that diverged. */
+/* Mean, its standard error and the best at equal cost, of the random cells' test accuracies;
+ * without those that diverged. */
 typedef struct summary {
     int count, n; /* cells; as many as the search would pay for, 0 = there is no search */
     double mean, error, best;
