@@ -143,7 +143,7 @@ static int append(const char *bytes, size_t size, void *to) {
 static size_t shorten_one(char *to, const char *number, size_t length) {
     char text[PN_REAL_BYTES + 2], *end;
     pn_real_text(strtod(number, &end), text);
-    if (!strpbrk(text, ".e")) strcat(text, ".0"); /* or it would be a whole number */
+    if (!strpbrk(text, ".e")) memcpy(text + strlen(text), ".0", 3); /* no whole number */
     const bool better = end == number + length && strlen(text) < length;
     memmove(to, better ? text : number, better ? strlen(text) : length);
     return better ? strlen(text) : length;
