@@ -53,7 +53,7 @@ static pn_status rows_text(const pn_space *space, const pn_arch *arch, const dou
     int failed = 0;
     for (int i = 0; i < count && !failed; i++)
         failed |= json_array_append_new(rows, pn_api_row(space, &arch[i], log_p[i]));
-    return pn_json_text(rows, failed, JSON_REAL_PRECISION(17), json);
+    return pn_json_text(rows, failed, PN_JSON_EXACT, json);
 }
 
 /* Draws `count`, or if `top` lists the most probable. */
@@ -133,7 +133,7 @@ static pn_status describe(const pn_prior *prior, char **json) {
     failed |= json_object_set_new(root, "mode",
                                   pn_api_row(&prior->space, &mode, pn_prior_log_p(prior, &mode)));
     failed |= json_object_set_new(root, "probability", probability);
-    return pn_json_text(root, failed, JSON_REAL_PRECISION(17), json);
+    return pn_json_text(root, failed, PN_JSON_EXACT, json);
 }
 
 int parsec_nas_distribution_describe(parsec_nas_distribution *d, char **json) {

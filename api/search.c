@@ -143,7 +143,7 @@ static pn_status report_text(parsec_nas_search *h, char **json) {
         failed |= json_array_append_new(
             samples, pn_api_row(&h->search.prior.space, &r->arch[k], r->log_p[k]));
     failed |= json_object_set_new(root, "samples", samples);
-    const pn_status status = pn_json_text(root, failed, JSON_REAL_PRECISION(17), json);
+    const pn_status status = pn_json_text(root, failed, PN_JSON_EXACT, json);
     pn_api_turn_tells_no_more(&h->turn);
     return status;
 }

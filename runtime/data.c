@@ -264,15 +264,28 @@ static int largest_label(const pn_data *data) {
     return largest;
 }
 
-/* IDX files say neither how many classes there are nor how to normalise: the training files do,
- * hence they are read for the test split too. */
+/* A split that says by itself how many classes there are and how to normalise. */
+static pn_status read_idx_measured(const char *directory, pn_split split, pn_data *data) {
+    PN_TRY(read_idx_images(directory, split, data));
+    pn_data_measure(data);
+    data->classes = largest_label(data) + 1;
+    return PN_OK;
+}
+
+/* IDX files do not say that: the training files do, hence they are read for the test split too,
+ * unless there are none. */
 static pn_status read_idx_directory(const char *directory, pn_split split, pn_data *data) {
     pn_data train = {0};
-    pn_status status = read_idx_images(directory, PN_TRAIN, &train);
-    if (status == PN_OK) {
-        pn_data_measure(&train);
-        train.classes = largest_label(&train) + 1;
+    char path[MAX_PATH];
+    bool there[2] = {true, true};
+    for (int part = 0; split == PN_TEST && part < 2; part++)
+        PN_TRY(find_idx(path, directory, PN_TRAIN, part ? "labels-idx1" : "images-idx3",
+                        &there[part]));
+    if (!there[0] && !there[1]) {
+        data->alone = true;
+        return read_idx_measured(directory, PN_TEST, data);
     }
+    pn_status status = read_idx_measured(directory, PN_TRAIN, &train);
     if (status != PN_OK || split == PN_TRAIN) {
         *data = train;
         return status;
@@ -342,6 +355,7 @@ static pn_status first_directory(const char *const *directories, const char **fi
 /* What is to be opened. */
 typedef struct splits {
     pn_data *of[2];       /* NULL: not asked for */
+    int edge;             /* of a folder that does not say it; 0: by the pictures */
     double test_fraction; /* of a folder without test images of its own */
 } splits;
 
@@ -415,7 +429,7 @@ static pn_status open_directory(const char *directory, const splits *want) {
     if (!there) PN_TRY(find_idx(path, directory, PN_TEST, "images-idx3", &there));
     if (there) return each_split(want, directory, read_idx_directory);
     PN_TRY(pn_folder_like(directory, &there));
-    if (there) return read_folder(directory, 0, want);
+    if (there) return read_folder(directory, want->edge, want);
     return pn_fail(PN_EINPUT,
                    "%s: holds neither data_batch_1.bin (CIFAR-10, binary version) nor "
                    "train-images-idx3-ubyte[.gz] nor a folder of pictures for each class; "
@@ -512,10 +526,11 @@ static pn_status open_half(const char *spec, const splits *want) {
     return PN_OK;
 }
 
-static pn_status open_splits(const char *spec, double test_fraction, pn_data *train,
+static pn_status open_splits(const char *spec, int edge, double test_fraction, pn_data *train,
                              pn_data *test) {
     pn_data opened[2] = {0};
-    const splits want = {{train ? &opened[0] : NULL, test ? &opened[1] : NULL}, test_fraction};
+    const splits want = {
+        {train ? &opened[0] : NULL, test ? &opened[1] : NULL}, edge, test_fraction};
     const pn_status status = open_half(spec, &want);
     if (status != PN_OK) {
         pn_data_free(&opened[0]);
@@ -528,17 +543,21 @@ static pn_status open_splits(const char *spec, double test_fraction, pn_data *tr
 }
 
 pn_status pn_data_open(const char *spec, pn_split split, pn_data *data) {
-    return open_splits(spec, PN_TEST_FRACTION, split == PN_TRAIN ? data : NULL,
-                       split == PN_TRAIN ? NULL : data);
+    return pn_data_open_sized(spec, 0, split == PN_TRAIN ? data : NULL,
+                              split == PN_TRAIN ? NULL : data);
+}
+
+pn_status pn_data_open_sized(const char *spec, int edge, pn_data *train, pn_data *test) {
+    return open_splits(spec, edge, PN_TEST_FRACTION, train, test);
 }
 
 pn_status pn_data_open_both(const char *spec, pn_data *train, pn_data *test) {
-    return open_splits(spec, PN_TEST_FRACTION, train, test);
+    return open_splits(spec, 0, PN_TEST_FRACTION, train, test);
 }
 
 pn_status pn_data_open_fraction(const char *spec, double test_fraction, pn_data *train,
                                 pn_data *test) {
-    return open_splits(spec, test_fraction, train, test);
+    return open_splits(spec, 0, test_fraction, train, test);
 }
 
 uint32_t pn_data_checksum(const pn_data *d) {

@@ -34,6 +34,10 @@ typedef struct pn_data {
     /* Whether its makers chose the test images. If not, a hash of their names did, or both splits
      * are the same file. */
     bool own_test;
+
+    /* Test images of IDX without training images beside them: `classes` is one more than the
+     * largest label, mean and std are theirs. Who knows better has to say so. */
+    bool alone;
 } pn_data;
 
 /* Opens one split of
@@ -58,6 +62,10 @@ typedef struct pn_data {
  * PN_EINPUT with a sentence if that is not there, or is wrong; PN_EARG for a COUNTxHxWxC that
  * cannot be, or for half of an odd size; *data is then as before. */
 pn_status pn_data_open(const char *spec, pn_split split, pn_data *data);
+
+/* Either split or both (NULL: not asked for), at the size that a network takes: a DIRECTORY of
+ * pictures without @EDGE becomes edge x edge; 0: as above. */
+pn_status pn_data_open_sized(const char *spec, int edge, pn_data *train, pn_data *test);
 
 /* Both splits, which costs no more than one where a split does not stand alone. */
 pn_status pn_data_open_both(const char *spec, pn_data *train, pn_data *test);

@@ -137,6 +137,36 @@ static int append(const char *bytes, size_t size, void *to) {
     return 0;
 }
 
+/* Writes the fewest digits that read back as the same double over a real of jansson, which has one
+ * precision for all; gives their length. What is not shorter, or not read whole here (a locale with
+ * a decimal comma), stays. */
+static size_t shorten_one(char *to, const char *number, size_t length) {
+    char text[PN_REAL_BYTES + 2], *end;
+    pn_real_text(strtod(number, &end), text);
+    if (!strpbrk(text, ".e")) memcpy(text + strlen(text), ".0", 3); /* no whole number */
+    const bool better = end == number + length && strlen(text) < length;
+    memmove(to, better ? text : number, better ? strlen(text) : length);
+    return better ? strlen(text) : length;
+}
+
+/* All reals of a JSON text, in place. */
+static void shorten(char *text) {
+    bool in_string = false;
+    char *to = text;
+    for (const char *at = text; *at;) {
+        const size_t length = in_string ? 0 : strspn(at, "-+.0123456789eE");
+        if (memchr(at, '.', length)) {
+            to += shorten_one(to, at, length);
+            at += length;
+            continue;
+        }
+        if (*at == '"') in_string = !in_string;
+        if (in_string && *at == '\\') *to++ = *at++;
+        *to++ = *at++;
+    }
+    *to = 0;
+}
+
 static pn_status text_of(json_t *root, int failed, size_t flags, const char *end, char **text) {
     output o = {0};
     if (!root || failed || json_dump_callback(root, append, &o, flags) != 0 ||
@@ -144,6 +174,7 @@ static pn_status text_of(json_t *root, int failed, size_t flags, const char *end
         free(o.text);
         o.text = NULL;
     }
+    if (o.text && (flags & JSON_REAL_PRECISION(31)) == PN_JSON_EXACT) shorten(o.text);
     json_decref(root);
     *text = o.text;
     return *text ? PN_OK : pn_fail(PN_EMEM, "no memory for JSON");

@@ -36,6 +36,10 @@ json_t *pn_json_number(double x);
 /* A whole number of 64 bits; JSON's end at 2^63 - 1, so a larger one is a string of its digits. */
 json_t *pn_json_seed(uint64_t seed);
 
+/* Among the flags below: every real in the fewest digits that read back as the same double, .025
+ * and not 0.025000000000000001. Of 1e300 and all others it stays a real: 1.0, not 1. */
+#define PN_JSON_EXACT JSON_REAL_PRECISION(17)
+
 /* The text of `root`, which is handed over; *text is the caller's. PN_EMEM if `root` is NULL or
  * `failed` is not 0: some part of it could not be made. */
 pn_status pn_json_text(json_t *root, int failed, size_t flags, char **text);

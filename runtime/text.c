@@ -36,6 +36,14 @@ bool pn_whole(const char *text, uint64_t min, uint64_t max, uint64_t *value) {
     return true;
 }
 
+char *pn_real_text(double x, char text[PN_REAL_BYTES]) {
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(text, PN_REAL_BYTES, "%.*g", digits, x);
+        if (strtod(text, NULL) == x) break;
+    }
+    return text;
+}
+
 pn_status pn_path_join(char *path, size_t room, const char *directory, const char *name) {
     const int n = snprintf(path, room, "%s%s%s", directory, name ? "/" : "", name ? name : "");
     if (n >= 0 && (size_t)n < room) return PN_OK;

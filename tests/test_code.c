@@ -15,7 +15,7 @@
 #include "search/export/run.h"
 #include "search/network/genotype.h"
 #include "search/network/whole.h"
-#include "tests/support/process.h"
+#include "tests/support/faulty.h"
 
 /* cmocka.h wants the others before it. */
 /* clang-format off */
@@ -572,6 +572,48 @@ static void a_full_disk_leaves_nothing(void **state) {
     }
 }
 
+static char *lines_of(const char *folder, char **at) {
+    *at = pn_folder_text(pn_in_folder(folder), NULL);
+    return *at;
+}
+
+/* A name that the system does not give: what is there is of one network, and a set that is whole
+ * is right. */
+static void half_a_set_is_not_left(void **state) {
+    (void)state;
+    enum { FILES = 6 };
+    char *before, *new, *text, fault[32];
+    if (!pn_faulty_possible()) skip();
+    train();
+    assert_int_equal(RUN("export", "trained", "--c", "old", "--apart", "--int8"), 0);
+    assert_int_equal(RUN("export", "trained", "--c", "new", "--apart"), 0);
+    lines_of("old", &before);
+    lines_of("new", &new);
+    for (int i = 1; i <= FILES; i++) {
+        const char *const argv[] = {PN_PROGRAM, "export",  "trained", "--c",
+                                    "into",     "--apart", NULL};
+        pn_process p;
+        pn_folder_remove(pn_in_folder("into"));
+        pn_folder_copy(pn_in_folder("old"), pn_in_folder("into"));
+        snprintf(fault, sizeof fault, "renameat:%d:once:EIO", i);
+        pn_faulty_run(&p, argv, &(pn_conditions){.folder = pn_folder}, SECONDS,
+                      &(pn_faulty){.fault = fault});
+        pn_process_refused(&p, 6, "cannot write");
+        pn_process_free(&p);
+        int left = 0;
+        for (char *line = strtok(lines_of("into", &text), "\n"); line; line = strtok(NULL, "\n")) {
+            left++;
+            if (!strstr(before, line)) fail_msg("name %d fails: of another network: %s", i, line);
+        }
+        assert_int_equal(left, i == 1 ? FILES : FILES - i + 1);
+        free(text);
+    }
+    assert_string_not_equal(before, new);
+    free(before);
+    free(new);
+    run_shell("rm -r old new into");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layers_are_the_network),
@@ -583,6 +625,7 @@ int main(void) {
         cmocka_unit_test(eight_bits_are_judged),
         cmocka_unit_test(bad_requests),
         cmocka_unit_test(a_full_disk_leaves_nothing),
+        cmocka_unit_test(half_a_set_is_not_left),
     };
     return cmocka_run_group_tests_name("code", tests, pn_folder_begin, pn_folder_end);
 }

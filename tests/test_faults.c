@@ -105,10 +105,26 @@ static const job jobs[] = {
     {"eval", {"trained"}, NULL, {"eval", "trained/seed-1", "--data", "synthetic:16x8x8x3", ONE}},
     {"eval-json", {"trained"}, NULL, {"eval", "trained", "--json", ONE}}, /* data by run.json */
     {"predict", {"trained", "pictures"}, NULL, {"predict", "trained", "pictures", ONE}},
+    {"predict-json",
+     {"trained", "pictures"},
+     NULL,
+     {"predict", "trained", "pictures/a.png", "--top", "3", "--json", ONE}},
+    {"data-info", {"photos"}, NULL, {"data", "info", "photos@8", "--json"}},
+    {"data-check", {"photos"}, NULL, {"data", "check", "photos", "--json"}},
+    {"data-pack", {"photos"}, NULL, {"data", "pack", "photos@8", "--out", "set.safetensors"}},
+    {"data-records",
+     {"rows"},
+     NULL,
+     {"data", "records", "rows/wide.png", "--labels", "rows/labels.json", "--out", "out"}},
+    {"packed",
+     {"packed"},
+     "run",
+     {"search", "run", "--data", "packed/set.safetensors", OF_DATA, "--quiet"}},
     {"eval-logits",
      {"trained"},
      NULL,
      {"eval", "trained/seed-1", "--data", "synthetic:16x8x8x3", "--logits", "out.npy", ONE}},
+    {"eval-folder", {"trained-photos", "photos"}, NULL, {"eval", "trained-photos", ONE}},
     {"compare",
      {"source"},
      NULL,
@@ -129,8 +145,11 @@ static struct undisturbed {
     int64_t last;       /* the newest afterwards */
 } undisturbed[JOBS];
 
-/* Whether a job says on stderr what it has written. */
-static bool says(const job *j) { return !strncmp(j->name, "export", 6); }
+/* Whether a job says on stderr what it has written, or what it thinks of its data. */
+static bool says(const job *j) {
+    return !strncmp(j->name, "export", 6) || !strncmp(j->name, "data-", 5) ||
+           !strcmp(j->name, "eval-folder") || !strcmp(j->name, "packed");
+}
 
 /* A fresh folder for a job, with its fixtures. */
 static void prepare(const job *j, const char *where) {
@@ -223,6 +242,52 @@ static void make_pictures(void) {
     put("pictures/b.png", picture, sizeof picture - 1, false);
 }
 
+static unsigned char *put_chunk(unsigned char *to, const char *name, const void *data,
+                                size_t size) {
+    const unsigned char length[4] = {(unsigned char)(size >> 24), (unsigned char)(size >> 16),
+                                     (unsigned char)(size >> 8), (unsigned char)size};
+    memcpy(to, length, 4);
+    memcpy(to + 4, name, 4);
+    memcpy(to + 8, data, size);
+    const uLong crc = crc32_z(crc32_z(0, NULL, 0), to + 4, size + 4);
+    for (int i = 0; i < 4; i++) to[size + 8 + (size_t)i] = (unsigned char)(crc >> (24 - 8 * i));
+    return to + size + 12;
+}
+
+/* PNG, a row of `width` pixels in colour, which `seed` chooses. */
+static void put_picture(const char *name, int width, int seed) {
+    unsigned char row[1 + 3 * 1024] = {0}, packed[4096], file[8192] = "\x89PNG\r\n\x1a\n", *at;
+    const unsigned char header[13] = {
+        0, 0, (unsigned char)(width >> 8), (unsigned char)width, 0, 0, 0, 1, 8, 2};
+    uLongf size = sizeof packed;
+    for (int i = 1; i <= 3 * width; i++) row[i] = (unsigned char)(i * seed);
+    assert_int_equal(compress(packed, &size, row, (uLong)(1 + 3 * width)), Z_OK);
+    at = put_chunk(file + 8, "IHDR", header, sizeof header);
+    at = put_chunk(at, "IDAT", packed, size);
+    at = put_chunk(at, "IEND", "", 0);
+    put(name, file, (size_t)(at - file), false);
+}
+
+/* Two classes of 12 pictures, and as one file; and one whose row is an image. */
+static void make_photos(void) {
+    static const char *const pack[] = {
+        PN_PROGRAM, "data", "pack", "photos@8", "--out", "packed/set.safetensors", NULL};
+    static const char *const trained[] = {
+        PN_PROGRAM, "train",  "trained-photos", "--genotype", "PDARTS",  NETWORK, "--epochs",
+        "1",        "--data", "photos@8",       ONE,          "--quiet", NULL};
+    static const char *const folders[] = {"photos", "photos/a", "photos/b", "packed", "rows"};
+    char name[64];
+    for (int i = 0; i < 5; i++) assert_int_equal(mkdir(pn_in_folder(folders[i]), 0777), 0);
+    for (int i = 0; i < 24; i++) {
+        snprintf(name, sizeof name, "photos/%c/%d.png", i % 2 ? 'b' : 'a', i);
+        put_picture(name, 1 + i % 3, 7 + i);
+    }
+    put_picture("rows/wide.png", 1024, 3);
+    put("rows/labels.json", "[7]", 3, false);
+    must_work(pack);
+    must_work(trained);
+}
+
 /* A table of known cells as a file. */
 static void make_table(void) {
     void *text;
@@ -241,6 +306,7 @@ static bool wanted(int j) {
 static int begin(void **state) {
     if (!pn_faulty_possible()) return 0;
     pn_folder_begin(state);
+    setenv("OMP_NUM_THREADS", "1", 1); /* of those without --threads: calls in the same order */
     static const char *const source[] = {PN_PROGRAM, "search", "source",  IMAGES,
                                          SEARCH,     ONE,      "--quiet", NULL};
     static const char *const halted[] = {PN_PROGRAM, "search", "halted",  IMAGES,
@@ -259,6 +325,7 @@ static int begin(void **state) {
     pn_faulty_halt(half, pn_folder, "half", "half/seed-1");
     make_data();
     make_pictures();
+    make_photos();
     make_table();
     for (int i = 0; i < JOBS; i++) {
         pn_process p;
@@ -267,8 +334,7 @@ static int begin(void **state) {
         prepare(&jobs[i], pn_in_folder("undisturbed"));
         u->checkpoint = newest(&jobs[i], pn_in_folder("undisturbed"));
         run(&jobs[i], pn_in_folder("undisturbed"), &nothing, true, &p);
-        const bool says = !strncmp(jobs[i].name, "export", 6); /* what it has written */
-        if (p.code || (*p.err && !says))
+        if (p.code || (*p.err && !says(&jobs[i])))
             fail_msg("%s: exit code %d: %s", jobs[i].name, p.code, p.err);
         u->last = newest(&jobs[i], pn_in_folder("undisturbed"));
         u->text = pn_folder_text(pn_in_folder("undisturbed"), "lock");
@@ -675,8 +741,8 @@ static void any_thread_cannot_be_started(void **state) {
     sweep_all(&(kind){"threads", NULL, MEMORY}, false, names, 10);
 }
 
-static const char *const some[] = {"search",  "resume", "train", "export", "eval-json",
-                                   "predict", "gz",     "cifar", NULL};
+static const char *const some[] = {"search",  "resume", "train", "export",    "eval-json",
+                                   "predict", "gz",     "cifar", "data-pack", NULL};
 
 static void any_call_on_a_file_is_interrupted(void **state) {
     (void)state;

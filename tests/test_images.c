@@ -858,7 +858,7 @@ static void the_commands(void **state) {
     expect(&p, PN_EARG, "", "want --out FILE.safetensors");
     pn_process_free(&p);
     RUN(&p, &here, "data", "look", "set");
-    expect(&p, PN_EARG, "", "want info, check or pack");
+    expect(&p, PN_EARG, "", "want info, check, pack or records");
     pn_process_free(&p);
 
     /* A disk that is full leaves nothing. */
@@ -883,10 +883,76 @@ static void the_commands(void **state) {
     RUN(&p, &here, "eval", "training/seed-1", "--data", "set.safetensors");
     expect(&p, 0, "set", "");
     pn_process_free(&p);
+    /* The weights say which size a folder becomes. */
+    RUN(&p, &here, "eval", "training/seed-1", "--data", "set");
+    expect(&p, 0, "set", "");
+    assert_null(strstr(p.err, "another size"));
+    pn_process_free(&p);
+    RUN(&p, &here, "eval", "training/seed-1", "--data", "set@17");
+    expect(&p, PN_EARG, "", "images of 18x18x1, those of set@17 are 17x17x1");
+    pn_process_free(&p);
+    RUN(&p, &here, "export", "training", "--c", "code", "--int8", "--calibrate", "set");
+    expect(&p, 0, "", "accuracy on ");
+    pn_process_free(&p);
     RUN(&p, &here, "compare", "--data", "set@13", "--random", "1", "--layers", "2", "--channels",
         "4", "--batch", "4", "--steps", "2");
     expect(&p, 0, "", "moving.gif: left out");
     pn_process_free(&p);
+}
+
+/* A row of a picture is an image of CIFAR-10: label, then planes. */
+static void rows_become_records(void **state) {
+    (void)state;
+    enum { ROWS = 3, PIXELS = 1024, RECORD = 1 + 3 * PIXELS };
+    static const struct {
+        const char *why, *labels, *picture, *first;
+        int code;
+    } cases[] = {
+        {"", "[9,9,4,0,7]", "colour.png", "2", 0},
+        {"a list of 4 labels, want 3 from number 2 on", "[9,9,4,0]", "colour.png", "2", PN_EINPUT},
+        {"label 3 is not a whole number from 0 to 9", "[9,9,4,10,7]", "colour.png", "2", PN_EINPUT},
+        {"label 3 is not a whole number from 0 to 9", "[9,9,4,0.5,7]", "colour.png", "2",
+         PN_EINPUT},
+        {"labels.json: line 1", "[9,9", "colour.png", "2", PN_EINPUT},
+        {"a list of 0 labels", "{}", "colour.png", "0", PN_EINPUT},
+        {"grey, want 1024 in colour", "[9,9,4,0,7]", "grey.png", "2", PN_EINPUT},
+        {"32 pixels wide", "[9,9,4,0,7]", "narrow.png", "2", PN_EINPUT},
+        {"neither JPEG nor PNG", "[9,9,4,0,7]", "labels.json", "2", PN_EINPUT},
+        {"none.png", "[9,9,4,0,7]", "none.png", "2", PN_EIO},
+    };
+    const drawing narrow = {"", ROWS, 32, PNG_COLOR_TYPE_RGB, 8, false, false, 1},
+                  grey = {"", ROWS, PIXELS, PNG_COLOR_TYPE_GRAY, 8, false, false, 1},
+                  colour = {"", ROWS, PIXELS, PNG_COLOR_TYPE_RGB, 8, false, false, 1};
+    const pn_conditions here = {.folder = pn_folder};
+    pn_process p;
+    draw_png(&narrow, NULL, 0);
+    write_file("narrow.png");
+    draw_png(&grey, NULL, 0);
+    write_file("grey.png");
+    draw_png(&colour, NULL, 0);
+    write_file("colour.png");
+    for (size_t i = sizeof cases / sizeof *cases; i-- > 0;) { /* the good one last */
+        file.size = strlen(cases[i].labels);
+        memcpy(file.at, cases[i].labels, file.size);
+        write_file("labels.json");
+        RUN(&p, &here, "data", "records", cases[i].picture, "--labels", "labels.json", "--first",
+            cases[i].first, "--out", "out.bin");
+        expect(&p, cases[i].code, "", cases[i].why);
+        assert_int_equal(access(pn_in_folder("out.bin"), F_OK), i ? -1 : 0);
+        pn_process_free(&p);
+    }
+    RUN(&p, &here, "data", "records", "colour.png", "--out", "other.bin");
+    expect(&p, PN_EARG, "", "want --labels FILE.json");
+    pn_process_free(&p);
+    FILE *in = fopen(pn_in_folder("out.bin"), "rb");
+    assert_int_equal(fread(file.at, 1, sizeof file.at, in), ROWS * RECORD);
+    fclose(in);
+    for (int h = 0; h < ROWS; h++) {
+        assert_int_equal(file.at[h * RECORD], "\4\0\7"[h]);
+        for (int i = 0; i < 3 * PIXELS; i++)
+            assert_int_equal(file.at[h * RECORD + 1 + i],
+                             sample(&colour, h, i % PIXELS, i / PIXELS));
+    }
 }
 
 int main(void) {
@@ -907,6 +973,7 @@ int main(void) {
         cmocka_unit_test_setup(packed_and_opened_again, clear_folder),
         cmocka_unit_test_setup(packed_files_that_are_refused, clear_folder),
         cmocka_unit_test_setup(the_commands, clear_folder),
+        cmocka_unit_test_setup(rows_become_records, clear_folder),
     };
     return cmocka_run_group_tests(tests, pn_folder_begin, pn_folder_end);
 }

@@ -101,12 +101,65 @@ static void a_line_that_cannot_be_written_is_a_failure(void **state) {
     assert_int_equal(pn_json_print(NULL, 0, 0, stderr), PN_EMEM);
 }
 
+/* Settings are compared by value, so a run that wrote 17 digits goes on. */
+static void reals_have_the_fewest_digits(void **state) {
+    (void)state;
+    static const struct {
+        double x;
+        const char *text;
+    } cases[] = {
+        {.025, "0.025"},
+        {1, "1.0"},
+        {-0.0, "-0.0"},
+        {-3e-4, "-0.0003"},
+        {1. / 3, "0.3333333333333333"},
+        {.1 + .2, "0.30000000000000004"},
+        {1e-5, "1e-05"},
+        {123456789.5, "123456789.5"},
+        {1.7976931348623157e308, "1.7976931348623157e308"},
+        {5e-324, "5e-324"},
+    };
+    uint64_t random = 1;
+    char *text = NULL;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_int_equal(pn_json_text(json_pack("[f]", cases[i].x), 0, PN_JSON_EXACT, &text),
+                         PN_OK);
+        text[strlen(text) - 1] = 0;
+        assert_string_equal(text + 1, cases[i].text);
+        free(text);
+    }
+    for (int i = 0; i < 2000; i++) {
+        double x, y;
+        random = random * 6364136223846793005U + 1442695040888963407U;
+        memcpy(&x, &random, sizeof x);
+        if (!isfinite(x)) continue;
+        if (i % 2) x = (double)(random >> 40) / 1000;
+        json_t *root;
+        assert_int_equal(pn_json_text(json_pack("[f]", x), 0, PN_JSON_EXACT, &text), PN_OK);
+        assert_int_equal(pn_json_parse(text, strlen(text), &root), PN_OK);
+        assert_true(json_is_real(json_array_get(root, 0)));
+        y = json_real_value(json_array_get(root, 0));
+        assert_memory_equal(&x, &y, sizeof x);
+        json_decref(root);
+        free(text);
+    }
+    /* What stands in strings, whole numbers and words is as it was. */
+    json_t *rest = json_pack("{s: s, s: I, s: b, s: n, s: f}", "a\\\"0.10000000000000001",
+                             "0.50\n0.50", "b", (json_int_t)9007199254740993, "c", 1, "d", "e", .5);
+    assert_int_equal(pn_json_text(rest, 0, JSON_COMPACT | PN_JSON_EXACT, &text), PN_OK);
+    assert_string_equal(text,
+                        "{\"a\\\\\\\"0.10000000000000001\":\"0.50\\n0.50\","
+                        "\"b\":9007199254740993,\"c\":true,\"d\":null,\"e\":0.5}");
+    free(text);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(text_that_is_no_json_says_where),
         cmocka_unit_test(bytes_that_are_not_utf8_are_replaced),
         cmocka_unit_test(what_json_takes_it_for),
         cmocka_unit_test(an_object_that_lacks_a_part_is_not_written),
+        cmocka_unit_test(reals_have_the_fewest_digits),
         cmocka_unit_test(a_line_that_cannot_be_written_is_a_failure),
     };
     return cmocka_run_group_tests_name("json", tests, NULL, NULL);

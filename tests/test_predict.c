@@ -663,6 +663,29 @@ static void eval_normalises_as_the_weights_say(void **state) {
     assert_int_equal(RUN("eval", "idx-trained", "--data", "brighter", "--logits", "l.npy"), 0);
     read_logits("l.npy", 40, got);
     assert_memory_equal(got, want, sizeof want);
+
+    /* Nor have they to be there; a class may have no test image. */
+    unsigned char labels[8 + 40] = {0, 0, 8, 1, 0, 0, 0, 40};
+    for (int i = 0; i < 40; i++) labels[8 + i] = (unsigned char)(i % 3);
+    put("brighter/t10k-labels-idx1-ubyte", labels, sizeof labels);
+    assert_int_equal(unlink(pn_in_folder("brighter/train-images-idx3-ubyte")), 0);
+    assert_int_equal(unlink(pn_in_folder("brighter/train-labels-idx1-ubyte")), 0);
+    memset(got, 0, sizeof got);
+    assert_int_equal(
+        RUN("eval", "idx-trained", "--data", "brighter", "--logits", "l.npy", "--json"), 0);
+    read_logits("l.npy", 40, got);
+    assert_memory_equal(got, want, sizeof want);
+    json_t *root = json_loads(last.out, 0, NULL);
+    assert_int_equal(json_array_size(json_object_get(root, "confusion")), 4);
+    json_decref(root);
+    REFUSE(3, "neither train-images-idx3-ubyte", "eval", "idx-trained", "--data", "brighter",
+           "--split", "train");
+    REFUSE(3, "neither train-images-idx3-ubyte", "train", "other", "--genotype", "PDARTS", "--data",
+           "brighter");
+    labels[8] = 4; /* which the network does not know */
+    put("brighter/t10k-labels-idx1-ubyte", labels, sizeof labels);
+    REFUSE(2, "a network that tells 4 classes apart, brighter has 5", "eval", "idx-trained",
+           "--data", "brighter");
 }
 
 static void names_travel(void **state) {

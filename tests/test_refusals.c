@@ -879,6 +879,25 @@ static void a_full_disk(void **state) {
     assert_int_equal(umount(pn_in_folder("disk")), 0);
 }
 
+/* Each is marked, none ends the others; that all did is the exit code. */
+static void comparisons_that_diverge(void **state) {
+    (void)state;
+    static const char row[] = "diverged    diverged   normal";
+    pn_process p;
+    for (int json = 0; json < 2; json++) {
+        RUN(&p, "compare", "PDARTS", "--random", "1", DATA, NETWORK, "--steps", "30", "--rate",
+            "1000", "--decay", "1000", "--clip", "0", "--quiet", json ? "--json" : NULL);
+        assert_int_equal(p.code, DIVERGED);
+        assert_string_equal(p.err,
+                            "parsec-nas compare: all 2 trainings diverged; want a lower --rate\n");
+        const char *first = strstr(p.out, json ? "\"diverged\": true" : row);
+        if (!first || !strstr(first + 1, json ? "\"diverged\": true" : row))
+            fail_msg("not two rows: %s", p.out);
+        assert_null(strstr(p.out, "nan"));
+        pn_process_free(&p);
+    }
+}
+
 /* With these rates the weights grow a million times a step, until a loss is not a number. */
 static void a_search_that_diverges(void **state) {
     (void)state;
@@ -928,6 +947,7 @@ int main(void) {
         cmocka_unit_test(too_little_memory),
         cmocka_unit_test(a_checkpoint_that_cannot_be_written),
         cmocka_unit_test(a_full_disk),
+        cmocka_unit_test(comparisons_that_diverge),
         cmocka_unit_test(a_search_that_diverges),
     };
     return cmocka_run_group_tests_name("refusals", tests, begin, pn_folder_end);

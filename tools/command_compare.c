@@ -31,6 +31,9 @@ static const char usage[] =
     "accuracy is known, and the share of all cells that it is better than. A cell\n"
     "unlike those of the table is not judged. With --steps 0 nothing is trained:\n"
     "genotypes and random cells are then judged without any data.\n"
+    "\n"
+    "A training that diverges is marked, and the others go on; if all do, the exit\n"
+    "code is 7.\n"
     "\n";
 
 enum { MOST_CELLS = 1024, SHARED_BATCHES = 20 };
@@ -38,15 +41,16 @@ enum { MOST_CELLS = 1024, SHARED_BATCHES = 20 };
 typedef struct cell {
     char name[32];
     pn_arch arch;
-    bool random;
-    double shared, log_p; /* accuracy with the shared weights, log-probability; NaN: not known */
+    bool random, diverged; /* diverged: its scores are NaN */
+    double shared, log_p;  /* accuracy with the shared weights, log-probability; NaN: not known */
     pn_score validation, test;
     pn_judgement truth;
 } cell;
 
 typedef struct options {
     const char *data, *truth;
-    int layers, channels, batch, random, steps;
+    int layers, channels, batch, random, steps, images;
+    double rate, momentum, decay, clip;
     uint64_t seed, random_seed;
     bool json, quiet;
     pn_device_options device;
@@ -143,6 +147,12 @@ static pn_status train_all(comparison *c) {
     PN_TRY(pn_data_open_both(o.data, &c->train, &c->test));
     pn_standalone_settings s = pn_standalone_defaults();
     s.steps = o.steps;
+    s.images = o.images;
+    s.rate = o.rate;
+    s.rate_end = fmin(s.rate_end, o.rate);
+    s.model.momentum = (float)o.momentum;
+    s.model.decay = (float)o.decay;
+    s.model.clip = (float)o.clip;
     s.model.seed = o.seed;
     s.model.N = o.batch;
     s.model.network = (pn_network_spec){.layers = o.layers,
@@ -165,7 +175,11 @@ static pn_status train_all(comparison *c) {
         cell *one = &c->cell[i];
         pn_status status = pn_standalone_train(c->kernels, &s, &c->train, &c->test, &one->arch,
                                                &one->validation, &one->test);
-        if (status != PN_OK) return pn_fail_in(status, "%s", one->name);
+        one->diverged = status == PN_EDIVERGED;
+        if (one->diverged)
+            one->validation = one->test = (pn_score){NAN, NAN};
+        else if (status != PN_OK)
+            return pn_fail_in(status, "%s", one->name);
         if (!o.quiet)
             fprintf(stderr, "%s%d of %d cells trained, %.0f s%s",
                     isatty(STDERR_FILENO) ? "\r\033[K" : "", i + 1, c->cells, pn_now() - begin,
@@ -182,6 +196,13 @@ static void print_accuracy(double accuracy) {
         printf("%12s", "");
     else
         printf("%10.2f %%", 100 * accuracy);
+}
+
+static void print_trained(const cell *one, const pn_score *score) {
+    if (o.steps && one->diverged)
+        printf("%12s", "diverged");
+    else
+        print_accuracy(o.steps ? score->accuracy : NAN);
 }
 
 static void print_truth(const pn_judgement *j) {
@@ -202,14 +223,15 @@ static void print_table(const comparison *c) {
         pn_genotype_short(&space, &one->arch, text);
         printf("%-24s", one->name);
         print_accuracy(one->shared);
-        print_accuracy(o.steps ? one->validation.accuracy : NAN);
-        print_accuracy(o.steps ? one->test.accuracy : NAN);
+        print_trained(one, &one->validation);
+        print_trained(one, &one->test);
         if (c->truth) print_truth(&one->truth);
         printf("   %s\n", text);
     }
 }
 
-/* Mean, its standard error and the best at equal cost, of the random cells' test accuracies. */
+/* Mean, its standard error and the best at equal cost, of the random cells' test accuracies;
+ * without those that diverged. */
 typedef struct summary {
     int count, n; /* cells; as many as the search would pay for, 0 = there is no search */
     double mean, error, best;
@@ -220,7 +242,7 @@ static summary summarize(const comparison *c) {
     summary s = {0};
     double square = 0;
     for (int i = 0; i < c->cells; i++) {
-        if (!c->cell[i].random) continue;
+        if (!c->cell[i].random || c->cell[i].diverged) continue;
         choose[s.count] = c->cell[i].validation.accuracy;
         test[s.count++] = c->cell[i].test.accuracy;
     }
@@ -244,7 +266,7 @@ static void print_summary(const comparison *c) {
     printf("  %d random cells, mean            %6.2f %% (standard error %.2f)\n", s.count,
            100 * s.mean, 100 * s.error);
     printf("  best of %d, chosen by validation %6.2f %%\n", s.n, 100 * s.best);
-    if (!c->has_run) return;
+    if (!c->has_run || c->cell[c->derived].diverged) return;
     const double derived = c->cell[c->derived].test.accuracy;
     printf("  the search's cell               %6.2f %%: %+.2f against the mean,\n", 100 * derived,
            100 * (derived - s.mean));
@@ -284,6 +306,7 @@ static json_t *cell_json(const cell *one, bool trained, bool judged) {
         failed |= json_object_set_new(row, "shared_accuracy", json_real(one->shared));
     if (trained) {
         const pn_score *v = &one->validation, *t = &one->test;
+        failed |= json_object_set_new(row, "diverged", json_boolean(one->diverged));
         failed |= json_object_set_new(row, "validation_loss", pn_json_number(v->loss));
         failed |= json_object_set_new(row, "validation_accuracy", pn_json_number(v->accuracy));
         failed |= json_object_set_new(row, "test_loss", pn_json_number(t->loss));
@@ -322,6 +345,9 @@ static const pn_field rows[] = {
     PN_SEED("random-seed", random_seed, "which ones"),
     PN_INT("steps", steps, 0, 1 << 30, "600",
            "steps of each training; 0: no training, shared weights only"),
+    PN_INT("images", images, 1, 1 << 30, "10000", "most images of either score"),
+    PN_ROW_RATE("learning rate of the first step, on a cosine to at most 0.001"),
+    PN_ROWS_SGD,
     PN_ROW_TRUTH("what each is worth by a table of known cells"),
     PN_ROW_SEED("seed for weights and batches"),
     PN_ROW_DATA(NULL, "as in search"),
@@ -340,11 +366,18 @@ static pn_status compare(comparison *c, const char *const *words) {
     if (c->has_run) ask_run(c);
     if (c->truth) judge_all(c);
     PN_TRY(train_all(c));
-    if (o.json) return print_json(c);
-    print_table(c);
-    print_summary(c);
-    if (c->truth) print_truth_summary(c);
-    return PN_OK;
+    int diverged = 0;
+    for (int i = 0; i < c->cells; i++) diverged += c->cell[i].diverged;
+    if (o.json) {
+        PN_TRY(print_json(c));
+    } else {
+        print_table(c);
+        print_summary(c);
+        if (c->truth) print_truth_summary(c);
+    }
+    return diverged < c->cells
+               ? PN_OK
+               : pn_fail(PN_EDIVERGED, "all %d trainings diverged; want a lower --rate", diverged);
 }
 
 static pn_status run(const char *const *words) {

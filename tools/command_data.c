@@ -3,13 +3,16 @@
 #include <string.h>
 
 #include "runtime/data.h"
+#include "runtime/file.h"
 #include "runtime/folder.h"
+#include "runtime/image.h"
 #include "runtime/json.h"
 #include "runtime/text.h"
 #include "tools/commands.h"
 
 static const char usage[] =
     "parsec-nas data info|check|pack SET [OPTIONS]\n"
+    "parsec-nas data records PICTURE --labels FILE.json --out FILE.bin\n"
     "\n"
     "What is in a data set, as --data of the other commands takes one.\n"
     "  info SET    prints classes, images, size, mean and deviation, and warns of\n"
@@ -18,6 +21,9 @@ static const char usage[] =
     "              are left out, and why; exit code 3 if any is\n"
     "  pack SET --out FILE.safetensors\n"
     "              writes images, labels and names to one file, for --data FILE\n"
+    "  records PICTURE\n"
+    "              writes a PNG of which each row is an image of 32x32, as packages for\n"
+    "              TensorFlow.js hold CIFAR-10, as a file of CIFAR-10 records\n"
     "\n";
 
 static const char notes[] =
@@ -30,7 +36,8 @@ static const char notes[] =
     "DIR@96 takes 96.\n";
 
 typedef struct options {
-    const char *out;
+    const char *out, *labels;
+    int first;
     double test_fraction;
     bool json;
 } options;
@@ -39,9 +46,11 @@ static options o;
 #define PN_OF options
 
 static const pn_field rows[] = {
-    PN_PATH("out", out, NULL, "FILE", NULL, "of pack: where to", .also = "o|output"),
+    PN_PATH("out", out, NULL, "FILE", NULL, "of pack and records: where to", .also = "o|output"),
     PN_REAL("test-fraction", test_fraction, .01, .9, "X", "0.2",
             "of pack, where a folder has no test images of its own: their share"),
+    PN_PATH("labels", labels, NULL, "FILE", NULL, "of records: a list of labels, in JSON"),
+    PN_INT("first", first, 0, 1 << 30, "0", "of records: labels before that of the first row"),
     PN_FLAG("json", json, NULL, "of info and check: print JSON"),
 };
 
@@ -227,16 +236,79 @@ static pn_status pack(const char *spec) {
     return s;
 }
 
+/* ---- records --------------------------------------------------------------------------------- */
+
+enum { PIXELS = 32 * 32, COLOURS = 3, RECORD = 1 + COLOURS * PIXELS, LABELS = 10 };
+
+/* A byte for each row of a picture. */
+static pn_status read_labels(int images, uint8_t *label) {
+    enum { LIMIT = 1 << 28 };
+    void *text;
+    size_t size;
+    json_t *list;
+    PN_TRY(pn_file_read(o.labels, LIMIT, &text, &size));
+    pn_status s = pn_json_parse(text, size, &list);
+    free(text);
+    if (s == PN_OK && (int64_t)json_array_size(list) < (int64_t)o.first + images)
+        s = pn_fail(PN_EINPUT, "a list of %zu labels, want %d from number %d on",
+                    json_array_size(list), images, o.first);
+    for (int i = 0; s == PN_OK && i < images; i++) {
+        const json_t *one = json_array_get(list, (size_t)o.first + (size_t)i);
+        const json_int_t value = json_integer_value(one);
+        if (!json_is_integer(one) || value < 0 || value >= LABELS)
+            s = pn_fail(PN_EINPUT, "label %d is not a whole number from 0 to %d", o.first + i,
+                        LABELS - 1);
+        label[i] = (uint8_t)value;
+    }
+    json_decref(list);
+    return s == PN_OK ? s : pn_fail_in(s, "%s", o.labels);
+}
+
+/* The label, then the planes; a row has its pixels in order (pn_cifar_parse reads this). */
+static void make_record(const uint8_t *row, uint8_t label, uint8_t *to) {
+    *to++ = label;
+    for (int c = 0; c < COLOURS; c++)
+        for (int i = 0; i < PIXELS; i++) *to++ = row[i * COLOURS + c];
+}
+
+static pn_status write_records(const pn_image *image) {
+    const size_t images = (size_t)image->H;
+    uint8_t *label = malloc(images), *records = malloc(images * RECORD);
+    pn_status s = label && records ? read_labels(image->H, label)
+                                   : pn_fail(PN_EMEM, "no memory for %zu records", images);
+    for (size_t i = 0; s == PN_OK && i < images; i++)
+        make_record(image->pixels + i * PIXELS * COLOURS, label[i], records + i * RECORD);
+    if (s == PN_OK) s = pn_file_write(o.out, records, images * RECORD);
+    free(records);
+    free(label);
+    if (s == PN_OK) fprintf(stderr, "%s: %zu images of 32x32x3\n", o.out, images);
+    return s;
+}
+
+static pn_status records(const char *path) {
+    pn_image image;
+    if (!o.out || !o.labels)
+        return pn_fail(PN_EARG, "want --labels FILE.json, and --out FILE.bin, the file to write");
+    PN_TRY(pn_image_read(path, &image, NULL));
+    const pn_status s =
+        image.W == PIXELS && image.C == COLOURS
+            ? write_records(&image)
+            : pn_fail(PN_EINPUT, "%s: %d pixels wide, %s, want %d in colour, an image a row", path,
+                      image.W, image.C == 1 ? "grey" : "in colour", PIXELS);
+    pn_image_free(&image);
+    return s;
+}
+
 static pn_status run(const char *const *words) {
     static const struct {
         const char *name;
         pn_status (*run)(const char *spec);
-    } actions[] = {{"info", info}, {"check", check}, {"pack", pack}};
+    } actions[] = {{"info", info}, {"check", check}, {"pack", pack}, {"records", records}};
     for (size_t i = 0; words[0] && i < sizeof actions / sizeof *actions; i++)
         if (!strcmp(words[0], actions[i].name))
             return words[1] ? actions[i].run(words[1])
                             : pn_fail(PN_EARG, "data %s: want a set or a folder", words[0]);
-    return pn_fail(PN_EARG, "want info, check or pack");
+    return pn_fail(PN_EARG, "want info, check, pack or records");
 }
 
 PN_COMMAND(data, "look at a data set, check its pictures, pack it into one file", .notes = notes,

@@ -38,8 +38,24 @@ typedef struct evaluation {
     pn_predictions predictions;
 } evaluation;
 
+/* The edge of the squares that a network takes; 0: it takes none, or does not say. */
+static pn_status find_edge(const char *path, int *edge) {
+    pn_safetensors *file;
+    pn_weights_about about;
+    *edge = 0;
+    PN_TRY(pn_safetensors_read(path, &file));
+    const pn_status s = pn_weights_describe(file, &about);
+    if (s == PN_OK && about.spec.H == about.spec.W) *edge = about.spec.H;
+    if (s == PN_OK) pn_weights_about_free(&about);
+    pn_safetensors_free(file);
+    return s == PN_OK ? s : pn_fail_in(s, "%s", path);
+}
+
 /* The set, as the network takes its images. */
 static pn_status open_data(evaluation *e) {
+    const bool train = !strcmp(o.split, "train");
+    int edge;
+    PN_TRY(find_edge(e->path, &edge));
     if (!o.data) {
         PN_TRY(pn_trained_data(e->path, e->found));
         o.data = e->found;
@@ -47,7 +63,7 @@ static pn_status open_data(evaluation *e) {
             return pn_fail(
                 PN_EARG, "%s: does not lie in the directory of a training; want --data D", e->path);
     }
-    return pn_data_open(o.data, !strcmp(o.split, "train") ? PN_TRAIN : PN_TEST, &e->data);
+    return pn_data_open_sized(o.data, edge, train ? &e->data : NULL, train ? NULL : &e->data);
 }
 
 static pn_status open_network(evaluation *e, int N) {
@@ -59,6 +75,7 @@ static pn_status open_network(evaluation *e, int N) {
                                        .data = &e->data};
     PN_TRY(pn_classifier_open(c, e->kernels, e->path, &asked, N));
     PN_TRY(pn_images_same(&c->images, &e->data));
+    e->data.classes = c->images.classes;
     memcpy(e->data.mean, c->images.mean, sizeof e->data.mean);
     memcpy(e->data.std, c->images.std, sizeof e->data.std);
     return PN_OK;
@@ -129,7 +146,7 @@ static pn_status print_json(const evaluation *e) {
     failed |= json_object_set_new(root, "class_accuracy", classes);
     failed |= json_object_set_new(root, "confusion", confusion);
     json_decref(names);
-    return pn_json_print(root, failed, JSON_INDENT(2) | JSON_REAL_PRECISION(17), stdout);
+    return pn_json_print(root, failed, JSON_INDENT(2) | PN_JSON_EXACT, stdout);
 }
 
 static pn_status evaluate(evaluation *e) {

@@ -163,8 +163,8 @@ static pn_status quantize(const char *spec, const pn_layers *layers, pn_images *
     pn_data train = {0}, test = {0};
     pn_ranges ranges = {0};
     int64_t in_float, in_int8;
-    pn_status s = pn_data_open(spec, PN_TRAIN, &train);
-    if (s == PN_OK) s = pn_data_open(spec, PN_TEST, &test);
+    const int edge = images->H == images->W ? images->H : 0;
+    pn_status s = pn_data_open_sized(spec, edge, &train, &test);
     if (s == PN_OK && (train.classes != images->classes || test.classes != images->classes))
         s = pn_fail(PN_EARG, "the network tells %d classes apart, %s has %d", images->classes,
                     train.name, train.classes);

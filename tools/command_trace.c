@@ -334,7 +334,7 @@ static pn_status write_json(const tracer *t, double forward_ms, double step_ms) 
     failed |=
         json_object_set_new(root, "peak_bytes", json_integer((json_int_t)self.ru_maxrss * 1024));
     char *text, path[PN_PATH_BYTES];
-    PN_TRY(pn_json_file(root, failed, JSON_INDENT(2) | JSON_REAL_PRECISION(17), &text));
+    PN_TRY(pn_json_file(root, failed, JSON_INDENT(2) | PN_JSON_EXACT, &text));
     pn_status s = path_of("trace.json", path);
     if (s == PN_OK) s = pn_file_write(path, text, strlen(text));
     free(text);

@@ -503,11 +503,11 @@ static pn_status add_file(set *s, writer *w, const char *name, void put(const wr
 /* The text of all files. */
 static pn_status make_texts(set *s, writer *w) {
     char name[PN_CODE_NAME_BYTES + 16];
+    PN_TRY(add_file(s, w, "example.c", put_example));
     snprintf(name, sizeof name, "%s.c", w->code->name);
     PN_TRY(add_file(s, w, name, put_code));
     snprintf(name, sizeof name, "%s.h", w->code->name);
     PN_TRY(add_file(s, w, name, put_header));
-    PN_TRY(add_file(s, w, "example.c", put_example));
     PN_TRY(add_file(s, w, "Makefile", put_makefile));
     if (w->code->embed) return PN_OK;
     snprintf(name, sizeof name, "%s_weights.S", w->code->name);
@@ -537,8 +537,19 @@ static pn_status may_replace(const pn_place *place, const char *name, int *repla
 }
 
 static pn_status write_out(const pn_place *place, file *f, const void *data, size_t size) {
+    int fd;
     PN_TRY(pn_writer_open_in(place, f->name, &f->out));
-    return pn_writer_write(f->out, data, size);
+    PN_TRY(pn_writer_write(f->out, data, size));
+    return pn_writer_read_back(f->out, &fd); /* so nothing waits to be written */
+}
+
+/* A set of which some files are new and some old would compile, and compute nonsense: those that
+ * have their names already go. The first, example.c, is the same for all networks of that name. */
+static pn_status take_back(const pn_place *place, const set *s, int last, pn_status why) {
+    char sentence[PN_SENTENCE_BYTES];
+    snprintf(sentence, sizeof sentence, "%s", pn_error());
+    for (int i = 1; i <= last; i++) (void)pn_place_remove(place, s->file[i].name);
+    return pn_fail(why, "%s", sentence);
 }
 
 /* All files beside their names first, then all names: a full disk shows before any of them. */
@@ -549,7 +560,8 @@ static pn_status write_set(const pn_place *place, set *s, const void *weights, s
     for (int i = 0; i < s->count; i++) {
         pn_writer *out = s->file[i].out;
         s->file[i].out = NULL;
-        PN_TRY(pn_writer_commit(out));
+        const pn_status status = pn_writer_commit(out);
+        if (status != PN_OK) return take_back(place, s, i, status);
     }
     return pn_place_sync(place);
 }

@@ -34,7 +34,8 @@ typedef struct pn_code_size {
 } pn_code_size;
 
 /* Writes the files into a directory, all or none, and replaces those that an earlier call wrote;
- * *replaced says how many. PN_EARG if another file has one of their names. */
+ * *replaced says how many. If the system fails between two of them, those that are new go, too:
+ * what is left never mixes two networks. PN_EARG if another file has one of their names. */
 pn_status pn_code_write(const pn_code *code, const pn_place *place, pn_code_size *size,
                         int *replaced);
 

@@ -128,7 +128,7 @@ pn_status pn_warm_start_history(const pn_warm_start *s, const pn_prior *prior, c
     failed |= json_object_set_new(last, "entropy", pn_json_number(pn_prior_entropy(prior, NULL)));
     if (settings) failed |= json_object_set_new(last, "settings", settings);
     failed |= json_array_append_new(history, last);
-    return pn_json_text(history, failed, JSON_REAL_PRECISION(17), text);
+    return pn_json_text(history, failed, PN_JSON_EXACT, text);
 }
 
 /* Whether `text` is `count` probabilities, each behind a comma. */

@@ -10,6 +10,11 @@
 /* What the file does not say of its images, from a set like those it was trained on. */
 static pn_status complete_images(pn_images *images, const pn_data *data) {
     if (!data || images->measured) return PN_OK;
+    if (data->alone)
+        return pn_fail(PN_EINPUT,
+                       "%s: no training images, which say mean and deviation where the weights do "
+                       "not",
+                       data->name);
     if (images->classes) PN_TRY(pn_images_same(images, data));
     pn_images_free(images);
     return pn_images_of(data, images);

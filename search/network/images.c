@@ -58,7 +58,7 @@ pn_status pn_images_same(const pn_images *n, const pn_data *data) {
     if (data->H != n->H || data->W != n->W || data->C != n->C)
         return pn_fail(PN_EARG, "a network for images of %dx%dx%d, those of %s are %dx%dx%d", n->H,
                        n->W, n->C, data->name, data->H, data->W, data->C);
-    if (data->classes != n->classes)
+    if (data->classes != n->classes && !(data->alone && data->classes < n->classes))
         return pn_fail(PN_EARG, "a network that tells %d classes apart, %s has %d", n->classes,
                        data->name, data->classes);
     for (int i = 0; n->names && data->class_names && i < n->classes; i++) {

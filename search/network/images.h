@@ -31,7 +31,7 @@ void pn_images_free(pn_images *images); /* leaves it empty */
 const char *pn_images_class(const pn_images *images, int i, char number[16]);
 
 /* PN_EARG, in one sentence, if a data set has images of another size, another number of classes or
- * other names for them. */
+ * other names for them. Test images that stand alone may lack the last classes. */
 pn_status pn_images_same(const pn_images *images, const pn_data *data);
 
 /* As a JSON object; NULL: no memory. And back: PN_EINPUT for what is not one, or has mean outside

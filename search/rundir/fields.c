@@ -203,7 +203,7 @@ void pn_field_text(const void *settings, const pn_field *f, char text[PN_TEXT_BY
     else if (f->kind == PN_FIELD_TEXT)
         snprintf(text, PN_TEXT_BYTES, "%s", (const char *)at);
     else if (is_real(f))
-        snprintf(text, PN_TEXT_BYTES, "%.17g", *(const double *)at);
+        pn_real_text(*(const double *)at, text);
     else if (f->kind == PN_FIELD_SEED)
         snprintf(text, PN_TEXT_BYTES, "%" PRIu64, *(const uint64_t *)at);
     else

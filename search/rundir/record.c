@@ -11,7 +11,7 @@
 enum { KEEP_CHECKPOINTS = 2, RUN_JSON_LIMIT = 1 << 26, PENDING = 1 << 13, MOST_METAS = 16 };
 
 static const char run_json[] = "run.json";
-static const size_t json_style = JSON_INDENT(2) | JSON_REAL_PRECISION(17);
+static const size_t json_style = JSON_INDENT(2) | PN_JSON_EXACT;
 
 /* ---- run.json -------------------------------------------------------------------------------- */
 
@@ -83,7 +83,7 @@ static pn_status read_root(pn_record *r, const json_t *root) {
     r->checksum = (uint32_t)json_integer_value(sum);
     snprintf(r->device, sizeof r->device, "%s", json_string_value(device));
     return history ? pn_json_text(json_incref(json_object_get(root, "history")), 0,
-                                  JSON_REAL_PRECISION(17), &r->history)
+                                  PN_JSON_EXACT, &r->history)
                    : PN_OK;
 }
 
