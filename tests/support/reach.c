@@ -39,7 +39,7 @@ static void out_of_memory(void) {
 }
 
 static void add_pool(const pn_memory *memory, size_t bytes) {
-    void *block;
+    void *block = NULL;
     if (bytes < pool_bytes) bytes = pool_bytes;
     if (pools == MOST_POOLS || memory->stage(bytes, &block) != PN_OK) out_of_memory();
     pool[pools].begin = at = block;
