@@ -40,6 +40,10 @@ std::string label(const pn_kernels *kernels) {
 }
 
 int run(int argc, char **argv) {
+    if (backends().empty()) { /* the one that was asked for */
+        std::fprintf(stderr, "%s\n", pn_error());
+        return 5;
+    }
     for (const pn_kernels *kernels : backends()) {
         char text[120];
         std::snprintf(text, sizeof text,

@@ -1,6 +1,7 @@
-/* test_device.c -- the program on a device with a memory of its own, here the emulated card: the
- * same search as on the host, what crosses between the two in a step, how many launches it takes,
- * and what an architecture needs there. */
+/* test_device.c -- the program on a device with a memory of its own: the same search as on the
+ * host, the same bits each time, memory that grows and is given back. The device is the emulated
+ * card, or with PN_TEST_BACKEND=cuda a card. Of the emulated one also what crosses between the two
+ * in a step, how many launches it takes, and what an architecture needs there. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,10 +14,14 @@
 #include <cmocka.h>
 
 #include "kernels/backend.h"
+#include "runtime/arena.h"
 #include "search/methods/model.h"
+#include "search/network/whole.h"
+#include "tests/support/reach.h"
 
 #ifdef PN_HAVE_EMULATOR
 #include "kernels/emulator/memory.h"
+#endif
 
 enum { STEPS = 4, K = 2 };
 
@@ -51,9 +56,8 @@ static void begin(setup *s, const char *name) {
     assert_int_equal(pn_search_init(&s->search, &space, &settings), PN_OK);
 }
 
-/* Also for a card, where one is: PN_TEST_DEVICE=cuda. */
 static const char *card_name(void) {
-    const char *name = getenv("PN_TEST_DEVICE");
+    const char *name = getenv("PN_TEST_BACKEND");
     return name ? name : "emulated";
 }
 
@@ -109,6 +113,97 @@ static void same_search_as_on_the_host(void **state) {
     end(&host);
     end(&card);
 }
+
+/* The size of a real search where there is a card; the emulated one would take minutes. */
+static void a_step_gives_the_same_bits_each_time(void **state) {
+    (void)state;
+    const bool emulated = !strcmp(card_name(), "emulated");
+    const pn_whole_case c = {
+        .why = "the same bits",
+        .spec = {.layers = emulated ? 3 : 8,
+                 .channels = emulated ? 8 : 16,
+                 .H = emulated ? 8 : 32,
+                 .W = emulated ? 8 : 32,
+                 .image_channels = 3,
+                 .classes = 10},
+        .N = emulated ? 4 : 64,
+        .training = true,
+    };
+    const pn_space space = pn_space_darts();
+    pn_prior prior;
+    assert_int_equal(pn_prior_init(&prior, &space, true), PN_OK);
+    for (uint64_t i = 0; i < (emulated ? 1 : 4); i++) {
+        pn_arch arch;
+        pn_whole first, again;
+        pn_prior_sample(&prior, 1902, 0, i, &arch);
+        for (int run = 0; run < (emulated ? 3 : 20); run++) {
+            pn_whole *const w = run ? &again : &first;
+            if (pn_whole_create(w, &c, &arch, device(card_name()), 5) != PN_OK ||
+                pn_whole_run(w) != PN_OK)
+                fail_msg("%s", pn_error());
+            if (run && !pn_whole_same(&first, &again))
+                fail_msg("architecture %d: other bits in run %d", (int)i, run + 1);
+            if (run) pn_whole_destroy(&again);
+        }
+        pn_whole_destroy(&first);
+    }
+}
+
+static void fill_and_read_back(const pn_memory *m, char *at, unsigned seed) {
+    unsigned in[1024], out[1024];
+    for (unsigned i = 0; i < 1024; i++) in[i] = seed * 1024 + i;
+    int64_t mark;
+    assert_int_equal(m->upload(at, in, sizeof in), PN_OK);
+    assert_int_equal(m->mark(&mark), PN_OK);
+    assert_int_equal(m->wait(mark), PN_OK);
+    assert_int_equal(m->download(out, at, sizeof out), PN_OK);
+    assert_memory_equal(in, out, sizeof in);
+}
+
+/* Address space that fills in steps, twice at once, and again: both ends of every step are used. */
+static void memory_grows_and_is_given_back(void **state) {
+    (void)state;
+    enum { ROUNDS = 4, STEPS_UP = 4 };
+    static const size_t steps[STEPS_UP] = {1, 3 << 20, 90 << 20, 256 << 20};
+    const pn_memory *m = device(card_name())->memory;
+    const size_t before = m->available(), page = 4096;
+    for (int round = 0; round < ROUNDS; round++) {
+        pn_arena arenas[2];
+        for (int i = 0; i < 2; i++)
+            assert_int_equal(pn_arena_create(&arenas[i], m, (size_t)1 << 30, 0), PN_OK);
+        for (int step = 0; step < STEPS_UP; step++)
+            for (int i = 0; i < 2; i++) {
+                if (pn_arena_commit(&arenas[i], steps[step]) != PN_OK) fail_msg("%s", pn_error());
+                fill_and_read_back(m, arenas[i].base, (unsigned)(100 * round + 2 * step + i));
+                fill_and_read_back(m, arenas[i].base + arenas[i].committed - page, 7U * step);
+            }
+        assert_int_equal(pn_arena_commit(&arenas[0], ((size_t)1 << 30) + 1), PN_EMEM);
+        for (int i = 0; i < 2; i++) pn_arena_destroy(&arenas[i]);
+    }
+    /* Each round took 512 MiB. What the host has, others take and give as well. */
+    const bool emulated = !strcmp(card_name(), "emulated");
+    if (!emulated && before > m->available() + ((size_t)512 << 20))
+        fail_msg("%zu MiB were available before, %zu are now", before >> 20, m->available() >> 20);
+}
+
+/* The last one: after it nothing more works on a card. The emulated one would end this program;
+ * how its launches fail on request is in test_resume.c. */
+static void address_space_without_memory_is_an_error_of_the_device(void **state) {
+    (void)state;
+    if (!strcmp(card_name(), "emulated")) skip();
+    const pn_kernels *k = device(card_name());
+    const pn_range all = {0, 1000};
+    float *factor = pn_reach(sizeof *factor), read;
+    void *nowhere;
+    assert_int_equal(k->memory->reserve(k->memory->unit, &nowhere), PN_OK);
+    *factor = 0.5F;
+    (void)k->rescale(&all, 1, nowhere, factor, &(pn_launch){.stream = k->memory->stream()});
+    assert_int_equal(pn_finish(k), PN_EDEVICE);
+    print_message("%s\n", pn_error());
+    assert_int_equal(k->memory->download(&read, factor, sizeof read), PN_EDEVICE);
+}
+
+#ifdef PN_HAVE_EMULATOR
 
 /* One upload for each program, for each batch, and for what a step begins with; the host waits when
  * all is queued, to read what was found, and allocates nothing. */
@@ -175,20 +270,23 @@ static void launches_and_memory_of_the_space(void **state) {
     pn_network_destroy(&network);
 }
 
+#endif
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(same_search_as_on_the_host),
+        cmocka_unit_test(a_step_gives_the_same_bits_each_time),
+        cmocka_unit_test(memory_grows_and_is_given_back),
+#ifdef PN_HAVE_EMULATOR
         cmocka_unit_test(what_crosses_in_a_step),
         cmocka_unit_test(launches_and_memory_of_the_space),
+#endif
+        cmocka_unit_test(address_space_without_memory_is_an_error_of_the_device),
     };
+    const pn_kernels *k;
+    if (pn_backend_open(card_name(), &k) != PN_OK && !getenv("PN_TEST_BACKEND")) {
+        puts(pn_error()); /* this build has no emulator */
+        return 77;
+    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
-
-#else
-
-int main(void) {
-    puts("this build has no emulator");
-    return 77;
-}
-
-#endif

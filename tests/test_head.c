@@ -34,12 +34,13 @@ static const pn_case cases[] = {
 };
 
 /* What lies outside of jobs; one set of jobs is in use at a time. */
-static int32_t labels[PN_MAX_JOBS][MAX_IMAGES];
+static int32_t (*labels)[MAX_IMAGES];
 static pn_result wanted[PN_MAX_JOBS];
 static const pn_head *first_job;
 
 static void make(pn_set *set, const pn_row *r, void *job, int i) {
     pn_head *s = job;
+    if (!labels) labels = pn_reach(PN_MAX_JOBS * sizeof *labels);
     first_job = s - i;
     *s = (pn_head){.N = r->N,
                    .H = r->H,
@@ -278,5 +279,7 @@ int main(void) {
         cmocka_unit_test(first_of_equal_logits_wins),
         cmocka_unit_test(nan_is_passed_on),
     };
-    return pn_op_main(&op, others, 4);
+    const int failed = pn_op_main(&op, others, 4);
+    pn_unreach(labels);
+    return failed;
 }

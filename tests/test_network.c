@@ -186,6 +186,11 @@ static void settings_that_cannot_be(void **state) {
 
 /* ---- what they compute ----------------------------------------------------------------------- */
 
+static const pn_kernels *kernels_at_hand(void) {
+    const pn_kernels *only = pn_only_backend();
+    return only ? only : pn_host_kernels(NULL);
+}
+
 static void against_reference(const pn_whole_case *c, const pn_arch *arch) {
     pn_whole reference;
     if (pn_whole_reference(&reference, c, arch, 3) != PN_OK) fail_msg("%s: %s", c->why, pn_error());
@@ -208,7 +213,7 @@ static void against_reference(const pn_whole_case *c, const pn_arch *arch) {
 static void running_statistics(const pn_whole_case *c, const pn_arch *arch) {
     pn_whole reference, w;
     assert_int_equal(pn_whole_reference(&reference, c, arch, 3), PN_OK);
-    assert_int_equal(pn_whole_create(&w, c, arch, pn_host_kernels(NULL), 3), PN_OK);
+    assert_int_equal(pn_whole_create(&w, c, arch, kernels_at_hand(), 3), PN_OK);
     assert_int_equal(pn_whole_run(&w), PN_OK);
     const pn_parameters *p = &w.network.parameters;
     const double *wanted = pn_at(&reference.twins, reference.network.parameters.value);
@@ -295,8 +300,8 @@ static void forward_only_gives_the_bits_of_training(void **state) {
     for (uint64_t a = 0; a < 10; a++) {
         const pn_arch arch = random_arch(200 + a);
         pn_whole t, f;
-        assert_int_equal(pn_whole_create(&t, &training, &arch, pn_host_kernels(NULL), 3), PN_OK);
-        assert_int_equal(pn_whole_create(&f, &forward, &arch, pn_host_kernels(NULL), 3), PN_OK);
+        assert_int_equal(pn_whole_create(&t, &training, &arch, kernels_at_hand(), 3), PN_OK);
+        assert_int_equal(pn_whole_create(&f, &forward, &arch, kernels_at_hand(), 3), PN_OK);
         assert_int_equal(pn_whole_run(&t), PN_OK);
         assert_int_equal(pn_whole_run(&f), PN_OK);
         assert_memory_equal(t.logits, f.logits, 50 * sizeof(float));

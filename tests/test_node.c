@@ -59,10 +59,11 @@ static const pn_case cases[] = {
 };
 
 /* Terms live outside of jobs; one set of jobs is in use at a time. */
-static pn_term terms[PN_MAX_JOBS][PN_MOST_PARTS];
+static pn_term (*terms)[PN_MOST_PARTS];
 
 static void make(pn_set *set, const pn_row *r, void *job, int i) {
     pn_node *s = job;
+    if (!terms) terms = pn_reach(PN_MAX_JOBS * sizeof *terms);
     pn_term *term = terms[i];
     *s = (pn_node){.N = r->N,
                    .H = r->H,
@@ -208,5 +209,7 @@ static void by_hand(void **state) {
 
 int main(void) {
     static const struct CMUnitTest others[] = {cmocka_unit_test(by_hand)};
-    return pn_op_main(&op, others, 1);
+    const int failed = pn_op_main(&op, others, 1);
+    pn_unreach(terms);
+    return failed;
 }

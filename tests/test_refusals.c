@@ -14,6 +14,7 @@
 #include <unistd.h>
 #include <zlib.h>
 
+#include "kernels/backend.h"
 #include "runtime/file.h"
 #include "runtime/npy.h"
 #include "runtime/safetensors.h"
@@ -479,7 +480,16 @@ static void numbers_out_of_range(void **state) {
          "COUNTxHxWxC",
          {"search", "new", "--data", "synthetic:200x0x8x3"}},
         {"a device there is not", USAGE, "cpu:avx2", {"search", "new", SEARCH, "--device", "tpu"}},
-        {"a device not in the build",
+        {"an instruction set of another machine", DEVICE, "neon", {"info", "--device", "cpu:neon"}},
+    };
+    refuse_all(rows, sizeof rows);
+}
+
+/* Row i is about card i. */
+static void cards_that_are_not_there(void **state) {
+    (void)state;
+    static const refusal rows[] = {
+        {"no card, or not in the build",
          DEVICE,
          "cuda",
          {"search", "new", SEARCH, "--device", "cuda"}},
@@ -487,9 +497,14 @@ static void numbers_out_of_range(void **state) {
          DEVICE,
          "cuda:1",
          {TRACE, INPUT_FILES, "--out", "new", "--device", "cuda:1"}},
-        {"an instruction set of another machine", DEVICE, "neon", {"info", "--device", "cpu:neon"}},
     };
-    refuse_all(rows, sizeof rows);
+    for (int i = 0; i < 2; i++) {
+        char card[120];
+        if (pn_backend_describe_card(i, card, sizeof card) == PN_OK)
+            print_message("[  SKIPPED ] %s: here is %s\n", rows[i].why, card);
+        else
+            refuse_all(&rows[i], sizeof *rows);
+    }
 }
 
 #define CELL_END "normal_concat=[2,3,4,5],reduce_concat=[2,3,4,5],reduce=["
@@ -937,6 +952,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(words_that_are_no_command_or_option),
         cmocka_unit_test(numbers_out_of_range),
+        cmocka_unit_test(cards_that_are_not_there),
         cmocka_unit_test(genotypes_with_one_flaw),
         cmocka_unit_test(damaged_data_sets),
         cmocka_unit_test(run_directories_that_cannot_go_on),

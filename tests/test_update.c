@@ -11,6 +11,24 @@
 
 #include "tests/support/check.h"
 
+/* Numbers that kernels read and write beside the arrays. */
+typedef struct numbers {
+    pn_result result;
+    pn_importance w;
+    double norm;
+    float factor;
+} numbers;
+
+static numbers *new_numbers(void) {
+    numbers *n = pn_reach(sizeof *n);
+    *n = (numbers){.w = {.max = -INFINITY}, .norm = -1};
+    return n;
+}
+
+static pn_launch launch_on(const pn_kernels *k, void *scratch, size_t bytes) {
+    return (pn_launch){.scratch = scratch, .scratch_bytes = bytes, .stream = k->memory->stream()};
+}
+
 /* ---- weigh ----------------------------------------------------------------------------------- */
 
 enum { MOST_SAMPLES = 8 };
@@ -39,12 +57,15 @@ static void weigh(void **state) {
     for (int backend = 0; backend < PN_BACKENDS; backend++) {
         const pn_kernels *k = pn_backend_at(backend);
         if (!k) continue;
-        pn_importance w = {.max = -INFINITY};
+        const pn_launch l = launch_on(k, NULL, 0);
+        numbers *n = new_numbers();
+        pn_importance w = n->w;
         double gathered = 0, wanted = 0;
         for (int i = 0; i < s->count; i++) {
-            const pn_result result = {.log_likelihood = s->l[i]};
-            assert_int_equal(k->weigh(&result, s->temperature, s->skip_below, &w, &(pn_launch){0}),
-                             PN_OK);
+            n->result = (pn_result){.log_likelihood = s->l[i]};
+            assert_int_equal(k->weigh(&n->result, s->temperature, s->skip_below, &n->w, &l), PN_OK);
+            assert_int_equal(pn_finish(k), PN_OK);
+            w = n->w;
             const pn_importance want = pn_weigh_ref(s->l, i + 1, s->temperature, s->skip_below);
             assert_true(w.max == want.max);
             assert_true(fabs(w.sum - want.sum) <= 1e-14 * want.sum * s->count);
@@ -58,6 +79,7 @@ static void weigh(void **state) {
         }
         for (int i = 0; i < s->count; i++)
             wanted += exp(s->l[i] / s->temperature - w.max) / w.sum * (i + 1.0);
+        pn_unreach(n);
         /* Each of up to 8 samples: 3 factors rounded to float; and what skipping leaves out. */
         assert_true(fabs(gathered * w.inverse - wanted) <=
                     (3 * 0x1p-24 * s->count + s->skip_below * s->count) * wanted);
@@ -69,17 +91,18 @@ static void weigh_refuses(void **state) {
     for (int backend = 0; backend < PN_BACKENDS; backend++) {
         const pn_kernels *k = pn_backend_at(backend);
         if (!k) continue;
-        const pn_result result = {.log_likelihood = -1};
-        pn_importance w = {.max = -INFINITY};
-        const pn_importance before = w;
-        const pn_launch l = {0};
-        assert_int_equal(k->weigh(&result, 0, 0, &w, &l), PN_EARG);
-        assert_int_equal(k->weigh(&result, -1, 0, &w, &l), PN_EARG);
-        assert_int_equal(k->weigh(&result, NAN, 0, &w, &l), PN_EARG);
-        assert_int_equal(k->weigh(&result, 1, -1, &w, &l), PN_EARG);
-        assert_int_equal(k->weigh(NULL, 1, 0, &w, &l), PN_EARG);
-        assert_int_equal(k->weigh(&result, 1, 0, NULL, &l), PN_EARG);
-        assert_memory_equal(&w, &before, sizeof w);
+        const pn_launch l = launch_on(k, NULL, 0);
+        numbers *n = new_numbers();
+        const numbers before = *n;
+        assert_int_equal(k->weigh(&n->result, 0, 0, &n->w, &l), PN_EARG);
+        assert_int_equal(k->weigh(&n->result, -1, 0, &n->w, &l), PN_EARG);
+        assert_int_equal(k->weigh(&n->result, NAN, 0, &n->w, &l), PN_EARG);
+        assert_int_equal(k->weigh(&n->result, 1, -1, &n->w, &l), PN_EARG);
+        assert_int_equal(k->weigh(NULL, 1, 0, &n->w, &l), PN_EARG);
+        assert_int_equal(k->weigh(&n->result, 1, 0, NULL, &l), PN_EARG);
+        assert_int_equal(pn_finish(k), PN_OK);
+        assert_memory_equal(&n->w, &before.w, sizeof n->w);
+        pn_unreach(n);
     }
 }
 
@@ -114,18 +137,22 @@ static void rescale(void **state) {
     (void)state;
     static const float factors[] = {1, 0.5f, 0, 1.7f};
     arrays *a = new_arrays(false);
+    numbers *n = new_numbers();
     for (int backend = 0; backend < PN_BACKENDS; backend++)
         for (int i = 0; i < 4 && pn_backend_at(backend); i++) {
+            const pn_kernels *k = pn_backend_at(backend);
+            const pn_launch l = launch_on(k, NULL, 0);
             pn_set_restore(&a->set);
-            assert_int_equal(pn_backend_at(backend)->rescale(ranges, RANGES, a->gradient,
-                                                             &factors[i], &(pn_launch){0}),
-                             PN_OK);
+            n->factor = factors[i];
+            assert_int_equal(k->rescale(ranges, RANGES, a->gradient, &n->factor, &l), PN_OK);
+            assert_int_equal(pn_finish(k), PN_OK);
             pn_member *g = pn_set_find(&a->set, a->gradient);
             for (int j = 0; j < FLOATS; j++) g->d[j] = g->start[j];
             pn_rescale_ref(ranges, RANGES, g->d, factors[i]);
             for (int j = 0; j < FLOATS; j++) assert_true(a->gradient[j] == (float)g->d[j]);
             assert_null(pn_set_overrun(&a->set));
         }
+    pn_unreach(n);
     end_arrays(a);
 }
 
@@ -133,16 +160,19 @@ static void rescale(void **state) {
 static void rescale_by_one_does_nothing(void **state) {
     (void)state;
     arrays *a = new_arrays(false);
-    const float one = 1;
+    numbers *n = new_numbers();
+    n->factor = 1;
     a->gradient[5] = NAN;
     pn_set_freeze(&a->set);
     for (int backend = 0; backend < PN_BACKENDS; backend++) {
-        if (!pn_backend_at(backend)) continue;
-        assert_int_equal(
-            pn_backend_at(backend)->rescale(ranges, RANGES, a->gradient, &one, &(pn_launch){0}),
-            PN_OK);
+        const pn_kernels *k = pn_backend_at(backend);
+        if (!k) continue;
+        const pn_launch l = launch_on(k, NULL, 0);
+        assert_int_equal(k->rescale(ranges, RANGES, a->gradient, &n->factor, &l), PN_OK);
+        assert_int_equal(pn_finish(k), PN_OK);
         assert_null(pn_set_touched(&a->set));
     }
+    pn_unreach(n);
     end_arrays(a);
 }
 
@@ -151,13 +181,18 @@ static double run_sgd(const pn_kernels *k, arrays *a, const float *scale, pn_sgd
     pn_backend_disturb(k, order);
     const size_t bytes = k->sgd_scratch(ranges, RANGES);
     void *scratch = pn_guarded(bytes);
-    double norm = -1;
-    assert_int_equal(k->sgd(ranges, RANGES, a->value, a->gradient, a->velocity, scale, s, &norm,
-                            &(pn_launch){.scratch = scratch, .scratch_bytes = bytes}),
+    const pn_launch l = launch_on(k, scratch, bytes);
+    numbers *n = new_numbers();
+    if (scale) n->factor = *scale;
+    assert_int_equal(k->sgd(ranges, RANGES, a->value, a->gradient, a->velocity,
+                            scale ? &n->factor : NULL, s, &n->norm, &l),
                      PN_OK);
+    assert_int_equal(pn_finish(k), PN_OK);
     assert_true(pn_guards_hold(scratch, bytes));
     assert_null(pn_set_overrun(&a->set));
     pn_unguard(scratch);
+    const double norm = n->norm;
+    pn_unreach(n);
     return norm;
 }
 

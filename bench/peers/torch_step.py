@@ -4,6 +4,7 @@
     bench/peers/torch_step.py [--genotypes random:8 | NAME | TEXT ...] [--isa avx2]
     bench/peers/torch_step.py --parsec 4
     bench/peers/torch_step.py --network eval [--genotypes DARTS_V2 ...]
+    bench/peers/torch_step.py --device cuda --in-process --graph --amp
 
 PyTorch (Debian: python3-torch, with libopenblas0-pthread and libjemalloc2 for its best) gets what
 makes it fast: float32 through oneDNN, jemalloc on huge pages that gives nothing back, denormals
@@ -21,10 +22,18 @@ With --parsec K it times a whole step of the search instead: K architectures dra
 forward and backward on one batch with its importance weight (online, so that PyTorch too needs the
 memory of one), forward on another batch, clip, SGD, and Adam on the distribution's logits. Ours is
 build/bench/bench_step with its own random architectures; both report the mean over --repeat steps.
+
+With --in-process PyTorch is measured in this process, which on a card saves the seconds that each
+process begins with, and needs no numpy. Both layouts eagerly, in float32; with --graph both as a
+CUDA graph, which is the peer for whoever is bound by launches; with --amp also TF32, and autocast
+to bfloat16 in channels_last, eagerly and as graphs. Twice each, ours in between, better time of the
+two. Not comparable in accuracy: ours is float32 throughout.
 """
 
 import argparse
+import contextlib
 import json
+import math
 import os
 import re
 import statistics
@@ -32,8 +41,6 @@ import subprocess
 import sys
 import tempfile
 import time
-
-import numpy
 
 import torch_network as net
 
@@ -48,11 +55,19 @@ def set_up_torch(job):
     torch.set_flush_denormal(True)
     torch.manual_seed(0)
     torch.backends.cudnn.benchmark = True  # on a card; float32 there as here
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    tf32 = job.get("tf32", False)
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
     device = job["device"]
     layout = torch.channels_last if job["channels_last"] else torch.contiguous_format
-    images = torch.from_numpy(numpy.load(job["images"])).to(device, memory_format=layout)
-    labels = torch.from_numpy(numpy.load(job["labels"])).to(device)
+    if "images" in job:
+        import numpy
+
+        images = torch.from_numpy(numpy.load(job["images"]))
+        labels = torch.from_numpy(numpy.load(job["labels"])).to(device)
+    else:
+        images = torch.randn(job["batch"], 3, job["image"], job["image"])
+        labels = torch.randint(10, (job["batch"],)).to(device)
+    images = images.to(device, memory_format=layout)
     weights = {}
 
     def weight(name, shape):
@@ -69,14 +84,41 @@ def set_up_torch(job):
     return images, labels, weights, weight
 
 
+def graphed(function):
+    """What replays the work that `function` gives to a card, after a few runs that prepare it."""
+    import torch
+
+    aside = torch.cuda.Stream()
+    aside.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(aside):
+        for _ in range(3):
+            function()
+    torch.cuda.current_stream().wait_stream(aside)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        function()
+    return graph.replay
+
+
 def measure_torch(job):
-    """In a child process: prints forward_ms, step_ms, peak_bytes as JSON."""
+    """forward_ms, step_ms, peak_bytes of a training step."""
     import torch
     import torch.nn.functional as F
 
     images, labels, weights, weight = set_up_torch(job)
 
+    graph = job.get("graph", False)
+
+    def precision():
+        if not job.get("bf16", False):
+            return contextlib.nullcontext()
+        return torch.autocast(job["device"], dtype=torch.bfloat16, cache_enabled=not graph)
+
     def loss():
+        with precision():
+            return loss_of_network()
+
+    def loss_of_network():
         sizes = (job["genotype"], job["layers"], job["channels"], 10, images)
         if job["network"] == "search":
             return F.cross_entropy(net.forward(weight, *sizes), labels)
@@ -96,19 +138,18 @@ def measure_torch(job):
     loss()  # names the weights
     used = [w for w in weights.values() if w.requires_grad]
     optimizer = torch.optim.SGD(used, lr=0.025, momentum=0.9, weight_decay=3e-4)
-    step_ms = median_ms(step, job)
-    forward_ms = median_ms(forward, job)
+    step_ms = median_ms(graphed(step) if graph else step, job)
+    forward_ms = median_ms(graphed(forward) if graph else forward, job)
     if job["device"] == "cuda":
         peak = torch.cuda.max_memory_allocated()
-        print(json.dumps({"forward_ms": forward_ms, "step_ms": step_ms, "peak_bytes": peak}))
-        return
+        return {"forward_ms": forward_ms, "step_ms": step_ms, "peak_bytes": peak}
     with open("/proc/self/status", encoding="ascii") as status:
         peak = int(re.search(r"VmHWM:\s*(\d+) kB", status.read()).group(1)) * 1024
-    print(json.dumps({"forward_ms": forward_ms, "step_ms": step_ms, "peak_bytes": peak}))
+    return {"forward_ms": forward_ms, "step_ms": step_ms, "peak_bytes": peak}
 
 
 def measure_torch_parsec(job):
-    """In a child process: prints step_ms, the mean over job["repeat"] steps of the search."""
+    """step_ms, the mean over job["repeat"] steps of the search."""
     import torch
     import torch.nn.functional as F
 
@@ -135,13 +176,13 @@ def measure_torch_parsec(job):
             value = log_likelihood(text, images, labels)
             now = value.item()
             if now > largest:
-                shrink = numpy.exp(largest - now)
+                shrink = math.exp(largest - now)
                 for w in weights.values():
                     if w.grad is not None:
                         w.grad.mul_(shrink)
                 total, largest = total * shrink, now
-            total += numpy.exp(now - largest)
-            (-value * numpy.exp(now - largest)).backward()
+            total += math.exp(now - largest)
+            (-value * math.exp(now - largest)).backward()
         used = [w for w in weights.values() if w.grad is not None]
         for w in used:
             w.grad.div_(total)
@@ -158,7 +199,11 @@ def measure_torch_parsec(job):
     for texts in steps[1:]:
         step(texts)
     wait(job)
-    print(json.dumps({"step_ms": 1e3 * (time.perf_counter() - start) / job["repeat"]}))
+    return {"step_ms": 1e3 * (time.perf_counter() - start) / job["repeat"]}
+
+
+def measure(job):
+    return (measure_torch_parsec if "samples" in job else measure_torch)(job)
 
 
 def wait(job):
@@ -181,6 +226,12 @@ def median_ms(function, job):
     return statistics.median(times)
 
 
+def of_ours(environment):
+    """With the libraries that came with a packed program (tools/gpu-pack)."""
+    packed = os.environ.get("PN_LIBRARIES")
+    return dict(environment, LD_LIBRARY_PATH=packed) if packed else environment
+
+
 def run(command, environment):
     done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
@@ -189,11 +240,16 @@ def run(command, environment):
     return done.stdout
 
 
-def environments(threads):
-    """Of ours and of the plain PyTorch, and of the tuned PyTorch."""
-    plain = dict(os.environ, OMP_NUM_THREADS=str(threads))
+def plain_environment(arguments):
+    """Of ours and of the plain PyTorch."""
+    plain = dict(os.environ, OMP_NUM_THREADS=str(arguments.threads))
     for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "LD_PRELOAD", "MALLOC_CONF"):
         plain.pop(name, None)  # an unsuitable OpenBLAS kernel would slow PyTorch down
+    return plain
+
+
+def tuned_environment(plain):
+    """Of the tuned PyTorch."""
     present = []
     for library in ("libjemalloc.so.2", "libopenblas.so.0"):
         tried = subprocess.run(["true"], env=dict(plain, LD_PRELOAD=library), check=False,
@@ -204,7 +260,7 @@ def environments(threads):
             present.append(library)
     tuned = dict(plain, LD_PRELOAD=" ".join(present),
                  MALLOC_CONF="thp:always,dirty_decay_ms:-1,muzzy_decay_ms:-1")
-    return plain, tuned
+    return tuned
 
 
 def genotypes(specs, seed):
@@ -220,31 +276,112 @@ def genotypes(specs, seed):
 
 
 def save_batch(arguments, images, labels):
+    import numpy
+
     rng = numpy.random.default_rng(0)
     shape = (arguments.batch, 3, arguments.image, arguments.image)
     numpy.save(images, rng.standard_normal(shape, dtype=numpy.float32))
     numpy.save(labels, rng.integers(0, 10, arguments.batch))
 
 
+def device_of_ours(arguments):
+    if arguments.isa:
+        return f"cpu:{arguments.isa}"
+    return arguments.our_device or arguments.device
+
+
+def trace(arguments, text, batch, out, environment):
+    """What `parsec-nas trace` says of a genotype."""
+    run([arguments.binary, "trace", "--device", device_of_ours(arguments), "--network",
+         arguments.network, *(["--auxiliary"] if arguments.network == "eval" else []),
+         "--genotype", text, "--layers", str(arguments.layers), "--channels",
+         str(arguments.channels), *batch, "--out", out, "--repeat", str(arguments.repeat)],
+        of_ours(environment))
+    with open(os.path.join(out, "trace.json"), encoding="utf-8") as file:
+        found = json.load(file)
+    if arguments.device == "cuda":  # what lies on the card, to the byte
+        found["peak_bytes"] = found["arena_bytes"] + found["parameter_bytes"]
+    return found
+
+
+def modes(arguments):
+    """What PyTorch is measured with in this process: a name, and its part of the job."""
+    yield "eager", {"channels_last": False}
+    yield "eager, channels last", {"channels_last": True}
+    if arguments.graph:
+        yield "graph", {"channels_last": False, "graph": True}
+        yield "graph, channels last", {"channels_last": True, "graph": True}
+    if arguments.amp:
+        for how, graph in [("eager", False)] + [("graph", True)] * arguments.graph:
+            last = {"channels_last": True, "graph": graph}
+            yield f"TF32, {how}", dict(last, tf32=True)
+            yield f"bf16, {how}", dict(last, tf32=True, bf16=True)
+
+
+def measure_here(job):
+    """As `measure`, but of a card's memory from now on; None and a sentence if PyTorch cannot."""
+    try:
+        if job["device"] == "cuda":
+            import torch
+
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+        return measure(job)
+    except RuntimeError as error:  # out of memory, an op that no graph or precision has
+        print(f"PyTorch: {str(error).strip().splitlines()[0]}", file=sys.stderr)
+        return None
+
+
+def compare_in_process(arguments, directory):
+    plain = plain_environment(arguments)
+    size = arguments.image
+    batch = ["--data", f"synthetic:{arguments.batch + 10}x{size}x{size}x3", "--batch",
+             str(arguments.batch)]
+    out = os.path.join(directory, "out")
+    print(f"{arguments.network} network, {arguments.layers} cells, C={arguments.channels}, batch "
+          f"{arguments.batch}, {size}x{size}: ms of a step and of a forward pass, MiB; PyTorch / "
+          "ours")
+    ratios = {}
+    row = "{:16} {:22} {:>9} {:>9} {:>9} {:>6}"
+    print(row.format("genotype", "mode", "step", "forward", "memory", "ratio"))
+    for name, text in genotypes(arguments.genotypes, arguments.seed):
+        job = {"network": arguments.network, "genotype": text, "layers": arguments.layers,
+               "channels": arguments.channels, "batch": arguments.batch, "image": size,
+               "threads": arguments.threads, "device": arguments.device,
+               "repeat": arguments.repeat}
+        mine, theirs = [], {mode: [] for mode, _ in modes(arguments)}
+        for _ in range(2):
+            mine.append(trace(arguments, text, batch, out, plain))
+            for mode, part in modes(arguments):
+                found = measure_here(dict(job, **part))
+                if found:
+                    theirs[mode].append(found)
+        best = min(mine, key=lambda found: found["step_ms"])
+        print(row.format(name, "ours", f"{best['step_ms']:.3f}", f"{best['forward_ms']:.3f}",
+                         f"{best['peak_bytes'] / MIB:.0f}", ""))
+        for mode, found in theirs.items():
+            if not found:
+                print(row.format(name, mode, "-", "-", "-", "-"), flush=True)
+                continue
+            their_best = min(found, key=lambda one: one["step_ms"])
+            ratio = their_best["step_ms"] / best["step_ms"]
+            ratios.setdefault(mode, []).append(ratio)
+            print(row.format(name, mode, f"{their_best['step_ms']:.3f}",
+                             f"{their_best['forward_ms']:.3f}",
+                             f"{their_best['peak_bytes'] / MIB:.0f}", f"{ratio:.2f}"), flush=True)
+    print("geometric mean of PyTorch / ours: " + ", ".join(
+        f"{mode} {statistics.geometric_mean(of):.2f}" for mode, of in ratios.items()))
+
+
 def compare(arguments, directory):
     at = {name: os.path.join(directory, name) for name in ("x.npy", "y.npy", "out")}
     save_batch(arguments, at["x.npy"], at["y.npy"])
-    plain, tuned = environments(arguments.threads)
-
-    on_card = arguments.device == "cuda"
-    device = f"cpu:{arguments.isa}" if arguments.isa else arguments.device
+    plain = plain_environment(arguments)
+    tuned = tuned_environment(plain)
 
     def ours(text):
-        run([arguments.binary, "trace", "--device", device, "--network", arguments.network,
-             *(["--auxiliary"] if arguments.network == "eval" else []), "--genotype", text,
-             "--layers", str(arguments.layers), "--channels", str(arguments.channels),
-             "--input", at["x.npy"], "--labels", at["y.npy"], "--out", at["out"],
-             "--repeat", str(arguments.repeat)], plain)
-        with open(os.path.join(at["out"], "trace.json"), encoding="utf-8") as file:
-            found = json.load(file)
-        if on_card:  # what lies on the card, to the byte
-            found["peak_bytes"] = found["arena_bytes"] + found["parameter_bytes"]
-        return found
+        return trace(arguments, text, ["--input", at["x.npy"], "--labels", at["y.npy"]], at["out"],
+                     plain)
 
     def theirs(text, channels_last, environment, repeat):
         job = {"network": arguments.network, "genotype": text, "layers": arguments.layers,
@@ -288,23 +425,28 @@ def compare(arguments, directory):
 
 def compare_parsec(arguments, directory):
     at = {name: os.path.join(directory, name) for name in ("x.npy", "y.npy", "out.json")}
-    save_batch(arguments, at["x.npy"], at["y.npy"])
-    plain, tuned = environments(arguments.threads)
+    plain = plain_environment(arguments)
+    if not arguments.in_process:
+        tuned = tuned_environment(plain)
+        save_batch(arguments, at["x.npy"], at["y.npy"])
     bench = os.path.join(os.path.dirname(arguments.binary), "bench", "bench_step")
 
-    label = "cuda" if arguments.device == "cuda" else arguments.isa or ".*"
+    label = "cuda" if device_of_ours(arguments) == "cuda" else arguments.isa or ".*"
 
     def ours():
         run([bench, f"--benchmark_filter=^{label}/parsec",
-             f"--benchmark_out={at['out.json']}"], plain)
+             f"--benchmark_out={at['out.json']}"], of_ours(plain))
         with open(at["out.json"], encoding="utf-8") as file:
             return json.load(file)["benchmarks"][0]["real_time"]
 
     def theirs(channels_last):
-        job = {"layers": arguments.layers, "channels": arguments.channels, "images": at["x.npy"],
-               "labels": at["y.npy"], "threads": arguments.threads, "samples": arguments.parsec,
-               "channels_last": channels_last, "repeat": arguments.repeat,
-               "device": arguments.device}
+        job = {"layers": arguments.layers, "channels": arguments.channels, "batch": arguments.batch,
+               "image": arguments.image, "threads": arguments.threads,
+               "samples": arguments.parsec, "channels_last": channels_last,
+               "repeat": arguments.repeat, "device": arguments.device}
+        if arguments.in_process:
+            return measure(job)["step_ms"]
+        job.update(images=at["x.npy"], labels=at["y.npy"])
         return json.loads(run([sys.executable, __file__, "--measure", json.dumps(job)],
                               tuned))["step_ms"]
 
@@ -343,6 +485,13 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"],
                         help="where both run; PyTorch's and ours must know it (cpu)")
+    parser.add_argument("--our-device", metavar="D", help="where ours runs, if elsewhere")
+    parser.add_argument("--in-process", action="store_true",
+                        help="measure PyTorch in this process, without numpy")
+    parser.add_argument("--graph", action="store_true",
+                        help="with --in-process: also CUDA graphs")
+    parser.add_argument("--amp", action="store_true",
+                        help="with --in-process: also TF32 and bfloat16")
     parser.add_argument("--isa", help="instruction set of ours: avx512, avx2, base (the best)")
     parser.add_argument("--parsec", type=int, metavar="K", choices=[4],
                         help="time a step of the search instead; bench_step has K = 4")
@@ -351,9 +500,12 @@ def main():
     parser.add_argument("--measure", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
-        (measure_torch_parsec if "samples" in arguments.measure else measure_torch)(
-            arguments.measure)
+        print(json.dumps(measure(arguments.measure)))
         return
+    if (arguments.graph or arguments.amp) and not arguments.in_process:
+        parser.error("--graph and --amp go with --in-process")
+    if arguments.graph and arguments.device != "cuda":
+        parser.error("--graph: CUDA graphs go with --device cuda")
     evaluation = arguments.network == "eval"
     arguments.layers = arguments.layers or (20 if evaluation else 8)
     arguments.channels = arguments.channels or (36 if evaluation else 16)
@@ -366,7 +518,8 @@ def main():
                              arguments.image) != (8, 16, 64, 32):
         parser.error("--parsec: bench_step is of 8 layers, 16 channels, batch 64, image 32 only")
     with tempfile.TemporaryDirectory() as directory:
-        (compare_parsec if arguments.parsec else compare)(arguments, directory)
+        (compare_parsec if arguments.parsec else
+         compare_in_process if arguments.in_process else compare)(arguments, directory)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,14 @@
 #include <cmocka.h>
 
 const char *const pn_backend_labels[PN_BACKENDS] = {"cpu:base", "cpu:avx2", "cpu:avx512",
-                                                    "emulated"};
+                                                    "emulated", "cuda"};
 
 const pn_kernels *pn_backend_at(int i) {
     static bool said[PN_BACKENDS];
     const pn_kernels *k;
     const char *only = getenv("PN_TEST_BACKEND"); /* one alone: as the race check, which is slow */
-    if (only && strcmp(only, pn_backend_labels[i])) return NULL;
+    if (only) return strcmp(only, pn_backend_labels[i]) ? NULL : pn_only_backend();
+    if (!strcmp(pn_backend_labels[i], "cuda")) return NULL; /* cannot read what tests allocate */
     if (pn_backend_open(pn_backend_labels[i], &k) != PN_OK && !said[i]) {
         print_message("[  SKIPPED ] %s: %s\n", pn_backend_labels[i], pn_error());
         said[i] = true;
@@ -226,12 +227,42 @@ static int worth_comparing(place at) {
 
 /* ---- The call -------------------------------------------------------------------------------- */
 
+/* All that a kernel follows must be within its reach. */
+static pn_status look_for_strays(const pn_subject *s, const void *table, int count) {
+    for (size_t at = 0; at < count * s->job_bytes; at += sizeof(void *)) {
+        size_t word;
+        memcpy(&word, (const char *)table + at, sizeof word);
+        if (pn_out_of_reach(word))
+            return pn_fail(PN_EARG, "byte %zu of the jobs is an address that no card reads", at);
+    }
+    return PN_OK;
+}
+
+/* Runs a call to its end, with a table of jobs and a gate that the kernels can read. */
+static pn_status run(const pn_subject *s, const pn_kernels *k, bool backward, const void *jobs,
+                     int count, void *scratch, size_t scratch_bytes, const float *gate) {
+    void *table = pn_reach(count * s->job_bytes);
+    float *read_gate = pn_reach(sizeof *gate);
+    memcpy(table, jobs, count * s->job_bytes);
+    if (gate) *read_gate = *gate;
+    const pn_launch launch = {.scratch = scratch,
+                              .scratch_bytes = scratch_bytes,
+                              .table = table,
+                              .gate = gate ? read_gate : NULL,
+                              .stream = k->memory->stream()};
+    pn_status status = look_for_strays(s, table, count);
+    if (status == PN_OK) status = s->run(k, backward, jobs, count, &launch);
+    if (status == PN_OK) status = pn_finish(k);
+    pn_unreach(read_gate);
+    pn_unreach(table);
+    return status;
+}
+
 pn_status pn_call(const pn_subject *s, const pn_kernels *k, bool backward, const void *jobs,
                   int count) {
     const size_t bytes = s->scratch(k, backward, jobs, count);
     void *scratch = pn_guarded(bytes);
-    const pn_launch launch = {.scratch = scratch, .scratch_bytes = bytes, .table = jobs};
-    const pn_status status = s->run(k, backward, jobs, count, &launch);
+    const pn_status status = run(s, k, backward, jobs, count, scratch, bytes, NULL);
     pn_unguard(scratch);
     return status;
 }
@@ -274,10 +305,8 @@ static int call(place at, const pn_subject *s, const pn_kernels *k, pn_set *set,
     pn_backend_disturb(k, order);
     const size_t bytes = planned_scratch(s, k, set, jobs, count);
     void *scratch = pn_guarded(bytes);
-    const pn_launch launch = {
-        .scratch = scratch, .scratch_bytes = bytes, .table = jobs, .gate = gate};
     int failures = 0;
-    if (s->run(k, set->backward, jobs, count, &launch) != PN_OK)
+    if (run(s, k, set->backward, jobs, count, scratch, bytes, gate) != PN_OK)
         failures += complain(at, "refused: %s", pn_error());
     if (!pn_guards_hold(scratch, bytes))
         failures += complain(at, "writes outside %zu bytes of scratch", bytes);
@@ -303,12 +332,12 @@ static float *all_floats(const pn_set *set, size_t *bytes) {
  * many threads, in a call of several jobs always as many as there are workspaces, and one of the
  * larger numbers in turn. PN_TEST_LONG=1: all of them. PN_TEST_ORDERS=1 is for builds that look
  * for something else than other bits, and are slow at it: the usual one, and one with many threads;
- * on the emulated card, where neither addresses nor races depend on it, one of two in turn.
- * The emulated card has no order of its own beyond the first four. */
+ * on a card, where neither addresses nor races depend on it, one of two in turn. The emulated card
+ * has no order of its own beyond the first four, a real one has none that is ours to choose. */
 static int orders_to_try(const pn_kernels *k, int count, int turn, int orders[PN_ORDERS + 1]) {
-    const bool emulated = strncmp(k->name, "host", 4) != 0;
+    const bool on_card = !k->memory->plain;
     int n = 0;
-    if (emulated && getenv("PN_TEST_ORDERS")) {
+    if (on_card && getenv("PN_TEST_ORDERS")) {
         static int calls; /* two a row, forward and backward; numbers of either kind in turn */
         orders[n++] = (calls / 2 + calls / 4) % 2;
         calls++;
@@ -321,7 +350,7 @@ static int orders_to_try(const pn_kernels *k, int count, int turn, int orders[PN
     }
     orders[n++] = 0;
     for (int i = 1; i < PN_MANY; i++) orders[n++] = i;
-    for (int i = PN_MANY; i < PN_ORDERS && !emulated; i++)
+    for (int i = PN_MANY; i < PN_ORDERS && !on_card; i++)
         if (getenv("PN_TEST_LONG") || (count > 1 && i == PN_MANY) ||
             i == PN_MANY + turn % (PN_ORDERS - PN_MANY))
             orders[n++] = i;
@@ -399,15 +428,17 @@ int pn_check(const pn_subject *s, const char *why, const pn_row rows[PN_MAX_JOBS
 }
 
 static int check_refused(place at, const pn_subject *s, const pn_kernels *k, const void *jobs,
-                         const pn_launch *launch) {
+                         size_t scratch_bytes) {
+    void *scratch = pn_guarded(scratch_bytes);
     int failures = 0;
     (void)pn_fail(PN_OK, "%s", "");
-    const pn_status status = s->run(k, at.set->backward, jobs, 2, launch);
+    const pn_status status = run(s, k, at.set->backward, jobs, 2, scratch, scratch_bytes, NULL);
     if (status != PN_EARG)
         failures += complain(at, "status %d, want %d (PN_EARG)", status, PN_EARG);
     if (status != PN_OK && strlen(pn_error()) < 10) failures += complain(at, "no sentence");
     if (pn_set_touched(at.set))
         failures += complain(at, "changes %s", pn_set_touched(at.set)->name);
+    pn_unguard(scratch);
     return failures;
 }
 
@@ -430,24 +461,16 @@ int pn_check_flaws(const pn_subject *s, bool backward, const pn_row rows[PN_MAX_
             if (flaws[i].value == (backward ? PN_NULL_FORWARD : PN_NULL_BACKWARD)) continue;
             memcpy(jobs, good, 2 * s->job_bytes);
             const size_t bytes = s->scratch(k, backward, jobs, 2);
-            void *scratch = pn_guarded(bytes);
-            const pn_launch launch = {.scratch = scratch, .scratch_bytes = bytes, .table = jobs};
             if (flaws[i].value <= PN_NULL_BACKWARD)
                 memset(bad + flaws[i].offset, 0, sizeof(void *));
             else
                 memcpy(bad + flaws[i].offset, &flaws[i].value, sizeof(int));
             at.why = flaws[i].why;
-            failures += check_refused(at, s, k, jobs, &launch);
-            pn_unguard(scratch);
+            failures += check_refused(at, s, k, jobs, bytes);
         }
         memcpy(jobs, good, 2 * s->job_bytes);
-        const size_t bytes = s->scratch(k, backward, jobs, 2);
-        void *scratch = pn_guarded(bytes);
         at.why = "scratch a line too small";
-        failures += check_refused(
-            at, s, k, jobs,
-            &(pn_launch){.scratch = scratch, .scratch_bytes = bytes - 64, .table = jobs});
-        pn_unguard(scratch);
+        failures += check_refused(at, s, k, jobs, s->scratch(k, backward, jobs, 2) - 64);
     }
     pn_set_end(&set);
     free(jobs);

@@ -13,13 +13,15 @@
 
 #include "kernels/backend.h"
 #include "tests/support/jobs.h"
+#include "tests/support/reach.h"
 #include "tests/support/rows.h"
 
-enum { PN_BACKENDS = 4 };
+enum { PN_BACKENDS = 5 };
 extern const char *const pn_backend_labels[PN_BACKENDS];
 
-/* The table of backend i, the instruction sets of the host and the emulated card; NULL, once said
- * aloud, where this machine or build lacks it. */
+/* The table of backend i: the instruction sets of the host, the emulated card, a card. NULL, once
+ * said aloud, where this machine or build lacks it; and for a card that PN_TEST_BACKEND=cuda does
+ * not ask for (reach.h). */
 const pn_kernels *pn_backend_at(int i);
 
 /* An op, for any kind of job. */

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/support/reach.h"
+
 /* Two NaNs that arithmetic does not make. */
 static const uint32_t guard_bits = 0x7fc0dead, poison_bits = 0x7fc0beef;
 enum { GUARD_BYTES = 256 }; /* a multiple of the alignment; wider than any vector store */
@@ -29,8 +31,8 @@ static void put_guards(char *memory, size_t bytes) {
 }
 
 static void *allocate(size_t bytes) {
-    void *memory = NULL;
-    if (posix_memalign(&memory, 64, bytes ? bytes : 1)) {
+    void *memory = malloc(bytes ? bytes : 1);
+    if (!memory) {
         fputs("tests: out of memory\n", stderr);
         abort();
     }
@@ -38,7 +40,7 @@ static void *allocate(size_t bytes) {
 }
 
 void *pn_guarded(size_t bytes) {
-    char *memory = (char *)allocate(bytes + (size_t)2 * GUARD_BYTES) + GUARD_BYTES;
+    char *memory = (char *)pn_reach(bytes + (size_t)2 * GUARD_BYTES) + GUARD_BYTES;
     put(memory, bytes, poison_bits);
     put_guards(memory, bytes);
     return memory;
@@ -50,7 +52,7 @@ bool pn_guards_hold(const void *memory, size_t bytes) {
 }
 
 void pn_unguard(void *memory) {
-    if (memory) free((char *)memory - GUARD_BYTES);
+    if (memory) pn_unreach((char *)memory - GUARD_BYTES);
 }
 
 void pn_set_begin(pn_set *set, uint64_t seed, bool whole, bool backward) {

@@ -72,7 +72,8 @@ const pn_member *pn_set_touched(const pn_set *set);
 int pn_set_whole(pn_set *set, int lo, int hi);
 double pn_set_real(pn_set *set, double lo, double hi);
 
-/* `bytes` of memory full of NaN between guards, 64-aligned; free with pn_unguard. */
+/* `bytes` of memory full of NaN between guards, 64-aligned, within reach of the kernels under test
+ * (reach.h); free with pn_unguard. */
 void *pn_guarded(size_t bytes);
 bool pn_guards_hold(const void *memory, size_t bytes);
 void pn_unguard(void *memory);
