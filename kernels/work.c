@@ -133,7 +133,9 @@ double pn_copy_ceiling(pn_ceilings *c, double bytes) {
 }
 
 double pn_least_seconds(pn_ceilings *c, pn_work work) {
-    const double flop_rate = pn_flop_ceiling(c), copy_rate = pn_copy_ceiling(c, work.bytes);
-    if (flop_rate <= 0 || copy_rate <= 0) return 0;
+    const double flop_rate = pn_flop_ceiling(c);
+    if (flop_rate <= 0) return 0;
+    const double copy_rate = pn_copy_ceiling(c, work.bytes);
+    if (copy_rate <= 0) return 0;
     return fmax(work.bytes / copy_rate, work.flops / flop_rate);
 }

@@ -30,7 +30,8 @@ PN_OPS(PN_WORK, )
 pn_work pn_sgd_work(size_t floats);
 
 /* The two ceilings of kernels.h, each measured when it is first asked for: of a copy, one for every
- * power of two of bytes, 2^28 at most. Zero but for `kernels` at the start. */
+ * power of two of bytes, 2^28 at most. Zero but for `kernels` at the start; a flop_rate below 0
+ * says that nobody wants any. */
 enum { PN_COPY_SIZES = 29 };
 typedef struct pn_ceilings {
     const pn_kernels *kernels;
@@ -41,7 +42,7 @@ double pn_copy_ceiling(pn_ceilings *c, double bytes);
 
 /* The seconds that no kernel can go below: the larger of bytes over the rate of a copy between
  * arrays of that size together, and operations over the rate of multiply-adds. What fits a cache is
- * held against a copy in that cache. 0 on a device without ceilings (the emulated one). */
+ * held against a copy in that cache. 0 without ceilings, as on the emulated device. */
 double pn_least_seconds(pn_ceilings *c, pn_work work);
 
 #ifdef __cplusplus

@@ -1,6 +1,5 @@
-# Scripts of bench/: search_quality's statistics, and that it goes on where it was stopped; compare's
-# verdicts. (Included by
-# tests/CMakeLists.txt, after static/tests.cmake, which looks for Python.)
+# Scripts of bench/: search_quality's statistics, and that it goes on; compare's verdicts. (Included
+# by tests/CMakeLists.txt, after static/tests.cmake, which looks for Python.)
 if(Python3_FOUND AND NOT PN_SANITIZE AND NOT PN_TSAN)
   add_test(NAME search_quality
            COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/quality/test_quality --program
