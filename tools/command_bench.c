@@ -25,8 +25,8 @@ static const char usage[] =
 static const char notes[] =
     "\n"
     "Ops are stem, conv1x1, reduce, conv, stage, max_pool, avg_pool, node, head, sgd,\n"
-    "or those of the search space: sep_conv_3x3 (one of its two stages), dil_conv_5x5,\n"
-    "max_pool_3x3, skip_connect (where it reduces)... JSON has the shape of Google\n"
+    "or those of the search space: sep_conv_3x3 (one of its two stages), avg_pool_3x3\n"
+    "or skip_connect (where it reduces), and so on. JSON has the shape of Google\n"
     "Benchmark's, with the names of bench/bench_kernels; bench/compare reads it.\n"
     "\n"
     "  parsec-nas bench --op sep_conv_3x3,max_pool_3x3 --channels 16,36 --size 32\n";
