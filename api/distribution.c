@@ -60,9 +60,11 @@ static pn_status rows_text(const pn_space *space, const pn_arch *arch, const dou
 static pn_status fill(const pn_prior *prior, bool top, uint64_t seed, int count, pn_arch *arch,
                       double *log_p, int *found) {
     if (top) return pn_prior_top(prior, count, arch, log_p, found);
+    pn_tables tables;
+    pn_tables_make(prior, &tables);
     for (int i = 0; i < count; i++) {
-        pn_prior_sample(prior, seed, 0, (uint64_t)i, &arch[i]);
-        log_p[i] = pn_prior_log_p(prior, &arch[i]);
+        pn_tables_sample(&tables, seed, 0, (uint64_t)i, &arch[i]);
+        log_p[i] = pn_tables_log_p(&tables, &arch[i]);
     }
     *found = count;
     return PN_OK;

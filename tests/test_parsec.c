@@ -11,6 +11,7 @@
 #include "runtime/rng.h"
 #include "search/methods/health.h"
 #include "search/methods/parsec.h"
+#include "search/methods/settings.h"
 #include "search/network/genotype.h"
 #include "tests/support/enumerate.h"
 
@@ -178,6 +179,40 @@ static void presets_are_what_they_are_called(void **state) {
     assert_int_equal(pn_rule_read("paper", &rule), PN_OK);
     assert_string_equal(pn_rule_name(rule), "paper");
     assert_int_equal(pn_rule_read("best", &rule), PN_EARG);
+}
+
+/* Without a rule: evidence, unless something is asked for that only samples and their weights have;
+ * and a rule that was given stays. */
+static void the_rule_follows_what_is_asked_for(void **state) {
+    (void)state;
+    const pn_data data = {.count = 1000, .H = 8, .W = 8, .C = 3, .classes = 10};
+    static const struct {
+        const char *rule, *prior;
+        int64_t samples, evidence, freeze;
+        const char *want;
+    } cases[] = {
+        {"auto", "", PN_UNSET, PN_UNSET, 0, "evidence"},
+        {"auto", "", 1, PN_UNSET, 0, "evidence"},
+        {"auto", "", PN_UNSET, 1, 0, "evidence"},
+        {"auto", "", 4, PN_UNSET, 0, "practical"},
+        {"auto", "", PN_UNSET, 0, 0, "practical"},
+        {"auto", "", PN_UNSET, PN_UNSET, 1, "practical"},
+        {"auto", "other", PN_UNSET, PN_UNSET, 0, "practical"},
+        {"paper", "", PN_UNSET, PN_UNSET, 0, "paper"},
+        {"practical", "", PN_UNSET, PN_UNSET, 0, "practical"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        pn_settings s = pn_settings_defaults();
+        snprintf(s.rule, sizeof s.rule, "%s", cases[i].rule);
+        snprintf(s.prior, sizeof s.prior, "%s", cases[i].prior);
+        s.samples = cases[i].samples;
+        s.evidence = cases[i].evidence;
+        s.freeze_weights = cases[i].freeze;
+        assert_int_equal(pn_settings_resolve(&s, &data), PN_OK);
+        assert_string_equal(s.rule, cases[i].want);
+        assert_int_equal(s.evidence, !strcmp(cases[i].want, "evidence"));
+        assert_true(s.evidence ? s.samples == 1 : s.samples > 1);
+    }
 }
 
 static void impossible_settings_are_refused(void **state) {
@@ -1051,6 +1086,7 @@ static void bypassed_cells_are_counted(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(presets_are_what_they_are_called),
+        cmocka_unit_test(the_rule_follows_what_is_asked_for),
         cmocka_unit_test(impossible_settings_are_refused),
         cmocka_unit_test(calls_come_in_the_promised_order),
         cmocka_unit_test(by_evidence_every_step_trains_one),

@@ -196,6 +196,30 @@ static void gradient_agrees_with_finite_differences(void **state) {
     }
 }
 
+/* Made once, for any number of architectures, and of the prior as it was. */
+static void tables_are_the_prior_of_the_time(void **state) {
+    (void)state;
+    for (int i = 0; i < CASES; i++) {
+        pn_prior p, then;
+        pn_tables t;
+        make(i, 3, &p);
+        then = p;
+        pn_tables_make(&p, &t);
+        for (int j = 0; j < p.count; j++) p.logit[j] += j;
+        double one[PN_MAX_LOGITS] = {0}, many[PN_MAX_LOGITS] = {0};
+        for (uint64_t k = 0; k < 50; k++) {
+            pn_arch a, b;
+            pn_prior_sample(&then, 3, k / 10, k, &a);
+            pn_tables_sample(&t, 3, k / 10, k, &b);
+            assert_memory_equal(&a, &b, sizeof a);
+            assert_true(pn_prior_log_p(&then, &a) == pn_tables_log_p(&t, &a));
+            pn_prior_gradient(&then, &a, 0.5 + (double)k, one);
+            pn_tables_gradient(&t, &a, 0.5 + (double)k, many);
+        }
+        assert_memory_equal(one, many, sizeof one);
+    }
+}
+
 static void mean_gradient_is_zero(void **state) {
     (void)state;
     for (int i = 0; i < CASES; i++) {
@@ -465,6 +489,7 @@ int main(void) {
         cmocka_unit_test(log_p_is_the_definition_and_sums_to_one),
         cmocka_unit_test(coinciding_inputs_have_no_probability_if_distinct),
         cmocka_unit_test(gradient_agrees_with_finite_differences),
+        cmocka_unit_test(tables_are_the_prior_of_the_time),
         cmocka_unit_test(mean_gradient_is_zero),
         cmocka_unit_test(entropy_and_marginals_are_sums_over_the_space),
         cmocka_unit_test(mode_and_top_are_those_of_the_whole_space),

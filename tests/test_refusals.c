@@ -412,7 +412,7 @@ static void numbers_out_of_range(void **state) {
         {"and in a plan", USAGE, "multiple of 4", {"plan", "--channels", "6"}},
         {"a rule there is not",
          USAGE,
-         "paper, practical or evidence",
+         "auto, paper, practical or evidence",
          {"search", "new", "--rule", "darts"}},
         {"evidence of four samples a step",
          USAGE,

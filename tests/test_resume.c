@@ -38,7 +38,7 @@ static double reference_time; /* seconds that it took */
 
 #define SMALL                                                                            \
     "--data", "synthetic:200x8x8x3", "--layers", "3", "--channels", "4", "--batch", "8", \
-        "--samples", "3", "--steps", "60", "--warmup", "15"
+        "--samples", "3", "--steps", "40", "--warmup", "10"
 static const char *const plain[] = {SMALL, NULL};
 
 /* Random numbers that are the same in every run of the test (Knuth's MMIX generator). */
@@ -152,7 +152,7 @@ static int end(void **state) {
 
 static void a_finished_run_has_its_files_and_no_others(void **state) {
     (void)state;
-    static const char *const names[] = {"checkpoint-00000060.safetensors ",
+    static const char *const names[] = {"checkpoint-00000040.safetensors ",
                                         "genotype.txt ",
                                         "metrics.csv ",
                                         "prior.csv ",
@@ -174,7 +174,7 @@ static void killed_at_random_instants(void **state) {
     (void)state;
     int killed = 0, continued = 0;
     double span = reference_time;
-    const int rounds = pn_setting("PN_TEST_LONG", 0) ? 120 : FEW_KILLS ? 4 : 12;
+    const int rounds = pn_setting("PN_TEST_LONG", 0) ? 120 : FEW_KILLS ? 4 : 8;
     for (int round = 0; round < rounds; round++) {
         const manner how = {"1", round % 2 ? "0" : "0.02", false};
         const int kills = 1 + (int)(4 * fraction());
@@ -228,12 +228,12 @@ static void append(const char *path, const char *text) {
 static void leftovers_of_a_kill_are_removed(void **state) {
     (void)state;
     kill_amid("left", plain);
-    append(pn_in_folder("left/checkpoint-00000059.safetensors.tmp"), "half a checkpoint");
+    append(pn_in_folder("left/checkpoint-00000039.safetensors.tmp"), "half a checkpoint");
     append(pn_in_folder("left/run.json.tmp"), "{\"program\": ");
     append(pn_in_folder("left/genotype.txt.tmp"), "Geno");
-    append(pn_in_folder("left/metrics.csv"), "59,search,4");
-    append(pn_in_folder("left/samples.csv"), "59,0,sea");
-    append(pn_in_folder("left/prior.csv"), "60,0.5");
+    append(pn_in_folder("left/metrics.csv"), "39,search,4");
+    append(pn_in_folder("left/samples.csv"), "39,0,sea");
+    append(pn_in_folder("left/prior.csv"), "40,0.5");
     finish("left", plain, usual);
     assert_text("left", reference);
     remove_run("left");
@@ -304,7 +304,7 @@ static void run_again_when_finished(void **state) {
     assert_non_null(fgets(genotype, sizeof genotype, file));
     fclose(file);
     assert_string_equal(p.out, genotype);
-    assert_non_null(strstr(p.err, "continuing from step 60"));
+    assert_non_null(strstr(p.err, "continuing from step 40"));
     pn_process_free(&p);
     assert_text("reference", reference);
 }

@@ -83,12 +83,14 @@ static pn_status sample(const char *from, const pn_truth *truth) {
     int found = count;
     if (s == PN_OK && top) s = pn_prior_top(&prior, top, arch, log_p, &found);
     if (s == PN_OK && o.json) puts("[");
+    pn_tables tables;
+    pn_tables_make(&prior, &tables);
     for (int i = 0; s == PN_OK && i < found; i++) {
         pn_arch *a = top ? &arch[i] : arch;
         pn_judgement judgement, *j = truth ? &judgement : NULL;
-        if (!top) pn_prior_sample(&prior, o.seed, 0, (uint64_t)i, a);
+        if (!top) pn_tables_sample(&tables, o.seed, 0, (uint64_t)i, a);
         if (j) pn_truth_judge(truth, a, j);
-        const double p = top ? log_p[i] : pn_prior_log_p(&prior, a);
+        const double p = top ? log_p[i] : pn_tables_log_p(&tables, a);
         s = o.json ? print_json(&space, a, p, j, i == found - 1) : print(a, p, j);
     }
     if (s == PN_OK && o.json) puts("]");

@@ -61,12 +61,15 @@ class Rule:
 
     def steps(self, passes):
         """Steps, warm-up and passes of a search that costs `passes`, or what its options say."""
-        samples, share = PRESETS.get(option(self.words, "--rule") or "practical", (None, 0.0))
-        samples = self.number("--samples") or samples
+        frozen = "--freeze-weights" in self.words
+        given = self.number("--samples")
+        drawn = frozen or "--prior" in self.words or (given or 1) > 1  # as the program chooses
+        rule = option(self.words, "--rule") or ("practical" if drawn else "evidence")
+        samples, share = PRESETS.get(rule, (None, 0.0))
+        samples = given or samples
         if not samples:
             raise Refused(f"rule {self.name}: K is not known, want --samples in its options")
-        frozen = "--freeze-weights" in self.words
-        evidence = option(self.words, "--rule") == "evidence" or "--evidence" in self.words
+        evidence = rule == "evidence" or "--evidence" in self.words
         step = step_cost(samples, frozen, evidence)
         if frozen or "--keep-weights" in self.words:
             share = 0.0

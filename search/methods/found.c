@@ -30,10 +30,12 @@ void pn_support_of(const pn_search *search, pn_support *support) {
     const int64_t trained = search->step < s->warmup ? search->step : s->warmup;
     int64_t cells[PN_KINDS][COUNTED][TIMES] = {{{0}}}; /* in which a choice stands so often */
     pn_prior uniform = search->prior;
+    pn_tables tables;
     memset(uniform.logit, 0, sizeof uniform.logit);
+    pn_tables_make(&uniform, &tables);
     for (int64_t step = 0; step < trained; step++) {
         pn_arch arch;
-        pn_prior_sample(&uniform, s->seed, (uint64_t)step, 0, &arch);
+        pn_tables_sample(&tables, s->seed, (uint64_t)step, 0, &arch);
         for (int kind = 0; kind < uniform.space.kinds; kind++) {
             int times[COUNTED];
             count_choices(&uniform.space, &arch.cell[kind], times);

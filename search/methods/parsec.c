@@ -163,7 +163,10 @@ double pn_importance_weights(const double *log_likelihood, int K, double tempera
 
 void pn_pi_gradient(const pn_prior *prior, const pn_arch *arch, const double *weight, int K,
                     double baseline, double *gradient) {
-    for (int k = 0; k < K; k++) pn_prior_gradient(prior, &arch[k], weight[k] - baseline, gradient);
+    pn_tables tables;
+    pn_tables_make(prior, &tables);
+    for (int k = 0; k < K; k++)
+        pn_tables_gradient(&tables, &arch[k], weight[k] - baseline, gradient);
 }
 
 /* Cosine from the first rate to the last, as PyTorch's CosineAnnealingLR, for each life of v. */
@@ -193,9 +196,11 @@ static void draw(const pn_search *search, pn_step_report *r) {
     const pn_search_settings *s = &search->settings;
     pn_prior from = search->prior;
     if (r->warmup && !s->warmup_prior) memset(from.logit, 0, sizeof from.logit); /* uniform */
+    pn_tables tables;
+    pn_tables_make(&from, &tables);
     for (int k = 0; k < r->count; k++) {
-        pn_prior_sample(&from, s->seed, (uint64_t)r->step, (uint64_t)k, &r->arch[k]);
-        r->log_p[k] = pn_prior_log_p(&from, &r->arch[k]);
+        pn_tables_sample(&tables, s->seed, (uint64_t)r->step, (uint64_t)k, &r->arch[k]);
+        r->log_p[k] = pn_tables_log_p(&tables, &r->arch[k]);
     }
 }
 

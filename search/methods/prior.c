@@ -15,9 +15,8 @@
 
 enum {
     INPUTS = 2 + PN_MAX_NODES - 1,
-    PAIRS = INPUTS * INPUTS,
-    BLOCKS = PN_KINDS * PN_MAX_NODES * 3, /* pair, op of slot 0, op of slot 1 */
-    DRAWS = 32 /* numbers of the stream that belong to one architecture; BLOCKS of them used */
+    PAIRS = PN_MAX_ENTRIES,
+    DRAWS = 32 /* numbers of the stream that belong to one architecture: one a block */
 };
 
 static const char *const kind_name[PN_KINDS] = {"normal", "reduce"};
@@ -169,68 +168,109 @@ int pn_logit_find(const pn_space *space, const char *name) {
         for (int node = 0; node < (prior)->space.nodes; node++) \
             for (int block = 0; block < 3; block++)
 
-double pn_prior_log_p(const pn_prior *prior, const pn_arch *arch) {
-    double table[PAIRS], sum = 0;
-    FOR_BLOCKS(prior) {
-        block_table(prior, kind, node, block, table);
-        sum += table[block_entry(&prior->space, arch->cell[kind].term[node], node, block)];
+/* The place of a block in tables: kind, node, block. */
+static int block_at(int kind, int node, int block) {
+    return (kind * PN_MAX_NODES + node) * 3 + block;
+}
+
+/* Of one block, from its table. */
+static void block_marginals(const pn_space *s, int kind, int node, int block, const double *table,
+                            double probability[PN_MAX_LOGITS]) {
+    double of[PN_NODE_TERMS][INPUTS];
+    if (block > 0) {
+        double *out = probability + ops_at(s, kind, node, block - 1);
+        for (int i = 0; i < s->ops; i++) out[i] = exp(table[i]);
+    } else {
+        pair_marginals(table, pn_inputs(node), of);
+        for (int slot = 0; slot < PN_NODE_TERMS; slot++)
+            memcpy(probability + inputs_at(s, kind, node, slot), of[slot],
+                   (size_t)pn_inputs(node) * sizeof *probability);
     }
-    return sum;
 }
 
 void pn_prior_marginals(const pn_prior *prior, double probability[PN_MAX_LOGITS]) {
-    const pn_space *s = &prior->space;
-    double table[PAIRS], of[PN_NODE_TERMS][INPUTS];
+    double table[PAIRS];
     memset(probability, 0, PN_MAX_LOGITS * sizeof *probability);
     FOR_BLOCKS(prior) {
-        int n = block_table(prior, kind, node, block, table);
-        if (block > 0) {
-            double *out = probability + ops_at(s, kind, node, block - 1);
-            for (int i = 0; i < n; i++) out[i] = exp(table[i]);
-        } else {
-            pair_marginals(table, pn_inputs(node), of);
-            for (int slot = 0; slot < PN_NODE_TERMS; slot++)
-                memcpy(probability + inputs_at(s, kind, node, slot), of[slot],
-                       (size_t)pn_inputs(node) * sizeof *probability);
-        }
+        block_table(prior, kind, node, block, table);
+        block_marginals(&prior->space, kind, node, block, table, probability);
     }
+}
+
+/* ---- one architecture ------------------------------------------------------------------------ */
+
+void pn_tables_make(const pn_prior *prior, pn_tables *t) {
+    memset(t, 0, sizeof *t);
+    t->space = prior->space;
+    t->logits = prior->count;
+    FOR_BLOCKS(prior) {
+        const int b = block_at(kind, node, block);
+        t->entries[b] = block_table(prior, kind, node, block, t->log_p[b]);
+        for (int i = 0; i < t->entries[b]; i++) t->probability[b][i] = exp(t->log_p[b][i]);
+        block_marginals(&prior->space, kind, node, block, t->log_p[b], t->marginal);
+    }
+}
+
+double pn_tables_log_p(const pn_tables *t, const pn_arch *arch) {
+    double sum = 0;
+    FOR_BLOCKS(t)
+    sum += t->log_p[block_at(kind, node, block)]
+                   [block_entry(&t->space, arch->cell[kind].term[node], node, block)];
+    return sum;
 }
 
 /* The distribution is of the exponential family with one indicator a logit, so the gradient of
  * log p(a) is the indicators of a minus their means: the marginals, conditioned or not. */
-void pn_prior_gradient(const pn_prior *prior, const pn_arch *arch, double weight,
-                       double *gradient) {
-    const pn_space *s = &prior->space;
-    double probability[PN_MAX_LOGITS];
-    pn_prior_marginals(prior, probability);
-    for (int i = 0; i < prior->count; i++) gradient[i] -= weight * probability[i];
-    for (int kind = 0; kind < s->kinds; kind++)
+void pn_tables_gradient(const pn_tables *t, const pn_arch *arch, double weight, double *gradient) {
+    const pn_space *s = &t->space;
+    for (int i = 0; i < t->logits; i++) gradient[i] -= weight * t->marginal[i];
+    for (int kind = 0, at = 0; kind < s->kinds; kind++)
         for (int node = 0; node < s->nodes; node++)
             for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
-                pn_choice c = arch->cell[kind].term[node][slot];
-                gradient[inputs_at(s, kind, node, slot) + c.input] += weight;
-                gradient[ops_at(s, kind, node, slot) + pn_op_choice(s, c.op)] += weight;
+                const pn_choice c = arch->cell[kind].term[node][slot];
+                gradient[at + c.input] += weight;
+                at += pn_inputs(node);
+                gradient[at + pn_op_choice(s, c.op)] += weight;
+                at += s->ops;
             }
 }
 
-void pn_prior_sample(const pn_prior *prior, uint64_t seed, uint64_t step, uint64_t index,
-                     pn_arch *arch) {
-    double table[PAIRS];
+void pn_tables_sample(const pn_tables *t, uint64_t seed, uint64_t step, uint64_t index,
+                      pn_arch *arch) {
     memset(arch, 0, sizeof *arch);
-    FOR_BLOCKS(prior) {
-        int n = block_table(prior, kind, node, block, table);
-        uint64_t draw = (uint64_t)(kind * PN_MAX_NODES + node) * 3 + (uint64_t)block;
-        double left = pn_uniform(seed, PN_STREAM_SAMPLE, step, index * DRAWS + draw);
+    FOR_BLOCKS(t) {
+        const int b = block_at(kind, node, block);
+        double left = pn_uniform(seed, PN_STREAM_SAMPLE, step, index * DRAWS + (uint64_t)b);
         int take = 0; /* the last possible entry, should rounding leave a rest */
-        for (int i = 0; i < n; i++) {
-            double probability = exp(table[i]);
+        for (int i = 0; i < t->entries[b]; i++) {
+            const double probability = t->probability[b][i];
             if (probability <= 0) continue;
             take = i;
             if (left < probability) break;
             left -= probability;
         }
-        block_take(&prior->space, arch->cell[kind].term[node], node, block, take);
+        block_take(&t->space, arch->cell[kind].term[node], node, block, take);
     }
+}
+
+double pn_prior_log_p(const pn_prior *prior, const pn_arch *arch) {
+    pn_tables t;
+    pn_tables_make(prior, &t);
+    return pn_tables_log_p(&t, arch);
+}
+
+void pn_prior_gradient(const pn_prior *prior, const pn_arch *arch, double weight,
+                       double *gradient) {
+    pn_tables t;
+    pn_tables_make(prior, &t);
+    pn_tables_gradient(&t, arch, weight, gradient);
+}
+
+void pn_prior_sample(const pn_prior *prior, uint64_t seed, uint64_t step, uint64_t index,
+                     pn_arch *arch) {
+    pn_tables t;
+    pn_tables_make(prior, &t);
+    pn_tables_sample(&t, seed, step, index, arch);
 }
 
 void pn_prior_mode(const pn_prior *prior, pn_arch *arch) {

@@ -12,8 +12,9 @@ static const pn_field rows[] = {
     PN_ROW_DATA("fashion-mnist",
                 "images: fashion-mnist, cifar10, synthetic[:COUNTxHxWxC], a directory, "
                 "or what 'data pack' wrote; DIR@96: pictures at 96x96; NAME/2: at half the size"),
-    PN_TEXT("rule", rule, "paper|practical|evidence", "RULE", "practical",
-            "preset of the options marked *: paper (literal), practical or evidence"),
+    PN_TEXT("rule", rule, "auto|paper|practical|evidence", "RULE", "auto",
+            "preset of the options marked *: paper (literal), practical or evidence; auto: "
+            "evidence, and practical with --samples, --prior or --freeze-weights"),
     PN_ROW_LAYERS("8", "cells of the network"),
     PN_ROW_CHANNELS("16", "channels of the first cells, a multiple of 4"),
     PN_ROW_BATCH("64", "images a batch, of either half"),
@@ -71,12 +72,20 @@ static void fill(int64_t *field, int64_t value) {
     if (*field == PN_UNSET) *field = value;
 }
 
+/* By evidence a step has one sample, trained, and the first pi is uniform. */
+static bool wants_samples(const pn_settings *s) {
+    return (s->samples != PN_UNSET && s->samples > 1) || s->evidence == 0 || s->freeze_weights ||
+           s->prior[0];
+}
+
 pn_status pn_settings_resolve(pn_settings *s, const pn_data *data) {
     const int64_t half = data->count / 2;
     if (s->batch > half)
         return pn_fail(PN_EARG, "--batch %lld, want at most %lld: half of the %d images",
                        (long long)s->batch, (long long)half, data->count);
     fill(&s->steps, s->epochs * (half / s->batch));
+    if (!strcmp(s->rule, "auto"))
+        snprintf(s->rule, sizeof s->rule, "%s", wants_samples(s) ? "practical" : "evidence");
     pn_rule rule;
     PN_TRY(pn_rule_read(s->rule, &rule));
     const pn_search_settings preset = pn_rule_preset(rule, s->steps, (int)s->batch);

@@ -113,11 +113,13 @@ pn_status pn_truth_expect(const pn_truth *t, const pn_prior *prior, pn_expectati
                        prior->space.kinds, prior->space.nodes, PN_KINDS, PN_MAX_NODES);
     double sum = 0, square = 0, first = 0;
     int count = 0;
+    pn_tables tables;
+    pn_tables_make(prior, &tables);
     for (int i = 0; i < DRAWS; i++) {
         pn_arch arch;
         pn_judgement j;
         memset(&arch, 0, sizeof arch);
-        pn_prior_sample(prior, seed, 1, (uint64_t)i, &arch);
+        pn_tables_sample(&tables, seed, 1, (uint64_t)i, &arch);
         pn_truth_judge(t, &arch, &j);
         if (!j.judged) continue;
         if (!count++) first = j.accuracy; /* sums of differences lose nothing */
@@ -186,14 +188,16 @@ static int rising(const void *a, const void *b) {
 static pn_status judge_uniform(pn_truth *t) {
     const pn_space space = pn_space_darts();
     pn_prior prior;
+    pn_tables tables;
     double *accuracy = t->uniform, sum = 0;
     int count = 0;
     PN_TRY(pn_prior_init(&prior, &space, true));
+    pn_tables_make(&prior, &tables);
     for (int i = 0; i < UNIFORM; i++) {
         pn_arch arch;
         pn_judgement j;
         memset(&arch, 0, sizeof arch);
-        pn_prior_sample(&prior, seed, 0, (uint64_t)i, &arch);
+        pn_tables_sample(&tables, seed, 0, (uint64_t)i, &arch);
         pn_truth_judge(t, &arch, &j);
         if (!j.judged) continue;
         accuracy[count++] = j.accuracy;
