@@ -289,7 +289,7 @@ static pn_status time_size(bench *b, int N, int C, int HW) {
 }
 
 static pn_status time_sizes(bench *b) {
-    int batch[MOST_SIZES], channels[MOST_SIZES], size[MOST_SIZES], counts[3];
+    int batch[MOST_SIZES] = {0}, channels[MOST_SIZES] = {0}, size[MOST_SIZES] = {0}, counts[3];
     const bool usual = !o.channels && !o.size; /* the levels of the search network */
     PN_TRY(read_list("batch", o.batch, 1, 1 << 20, batch, &counts[0]));
     PN_TRY(read_list("channels", o.channels ? o.channels : "16,32,64", 4, PN_MAX_WIDTH, channels,

@@ -160,7 +160,8 @@ static pn_status take_training(profiling *p, const char *run, const json_t *sett
     PN_TRY(make_room(p, 1));
     p->count = 1;
     snprintf(p->what, sizeof p->what, "the cell of a training");
-    return pn_genotype_read(genotype, strlen(genotype), &p->profile[0].arch);
+    const pn_status s = pn_genotype_read(genotype, strlen(genotype), &p->profile[0].arch);
+    return s == PN_OK ? PN_OK : pn_fail_in(PN_EINPUT, "%s: run.json", run);
 }
 
 static pn_status take_run(profiling *p, const char *run) {
@@ -291,10 +292,10 @@ static void print_architectures(const profiling *p) {
     }
 }
 
-/* The same row of all architectures, summed up; false: there is none behind the last. */
+/* The same row of all architectures, summed up. */
 typedef struct sum {
     int family, H, W;
-    double params, macs, ms[PN_PASSES], limit[PN_PASSES], launches;
+    double macs, ms[PN_PASSES], limit[PN_PASSES];
 } sum;
 
 static int add_rows(const profiling *p, sum *sums, int most) {
@@ -307,9 +308,8 @@ static int add_rows(const profiling *p, sum *sums, int most) {
                    (sums[at].family != row->family || sums[at].H != row->H || sums[at].W != row->W))
                 at++;
             if (at == most) continue;
-            if (at == count) sums[count++] = (sum){row->family, row->H, row->W, .ms = {0}};
+            if (at == count) sums[count++] = (sum){row->family, row->H, row->W, .macs = 0};
             sums[at].macs += row->macs;
-            sums[at].launches += row->launches[0] + row->launches[1];
             for (int pass = 0; pass < PN_PASSES; pass++) {
                 sums[at].ms[pass] += row_ms(row, pass);
                 sums[at].limit[pass] += row->limit_ms[pass];
