@@ -190,16 +190,19 @@ static void the_rule_follows_what_is_asked_for(void **state) {
         const char *rule, *prior;
         int64_t samples, evidence, freeze;
         const char *want;
+        double rate_pi, temperature; /* 0: not given */
     } cases[] = {
-        {"auto", "", PN_UNSET, PN_UNSET, 0, "evidence"},
-        {"auto", "", 1, PN_UNSET, 0, "evidence"},
-        {"auto", "", PN_UNSET, 1, 0, "evidence"},
-        {"auto", "", 4, PN_UNSET, 0, "practical"},
-        {"auto", "", PN_UNSET, 0, 0, "practical"},
-        {"auto", "", PN_UNSET, PN_UNSET, 1, "practical"},
-        {"auto", "other", PN_UNSET, PN_UNSET, 0, "practical"},
-        {"paper", "", PN_UNSET, PN_UNSET, 0, "paper"},
-        {"practical", "", PN_UNSET, PN_UNSET, 0, "practical"},
+        {"auto", "", PN_UNSET, PN_UNSET, 0, "evidence", 0, 0},
+        {"auto", "", 1, PN_UNSET, 0, "evidence", 0, 0},
+        {"auto", "", PN_UNSET, 1, 0, "evidence", 0, 0},
+        {"auto", "", 4, PN_UNSET, 0, "practical", 0, 0},
+        {"auto", "", PN_UNSET, 0, 0, "practical", 0, 0},
+        {"auto", "", PN_UNSET, PN_UNSET, 1, "practical", 0, 0},
+        {"auto", "other", PN_UNSET, PN_UNSET, 0, "practical", 0, 0},
+        {"auto", "", PN_UNSET, PN_UNSET, 0, "practical", 0.1, 0},
+        {"auto", "", PN_UNSET, PN_UNSET, 0, "practical", 0, 8},
+        {"paper", "", PN_UNSET, PN_UNSET, 0, "paper", 0, 0},
+        {"practical", "", PN_UNSET, PN_UNSET, 0, "practical", 0, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         pn_settings s = pn_settings_defaults();
@@ -208,6 +211,8 @@ static void the_rule_follows_what_is_asked_for(void **state) {
         s.samples = cases[i].samples;
         s.evidence = cases[i].evidence;
         s.freeze_weights = cases[i].freeze;
+        if (cases[i].rate_pi > 0) s.rate_pi = cases[i].rate_pi;
+        if (cases[i].temperature > 0) s.temperature = cases[i].temperature;
         assert_int_equal(pn_settings_resolve(&s, &data), PN_OK);
         assert_string_equal(s.rule, cases[i].want);
         assert_int_equal(s.evidence, !strcmp(cases[i].want, "evidence"));

@@ -421,7 +421,7 @@ static void numbers_out_of_range(void **state) {
         {"one sample a step without it",
          USAGE,
          "1 samples a step, want 2",
-         {"search", "new", DATA, "--samples", "1"}},
+         {"search", "new", DATA, "--rule", "practical", "--samples", "1"}},
         {"evidence of frozen weights",
          USAGE,
          "want weights that are trained",

@@ -40,8 +40,9 @@ static int run(const char *directory, const char *const *more, char *said) {
 
 /* 40 steps that leave pi nearly decided: its rate is far beyond what one would choose. */
 static int begin(void **state) {
-    static const char *const arguments[] = {"--layers", "3",         "--steps", "40", "--warmup",
-                                            "5",        "--rate-pi", "2",       NULL};
+    static const char *const arguments[] = {"--rule",    "practical", "--layers", "3",
+                                            "--steps",   "40",        "--warmup", "5",
+                                            "--rate-pi", "2",         NULL};
     pn_folder_begin(state);
     return run("source", arguments, NULL);
 }

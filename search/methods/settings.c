@@ -14,7 +14,8 @@ static const pn_field rows[] = {
                 "or what 'data pack' wrote; DIR@96: pictures at 96x96; NAME/2: at half the size"),
     PN_TEXT("rule", rule, "auto|paper|practical|evidence", "RULE", "auto",
             "preset of the options marked *: paper (literal), practical or evidence; auto: "
-            "evidence, and practical with --samples, --prior or --freeze-weights"),
+            "evidence, but practical with --samples, --prior, --freeze-weights, --rate-pi or "
+            "--temperature"),
     PN_ROW_LAYERS("8", "cells of the network"),
     PN_ROW_CHANNELS("16", "channels of the first cells, a multiple of 4"),
     PN_ROW_BATCH("64", "images a batch, of either half"),
@@ -75,7 +76,7 @@ static void fill(int64_t *field, int64_t value) {
 /* By evidence a step has one sample, trained, and the first pi is uniform. */
 static bool wants_samples(const pn_settings *s) {
     return (s->samples != PN_UNSET && s->samples > 1) || s->evidence == 0 || s->freeze_weights ||
-           s->prior[0];
+           s->prior[0] || s->rate_pi != PN_UNSET_REAL || s->temperature != PN_UNSET_REAL;
 }
 
 pn_status pn_settings_resolve(pn_settings *s, const pn_data *data) {
