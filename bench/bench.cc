@@ -1,26 +1,17 @@
 /* bench.cc -- ceilings, and main() of every benchmark program. */
 #include "bench/bench.h"
 
-#include <cmath>
-#include <cstdio>
+#include <cstdlib>
 #include <map>
 #include <string>
 
 namespace bench {
 
-double flop_rate(const pn_kernels *kernels) {
-    static std::map<const pn_kernels *, double> known;
-    double &rate = known[kernels];
-    if (rate == 0) rate = kernels->flop_rate();
-    return rate;
-}
-
-double copy_rate(const pn_kernels *kernels, double bytes) {
-    static std::map<std::pair<const pn_kernels *, int>, double> known;
-    const int power = static_cast<int>(std::lround(std::log2(bytes)));
-    double &rate = known[{kernels, power}];
-    if (rate == 0) rate = kernels->copy_rate(static_cast<size_t>(1) << power);
-    return rate;
+pn_ceilings &ceilings(const pn_kernels *kernels) {
+    static std::map<const pn_kernels *, pn_ceilings> known;
+    pn_ceilings &c = known[kernels];
+    c.kernels = kernels;
+    return c;
 }
 
 std::vector<const pn_kernels *> backends() {
@@ -45,12 +36,14 @@ int run(int argc, char **argv) {
         return 5;
     }
     for (const pn_kernels *kernels : backends()) {
-        char text[120];
-        std::snprintf(text, sizeof text,
-                      "%.0f GFLOP/s, copy %.0f GB/s in 1 MiB, %.0f in 8 MiB, %.0f in 256 MiB",
-                      flop_rate(kernels) / 1e9, copy_rate(kernels, 0x1p20) / 1e9,
-                      copy_rate(kernels, 0x1p23) / 1e9, copy_rate(kernels, 0x1p28) / 1e9);
-        benchmark::AddCustomContext(kernels->name, text);
+        pn_ceilings &c = ceilings(kernels);
+        const auto add = [&](const char *what, double rate) {
+            benchmark::AddCustomContext(std::string(kernels->name) + what, std::to_string(rate));
+        };
+        add(" flop/s", pn_flop_ceiling(&c));
+        add(" copy 1 MiB, bytes/s", pn_copy_ceiling(&c, 0x1p20));
+        add(" copy 8 MiB, bytes/s", pn_copy_ceiling(&c, 0x1p23));
+        add(" copy 256 MiB, bytes/s", pn_copy_ceiling(&c, 0x1p28));
     }
     benchmark::Initialize(&argc, argv);
     if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;

@@ -113,7 +113,6 @@ const bool registered = [] {
             benchmark::RegisterBenchmark((isa + "/" + what).c_str(), function, kernels,
                                          arguments...)
                 ->UseRealTime()
-                ->MeasureProcessCPUTime()
                 ->MinTime(1)
                 ->Unit(benchmark::kMillisecond);
         };

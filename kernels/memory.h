@@ -16,6 +16,8 @@ PN_API_BEGIN
 typedef struct CUstream_st
     *pn_stream; /* a cudaStream_t, without CUDA's headers; NULL on the host */
 
+enum { PN_STAMPS = 1024 };
+
 typedef struct pn_memory {
     int plain; /* kernels work in the host's own memory: what the host has there they see */
 
@@ -47,6 +49,12 @@ typedef struct pn_memory {
     /* A mark stands for all that was queued before it; wait returns when that is done. */
     pn_status (*mark)(int64_t *mark);
     pn_status (*wait)(int64_t mark);
+
+    /* Time by the device's own clock: `stamp` queues that number i below PN_STAMPS shall have the
+     * time at which all before it is done; `elapsed` waits for `to` and gives the milliseconds from
+     * an earlier one. Both NULL: the host's clock tells, when it has waited. */
+    pn_status (*stamp)(int i);
+    pn_status (*elapsed)(int from, int to, double *ms);
 
     pn_stream (*stream)(void); /* for pn_launch */
 

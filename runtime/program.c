@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "runtime/program_parts.h"
+#include "runtime/times.h"
 
 struct pn_program {
     const pn_kernels *kernels;
@@ -126,13 +127,8 @@ static pn_status run_launch(const pn_kernels *k, const launch *a, const void *jo
 
 /* For a profiler that was asked for: the environment variable PARSEC_NVTX is set. */
 static const char *range_name(const launch *a, char text[64]) {
-    static const char *const family[PN_FAMILIES] = {
-#define NAME(FAMILY, op, with) #op,
-        PN_OPS(NAME, )
-#undef NAME
-    };
-    snprintf(text, 64, "%s %s, %d jobs", family[a->family], a->pass == FORWARD ? "fwd" : "bwd",
-             a->count);
+    snprintf(text, 64, "%s %s, %d jobs", pn_family_name[a->family],
+             a->pass == FORWARD ? "fwd" : "bwd", a->count);
     return text;
 }
 
@@ -238,11 +234,14 @@ static pn_launch surroundings(const pn_program *p, int l) {
         .stream = memory->stream()};
 }
 
-static pn_status run(const pn_program *p, int first, int end) {
+/* laps: NULL, or what times the launches: each in a slot of its own or, `by_op`, in that of its op
+ * and pass. */
+static pn_status run(const pn_program *p, int first, int end, pn_laps *laps, bool by_op) {
     void (*const range)(const char *) = getenv("PARSEC_NVTX") ? p->kernels->memory->range : NULL;
     pn_arena *const arena = p->binding.arena;
     char text[64];
     if (!arena || !p->binding.image) return pn_fail(PN_EARG, "program: run before it is bound");
+    if (laps) PN_TRY(pn_laps_begin(laps));
     for (int l = first; l < end; l++) {
         const launch *a = &p->schedule.launches[l];
         const pn_launch where = surroundings(p, l);
@@ -251,18 +250,66 @@ static pn_status run(const pn_program *p, int first, int end) {
         const pn_status s = run_launch(p->kernels, a, p->jobs.jobs + p->jobs.at[l], &where);
         if (range) range(NULL);
         PN_TRY(s);
+        if (laps)
+            PN_TRY(pn_laps_end(laps, by_op ? pn_timed(a->family, a->pass == BACKWARD) : l - first));
         /* What lives to the end (logits) is read after the run: its memory is never closed. */
         if (p->guarded && l + 1 < p->schedule.count) PN_TRY(deaths(&p->buffers, l, arena));
     }
     return PN_OK;
 }
 
-pn_status pn_program_forward(pn_program *p) { return run(p, 0, p->schedule.forward); }
-
-pn_status pn_program_backward(pn_program *p) {
+static pn_status run_pass(pn_program *p, bool backward, pn_laps *laps, bool by_op) {
+    const int forward = p->schedule.forward;
+    if (!backward) return run(p, 0, forward, laps, by_op);
     if (!p->graph.training)
         return pn_fail(PN_EARG, "program: backward of a program for forward only");
-    return run(p, p->schedule.forward, p->schedule.count);
+    return run(p, forward, p->schedule.count, laps, by_op);
+}
+
+pn_status pn_program_forward(pn_program *p) {
+    return run_pass(p, false, pn_times_of(p->kernels->memory), true);
+}
+
+pn_status pn_program_backward(pn_program *p) {
+    return run_pass(p, true, pn_times_of(p->kernels->memory), true);
+}
+
+/* ---- looking at it --------------------------------------------------------------------------- */
+
+/* The stamps of a device are one set: what others have on their way is read first. */
+pn_status pn_program_time(pn_program *p, bool backward, double *ms) {
+    const pn_memory *memory = p->kernels->memory;
+    const int launches = backward ? p->schedule.count - p->schedule.forward : p->schedule.forward;
+    pn_laps laps = {.memory = memory, .ms = ms}, *const others = pn_times_of(memory);
+    if (others) PN_TRY(pn_laps_read(others));
+    for (int l = 0; l < launches; l++) ms[l] = 0;
+    PN_TRY(run_pass(p, backward, &laps, false));
+    return pn_laps_read(&laps);
+}
+
+int pn_program_jobs(const pn_program *p, int l) {
+    return l < p->schedule.count ? p->schedule.launches[l].count : 0;
+}
+
+pn_job_look pn_program_job(const pn_program *p, int l, int j) {
+    const launch *a = &p->schedule.launches[l];
+    const op *o = &p->graph.ops[p->schedule.order[a->first + j]];
+    const void *jobs = p->jobs.jobs + p->jobs.at[l];
+    const value *made =
+        o->out >= 0 ? &p->graph.values[o->out] : pn_value_read(&p->graph, o->first_use);
+    pn_job_look look = {
+        .family = a->family, .backward = a->pass == BACKWARD, .H = made->H, .W = made->W};
+    switch (a->family) {
+#define WORK(FAMILY, op, with)                                                \
+    case PN_##FAMILY:                                                         \
+        look.work = pn_##op##_work((const pn_##op *)jobs + j, look.backward); \
+        break;
+        PN_OPS(WORK, )
+#undef WORK
+        default:
+            break;
+    }
+    return look;
 }
 
 const float *pn_program_logits(const pn_program *p, int index) {

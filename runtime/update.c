@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/times.h"
+
 static pn_status create(pn_update *u) {
     const pn_memory *memory = u->kernels->memory;
     const pn_parameters *p = u->parameters;
@@ -53,12 +55,26 @@ static pn_status clear_gradient(const pn_update *u) {
     return PN_OK;
 }
 
+/* ---- timed, if somebody asked ---------------------------------------------------------------- */
+
+static pn_status begin_lap(const pn_update *u) {
+    pn_laps *const laps = pn_times_of(u->kernels->memory);
+    return laps ? pn_laps_begin(laps) : PN_OK;
+}
+
+static pn_status end_lap(const pn_update *u) {
+    pn_laps *const laps = pn_times_of(u->kernels->memory);
+    return laps ? pn_laps_end(laps, PN_TIMED_UPDATE) : PN_OK;
+}
+
 pn_status pn_update_begin(pn_update *u) {
     static const pn_update_state start = {.weights = {.max = -INFINITY}};
+    PN_TRY(begin_lap(u));
     PN_TRY(clear_gradient(u));
     memset(u->touched, 0, (size_t)u->parameters->count * sizeof *u->touched);
     u->range_count = 0;
-    return u->kernels->memory->upload(u->device, &start, sizeof start);
+    PN_TRY(u->kernels->memory->upload(u->device, &start, sizeof start));
+    return end_lap(u);
 }
 
 /* Neighbours in the enumeration become one stretch; the few floats of padding between are zero. */
@@ -79,9 +95,11 @@ static void find_ranges(pn_update *u) {
 pn_status pn_update_sample(pn_update *u, const pn_program *program, const pn_result *result,
                            double temperature, double skip_below) {
     pn_importance *weights = &u->device->weights;
+    PN_TRY(begin_lap(u));
     PN_TRY(u->kernels->weigh(result, temperature, skip_below, weights, &u->launch));
     PN_TRY(u->kernels->rescale(u->ranges, u->range_count, u->parameters->device.gradient,
                                &weights->rescale, &u->launch));
+    PN_TRY(end_lap(u));
     pn_program_touch(program, u->touched);
     find_ranges(u);
     return PN_OK;
@@ -90,9 +108,11 @@ pn_status pn_update_sample(pn_update *u, const pn_program *program, const pn_res
 const float *pn_update_scale(const pn_update *u) { return &u->device->weights.scale; }
 
 pn_status pn_update_apply(pn_update *u, pn_sgd sgd) {
-    return u->kernels->sgd(u->ranges, u->range_count, u->parameters->device.value,
+    PN_TRY(begin_lap(u));
+    PN_TRY(u->kernels->sgd(u->ranges, u->range_count, u->parameters->device.value,
                            u->parameters->device.gradient, u->parameters->device.momentum,
-                           &u->device->weights.inverse, sgd, &u->device->norm, &u->launch);
+                           &u->device->weights.inverse, sgd, &u->device->norm, &u->launch));
+    return end_lap(u);
 }
 
 pn_status pn_update_read(pn_update *u) {

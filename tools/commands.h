@@ -12,7 +12,9 @@
     X(search)          \
     X(train)           \
     X(eval)            \
-    X(predict) X(export) X(data) X(plan) X(sample) X(compare) X(trace) X(check) X(info) X(help)
+    X(predict)         \
+    X(export)          \
+    X(data) X(plan) X(profile) X(bench) X(sample) X(compare) X(trace) X(check) X(info) X(help)
 #define PN_DECLARE(name) extern const pn_command pn_command_##name;
 PN_COMMANDS(PN_DECLARE)
 extern const pn_command *const pn_commands[]; /* NULL behind the last */

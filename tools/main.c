@@ -11,6 +11,7 @@
 #include "runtime/text.h"
 #include "tools/commands.h"
 #include "tools/progress.h"
+#include "tools/times.h"
 
 #define ADDRESS(name) &pn_command_##name,
 const pn_command *const pn_commands[] = {PN_COMMANDS(ADDRESS) NULL};
@@ -125,7 +126,9 @@ int main(int argc, char **argv) {
     wait_politely(argv);
     (void)on_exit(left_by_openmp, NULL);
     pn_data_listen(say, NULL);
+    pn_times_ask();
     int code = answer(argc, argv);
+    pn_times_print();
     if (code == 0 && (fflush(stdout) || ferror(stdout))) {
         fputs("parsec-nas: cannot write to stdout\n", stderr);
         code = PN_EIO;

@@ -57,6 +57,11 @@ static const char files[] =
     "  DIR/results.json     of train: all seeds that are finished\n"
     "  DIR/lock             held by the process at work\n";
 
+static const char environment[] =
+    "  PARSEC_TIMES=1       at the end, on stderr: time and launches of each op and pass\n"
+    "  PARSEC_NVTX=1        names each launch of a card for a profiler\n"
+    "  OMP_NUM_THREADS      as --threads; OMP_WAIT_POLICY: how threads wait\n";
+
 static escapes of_roff = {{"-", "\\-"},   {"\\", "\\e"},  {"^", "\\(ha"},
                           {"~", "\\(ti"}, {"'", "\\(aq"}, {NULL}};
 
@@ -144,6 +149,8 @@ void pn_manual_page(FILE *out, const pn_exit *exits, const char *examples) {
         fprintf(out, ".TP\n.B %s\n", exits->code);
         roff(out, exits->meaning, strlen(exits->meaning));
     }
+    fputs(".SH ENVIRONMENT\n", out);
+    prose(out, environment);
     fputs(".SH FILES\n", out);
     prose(out, files);
     fputs(".SH EXAMPLES\n.nf\n", out);

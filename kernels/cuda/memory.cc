@@ -28,6 +28,7 @@ struct {
     cudaStream_t stream = nullptr;
     cudaEvent_t event[EVENTS] = {}; /* of mark m: event[m % EVENTS] */
     int64_t marks = 0;
+    cudaEvent_t stamp[PN_STAMPS] = {}; /* made when first used */
 } card;
 
 const size_t UNIT = 2 << 20; /* the granularity of physical memory on every card there is */
@@ -207,6 +208,21 @@ pn_status wait(int64_t at) {
     return PN_OK;
 }
 
+pn_status stamp(int i) {
+    cudaEvent_t *event = &card.stamp[i];
+    if (!*event) CUDA_TRY("stamp", cudaEventCreate(event));
+    CUDA_TRY("stamp", cudaEventRecord(*event, card.stream));
+    return PN_OK;
+}
+
+pn_status elapsed(int from, int to, double *ms) {
+    float found = 0;
+    CUDA_TRY("elapsed", cudaEventSynchronize(card.stamp[to]));
+    CUDA_TRY("elapsed", cudaEventElapsedTime(&found, card.stamp[from], card.stamp[to]));
+    *ms = found;
+    return PN_OK;
+}
+
 pn_stream stream() { return reinterpret_cast<pn_stream>(card.stream); }
 
 void range(const char *name) {
@@ -304,6 +320,8 @@ pn_memory make_memory() {
     m.clear = clear;
     m.mark = mark;
     m.wait = wait;
+    m.stamp = stamp;
+    m.elapsed = elapsed;
     m.stream = stream;
     m.range = range;
     return m;
