@@ -5,6 +5,9 @@
 /* Seconds of a clock that only goes on. */
 double pn_now(void);
 
+/* Seconds since *since, which becomes now. */
+double pn_lap(double *since);
+
 /* Seconds that a processor has worked for this thread. */
 double pn_cpu_now(void);
 

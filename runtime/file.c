@@ -416,6 +416,27 @@ pn_status pn_file_write(const char *path, const void *data, size_t size) {
     return pn_file_write_in(NULL, path, data, size);
 }
 
+pn_status pn_file_append_in(const pn_place *place, const char *name, size_t at, const void *data,
+                            size_t size) {
+    char path[PN_PATH_BYTES];
+    struct stat info;
+    int locked;
+    const int fd = open_in(place, name, O_WRONLY | O_APPEND);
+    if (fd < 0) return fail_io(place, name, "cannot write");
+    REPEAT(locked, flock(fd, LOCK_EX | LOCK_NB));
+    pn_status s = PN_OK;
+    if (fstat(fd, &info) != 0 || (locked < 0 && errno != EWOULDBLOCK))
+        s = fail_io(place, name, "cannot write");
+    else if (!S_ISREG(info.st_mode))
+        s = not_a_file(place, name);
+    else if (locked < 0 || (size_t)info.st_size != at)
+        s = pn_fail(PN_EBUSY, "%s: another process is writing it", full_name(place, name, path));
+    else if (write_all(fd, data, size) != 0)
+        s = fail_io(place, name, "cannot write");
+    if (close(fd) != 0 && s == PN_OK) s = fail_io(place, name, "cannot write");
+    return s;
+}
+
 /* ---- Tables ---------------------------------------------------------------------------------- */
 
 struct pn_table {

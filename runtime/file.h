@@ -80,7 +80,13 @@ pn_status pn_file_open_in(const pn_place *place, const char *name, int *fd);
 pn_status pn_file_write(const char *path, const void *data, size_t size);
 pn_status pn_file_write_in(const pn_place *place, const char *name, const void *data, size_t size);
 
-/* The same for what is not in one piece. After a failed write only discard makes sense; commit and
+/* Adds `size` bytes to a file of `at` bytes. PN_EBUSY if it has another length, or another process
+ * adds to it now. After a failure some of the bytes may be there: a beginning of them. Nothing is
+ * flushed to the disk. */
+pn_status pn_file_append_in(const pn_place *place, const char *name, size_t at, const void *data,
+                            size_t size);
+
+/* A whole file that is not in one piece. After a failed write only discard makes sense; commit and
  * discard free `out`, and the file is untouched unless commit says PN_OK. PN_EBUSY if another
  * process is writing it now. A device or a pipe, given by path, is written directly, since it must
  * not be replaced by a file. A place has to stay open as long as `out`. */

@@ -98,8 +98,7 @@ static const char *done(void) {
 
 /* Nothing in `name` differs from a search that was not disturbed. */
 static void assert_as_done(const char *name) {
-    char *text = pn_folder_text(pn_in_folder(name), "lock"),
-         *want = pn_folder_text(pn_in_folder(done()), "lock");
+    char *text = pn_run_text(pn_in_folder(name)), *want = pn_run_text(pn_in_folder(done()));
     assert_string_equal(text, want);
     free(text);
     free(want);

@@ -389,7 +389,7 @@ typedef struct job {
     const char *argv[40];
 } job;
 
-#define WITH "--device", "cpu:base", "--threads", "1", "--save-every", "0"
+#define WITH "--device", "cpu:base", "--threads", "1", "--save-every", "0", "--no-report"
 #define NETWORK "--layers", "1", "--channels", "4", "--batch", "4"
 #define SEARCH \
     "--data", "synthetic:40x8x8x3", NETWORK, "--samples", "2", "--steps", "6", "--warmup", "1", WITH
@@ -425,7 +425,7 @@ static bool survives(const job *j, const history *h, const recipe *r, const char
     rebuild(h, r, where.folder);
     const int64_t there = newest_in(where.folder, j->checkpoints);
     pn_process_run(&p, j->argv, &where, LIMIT);
-    char *text = pn_folder_text(where.folder, "lock");
+    char *text = pn_run_text(where.folder);
     const int64_t from = pn_continued_from(p.err, last);
     if (p.late || p.code)
         snprintf(why, sizeof why, "exit %d, signal %d%s: %.400s", p.code, p.signal,
@@ -482,7 +482,7 @@ static recorded record(const job *j) {
     pn_faulty_run(&p, j->argv, &conditions, LIMIT, &(pn_faulty){.record = pn_in_folder("record")});
     if (p.code) fail_msg("%s: exit code %d: %s", j->name, p.code, p.err);
     all.last = newest_in(where, j->checkpoints);
-    all.want = pn_folder_text(where, "lock");
+    all.want = pn_run_text(where);
     all.out = p.out;
     p.out = NULL;
     pn_process_free(&p);

@@ -126,7 +126,7 @@ static void kill_amid(const char *directory, const char *const *arguments) {
 }
 
 static void assert_text(const char *directory, const char *want) {
-    char *text = pn_folder_text(pn_in_folder(directory), "lock");
+    char *text = pn_run_text(pn_in_folder(directory));
     if (strcmp(text, want) != 0) fail_msg("%s holds\n%swant\n%s", directory, text, want);
     free(text);
 }
@@ -138,7 +138,7 @@ static int begin(void **state) {
     const double start_time = pn_clock();
     finish("reference", plain, usual);
     reference_time = pn_clock() - start_time;
-    reference = pn_folder_text(pn_in_folder("reference"), "lock");
+    reference = pn_run_text(pn_in_folder("reference"));
     return 0;
 }
 
@@ -314,7 +314,7 @@ static void compare(const char *const *arguments) {
     const double start_time = pn_clock();
     finish("alone", arguments, usual);
     const double seconds = pn_clock() - start_time;
-    char *want = pn_folder_text(pn_in_folder("alone"), "lock");
+    char *want = pn_run_text(pn_in_folder("alone"));
     kill_after("twice", arguments, (manner){"2", "0", false}, seconds * fraction());
     kill_after("twice", arguments, usual, seconds * fraction());
     finish("twice", arguments, (manner){"2", "0.02", false});
@@ -347,7 +347,7 @@ static void the_other_run_may_be_gone_when_continued(void **state) {
     static const char *const arguments[] = {SMALL, "--prior", "source", NULL};
     pn_folder_copy(pn_in_folder("reference"), pn_in_folder("source"));
     finish("alone", arguments, usual);
-    char *want = pn_folder_text(pn_in_folder("alone"), "lock");
+    char *want = pn_run_text(pn_in_folder("alone"));
     kill_amid("orphan", arguments);
     remove_run("source");
     finish("orphan", arguments, usual);
@@ -363,7 +363,7 @@ static void judged_or_not_it_is_the_same_search(void **state) {
     (void)state;
     static const char *const arguments[] = {SMALL, "--truth", "nasbench301", NULL};
     finish("judged", arguments, usual);
-    char *want = pn_folder_text(pn_in_folder("judged"), "lock");
+    char *want = pn_run_text(pn_in_folder("judged"));
     for (int i = 0; i < 2; i++) {
         kill_amid("killed", i % 2 ? plain : arguments); /* perhaps without its first rows */
         if (i % 2 == 0) {
@@ -412,7 +412,7 @@ static void every_device(void **state) {
         pn_process_wait(&p, LIMIT);
         if (p.code != DEVICE) {
             assert_code(&p, 0);
-            char *want = pn_folder_text(pn_in_folder("device"), "lock");
+            char *want = pn_run_text(pn_in_folder("device"));
             kill_after("again", arguments, (manner){"2", "0", false}, reference_time / 6);
             finish("again", arguments, usual);
             assert_text("again", want);
@@ -437,7 +437,7 @@ static void a_device_that_fails(void **state) {
     const manner often = {"1", "0", false};
     pn_process p;
     finish("undisturbed", arguments, often);
-    char *want = pn_folder_text(pn_in_folder("undisturbed"), "lock");
+    char *want = pn_run_text(pn_in_folder("undisturbed"));
     setenv("PN_EMULATOR_FAIL_AT", "1200", 1);
     start(&p, "failed", arguments, often);
     pn_process_wait(&p, LIMIT);
@@ -471,7 +471,7 @@ static void a_training_killed_at_random_instants(void **state) {
     const double start_time = pn_clock();
     finish("trained", trained, train_usual);
     double span = pn_clock() - start_time;
-    char *want = pn_folder_text(pn_in_folder("trained"), "lock");
+    char *want = pn_run_text(pn_in_folder("trained"));
     int killed = 0, continued = 0;
     const int rounds = FEW_KILLS ? 3 : 8;
     for (int round = 0; round < rounds; round++) {
@@ -513,7 +513,7 @@ static void a_training_with_everything(void **state) {
             "0.5",         "--smoothing", "0.1",      "--device",
             all[i][0],     NULL};
         finish("alone", arguments, train_usual);
-        char *want = pn_folder_text(pn_in_folder("alone"), "lock");
+        char *want = pn_run_text(pn_in_folder("alone"));
         kill_after("again", arguments, train_often, 0.2);
         finish("again", arguments, train_often);
         assert_text("again", want);
@@ -529,13 +529,13 @@ static void another_seed(void **state) {
     const char *const one[] = {TRAIN, "--data", "synthetic:80x8x8x3", NULL};
     const char *const both[] = {TRAIN, "--data", "synthetic:80x8x8x3", "--seeds", "1,7", NULL};
     finish("both", both, train_usual);
-    char *want = pn_folder_text(pn_in_folder("both"), "lock");
+    char *want = pn_run_text(pn_in_folder("both"));
     finish("later", one, train_usual);
     finish("later", both, train_usual);
     assert_text("later", want);
     free(want);
-    char *first = pn_folder_text(pn_in_folder("both/seed-1"), "lock"),
-         *second = pn_folder_text(pn_in_folder("both/seed-7"), "lock");
+    char *first = pn_run_text(pn_in_folder("both/seed-1")),
+         *second = pn_run_text(pn_in_folder("both/seed-7"));
     assert_string_not_equal(first, second);
     free(first);
     free(second);

@@ -74,6 +74,9 @@ static bool known(const char *name) {
                                         "samples.csv",
                                         "prior.csv",
                                         "truth.csv",
+                                        "times.csv",
+                                        "events.jsonl",
+                                        "report.html",
                                         "genotype.txt",
                                         "best.safetensors",
                                         "last.safetensors"};

@@ -60,7 +60,7 @@ static void remove_run(const char *name) { pn_folder_remove(pn_in_folder(name));
 
 /* What a search left, which is then removed. The lock is empty: nothing was written into it. */
 static void assert_as_reference(const char *line, const char *name) {
-    char *text = pn_folder_text(pn_in_folder(name), "lock"), lock[64];
+    char *text = pn_run_text(pn_in_folder(name)), lock[64];
     struct stat about;
     if (strcmp(text, reference) != 0)
         fail_msg("%s: %s holds\n%swant\n%s", line, name, text, reference);
@@ -87,7 +87,7 @@ static int begin(void **state) {
     assert_code("search", &p, 0);
     genotype = p.out;
     free(p.err);
-    reference = pn_folder_text(pn_in_folder("done"), "lock");
+    reference = pn_run_text(pn_in_folder("done"));
     shell(&p, "$P train trained --quiet " TRAIN);
     assert_code("train", &p, 0);
     pn_process_free(&p);
@@ -144,14 +144,14 @@ static void other_commands_with_closed_streams(void **state) {
         {"$P export trained/seed-1 --safetensors e.safetensors <&- >&- 2>&-", 0},
         {"$P >&- 2>&-", 2},
     };
-    char *want = pn_folder_text(pn_in_folder("trained"), "lock");
+    char *want = pn_run_text(pn_in_folder("trained"));
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         pn_process p;
         shell(&p, rows[i].line);
         assert_code(rows[i].line, &p, rows[i].code);
         pn_process_free(&p);
         if (!holds("closed", "")) continue;
-        char *text = pn_folder_text(pn_in_folder("closed"), "lock");
+        char *text = pn_run_text(pn_in_folder("closed"));
         assert_string_equal(text, want);
         free(text);
         remove_run("closed");

@@ -169,7 +169,7 @@ static void same_files(const char *const *arguments) {
     for (int i = 0; i < 3; i++) {
         run_program(folder, threads[i], threads[i], arguments);
         snprintf(path, sizeof path, "%s/%s", folder, threads[i]);
-        char *text = pn_folder_text(path, "lock");
+        char *text = pn_run_text(path);
         if (wanted && strcmp(text, wanted) != 0)
             fail_msg("%s with %s threads leaves\n%swant\n%s", arguments[0], threads[i], text,
                      wanted);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/clock.h"
 #include "search/network/budget.h"
 
 enum { TRAIN, VALIDATE };
@@ -158,9 +159,17 @@ static pn_status renew(void *self, int64_t time) {
     return pn_parameters_push(&m->network.parameters);
 }
 
+/* Where kernels are queued, the host's time says nothing of theirs. */
+static void begin_times(pn_model *m) {
+    const double known = m->kernels->memory->plain ? 0 : NAN;
+    m->times = (pn_step_times){.forward = known, .backward = known, .update = known};
+    m->begun = pn_now();
+}
+
 static pn_status begin(void *self, int64_t step) {
     pn_model *m = self;
     m->step = step;
+    begin_times(m);
     PN_TRY(m->kernels->memory->clear(m->found, 2 * (size_t)m->samples * sizeof *m->found));
     PN_TRY(m->kernels->memory->clear(m->weighed, (size_t)m->samples * sizeof *m->weighed));
     memset(m->evaluation, 0, (size_t)m->samples * sizeof *m->evaluation);
@@ -170,31 +179,46 @@ static pn_status begin(void *self, int64_t step) {
 static pn_status train(void *self, int k, const pn_arch *arch) {
     pn_model *m = self;
     pn_result *result = &m->found[k];
+    double since = pn_now();
     PN_TRY(take(m, TRAIN, m->step));
+    m->times.data += pn_lap(&since);
     PN_TRY(prepare(m, arch, TRAIN, result));
+    since = pn_now();
     PN_TRY(pn_program_forward(m->program));
+    m->times.forward += pn_lap(&since);
     PN_TRY(pn_update_sample(&m->update, m->program, result, m->settings.temperature,
                             m->settings.skip_below));
     PN_TRY(
         m->kernels->memory->copy(&m->weighed[k], &m->update.device->weights, sizeof *m->weighed));
     m->evaluation[k].bytes = m->size.arena_bytes;
-    return pn_program_backward(m->program);
+    m->times.update += pn_lap(&since);
+    const pn_status s = pn_program_backward(m->program);
+    m->times.backward += pn_lap(&since);
+    return s;
 }
 
 static pn_status validate(void *self, int k, const pn_arch *arch) {
     pn_model *m = self;
+    double since = pn_now();
     PN_TRY(take(m, VALIDATE, m->step));
+    m->times.data += pn_lap(&since);
     PN_TRY(prepare(m, arch, VALIDATE, &m->found[m->samples + k]));
     if (m->size.arena_bytes > m->evaluation[k].bytes) m->evaluation[k].bytes = m->size.arena_bytes;
-    return pn_program_forward(m->program);
+    since = pn_now();
+    const pn_status s = pn_program_forward(m->program);
+    m->times.forward += pn_lap(&since);
+    return s;
 }
 
 static pn_status update(void *self, double rate) {
     pn_model *m = self;
-    return pn_update_apply(&m->update, (pn_sgd){.rate = (float)rate,
-                                                .momentum = m->settings.momentum,
-                                                .decay = m->settings.decay,
-                                                .clip = m->settings.clip});
+    double since = pn_now();
+    const pn_status s = pn_update_apply(&m->update, (pn_sgd){.rate = (float)rate,
+                                                             .momentum = m->settings.momentum,
+                                                             .decay = m->settings.decay,
+                                                             .clip = m->settings.clip});
+    m->times.update += pn_lap(&since);
+    return s;
 }
 
 static pn_status finish(void *self, int count, pn_evaluation *out, double *gradient_norm) {
@@ -214,6 +238,7 @@ static pn_status finish(void *self, int count, pn_evaluation *out, double *gradi
         out[k].val_correct = v->correct;
     }
     *gradient_norm = m->update.state.norm;
+    m->times.all = pn_now() - m->begun;
     return PN_OK;
 }
 

@@ -9,6 +9,7 @@
 #include "runtime/update.h"
 #include "search/methods/parsec.h"
 #include "search/network/network.h"
+#include "search/rundir/journal.h"
 
 PN_API_BEGIN
 
@@ -45,6 +46,9 @@ typedef struct pn_model {
     int64_t step;
     int64_t taken[2]; /* step of the batch at hand of each stream, -1: none */
     pn_device_batch device_batch[2];
+    double begun; /* the step at hand, by pn_now */
+    pn_step_times
+        times; /* of the last step: `all` from begin to finish; no distribution, no images */
 } pn_model;
 
 /* Enumerates and initialises the weights, reserves the arena for the largest architecture and

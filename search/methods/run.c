@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/clock.h"
 #include "runtime/json.h"
 #include "search/methods/found.h"
 #include "search/methods/warm_start.h"
@@ -21,6 +22,7 @@ static const pn_record_kind kind = {
     .fields = &pn_settings_fields,
     .settings_bytes = sizeof(pn_settings),
     .tables = {"metrics.csv", "samples.csv", "prior.csv"},
+    .times = "step",
     .written = {"checkpoint-", "run.json", "genotype.txt"},
 };
 
@@ -34,8 +36,8 @@ static json_t *more(const pn_run *r) {
                      pn_images_json(&r->images));
 }
 
-static pn_status write_json(const pn_run *r, const char *state) {
-    return pn_record_write(&r->record, state, r->search.step, &r->settings, more(r));
+static pn_status write_begun(const pn_run *r) {
+    return pn_record_write(&r->record, "running", r->search.step, &r->settings, more(r));
 }
 
 /* The state of the search, when its tensors have been read. */
@@ -189,8 +191,8 @@ static pn_status open_run(pn_run *r, const char *directory, const pn_settings *a
     r->finished = r->search.step == r->settings.steps;
     pn_health_check(&r->search.prior, (int)r->settings.layers, &r->health);
     if (o.reading) return PN_OK;
-    if (!record->begun || o.change_device) PN_TRY(write_json(r, "running"));
-    PN_TRY(pn_record_tables(record, &begin));
+    if (!record->begun || o.change_device) PN_TRY(write_begun(r));
+    PN_TRY(pn_record_tables(record, r->settings.steps, r->search.step, o.say, &begin));
     return begin ? begin_record(r, source) : PN_OK;
 }
 
@@ -204,14 +206,32 @@ pn_status pn_run_open(pn_run *r, const char *directory, const pn_settings *setti
     return s;
 }
 
+/* What the step cost, whose rows are written. `begun`, `decided`: when it and its numbers were. */
+static void write_times(pn_run *r, double begun, double decided) {
+    const pn_step_report *p = &r->report;
+    const int64_t passes = !r->settings.freeze_weights + (p->ess_pi != 0);
+    pn_step_times *t = &r->times;
+    *t = r->model.times;
+    t->distribution = decided - begun - t->all;
+    t->images = passes * p->count * r->settings.batch;
+    for (int k = 0; k < p->count; k++)
+        if (p->evaluation[k].bytes > t->arena_bytes) t->arena_bytes = p->evaluation[k].bytes;
+    t->memory_bytes = pn_journal_memory(&r->record.journal);
+    t->all = pn_now() - begun;
+    pn_journal_times(&r->record.journal, p->step, t);
+}
+
 pn_status pn_run_step(pn_run *r) {
     const pn_evaluator evaluator = pn_model_evaluator(&r->model);
+    const double begun = pn_now();
     const pn_status s = pn_search_step(&r->search, &evaluator, &r->report);
     if (s == PN_EDIVERGED)
         return pn_record_diverged(&r->record, r->search.step, &r->settings, more(r));
     PN_TRY(s);
+    const double decided = pn_now();
     pn_health_check(&r->search.prior, (int)r->settings.layers, &r->health);
     PN_TRY(write_rows(r));
+    write_times(r, begun, decided);
     return pn_record_rows(&r->record);
 }
 
@@ -238,7 +258,7 @@ pn_status pn_run_finish(pn_run *r) {
     snprintf(line, sizeof line, "%s\n", text);
     PN_TRY(pn_record_text(&r->record, "genotype.txt", line));
     r->finished = true;
-    PN_TRY(write_json(r, "finished"));
+    PN_TRY(pn_record_finished(&r->record, r->search.step, &r->settings, more(r)));
     pn_checkpoint_remove(&r->record.directory.place, 1);
     return PN_OK;
 }

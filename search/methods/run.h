@@ -5,6 +5,7 @@
  *   metrics.csv               a row per step
  *   samples.csv               a row per sampled architecture
  *   prior.csv                 the distribution, about a hundred times during the search
+ *   events.jsonl, times.csv   what happened when, and what it cost (journal.h)
  *   checkpoint-STEP.safetensors  weights, momentum, pi and its optimizer; lengths of the tables
  *   genotype.txt              the cell found (found.h), once the search is finished
  *   lock                      held by the process at work
@@ -31,6 +32,7 @@ typedef struct pn_run {
     pn_search search;
     pn_health health;      /* of the distribution as it is */
     pn_step_report report; /* of the last step */
+    pn_step_times times;   /* of it, as in times.csv */
     bool continued;        /* from a checkpoint */
     bool finished;
 } pn_run;

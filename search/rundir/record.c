@@ -5,8 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/clock.h"
 #include "runtime/json.h"
 #include "search/network/weights.h"
+
+/* Others look at a run at work: rows wait no longer than these seconds. */
+#define PATIENCE 1.0
 
 enum { KEEP_CHECKPOINTS = 2, RUN_JSON_LIMIT = 1 << 26, PENDING = 1 << 13, MOST_METAS = 16 };
 
@@ -50,12 +54,21 @@ pn_status pn_record_write(const pn_record *r, const char *state, int64_t step, c
     return s;
 }
 
-pn_status pn_record_diverged(const pn_record *r, int64_t step, const void *settings, json_t *more) {
+pn_status pn_record_diverged(pn_record *r, int64_t step, const void *settings, json_t *more) {
     char sentence[PN_SENTENCE_BYTES];
     snprintf(sentence, sizeof sentence, "%s", pn_error());
     PN_TRY(pn_record_write(r, "diverged", step, settings, more));
     for (int i = 0; r->kind->tables[i]; i++) PN_TRY(pn_table_flush(r->table[i]));
+    pn_journal_flush(&r->journal);
+    pn_journal_event(&r->journal, "diverged", step, "text", sentence);
     return pn_fail(PN_EDIVERGED, "%s", sentence);
+}
+
+pn_status pn_record_finished(pn_record *r, int64_t step, const void *settings, json_t *more) {
+    PN_TRY(pn_record_write(r, "finished", step, settings, more));
+    if (!r->finished) pn_journal_event(&r->journal, "finish", step, NULL, NULL);
+    r->finished = true;
+    return PN_OK;
 }
 
 /* What an earlier process wrote, but for the settings. */
@@ -65,7 +78,8 @@ static pn_status read_root(pn_record *r, const json_t *root) {
                  *format = json_object_get(root, "format"),
                  *version = json_object_get(root, "version"),
                  *device = json_object_get(root, "device"),
-                 *history = json_object_get(root, "history");
+                 *history = json_object_get(root, "history"),
+                 *state = json_object_get(root, "state");
     if (!json_is_string(command) || strcmp(json_string_value(command), r->kind->command))
         return pn_fail(PN_EINPUT, "not of a %s", r->kind->what);
     if (format && (!json_is_integer(format) || json_integer_value(format) < 1))
@@ -81,6 +95,7 @@ static pn_status read_root(pn_record *r, const json_t *root) {
         return pn_fail(PN_EINPUT, "no \"device\"");
     if (history && !json_is_array(history)) return pn_fail(PN_EINPUT, "\"history\" is not a list");
     r->checksum = (uint32_t)json_integer_value(sum);
+    r->finished = json_is_string(state) && !strcmp(json_string_value(state), "finished");
     snprintf(r->device, sizeof r->device, "%s", json_string_value(device));
     return history ? pn_json_text(json_incref(json_object_get(root, "history")), 0,
                                   PN_JSON_EXACT, &r->history)
@@ -305,18 +320,25 @@ pn_status pn_record_save(pn_record *r, int64_t step, const void *settings, const
     pn_tensors_free(&t);
     PN_TRY(pn_directory_written(&r->directory, s));
     r->saved = step;
+    pn_journal_flush(&r->journal);
+    pn_journal_event(&r->journal, "checkpoint", step, NULL, NULL);
     pn_checkpoint_remove(&r->directory.place, KEEP_CHECKPOINTS);
     return PN_OK;
 }
 
 /* ---- tables, and small files ----------------------------------------------------------------- */
 
-pn_status pn_record_tables(pn_record *r, bool *begin) {
+pn_status pn_record_tables(pn_record *r, int64_t steps, int64_t next, pn_journal_say *say,
+                           bool *begin) {
     *begin = r->saved < 0;
     PN_TRY(pn_directory_clean(&r->directory, r->kind->written));
     for (int i = 0; r->kind->tables[i]; i++)
         PN_TRY(pn_table_open_in(&r->directory.place, r->kind->tables[i], r->length[i],
                                 r->summed ? &r->crc[i] : NULL, &r->table[i]));
+    if (!r->finished) {
+        pn_journal_open(&r->journal, &r->directory.place, r->kind->times, next, say);
+        pn_journal_begin(&r->journal, r->begun, r->saved > 0 ? r->saved : 0, steps, r->device);
+    }
     /* A checkpoint that counts on the tables may be durable before its own directory is: then their
      * names have to be. */
     return *begin ? pn_place_sync(&r->directory.place) : PN_OK;
@@ -325,9 +347,10 @@ pn_status pn_record_tables(pn_record *r, bool *begin) {
 pn_status pn_record_rows(pn_record *r) {
     size_t pending = 0;
     for (int i = 0; r->kind->tables[i]; i++) pending += pn_table_pending(r->table[i]);
-    if (pending < PENDING) return PN_OK;
+    if (pending < PENDING && pn_now() - r->journal.flushed < PATIENCE) return PN_OK;
     PN_TRY(pn_directory_check(&r->directory));
     for (int i = 0; r->kind->tables[i]; i++) PN_TRY(pn_table_flush(r->table[i]));
+    pn_journal_flush(&r->journal);
     return PN_OK;
 }
 
@@ -339,6 +362,7 @@ pn_status pn_record_text(const pn_record *r, const char *name, const char *text)
 
 void pn_record_close(pn_record *r) {
     for (int i = 0; i < PN_MOST_TABLES; i++) pn_table_discard(r->table[i]);
+    pn_journal_close(&r->journal);
     free(r->history);
     pn_directory_release(&r->directory);
     *r = (pn_record)PN_NO_RECORD;

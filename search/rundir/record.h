@@ -17,6 +17,7 @@
 #include "runtime/safetensors.h"
 #include "search/rundir/directory.h"
 #include "search/rundir/fields.h"
+#include "search/rundir/journal.h"
 
 PN_API_BEGIN
 
@@ -33,6 +34,7 @@ typedef struct pn_record_kind {
     const pn_fields *fields;
     size_t settings_bytes;
     const char *tables[PN_MOST_TABLES + 1];
+    const char *times;      /* the first column of times.csv */
     const char *written[6]; /* how the names begin of what it replaces */
 } pn_record_kind;
 
@@ -40,6 +42,7 @@ typedef struct pn_record {
     const pn_record_kind *kind;
     pn_directory directory;
     bool begun;                   /* there was a run in it */
+    bool finished;                /* and run.json says that it is finished */
     char device[PN_DEVICE_BYTES]; /* on which it was begun, or last changed to */
     uint32_t checksum;            /* of the images it was begun with */
     char *history;                /* a JSON array (warm_start.h), or NULL */
@@ -48,18 +51,20 @@ typedef struct pn_record {
     int64_t length[PN_MOST_TABLES]; /* of the tables, as the checkpoint has them */
     uint32_t crc[PN_MOST_TABLES];
     bool summed; /* the checkpoint had the CRC-32s, too */
+    pn_journal journal;
 } pn_record;
 
 /* The initialiser of one that is not open. */
 #define PN_NO_RECORD \
-    { .directory = PN_NO_DIRECTORY, .saved = -1 }
+    { .directory = PN_NO_DIRECTORY, .saved = -1, .journal = PN_NO_JOURNAL }
 
 /* How a run is opened. */
 typedef struct pn_opening {
-    const bool *given;  /* field i of the settings was asked for; NULL: none was */
-    const char *device; /* name of the kernels */
-    bool change_device; /* go on although it was begun on another one */
-    bool reading;       /* nothing is written, nothing is made */
+    const bool *given;   /* field i of the settings was asked for; NULL: none was */
+    const char *device;  /* name of the kernels */
+    bool change_device;  /* go on although it was begun on another one */
+    bool reading;        /* nothing is written, nothing is made */
+    pn_journal_say *say; /* what becomes of the journal; NULL: nobody listens */
 } pn_opening;
 
 /* Opens a directory: a new one (made, as those above it), or one with a run in it. *settings
@@ -89,10 +94,13 @@ typedef pn_status pn_restore(void *self, const pn_safetensors *file, int64_t ste
 pn_status pn_record_load(pn_record *record, const void *settings, const pn_parameters *p, int count,
                          pn_restore *restore, void *self);
 
-/* Cleans up what a killed process left, and opens the tables. *begin: they are empty. */
-pn_status pn_record_tables(pn_record *record, bool *begin);
+/* Cleans up what a killed process left, and opens the tables and the journal of a run of so many
+ * steps, whose next row of times.csv is `next`. *begin: the tables are empty. */
+pn_status pn_record_tables(pn_record *record, int64_t steps, int64_t next, pn_journal_say *say,
+                           bool *begin);
 
-/* After each step: rows go to the disk's tables now and then, if the directory is still ours. */
+/* After each step: rows go to the disk's tables when enough wait, or after a second, if the
+ * directory is still ours. */
 pn_status pn_record_rows(pn_record *record);
 
 /* A checkpoint between two steps; older ones but one are removed when it has been read back.
@@ -107,7 +115,11 @@ pn_status pn_record_write(const pn_record *record, const char *state, int64_t st
 
 /* After a failure with PN_EDIVERGED, which it gives back with its sentence: all rows, and run.json
  * with the state "diverged". */
-pn_status pn_record_diverged(const pn_record *record, int64_t step, const void *settings,
+pn_status pn_record_diverged(pn_record *record, int64_t step, const void *settings,
+                             struct json_t *more);
+
+/* The run is finished: run.json says so, and so does the journal, once. `more` as above. */
+pn_status pn_record_finished(pn_record *record, int64_t step, const void *settings,
                              struct json_t *more);
 
 /* A small file of text beside them. */

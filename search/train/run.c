@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/clock.h"
 #include "runtime/json.h"
 #include "search/network/weights.h"
 
@@ -17,6 +18,7 @@ static const pn_record_kind kind = {
     .fields = &pn_train_fields,
     .settings_bytes = sizeof(pn_train_settings),
     .tables = {"metrics.csv"},
+    .times = "epoch",
     .written = {"checkpoint-", "run.json", "genotype.txt", "best.safetensors", "last.safetensors"},
 };
 
@@ -49,8 +51,8 @@ static json_t *more(const pn_training *t) {
     return NULL;
 }
 
-static pn_status write_json(const pn_training *t, const char *state) {
-    return pn_record_write(&t->record, state, t->trainer.step, &t->settings, more(t));
+static pn_status write_begun(const pn_training *t) {
+    return pn_record_write(&t->record, "running", t->trainer.step, &t->settings, more(t));
 }
 
 /* ---- checkpoints ----------------------------------------------------------------------------- */
@@ -124,6 +126,25 @@ static pn_status write_genotype(const pn_training *t) {
     return pn_record_text(&t->record, "genotype.txt", line);
 }
 
+/* From here on the epoch at hand is timed. */
+static void begin_times(pn_training *t) {
+    t->trainer.times = (pn_step_times){.distribution = NAN};
+    t->epoch_begun = pn_now();
+}
+
+/* Where kernels are queued, the host's time says nothing of theirs. */
+static void write_times(pn_training *t, int64_t epoch, bool scored) {
+    pn_step_times times = t->trainer.times;
+    const pn_train_settings *r = &t->settings;
+    if (!t->trainer.kernels->memory->plain) times.forward = times.backward = times.update = NAN;
+    if (scored) times.images += r->hold_out ? t->data.count / 2 : t->held.count;
+    times.all = pn_now() - t->epoch_begun;
+    times.memory_bytes = pn_journal_memory(&t->record.journal);
+    times.arena_bytes = t->trainer.size.arena_bytes;
+    pn_journal_times(&t->record.journal, epoch, &times);
+    begin_times(t);
+}
+
 static pn_status open_training(pn_training *t, const char *directory,
                                const pn_train_settings *asked, const pn_opening *opening,
                                const pn_kernels *kernels, size_t memory) {
@@ -148,9 +169,11 @@ static pn_status open_training(pn_training *t, const char *directory,
     PN_TRY(pn_record_load(record, &t->settings, &t->trainer.network.parameters, STATE, restore, t));
     t->continued = record->saved >= 0;
     t->finished = t->trainer.step == t->steps;
-    if (!record->begun || o.change_device) PN_TRY(write_json(t, "running"));
+    if (!record->begun || o.change_device) PN_TRY(write_begun(t));
     PN_TRY(write_genotype(t));
-    PN_TRY(pn_record_tables(record, &begin));
+    PN_TRY(pn_record_tables(record, t->steps, t->trainer.step / t->trainer.steps_per_epoch + 1,
+                            o.say, &begin));
+    begin_times(t);
     return begin ? pn_table_printf(record->table[0],
                                    "epoch,rate,drop_path,train_loss,"
                                    "auxiliary_loss,train_accuracy,gradient_norm,loss,accuracy\n")
@@ -202,7 +225,10 @@ static pn_status end_epoch(pn_training *t) {
                ? pn_table_printf(t->record.table[0], "%.9g,%.9g\n", t->last.loss, t->last.accuracy)
                : pn_table_printf(t->record.table[0], ",\n"));
     t->sums = (pn_epoch_sums){0};
-    return pn_table_flush(t->record.table[0]);
+    write_times(t, epoch, scored);
+    PN_TRY(pn_table_flush(t->record.table[0]));
+    pn_journal_flush(&t->record.journal);
+    return PN_OK;
 }
 
 static pn_status step_and_score(pn_training *t) {
@@ -238,7 +264,7 @@ pn_status pn_training_save(pn_training *t) {
 
 pn_status pn_training_finish(pn_training *t) {
     PN_TRY(pn_training_save(t));
-    PN_TRY(write_json(t, "finished"));
+    PN_TRY(pn_record_finished(&t->record, t->trainer.step, &t->settings, more(t)));
     pn_checkpoint_remove(&t->record.directory.place, 1);
     t->finished = true;
     return PN_OK;

@@ -2,6 +2,7 @@
  *
  *   run.json                  settings, versions, device, state, in the end the scores; no times
  *   metrics.csv               a row per epoch
+ *   events.jsonl, times.csv   what happened when, and what it cost (journal.h)
  *   checkpoint-STEP.safetensors  weights, running statistics, momenta; length of the table
  *   best.safetensors, last.safetensors  weights that travel (weights.h): of the epoch with the best
  *                             score so far, and of the last one
@@ -41,6 +42,7 @@ typedef struct pn_training {
     pn_epoch_sums sums;
     pn_epoch_score last, best;
     pn_train_report report; /* of the last step */
+    double epoch_begun;     /* the epoch at hand, or what we do of it, by pn_now */
     int64_t steps;          /* in all */
     bool continued, finished;
 } pn_training;

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "runtime/clock.h"
 #include "search/network/budget.h"
 
 /* ---- setting up ------------------------------------------------------------------------------ */
@@ -150,13 +151,19 @@ pn_status pn_trainer_step_on(pn_trainer *t, const pn_batch *batch, double rate, 
     PN_TRY(bind(t, batch));
     PN_TRY(drop_paths(t, dropped));
     PN_TRY(pn_update_begin(&t->update));
+    double since = pn_now();
     PN_TRY(pn_program_forward(t->training));
+    t->times.forward += pn_lap(&since);
     PN_TRY(pn_update_sample(&t->update, t->training, t->found, 1, 0)); /* the only one: weight 1 */
+    t->times.update += pn_lap(&since);
     PN_TRY(pn_program_backward(t->training));
+    t->times.backward += pn_lap(&since);
     PN_TRY(pn_update_apply(&t->update, (pn_sgd){.rate = (float)rate,
                                                 .momentum = (float)r->momentum,
                                                 .decay = (float)r->decay,
                                                 .clip = (float)r->clip}));
+    t->times.update += pn_lap(&since);
+    t->times.images += r->batch;
     PN_TRY(
         t->kernels->memory->download(found, t->found, (r->auxiliary ? 2 : 1) * sizeof *t->found));
     PN_TRY(pn_update_read(&t->update));
@@ -175,7 +182,9 @@ pn_status pn_trainer_step_on(pn_trainer *t, const pn_batch *batch, double rate, 
 pn_status pn_trainer_step(pn_trainer *t, pn_train_report *report) {
     const int64_t epoch = t->step / t->steps_per_epoch;
     pn_batch batch;
+    double since = pn_now();
     PN_TRY(pn_batches_take(t->batches, 0, t->step, &batch));
+    t->times.data += pn_lap(&since);
     return pn_trainer_step_on(t, &batch, pn_train_rate(&t->settings, epoch),
                               pn_train_drop_path(&t->settings, epoch), report);
 }

@@ -9,6 +9,7 @@
 #include "runtime/device_batch.h"
 #include "runtime/update.h"
 #include "search/network/predict.h"
+#include "search/rundir/journal.h"
 #include "search/train/settings.h"
 
 PN_API_BEGIN
@@ -32,6 +33,7 @@ typedef struct pn_trainer {
     pn_batch bound;   /* the batch that the training program was bound to; zero: not bound */
     int64_t step;     /* the next one */
     int64_t steps_per_epoch;
+    pn_step_times times; /* of all steps since the caller cleared it; `images` too */
 } pn_trainer;
 
 /* What a step did; losses are means over the batch, in nats. */

@@ -222,7 +222,14 @@ const char *pn_in_folder(const char *name) {
     return path[next];
 }
 
-static void add_lines(FILE *text, const char *folder, const char *prefix, const char *but) {
+static bool is_one_of(const char *name, const char *const *list) {
+    for (; *list; list++)
+        if (!strcmp(name, *list)) return true;
+    return false;
+}
+
+/* `but` ends with NULL. */
+static void add_lines(FILE *text, const char *folder, const char *prefix, const char *const *but) {
     struct dirent **entry;
     const int count = list(folder, &entry);
     must(count >= 0, folder);
@@ -232,7 +239,7 @@ static void add_lines(FILE *text, const char *folder, const char *prefix, const 
         must(snprintf(name, sizeof name, "%s%s", prefix, entry[i]->d_name) < PATH_BYTES, path);
         void *bytes;
         size_t size;
-        const bool left_out = but && strcmp(entry[i]->d_name, but) == 0;
+        const bool left_out = is_one_of(entry[i]->d_name, but);
         if (!left_out && is_folder(path)) {
             char inside[PATH_BYTES];
             fprintf(text, "%s/\n", name);
@@ -251,7 +258,7 @@ static void add_lines(FILE *text, const char *folder, const char *prefix, const 
     free(entry);
 }
 
-char *pn_folder_text(const char *folder, const char *but) {
+static char *text_but(const char *folder, const char *const *but) {
     char *text = NULL;
     size_t size;
     FILE *stream = open_memstream(&text, &size);
@@ -259,6 +266,15 @@ char *pn_folder_text(const char *folder, const char *but) {
     add_lines(stream, folder, "", but);
     must(fclose(stream) == 0, "memory");
     return text;
+}
+
+char *pn_folder_text(const char *folder, const char *but) {
+    return text_but(folder, (const char *const[]){but, NULL});
+}
+
+char *pn_run_text(const char *folder) {
+    return text_but(
+        folder, (const char *const[]){"lock", "events.jsonl", "times.csv", "report.html", NULL});
 }
 
 void pn_folder_copy(const char *from, const char *to) {

@@ -77,6 +77,10 @@ const char *pn_in_folder(const char *name);
  * caller frees. */
 char *pn_folder_text(const char *folder, const char *but);
 
+/* The same of what is equal to the bit wherever runs are: without locks, and without what tells of
+ * times and hosts (search/rundir/journal.h, search/report). */
+char *pn_run_text(const char *folder);
+
 /* Copies a folder, and all in it, into another, which is made. */
 void pn_folder_copy(const char *from, const char *to);
 
