@@ -3,6 +3,7 @@
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "runtime/json.h"
 #include "runtime/text.h"
@@ -11,6 +12,7 @@
 #include "search/methods/profile.h"
 #include "search/methods/warm_start.h"
 #include "tools/commands.h"
+#include "tools/live.h"
 #include "tools/measured.h"
 #include "tools/progress.h"
 
@@ -455,11 +457,10 @@ static pn_status json_text(const profiling *p, char **text) {
 
 static pn_status progress(void *self, int done, int of) {
     char line[96];
-    (void)self;
     if (pn_stopped) return pn_fail(PN_EINTR, "stopped after %d of %d runs", done, of);
-    if (o.quiet || !pn_on_terminal()) return PN_OK;
+    if (o.quiet) return PN_OK;
     snprintf(line, sizeof line, "run %d of %d", done, of);
-    pn_progress_line(true, line);
+    pn_live_line(self, line);
     return PN_OK;
 }
 
@@ -475,9 +476,11 @@ static pn_status measure(profiling *p, pn_writer *out) {
     pn_limits_want(&p->ceilings, o.limits);
     pn_trust_begin(&p->trust);
     pn_stop_on_signals();
-    PN_TRY(pn_profile_run(p->kernels, &p->settings, p->profile, p->count, &p->ceilings, progress,
-                          NULL, &p->wall, &p->cpu));
-    if (!o.quiet && pn_on_terminal()) pn_progress_line(true, (char[]){""});
+    pn_live live = pn_live_begin(STDERR_FILENO, false);
+    const pn_status measured = pn_profile_run(p->kernels, &p->settings, p->profile, p->count,
+                                              &p->ceilings, progress, &live, &p->wall, &p->cpu);
+    pn_live_clear();
+    PN_TRY(measured);
     pn_trust_judge(&p->trust, p->wall, p->cpu);
     if (o.csv) {
         print_csv(p);

@@ -2,6 +2,7 @@
 #include "tools/progress.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,20 +10,57 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "runtime/json.h"
+#include "tools/live.h"
+
 volatile sig_atomic_t pn_stopped;
 
-bool pn_on_terminal(void) {
-    const char *kind = getenv("TERM");
-    return isatty(STDERR_FILENO) && kind && strcmp(kind, "dumb") != 0;
+static bool json;
+
+void pn_say_json(bool yes) { json = yes; }
+
+/* Breaks a line between words, so that no row has more than `width` columns: a terminal would break
+ * it amid one. */
+static void break_line(char *text, size_t width) {
+    char *begin = text, *space = NULL;
+    for (char *at = text; *at; at++) {
+        if (*at == ' ') space = at;
+        if ((size_t)(at - begin) < width || !space || space <= begin) continue;
+        *space = '\n';
+        begin = space + 1;
+        space = NULL;
+    }
 }
 
-void pn_progress_line(bool terminal, char *text) {
+void pn_say_line(char *text) {
     struct winsize size;
-    if (terminal && ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1 &&
-        strlen(text) >= size.ws_col)
-        text[size.ws_col - 1] = 0; /* a line that wraps would not be replaced by the next */
-    fprintf(stderr, terminal ? "\r\033[K%s" : "%s\n", text);
-    fflush(stderr);
+    pn_live_clear();
+    if (isatty(STDERR_FILENO) && ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1)
+        break_line(text, size.ws_col);
+    fprintf(stderr, "%s\n", text);
+}
+
+void pn_note(const char *format, ...) {
+    char text[1024];
+    va_list args;
+    if (json) return;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    pn_say_line(text);
+}
+
+void pn_warn(const char *sentence) {
+    char text[PN_SENTENCE_BYTES + 128];
+    snprintf(text, sizeof text, "warning: %s", sentence);
+    if (!json) {
+        pn_say_line(text);
+        return;
+    }
+    json_t *root = json_object();
+    int failed = json_object_set_new(root, "event", json_string("warning"));
+    failed |= json_object_set_new(root, "text", pn_json_string(sentence));
+    (void)pn_json_print(root, failed, 0, stderr);
 }
 
 void pn_duration_text(double seconds, char text[32]) {
@@ -52,7 +90,7 @@ const char *pn_count_text(int64_t count, char text[32]) {
 void pn_say_forecast(const char *length, double seconds, int64_t steps, const char *otherwise) {
     char about[32];
     pn_duration_text(seconds, about);
-    fprintf(stderr, "%s, about %s by the first %" PRId64 " steps%s%s\n", length, about, steps,
+    pn_note("%s, about %s by the first %" PRId64 " steps%s%s", length, about, steps,
             otherwise ? "; " : "", otherwise ? otherwise : "");
 }
 
@@ -70,6 +108,7 @@ static void on_signal(int signal_number) {
     if (!pn_stopped) pn_stopped = signal_number;
     const bool asks = signal_number == SIGINT || signal_number == SIGTERM;
     if (!asks || !atomic_flag_test_and_set(&asked)) return;
+    pn_live_end_at_once();
     (void)signal(signal_number, SIG_DFL);
     (void)raise(signal_number); /* it is held back until we return */
 }
@@ -82,4 +121,17 @@ void pn_stop_on_signals(void) {
     for (int i = 0; i < COUNT; i++)
         if (sigaction(all[i], NULL, &before) == 0 && before.sa_handler != SIG_IGN)
             (void)sigaction(all[i], &action, NULL);
+}
+
+void pn_tell_stop(pn_journal *journal, int64_t step, pn_status status) {
+    char why[PN_SENTENCE_BYTES];
+    const char *name = pn_stopped == SIGINT    ? "SIGINT"
+                       : pn_stopped == SIGTERM ? "SIGTERM"
+                       : pn_stopped == SIGHUP  ? "SIGHUP"
+                                               : "SIGPIPE";
+    if (status == PN_OK || status == PN_EDIVERGED || status == PN_EBUSY) return;
+    snprintf(why, sizeof why, "%s", pn_error());
+    journal->say = NULL; /* nothing goes on */
+    pn_journal_event(journal, "stop", step, "reason", status == PN_EINTR ? name : why);
+    pn_say("%s", why);
 }

@@ -1,5 +1,5 @@
-/* progress.h -- what commands that take long have in common: a line that says how far they are, how
- * long it will take, and a signal that asks them to stop and save. */
+/* progress.h -- what commands that take long have in common: what they say in between, how long it
+ * will take, and a signal that asks them to stop and save. How far they are: live.h. */
 #ifndef PN_PROGRESS_H
 #define PN_PROGRESS_H
 
@@ -8,12 +8,20 @@
 #include <stdint.h>
 
 #include "runtime/clock.h"
+#include "search/rundir/journal.h"
 
-/* Whether stderr is a terminal on which a line can be written again. */
-bool pn_on_terminal(void);
+/* With JSON, notes are not printed, and a warning is an object. */
+void pn_say_json(bool json);
 
-/* A line of progress: on a terminal in place of the last one, cut to its width; else a line. */
-void pn_progress_line(bool terminal, char *text);
+/* A line on stderr, above what live.h shows; on a terminal it is broken between words. `text` is
+ * changed. */
+void pn_say_line(char *text);
+
+/* The same of what is said beside progress. */
+void pn_note(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* "warning: SENTENCE", likewise. */
+void pn_warn(const char *sentence);
 
 /* "35 s", "12 min", "4 h 10 min", "2 d 3 h"; and "46,800". */
 void pn_duration_text(double seconds, char text[32]);
@@ -34,5 +42,9 @@ void pn_clock_text(double seconds, char text[32]);
  * background of a script). */
 extern volatile sig_atomic_t pn_stopped;
 void pn_stop_on_signals(void);
+
+/* The event `stop` of a run that ended with this status, unless the directory is not ours any more
+ * or run.json says what became of it. The sentence at hand stays. */
+void pn_tell_stop(pn_journal *journal, int64_t step, pn_status status);
 
 #endif
