@@ -60,7 +60,7 @@ typedef struct job {
 #define CPU "--device", "cpu:base"
 #define ONE CPU, "--threads", "1"
 #define NETWORK "--layers", "1", "--channels", "4", "--batch", "4"
-#define OFTEN "--save-every", "0"
+#define OFTEN "--save-every", "0", "--no-report" /* that has a job */
 #define IMAGES "--data", "synthetic:40x8x8x3"
 #define STEPS "--samples", "2", "--steps", "3", "--warmup", "1"
 #define SEARCH NETWORK, STEPS, OFTEN
@@ -102,6 +102,7 @@ static const job jobs[] = {
      {"trained"},
      NULL,
      {"export", "trained/seed-1", "--c", "out", "--int8", "--calibrate", "synthetic:16x8x8x3"}},
+    {"export-tensorboard", {"source"}, NULL, {"export", "source", "--tensorboard", "out"}},
     {"eval", {"trained"}, NULL, {"eval", "trained/seed-1", "--data", "synthetic:16x8x8x3", ONE}},
     {"eval-json", {"trained"}, NULL, {"eval", "trained", "--json", ONE}}, /* data by run.json */
     {"predict", {"trained", "pictures"}, NULL, {"predict", "trained", "pictures", ONE}},
@@ -129,6 +130,8 @@ static const job jobs[] = {
      {"source"},
      NULL,
      {"compare", "source", "PDARTS", "--random", "1", "--steps", "2", "--json", ONE, "--quiet"}},
+    {"watch", {"source"}, NULL, {"watch", "source"}},
+    {"watch-json", {"trained"}, NULL, {"watch", "trained", "--json"}},
     {"profile",
      {"source"},
      NULL,
@@ -141,6 +144,8 @@ static const job jobs[] = {
     {"sample", {"source"}, NULL, {"sample", "source", "--count", "3"}},
     {"sample-truth", {"table"}, NULL, {"sample", "--truth", "table/cells.csv"}},
     {"sample-json", {"source"}, NULL, {"sample", "source", "--top", "3", "--json"}},
+    {"report", {"source"}, NULL, {"report", "source", "--quiet", "-o", "out.html"}},
+    {"report-train", {"trained"}, NULL, {"report", "trained", "--quiet", "-o", "out.html"}},
     {"idx", {"idx-data"}, "run", {"search", "run", "--data", "idx-data", OF_DATA, "--quiet"}},
     {"gz", {"gz-data"}, "run", {"search", "run", "--data", "gz-data", OF_DATA, "--quiet"}},
     {"cifar", {"cifar-data"}, "run", {"search", "run", "--data", "cifar-data", OF_DATA, "--quiet"}},
@@ -168,7 +173,7 @@ static bool says(const job *j) {
 
 /* All files but what differs anyway. */
 static char *folder_text(const job *j, const char *where) {
-    return pn_folder_text(where, measures(j) ? "out" : "lock");
+    return measures(j) ? pn_folder_text(where, "out") : pn_run_text(where);
 }
 
 /* A fresh folder for a job, with its fixtures. */
@@ -413,17 +418,26 @@ static const char *last_line(const char *text) {
     return line;
 }
 
-/* libgomp, which ends the program where it cannot compute in parallel, says so before we do; and
- * predict names every picture that it cannot read. */
+/* A warning about events.jsonl or times.csv (search/rundir/journal.h). */
+static bool goes_on_without(const char *text) {
+    static const char what[] = "; the run goes on and writes no more of it\n";
+    const char *end = strstr(text, what);
+    return !strncmp(text, "warning: ", 9) && end && end + strlen(what) - 1 == strchr(text, '\n');
+}
+
+/* libgomp, which ends the program where it cannot compute in parallel, says so before we do;
+ * predict names every picture that it cannot read, and a run what it goes on without. */
 static bool one_sentence(const char *text) {
     static const char named[] = "parsec-nas predict: pictures";
-    if (!strncmp(text, "\nlibgomp: ", 10)) text = strchr(text + 1, '\n') + 1;
-    const char *end_of_line = strchr(text, '\n');
-    while (!strncmp(text, named, strlen(named)) && end_of_line && end_of_line[1]) {
-        text = end_of_line + 1;
-        end_of_line = strchr(text, '\n');
+    const char *end = strchr(text, '\n');
+    for (bool before = true; before; end = strchr(text, '\n')) {
+        if (end == text && !strncmp(text, "\nlibgomp: ", 10)) end = strchr(++text, '\n');
+        before = end && end[1] &&
+                 (!strncmp(text, "libgomp: ", 9) || !strncmp(text, named, strlen(named)) ||
+                  goes_on_without(text));
+        if (before) text = end + 1;
     }
-    return !strncmp(text, "parsec-nas", 10) && end_of_line && !end_of_line[1];
+    return !strncmp(text, "parsec-nas", 10) && end && !end[1];
 }
 
 /* The names of what differs. */

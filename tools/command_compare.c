@@ -48,7 +48,7 @@ typedef struct cell {
 } cell;
 
 typedef struct options {
-    const char *data, *truth;
+    const char *data, *truth, *output;
     int layers, channels, batch, random, steps, images;
     double rate, momentum, decay, clip;
     uint64_t seed, random_seed;
@@ -318,7 +318,8 @@ static json_t *cell_json(const cell *one, bool trained, bool judged) {
     return NULL;
 }
 
-static pn_status print_json(const comparison *c) {
+/* *bad: some part could not be made. */
+static json_t *whole_json(const comparison *c, int *bad) {
     json_t *rows = json_array(), *root = json_object();
     int failed = 0;
     for (int i = 0; i < c->cells; i++)
@@ -334,7 +335,26 @@ static pn_status print_json(const comparison *c) {
         failed |=
             json_object_set_new(root, "truth", pn_judged_table_json(pn_truth_about(c->truth)));
     failed |= json_object_set_new(root, "cells", rows);
-    return pn_json_print(root, failed, JSON_INDENT(2) | JSON_REAL_PRECISION(8), stdout);
+    *bad = failed;
+    return root;
+}
+
+enum { JSON_STYLE = JSON_INDENT(2) | JSON_REAL_PRECISION(8) };
+
+static pn_status print_json(const comparison *c) {
+    int bad;
+    json_t *root = whole_json(c, &bad);
+    return pn_json_print(root, bad, JSON_STYLE, stdout);
+}
+
+static pn_status write_json(const comparison *c, const char *file) {
+    int bad;
+    char *text;
+    json_t *root = whole_json(c, &bad);
+    PN_TRY(pn_json_file(root, bad, JSON_STYLE, &text));
+    const pn_status s = pn_file_write(file, text, strlen(text));
+    free(text);
+    return s;
 }
 
 #define PN_OF options
@@ -355,6 +375,8 @@ static const pn_field rows[] = {
     PN_ROW_CHANNELS(NULL, "channels of the first cells [16]"),
     PN_ROW_BATCH(NULL, "images [64]"),
     PN_ROW_JSON,
+    PN_PATH("output", output, NULL, "FILE", NULL,
+            "also write the JSON to a file; report looks for RUN/compare.json", .also = "o"),
     PN_FLAG("quiet", quiet, NULL, "no progress", .also = "q|silent"),
     PN_ROWS_DEVICE,
 };
@@ -368,12 +390,14 @@ static pn_status compare(comparison *c, const char *const *words) {
     PN_TRY(train_all(c));
     int diverged = 0;
     for (int i = 0; i < c->cells; i++) diverged += c->cell[i].diverged;
+    if (o.output) PN_TRY(write_json(c, o.output));
     if (o.json) {
         PN_TRY(print_json(c));
     } else {
         print_table(c);
         print_summary(c);
         if (c->truth) print_truth_summary(c);
+        if (!o.quiet) fputs("how cells are written: parsec-nas help notation\n", stderr);
     }
     return diverged < c->cells
                ? PN_OK

@@ -22,8 +22,8 @@ static const char usage[] =
     "  pack SET --out FILE.safetensors\n"
     "              writes images, labels and names to one file, for --data FILE\n"
     "  records PICTURE\n"
-    "              writes a PNG of which each row is an image of 32x32, as packages for\n"
-    "              TensorFlow.js hold CIFAR-10, as a file of CIFAR-10 records\n"
+    "              writes a PNG of which each row is an image of 32x32, as packages\n"
+    "              for TensorFlow.js hold CIFAR-10, as a file of CIFAR-10 records\n"
     "\n";
 
 static const char notes[] =

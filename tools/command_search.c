@@ -10,9 +10,12 @@
 #include "search/methods/run.h"
 #include "search/methods/standalone.h"
 #include "search/network/genotype.h"
+#include "search/report/facts.h"
+#include "search/report/report.h"
 #include "tools/commands.h"
 #include "tools/curve.h"
 #include "tools/judged.h"
+#include "tools/live.h"
 #include "tools/progress.h"
 
 static const char usage[] =
@@ -33,14 +36,25 @@ static bool given[PN_MAX_FIELDS]; /* of the settings */
 
 /* ---- what a person sees ---------------------------------------------------------------------- */
 
-/* Smoothed figures of the steps since the last line, and the time left. */
+/* What takes long to find. */
+typedef struct findings {
+    double agreement, log_p;
+    char cell[PN_SHORT_BYTES]; /* "": none yet */
+    double next;               /* when to look again, by pn_now */
+} findings;
+
+/* Sums over the steps since the last look, and what the time left follows from. */
 typedef struct progress {
-    bool terminal, quiet, warmup;
-    double begun, shown, phase_begun;
-    int64_t first_step, phase_step;
-    double train_loss, val_loss, accuracy, ess;
+    pn_live live;
+    bool quiet, warmup;
+    double begun, phase_begun;
+    int64_t first_step, phase_step, images; /* images of the phase */
+    double train_loss, val_loss, train_accuracy, accuracy, ess;
     int count, searched;
     int warnings; /* most that were shown at once */
+    char warning[PN_HEALTH_SENTENCE];
+    pn_course entropy;
+    findings findings;
 } progress;
 
 /* Work up to a step, in warm-up steps. */
@@ -63,35 +77,75 @@ static const char *phase_name(const pn_run *r) {
     return !r->report.warmup ? "search" : r->settings.evidence ? "uniform" : "warm-up";
 }
 
+/* Until pi is moved, the most probable cell is one of many ties. */
+static void find_cell(const pn_run *r, findings *f) {
+    pn_arch found;
+    if (r->settings.evidence) f->agreement = pn_effects_agreement(&r->search.effects);
+    if (r->search.updates == 0 && !r->settings.prior[0]) return;
+    pn_search_found(&r->search, &found);
+    pn_genotype_short(&r->search.prior.space, &found, f->cell);
+    f->log_p = pn_network_log_p(&r->search.prior, &found);
+}
+
+/* By evidence it takes milliseconds: so often that it is a two thousandth of the time. */
+static void glance_at_cell(const pn_run *r, findings *f, double now, pn_glance *g) {
+    enum { SELDOM = 2000 };
+    if (now >= f->next) {
+        find_cell(r, f);
+        f->next = *f->cell || r->settings.evidence ? now + SELDOM * (pn_now() - now) : 0;
+    }
+    if (r->settings.evidence) g->agreement = f->agreement;
+    snprintf(g->cell, sizeof g->cell, "%s", f->cell);
+    if (*f->cell) g->log_p = f->log_p;
+}
+
+/* Means since the last look, which begin anew. */
+static void glance_at_steps(progress *p, bool frozen, pn_glance *g) {
+    if (p->count && !frozen) {
+        g->train_loss = p->train_loss / p->count;
+        g->accuracy = p->train_accuracy / p->count;
+    }
+    if (p->searched) {
+        g->val_loss = p->val_loss / p->searched;
+        g->accuracy = p->accuracy / p->searched;
+        g->ess = p->ess / p->searched;
+    }
+    p->train_loss = p->val_loss = p->train_accuracy = p->accuracy = p->ess = 0;
+    p->count = p->searched = 0;
+}
+
 static void show(const pn_run *r, progress *p, bool force) {
     const double t = pn_now();
-    const int64_t done = r->search.step, steps = r->settings.steps;
+    const int64_t done = r->search.step;
     if (r->report.warmup != p->warmup) { /* steps of another kind, at another rate */
         p->warmup = r->report.warmup;
         p->phase_begun = t;
         p->phase_step = done;
+        p->images = 0;
     }
-    if (p->quiet || (!force && t - p->shown < (p->terminal ? 0.5 : 10))) return;
-    char text[256], left[32];
-    pn_clock_text(seconds_left(r, p, t), left);
-    int at = snprintf(text, sizeof text, "step %lld/%lld  %s  left %s", (long long)done,
-                      (long long)steps, phase_name(r), left);
-    if (done > p->phase_step)
-        at += snprintf(text + at, sizeof text - (size_t)at, "  %.1f steps/s",
-                       (double)(done - p->phase_step) / (t - p->phase_begun));
-    at += snprintf(text + at, sizeof text - (size_t)at, "  entropy %.2f  loss %.3f",
-                   r->report.entropy, p->count ? p->train_loss / p->count : 0);
-    if (p->searched)
-        snprintf(text + at, sizeof text - (size_t)at, "/%.3f  acc %.1f %%  ess %.1f/%lld",
-                 p->val_loss / p->searched, 100 * p->accuracy / p->searched, p->ess / p->searched,
-                 (long long)r->settings.samples);
-    else if (r->settings.evidence)
-        snprintf(text + at, sizeof text - (size_t)at, "  agreement %.2f",
-                 pn_effects_agreement(&r->search.effects));
-    pn_progress_line(p->terminal, text);
-    p->shown = t;
-    p->train_loss = p->val_loss = p->accuracy = p->ess = 0;
-    p->count = p->searched = 0;
+    if (p->quiet || (!force && !pn_live_due(&p->live))) return;
+    const double memory = (double)pn_journal_memory(&r->record.journal);
+    pn_glance g = pn_glance_nothing();
+    g.evidence = r->settings.evidence;
+    snprintf(g.phase, sizeof g.phase, "%s", phase_name(r));
+    g.step = done;
+    g.steps = r->settings.steps;
+    g.left = seconds_left(r, p, t);
+    if (done > p->phase_step) {
+        g.steps_per_s = (double)(done - p->phase_step) / (t - p->phase_begun);
+        g.images_per_s = (double)p->images / (t - p->phase_begun);
+    }
+    glance_at_steps(p, r->settings.freeze_weights, &g);
+    g.samples = r->settings.samples;
+    g.entropy = r->report.entropy;
+    g.uniform = r->health.entropy_uniform;
+    g.course = p->entropy;
+    if (force) p->findings.next = 0;
+    glance_at_cell(r, &p->findings, t, &g);
+    if (memory > 0) g.memory_bytes = memory;
+    g.arena_bytes = (double)r->model.arena.high_water;
+    snprintf(g.warning, sizeof g.warning, "%s", p->warning);
+    pn_live_show(&p->live, &g);
 }
 
 /* Once, when the pace is known; not of what is done in a minute. */
@@ -104,13 +158,16 @@ static void forecast(const pn_run *r, const progress *p) {
                         pn_option_given(&pn_settings_fields, given, "epochs") ||
                         r->settings.time != PN_UNSET_REAL || p->first_step > 0;
     snprintf(length, sizeof length, "%s steps", pn_count_text(all, count));
-    if (p->terminal) fputs("\r\033[K", stderr);
     pn_say_forecast(length, now - p->begun + left, done,
                     chosen ? NULL : "--steps or --time says otherwise");
 }
 
-static void gather(progress *p, const pn_step_report *r) {
+static void gather(progress *p, const pn_run *run) {
+    const pn_step_report *r = &run->report;
+    pn_course_add(&p->entropy, r->entropy);
+    p->images += run->times.images;
     p->train_loss += r->train_loss;
+    p->train_accuracy += r->train_accuracy;
     p->count++;
     if (r->ess_pi == 0) return; /* no validation batch in this step */
     p->val_loss += r->val_loss;
@@ -121,88 +178,89 @@ static void gather(progress *p, const pn_step_report *r) {
 
 /* Not while pi is close to uniform: its mode is then one of many ties, and says nothing. Nor where
  * the mode is not what will be handed over. */
-static void warn(const pn_run *r, progress *p) {
+static void warn(pn_run *r, progress *p) {
     const pn_health *h = &r->health;
-    if (h->warnings <= p->warnings || p->quiet || r->report.warmup ||
-        r->search.settings.found_supported || h->entropy > 0.8 * h->entropy_uniform)
+    if (h->warnings <= p->warnings || r->report.warmup || r->search.settings.found_supported ||
+        h->entropy > 0.8 * h->entropy_uniform)
         return;
-    if (p->terminal) fputs("\r\033[K", stderr);
-    for (int i = 0; i < h->warnings; i++) fprintf(stderr, "warning: %s\n", h->warning[i]);
+    for (int i = 0; i < h->warnings; i++) {
+        pn_journal_event(&r->record.journal, "warning", r->search.step, "text", h->warning[i]);
+        if (!p->quiet) pn_warn(h->warning[i]);
+        snprintf(p->warning, sizeof p->warning, "%s", h->warning[i]);
+    }
     p->warnings = h->warnings;
 }
 
 static void introduce(const pn_run *r) {
-    char bytes[32];
+    char weights[32], arena[32], anew[64] = "", rule[64];
     const pn_settings *s = &r->settings;
-    fprintf(stderr,
-            "%s: %d images of %dx%dx%d, halves of %d; %lld cells, %lld channels, batch %lld\n",
+    pn_note("%s: %d images of %dx%dx%d, halves of %d; %lld cells, %lld channels, batch %lld",
             r->data.name, r->data.count, r->data.H, r->data.W, r->data.C, r->data.count / 2,
             (long long)s->layers, (long long)s->channels, (long long)s->batch);
-    fprintf(stderr, "rule %s: %lld steps, %lld of them %s, ", s->rule, (long long)s->steps,
-            (long long)s->warmup, s->evidence ? "uniform" : "warm-up");
     if (s->evidence && s->restart)
-        fprintf(stderr, "new weights every %lld, ", (long long)s->restart);
+        snprintf(anew, sizeof anew, "new weights every %lld, ", (long long)s->restart);
     if (s->evidence)
-        fprintf(stderr, "to %g nats", s->entropy_end);
+        snprintf(rule, sizeof rule, "to %g nats", s->entropy_end);
     else
-        fprintf(stderr, "K = %lld, T = %g%s", (long long)s->samples, s->temperature,
-                s->baseline ? ", control variate" : "");
-    fprintf(stderr, "%s; %s, %d threads\n", s->distinct_inputs ? ", distinct inputs" : "",
-            r->model.kernels->name, omp_get_max_threads());
-    fprintf(stderr, "shared weights %s with gradient and momentum",
-            pn_bytes_text((double)pn_parameters_bytes(&r->model.network.parameters), bytes));
-    fprintf(stderr, ", arena %s for the largest cell\n",
-            pn_bytes_text((double)r->model.size.arena_bytes, bytes));
-    if (r->continued) fprintf(stderr, "continuing from step %lld\n", (long long)r->search.step);
+        snprintf(rule, sizeof rule, "K = %lld, T = %g%s", (long long)s->samples, s->temperature,
+                 s->baseline ? ", control variate" : "");
+    pn_note("rule %s: %lld steps, %lld of them %s, %s%s%s; %s, %d threads", s->rule,
+            (long long)s->steps, (long long)s->warmup, s->evidence ? "uniform" : "warm-up", anew,
+            rule, s->distinct_inputs ? ", distinct inputs" : "", r->model.kernels->name,
+            omp_get_max_threads());
+    pn_note("shared weights %s with gradient and momentum, arena %s for the largest cell",
+            pn_bytes_text((double)pn_parameters_bytes(&r->model.network.parameters), weights),
+            pn_bytes_text((double)r->model.size.arena_bytes, arena));
+    if (r->continued) pn_note("continuing from step %lld", (long long)r->search.step);
 }
 
 static void say_truth(const pn_truth *truth, const pn_arch *arch) {
     pn_judgement j;
     char text[PN_JUDGED_TEXT];
     pn_truth_judge(truth, arch, &j);
-    fprintf(stderr, "by %s: %s\n", pn_truth_about(truth)->name, pn_judged_text(&j, text));
+    pn_note("by %s: %s", pn_truth_about(truth)->name, pn_judged_text(&j, text));
 }
 
 static void say_agreement(double halves) {
-    fprintf(stderr, "two halves of the steps agree by %.2f about the order of cells: %s\n", halves,
+    pn_note("two halves of the steps agree by %.2f about the order of cells: %s", halves,
             halves > 0.8   ? "more steps would say the same"
             : halves > 0.5 ? "more steps would change it somewhat"
                            : "too few steps to trust it");
 }
 
-static pn_status conclude(pn_run *r, const pn_curve *curve, bool quiet) {
+static pn_status conclude(pn_run *r, const pn_curve *curve, bool quiet, bool report) {
     pn_arch found;
     char text[PN_GENOTYPE_BYTES], bytes[32], path[PN_TEXT_BYTES];
     double log_likelihood, accuracy;
     pn_search_found(&r->search, &found);
     pn_genotype_write(&found, text);
+    if (report) PN_TRY(pn_report_of_run(&r->record.directory.place));
     printf("%s\n", text);
     if (fflush(stdout)) return pn_fail(PN_EIO, "cannot write to stdout");
     if (quiet) return PN_OK;
+    fputs("(what that means: parsec-nas help notation)\n", stderr);
     int64_t batches = pn_batches_steps_per_epoch(r->model.batches, 1);
     if (batches > 20) batches = 20;
     PN_TRY(pn_model_score(&r->model, &found, batches, &log_likelihood, &accuracy));
-    fprintf(stderr, "entropy %.2f of %.2f nats; log p of this cell pair %.2f\n", r->health.entropy,
+    pn_note("entropy %.2f of %.2f nats; log p of this cell pair %.2f", r->health.entropy,
             r->health.entropy_uniform, pn_prior_log_p(&r->search.prior, &found));
-    fprintf(stderr,
-            "with the shared weights, on %lld images of the validation half: loss %.3f, accuracy "
-            "%.1f %%\n",
-            (long long)batches * (long long)r->settings.batch, -log_likelihood, 100 * accuracy);
-    fprintf(stderr,
-            "ops without weights %.0f %%, input 0 %.0f %%, cells that reach the head %d of %d\n",
+    pn_note(
+        "with the shared weights, on %lld images of the validation half: loss %.3f, accuracy "
+        "%.1f %%",
+        (long long)batches * (long long)r->settings.batch, -log_likelihood, 100 * accuracy);
+    pn_note("ops without weights %.0f %%, input 0 %.0f %%, cells that reach the head %d of %d",
             100 * r->health.free_ops_all, 100 * r->health.input[0], r->health.reached,
             r->health.layers);
     for (int i = 0; i < r->health.warnings && !r->search.settings.found_supported; i++)
-        fprintf(stderr, "warning: %s\n", r->health.warning[i]);
+        pn_warn(r->health.warning[i]);
     if (r->settings.evidence) say_agreement(pn_effects_agreement(&r->search.effects));
     if (curve->truth) say_truth(curve->truth, &found);
-    fprintf(stderr, "most arena used: %s\n",
-            pn_bytes_text((double)r->model.arena.high_water, bytes));
+    pn_note("most arena used: %s", pn_bytes_text((double)r->model.arena.high_water, bytes));
     pn_text_visible(r->record.directory.place.path, path, sizeof path);
-    fprintf(stderr,
-            "%s/: genotype.txt, metrics.csv, samples.csv, prior.csv, %srun.json, "
-            "checkpoint-*.safetensors\n",
-            path, curve->truth ? "truth.csv, " : "");
+    pn_note(
+        "%s/: genotype.txt, metrics.csv, samples.csv, prior.csv, %srun.json, "
+        "checkpoint-*.safetensors%s",
+        path, curve->truth ? "truth.csv, " : "", report ? "; to look at: report.html" : "");
     return PN_OK;
 }
 
@@ -216,13 +274,13 @@ static pn_status save(pn_run *r, const pn_curve *curve) {
 
 static pn_status loop(pn_run *r, pn_curve *curve, progress *p, double save_every) {
     double saved = pn_now();
-    p->begun = p->shown = p->phase_begun = saved;
+    p->begun = p->live.shown = p->phase_begun = saved;
     p->first_step = p->phase_step = r->search.step;
     p->warmup = r->search.step < r->settings.warmup;
     while (r->search.step < r->settings.steps && !pn_stopped) {
         PN_TRY(pn_run_step(r));
         PN_TRY(pn_curve_step(curve, r));
-        gather(p, &r->report);
+        gather(p, r);
         warn(r, p);
         forecast(r, p);
         show(r, p, false);
@@ -231,8 +289,8 @@ static pn_status loop(pn_run *r, pn_curve *curve, progress *p, double save_every
             saved = pn_now();
         }
     }
-    if (r->search.step > p->first_step) show(r, p, true);
-    if (p->terminal && !p->quiet) fputc('\n', stderr);
+    if (p->count) show(r, p, true);
+    pn_live_end();
     PN_TRY(save(r, curve));
     if (r->search.step == r->settings.steps) return pn_run_finish(r);
     return pn_fail(PN_EINTR, "stopped after step %lld of %lld; the same command continues",
@@ -241,6 +299,7 @@ static pn_status loop(pn_run *r, pn_curve *curve, progress *p, double save_every
 
 typedef struct options {
     const char *truth;
+    bool report;
     pn_work_options work;
     pn_device_options device;
 } options;
@@ -250,7 +309,7 @@ static options o;
 
 static const pn_field rows[] = {
     PN_ROW_TRUTH("write DIR/truth.csv: accuracy to expect of pi and of the cell found, by a table"),
-    PN_ROWS_WORK("the genotype alone")};
+    PN_ROW_REPORT, PN_ROWS_WORK("the genotype alone")};
 
 /* Of a search that begins now, with --time. */
 static pn_status choose_steps(const char *directory, const pn_kernels *kernels) {
@@ -266,29 +325,32 @@ static pn_status choose_steps(const char *directory, const pn_kernels *kernels) 
     PN_TRY(pn_search_pace(&settings, kernels, o.work.memory, &settings.steps));
     pn_duration_text(settings.time, about);
     if (!o.work.quiet)
-        fprintf(stderr, "%s steps in about %s, by the pace of the first %d\n",
+        pn_note("%s steps in about %s, by the pace of the first %d",
                 pn_count_text(settings.steps, count), about, PN_PACE_STEPS);
     return PN_OK;
 }
 
 static pn_status search(pn_run *r, pn_curve *curve, const char *directory) {
-    const pn_opening opening = {.given = given, .change_device = o.work.change_device};
+    const pn_opening opening = {
+        .given = given, .change_device = o.work.change_device, .say = pn_warn};
+    const bool as_json = !strcmp(o.work.log_format, "json");
     const pn_kernels *kernels;
     if (!directory) return pn_fail(PN_EARG, "want a directory: parsec-nas search DIR");
+    pn_say_json(as_json);
     PN_TRY(pn_device_open(&o.device, &kernels));
     PN_TRY(pn_curve_open(curve, o.truth));
     PN_TRY(choose_steps(directory, kernels));
     PN_TRY(pn_run_open(r, directory, &settings, &opening, kernels, o.work.memory));
     PN_TRY(pn_curve_begin(curve, r));
     if (!o.work.quiet) introduce(r);
-    progress p = {.terminal = pn_on_terminal(), .quiet = o.work.quiet};
+    progress p = {.live = pn_live_begin(STDERR_FILENO, as_json), .quiet = o.work.quiet};
     if (r->finished) {
         PN_TRY(pn_curve_write(curve, r));
         PN_TRY(pn_run_finish(r)); /* perhaps killed between the last checkpoint and the genotype */
     } else {
         PN_TRY(loop(r, curve, &p, o.work.save_every));
     }
-    return conclude(r, curve, o.work.quiet);
+    return conclude(r, curve, o.work.quiet || as_json, o.report);
 }
 
 static pn_status run(const char *const *words) {
@@ -296,6 +358,8 @@ static pn_status run(const char *const *words) {
     pn_curve curve = {.truth = NULL};
     pn_stop_on_signals();
     const pn_status s = search(&r, &curve, words[0]);
+    pn_live_end();
+    pn_tell_stop(&r.record.journal, r.search.step, s);
     pn_curve_close(&curve);
     pn_run_close(&r);
     return s;

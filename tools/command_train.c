@@ -6,14 +6,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "runtime/file.h"
 #include "runtime/json.h"
 #include "runtime/text.h"
+#include "search/report/report.h"
 #include "search/train/pace.h"
 #include "search/train/run.h"
 #include "search/train/trained.h"
 #include "tools/commands.h"
+#include "tools/live.h"
 #include "tools/progress.h"
 
 static const char usage[] =
@@ -39,7 +42,8 @@ typedef struct options {
     pn_device_options device;
     pn_train_settings settings;
     bool given[PN_MAX_FIELDS]; /* of the settings */
-    bool paced;                /* the epochs are chosen, all seeds have the same */
+    bool report;
+    bool paced; /* the epochs are chosen, all seeds have the same */
 } options;
 static options o;
 
@@ -57,30 +61,47 @@ typedef struct results {
 /* ---- what a person sees ---------------------------------------------------------------------- */
 
 typedef struct progress {
-    bool terminal, quiet;
-    double begun, shown;
+    pn_live live;
+    bool quiet;
+    double begun;
     int64_t first_step;
+    double loss, accuracy; /* of the epoch at hand so far, or of the last one */
+    pn_course scores;
 } progress;
+
+/* When an epoch has ended, its sums are gone. */
+static void keep_means(progress *p, const pn_epoch_sums *s) {
+    if (!s->steps) return;
+    p->loss = s->loss / (double)s->steps;
+    p->accuracy = (double)s->correct / (double)s->images;
+}
 
 static void show(const pn_training *t, progress *p, bool force) {
     const double now = pn_now();
-    if (p->quiet || (!force && now - p->shown < (p->terminal ? 0.5 : 10))) return;
-    const int64_t done = t->trainer.step, per_epoch = t->trainer.steps_per_epoch;
-    const double rate = (double)(done - p->first_step) / (now - p->begun);
-    const pn_epoch_sums *s = &t->sums;
-    char text[256], left[32];
-    pn_clock_text(rate > 0 ? (double)(t->steps - done) / rate : 0, left);
-    int at =
-        snprintf(text, sizeof text, "seed %" PRIu64 "  epoch %.2f/%lld  left %s  %.0f images/s",
-                 t->settings.seed, (double)done / (double)per_epoch, (long long)t->settings.epochs,
-                 left, rate * (double)t->settings.batch);
-    if (s->steps)
-        at += snprintf(text + at, sizeof text - (size_t)at, "  loss %.3f  acc %.1f %%",
-                       s->loss / (double)s->steps, 100 * (double)s->correct / (double)s->images);
-    if (t->last.epoch)
-        snprintf(text + at, sizeof text - (size_t)at, "  scored %.2f %%", 100 * t->last.accuracy);
-    pn_progress_line(p->terminal, text);
-    p->shown = now;
+    if (p->quiet || (!force && !pn_live_due(&p->live))) return;
+    const double rate = (double)(t->trainer.step - p->first_step) / (now - p->begun),
+                 memory = (double)pn_journal_memory(&t->record.journal);
+    pn_glance g = pn_glance_nothing();
+    g.training = true;
+    g.seed = t->settings.seed;
+    g.step = t->trainer.step;
+    g.steps = t->steps;
+    g.epochs = t->settings.epochs;
+    g.left = rate > 0 ? (double)(t->steps - t->trainer.step) / rate : 0;
+    g.steps_per_s = rate;
+    g.images_per_s = rate * (double)t->settings.batch;
+    g.train_loss = p->loss;
+    g.accuracy = p->accuracy;
+    if (t->last.epoch) {
+        g.scored = t->last.accuracy;
+        g.best = t->best.accuracy;
+        g.best_epoch = t->best.epoch;
+    }
+    g.course = p->scores;
+    pn_genotype_short(&t->trainer.network.space, &t->trainer.arch, g.cell);
+    if (memory > 0) g.memory_bytes = memory;
+    g.arena_bytes = (double)t->trainer.size.arena_bytes;
+    pn_live_show(&p->live, &g);
 }
 
 /* Once, when the pace is known; not of what is done in a minute. */
@@ -97,7 +118,6 @@ static void forecast(const pn_training *t, const progress *p) {
     else
         snprintf(length, sizeof length, "%lld epochs of %s steps", (long long)t->settings.epochs,
                  pn_count_text(t->trainer.steps_per_epoch, count));
-    if (p->terminal) fputs("\r\033[K", stderr);
     pn_say_forecast(length, seconds, done, chosen ? NULL : "--epochs or --time says otherwise");
 }
 
@@ -107,15 +127,14 @@ static void introduce(const pn_training *t) {
     size_t weights, auxiliary;
     char a[32], b[32];
     pn_network_count(&n->network, &n->arch, &weights, &auxiliary);
-    fprintf(stderr, "%s: %d images of %dx%dx%d to train on, scored on %s\n", t->data.name,
+    pn_note("%s: %d images of %dx%dx%d to train on, scored on %s", t->data.name,
             r->hold_out ? t->data.count / 2 : t->data.count, t->data.H, t->data.W, t->data.C,
             pn_training_scored_on(r));
-    fprintf(stderr,
-            "%lld cells, %lld channels, %zu parameters%s; %lld epochs of %lld batches of %lld\n",
+    pn_note("%lld cells, %lld channels, %zu parameters%s; %lld epochs of %lld batches of %lld",
             (long long)r->layers, (long long)r->channels, weights,
             r->auxiliary ? ", an auxiliary head" : "", (long long)r->epochs,
             (long long)n->steps_per_epoch, (long long)r->batch);
-    fprintf(stderr, "weights %s with gradient and momentum, arena %s; %s, %d threads\n",
+    pn_note("weights %s with gradient and momentum, arena %s; %s, %d threads",
             pn_bytes_text((double)pn_parameters_bytes(&n->network.parameters), a),
             pn_bytes_text((double)n->size.arena_bytes, b), n->kernels->name, omp_get_max_threads());
 }
@@ -124,26 +143,31 @@ static void conclude_epoch(const pn_training *t, progress *p) {
     if (p->quiet || t->trainer.step % t->trainer.steps_per_epoch || t->last.epoch == 0) return;
     const int64_t epoch = t->trainer.step / t->trainer.steps_per_epoch;
     if (t->last.epoch != epoch) return;
-    fprintf(stderr,
-            "%sseed %" PRIu64
-            "  epoch %lld: %s loss %.4f, accuracy %.2f %%; best %.2f %% (epoch %lld)\n",
-            p->terminal ? "\r\033[K" : "", t->settings.seed, (long long)epoch,
-            pn_training_scored_on(&t->settings), t->last.loss, 100 * t->last.accuracy,
-            100 * t->best.accuracy, (long long)t->best.epoch);
+    pn_course_add(&p->scores, t->last.accuracy);
+    if (p->live.json) show(t, p, true);
+    pn_note("seed %" PRIu64
+            "  epoch %lld: %s loss %.4f, accuracy %.2f %%; best %.2f %% (epoch %lld)",
+            t->settings.seed, (long long)epoch, pn_training_scored_on(&t->settings), t->last.loss,
+            100 * t->last.accuracy, 100 * t->best.accuracy, (long long)t->best.epoch);
 }
 
 /* ---- running --------------------------------------------------------------------------------- */
 
 static pn_status loop(pn_training *t) {
-    progress p = {.terminal = pn_on_terminal(), .quiet = o.work.quiet, .begun = pn_now()};
+    progress p = {.live = pn_live_begin(STDERR_FILENO, !strcmp(o.work.log_format, "json")),
+                  .quiet = o.work.quiet,
+                  .begun = pn_now(),
+                  .loss = NAN,
+                  .accuracy = NAN};
     double saved = p.begun;
-    p.shown = p.begun;
+    p.live.shown = p.begun;
     p.first_step = t->trainer.step;
     if (t->continued && !o.work.quiet)
-        fprintf(stderr, "continuing from step %lld of %lld\n", (long long)t->trainer.step,
+        pn_note("continuing from step %lld of %lld", (long long)t->trainer.step,
                 (long long)t->steps);
     while (t->trainer.step < t->steps && !pn_stopped) {
         PN_TRY(pn_training_step(t));
+        keep_means(&p, &t->sums);
         conclude_epoch(t, &p);
         forecast(t, &p);
         show(t, &p, false);
@@ -152,7 +176,7 @@ static pn_status loop(pn_training *t) {
             saved = pn_now();
         }
     }
-    if (p.terminal && !p.quiet) fputs("\r\033[K", stderr);
+    pn_live_clear();
     if (t->trainer.step == t->steps) return pn_training_finish(t);
     PN_TRY(pn_training_save(t));
     return pn_fail(PN_EINTR, "stopped after step %lld of %lld; the same command continues",
@@ -179,14 +203,15 @@ static pn_status choose_epochs(const char *path, const pn_kernels *kernels) {
     PN_TRY(pn_training_pace(&o.settings, kernels, o.work.memory, &o.settings.epochs));
     pn_duration_text(o.settings.time, about);
     if (!o.work.quiet)
-        fprintf(stderr, "%lld epochs in about %s, by the pace of the first steps\n",
+        pn_note("%lld epochs in about %s, by the pace of the first steps",
                 (long long)o.settings.epochs, about);
     return PN_OK;
 }
 
 static pn_status train_seed(const pn_kernels *kernels, bool first, result *r) {
     static pn_training training; /* large: paths and a settings */
-    const pn_opening opening = {.given = o.given, .change_device = o.work.change_device};
+    const pn_opening opening = {
+        .given = o.given, .change_device = o.work.change_device, .say = pn_warn};
     char path[PN_TEXT_BYTES];
     PN_TRY(path_of_seed(r->seed, path));
     o.settings.seed = r->seed;
@@ -201,6 +226,8 @@ static pn_status train_seed(const pn_kernels *kernels, bool first, result *r) {
         r->best = training.best;
         o.settings = training.settings; /* resolved: for what is printed */
     }
+    pn_live_end();
+    pn_tell_stop(&training.record.journal, training.trainer.step, s);
     pn_training_close(&training);
     return s;
 }
@@ -324,26 +351,28 @@ static pn_status write_held(const pn_place *place, pn_writer *out) {
     return s;
 }
 
-static pn_status write_results(void) {
+/* Does it once no other training of this directory is at it. */
+static pn_status when_free(pn_status (*write)(const pn_place *place)) {
     enum { TRIES = 100 };
     const struct timespec moment = {.tv_nsec = 50000000};
     pn_place place;
-    pn_writer *out = NULL;
     pn_status s = pn_place_open(&place, o.directory);
     if (s != PN_OK) return s;
-    for (int i = 0; i < TRIES; i++) { /* another training may be writing it */
-        s = pn_writer_open_in(&place, "results.json", &out);
+    for (int i = 0; i < TRIES; i++) {
+        s = write(&place);
         if (s != PN_EBUSY) break;
         (void)nanosleep(&moment, NULL);
     }
-    if (s == PN_OK) {
-        s = write_held(&place, out);
-        if (s == PN_OK)
-            s = pn_writer_commit(out);
-        else
-            pn_writer_discard(out);
-    }
     pn_place_close(&place);
+    return s;
+}
+
+static pn_status write_results(const pn_place *place) {
+    pn_writer *out = NULL;
+    PN_TRY(pn_writer_open_in(place, "results.json", &out));
+    const pn_status s = write_held(place, out);
+    if (s == PN_OK) return pn_writer_commit(out);
+    pn_writer_discard(out);
     return s;
 }
 
@@ -374,6 +403,7 @@ static pn_status train(const char *directory) {
     const pn_kernels *kernels;
     int count;
     if (!directory) return pn_fail(PN_EARG, "want a directory: parsec-nas train DIR");
+    pn_say_json(!strcmp(o.work.log_format, "json"));
     o.directory = directory;
     PN_TRY(read_seeds(o.seeds, list, &count));
     if (o.settings.genotype[0]) { /* whatever it was called, the settings holds its notation */
@@ -390,8 +420,10 @@ static pn_status train(const char *directory) {
         pn_directory_unmake(o.directory, made); /* if nothing was begun in it */
         return s;
     }
+    PN_TRY(when_free(write_results));
+    if (o.report) PN_TRY(when_free(pn_report_of_run)); /* of all seeds there */
     print_text(list, count);
-    return write_results();
+    return PN_OK;
 }
 
 #define PN_OF options
@@ -399,6 +431,7 @@ static pn_status train(const char *directory) {
 static const pn_field rows[] = {
     PN_TEXT("seeds", seeds, NULL, "N,N...", "1",
             "seeds for weights, batches and drop-path, a training for each"),
+    PN_ROW_REPORT,
     PN_ROWS_WORK("the table alone"),
 };
 

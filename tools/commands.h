@@ -11,10 +11,14 @@
 #define PN_COMMANDS(X) \
     X(search)          \
     X(train)           \
+    X(watch)           \
     X(eval)            \
     X(predict)         \
     X(export)          \
-    X(data) X(plan) X(profile) X(bench) X(sample) X(compare) X(trace) X(check) X(info) X(help)
+    X(data)            \
+    X(plan)            \
+    X(profile)         \
+    X(bench) X(sample) X(compare) X(report) X(trace) X(check) X(info) X(help)
 #define PN_DECLARE(name) extern const pn_command pn_command_##name;
 PN_COMMANDS(PN_DECLARE)
 extern const pn_command *const pn_commands[]; /* NULL behind the last */
@@ -42,6 +46,7 @@ typedef struct pn_device_options {
     PN_ROW_DEVICE(device.device, NULL, "auto, cpu, cpu:avx512, cpu:avx2, cpu:base, cuda, cuda:N"), \
         PN_INT("threads", device.threads, 1, 1024, NULL,                                           \
                "threads; the result does not depend on it [all]", .also = "num-threads|j")
+#define PN_ROW_REPORT PN_FLAG("report", report, "1", "write DIR/report.html at the end")
 #define PN_ROW_JSON PN_FLAG("json", json, NULL, "print JSON")
 
 /* A table of cells whose accuracy is known (search/truth/truth.h). */
@@ -66,6 +71,7 @@ typedef struct pn_work_options {
     size_t memory;
     double save_every;
     bool quiet, change_device;
+    const char *log_format;
 } pn_work_options;
 #define PN_ROWS_WORK(alone)                                                                   \
     PN_BYTES("memory", work.memory,                                                           \
@@ -73,6 +79,8 @@ typedef struct pn_work_options {
         PN_REAL("save-every", work.save_every, 0, 1e9, "SECONDS", "30",                       \
                 "time between checkpoints"),                                                  \
         PN_FLAG("quiet", work.quiet, NULL, "no progress, " alone, .also = "q|silent"),        \
+        PN_TEXT("log-format", work.log_format, "text|json", "FORMAT", "text",                 \
+                "progress on stderr: text, or json, an object a line"),                       \
         PN_FLAG("change-device", work.change_device, NULL,                                    \
                 "continue a run of another device or instruction set, with other last bits"), \
         PN_ROWS_DEVICE

@@ -20,8 +20,9 @@ enum { COMMANDS = PN_COMMANDS(ONE) };
 
 /* Says why, if a command failed, and gives the exit code. */
 static int report(const char *command, pn_status status) {
-    if (status != PN_OK)
-        fprintf(stderr, "parsec-nas%s%s: %s\n", *command ? " " : "", command, pn_error());
+    char text[PN_SENTENCE_BYTES + 64];
+    snprintf(text, sizeof text, "parsec-nas%s%s: %s", *command ? " " : "", command, pn_error());
+    if (status != PN_OK) pn_say_line(text);
     return status == PN_EINTR ? 128 + pn_stopped : (int)status;
 }
 

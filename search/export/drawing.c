@@ -336,33 +336,54 @@ static void svg_cell(pn_page *p, const layout *l, pn_kind kind, double top) {
     pn_page_put(p, "  </g>\n");
 }
 
-static void svg_style(pn_page *p) {
-    pn_page_put(p,
-                "  <style>\n"
-                "    text { font: 12px sans-serif; text-anchor: middle; fill: #1b1f24 }\n"
-                "    .heading { font-size: 15px; font-weight: bold; text-anchor: start }\n"
-                "    .page { fill: #ffffff }\n"
-                "    .line { fill: none; stroke: #57606a; stroke-width: 1.4 }\n"
-                "    .out { stroke: #afb8c1 }\n"
-                "    .node { fill: #f6f8fa; stroke: #afb8c1 }\n"
-                "    .end { fill: #ffffff; stroke: #57606a }\n");
+/* A rule for each of them, in what `scope` selects. */
+static void svg_rules(pn_page *p, const char *scope, const char *const rule[], int count) {
+    for (int i = 0; i < count; i++) pn_page_put(p, "    %s%s\n", scope, rule[i]);
+}
+
+/* For what `scope` selects ("", or ".cells "); dark where `dark` holds. */
+static void svg_style(pn_page *p, const char *scope, const char *dark) {
+    static const char *const light_rules[] = {
+        "text { font: 12px sans-serif; text-anchor: middle; fill: #1b1f24 }",
+        ".heading { font-size: 15px; font-weight: bold; text-anchor: start }",
+        ".page { fill: #ffffff }",
+        ".line { fill: none; stroke: #57606a; stroke-width: 1.4 }",
+        ".out { stroke: #afb8c1 }",
+        ".node { fill: #f6f8fa; stroke: #afb8c1 }",
+        ".end { fill: #ffffff; stroke: #57606a }"};
+    static const char *const dark_rules[] = {"text { fill: #f0f3f6 }",
+                                             ".page { fill: #0d1117 }",
+                                             ".line { stroke: #8b949e }",
+                                             ".out { stroke: #57606a }",
+                                             ".node { fill: #161b22; stroke: #3d444d }",
+                                             ".end { fill: #0d1117; stroke: #8b949e }"};
+    svg_rules(p, scope, light_rules, sizeof light_rules / sizeof *light_rules);
     for (int i = 0; i < FAMILIES; i++)
-        pn_page_put(p, "    .%s { fill: %s; stroke: %s; stroke-width: 1.4; %s }\n",
+        pn_page_put(p, "    %s.%s { fill: %s; stroke: %s; stroke-width: 1.4; %s }\n", scope,
                     families[i].name, families[i].fill, families[i].colour, families[i].stroke);
-    pn_page_put(p,
-                "    @media (prefers-color-scheme: dark) {\n"
-                "      text { fill: #f0f3f6 }\n"
-                "      .page { fill: #0d1117 }\n"
-                "      .line { stroke: #8b949e }\n"
-                "      .out { stroke: #57606a }\n"
-                "      .node { fill: #161b22; stroke: #3d444d }\n"
-                "      .end { fill: #0d1117; stroke: #8b949e }\n");
+    pn_page_put(p, "    @media %s {\n", dark);
+    svg_rules(p, scope, dark_rules, sizeof dark_rules / sizeof *dark_rules);
     for (int i = 0; i < FAMILIES; i++)
-        pn_page_put(p, "      .%s { fill: %s; stroke: %s }\n", families[i].name,
+        pn_page_put(p, "    %s.%s { fill: %s; stroke: %s }\n", scope, families[i].name,
                     families[i].dark_fill, families[i].dark_colour);
+    pn_page_put(p, "    }\n");
+}
+
+void pn_drawing_style(pn_page *p) {
+    svg_style(p, ".cells ", "screen and (prefers-color-scheme: dark)");
+}
+
+void pn_drawing_cell(pn_page *p, const pn_arch *arch, pn_kind kind) {
+    const layout l = lay_out(&arch->cell[kind]);
+    const double width = column_x(l.columns - 1) + END_WIDTH + MARGIN,
+                 height = HEADING + l.height + MARGIN;
     pn_page_put(p,
-                "    }\n"
-                "  </style>\n");
+                "<svg class=\"cells\" width=\"%g\" height=\"%g\" viewBox=\"0 0 %g %g\" "
+                "role=\"img\">\n"
+                "  <title>The %s cell</title>\n",
+                width, height, width, height, kind_name[kind]);
+    svg_cell(p, &l, kind, 0);
+    pn_page_put(p, "</svg>\n");
 }
 
 pn_status pn_drawing_svg(const pn_arch *arch, char **out) {
@@ -381,7 +402,9 @@ pn_status pn_drawing_svg(const pn_arch *arch, char **out) {
                 "  <title>The normal and the reduction cell</title>\n"
                 "  <desc>%s</desc>\n",
                 width, height, width, height, genotype);
-    svg_style(p);
+    pn_page_put(p, "  <style>\n");
+    svg_style(p, "", "(prefers-color-scheme: dark)");
+    pn_page_put(p, "  </style>\n");
     pn_page_put(p, "  <rect class=\"page\" width=\"100%%\" height=\"100%%\"/>\n");
     svg_cell(p, &normal, PN_NORMAL, MARGIN);
     svg_cell(p, &reduction, PN_REDUCTION, second);

@@ -6,6 +6,7 @@
 #define PN_DRAWING_H
 
 #include "kernels/status.h"
+#include "search/export/page.h"
 #include "search/network/space.h"
 
 /* A directed graph in Graphviz's language (`dot -Tsvg`): a box is a node, an arrow an op. *text is
@@ -16,5 +17,10 @@ pn_status pn_drawing_dot(const pn_arch *arch, char **text);
  * it. A box is a node and holds its two ops; a line is a tensor. *text is the caller's. PN_EMEM.
  * The architecture is one of the whole space; the same one gives the same bytes. */
 pn_status pn_drawing_svg(const pn_arch *arch, char **text);
+
+/* The same for a page of HTML: one cell as an <svg class="cells">, and the rules for all of them,
+ * which belong into its <style>. */
+void pn_drawing_cell(pn_page *page, const pn_arch *arch, pn_kind kind);
+void pn_drawing_style(pn_page *page);
 
 #endif

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { VARINT = 0, LENGTH = 2, FOUR_BYTES = 5, VARINT_BYTES = 10 };
+enum { VARINT = 0, EIGHT_BYTES = 1, LENGTH = 2, FOUR_BYTES = 5, VARINT_BYTES = 10 };
 
 /* Room for more bytes at `at`, what is there moved behind them; NULL: no memory. */
 static unsigned char *insert(pn_message *m, size_t at, size_t bytes) {
@@ -44,12 +44,34 @@ void pn_message_whole(pn_message *m, int field, uint64_t value) {
     add_varint(m, m->bytes, value);
 }
 
+static void add_little_endian(pn_message *m, uint64_t bits, int count) {
+    unsigned char bytes[8];
+    for (int i = 0; i < count; i++) bytes[i] = (unsigned char)(bits >> 8 * i);
+    add(m, m->bytes, bytes, (size_t)count);
+}
+
 void pn_message_float(pn_message *m, int field, float value) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
     add_key(m, field, FOUR_BYTES);
-    for (int i = 0; i < 4; i++)
-        add(m, m->bytes, &(unsigned char){(unsigned char)(bits >> 8 * i)}, 1);
+    add_little_endian(m, bits, 4);
+}
+
+static void add_double(pn_message *m, double value) {
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    add_little_endian(m, bits, 8);
+}
+
+void pn_message_double(pn_message *m, int field, double value) {
+    add_key(m, field, EIGHT_BYTES);
+    add_double(m, value);
+}
+
+void pn_message_doubles(pn_message *m, int field, const double *value, int count) {
+    add_key(m, field, LENGTH);
+    add_varint(m, m->bytes, 8 * (uint64_t)count);
+    for (int i = 0; i < count; i++) add_double(m, value[i]);
 }
 
 void pn_message_bytes(pn_message *m, int field, const void *data, size_t bytes) {
@@ -60,6 +82,10 @@ void pn_message_bytes(pn_message *m, int field, const void *data, size_t bytes) 
 
 void pn_message_text(pn_message *m, int field, const char *text) {
     pn_message_bytes(m, field, text, strlen(text));
+}
+
+void pn_message_raw(pn_message *m, const void *data, size_t bytes) {
+    add(m, m->bytes, data, bytes);
 }
 
 size_t pn_message_open(pn_message *m, int field) {

@@ -1,0 +1,132 @@
+/* html.c -- see html.h. */
+#include "search/report/html.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "kernels/utf8.h"
+
+/* C0 and C1 controls but tab and newline, and the last two of the first plane. */
+static bool is_allowed(const unsigned char *at, size_t length) {
+    if (length == 1) return *at >= 0x20 ? *at != 0x7f : *at == '\t' || *at == '\n';
+    if (length == 2) return at[0] != 0xc2 || at[1] >= 0xa0;
+    return length != 3 || at[0] != 0xef || at[1] != 0xbf || at[2] < 0xbe;
+}
+
+void pn_html(pn_page *p, const char *text) {
+    static const char special[] = "<>&\"'";
+    static const char *const entity[] = {"&lt;", "&gt;", "&amp;", "&quot;", "&#39;"};
+    while (*text) {
+        const char *plain = text, *found = NULL;
+        size_t length = 0;
+        for (; *text; text += length) {
+            length = pn_utf8_length(text);
+            found = strchr(special, *text);
+            if (found || !length || !is_allowed((const unsigned char *)text, length)) break;
+        }
+        if (text > plain) pn_page_put(p, "%.*s", (int)(text - plain), plain);
+        if (!*text) return;
+        pn_page_put(p, "%s", found ? entity[found - special] : "\xef\xbf\xbd");
+        text += length ? length : 1;
+    }
+}
+
+/* ---- figures --------------------------------------------------------------------------------- */
+
+static const char dash[] = "\xe2\x80\x93";
+
+static const char *none(char text[PN_FIGURE_BYTES]) {
+    snprintf(text, PN_FIGURE_BYTES, "%s", dash);
+    return text;
+}
+
+const char *pn_figure_count(double count, char text[PN_FIGURE_BYTES]) {
+    char digits[PN_FIGURE_BYTES];
+    if (!(fabs(count) < 1e15)) return none(text);
+    const int n = snprintf(digits, sizeof digits, "%.0f", fabs(count));
+    int at = 0;
+    if (count < 0) text[at++] = '-';
+    for (int i = 0; i < n; i++) {
+        if (i && (n - i) % 3 == 0) text[at++] = ',';
+        text[at++] = digits[i];
+    }
+    text[at] = 0;
+    return text;
+}
+
+const char *pn_figure(double x, char text[PN_FIGURE_BYTES]) {
+    if (!isfinite(x)) return none(text);
+    const double size = fabs(x);
+    if (size >= 1e4 && size < 1e15) return pn_figure_count(x, text);
+    if (size != 0 && (size < 1e-3 || size >= 1e15))
+        snprintf(text, PN_FIGURE_BYTES, "%.2g", x);
+    else
+        snprintf(text, PN_FIGURE_BYTES, "%.*f",
+                 size >= 100  ? 0
+                 : size >= 10 ? 1
+                 : size >= 1  ? 2
+                              : 3,
+                 x);
+    return text;
+}
+
+const char *pn_figure_size(double bytes, char text[PN_FIGURE_BYTES]) {
+    static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    int u = 0;
+    if (!isfinite(bytes)) return none(text);
+    for (; bytes >= 1024 && u < 4; u++) bytes /= 1024;
+    snprintf(text, PN_FIGURE_BYTES, u ? "%.1f %s" : "%.0f %s", bytes, unit[u]);
+    return text;
+}
+
+const char *pn_figure_time(double seconds, char text[PN_FIGURE_BYTES]) {
+    if (!(seconds >= 0 && seconds < 1e12)) return none(text);
+    const long long whole = llround(seconds);
+    if (seconds < 9.95)
+        snprintf(text, PN_FIGURE_BYTES, "%.*f s", seconds < 0.995 ? 2 : 1, seconds);
+    else if (whole < 120)
+        snprintf(text, PN_FIGURE_BYTES, "%lld s", whole);
+    else if (whole < 7200)
+        snprintf(text, PN_FIGURE_BYTES, "%lld min %lld s", whole / 60, whole % 60);
+    else
+        snprintf(text, PN_FIGURE_BYTES, "%lld h %lld min", whole / 3600, whole / 60 % 60);
+    return text;
+}
+
+const char *pn_figure_short(double count, char text[PN_FIGURE_BYTES]) {
+    static const char *const unit[] = {"", " k", " M", " G", " T"};
+    int u = 0;
+    if (!isfinite(count)) return none(text);
+    for (; count >= 999.5 && u < 4; u++) count /= 1000;
+    snprintf(text, PN_FIGURE_BYTES, "%.*f%s",
+             !u || count >= 100 ? 0
+             : count >= 10      ? 1
+                                : 2,
+             count, unit[u]);
+    return text;
+}
+
+const char *pn_figure_share(double share, char text[PN_FIGURE_BYTES]) {
+    if (!isfinite(share)) return none(text);
+    if (share >= 0.99 && share < 1) /* nearly all is not all */
+        snprintf(text, PN_FIGURE_BYTES, "%.1f %%", floor(1000 * share) / 10);
+    else
+        snprintf(text, PN_FIGURE_BYTES, "%.0f %%", 100 * share);
+    return text;
+}
+
+const char *pn_figure_chance(double log_p, char text[PN_FIGURE_BYTES]) {
+    char count[PN_FIGURE_BYTES];
+    const double p = exp(log_p), decimal = -log_p / log(10);
+    if (!isfinite(log_p)) return none(text);
+    if (p >= 0.001)
+        snprintf(text, PN_FIGURE_BYTES, "%.*f %%", p >= 0.1 ? 0 : p >= 0.01 ? 1 : 2, 100 * p);
+    else if (decimal < 9) { /* two digits of the count */
+        const double unit = pow(10, floor(decimal) - 1);
+        snprintf(text, PN_FIGURE_BYTES, "1 in %s",
+                 pn_figure_count(round(exp(-log_p) / unit) * unit, count));
+    } else
+        snprintf(text, PN_FIGURE_BYTES, "1 in 10^%.0f", decimal);
+    return text;
+}

@@ -1,0 +1,242 @@
+/* verdict.c -- a run in three sentences. */
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "kernels/utf8.h"
+#include "runtime/json.h"
+#include "search/report/facts.h"
+#include "search/report/html.h"
+
+__attribute__((format(printf, 2, 3))) static void add(char text[PN_SENTENCE_WORDS],
+                                                      const char *format, ...) {
+    const size_t used = strlen(text);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text + used, PN_SENTENCE_WORDS - used, format, arguments);
+    va_end(arguments);
+}
+
+static void add_visible(char text[PN_SENTENCE_WORDS], const char *words) {
+    char visible[256];
+    pn_text_visible(words, visible, sizeof visible);
+    add(text, "%s", visible);
+}
+
+/* ---- a search -------------------------------------------------------------------------------- */
+
+static void count_terms(const pn_arch *arch, int *with, int *pools, int *skips) {
+    *with = *pools = *skips = 0;
+    for (int kind = 0; kind < PN_KINDS; kind++)
+        for (int node = 0; node < PN_MAX_NODES; node++)
+            for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
+                const pn_op op = (pn_op)arch->cell[kind].term[node][slot].op;
+                *(pn_op_has_weights(op) ? with : op == PN_SKIP_CONNECT ? skips : pools) += 1;
+            }
+}
+
+static void say_progress(const pn_facts *f, char text[PN_SENTENCE_WORDS]) {
+    char done[PN_FIGURE_BYTES], all[PN_FIGURE_BYTES];
+    const char *unit = f->search ? "step" : "epoch";
+    pn_figure_count((double)f->done, done);
+    pn_figure_count((double)f->all, all);
+    if (f->view.state == PN_VIEW_FINISHED)
+        add(text, "after %s %ss", done, unit);
+    else if (f->all)
+        add(text, "at %s %s of %s", unit, done, all);
+    else
+        add(text, "at %s %s", unit, done);
+}
+
+static void say_data(const pn_facts *f, char text[PN_SENTENCE_WORDS]) {
+    const char *data = pn_view_setting_text(&f->view, "data", "");
+    if (!*data) return;
+    add(text, " on ");
+    add_visible(text, data);
+}
+
+static void say_cost_of_cell(const pn_facts *f, char text[PN_SENTENCE_WORDS]) {
+    char params[PN_FIGURE_BYTES], macs[PN_FIGURE_BYTES];
+    if (!f->planned) return;
+    add(text, "; its network here has %s parameters and does %s multiply-adds an image",
+        pn_figure_short(f->plan[PN_COST_PARAMS], params),
+        pn_figure_short(f->plan[PN_COST_MACS], macs));
+}
+
+static void found_by_search(const pn_facts *f, char text[PN_SENTENCE_WORDS]) {
+    int with, pools, skips;
+    if (!f->known) {
+        add(text,
+            f->view.state == PN_VIEW_DIVERGED ? "The search diverged " : "The search stands ");
+        say_progress(f, text);
+        add(text, " and has no cell yet.");
+        return;
+    }
+    count_terms(&f->arch, &with, &pools, &skips);
+    if (f->probable) {
+        add(text,
+            f->view.state == PN_VIEW_DIVERGED ? "The search diverged " : "The search stands ");
+        say_progress(f, text);
+        say_data(f, text);
+        add(text, "; its most probable cell pair so far has");
+    } else {
+        add(text, "The search found a cell pair ");
+        say_progress(f, text);
+        say_data(f, text);
+        add(text, " with");
+    }
+    add(text, " %d convolution%s, %d pool%s and %d skip%s in its %d terms", with,
+        with == 1 ? "" : "s", pools, pools == 1 ? "" : "s", skips, skips == 1 ? "" : "s",
+        PN_KINDS * PN_MAX_NODES * PN_NODE_TERMS);
+    say_cost_of_cell(f, text);
+    add(text, ".");
+}
+
+static void sure_of_search(const pn_facts *f, char text[PN_SENTENCE_WORDS]) {
+    char p[PN_FIGURE_BYTES], uniform[PN_FIGURE_BYTES];
+    const double agreement = pn_view_number(&f->view, "agreement", NAN);
+    if (!f->distributed) {
+        add(text, "How sure it is cannot be told: prior.csv holds no distribution.");
+        return;
+    }
+    const double share = f->health.entropy / f->health.entropy_uniform;
+    add(text, "%s: the distribution has an entropy of %.1f of at most %.1f nats (%.0f %%)",
+        share > 0.9    ? "It has decided next to nothing"
+        : share > 0.6  ? "It has decided little"
+        : share > 0.3  ? "It has decided in part"
+        : share > 0.05 ? "It has decided most"
+                       : "It has all but decided",
+        f->health.entropy, f->health.entropy_uniform, 100 * share);
+    add(text, ", and the cell pair has a probability of %s (drawn uniformly: %s)",
+        pn_figure_chance(f->log_p, p), pn_figure_chance(f->log_p_uniform, uniform));
+    if (!isnan(agreement))
+        add(text, "; two halves of its steps agree by %.2f about the order of cells, so %s",
+            agreement,
+            agreement > 0.8   ? "more steps would say the same"
+            : agreement > 0.5 ? "more steps would change it somewhat"
+                              : "they are too few to trust it");
+    add(text, ".");
+}
+
+/* By the last row of truth.csv; false if the cell is not judged there. */
+static bool worth_by_table(const pn_facts *f, char text[PN_SENTENCE_WORDS]) {
+    const pn_columns *t = &f->truth;
+    const int64_t last = t->rows - 1;
+    if (last < 0) return false;
+    const double better = pn_value_at(t, last, pn_column(t, "found_better_than")),
+                 accuracy = pn_value_at(t, last, pn_column(t, "found")),
+                 error = pn_value_at(t, last, pn_column(t, "found_error"));
+    if (isnan(better)) return false;
+    char table[32], share[PN_FIGURE_BYTES];
+    pn_text_visible(pn_cell_text(t, last, pn_column(t, "table")), table, sizeof table);
+    const bool another =
+        f->probable && !strcmp(pn_view_setting_text(&f->view, "found", ""), "supported");
+    add(text, "By the table %s %s is better than %s of cells drawn by chance", table,
+        another ? "the cell that it would hand over now" : "it", pn_figure_share(better, share));
+    if (!isnan(accuracy)) add(text, " (%.2f %%, standard error %.2f)", accuracy, error);
+    return true;
+}
+
+/* By compare.json: what `compare --json` printed of this run. */
+static bool worth_by_training(const pn_facts *f, char text[PN_SENTENCE_WORDS]) {
+    double sum = 0, square = 0, ours = NAN;
+    int count = 0, below = 0;
+    size_t i;
+    json_t *one;
+    const json_t *cells = json_object_get(f->compare, "cells");
+    json_array_foreach(cells, i, one) {
+        const char *name = json_string_value(json_object_get(one, "name"));
+        if (name && !strcmp(name, "derived") &&
+            json_is_number(json_object_get(one, "test_accuracy")))
+            ours = json_number_value(json_object_get(one, "test_accuracy"));
+    }
+    json_array_foreach(cells, i, one) {
+        const json_t *accuracy = json_object_get(one, "test_accuracy");
+        if (!json_is_true(json_object_get(one, "random")) || !json_is_number(accuracy)) continue;
+        const double x = json_number_value(accuracy);
+        sum += x;
+        square += x * x;
+        count++;
+        below += x < ours;
+    }
+    if (isnan(ours) || !count) return false;
+    const double mean = sum / count, variance = square / count - mean * mean;
+    add(text,
+        "Trained alone it reaches %.2f %%, %+.2f points against the mean of %d random cell%s "
+        "(deviation %.2f) and better than %d of %d, though one search proves little",
+        100 * ours, 100 * (ours - mean), count, count == 1 ? "" : "s",
+        100 * sqrt(fmax(variance, 0)), below, count);
+    return true;
+}
+
+static void say_price(const pn_facts *f, char text[PN_SENTENCE_WORDS]) {
+    char time[PN_FIGURE_BYTES], bytes[PN_FIGURE_BYTES];
+    const double memory = f->parameter_bytes + f->arena_bytes;
+    if (isnan(f->seconds) && isnan(memory)) return;
+    add(text, "; %s cost ", f->search ? "the search" : "the training");
+    if (!isnan(f->seconds)) add(text, "%s", pn_figure_time(f->seconds, time));
+    if (!isnan(f->seconds) && !isnan(memory)) add(text, " and ");
+    if (!isnan(memory)) add(text, "%s of weights and arena", pn_figure_size(memory, bytes));
+}
+
+static void worth_of_search(const pn_facts *f, pn_verdict *v) {
+    if (!f->known)
+        add(v->worth, "What it is worth against chance cannot be told yet");
+    else if (!worth_by_training(f, v->worth) && !worth_by_table(f, v->worth)) {
+        add(v->worth, "Whether that is better than chance one run cannot tell");
+        add(v->command, "parsec-nas compare ");
+        if (f->view.state == PN_VIEW_FINISHED) {
+            add_visible(v->command, f->path);
+            add(v->command, " --random 6");
+        } else {
+            v->command[0] = 0;
+        }
+    }
+    say_price(f, v->worth);
+    add(v->worth, ".");
+}
+
+/* ---- a training ------------------------------------------------------------------------------ */
+
+static void verdict_of_training(const pn_facts *f, pn_verdict *v) {
+    const json_t *last = json_object_get(f->view.root, "last"),
+                 *best = json_object_get(f->view.root, "best");
+    const json_t *accuracy = json_object_get(last, "accuracy");
+    char on[80];
+    pn_text_visible(pn_view_text(&f->view, "scored_on", "the images it is scored on"), on,
+                    sizeof on);
+    const double reached = 100 * json_number_value(accuracy);
+    add(v->found, f->view.state == PN_VIEW_DIVERGED   ? "The training diverged "
+                  : f->view.state == PN_VIEW_FINISHED ? "The cell pair was trained from scratch; "
+                                                      : "The training stands ");
+    say_progress(f, v->found);
+    say_data(f, v->found);
+    if (json_is_number(accuracy))
+        add(v->found, " it has an accuracy of %.2f %% (error %.2f %%) on %s", reached,
+            100 - reached, on);
+    say_cost_of_cell(f, v->found);
+    add(v->found, ".");
+    if (json_is_number(json_object_get(best, "accuracy")))
+        add(v->sure,
+            "The best epoch, %.0f, reached %.2f %%; it was chosen by the images it is scored on, "
+            "so compare cells by the last.",
+            json_number_value(json_object_get(best, "epoch")),
+            100 * json_number_value(json_object_get(best, "accuracy")));
+    else
+        add(v->sure, "No epoch has been scored yet.");
+    add(v->worth, "Trainings of one cell differ by some tenths of a percent from seed to seed");
+    say_price(f, v->worth);
+    add(v->worth, ".");
+}
+
+void pn_verdict_of(const pn_facts *f, pn_verdict *v) {
+    *v = (pn_verdict){.found = ""};
+    if (!f->search) {
+        verdict_of_training(f, v);
+        return;
+    }
+    found_by_search(f, v->found);
+    sure_of_search(f, v->sure);
+    worth_of_search(f, v);
+}
