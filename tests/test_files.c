@@ -1,10 +1,12 @@
 /* test_files.c -- files are whole or not there, and damage is noticed. */
+#include <fcntl.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -342,6 +344,27 @@ static void names_are_all_listed_or_it_failed(void **state) {
     assert_int_equal(pn_parent_sync(in_folder("nothing/below")), PN_EIO);
     assert_int_equal(pn_parent_sync("relative"), PN_OK);
     assert_int_equal(pn_parent_sync("/tmp/"), PN_OK);
+}
+
+static void what_is_added_stands_at_the_end(void **state) {
+    (void)state;
+    pn_place place;
+    assert_int_equal(pn_place_open(&place, folder), PN_OK);
+    write_raw(in_folder("grows"), "ab", 2);
+    assert_int_equal(pn_file_append_in(&place, "grows", 2, "cd", 2), PN_OK);
+    assert_content(in_folder("grows"), "abcd");
+    assert_int_equal(pn_file_append_in(&place, "grows", 2, "ef", 2), PN_EBUSY);
+    const int other = open(in_folder("grows"), O_RDONLY | O_CLOEXEC);
+    assert_int_equal(flock(other, LOCK_EX), 0);
+    assert_int_equal(pn_file_append_in(&place, "grows", 4, "ef", 2), PN_EBUSY);
+    close(other);
+    assert_content(in_folder("grows"), "abcd");
+    unlink(in_folder("grows"));
+    assert_int_equal(pn_file_append_in(&place, "grows", 0, "ef", 2), PN_EIO);
+    assert_int_equal(symlink("elsewhere", in_folder("grows")), 0);
+    assert_int_equal(pn_file_append_in(&place, "grows", 0, "ef", 2), PN_EINPUT);
+    unlink(in_folder("grows"));
+    pn_place_close(&place);
 }
 
 static void a_table_changed_by_hand_is_noticed(void **state) {
@@ -781,6 +804,7 @@ int main(void) {
         cmocka_unit_test(what_is_in_a_place_is_a_file_of_its_own),
         cmocka_unit_test(a_place_is_not_its_name),
         cmocka_unit_test(names_are_all_listed_or_it_failed),
+        cmocka_unit_test(what_is_added_stands_at_the_end),
         cmocka_unit_test(a_table_changed_by_hand_is_noticed),
         cmocka_unit_test(a_writer_can_be_read_before_it_is_a_file),
         cmocka_unit_test(what_was_written_is_read),

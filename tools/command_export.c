@@ -11,12 +11,14 @@
 #include "search/rundir/directory.h"
 #include "search/train/trained.h"
 #include "tools/commands.h"
+#include "tools/tensorboard.h"
 
 static const char usage[] =
     "parsec-nas export TRAINING --onnx FILE [OPTIONS]\n"
     "parsec-nas export TRAINING --c DIR [--int8] [OPTIONS]\n"
     "parsec-nas export TRAINING --safetensors FILE [OPTIONS]\n"
     "parsec-nas export [TRAINING | --genotype G] [--dot FILE] [--svg FILE]\n"
+    "parsec-nas export RUN --tensorboard DIR [--follow]\n"
     "\n"
     "Writes the network of a training for other programs. TRAINING is what train was\n"
     "given; of several seeds, DIR/seed-N; or one of its .safetensors files.\n"
@@ -36,12 +38,18 @@ static const char usage[] =
     "both on its test images.\n"
     "\n"
     "--dot, --svg: a picture of the two cells, also of a genotype without weights.\n"
+    "\n"
+    "--tensorboard: the tables of a search or training as an event file, of each seed\n"
+    "in DIR/seed-N: what the steps or epochs were, and the distribution. Of a run at\n"
+    "work it holds what is there. With --follow it grows with each checkpoint (of a\n"
+    "training: each epoch), until the run is finished or Ctrl-C. To look at it:\n"
+    "tensorboard --logdir DIR.\n"
     "\n";
 
 typedef struct options {
-    const char *safetensors, *onnx, *dot, *svg, *genotype, *c, *name, *calibrate;
+    const char *safetensors, *onnx, *dot, *svg, *genotype, *c, *name, *calibrate, *tensorboard;
     int images;
-    bool best, auxiliary, raw, fold, int8, embed, apart;
+    bool best, auxiliary, raw, fold, int8, embed, apart, follow;
 } options;
 static options o;
 
@@ -65,6 +73,8 @@ static const pn_field rows[] = {
     PN_PATH("calibrate", calibrate, "cifar10|fashion-mnist|synthetic", "D", NULL,
             "int8: the data set for ranges and accuracy [the training's]"),
     PN_INT("images", images, 1, 1 << 24, "500", "int8: training images that ranges come from"),
+    PN_PATH("tensorboard", tensorboard, NULL, "DIR", NULL, "write the tables for TensorBoard"),
+    PN_FLAG("follow", follow, NULL, "tensorboard: add what a run at work adds, until it ends"),
 };
 
 /* What has been written, a line each; said at the end, since a command that fails says one
@@ -270,9 +280,19 @@ static pn_status write_all(source *s, const char *path) {
 
 /* ---- the command ----------------------------------------------------------------------------- */
 
+static pn_status export_tensorboard(const char *from) {
+    if (!from) return pn_fail(PN_EARG, "want RUN: a directory of search or train");
+    if (o.safetensors || o.onnx || o.c || o.dot || o.svg || o.genotype)
+        return pn_fail(PN_EARG, "want --tensorboard by itself");
+    return pn_tensorboard_export(from, o.tensorboard, o.follow);
+}
+
 static pn_status check_options(const char *from) {
+    if (o.follow) return pn_fail(PN_EARG, "--follow without --tensorboard DIR");
     if (!o.safetensors && !o.onnx && !o.c && !o.dot && !o.svg)
-        return pn_fail(PN_EARG, "want --onnx, --safetensors, --dot or --svg FILE, or --c DIR");
+        return pn_fail(
+            PN_EARG,
+            "want --onnx, --safetensors, --dot or --svg FILE, or --c or --tensorboard DIR");
     if (!o.c && (o.int8 || o.embed || o.apart || o.calibrate))
         return pn_fail(PN_EARG, "--%s without --c DIR",
                        o.int8    ? "int8"
@@ -294,6 +314,7 @@ static pn_status check_options(const char *from) {
 static pn_status export_all(const char *from) {
     char path[PN_PATH_BYTES];
     source s = {0};
+    if (o.tensorboard) return export_tensorboard(from);
     PN_TRY(check_options(from));
     if (o.genotype) {
         PN_TRY(pn_genotype_open(o.genotype, &s.arch));
@@ -313,5 +334,5 @@ static pn_status run(const char *const *words) {
     return PN_OK;
 }
 
-PN_COMMAND(export, "write a trained network as ONNX, as C or for PyTorch; draw its cells",
+PN_COMMAND(export, "write a network as ONNX, as C or for PyTorch; a run for TensorBoard",
            .words = 1, .options = {PN_OPTIONS(rows, o)});
