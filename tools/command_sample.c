@@ -13,10 +13,10 @@ static const char usage[] =
     "\n"
     "Draws architectures from the distribution of a run (a directory or checkpoint;\n"
     "without one, the uniform distribution), or lists the most probable. Prints a\n"
-    "line for each: log-probability, then genotype. With --truth nasbench301 two\n"
-    "columns stand between them: the accuracy in percent that a known table of cells\n"
-    "lets one expect, and the share of all cells that it is better than (- and -: not\n"
-    "judged, --json says why).\n"
+    "line for each: log-probability, then genotype ('help notation' says what it\n"
+    "means). With --truth nasbench301 two columns stand between them: the accuracy in\n"
+    "percent that a known table of cells lets one expect, and the share of all cells\n"
+    "that it is better than (- and -: not judged, --json says why).\n"
     "\n";
 
 enum { MOST = 1000000 };
