@@ -97,8 +97,8 @@ static pn_status read_root(pn_record *r, const json_t *root) {
     r->checksum = (uint32_t)json_integer_value(sum);
     r->finished = json_is_string(state) && !strcmp(json_string_value(state), "finished");
     snprintf(r->device, sizeof r->device, "%s", json_string_value(device));
-    return history ? pn_json_text(json_incref(json_object_get(root, "history")), 0,
-                                  PN_JSON_EXACT, &r->history)
+    return history ? pn_json_text(json_incref(json_object_get(root, "history")), 0, PN_JSON_EXACT,
+                                  &r->history)
                    : PN_OK;
 }
 

@@ -38,8 +38,8 @@ static void check_fields(const pn_fields *fields, const void *settings) {
 
 static char *write_fields(const pn_fields *fields, const void *settings) {
     char *text;
-    MUST(pn_json_text(pn_fields_json(fields, settings), 0, PN_JSON_EXACT | JSON_INDENT(2),
-                      &text) == PN_OK);
+    MUST(pn_json_text(pn_fields_json(fields, settings), 0, PN_JSON_EXACT | JSON_INDENT(2), &text) ==
+         PN_OK);
     return text;
 }
 
