@@ -651,7 +651,7 @@ static void milliseconds_come_from_a_profile(void **state) {
     pn_genotype_write(&mode, genotype);
     static const char row[] =
         "{\"run_name\": \"profile/0/%s\", \"label\": \"%s\", \"aggregate_name\": \"%s\", "
-        "\"real_time\": %g, \"time_unit\": \"%s\"}";
+        "\"real_time\": %g, \"time_unit\": \"%s\", \"macs\": 2e6, \"arena_bytes\": 1048576}";
     size_t used = (size_t)snprintf(json, sizeof json, "{\"benchmarks\": [{\"name\": \"x\"}, ");
     used += (size_t)snprintf(json + used, sizeof json - used, row, "forward", genotype, "median",
                              4300.0, "us");
@@ -661,11 +661,32 @@ static void milliseconds_come_from_a_profile(void **state) {
     used += (size_t)snprintf(json + used, sizeof json - used, ", ");
     used += (size_t)snprintf(json + used, sizeof json - used, row, "backward", genotype, "median",
                              8.0, "ms");
-    snprintf(json + used, sizeof json - used, "]}");
+    static const char *const ops[] = {"forward/<pool>/8x8", "backward/<pool>/4x4",
+                                      "forward/node/8x8", "sideways/no/8x8"};
+    for (int i = 0; i < 4; i++) {
+        used += (size_t)snprintf(json + used, sizeof json - used, ", ");
+        used += (size_t)snprintf(json + used, sizeof json - used, row, ops[i], genotype, "median",
+                                 i == 2 ? 2.0 : 3.0, "ms");
+    }
+    snprintf(json + used, sizeof json - used,
+             "], \"context\": {\"device\": \"a & b\", \"busy\": true}}");
     put("profiled", "profile.json", json);
     text = page_of("profiled");
     assert_has(text, "ms a step");
     assert_has(text, "<td>12.3</td>");
+    assert_has(text,
+               "A training step of 1 cell pair, by profile.json, on a &amp; b. The machine was "
+               "busy");
+    assert_has(text, ": this cell pair</title>"); /* and no others */
+    assert_has(text, "<span>&lt;pool&gt;</span>");
+    assert_has(text, "<span>75 %</span>"); /* 3 + 3 of 8 ms */
+    assert_has(text, "<span>25 %</span>");
+    assert_lacks(text, "<span>no</span>");
+    free(text);
+    put("profiled", "profile.json",
+        "{\"benchmarks\": [1, {\"run_name\": \"profile/9999999999/forward\"}]}");
+    text = page_of("profiled");
+    assert_lacks(text, "What cells cost to run");
     free(text);
 }
 

@@ -182,6 +182,14 @@ static void put_line(pn_page *p, const pn_chart *c, const pn_buckets *b, int col
     pn_page_put(p, "\"/>\n");
 }
 
+static void put_points(pn_page *p, const pn_chart *c, int group) {
+    const pn_chart_points *g = &c->points[group];
+    pn_page_put(p, "<path class=\"points k%d\" d=\"", group);
+    for (int i = 0; i < g->count; i++)
+        pn_page_put(p, "M%.1f %.1fh0", at_x(c, g->x[i]), at_y(c, g->y[i]));
+    pn_page_put(p, "\"/>\n");
+}
+
 /* Strips that say what is under the pointer. */
 static void put_hovers(pn_page *p, const pn_chart *c, const pn_buckets *b) {
     const int strips = b[0].count > HOVERS || !b[0].count ? HOVERS : b[0].count;
@@ -219,6 +227,7 @@ static void put_title(pn_page *p, const pn_chart *c, const pn_buckets *b) {
         if (b[k].values)
             pn_page_put(p, "%s %s from %s to %s", k ? ";" : ":", c->line[k].name,
                         pn_figure(b[k].first, first), pn_figure(b[k].last, last));
+    for (int i = 0; i < c->groups; i++) pn_page_put(p, "%s %s", i ? "," : ":", c->points[i].name);
     pn_page_put(p, "</title>\n");
 }
 
@@ -241,7 +250,8 @@ static void put_svg(pn_page *p, const pn_chart *c, const pn_buckets *b) {
         pn_page_put(p, "<path class=\"mark%s\" d=\"M%.1f 0V%d\"/>", c->mark[i].anew ? " anew" : "",
                     at_x(c, c->mark[i].at), HEIGHT);
     for (int k = c->lines - 1; k >= 0; k--) put_line(p, c, &b[k], k);
-    put_hovers(p, c, b);
+    for (int i = 0; i < c->groups; i++) put_points(p, c, i);
+    if (c->lines) put_hovers(p, c, b);
     pn_page_put(p, "</svg>\n");
 }
 
@@ -290,6 +300,8 @@ static void put_legend(pn_page *p, const pn_chart *c, const pn_buckets *b) {
         if (b[k].values)
             pn_page_put(p, "<span class=\"key\"><i class=\"k%d\"></i>%s</span> ", k,
                         c->line[k].name);
+    for (int i = 0; i < c->groups && c->groups > 1; i++)
+        pn_page_put(p, "<span class=\"key\"><i class=\"k%d\"></i>%s</span> ", i, c->points[i].name);
     if (!isnan(c->rule))
         pn_page_put(p, "<span class=\"key\"><i class=\"rule\"></i>%s</span> ", c->rule_name);
     pn_page_put(p, "</span></figcaption>\n");

@@ -22,6 +22,13 @@ typedef struct pn_chart_mark {
     bool anew;
 } pn_chart_mark;
 
+/* Points that no line joins; their x is on the axis of steps. */
+typedef struct pn_chart_points {
+    const char *name;
+    const double *x, *y;
+    int count;
+} pn_chart_points;
+
 typedef struct pn_chart {
     const char *title, *unit, *axis; /* "step" or "epoch" */
     const char *phase;               /* of the steps in the shade, */
@@ -33,6 +40,8 @@ typedef struct pn_chart {
     pn_chart_line line[PN_CHART_LINES];
     pn_chart_mark mark[PN_CHART_MARKS];
     int lines, marks;
+    pn_chart_points points[PN_CHART_LINES];
+    int groups; /* of points */
 } pn_chart;
 
 /* A line of a chart in buckets of equal width: NaN where a bucket has no value. */

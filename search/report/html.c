@@ -41,6 +41,14 @@ static const char *none(char text[PN_FIGURE_BYTES]) {
     return text;
 }
 
+void pn_bar_put(pn_page *p, const char *name, double value, double most, int colour,
+                const char *text) {
+    pn_page_put(p,
+                "<span>%s</span><span class=\"bar\" role=\"img\" aria-label=\"%s\"><i "
+                "class=\"c%d\" style=\"width:%.1f%%\"></i></span><span>%s</span>\n",
+                name, text, colour, most > 0 ? 100 * value / most : 0, text);
+}
+
 const char *pn_figure_count(double count, char text[PN_FIGURE_BYTES]) {
     char digits[PN_FIGURE_BYTES];
     if (!(fabs(count) < 1e15)) return none(text);

@@ -8,6 +8,10 @@
  * UTF-8, and characters that HTML does not allow, become U+FFFD. */
 void pn_html(pn_page *page, const char *text);
 
+/* A row of <div class="bars">: a name, a bar of value / most in a colour of style.css, a text. */
+void pn_bar_put(pn_page *page, const char *name, double value, double most, int colour,
+                const char *text);
+
 enum { PN_FIGURE_BYTES = 48 };
 
 /* "46,800"; "0.123", "12.3", "1.2e-7", of three digits; "12.3 MiB"; "35.2 s", "12 min 5 s",

@@ -13,6 +13,7 @@
 #include "search/report/chart.h"
 #include "search/report/heat.h"
 #include "search/report/html.h"
+#include "search/report/measured.h"
 #include "search/train/settings.h"
 
 typedef char figure[PN_FIGURE_BYTES];
@@ -354,16 +355,6 @@ static pn_arch ordered_cell(const pn_arch *arch) {
     return a;
 }
 
-static double milliseconds(const json_t *row) {
-    const char *unit = json_string_value(json_object_get(row, "time_unit"));
-    const json_t *time = json_object_get(row, "real_time");
-    if (!json_is_number(time)) return NAN;
-    return json_number_value(time) * (!unit || !strcmp(unit, "ns") ? 1e-6
-                                      : !strcmp(unit, "us")        ? 1e-3
-                                      : !strcmp(unit, "s")         ? 1e3
-                                                                   : 1);
-}
-
 /* Milliseconds of a training step of the cell by profile.json: in Google Benchmark's shape, medians
  * of "profile/N/forward" and "profile/N/backward" with the genotype as label. NaN: not measured. */
 static double profiled_ms(const pn_facts *f, const pn_arch *arch) {
@@ -381,8 +372,9 @@ static double profiled_ms(const pn_facts *f, const pn_arch *arch) {
             continue;
         found = ordered_cell(&found);
         if (memcmp(&found, &want, sizeof want) != 0) continue;
-        if (strstr(name, "/forward")) ms[0] = milliseconds(one);
-        if (strstr(name, "/backward")) ms[1] = milliseconds(one);
+        const char *pass = strrchr(name, '/'); /* of the whole: an op's rows end in its level */
+        if (pass && !strcmp(pass, "/forward")) ms[0] = pn_profile_ms(one);
+        if (pass && !strcmp(pass, "/backward")) ms[1] = pn_profile_ms(one);
     }
     return ms[0] + ms[1];
 }
@@ -479,14 +471,6 @@ static void put_ops(pn_page *p, const pn_facts *f) {
 
 /* ---- memory and time ------------------------------------------------------------------------- */
 
-static void put_bar(pn_page *p, const char *name, double value, double most, int colour,
-                    const char *text) {
-    pn_page_put(p,
-                "<span>%s</span><span class=\"bar\" role=\"img\" aria-label=\"%s\"><i "
-                "class=\"c%d\" style=\"width:%.1f%%\"></i></span><span>%s</span>\n",
-                name, text, colour, most > 0 ? 100 * value / most : 0, text);
-}
-
 static void put_memory(pn_page *p, const pn_facts *f) {
     figure text;
     const double used = f->parameter_bytes + f->arena_bytes,
@@ -500,13 +484,13 @@ static void put_memory(pn_page *p, const pn_facts *f) {
     if (isnan(used) && isnan(planned)) return;
     pn_page_put(p, "<section><h2>Memory</h2>\n<div class=\"bars\">\n");
     if (!isnan(planned))
-        put_bar(p, "planned for this cell", planned, most, 0, pn_figure_size(planned, text));
-    if (!isnan(used)) put_bar(p, "used by this run", used, most, 0, pn_figure_size(used, text));
+        pn_bar_put(p, "planned for this cell", planned, most, 0, pn_figure_size(planned, text));
+    if (!isnan(used)) pn_bar_put(p, "used by this run", used, most, 0, pn_figure_size(used, text));
     if (!isnan(f->memory_bytes))
-        put_bar(p, "of the whole process", f->memory_bytes, most, 4,
-                pn_figure_size(f->memory_bytes, text));
+        pn_bar_put(p, "of the whole process", f->memory_bytes, most, 4,
+                   pn_figure_size(f->memory_bytes, text));
     if (!isnan(supernet))
-        put_bar(p, "a supernet would need", supernet, most, 1, pn_figure_size(supernet, text));
+        pn_bar_put(p, "a supernet would need", supernet, most, 1, pn_figure_size(supernet, text));
     pn_page_put(p,
                 "</div>\n<p class=\"note\">Weights with gradient and momentum, and the arena: of "
                 "this run that of the largest cell it drew.</p>\n</section>\n");
@@ -734,6 +718,7 @@ void pn_section_run(pn_page *p, const pn_facts *f) {
     put_ops(p, f);
     put_memory(p, f);
     put_time(p, f);
+    pn_measured_put(p, f);
     put_command(p, f);
     put_settings(p, f);
 }
