@@ -761,12 +761,12 @@ static void the_library_strikes_each_call(void **state) {
 
 static void any_allocation_fails(void **state) {
     (void)state;
-    sweep_all(&(kind){"memory", NULL, MEMORY}, false, NULL, 32);
+    sweep_all(&(kind){"memory", NULL, MEMORY}, false, NULL, 20);
 }
 
 static void any_call_on_a_file_fails(void **state) {
     (void)state;
-    sweep_all(&(kind){"files", NULL, IO}, false, NULL, 24);
+    sweep_all(&(kind){"files", NULL, IO}, false, NULL, 16);
 }
 
 static void any_thread_cannot_be_started(void **state) {
