@@ -424,14 +424,13 @@ pn_status pn_file_append_in(const pn_place *place, const char *name, size_t at, 
     const int fd = open_in(place, name, O_WRONLY | O_APPEND);
     if (fd < 0) return fail_io(place, name, "cannot write");
     REPEAT(locked, flock(fd, LOCK_EX | LOCK_NB));
+    const bool seen = fstat(fd, &info) == 0 && (locked == 0 || errno == EWOULDBLOCK);
     pn_status s = PN_OK;
-    if (fstat(fd, &info) != 0 || (locked < 0 && errno != EWOULDBLOCK))
-        s = fail_io(place, name, "cannot write");
-    else if (!S_ISREG(info.st_mode))
+    if (seen && !S_ISREG(info.st_mode))
         s = not_a_file(place, name);
-    else if (locked < 0 || (size_t)info.st_size != at)
+    else if (seen && (locked < 0 || (size_t)info.st_size != at))
         s = pn_fail(PN_EBUSY, "%s: another process is writing it", full_name(place, name, path));
-    else if (write_all(fd, data, size) != 0)
+    else if (!seen || write_all(fd, data, size) != 0)
         s = fail_io(place, name, "cannot write");
     if (close(fd) != 0 && s == PN_OK) s = fail_io(place, name, "cannot write");
     return s;
