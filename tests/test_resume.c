@@ -26,11 +26,14 @@
 
 enum { MOST_ARGUMENTS = 40, DEVICE = 5, LIMIT = 300 /* seconds of a run, far beyond any */ };
 
-/* AddressSanitizer sees nothing in what is killed, and the same in each that continues. */
+/* AddressSanitizer sees nothing in what is killed, and the same in each that continues.
+ * NOW_AND_THEN: seconds between two checkpoints, a few steps. */
 #ifdef PN_ASAN
 enum { FEW_KILLS = 1 };
+#define NOW_AND_THEN "0.2"
 #else
 enum { FEW_KILLS = 0 };
+#define NOW_AND_THEN "0.02"
 #endif
 
 static char *reference;       /* what an undisturbed run leaves, as text */
@@ -55,7 +58,7 @@ typedef struct manner {
     const char *threads, *save_every;
     bool training; /* not a search */
 } manner;
-static const manner usual = {"1", "0.02", false};
+static const manner usual = {"1", NOW_AND_THEN, false};
 
 static void start(pn_process *p, const char *directory, const char *const *arguments, manner how) {
     const char *argv[MOST_ARGUMENTS] = {PN_PROGRAM,     how.training ? "train" : "search",
@@ -176,7 +179,7 @@ static void killed_at_random_instants(void **state) {
     double span = reference_time;
     const int rounds = pn_setting("PN_TEST_LONG", 0) ? 120 : FEW_KILLS ? 4 : 8;
     for (int round = 0; round < rounds; round++) {
-        const manner how = {"1", round % 2 ? "0" : "0.02", false};
+        const manner how = {"1", round % 2 ? "0" : NOW_AND_THEN, false};
         const int kills = 1 + (int)(4 * fraction());
         for (int i = 0; i < kills; i++) {
             const bool early = round < rounds / 4 && i == 0;
@@ -284,7 +287,7 @@ static void any_number_of_threads(void **state) {
     (void)state;
     static const char *const threads[] = {"2", "3"};
     for (int i = 0; i < 2; i++) {
-        finish("threads", plain, (manner){threads[i], "0.02", false});
+        finish("threads", plain, (manner){threads[i], NOW_AND_THEN, false});
         assert_text("threads", reference);
         remove_run("threads");
     }
@@ -317,7 +320,7 @@ static void compare(const char *const *arguments) {
     char *want = pn_run_text(pn_in_folder("alone"));
     kill_after("twice", arguments, (manner){"2", "0", false}, seconds * fraction());
     kill_after("twice", arguments, usual, seconds * fraction());
-    finish("twice", arguments, (manner){"2", "0.02", false});
+    finish("twice", arguments, (manner){"2", NOW_AND_THEN, false});
     assert_text("twice", want);
     assert_string_not_equal(want, reference);
     free(want);
@@ -462,7 +465,7 @@ static void a_device_that_fails(void **state) {
 #define TRAIN \
     "--genotype", "PDARTS", "--layers", "3", "--channels", "4", "--batch", "8", "--epochs", "5"
 static const char *const trained[] = {TRAIN, "--data", "synthetic:80x8x8x3", "--hold-out", NULL};
-static const manner train_usual = {"1", "0.02", true}, train_often = {"2", "0", true};
+static const manner train_usual = {"1", NOW_AND_THEN, true}, train_often = {"2", "0", true};
 
 /* Kills that fall anywhere: while weights are made, in an epoch, in a score, while files are
  * written. */
@@ -475,7 +478,7 @@ static void a_training_killed_at_random_instants(void **state) {
     int killed = 0, continued = 0;
     const int rounds = FEW_KILLS ? 3 : 8;
     for (int round = 0; round < rounds; round++) {
-        const manner how = {round % 3 ? "1" : "2", round % 2 ? "0" : "0.02", true};
+        const manner how = {round % 3 ? "1" : "2", round % 2 ? "0" : NOW_AND_THEN, true};
         const int kills = 1 + (int)(3 * fraction());
         for (int i = 0; i < kills; i++) {
             const bool hit = kill_after("killed", trained, how, span * fraction());
