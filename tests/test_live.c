@@ -21,7 +21,7 @@ enum { LIMIT = 60 };
 
 #define CPU "--device", "cpu:base", "--threads", "1"
 #define NETWORK "--data", "synthetic:80x8x8x3", "--layers", "1", "--channels", "4", "--batch", "4"
-#define SEARCH "--samples", "2", "--steps", "1000000", "--warmup", "3", NETWORK, CPU
+#define SEARCH "--samples", "2", "--steps", "100000", "--warmup", "3", NETWORK, CPU
 
 static const char *const usual[] = {"TERM=xterm", "LC_ALL=C.UTF-8", "NO_COLOR=", NULL};
 static pn_terminal t;
