@@ -8,4 +8,5 @@ if(Python3_FOUND AND NOT PN_SANITIZE AND NOT PN_TSAN AND NOT PN_COVERAGE)
                                $<TARGET_FILE:parsec-nas>)
   set_tests_properties(commands commands_self photos PROPERTIES TIMEOUT 3600 SKIP_RETURN_CODE 77
                                                                 ENVIRONMENT "${environment}")
+  set_tests_properties(commands PROPERTIES COST 999) # as tests/CMakeLists.txt has it for others
 endif()
