@@ -78,7 +78,7 @@ static void add_row(profile *all, const json_t *row, const char *own) {
     cell->ms[backward] = ms;
     cell->macs = number_in(row, "macs");
     cell->bytes = number_in(row, "arena_bytes");
-    cell->own = label && own && !strcmp(label, own);
+    cell->own = label && !strcmp(label, own);
 }
 
 /* ---- plots ----------------------------------------------------------------------------------- */

@@ -66,19 +66,24 @@ static void put_sentence(pn_page *p, const char *text) {
     pn_page_put(p, "</p>\n");
 }
 
-static void put_verdict(pn_page *p, const pn_facts *f) {
-    pn_verdict v;
-    pn_verdict_of(f, &v);
+/* The three sentences, below what could not be read. */
+static void put_sentences(pn_page *p, const pn_facts *f, const pn_verdict *v, const char *style) {
     if (f->view.trouble[0]) {
         pn_page_put(p, "<p class=\"trouble\">");
         pn_html(p, f->view.trouble);
         pn_page_put(p, "</p>\n");
     }
-    pn_page_put(p, "<div class=\"verdict\">\n");
-    put_sentence(p, v.found);
-    put_sentence(p, v.sure);
-    put_sentence(p, v.worth);
+    pn_page_put(p, "<div class=\"%s\">\n", style);
+    put_sentence(p, v->found);
+    put_sentence(p, v->sure);
+    put_sentence(p, v->worth);
     pn_page_put(p, "</div>\n");
+}
+
+static void put_verdict(pn_page *p, const pn_facts *f) {
+    pn_verdict v;
+    pn_verdict_of(f, &v);
+    put_sentences(p, f, &v, "verdict");
     if (!v.command[0]) return;
     pn_page_put(p, "<p class=\"note\">This command would tell what the cell is worth:</p>\n<pre>");
     pn_html(p, v.command);
@@ -381,9 +386,13 @@ static double profiled_ms(const pn_facts *f, const pn_arch *arch) {
 
 static void put_top(pn_page *p, const pn_facts *f) {
     figure a, b, c, d, e;
+    double ms[PN_TOP_CELLS];
     bool profiled = false, costed = f->tops > 0 && f->top[0].costed;
     if (!f->tops || f->health.entropy > 0.999 * f->health.entropy_uniform) return;
-    for (int i = 0; i < f->tops; i++) profiled |= !isnan(profiled_ms(f, &f->top[i].arch));
+    for (int i = 0; i < f->tops; i++) {
+        ms[i] = profiled_ms(f, &f->top[i].arch);
+        profiled |= !isnan(ms[i]);
+    }
     pn_page_put(p,
                 "<section><h2>The most probable cell pairs</h2>\n<div class=\"scroll\">"
                 "<table class=\"top\">\n<thead><tr><th>cell pair</th><th>probability</th>%s%s"
@@ -402,7 +411,7 @@ static void put_top(pn_page *p, const pn_facts *f) {
                         pn_figure_count(t->cost[PN_COST_PARAMS], b),
                         pn_figure_short(t->cost[PN_COST_MACS], c),
                         pn_figure_size(t->cost[PN_COST_ARENA_BYTES], d));
-        if (profiled) pn_page_put(p, "<td>%s</td>", pn_figure(profiled_ms(f, &t->arch), e));
+        if (profiled) pn_page_put(p, "<td>%s</td>", pn_figure(ms[i], e));
         pn_page_put(p, "</tr>\n");
     }
     pn_page_put(p,
@@ -854,16 +863,7 @@ static void put_summary(pn_page *p, const pn_facts *f, bool cell) {
     pn_page_put(p, "<section><h2>");
     put_name(p, f);
     pn_page_put(p, "</h2>\n");
-    if (f->view.trouble[0]) {
-        pn_page_put(p, "<p class=\"trouble\">");
-        pn_html(p, f->view.trouble);
-        pn_page_put(p, "</p>\n");
-    }
-    pn_page_put(p, "<div class=\"words\">\n");
-    put_sentence(p, v.found);
-    put_sentence(p, v.sure);
-    put_sentence(p, v.worth);
-    pn_page_put(p, "</div>\n");
+    put_sentences(p, f, &v, "words");
     for (int kind = 0; kind < PN_KINDS && f->known && cell; kind++) {
         pn_page_put(p, "<div class=\"cell\">\n");
         pn_drawing_cell(p, &f->arch, (pn_kind)kind);
