@@ -321,6 +321,11 @@ static void test_profile_command(void **state) {
     assert_true(check_csv(p.out) > 20);
     assert_non_null(strstr(p.out, "\n1,all,,"));
     assert_non_null(strstr(p.out, "\n1,stage,4x4,"));
+
+    assert_int_equal(RUN(&p, "profile", "-n", "2", SMALL), 0);
+    assert_non_null(strstr(p.out, "uniform distribution, 9 rounds"));
+    assert_int_equal(RUN(&p, "profile", "-n", "21", SMALL), 0);
+    assert_non_null(strstr(p.out, "uniform distribution, 5 rounds"));
     pn_process_free(&p);
 }
 

@@ -36,7 +36,7 @@ static const char notes[] =
     "  parsec-nas profile --architectures 100 --csv    of the space, for a plot\n"
     "  parsec-nas profile RUN -o RUN/profile.json      for the report of a run\n";
 
-enum { RUN_JSON = 1 << 24, USUAL_COUNT = 10, LARGEST_SIZE = 1 << 20 };
+enum { RUN_JSON = 1 << 24, USUAL_COUNT = 10, MANY = 20, LARGEST_SIZE = 1 << 20 };
 
 typedef struct options {
     const char *genotype, *network, *stem, *prior, *output;
@@ -216,6 +216,7 @@ static pn_status resolve(profiling *p) {
     if (!o.layers) o.layers = usual.layers;
     if (!o.channels) o.channels = usual.channels;
     if (!o.batch) o.batch = usual.batch;
+    if (!o.rounds) o.rounds = p->count > MANY ? 5 : 9; /* 5: the fewest that bench/compare takes */
     if (!o.classes) o.classes = usual.classes;
     if (!o.image[0]) memcpy(o.image, (int[]){usual.edge, usual.edge, 3}, sizeof o.image);
     p->settings = (pn_profile_settings){.spec = {.evaluation = evaluation,
@@ -519,8 +520,9 @@ static const pn_field rows[] = {
     PN_INT("architectures", architectures, 1, 10000, NULL,
            "draws, or most probable cells of RUN [10]", .also = "n|samples|top"),
     PN_PATH("prior", prior, NULL, "RUN", NULL, "draw from the distribution of a run"),
-    PN_INT("rounds", rounds, 1, PN_MOST_ROUNDS, "9",
-           "times that each architecture runs; bench/compare wants 5", .also = "repeat"),
+    PN_INT("rounds", rounds, 1, PN_MOST_ROUNDS, NULL,
+           "times that each architecture runs [9; 5 for more than 20 architectures]",
+           .also = "repeat"),
     PN_ROW_AUXILIARY("1", "auxiliary head of an evaluation network, where it fits"),
     PN_ROW_BATCH(NULL, "images a batch [64; eval 96, imagenet 128; that of RUN]"),
     PN_ROW_IMAGE(NULL, "image size [32x32x3; imagenet 224x224x3; that of RUN]"),
