@@ -14,6 +14,17 @@ if(NOT CMAKE_CUDA_COMPILER)
   return()
 endif()
 
+# C++17 in .cu files, and what the driver is asked for, are of CUDA 12.
+execute_process(COMMAND ${CMAKE_CUDA_COMPILER} --version OUTPUT_VARIABLE said ERROR_QUIET)
+if(said MATCHES "release ([0-9]+\\.[0-9]+)" AND CMAKE_MATCH_1 VERSION_LESS 12.0)
+  set(old "${CMAKE_CUDA_COMPILER} is of CUDA ${CMAKE_MATCH_1}, want 12.0 or later")
+  if(PN_CUDA STREQUAL ON)
+    message(FATAL_ERROR "${old}; say where another is: -DCMAKE_CUDA_COMPILER=...")
+  endif()
+  message(WARNING "${old}: built without the CUDA backend")
+  return()
+endif()
+
 # An nvcc that cannot build (no host compiler that it knows, half an installation) must not break a
 # build for the CPU that never asked for it.
 if(PN_CUDA STREQUAL AUTO AND NOT PN_NVCC_WORKS STREQUAL CMAKE_CUDA_COMPILER)

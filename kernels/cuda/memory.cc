@@ -2,7 +2,10 @@
  * driver has (virtual memory) is looked up at run time, so that the program starts without one. */
 #include <cuda.h>
 #include <cuda_runtime.h>
+#if __has_include(<nvtx3/nvToolsExt.h>) /* a package of its own */
 #include <nvtx3/nvToolsExt.h>
+#define HAVE_NVTX
+#endif
 
 #include <cstdio>
 #include <cstring>
@@ -225,12 +228,16 @@ pn_status elapsed(int from, int to, double *ms) {
 
 pn_stream stream() { return reinterpret_cast<pn_stream>(card.stream); }
 
+#ifdef HAVE_NVTX
 void range(const char *name) {
     if (name)
         (void)nvtxRangePushA(name);
     else
         (void)nvtxRangePop();
 }
+#else
+constexpr void (*range)(const char *) = nullptr;
+#endif
 
 /* ---- the card -------------------------------------------------------------------------------- */
 

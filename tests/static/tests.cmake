@@ -16,6 +16,21 @@ add_test(NAME configure_broken_nvcc
 set_tests_properties(configure_broken_nvcc PROPERTIES
                      PASS_REGULAR_EXPRESSION "compiles nothing.*Build files have been written")
 
+# Nor does one that is too old, but for whoever wants it.
+set(old ${CMAKE_CURRENT_BINARY_DIR}/old_nvcc)
+file(WRITE ${old} "#!/bin/sh\necho 'Cuda compilation tools, release 11.8, V11.8.89'\n")
+file(CHMOD ${old} PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE)
+foreach(wanted AUTO ON)
+  add_test(NAME configure_old_nvcc_${wanted}
+           COMMAND ${CMAKE_COMMAND} -S ${CMAKE_SOURCE_DIR} -B ${old}_${wanted} -G Ninja
+                   -DCMAKE_CUDA_COMPILER=${old} -DPN_CUDA=${wanted} -DPN_EMULATOR=OFF
+                   -DBUILD_TESTING=OFF)
+endforeach()
+set_tests_properties(configure_old_nvcc_AUTO PROPERTIES PASS_REGULAR_EXPRESSION
+                     "CUDA 11.8, want[ \n]+12.0.*Build files have been written")
+set_tests_properties(configure_old_nvcc_ON PROPERTIES PASS_REGULAR_EXPRESSION
+                     "CUDA 11.8, want[ \n]+12.0 or later; say.*Configuring incomplete")
+
 # What nvcc makes of the kernels, which needs no card.
 if(Python3_FOUND AND NOT PN_SANITIZE AND NOT PN_TSAN)
   set(check ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/static/check_kernels)
