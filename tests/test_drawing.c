@@ -1,4 +1,5 @@
 /* test_drawing.c -- the picture of two cells: that it shows the architecture, and can be read. */
+#include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -152,6 +153,22 @@ static int check_lines(const char *cell, const char *end, const box *boxes, int 
     return n;
 }
 
+/* What the pointer is told of every term. */
+static void check_titles(const char *cell, const char *end, const pn_arch *arch, int kind) {
+    for (int t = 0; t < TERMS; t++) {
+        const pn_choice c = arch->cell[kind].term[t / PN_NODE_TERMS][t % PN_NODE_TERMS];
+        char title[96];
+        if (c.input < 2)
+            snprintf(title, sizeof title, "<title>%s on the output of cell k-%d%s</title>",
+                     pn_op_name[c.op], 2 - c.input, kind == PN_REDUCTION ? ", stride 2" : "");
+        else
+            snprintf(title, sizeof title, "<title>%s on node %d</title>", pn_op_name[c.op],
+                     c.input - 2);
+        const char *there = strstr(cell, title);
+        assert_true(there && there < end);
+    }
+}
+
 static void boxes_and_lines_keep_clear_of_each_other(void **state) {
     (void)state;
     for (uint64_t i = 0; i < ARCHITECTURES; i++) {
@@ -187,19 +204,7 @@ static void boxes_and_lines_keep_clear_of_each_other(void **state) {
             for (int a = 0; a < n; a++)
                 if (boxes[a].y + boxes[a].height + top > bottom)
                     bottom = boxes[a].y + boxes[a].height + top;
-            for (int t = 0; t < TERMS; t++) {
-                const pn_choice c = arch.cell[kind].term[t / PN_NODE_TERMS][t % PN_NODE_TERMS];
-                char title[96];
-                if (c.input < 2)
-                    snprintf(title, sizeof title, "<title>%s on the output of cell k-%d%s</title>",
-                             pn_op_name[c.op], 2 - c.input,
-                             kind == PN_REDUCTION ? ", stride 2" : "");
-                else
-                    snprintf(title, sizeof title, "<title>%s on node %d</title>", pn_op_name[c.op],
-                             c.input - 2);
-                const char *there = strstr(cell, title);
-                assert_true(there && there < end);
-            }
+            check_titles(cell, end, &arch, kind);
             cell = end;
         }
         free(text);
@@ -207,10 +212,94 @@ static void boxes_and_lines_keep_clear_of_each_other(void **state) {
     }
 }
 
+static double middle(const box *b) { return b->y + b->height / 2; }
+
+/* Arcs from this height to that one, beside x. */
+static int arcs_to(const char *cell, double from, double to, double x) {
+    int n = 0;
+    for (; (cell = strstr(cell, " d=\"M")); cell++) {
+        double a[8];
+        assert_int_equal(sscanf(cell, " d=\"M%lf %lf C%lf %lf %lf %lf %lf %lf\"", a, a + 1, a + 2,
+                                a + 3, a + 4, a + 5, a + 6, a + 7),
+                         8);
+        assert_true(a[0] == a[6] && a[1] == a[3] && a[2] == a[4] && a[5] == a[7]);
+        n += a[0] == x && fabs(a[1] - from) < 1e-9 && fabs(a[7] - to) < 1e-9;
+    }
+    return n;
+}
+
+/* The middles of an op's boxes in a node; how many. */
+static int op_middles(const char *cell, const box *node, const char *name, double y[2]) {
+    int n = 0;
+    char want[96];
+    snprintf(want, sizeof want, ">%s</text>", name);
+    for (; (cell = strstr(cell, "<g><title>")); cell++) {
+        const char *rect = strstr(cell, "<rect"), *end = strstr(cell, "</g>"),
+                   *words = strstr(cell, want);
+        box b;
+        assert_int_equal(
+            sscanf(strstr(rect, " x="), " x=\"%lf\" y=\"%lf\" width=\"%lf\" height=\"%lf\"", &b.x,
+                   &b.y, &b.width, &b.height),
+            4);
+        if (words && words < end && overlap(&b, node)) y[n++] = middle(&b);
+    }
+    return n;
+}
+
+/* Below each other; each term's op has an arc from what it reads, beside all boxes. */
+static void a_narrow_cell_fits_a_telephone(void **state) {
+    (void)state;
+    for (uint64_t i = 0; i < 2 * ARCHITECTURES; i++) {
+        const pn_arch arch = random_arch(i / 2);
+        const int kind = (int)(i % 2);
+        pn_page page = {0};
+        char *cell;
+        size_t size;
+        double width, height;
+        box b[8];
+        pn_drawing_narrow_cell(&page, &arch, (pn_kind)kind);
+        assert_int_equal(pn_page_finish(&page, "a cell", &cell, &size), PN_OK);
+        check_xml(cell);
+        assert_int_equal(sscanf(strstr(cell, "viewBox"), "viewBox=\"0 0 %lf %lf", &width, &height),
+                         2);
+        assert_true(width <= 288); /* of 320, without the edges of the page */
+        assert_int_equal(find_boxes(cell, cell + size, b), 2 + PN_MAX_NODES + 1);
+        for (int k = 0; k < 2 + PN_MAX_NODES; k++)
+            assert_true(b[k].y > 0 && b[k].y + b[k].height < b[k + 1].y);
+        assert_true(b[2 + PN_MAX_NODES].y + b[2 + PN_MAX_NODES].height < height);
+        const double left = b[2].x, right = b[2].x + b[2].width;
+        assert_int_equal(count(cell, " d=\"M"), TERMS + PN_MAX_NODES);
+        for (const char *at = cell; (at = strstr(at, " C")); at++) { /* it bends by 3/4 of that */
+            const double x = strtod(at + 2, NULL), edge = x < left ? left : right;
+            const double most = edge + 0.75 * (x - edge);
+            assert_true((x < left || x > right) && most > 0 && most < width);
+        }
+        for (int node = 0; node < PN_MAX_NODES; node++) {
+            assert_int_equal(
+                arcs_to(cell, middle(&b[2 + node]), middle(&b[2 + PN_MAX_NODES]), right), 1);
+            for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
+                const pn_choice *term = arch.cell[kind].term[node], c = term[slot];
+                char op[16];
+                double y[2];
+                int arcs = 0;
+                words_of(c.op, op);
+                const int places = op_middles(cell, &b[2 + node], op, y);
+                for (int k = 0; k < places; k++)
+                    arcs += arcs_to(cell, middle(&b[c.input]), y[k], left);
+                const bool twice = term[0].op == term[1].op && term[0].input == term[1].input;
+                assert_int_equal(arcs, twice ? 2 : 1);
+            }
+        }
+        check_titles(cell, cell + size, &arch, kind);
+        free(cell);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_arrow_for_each_term),
         cmocka_unit_test(boxes_and_lines_keep_clear_of_each_other),
+        cmocka_unit_test(a_narrow_cell_fits_a_telephone),
     };
     return cmocka_run_group_tests_name("drawing", tests, NULL, NULL);
 }

@@ -141,9 +141,14 @@ static int box_height(const layout *l, int column, int box) {
     return box >= INPUTS && box < OUT ? NODE_HEIGHT : END_HEIGHT;
 }
 
+/* Where an op stands in its node, below the node's middle; flip: the second above the first. */
+static double op_y(bool flip, int slot) {
+    return (flip == (slot == 0) ? 0.5 : -0.5) * (OP_HEIGHT + OP_GAP);
+}
+
 /* Where a line enters a box, below the box's middle. */
 static double port(const layout *l, int box, int slot) {
-    return box == OUT ? 0 : (l->flip[box] == (slot == 0) ? 0.5 : -0.5) * (OP_HEIGHT + OP_GAP);
+    return box == OUT ? 0 : op_y(l->flip[box], slot);
 }
 
 static void place_column(layout *l, int c) {
@@ -283,26 +288,24 @@ static void svg_line(pn_page *p, const layout *l, int from, int box, int slot) {
     pn_page_put(p, "\"/>\n");
 }
 
-static void svg_end(pn_page *p, const layout *l, int box, const char *text) {
-    const int c = l->column[box];
-    const double x = column_x(c), y = l->y[c][box];
+/* An input or the output, by its left edge and its middle. */
+static void svg_end(pn_page *p, double x, double y, const char *text) {
     pn_page_put(p,
                 "    <rect class=\"end\" x=\"%g\" y=\"%g\" width=\"%d\" height=\"%d\" rx=\"15\"/>\n"
                 "    <text x=\"%g\" y=\"%g\">%s</text>\n",
                 x, y - END_HEIGHT / 2.0, END_WIDTH, END_HEIGHT, x + END_WIDTH / 2.0, y + 4, text);
 }
 
-static void svg_node(pn_page *p, const layout *l, int node, bool reduction) {
-    const int box = INPUTS + node, c = l->column[box];
-    const double x = column_x(c), y = l->y[c][box];
+static void svg_node(pn_page *p, const pn_cell *cell, int node, double x, double y, bool flip,
+                     bool reduction) {
     pn_page_put(p,
                 "    <rect class=\"node\" x=\"%g\" y=\"%g\" width=\"%d\" height=\"%d\" rx=\"8\"/>\n"
                 "    <text class=\"number\" x=\"%g\" y=\"%g\">+ %d</text>\n",
                 x, y - NODE_HEIGHT / 2.0, NODE_WIDTH, NODE_HEIGHT, x + NODE_WIDTH - 20, y + 4,
                 node);
     for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
-        const pn_choice t = l->cell->term[node][slot];
-        const double at = y + port(l, box, slot);
+        const pn_choice t = cell->term[node][slot];
+        const double at = y + op_y(flip, slot);
         char op[16];
         pn_page_put(p, "    <g><title>%s on ", pn_op_name[t.op]);
         if (t.input < INPUTS)
@@ -320,20 +323,85 @@ static void svg_node(pn_page *p, const layout *l, int node, bool reduction) {
     }
 }
 
+static const char *const end_name[BOXES] = {[0] = "cell k-2", [1] = "cell k-1", [OUT] = "cell k"};
+
+static void svg_box(pn_page *p, const layout *l, int box, pn_kind kind) {
+    const double x = column_x(l->column[box]), y = l->y[l->column[box]][box];
+    if (end_name[box])
+        svg_end(p, x, y, end_name[box]);
+    else
+        svg_node(p, l->cell, box - INPUTS, x, y, l->flip[box], kind == PN_REDUCTION);
+}
+
+static void svg_heading(pn_page *p, double x, double top, pn_kind kind) {
+    pn_page_put(p, "  <text class=\"heading\" x=\"%g\" y=\"%g\">%s cell</text>\n", x, top + 14,
+                kind_name[kind]);
+}
+
 static void svg_cell(pn_page *p, const layout *l, pn_kind kind, double top) {
-    pn_page_put(p,
-                "  <text class=\"heading\" x=\"%d\" y=\"%g\">%s cell</text>\n"
-                "  <g transform=\"translate(0 %g)\">\n",
-                MARGIN, top + 14, kind_name[kind], top + HEADING + l->height / 2);
+    svg_heading(p, MARGIN, top, kind);
+    pn_page_put(p, "  <g transform=\"translate(0 %g)\">\n", top + HEADING + l->height / 2);
     for (int box = OUT; box >= INPUTS; box--)
         for (int slot = 0; slot < PN_NODE_TERMS; slot++)
             for (int from = 0; from < box; from++)
                 if (reads(l, box, slot, from)) svg_line(p, l, from, box, slot);
-    svg_end(p, l, 0, "cell k-2");
-    svg_end(p, l, 1, "cell k-1");
-    for (int node = 0; node < PN_MAX_NODES; node++) svg_node(p, l, node, kind == PN_REDUCTION);
-    svg_end(p, l, OUT, "cell k");
+    for (int box = 0; box < BOXES; box++) svg_box(p, l, box, kind);
     pn_page_put(p, "  </g>\n");
+}
+
+/* ---- narrow ---------------------------------------------------------------------------------- */
+
+/* Pixels: of the arcs on either side, between boxes, around all of it. */
+enum { LEFT_ARCS = 74, RIGHT_ARCS = 58, BOX_GAP = 16, EDGE = 4 };
+enum {
+    NARROW_WIDTH = EDGE + LEFT_ARCS + NODE_WIDTH + RIGHT_ARCS + EDGE,
+    NARROW_HEIGHT =
+        HEADING + 3 * END_HEIGHT + PN_MAX_NODES * NODE_HEIGHT + (BOXES - 1) * BOX_GAP + EDGE
+};
+
+/* The middle of a box. */
+static double narrow_y(int box) {
+    double y = HEADING + END_HEIGHT / 2.0;
+    for (int i = 1; i <= box; i++)
+        y += BOX_GAP + ((end_name[i - 1] ? END_HEIGHT : NODE_HEIGHT) +
+                        (end_name[i] ? END_HEIGHT : NODE_HEIGHT)) /
+                           2.0;
+    return y;
+}
+
+/* From a box to one that is `rows` below it, where the line ends at `to`; it bends to the left
+ * (side -1) or to the right, the farther the more. */
+static void svg_arc(pn_page *p, double x, int from, double to, int rows, int side, bool out) {
+    const double y = narrow_y(from), bent = x + side * (8 + 17.0 * rows);
+    pn_page_put(p, "  <path class=\"line%s\" d=\"M%g %g C%g %g %g %g %g %g\"/>\n",
+                out ? " out" : "", x, y, bent, y, bent, to, x, to);
+}
+
+/* A node's nearer input is that of its upper op: the arcs then lie within each other. */
+static bool narrow_flip(const pn_choice term[PN_NODE_TERMS]) {
+    return term[0].input < term[1].input;
+}
+
+static void svg_narrow(pn_page *p, const pn_cell *cell, pn_kind kind) {
+    const double left = EDGE + LEFT_ARCS, right = left + NODE_WIDTH;
+    svg_heading(p, EDGE, 0, kind);
+    for (int box = INPUTS; box < OUT; box++) {
+        const pn_choice *term = cell->term[box - INPUTS];
+        svg_arc(p, right, box, narrow_y(OUT), OUT - box, 1, true);
+        for (int slot = 0; slot < PN_NODE_TERMS; slot++)
+            svg_arc(p, left, term[slot].input, narrow_y(box) + op_y(narrow_flip(term), slot),
+                    box - term[slot].input, -1, false);
+    }
+    for (int box = 0; box < BOXES; box++) {
+        const double y = narrow_y(box);
+        if (box == OUT)
+            svg_end(p, right - END_WIDTH, y, end_name[box]);
+        else if (box < INPUTS)
+            svg_end(p, left, y, end_name[box]);
+        else
+            svg_node(p, cell, box - INPUTS, left, y, narrow_flip(cell->term[box - INPUTS]),
+                     kind == PN_REDUCTION);
+    }
 }
 
 /* A rule for each of them, in what `scope` selects. */
@@ -373,16 +441,25 @@ void pn_drawing_style(pn_page *p) {
     svg_style(p, ".cells ", "screen and (prefers-color-scheme: dark)");
 }
 
-void pn_drawing_cell(pn_page *p, const pn_arch *arch, pn_kind kind) {
-    const layout l = lay_out(&arch->cell[kind]);
-    const double width = column_x(l.columns - 1) + END_WIDTH + MARGIN,
-                 height = HEADING + l.height + MARGIN;
+static void open_svg(pn_page *p, const char *name, double width, double height, pn_kind kind) {
     pn_page_put(p,
-                "<svg class=\"cells\" width=\"%g\" height=\"%g\" viewBox=\"0 0 %g %g\" "
+                "<svg class=\"cells %s\" width=\"%g\" height=\"%g\" viewBox=\"0 0 %g %g\" "
                 "role=\"img\">\n"
                 "  <title>The %s cell</title>\n",
-                width, height, width, height, kind_name[kind]);
+                name, width, height, width, height, kind_name[kind]);
+}
+
+void pn_drawing_cell(pn_page *p, const pn_arch *arch, pn_kind kind) {
+    const layout l = lay_out(&arch->cell[kind]);
+    open_svg(p, "wide", column_x(l.columns - 1) + END_WIDTH + MARGIN, HEADING + l.height + MARGIN,
+             kind);
     svg_cell(p, &l, kind, 0);
+    pn_page_put(p, "</svg>\n");
+}
+
+void pn_drawing_narrow_cell(pn_page *p, const pn_arch *arch, pn_kind kind) {
+    open_svg(p, "narrow", NARROW_WIDTH, NARROW_HEIGHT, kind);
+    svg_narrow(p, &arch->cell[kind], kind);
     pn_page_put(p, "</svg>\n");
 }
 
