@@ -13,6 +13,7 @@
 #include "runtime/rng.h"
 #include "search/network/genotype.h"
 #include "search/report/chart.h"
+#include "search/report/curves.h"
 #include "search/report/heat.h"
 #include "search/report/html.h"
 #include "search/report/report.h"
@@ -420,7 +421,7 @@ static void buckets_hold_mean_and_range(void **state) {
     const pn_chart chart = {.title = "t",
                             .unit = "u",
                             .axis = "step",
-                            .line = {{"y", &c, "y", 2}},
+                            .line = {{"y", &c, "y", NULL, 2}},
                             .lines = 1,
                             .from = 0,
                             .to = ROWS,
@@ -462,6 +463,80 @@ static void buckets_hold_mean_and_range(void **state) {
     free(svg);
     free(text);
     pn_columns_free(&c);
+}
+
+/* The curve of images a second. */
+static char *speed_of(pn_facts *f, const char *events) {
+    pn_page page = {0};
+    char *text;
+    size_t size;
+    f->events = json_loads(events, 0, NULL);
+    assert_non_null(f->events);
+    pn_curves_speed(&page, f);
+    pn_page_put(&page, "."); /* a page of nothing is none */
+    assert_int_equal(pn_page_finish(&page, "a curve", &text, &size), PN_OK);
+    json_decref(f->events);
+    pn_columns_free(&f->times);
+    return text;
+}
+
+/* A step without a time is no step of no speed, and nothing is drawn from one process to the
+ * next. */
+static void images_a_second_have_gaps(void **state) {
+    (void)state;
+    pn_facts f = {.search = true, .done = 60, .all = 60};
+    char table[4096] = "step,images,ms\n";
+    for (int i = 0; i < 60; i++) {
+        const char *ms = i < 20 ? "10" : i < 25 ? "" : i < 30 ? "0" : i < 45 ? "5" : "20";
+        sprintf(table + strlen(table), "%d,40,%s\n", i, ms);
+    }
+    read_table(table, strlen(table), &f.times);
+    char *text = speed_of(&f, "[{\"event\": \"resume\", \"step\": 45}]");
+    assert_has(text, "images a second from 4000 to 2000</title>");
+    assert_has(text, "class=\"mark\" d=\"M750.0"); /* 45 of 60 */
+    double y[3] = {0};                             /* of 240, from above; most is 8,000 */
+    int pieces = 0, used;
+    const char *at = strchr(strstr(text, "class=\"curve"), 'M');
+    for (; *at == 'M'; pieces++) {
+        assert_true(pieces < 3);
+        double now;
+        for (bool first = true; first || *at == ' '; first = false, at += used) {
+            assert_int_equal(sscanf(at + 1, "%*f %lf%n", &now, &used), 1);
+            used++;
+            if (first) y[pieces] = now;
+            assert_true(now == y[pieces]); /* each is level */
+        }
+    }
+    assert_int_equal(pieces, 3);
+    assert_true(y[0] == 120 && y[1] == 0 && y[2] == 180);
+    free(text);
+
+    static const char empty[] = "step,images,ms\n0,40,\n1,,10\n";
+    read_table(empty, sizeof empty - 1, &f.times);
+    text = speed_of(&f, "[]");
+    assert_string_equal(text, ".");
+    free(text);
+    static const char without[] = "step,ms\n0,10\n1,10\n";
+    read_table(without, sizeof without - 1, &f.times);
+    text = speed_of(&f, "[]");
+    assert_string_equal(text, ".");
+    free(text);
+}
+
+/* Events count steps, a training's curves epochs. */
+static void a_training_is_continued_in_an_epoch(void **state) {
+    (void)state;
+    pn_facts f = {.done = 10, .all = 10};
+    char table[512] = "epoch,images,ms\n";
+    for (int i = 1; i <= 10; i++) sprintf(table + strlen(table), "%d,400,100\n", i);
+    read_table(table, strlen(table), &f.times);
+    char *text = speed_of(&f,
+                          "[{\"event\": \"resume\", \"step\": 35, \"steps\": 100}, "
+                          "{\"event\": \"resume\", \"step\": 7}, {\"event\": \"resume\"}]");
+    assert_has(text, "class=\"mark\" d=\"M333.3"); /* the fourth: 3 of 9 */
+    const char *mark = strstr(text, "class=\"mark\"");
+    assert_null(strstr(mark + 1, "class=\"mark\""));
+    free(text);
 }
 
 static void ticks_are_round_and_few(void **state) {
@@ -591,7 +666,8 @@ static void the_page_answers(void **state) {
     pn_genotype_short(&space, &mode, brief);
     *strstr(brief, " reduce") = 0;
     assert_has(text, brief); /* which cell */
-    assert_has(text, "class=\"cells\"");
+    assert_has(text, "class=\"cells wide\"");
+    assert_has(text, "class=\"cells narrow\"");
     pn_genotype_write(&mode, genotype);
     assert_has(text, "Genotype(normal=[");
 
@@ -802,6 +878,44 @@ static void a_long_run_makes_a_small_page(void **state) {
     free(text);
 }
 
+/* Of a distribution that was written at every step, few rows are drawn, and no others are made into
+ * numbers. */
+static void a_long_prior_is_read_where_it_is_drawn(void **state) {
+    (void)state;
+    enum { ROWS = 20000 };
+    pn_prior last;
+    pn_facts f;
+    pn_page page = {0};
+    char *text, line[8192], path[PATH_BYTES];
+    size_t size;
+    int64_t asked = 0;
+    make_search("dense", 20, "finished", "synthetic", &last);
+    snprintf(path, sizeof path, "%s", pn_in_folder("dense/prior.csv"));
+    FILE *prior = fopen(path, "r+");
+    assert_non_null(prior);
+    for (int i = 0; i < 22; i++) assert_non_null(fgets(line, sizeof line, prior)); /* the last */
+    fseek(prior, 0, SEEK_END);
+    for (int i = 21; i < ROWS; i++) fprintf(prior, "%d%s", i, strchr(line, ','));
+    fclose(prior);
+    const clock_t begin = clock();
+    assert_int_equal(pn_facts_read(&f, pn_in_folder("dense"), false), PN_OK);
+    print_message("%d rows: %.3f s\n", ROWS, (double)(clock() - begin) / CLOCKS_PER_SEC);
+    assert_int_equal(f.prior.rows, ROWS);
+    assert_int_equal(f.prior.bad, 0);
+    pn_heat_put(&page, &f);
+    assert_int_equal(pn_page_finish(&page, "maps", &text, &size), PN_OK);
+    assert_has(text, "class=\"map\"");
+    for (int64_t i = 0; i < ROWS; i++) asked += f.prior.asked[i];
+    assert_in_range(asked, 2, PN_HEAT_COLUMNS + 2);
+    const char *cell = line;
+    for (int i = 1; i < f.prior.count; i++) { /* a row that nobody has asked for yet */
+        cell = strchr(cell, ',') + 1;
+        assert_true(pn_value_at(&f.prior, ROWS / 2 + 1, i) == strtod(cell, NULL));
+    }
+    free(text);
+    pn_facts_free(&f);
+}
+
 /* ---- the file -------------------------------------------------------------------------------- */
 
 static pn_status write_to(const char *directory, const char *file) {
@@ -910,6 +1024,17 @@ static void a_finished_run_has_a_page(void **state) {
     assert_int_equal(access(pn_in_folder("t/report.html"), F_OK), -1);
     assert_int_equal(pn_process_program(&p, PN_PROGRAM, train, LIMIT), 0);
     assert_int_equal(access(pn_in_folder("u/report.html"), F_OK), 0);
+
+    /* What is said beside the cell can be read without it: stdout may go elsewhere. */
+    static const char last[] =
+        "; to look at: report.html\nhow cells are written: parsec-nas help notation\n";
+    const char *const loud[] = {"search",   "v", "--data",     "synthetic:16x8x8x3",
+                                "--layers", "1", "--channels", "4",
+                                "--batch",  "4", "--steps",    "3",
+                                "--warmup", "1", NULL};
+    assert_int_equal(pn_process_program(&p, PN_PROGRAM, loud, LIMIT), 0);
+    assert_true(strlen(p.err) > strlen(last));
+    assert_string_equal(p.err + strlen(p.err) - strlen(last), last);
     pn_process_free(&p);
 }
 
@@ -923,6 +1048,8 @@ int main(void) {
         cmocka_unit_test(a_network_has_the_probability_of_all_orders),
         cmocka_unit_test(the_most_probable_networks_are_found),
         cmocka_unit_test(buckets_hold_mean_and_range),
+        cmocka_unit_test(images_a_second_have_gaps),
+        cmocka_unit_test(a_training_is_continued_in_an_epoch),
         cmocka_unit_test(ticks_are_round_and_few),
         cmocka_unit_test(the_warm_up_is_one_column),
         cmocka_unit_test(text_of_others_is_escaped),
@@ -933,6 +1060,7 @@ int main(void) {
         cmocka_unit_test(a_run_shows_what_there_is),
         cmocka_unit_test(seeds_and_searches_stand_beside_each_other),
         cmocka_unit_test(a_long_run_makes_a_small_page),
+        cmocka_unit_test(a_long_prior_is_read_where_it_is_drawn),
         cmocka_unit_test(a_file_of_others_stays),
         cmocka_unit_test(a_full_disk_leaves_nothing),
         cmocka_unit_test(the_program_says_the_verdict),

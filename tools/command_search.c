@@ -238,7 +238,6 @@ static pn_status conclude(pn_run *r, const pn_curve *curve, bool quiet, bool rep
     printf("%s\n", text);
     if (fflush(stdout)) return pn_fail(PN_EIO, "cannot write to stdout");
     if (quiet) return PN_OK;
-    fputs("(what that means: parsec-nas help notation)\n", stderr);
     int64_t batches = pn_batches_steps_per_epoch(r->model.batches, 1);
     if (batches > 20) batches = 20;
     PN_TRY(pn_model_score(&r->model, &found, batches, &log_likelihood, &accuracy));
@@ -261,6 +260,7 @@ static pn_status conclude(pn_run *r, const pn_curve *curve, bool quiet, bool rep
         "%s/: genotype.txt, metrics.csv, samples.csv, prior.csv, %srun.json, "
         "checkpoint-*.safetensors%s",
         path, curve->truth ? "truth.csv, " : "", report ? "; to look at: report.html" : "");
+    pn_note("how cells are written: parsec-nas help notation");
     return PN_OK;
 }
 

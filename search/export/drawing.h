@@ -18,9 +18,9 @@ pn_status pn_drawing_dot(const pn_arch *arch, char **text);
  * The architecture is one of the whole space; the same one gives the same bytes. */
 pn_status pn_drawing_svg(const pn_arch *arch, char **text);
 
-/* The same for a page of HTML: one cell as an <svg class="cells wide">, of 478 to 1120 pixels by its
- * depth, or as an <svg class="cells narrow"> of 282; and the rules for all of them, which belong
- * into its <style>. */
+/* The same for a page of HTML: one cell as an <svg class="cells wide">, of 478 to 1120 pixels by
+ * its depth, or as an <svg class="cells narrow"> of 282; and the rules for all of them, which
+ * belong into its <style>. */
 void pn_drawing_cell(pn_page *page, const pn_arch *arch, pn_kind kind);
 void pn_drawing_narrow_cell(pn_page *page, const pn_arch *arch, pn_kind kind);
 void pn_drawing_style(pn_page *page);

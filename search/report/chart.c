@@ -14,10 +14,11 @@ enum { WIDTH = 1000, HEIGHT = 240, HOVERS = 56 };
 /* ---- buckets --------------------------------------------------------------------------------- */
 
 /* The step and the value of a row; false if it is to be left out. */
-static bool point(const pn_chart *c, const pn_chart_line *line, int64_t row, int column,
+static bool point(const pn_chart *c, const pn_chart_line *line, int64_t row, int column, int per,
                   double *step, double *value) {
     *step = pn_value_at(line->table, row, 0);
     *value = line->scale * pn_value_at(line->table, row, column);
+    if (line->per) *value /= pn_value_at(line->table, row, per);
     return isfinite(*value) && *step >= c->from && *step <= c->to;
 }
 
@@ -32,14 +33,15 @@ static int bucket_count(double steps) {
 
 void pn_chart_buckets(const pn_chart *c, int number, pn_buckets *b) {
     const pn_chart_line *line = &c->line[number];
-    const int column = pn_column(line->table, line->column);
+    const int column = pn_column(line->table, line->column),
+              per = line->per ? pn_column(line->table, line->per) : -1;
     const double span = c->to - c->from;
     int n[PN_CHART_BUCKETS] = {0};
     double first_step = NAN, last_step = NAN, step, value;
     memset(b, 0, sizeof *b);
     b->first = b->last = NAN;
     for (int64_t row = 0; column >= 0 && row < line->table->rows; row++) {
-        if (!point(c, line, row, column, &step, &value)) continue;
+        if (!point(c, line, row, column, per, &step, &value)) continue;
         if (!b->values++) {
             first_step = step;
             b->first = value;
@@ -52,7 +54,7 @@ void pn_chart_buckets(const pn_chart *c, int number, pn_buckets *b) {
     if (!(b->spacing > 0)) b->spacing = 1;
     b->count = bucket_count(span / b->spacing + 1);
     for (int64_t row = 0; row < line->table->rows; row++) {
-        if (!point(c, line, row, column, &step, &value)) continue;
+        if (!point(c, line, row, column, per, &step, &value)) continue;
         int i = span > 0 ? (int)((step - c->from) * b->count / span) : 0;
         if (i >= b->count) i = b->count - 1;
         b->x[i] += step;
@@ -137,17 +139,21 @@ static double at_y(const pn_chart *c, double value) {
     return fmax(-HEIGHT, fmin(2 * HEIGHT, y)); /* what is cut off */
 }
 
-static bool is_gap(const pn_buckets *b, double width, int from, int to) {
+/* Whether two buckets are too far from each other for a line between them, or of two processes. */
+static bool is_gap(const pn_chart *c, const pn_buckets *b, int from, int to) {
+    const double width = (c->to - c->from) / b->count;
+    for (int i = 0; i < c->marks && c->broken; i++)
+        if (!c->mark[i].anew && b->x[from] < c->mark[i].at && c->mark[i].at <= b->x[to])
+            return true;
     return b->x[to] - b->x[from] > 1.5 * fmax(width, b->spacing);
 }
 
 /* Buckets from *at on that hang together: [*at, *end), all of them with values. */
 static bool next_piece(const pn_chart *c, const pn_buckets *b, int *at, int list[], int *count) {
-    const double width = (c->to - c->from) / b->count;
     *count = 0;
     for (; *at < b->count; (*at)++) {
         if (isnan(b->mean[*at])) continue;
-        if (*count && is_gap(b, width, list[*count - 1], *at)) break;
+        if (*count && is_gap(c, b, list[*count - 1], *at)) break;
         list[(*count)++] = *at;
     }
     return *count > 0;

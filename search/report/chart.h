@@ -8,11 +8,11 @@
 
 enum { PN_CHART_LINES = 3, PN_CHART_BUCKETS = 280, PN_CHART_MARKS = 64 };
 
-/* A column of a table, times `scale`. */
+/* A column of a table, times `scale`, over another column. */
 typedef struct pn_chart_line {
     const char *name; /* in the legend */
     const pn_columns *table;
-    const char *column;
+    const char *column, *per; /* per may be NULL */
     double scale;
 } pn_chart_line;
 
@@ -40,6 +40,7 @@ typedef struct pn_chart {
     pn_chart_line line[PN_CHART_LINES];
     pn_chart_mark mark[PN_CHART_MARKS];
     int lines, marks;
+    bool broken; /* a line ends where the run was, and begins anew where it was continued */
     pn_chart_points points[PN_CHART_LINES];
     int groups; /* of points */
 } pn_chart;

@@ -364,7 +364,7 @@ static pn_status read_all(pn_facts *f, bool planning) {
     PN_TRY(pn_view_table(&f->view, "metrics.csv", &f->metrics));
     PN_TRY(pn_view_table(&f->view, "times.csv", &f->times));
     PN_TRY(pn_view_lines(&f->view, "events.jsonl", &f->events));
-    PN_TRY(pn_view_json(&f->view, "profile.json", &f->profile));
+    PN_TRY(pn_report_profile_read(&f->view, &f->profile));
     f->search = f->view.kind != PN_VIEW_TRAINING;
     if (f->search) {
         PN_TRY(pn_view_table(&f->view, "prior.csv", &f->prior));
@@ -393,7 +393,7 @@ void pn_facts_free(pn_facts *f) {
     pn_columns_free(&f->truth);
     pn_columns_free(&f->times);
     json_decref(f->events);
-    json_decref(f->profile);
+    pn_report_profile_free(&f->profile);
     json_decref(f->compare);
     pn_view_close(&f->view);
     *f = (pn_facts){.view = PN_NO_VIEW};

@@ -5,6 +5,7 @@
 #include "search/methods/cost.h"
 #include "search/methods/health.h"
 #include "search/methods/prior.h"
+#include "search/report/profile.h"
 #include "search/report/run.h"
 
 enum { PN_RUN_NAME_BYTES = 128, PN_TOP_CELLS = 10, PN_SENTENCE_WORDS = 512 };
@@ -22,7 +23,8 @@ typedef struct pn_facts {
     char name[PN_RUN_NAME_BYTES]; /* the last part of its path */
     char path[PN_PLACE_BYTES];    /* as it was given */
     pn_columns metrics, prior, truth, times;
-    struct json_t *events, *profile, *compare; /* NULL where there is no such file */
+    struct json_t *events, *compare; /* NULL where there is no such file */
+    pn_report_profile profile;
 
     bool search;
     int64_t done, all; /* steps of a search, epochs of a training; 0: not known */

@@ -7,6 +7,8 @@
 
 #include "kernels/utf8.h"
 
+enum { PART_BYTES = 512 };
+
 /* C0 and C1 controls but tab and newline, and the last two of the first plane. */
 static bool is_allowed(const unsigned char *at, size_t length) {
     if (length == 1) return *at >= 0x20 ? *at != 0x7f : *at == '\t' || *at == '\n';
@@ -29,6 +31,37 @@ void pn_html(pn_page *p, const char *text) {
         if (!*text) return;
         pn_page_put(p, "%s", found ? entity[found - special] : "\xef\xbf\xbd");
         text += length ? length : 1;
+    }
+}
+
+/* ---- words ----------------------------------------------------------------------------------- */
+
+/* Whether a number and its unit meet here: they stay on one line. */
+static bool is_before_unit(const char *space, const char *begin) {
+    static const char *const unit[] = {"%",   "s",   "min", "h",   "k",    "M",      "G",    "B",
+                                       "KiB", "MiB", "GiB", "TiB", "nats", "points", "steps"};
+    const size_t length = strspn(space + 1, "%abcdefghijklmnopqrstuvwxyzBGKMT");
+    if (space == begin || space[-1] < '0' || space[-1] > '9') return false;
+    for (size_t i = 0; i < sizeof unit / sizeof *unit; i++)
+        if (strlen(unit[i]) == length && !strncmp(space + 1, unit[i], length)) return true;
+    return false;
+}
+
+void pn_words_put(pn_page *p, const char *text) {
+    for (const char *at = text; *at;) {
+        const size_t plain = strcspn(at, " ^");
+        char part[PART_BYTES];
+        snprintf(part, sizeof part, "%.*s", (int)plain, at);
+        pn_html(p, part);
+        at += plain;
+        if (*at == ' ') {
+            pn_page_put(p, "%s", is_before_unit(at, text) ? "&nbsp;" : " ");
+            at++;
+        } else if (*at == '^') {
+            const int digits = (int)strspn(++at, "0123456789");
+            pn_page_put(p, "<sup>%.*s</sup>", digits, at);
+            at += digits;
+        }
     }
 }
 

@@ -8,6 +8,9 @@
  * UTF-8, and characters that HTML does not allow, become U+FFFD. */
 void pn_html(pn_page *page, const char *text);
 
+/* Text of ours, with figures: 10^18 is raised, a number is not parted from its unit. */
+void pn_words_put(pn_page *page, const char *text);
+
 /* A row of <div class="bars">: a name, a bar of value / most in a colour of style.css, a text. */
 void pn_bar_put(pn_page *page, const char *name, double value, double most, int colour,
                 const char *text);

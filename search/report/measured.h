@@ -5,9 +5,6 @@
 #include "search/export/page.h"
 #include "search/report/facts.h"
 
-/* Milliseconds that a row of profile.json says, in whatever unit; NaN: it says none. */
-double pn_profile_ms(const struct json_t *row);
-
 /* Milliseconds of a training step against multiply-adds and bytes, and the share of each op;
  * nothing without profile.json. */
 void pn_measured_put(pn_page *page, const pn_facts *facts);

@@ -192,7 +192,9 @@ const char *pn_view_setting_text(const pn_view *v, const char *name, const char 
 
 void pn_columns_free(pn_columns *c) {
     free(c->name);
+    free(c->first);
     free(c->value);
+    free(c->asked);
     free(c->text);
     free(c->row);
     *c = (pn_columns){0};
@@ -252,61 +254,92 @@ static pn_status read_header(pn_columns *c, const char *file, char **at, const c
     return PN_OK;
 }
 
-/* The numbers of a line into row c->rows; false unless it has a cell for each column. */
-static bool read_row(pn_columns *c, char *at, char *stop) {
-    double *row = c->value + c->rows * c->count;
-    *stop = ',';
-    for (int i = 0; i < c->count; i++) {
-        char *comma = at;
-        while (*comma != ',') {
-            if (!*comma) return false;
-            comma++;
+/* Whether a line has a cell for each column, and no zero. Counted in pieces that a byte can count,
+ * which compilers do with many characters at a time. */
+static bool is_row(const pn_columns *c, const char *at, const char *stop) {
+    int64_t commas = 0;
+    unsigned char zero = 0;
+    while (at < stop) {
+        enum { PIECE = 255 };
+        const int length = stop - at < PIECE ? (int)(stop - at) : PIECE;
+        unsigned char some = 0;
+        for (int i = 0; i < length; i++) {
+            some = (unsigned char)(some + (at[i] == ','));
+            zero |= (unsigned char)(at[i] == 0);
         }
-        if ((comma == stop) != (i == c->count - 1)) return false;
-        *comma = 0;
-        row[i] = parse(at, comma);
-        at = comma + 1;
+        commas += some;
+        at += length;
     }
-    return true;
+    return !zero && commas == c->count - 1;
+}
+
+const double *pn_row_at(const pn_columns *c, int64_t row) {
+    double *value = c->value + row * c->count;
+    if (c->asked[row]) return value;
+    char *at = c->text + c->row[row];
+    for (int i = 0; i < c->count; i++) {
+        char *end = at;
+        while (*end != ',' && *end != '\n') end++;
+        *end = 0;
+        value[i] = parse(at, end);
+        at = end + 1;
+    }
+    c->asked[row] = true;
+    return value;
 }
 
 /* Takes rows off that row c->rows is to replace: those of its step and later ones. Of a table with
  * several rows a step, those that go on with it are none of these. */
 static void take_back(pn_columns *c, bool several) {
-    const double now = pn_value_at(c, c->rows, 0);
+    const double now = c->first[c->rows];
     int64_t keep = c->rows;
-    if (keep > 0 && pn_value_at(c, keep - 1, 0) > now) several = false;
-    while (keep > 0 &&
-           (pn_value_at(c, keep - 1, 0) > now || (!several && pn_value_at(c, keep - 1, 0) == now)))
+    if (keep > 0 && c->first[keep - 1] > now) several = false;
+    while (keep > 0 && (c->first[keep - 1] > now || (!several && c->first[keep - 1] == now)))
         keep--;
-    if (keep == c->rows) return;
-    memcpy(c->value + keep * c->count, c->value + c->rows * c->count,
-           (size_t)c->count * sizeof *c->value);
+    c->first[keep] = now;
     c->row[keep] = c->row[c->rows];
     c->rows = keep;
 }
 
+/* The number that a line begins with. */
+static double first_of(char *at, char *stop) {
+    char *end = memchr(at, ',', (size_t)(stop - at));
+    if (!end) end = stop;
+    const char behind = *end;
+    *end = 0;
+    const double x = parse(at, end);
+    *end = behind;
+    return x;
+}
+
+static pn_status make_room(pn_columns *c, const char *file, int64_t *room) {
+    const int64_t more = 2 * *room + 1024;
+    size_t *row = realloc(c->row, (size_t)more * sizeof *row);
+    if (row) c->row = row;
+    double *first = realloc(c->first, (size_t)more * sizeof *first);
+    if (first) c->first = first;
+    *room = more;
+    return row && first ? PN_OK : no_room(file);
+}
+
 static pn_status read_rows(pn_columns *c, const char *file, char *at, char *end) {
-    int64_t lines = 0;
-    for (const char *x = at; (x = memchr(x, '\n', (size_t)(end - x))); x++) lines++;
-    /* A row has a comma or a newline a column: what is shorter is no row. */
-    const int64_t most = (int64_t)(end - at) / c->count;
-    const int64_t room = lines < most ? lines : most;
-    if (!room) return PN_OK;
-    c->row = malloc((size_t)room * sizeof *c->row);
-    c->value = malloc((size_t)room * (size_t)c->count * sizeof *c->value);
-    if (!c->row || !c->value) return no_room(file);
     const bool several = pn_column(c, "sample") >= 0;
+    int64_t room = 0;
     for (char *stop; (stop = memchr(at, '\n', (size_t)(end - at))); at = stop + 1) {
-        if (c->rows == room || !read_row(c, at, stop)) {
+        if (!is_row(c, at, stop)) {
             c->bad++;
             continue;
         }
+        if (c->rows == room) PN_TRY(make_room(c, file, &room));
         c->row[c->rows] = (size_t)(at - c->text);
+        c->first[c->rows] = first_of(at, stop);
         take_back(c, several);
         c->rows++;
     }
-    return PN_OK;
+    if (!c->rows) return PN_OK;
+    c->asked = calloc((size_t)c->rows, sizeof *c->asked);
+    c->value = malloc((size_t)c->rows * (size_t)c->count * sizeof *c->value);
+    return c->asked && c->value ? PN_OK : no_room(file);
 }
 
 pn_status pn_view_table(const pn_view *v, const char *name, pn_columns *c) {
@@ -330,6 +363,7 @@ int pn_column(const pn_columns *c, const char *name) {
 const char *pn_cell_text(const pn_columns *c, int64_t row, int column) {
     if (column < 0 || row < 0 || row >= c->rows) return "";
     const char *cell = c->text + c->row[row];
+    (void)pn_row_at(c, row); /* its cells now end in zeros */
     for (int i = 0; i < column; i++) cell += strlen(cell) + 1;
     return cell;
 }

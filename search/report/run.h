@@ -57,14 +57,17 @@ const char *pn_view_text(const pn_view *view, const char *name, const char *usua
 double pn_view_setting(const pn_view *view, const char *name, double usual);
 const char *pn_view_setting_text(const pn_view *view, const char *name, const char *usual);
 
-/* A table: named columns of numbers. */
+/* A table: named columns of numbers. Of a long one few rows are drawn, so a row is made into
+ * numbers when it is first asked for; its first number, the step, is known before. */
 typedef struct pn_columns {
     int count;    /* of columns */
     int64_t rows; /* whole ones: a torn last line is left out */
     int64_t bad;  /* rows left out because they have another number of cells, or a byte 0 */
     char **name;
-    double *value; /* [rows][count]: NaN where the cell is empty or holds text */
-    char *text;    /* of the file; a zero behind each cell */
+    double *first; /* [rows]: the first column */
+    double *value; /* [rows][count] of the rows asked for: NaN where a cell is empty or text */
+    bool *asked;   /* [rows]: which these are */
+    char *text;    /* of the file; a zero behind each cell of these rows */
     size_t *row;   /* [rows]: where each begins in it */
 } pn_columns;
 
@@ -76,9 +79,14 @@ void pn_columns_free(pn_columns *columns); /* zeros are allowed */
 /* The number of a column; -1 if there is none of that name. */
 int pn_column(const pn_columns *columns, const char *name);
 
-/* A number of it; NaN where there is no such column. */
+/* The numbers of a row. */
+const double *pn_row_at(const pn_columns *columns, int64_t row);
+
+/* One of them; NaN where there is no such column. */
 static inline double pn_value_at(const pn_columns *columns, int64_t row, int column) {
-    return column < 0 ? (double)NAN : columns->value[row * columns->count + column];
+    return column < 0    ? (double)NAN
+           : column == 0 ? columns->first[row]
+                         : pn_row_at(columns, row)[column];
 }
 
 /* The text of a cell, the table's; "" if there is no such column. */

@@ -10,7 +10,7 @@
 #include "runtime/json.h"
 #include "search/export/drawing.h"
 #include "search/methods/settings.h"
-#include "search/report/chart.h"
+#include "search/report/curves.h"
 #include "search/report/heat.h"
 #include "search/report/html.h"
 #include "search/report/measured.h"
@@ -20,7 +20,7 @@ typedef char figure[PN_FIGURE_BYTES];
 
 /* ---- verdict --------------------------------------------------------------------------------- */
 
-static const char *state_name(const pn_facts *f) {
+const char *pn_state_name(const pn_facts *f) {
     static const char *const name[] = {[PN_VIEW_EMPTY] = "no run.json",
                                        [PN_VIEW_UNREADABLE] = "run.json cannot be read",
                                        [PN_VIEW_RUNNING] = "not finished",
@@ -29,45 +29,14 @@ static const char *state_name(const pn_facts *f) {
     return name[f->view.state];
 }
 
-/* Whether a number and its unit meet here: they stay on one line. */
-static bool is_before_unit(const char *space, const char *begin) {
-    static const char *const unit[] = {"%",   "s",   "min", "h",   "k",    "M",      "G",    "B",
-                                       "KiB", "MiB", "GiB", "TiB", "nats", "points", "steps"};
-    const size_t length = strspn(space + 1, "%abcdefghijklmnopqrstuvwxyzBGKMT");
-    if (space == begin || space[-1] < '0' || space[-1] > '9') return false;
-    for (size_t i = 0; i < sizeof unit / sizeof *unit; i++)
-        if (strlen(unit[i]) == length && !strncmp(space + 1, unit[i], length)) return true;
-    return false;
-}
-
-/* Text of ours, with figures: 10^18 is raised, a number is not parted from its unit. */
-static void put_words(pn_page *p, const char *text) {
-    for (const char *at = text; *at;) {
-        const size_t plain = strcspn(at, " ^");
-        char part[PN_SENTENCE_WORDS];
-        snprintf(part, sizeof part, "%.*s", (int)plain, at);
-        pn_html(p, part);
-        at += plain;
-        if (*at == ' ') {
-            pn_page_put(p, "%s", is_before_unit(at, text) ? "&nbsp;" : " ");
-            at++;
-        } else if (*at == '^') {
-            const int digits = (int)strspn(++at, "0123456789");
-            pn_page_put(p, "<sup>%.*s</sup>", digits, at);
-            at += digits;
-        }
-    }
-}
-
 static void put_sentence(pn_page *p, const char *text) {
     if (!*text) return;
     pn_page_put(p, "<p>");
-    put_words(p, text);
+    pn_words_put(p, text);
     pn_page_put(p, "</p>\n");
 }
 
-/* The three sentences, below what could not be read. */
-static void put_sentences(pn_page *p, const pn_facts *f, const pn_verdict *v, const char *style) {
+void pn_section_sentences(pn_page *p, const pn_facts *f, const pn_verdict *v, const char *style) {
     if (f->view.trouble[0]) {
         pn_page_put(p, "<p class=\"trouble\">");
         pn_html(p, f->view.trouble);
@@ -83,7 +52,7 @@ static void put_sentences(pn_page *p, const pn_facts *f, const pn_verdict *v, co
 static void put_verdict(pn_page *p, const pn_facts *f) {
     pn_verdict v;
     pn_verdict_of(f, &v);
-    put_sentences(p, f, &v, "verdict");
+    pn_section_sentences(p, f, &v, "verdict");
     if (!v.command[0]) return;
     pn_page_put(p, "<p class=\"note\">This command would tell what the cell is worth:</p>\n<pre>");
     pn_html(p, v.command);
@@ -92,13 +61,13 @@ static void put_verdict(pn_page *p, const pn_facts *f) {
 
 static void put_tile(pn_page *p, const char *name, const char *value, const char *below) {
     pn_page_put(p, "<div><dt>%s</dt><dd>", name);
-    put_words(p, value);
+    pn_words_put(p, value);
     pn_page_put(p, "<small>");
-    put_words(p, below);
+    pn_words_put(p, below);
     pn_page_put(p, "</small></dd></div>\n");
 }
 
-static double last_accuracy(const pn_facts *f) {
+double pn_last_accuracy(const pn_facts *f) {
     const json_t *accuracy = json_object_get(json_object_get(f->view.root, "last"), "accuracy");
     return json_is_number(accuracy) ? json_number_value(accuracy) : NAN;
 }
@@ -114,8 +83,8 @@ static void put_tiles(pn_page *p, const pn_facts *f) {
         snprintf(text, sizeof text, "of at most %.1f", f->health.entropy_uniform);
         put_tile(p, "Entropy", a, text);
     }
-    if (!f->search && !isnan(last_accuracy(f))) {
-        snprintf(a, sizeof a, "%.2f %%", 100 * (1 - last_accuracy(f)));
+    if (!f->search && !isnan(pn_last_accuracy(f))) {
+        snprintf(a, sizeof a, "%.2f %%", 100 * (1 - pn_last_accuracy(f)));
         put_tile(p, "Error", a, "of the last epoch");
     }
     const double better = f->truth.rows ? pn_value_at(&f->truth, f->truth.rows - 1,
@@ -139,8 +108,7 @@ static void put_tiles(pn_page *p, const pn_facts *f) {
 
 /* ---- cells ----------------------------------------------------------------------------------- */
 
-/* A line for each cell. */
-static void put_notation_of(pn_page *p, const pn_arch *arch) {
+void pn_section_cell(pn_page *p, const pn_arch *arch) {
     const pn_space space = pn_space_darts();
     char text[PN_SHORT_BYTES], *second;
     pn_genotype_short(&space, arch, text);
@@ -150,20 +118,25 @@ static void put_notation_of(pn_page *p, const pn_arch *arch) {
                 second ? second : "");
 }
 
+void pn_section_drawings(pn_page *p, const pn_arch *arch) {
+    for (int kind = 0; kind < PN_KINDS; kind++) {
+        pn_page_put(p, "<div class=\"cell\">\n");
+        pn_drawing_cell(p, arch, (pn_kind)kind);
+        pn_drawing_narrow_cell(p, arch, (pn_kind)kind);
+        pn_page_put(p, "</div>\n");
+    }
+}
+
 static void put_cells(pn_page *p, const pn_facts *f) {
     char text[PN_GENOTYPE_BYTES];
     if (!f->known) return;
     pn_page_put(p, "<section><h2>The %scell pair</h2>\n", f->probable ? "most probable " : "");
-    for (int kind = 0; kind < PN_KINDS; kind++) {
-        pn_page_put(p, "<div class=\"cell\">\n");
-        pn_drawing_cell(p, &f->arch, (pn_kind)kind);
-        pn_page_put(p, "</div>\n");
-    }
+    pn_section_drawings(p, &f->arch);
     pn_genotype_write(&f->arch, text);
     pn_page_put(p, "<pre>");
     pn_html(p, text);
     pn_page_put(p, "</pre>\n<p class=\"note\">");
-    put_notation_of(p, &f->arch);
+    pn_section_cell(p, &f->arch);
     pn_page_put(p, "</p>\n");
     pn_section_notation(p);
     pn_page_put(p, "</section>\n");
@@ -221,168 +194,7 @@ static void put_cost(pn_page *p, const pn_facts *f) {
     pn_page_put(p, "</p>\n</section>\n");
 }
 
-/* ---- curves ---------------------------------------------------------------------------------- */
-
-enum { MOST_CHARTS = 12 };
-
-static bool add_mark(pn_chart *c, double at, bool anew) {
-    if (c->marks == PN_CHART_MARKS || !(at >= c->from && at <= c->to)) return false;
-    c->mark[c->marks++] = (pn_chart_mark){at, anew};
-    return true;
-}
-
-static pn_chart chart_of(const pn_facts *f, const char *title, const char *unit) {
-    const double most = (double)(f->all > f->done ? f->all : f->done);
-    pn_chart c = {.title = title,
-                  .unit = unit,
-                  .axis = f->search ? "step" : "epoch",
-                  .from = f->search ? 0 : 1,
-                  .to = most > 1 ? most : 2,
-                  .least = NAN,
-                  .most = NAN,
-                  .rule = NAN};
-    if (f->search && f->warmup > 0 && f->warmup < f->all) {
-        c.shaded = (double)f->warmup;
-        c.phase = f->evidence ? "uniform phase" : "warm-up";
-    }
-    size_t i;
-    json_t *one;
-    json_array_foreach(f->events, i, one) {
-        const char *what = json_string_value(json_object_get(one, "event"));
-        const json_t *step = json_object_get(one, "step");
-        if (what && !strcmp(what, "resume") && json_is_number(step))
-            add_mark(&c, json_number_value(step), false);
-    }
-    const double restart = pn_view_setting(&f->view, "restart", 0);
-    for (double at = restart; f->evidence && restart >= 1 && at < (double)f->done; at += restart)
-        if (!add_mark(&c, at, true)) break;
-    return c;
-}
-
-static void add_line(pn_chart *c, const pn_columns *table, const char *name, const char *column,
-                     double scale) {
-    if (pn_column(table, column) >= 0 && c->lines < PN_CHART_LINES)
-        c->line[c->lines++] = (pn_chart_line){name, table, column, scale};
-}
-
-/* All the curves of a run; those without a value are left out by whoever draws. */
-static int charts_of(const pn_facts *f, pn_chart chart[MOST_CHARTS]) {
-    int n = 0;
-    pn_chart *c = &chart[n++];
-    *c = chart_of(f, "Loss", "nats an image");
-    add_line(c, &f->metrics, "training", "train_loss", 1);
-    add_line(c, &f->metrics, f->search ? "validation" : "scored", f->search ? "val_loss" : "loss",
-             1);
-    c = &chart[n++];
-    *c = chart_of(f, f->search ? "Accuracy" : "Error", "%");
-    if (f->search) {
-        add_line(c, &f->metrics, "training", "train_accuracy", 100);
-        add_line(c, &f->metrics, "validation", "val_accuracy", 100);
-    } else {
-        c->title = "Accuracy";
-        add_line(c, &f->metrics, "training", "train_accuracy", 100);
-        add_line(c, &f->metrics, "scored", "accuracy", 100);
-    }
-    c = &chart[n++];
-    *c = chart_of(f, "Entropy", "of the distribution, nats");
-    add_line(c, &f->metrics, "entropy", "entropy", 1);
-    if (f->distributed) {
-        c->rule = f->health.entropy_uniform;
-        c->rule_name = "uniform";
-    }
-    if (pn_view_setting(&f->view, "samples", 2) > 1) {
-        c = &chart[n++];
-        *c = chart_of(f, "Effective samples", "a step");
-        add_line(c, &f->metrics, "for the weights", "ess_v", 1);
-        add_line(c, &f->metrics, "for the distribution", "ess_pi", 1);
-    }
-    c = &chart[n++];
-    *c = chart_of(f, "Expected accuracy", "by the table of known cells, %");
-    add_line(c, &f->truth, "a cell drawn", "mean", 1);
-    add_line(c, &f->truth, "the cell found so far", "found", 1);
-    c = &chart[n++];
-    *c = chart_of(f, "Learning rate", "of the weights");
-    add_line(c, &f->metrics, "rate", "rate", 1);
-    c = &chart[n++];
-    *c = chart_of(f, "Gradient", "norm before clipping");
-    add_line(c, &f->metrics, "of the weights", f->search ? "gradient_norm_v" : "gradient_norm", 1);
-    c = &chart[n++];
-    *c = chart_of(f, "Time", f->search ? "milliseconds a step" : "seconds an epoch");
-    add_line(c, &f->times, "time", "ms", f->search ? 1 : 1e-3);
-    return n;
-}
-
-/* What the shades and dotted lines of all charts are. */
-static void put_key(pn_page *p, const pn_chart *c) {
-    pn_page_put(p,
-                "<p>A line is the mean of the %ss under it, the band their smallest and largest "
-                "value. ",
-                c->axis);
-    if (c->shaded > 0)
-        pn_page_put(p, "<span class=\"key\"><i class=\"phase\"></i>%s</span>", c->phase);
-    bool any[2] = {false};
-    for (int i = 0; i < c->marks; i++) any[c->mark[i].anew] = true;
-    if (any[0]) pn_page_put(p, "<span class=\"key\"><i class=\"mark\"></i>continued</span>");
-    if (any[1])
-        pn_page_put(p, "<span class=\"key\"><i class=\"mark anew\"></i>weights anew</span>");
-    pn_page_put(p, "</p>\n");
-}
-
-static void put_charts(pn_page *p, const pn_facts *f) {
-    pn_chart chart[MOST_CHARTS];
-    const int n = charts_of(f, chart);
-    int put = 0;
-    for (int i = 0; i < n; i++) {
-        if (!pn_chart_has(&chart[i])) continue;
-        if (!put++) {
-            pn_page_put(p, "<section><h2>Curves</h2>\n");
-            put_key(p, &chart[i]);
-            pn_page_put(p, "<div class=\"charts\">\n");
-        }
-        pn_chart_widen(&chart[i], &chart[i].least, &chart[i].most);
-        pn_chart_put(p, &chart[i]);
-    }
-    if (put) pn_page_put(p, "</div>\n</section>\n");
-}
-
 /* ---- the most probable cells ----------------------------------------------------------------- */
-
-static pn_arch ordered_cell(const pn_arch *arch) {
-    pn_arch a = *arch;
-    for (int kind = 0; kind < PN_KINDS; kind++)
-        for (int node = 0; node < PN_MAX_NODES; node++) {
-            pn_choice *t = a.cell[kind].term[node], swap = t[0];
-            if (t[0].input < t[1].input || (t[0].input == t[1].input && t[0].op <= t[1].op))
-                continue;
-            t[0] = t[1];
-            t[1] = swap;
-        }
-    return a;
-}
-
-/* Milliseconds of a training step of the cell by profile.json: in Google Benchmark's shape, medians
- * of "profile/N/forward" and "profile/N/backward" with the genotype as label. NaN: not measured. */
-static double profiled_ms(const pn_facts *f, const pn_arch *arch) {
-    const pn_arch want = ordered_cell(arch);
-    double ms[2] = {NAN, NAN};
-    size_t i;
-    json_t *one;
-    json_array_foreach(json_object_get(f->profile, "benchmarks"), i, one) {
-        const char *label = json_string_value(json_object_get(one, "label")),
-                   *name = json_string_value(json_object_get(one, "run_name")),
-                   *aggregate = json_string_value(json_object_get(one, "aggregate_name"));
-        pn_arch found;
-        if (!label || !name || !aggregate || strcmp(aggregate, "median") != 0 ||
-            pn_genotype_read(label, strlen(label), &found) != PN_OK)
-            continue;
-        found = ordered_cell(&found);
-        if (memcmp(&found, &want, sizeof want) != 0) continue;
-        const char *pass = strrchr(name, '/'); /* of the whole: an op's rows end in its level */
-        if (pass && !strcmp(pass, "/forward")) ms[0] = pn_profile_ms(one);
-        if (pass && !strcmp(pass, "/backward")) ms[1] = pn_profile_ms(one);
-    }
-    return ms[0] + ms[1];
-}
 
 static void put_top(pn_page *p, const pn_facts *f) {
     figure a, b, c, d, e;
@@ -390,7 +202,7 @@ static void put_top(pn_page *p, const pn_facts *f) {
     bool profiled = false, costed = f->tops > 0 && f->top[0].costed;
     if (!f->tops || f->health.entropy > 0.999 * f->health.entropy_uniform) return;
     for (int i = 0; i < f->tops; i++) {
-        ms[i] = profiled_ms(f, &f->top[i].arch);
+        ms[i] = pn_report_profile_ms(&f->profile, &f->top[i].arch);
         profiled |= !isnan(ms[i]);
     }
     pn_page_put(p,
@@ -402,9 +214,9 @@ static void put_top(pn_page *p, const pn_facts *f) {
     for (int i = 0; i < f->tops; i++) {
         const pn_top_cell *t = &f->top[i];
         pn_page_put(p, "<tr><td>");
-        put_notation_of(p, &t->arch);
+        pn_section_cell(p, &t->arch);
         pn_page_put(p, "</td><td>");
-        put_words(p, pn_figure_chance(t->log_p, a));
+        pn_words_put(p, pn_figure_chance(t->log_p, a));
         pn_page_put(p, "</td>");
         if (costed)
             pn_page_put(p, "<td>%s</td><td>%s</td><td>%s</td>",
@@ -534,7 +346,8 @@ static void put_time(pn_page *p, const pn_facts *f) {
     }
     ms[PARTS] = fmax(rest, 0);
     pn_page_put(p,
-                "<section><h2>Time</h2>\n<div class=\"stack\" role=\"img\" aria-label=\"shares "
+                "<section><h2>Time</h2>\n<div class=\"split\"><div>\n<div class=\"stack\" "
+                "role=\"img\" aria-label=\"shares "
                 "of the time, as in the table\">");
     for (int i = 0; i <= PARTS; i++)
         pn_page_put(p, "<i class=\"c%d\" style=\"flex:%.2f\"></i>", i, 100 * ms[i] / all);
@@ -550,7 +363,9 @@ static void put_time(pn_page *p, const pn_facts *f) {
     if (images > 0)
         pn_page_put(p, "<p class=\"note\">%s images a second through the network.</p>\n",
                     pn_figure(images / all * 1000, b));
-    pn_page_put(p, "</section>\n");
+    pn_page_put(p, "</div>\n");
+    pn_curves_speed(p, f);
+    pn_page_put(p, "</div>\n</section>\n");
 }
 
 /* ---- settings -------------------------------------------------------------------------------- */
@@ -646,7 +461,7 @@ static const json_t *typed_command(const pn_facts *f) {
     return NULL;
 }
 
-static void put_command(pn_page *p, const pn_facts *f) {
+void pn_section_command(pn_page *p, const pn_facts *f) {
     size_t i;
     const char *name;
     json_t *one, *settings = json_object_get(f->view.root, "settings");
@@ -709,7 +524,7 @@ static void put_kind(pn_page *p, const pn_facts *f) {
                 f->view.kind == PN_VIEW_TRAINING ? "training"
                 : f->view.kind == PN_VIEW_SEARCH ? "search"
                                                  : "run",
-                state_name(f));
+                pn_state_name(f));
 }
 
 void pn_section_run(pn_page *p, const pn_facts *f) {
@@ -721,173 +536,13 @@ void pn_section_run(pn_page *p, const pn_facts *f) {
     put_tiles(p, f);
     put_cells(p, f);
     put_cost(p, f);
-    put_charts(p, f);
+    pn_curves_put(p, f);
     pn_heat_put(p, f);
     put_top(p, f);
     put_ops(p, f);
     put_memory(p, f);
     put_time(p, f);
     pn_measured_put(p, f);
-    put_command(p, f);
+    pn_section_command(p, f);
     put_settings(p, f);
-}
-
-/* ---- several --------------------------------------------------------------------------------- */
-
-static void put_chances(pn_page *p, const pn_facts *f) {
-    figure a;
-    pn_page_put(p, "<td>%.1f nats</td><td>", f->health.entropy);
-    put_words(p, pn_figure_chance(f->log_p, a));
-    pn_page_put(p, "</td>");
-}
-
-static void put_name(pn_page *p, const pn_facts *f) { pn_html(p, f->name); }
-
-static void put_runs_table(pn_page *p, const pn_facts *run, int count) {
-    const bool search = run[0].search;
-    figure a, b;
-    pn_page_put(p,
-                "<div class=\"scroll\"><table>\n<thead><tr><th>run</th><th>state</th>"
-                "<th>%s</th>%s<th>time</th><th>memory</th></tr></thead>\n<tbody>\n",
-                search ? "steps" : "epochs",
-                search ? "<th>entropy</th><th>probability</th><th>better than</th>"
-                       : "<th>error</th><th>best</th>");
-    for (int i = 0; i < count; i++) {
-        const pn_facts *f = &run[i];
-        pn_page_put(p, "<tr><td>");
-        put_name(p, f);
-        pn_page_put(p, "</td><td>%s</td><td>%s</td>", state_name(f),
-                    pn_figure_count((double)f->done, a));
-        if (search) {
-            const double better = f->truth.rows
-                                      ? pn_value_at(&f->truth, f->truth.rows - 1,
-                                                    pn_column(&f->truth, "found_better_than"))
-                                      : NAN;
-            if (f->distributed)
-                put_chances(p, f);
-            else
-                pn_page_put(p, "<td></td><td></td>");
-            if (isnan(better))
-                pn_page_put(p, "<td></td>");
-            else
-                pn_page_put(p, "<td>%s</td>", pn_figure_share(better, a));
-        } else {
-            const json_t *best = json_object_get(json_object_get(f->view.root, "best"), "accuracy");
-            if (isnan(last_accuracy(f)))
-                pn_page_put(p, "<td></td>");
-            else
-                pn_page_put(p, "<td>%.2f %%</td>", 100 * (1 - last_accuracy(f)));
-            if (json_is_number(best))
-                pn_page_put(p, "<td>%.2f %%</td>", 100 * (1 - json_number_value(best)));
-            else
-                pn_page_put(p, "<td></td>");
-        }
-        pn_page_put(p, "<td>%s</td><td>%s</td></tr>\n", pn_figure_time(f->seconds, a),
-                    pn_figure_size(f->parameter_bytes + f->arena_bytes, b));
-    }
-    pn_page_put(p, "</tbody></table></div>\n");
-}
-
-/* Chart i of a run by its title, since runs may have other curves. */
-static bool chart_by_title(const pn_facts *f, const char *title, pn_chart *chart) {
-    pn_chart all[MOST_CHARTS];
-    const int n = charts_of(f, all);
-    for (int i = 0; i < n; i++)
-        if (!strcmp(all[i].title, title) && pn_chart_has(&all[i])) {
-            *chart = all[i];
-            return true;
-        }
-    return false;
-}
-
-static void put_multiples(pn_page *p, const pn_facts *run, int count, const char *title) {
-    double least = NAN, most = NAN, from = NAN, to = NAN;
-    pn_chart c;
-    const char *unit = "";
-    for (int i = 0; i < count; i++)
-        if (chart_by_title(&run[i], title, &c)) {
-            pn_chart_widen(&c, &least, &most);
-            from = fmin(from, c.from);
-            to = fmax(to, c.to);
-            unit = c.unit;
-        }
-    if (isnan(to)) return;
-    pn_page_put(p, "<section><h2>%s, %s</h2>\n<div class=\"charts\">\n", title, unit);
-    for (int i = 0; i < count; i++) {
-        if (!chart_by_title(&run[i], title, &c)) continue;
-        pn_page name = {0};
-        char *text;
-        size_t size;
-        put_name(&name, &run[i]);
-        if (pn_page_finish(&name, "a name", &text, &size) != PN_OK) {
-            p->no_memory = true;
-            return;
-        }
-        c.title = text;
-        c.unit = "";
-        c.from = from;
-        c.to = to;
-        c.least = least;
-        c.most = most;
-        pn_chart_put(p, &c);
-        free(text);
-    }
-    pn_page_put(p, "</div>\n</section>\n");
-}
-
-/* The mean error of trainings, and how it varies from seed to seed. */
-static void put_spread(pn_page *p, const pn_facts *run, int count) {
-    double sum = 0, square = 0;
-    int n = 0;
-    for (int i = 0; i < count; i++) {
-        const double error = 100 * (1 - last_accuracy(&run[i]));
-        if (run[i].view.state != PN_VIEW_FINISHED || isnan(error)) continue;
-        sum += error;
-        square += error * error;
-        n++;
-    }
-    if (n < 2) return;
-    pn_page_put(p,
-                "<p class=\"note\">The error of the last epochs is %.2f %% in the mean of %d "
-                "trainings, with a standard deviation of %.2f points.</p>\n",
-                sum / n, n, sqrt(fmax(0, (square - sum * sum / n) / (n - 1))));
-}
-
-static bool same_cell(const pn_facts *a, const pn_facts *b) {
-    return a->known && b->known && !memcmp(&a->arch, &b->arch, sizeof a->arch);
-}
-
-static void put_summary(pn_page *p, const pn_facts *f, bool cell) {
-    pn_verdict v;
-    pn_verdict_of(f, &v);
-    pn_page_put(p, "<section><h2>");
-    put_name(p, f);
-    pn_page_put(p, "</h2>\n");
-    put_sentences(p, f, &v, "words");
-    for (int kind = 0; kind < PN_KINDS && f->known && cell; kind++) {
-        pn_page_put(p, "<div class=\"cell\">\n");
-        pn_drawing_cell(p, &f->arch, (pn_kind)kind);
-        pn_page_put(p, "</div>\n");
-    }
-    if (f->known) {
-        pn_page_put(p, "<p class=\"note\">");
-        put_notation_of(p, &f->arch);
-        pn_page_put(p, "</p>\n");
-    }
-    pn_page_put(p, "</section>\n");
-}
-
-void pn_section_runs(pn_page *p, const pn_facts *run, int count) {
-    pn_chart all[MOST_CHARTS];
-    const int n = charts_of(&run[0], all);
-    put_runs_table(p, run, count);
-    if (!run[0].search) put_spread(p, run, count);
-    pn_page_put(p, "</section>\n");
-    for (int i = 0; i < n; i++) put_multiples(p, run, count, all[i].title);
-    for (int i = 0; i < count; i++) {
-        bool shown = false;
-        for (int k = 0; k < i; k++) shown |= same_cell(&run[k], &run[i]);
-        put_summary(p, &run[i], !shown);
-    }
-    put_command(p, &run[0]);
 }

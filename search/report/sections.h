@@ -15,4 +15,23 @@ void pn_section_runs(pn_page *page, const pn_facts *run, int count);
 /* The notation of cells. */
 void pn_section_notation(pn_page *page);
 
+/* ---- of them --------------------------------------------------------------------------------- */
+
+/* "finished", "not finished" */
+const char *pn_state_name(const pn_facts *run);
+
+/* Of the last epoch of a training, 0..1; NaN: there is none. */
+double pn_last_accuracy(const pn_facts *run);
+
+/* The three sentences of a run in a <div> of that class, below what could not be read. */
+void pn_section_sentences(pn_page *page, const pn_facts *run, const pn_verdict *verdict,
+                          const char *style);
+
+/* Both cells as style.css shows them, wide or narrow; and in short notation, a line for each. */
+void pn_section_drawings(pn_page *page, const pn_arch *arch);
+void pn_section_cell(pn_page *page, const pn_arch *arch);
+
+/* How to repeat a run. */
+void pn_section_command(pn_page *page, const pn_facts *run);
+
 #endif

@@ -145,7 +145,7 @@ static void add_op(pn_message *event, const table *t, int column) {
 
 static void add_distribution(pn_message *event, const table *t) {
     const pn_columns *c = &t->columns;
-    const double *row = c->value + t->at * c->count;
+    const double *row = pn_row_at(c, t->at);
     for (int i = 1; i < c->count; i++) add_op(event, t, i);
     for (int i = 1, end; i < c->count; i = end) {
         const int length = factor_length(c->name[i]);
