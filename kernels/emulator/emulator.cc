@@ -386,6 +386,7 @@ void run_block(worker *w, unsigned index) {
     w->here = idle_fiber(w);
     pn_fiber_switch(&w->outside, w->here, false);
     pn_emulator_self = nullptr;
+    if (pn_emulator_watcher && pn_emulator_watcher->end) pn_emulator_watcher->end();
 
     if (w->ended < w->count) { /* a fault */
         w->idle.clear();
@@ -610,7 +611,7 @@ int pn_emulator_barrier(int kind, int value, const char *file, int line) {
                     : kind == PN_EMULATOR_AND ? w->sum == (int)w->count
                                               : w->sum != 0;
         w->at_barrier = 0;
-        if (pn_emulator_watcher) pn_emulator_watcher->barrier();
+        if (pn_emulator_watcher) pn_emulator_watcher->barrier(file, line);
         order_threads(w);
         for (unsigned i = 0; i < w->count; i++) queue_thread(w, w->order[i]);
     }

@@ -126,29 +126,29 @@ void *pn_emulator_dynamic(void);
 [[noreturn]] void pn_emulator_misaligned(const void *p, const char *file, int line);
 
 #ifdef PN_EMULATOR_HOOKS /* reported as one access, whatever the compiler makes of it */
-float4 pn_hooked_load4(const float *p);
-void pn_hooked_store4(float *p, const float4 &v);
+float4 pn_hooked_load4(const float *p, const char *file, int line);
+void pn_hooked_store4(float *p, const float4 &v, const char *file, int line);
 #define pn_emulator_load4 pn_hooked_load4
 #define pn_emulator_store4 pn_hooked_store4
 #else
-static inline float4 pn_emulator_load4(const float *p) {
+static inline float4 pn_emulator_load4(const float *p, const char *, int) {
     return *reinterpret_cast<const float4 *>(p);
 }
-static inline void pn_emulator_store4(float *p, const float4 &v) {
+static inline void pn_emulator_store4(float *p, const float4 &v, const char *, int) {
     *reinterpret_cast<float4 *>(p) = v;
 }
 #endif
 
 static __forceinline__ float4 gpu_load4(const float *p, PN_EMULATOR_SITE) {
     if (reinterpret_cast<uintptr_t>(p) % 16) pn_emulator_misaligned(p, file, line);
-    return pn_emulator_load4(p);
+    return pn_emulator_load4(p, file, line);
 }
 static __forceinline__ float4 gpu_read4(const float *p, PN_EMULATOR_SITE) {
     return gpu_load4(p, file, line);
 }
 static __forceinline__ void gpu_store4(float *p, float4 v, PN_EMULATOR_SITE) {
     if (reinterpret_cast<uintptr_t>(p) % 16) pn_emulator_misaligned(p, file, line);
-    pn_emulator_store4(p, v);
+    pn_emulator_store4(p, v, file, line);
 }
 template <class T>
 static __forceinline__ T __ldg(const T *p) {
@@ -254,8 +254,11 @@ double atomicAdd(double *, double) = delete;
 
 /* ---- arithmetic ------------------------------------------------------------------------------ */
 
+float pn_hooked_fma(float a, float b, float c);
 static inline float pn_emulator_fma(float a, float b, float c) {
-#if defined(__FMA__) || defined(__ARM_FEATURE_FMA)
+#if defined(PN_EMULATOR_HOOKS)
+    return pn_hooked_fma(a, b, c);
+#elif defined(__FMA__) || defined(__ARM_FEATURE_FMA)
     return __builtin_fmaf(a, b, c);
 #else
     return a * b + c; /* the library's fmaf without that instruction takes 50 times as long */

@@ -323,7 +323,7 @@ void on_block(unsigned index, const char *shared, size_t bytes) {
     memset(now.fence_past, 0, sizeof now.fence_past);
 }
 
-void on_barrier() {
+void on_barrier(const char *, int) {
     if (now.any_fence) {
         now.fenced = now.epoch;
         for (unsigned t = 0; t < now.threads; t++) {
@@ -372,7 +372,8 @@ void on_atomic(const void *p, const void *pc) {
     now.releases.push_back(std::move(r));
 }
 
-const pn_emulator_watch watcher = {on_launch, on_block, on_barrier, on_syncwarp, on_atomic};
+const pn_emulator_watch watcher = {on_launch,   on_block,  on_barrier,
+                                   on_syncwarp, on_atomic, nullptr};
 __attribute__((constructor)) void listen() { pn_emulator_watcher = &watcher; }
 
 }  // namespace
@@ -388,53 +389,14 @@ void pn_hooked_fence(void) {
         if (a.thread == t || a.tick < now.epoch) a.some[t] = true;
 }
 
-float4 pn_hooked_load4(const float *p) {
+float4 pn_hooked_load4(const float *p, const char *, int) {
     touch(p, 16, false, false, HERE);
     return *reinterpret_cast<const float4 *>(p);
 }
-void pn_hooked_store4(float *p, const float4 &v) {
+void pn_hooked_store4(float *p, const float4 &v, const char *, int) {
     touch(p, 16, true, false, HERE);
     *reinterpret_cast<float4 *>(p) = v;
 }
+float pn_hooked_fma(float a, float b, float c) { return a * b + c; }
 
-/* ---- what -fsanitize=thread calls ------------------------------------------------------------ */
-
-extern "C" {
-#define ACCESS(bytes)                                                                   \
-    void __tsan_read##bytes(void *p) { touch(p, bytes, false, false, HERE); }           \
-    void __tsan_write##bytes(void *p) { touch(p, bytes, true, false, HERE); }           \
-    void __tsan_unaligned_read##bytes(void *p) { touch(p, bytes, false, false, HERE); } \
-    void __tsan_unaligned_write##bytes(void *p) { touch(p, bytes, true, false, HERE); } \
-    void __tsan_volatile_read##bytes(void *p) { touch(p, bytes, false, false, HERE); }  \
-    void __tsan_volatile_write##bytes(void *p) { touch(p, bytes, true, false, HERE); }
-ACCESS(1)
-ACCESS(2)
-ACCESS(4)
-ACCESS(8)
-ACCESS(16)
-void __tsan_read_range(void *p, size_t bytes) { touch(p, bytes, false, false, HERE); }
-void __tsan_write_range(void *p, size_t bytes) { touch(p, bytes, true, false, HERE); }
-void *__tsan_memcpy(void *to, const void *from, size_t bytes) {
-    touch(from, bytes, false, false, HERE);
-    touch(to, bytes, true, false, HERE);
-    return memcpy(to, from, bytes);
-}
-void *__tsan_memmove(void *to, const void *from, size_t bytes) {
-    touch(from, bytes, false, false, HERE);
-    touch(to, bytes, true, false, HERE);
-    return memmove(to, from, bytes);
-}
-void *__tsan_memset(void *to, int value, size_t bytes) {
-    touch(to, bytes, true, false, HERE);
-    return memset(to, value, bytes);
-}
-void __tsan_init(void) {}
-void __tsan_func_entry(void *) {}
-void __tsan_func_exit(void) {}
-void __tsan_vptr_read(void **) {}
-void __tsan_vptr_update(void **, void *) {}
-/* A static of a function is guarded so. */
-char __tsan_atomic8_load(const volatile char *p, int) {
-    return __atomic_load_n(p, __ATOMIC_ACQUIRE);
-}
-}
+#include "kernels/emulator/reports.h"

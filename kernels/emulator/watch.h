@@ -1,4 +1,4 @@
-/* watch.h -- what the emulator tells hooks.cc, where that is linked in. */
+/* watch.h -- what the emulator tells hooks.cc, or counts.cc, where one of them is linked in. */
 #ifndef PN_EMULATOR_WATCH_H
 #define PN_EMULATOR_WATCH_H
 
@@ -7,9 +7,10 @@
 struct pn_emulator_watch {
     void (*launch)(unsigned blocks, unsigned threads);
     void (*block)(unsigned index, const char *shared, size_t bytes); /* a block begins */
-    void (*barrier)(); /* all threads of the block have come */
+    void (*barrier)(const char *file, int line); /* all threads of the block have come */
     void (*syncwarp)(unsigned warp, unsigned mask);
     void (*atomic)(const void *p, const void *pc); /* one is about to be done, on 4 bytes */
+    void (*end)();                                 /* the block has ended; or NULL */
 };
 
 /* NULL without hooks. With them, one OS thread runs all blocks, one after another. */

@@ -1,20 +1,20 @@
 # Tests of the emulator itself, in its three builds; and of the kernels, by pn_hooked_test: a test
 # program once more, with hooks. (Included by tests/CMakeLists.txt.)
-function(pn_emulator_test name)
-  add_executable(${name} emulator/test_emulator.cc)
+function(pn_emulator_test name source)
+  add_executable(${name} emulator/${source})
   target_link_libraries(${name} PRIVATE pn_emulator_flags PkgConfig::CMOCKA)
   target_compile_options(${name} PRIVATE ${ARGN})
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES TIMEOUT 300)
 endfunction()
 
-pn_emulator_test(test_emulator)
+pn_emulator_test(test_emulator test_emulator.cc)
 target_link_libraries(test_emulator PRIVATE pn_emulator)
 
 if(NOT PN_SANITIZE)
   # A program of its own objects, so that all of it has the sanitizers.
   set(sanitizers -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=all)
-  pn_emulator_test(test_emulator_sanitized ${sanitizers} -O1)
+  pn_emulator_test(test_emulator_sanitized test_emulator.cc ${sanitizers} -O1)
   target_sources(test_emulator_sanitized PRIVATE ${PN_EMULATOR_SOURCES}
                                                  ${CMAKE_SOURCE_DIR}/kernels/status.c
                                                  ${CMAKE_SOURCE_DIR}/kernels/utf8.c)
@@ -23,9 +23,25 @@ if(NOT PN_SANITIZE)
 endif()
 
 if(TARGET pn_hooks)
-  pn_emulator_test(test_emulator_hooked -fsanitize=thread -O1 -g)
+  pn_emulator_test(test_emulator_hooked test_emulator.cc -fsanitize=thread -O1 -g)
   target_sources(test_emulator_hooked PRIVATE $<TARGET_OBJECTS:pn_hooks>)
   target_link_libraries(test_emulator_hooked PRIVATE pn_contract ${CMAKE_DL_LIBS})
+endif()
+
+# What the kernels ask of a card must not grow unseen: counts.csv is what was recorded.
+if(TARGET pn_counts)
+  pn_emulator_test(test_counts test_counts.cc -fsanitize=thread -O1)
+  target_sources(test_counts PRIVATE $<TARGET_OBJECTS:pn_counts>)
+  target_link_libraries(test_counts PRIVATE pn_emulator)
+  add_executable(count_kernels emulator/count_kernels.c)
+  target_link_libraries(count_kernels PRIVATE pn_emulated_counts pn_search pn_cases)
+  add_test(NAME count_kernels
+           COMMAND count_kernels --check ${CMAKE_CURRENT_SOURCE_DIR}/emulator/counts.csv)
+  set_tests_properties(count_kernels PROPERTIES TIMEOUT 600)
+endif()
+if(Python3_FOUND)
+  add_test(NAME predict_kernels
+           COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/bench/predict_kernels --self-test)
 endif()
 
 # pn_hooked_test(test_pool): program and test test_pool_hooked, which must not find a race.
