@@ -5,7 +5,8 @@
 
 #include "api/parts.h"
 #include "kernels/backend.h"
-#include "search/methods/settings.h"
+#include "search/methods/method.h"
+#include "search/methods/method_parsec.h"
 
 struct parsec_nas_search {
     pn_api_turn turn;
@@ -18,7 +19,7 @@ struct parsec_nas_search {
 /* ---- creating -------------------------------------------------------------------------------- */
 
 /* What needs the images themselves, or another search. */
-static const char excluded[] = "|data|time|epochs|augment|prior|keep-weights|";
+static const char excluded[] = "|method|data|time|epochs|augment|prior|keep-weights|";
 
 static pn_status read_settings(const char *text, pn_settings *r, pn_api_work *work,
                                pn_images *images) {
@@ -48,6 +49,7 @@ static pn_status create(parsec_nas_search *h, const char *settings, pn_images *i
                           .W = images->W,
                           .C = images->C,
                           .classes = images->classes};
+    PN_TRY(pn_method_check(&r));
     PN_TRY(pn_settings_resolve(&r, &like));
     const pn_search_settings rule = pn_settings_search(&r);
     const pn_model_settings model = pn_settings_model(&r, &like, work.memory);
@@ -114,8 +116,7 @@ static pn_status step(parsec_nas_search *h, const pn_api_given given[2]) {
 
 static pn_status report_text(parsec_nas_search *h, char **json) {
     const pn_step_report *r = &h->report;
-    const pn_search_settings *s = &h->search.settings;
-    const bool trained = !s->freeze_weights, validated = !r->warmup && !s->evidence;
+    const bool trained = r->trained, validated = r->validated;
     const struct {
         const char *name;
         double value;

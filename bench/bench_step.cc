@@ -13,6 +13,7 @@
 
 extern "C" {
 #include "search/methods/model.h"
+#include "search/methods/parsec.h"
 #include "search/network/genotype.h"
 }
 

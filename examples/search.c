@@ -8,6 +8,7 @@
 
 #include "kernels/backend.h"
 #include "search/methods/model.h"
+#include "search/methods/parsec.h"
 #include "search/network/genotype.h"
 
 enum { STEPS = 24, BATCH = 16 };

@@ -13,7 +13,7 @@
 #include "runtime/data.h"
 #include "runtime/file.h"
 #include "runtime/npy.h"
-#include "search/methods/settings.h"
+#include "search/methods/method_parsec.h"
 #include "search/network/genotype.h"
 #include "search/network/weights.h"
 #include "search/train/trainer.h"

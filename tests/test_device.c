@@ -16,6 +16,7 @@
 #include "kernels/backend.h"
 #include "runtime/arena.h"
 #include "search/methods/model.h"
+#include "search/methods/parsec.h"
 #include "search/network/whole.h"
 #include "tests/support/reach.h"
 

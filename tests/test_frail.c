@@ -14,6 +14,7 @@
 #include <cmocka.h>
 
 #include "search/methods/model.h"
+#include "search/methods/parsec.h"
 #include "search/network/whole.h"
 #include "search/train/trainer.h"
 

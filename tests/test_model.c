@@ -14,6 +14,7 @@
 #include <omp.h>
 
 #include "search/methods/model.h"
+#include "search/methods/parsec.h"
 
 static int allocations;
 void *__real_malloc(size_t n);

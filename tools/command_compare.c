@@ -6,7 +6,6 @@
 
 #include "runtime/json.h"
 #include "runtime/text.h"
-#include "search/methods/found.h"
 #include "search/methods/run.h"
 #include "search/methods/standalone.h"
 #include "search/network/genotype.h"
@@ -87,13 +86,13 @@ static pn_status take_run(comparison *c, const char *directory) {
     const pn_settings *s = &c->run.settings;
     if (!c->run.finished)
         return pn_fail(PN_EARG, "%s: step %lld of %lld; finish the search first", directory,
-                       (long long)c->run.search.step, (long long)s->steps);
+                       (long long)pn_run_position(&c->run), (long long)s->steps);
     if (!o.data) o.data = s->data;
     if (!o.layers) o.layers = (int)s->layers;
     if (!o.channels) o.channels = (int)s->channels;
     if (!o.batch) o.batch = (int)s->batch;
     c->derived = c->cells;
-    pn_search_found(&c->run.search, &add_cell(c, "derived")->arch);
+    c->run.method->derive(c->run.self, &add_cell(c, "derived")->arch);
     return PN_OK;
 }
 
@@ -131,10 +130,11 @@ static pn_status gather(comparison *c, const char *const *words) {
     return PN_OK;
 }
 
-/* What the search itself thinks of every cell. */
+/* What the search itself thinks of every cell, if it has a distribution. */
 static void ask_run(comparison *c) {
-    for (int i = 0; i < c->cells; i++)
-        c->cell[i].log_p = pn_prior_log_p(&c->run.search.prior, &c->cell[i].arch);
+    const pn_method *m = c->run.method;
+    for (int i = 0; m->prior && i < c->cells; i++)
+        c->cell[i].log_p = pn_prior_log_p(m->prior(c->run.self), &c->cell[i].arch);
 }
 
 static void judge_all(comparison *c) {
@@ -251,8 +251,8 @@ static summary summarize(const comparison *c) {
     for (int i = 0; i < s.count; i++) square += (test[i] - s.mean) * (test[i] - s.mean);
     s.error = s.count > 1 ? sqrt(square / (s.count - 1) / s.count) : 0;
     if (c->has_run) {
-        const pn_search_settings searched = pn_settings_search(&c->run.settings);
-        s.n = (int)(pn_search_cost(&searched) / o.steps);
+        const pn_settings *searched = &c->run.settings;
+        s.n = (int)(c->run.method->cost(searched, searched->steps) / o.steps);
     }
     if (s.n < 1 || s.n > s.count) s.n = s.count;
     s.best = pn_best_of(choose, test, s.count, s.n);

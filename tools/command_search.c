@@ -1,14 +1,13 @@
 /* command_search.c -- runs or continues a search, with a progress line and a way to stop. */
+#include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "runtime/text.h"
-#include "search/methods/found.h"
 #include "search/methods/pace.h"
 #include "search/methods/run.h"
-#include "search/methods/standalone.h"
 #include "search/network/genotype.h"
 #include "search/report/facts.h"
 #include "search/report/report.h"
@@ -57,34 +56,34 @@ typedef struct progress {
     findings findings;
 } progress;
 
-/* Work up to a step, in warm-up steps. */
-static double work(const pn_settings *s, int64_t step) {
-    pn_search_settings made = pn_settings_search(s);
-    made.steps = step;
-    return pn_search_cost(&made);
-}
+/* Work up to a step, in SGD steps of one architecture. */
+static double work(const pn_run *r, int64_t step) { return r->method->cost(&r->settings, step); }
 
 /* Seconds that the rest takes, by the steps since we began. */
 static double seconds_left(const pn_run *r, const progress *p, double now) {
-    const double begun = work(&r->settings, p->first_step),
-                 done = work(&r->settings, r->search.step);
+    const double begun = work(r, p->first_step), done = work(r, pn_run_position(r));
     const double per_work = done > begun ? (now - p->begun) / (done - begun) : 0;
-    return (work(&r->settings, r->settings.steps) - done) * per_work;
+    return (work(r, r->settings.steps) - done) * per_work;
 }
 
-/* By evidence a warm-up step does what every step does, but draws uniformly. */
 static const char *phase_name(const pn_run *r) {
-    return !r->report.warmup ? "search" : r->settings.evidence ? "uniform" : "warm-up";
+    return r->report.warmup ? r->method->warmup_name(&r->settings) : "search";
 }
 
-/* Until pi is moved, the most probable cell is one of many ties. */
+/* NAN: its steps have no halves, or nothing is known yet. */
+static double agreement(const pn_run *r) {
+    return r->method->agreement ? r->method->agreement(r->self) : NAN;
+}
+
+/* As long as nothing is learnt, the most probable cell is one of many ties. */
 static void find_cell(const pn_run *r, findings *f) {
+    const pn_space space = pn_space_darts();
     pn_arch found;
-    if (r->settings.evidence) f->agreement = pn_effects_agreement(&r->search.effects);
-    if (r->search.updates == 0 && !r->settings.prior[0]) return;
-    pn_search_found(&r->search, &found);
-    pn_genotype_short(&r->search.prior.space, &found, f->cell);
-    f->log_p = pn_network_log_p(&r->search.prior, &found);
+    f->agreement = agreement(r);
+    if (!r->belief.learnt && !r->settings.prior[0]) return;
+    r->method->derive(r->self, &found);
+    pn_genotype_short(&space, &found, f->cell);
+    f->log_p = r->method->prior ? pn_network_log_p(r->method->prior(r->self), &found) : NAN;
 }
 
 /* By evidence it takes milliseconds: so often that it is a two thousandth of the time. */
@@ -92,9 +91,9 @@ static void glance_at_cell(const pn_run *r, findings *f, double now, pn_glance *
     enum { SELDOM = 2000 };
     if (now >= f->next) {
         find_cell(r, f);
-        f->next = *f->cell || r->settings.evidence ? now + SELDOM * (pn_now() - now) : 0;
+        f->next = *f->cell || !isnan(f->agreement) ? now + SELDOM * (pn_now() - now) : 0;
     }
-    if (r->settings.evidence) g->agreement = f->agreement;
+    if (!isnan(f->agreement)) g->agreement = f->agreement;
     snprintf(g->cell, sizeof g->cell, "%s", f->cell);
     if (*f->cell) g->log_p = f->log_p;
 }
@@ -116,7 +115,7 @@ static void glance_at_steps(progress *p, bool frozen, pn_glance *g) {
 
 static void show(const pn_run *r, progress *p, bool force) {
     const double t = pn_now();
-    const int64_t done = r->search.step;
+    const int64_t done = pn_run_position(r);
     if (r->report.warmup != p->warmup) { /* steps of another kind, at another rate */
         p->warmup = r->report.warmup;
         p->phase_begun = t;
@@ -126,7 +125,7 @@ static void show(const pn_run *r, progress *p, bool force) {
     if (p->quiet || (!force && !pn_live_due(&p->live))) return;
     const double memory = (double)pn_journal_memory(&r->record.journal);
     pn_glance g = pn_glance_nothing();
-    g.evidence = r->settings.evidence;
+    g.evidence = r->settings.evidence == 1;
     snprintf(g.phase, sizeof g.phase, "%s", phase_name(r));
     g.step = done;
     g.steps = r->settings.steps;
@@ -138,7 +137,7 @@ static void show(const pn_run *r, progress *p, bool force) {
     glance_at_steps(p, r->settings.freeze_weights, &g);
     g.samples = r->settings.samples;
     g.entropy = r->report.entropy;
-    g.uniform = r->health.entropy_uniform;
+    g.uniform = r->belief.entropy_uniform;
     g.course = p->entropy;
     if (force) p->findings.next = 0;
     glance_at_cell(r, &p->findings, t, &g);
@@ -150,7 +149,8 @@ static void show(const pn_run *r, progress *p, bool force) {
 
 /* Once, when the pace is known; not of what is done in a minute. */
 static void forecast(const pn_run *r, const progress *p) {
-    const int64_t done = r->search.step - p->first_step, all = r->settings.steps - p->first_step;
+    const int64_t done = pn_run_position(r) - p->first_step,
+                  all = r->settings.steps - p->first_step;
     const double now = pn_now(), left = seconds_left(r, p, now);
     if (p->quiet || done != PN_FORECAST_STEPS || left < 60) return;
     char count[32], length[64];
@@ -169,7 +169,7 @@ static void gather(progress *p, const pn_run *run) {
     p->train_loss += r->train_loss;
     p->train_accuracy += r->train_accuracy;
     p->count++;
-    if (r->ess_pi == 0) return; /* no validation batch in this step */
+    if (!r->validated) return;
     p->val_loss += r->val_loss;
     p->accuracy += r->val_accuracy;
     p->ess += r->ess_pi;
@@ -180,11 +180,11 @@ static void gather(progress *p, const pn_run *run) {
  * the mode is not what will be handed over. */
 static void warn(pn_run *r, progress *p) {
     const pn_health *h = &r->health;
-    if (h->warnings <= p->warnings || r->report.warmup || r->search.settings.found_supported ||
+    if (h->warnings <= p->warnings || r->report.warmup || !r->belief.derived ||
         h->entropy > 0.8 * h->entropy_uniform)
         return;
     for (int i = 0; i < h->warnings; i++) {
-        pn_journal_event(&r->record.journal, "warning", r->search.step, "text", h->warning[i]);
+        pn_journal_event(&r->record.journal, "warning", pn_run_position(r), "text", h->warning[i]);
         if (!p->quiet) pn_warn(h->warning[i]);
         snprintf(p->warning, sizeof p->warning, "%s", h->warning[i]);
     }
@@ -192,26 +192,17 @@ static void warn(pn_run *r, progress *p) {
 }
 
 static void introduce(const pn_run *r) {
-    char weights[32], arena[32], anew[64] = "", rule[64];
+    char weights[32], arena[32], method[PN_METHOD_TEXT];
     const pn_settings *s = &r->settings;
     pn_note("%s: %d images of %dx%dx%d, halves of %d; %lld cells, %lld channels, batch %lld",
             r->data.name, r->data.count, r->data.H, r->data.W, r->data.C, r->data.count / 2,
             (long long)s->layers, (long long)s->channels, (long long)s->batch);
-    if (s->evidence && s->restart)
-        snprintf(anew, sizeof anew, "new weights every %lld, ", (long long)s->restart);
-    if (s->evidence)
-        snprintf(rule, sizeof rule, "to %g nats", s->entropy_end);
-    else
-        snprintf(rule, sizeof rule, "K = %lld, T = %g%s", (long long)s->samples, s->temperature,
-                 s->baseline ? ", control variate" : "");
-    pn_note("rule %s: %lld steps, %lld of them %s, %s%s%s; %s, %d threads", s->rule,
-            (long long)s->steps, (long long)s->warmup, s->evidence ? "uniform" : "warm-up", anew,
-            rule, s->distinct_inputs ? ", distinct inputs" : "", r->model.kernels->name,
-            omp_get_max_threads());
+    r->method->describe(s, method);
+    pn_note("%s; %s, %d threads", method, r->model.kernels->name, omp_get_max_threads());
     pn_note("shared weights %s with gradient and momentum, arena %s for the largest cell",
             pn_bytes_text((double)pn_parameters_bytes(&r->model.network.parameters), weights),
             pn_bytes_text((double)r->model.size.arena_bytes, arena));
-    if (r->continued) pn_note("continuing from step %lld", (long long)r->search.step);
+    if (r->continued) pn_note("continuing from step %lld", (long long)pn_run_position(r));
 }
 
 static void say_truth(const pn_truth *truth, const pn_arch *arch) {
@@ -230,9 +221,9 @@ static void say_agreement(double halves) {
 
 static pn_status conclude(pn_run *r, const pn_curve *curve, bool quiet, bool report) {
     pn_arch found;
-    char text[PN_GENOTYPE_BYTES], bytes[32], path[PN_TEXT_BYTES];
+    char text[PN_GENOTYPE_BYTES], sure[PN_METHOD_TEXT], bytes[32], path[PN_TEXT_BYTES];
     double log_likelihood, accuracy;
-    pn_search_found(&r->search, &found);
+    r->method->derive(r->self, &found);
     pn_genotype_write(&found, text);
     if (report) PN_TRY(pn_report_of_run(&r->record.directory.place));
     printf("%s\n", text);
@@ -241,8 +232,8 @@ static pn_status conclude(pn_run *r, const pn_curve *curve, bool quiet, bool rep
     int64_t batches = pn_batches_steps_per_epoch(r->model.batches, 1);
     if (batches > 20) batches = 20;
     PN_TRY(pn_model_score(&r->model, &found, batches, &log_likelihood, &accuracy));
-    pn_note("entropy %.2f of %.2f nats; log p of this cell pair %.2f", r->health.entropy,
-            r->health.entropy_uniform, pn_prior_log_p(&r->search.prior, &found));
+    r->method->conclude(r->self, &found, sure);
+    pn_note("%s", sure);
     pn_note(
         "with the shared weights, on %lld images of the validation half: loss %.3f, accuracy "
         "%.1f %%",
@@ -250,9 +241,9 @@ static pn_status conclude(pn_run *r, const pn_curve *curve, bool quiet, bool rep
     pn_note("ops without weights %.0f %%, input 0 %.0f %%, cells that reach the head %d of %d",
             100 * r->health.free_ops_all, 100 * r->health.input[0], r->health.reached,
             r->health.layers);
-    for (int i = 0; i < r->health.warnings && !r->search.settings.found_supported; i++)
-        pn_warn(r->health.warning[i]);
-    if (r->settings.evidence) say_agreement(pn_effects_agreement(&r->search.effects));
+    for (int i = 0; i < r->health.warnings && r->belief.derived; i++) pn_warn(r->health.warning[i]);
+    const double halves = agreement(r);
+    if (!isnan(halves)) say_agreement(halves);
     if (curve->truth) say_truth(curve->truth, &found);
     pn_note("most arena used: %s", pn_bytes_text((double)r->model.arena.high_water, bytes));
     pn_text_visible(r->record.directory.place.path, path, sizeof path);
@@ -275,9 +266,9 @@ static pn_status save(pn_run *r, const pn_curve *curve) {
 static pn_status loop(pn_run *r, pn_curve *curve, progress *p, double save_every) {
     double saved = pn_now();
     p->begun = p->live.shown = p->phase_begun = saved;
-    p->first_step = p->phase_step = r->search.step;
-    p->warmup = r->search.step < r->settings.warmup;
-    while (r->search.step < r->settings.steps && !pn_stopped) {
+    p->first_step = p->phase_step = pn_run_position(r);
+    p->warmup = pn_run_position(r) < r->settings.warmup;
+    while (pn_run_position(r) < r->settings.steps && !pn_stopped) {
         PN_TRY(pn_run_step(r));
         PN_TRY(pn_curve_step(curve, r));
         gather(p, r);
@@ -292,9 +283,9 @@ static pn_status loop(pn_run *r, pn_curve *curve, progress *p, double save_every
     if (p->count) show(r, p, true);
     pn_live_end();
     PN_TRY(save(r, curve));
-    if (r->search.step == r->settings.steps) return pn_run_finish(r);
+    if (pn_run_position(r) == r->settings.steps) return pn_run_finish(r);
     return pn_fail(PN_EINTR, "stopped after step %lld of %lld; the same command continues",
-                   (long long)r->search.step, (long long)r->settings.steps);
+                   (long long)pn_run_position(r), (long long)r->settings.steps);
 }
 
 typedef struct options {
@@ -359,7 +350,7 @@ static pn_status run(const char *const *words) {
     pn_stop_on_signals();
     const pn_status s = search(&r, &curve, words[0]);
     pn_live_end();
-    pn_tell_stop(&r.record.journal, r.search.step, s);
+    pn_tell_stop(&r.record.journal, r.self ? pn_run_position(&r) : 0, s);
     pn_curve_close(&curve);
     pn_run_close(&r);
     return s;

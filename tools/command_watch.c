@@ -10,7 +10,7 @@
 
 #include "runtime/json.h"
 #include "runtime/text.h"
-#include "search/methods/standalone.h"
+#include "search/methods/method.h"
 #include "search/report/facts.h"
 #include "tools/commands.h"
 #include "tools/live.h"
@@ -175,20 +175,28 @@ static int64_t recent_steps(const pn_facts *f) {
 
 /* ---- a search -------------------------------------------------------------------------------- */
 
-/* Work up to a step, in warm-up steps. */
-static double work(const pn_facts *f, int64_t step) {
-    const pn_search_settings s = {
-        .samples = (int)pn_view_setting(&f->view, "samples", 4),
-        .steps = step,
-        .warmup = (int64_t)pn_view_setting(&f->view, "warmup", 0),
-        .evidence = pn_view_setting(&f->view, "evidence", 0) != 0,
-        .freeze_weights = pn_view_setting(&f->view, "freeze-weights", 0) != 0};
-    return pn_search_cost(&s);
+/* Its settings, as far as run.json has them; what an earlier version did not have is as it was. */
+static pn_settings settings_of(const pn_facts *f) {
+    pn_settings s = pn_settings_defaults();
+    if (pn_fields_read(&pn_settings_fields, "run.json", json_object_get(f->view.root, "settings"),
+                       &s) != PN_OK)
+        s = pn_settings_defaults();
+    pn_settings_fill(&s.samples, 4);
+    pn_settings_fill(&s.warmup, 0);
+    pn_settings_fill(&s.evidence, 0);
+    return s;
+}
+
+/* Work from a step to another one, in SGD steps of one architecture. */
+static double work(const pn_facts *f, int64_t from, int64_t to) {
+    const pn_settings s = settings_of(f);
+    const pn_method *m = pn_method_of(&s);
+    return m->cost(&s, to) - m->cost(&s, from);
 }
 
 static void look_at_search(const pn_facts *f, pn_glance *g) {
     const int64_t n = recent_steps(f);
-    const double ms = recent(&f->times, "ms", n), done = work(f, f->done);
+    const double ms = recent(&f->times, "ms", n);
     g->evidence = pn_view_setting(&f->view, "evidence", 0) != 0;
     g->step = f->done;
     g->steps = f->all;
@@ -196,13 +204,12 @@ static void look_at_search(const pn_facts *f, pn_glance *g) {
         const char *phase =
             pn_cell_text(&f->metrics, f->metrics.rows - 1, pn_column(&f->metrics, "phase"));
         const bool warms = !strcmp(phase, "warmup");
+        const pn_settings s = settings_of(f);
         snprintf(g->phase, sizeof g->phase, "%s",
-                 !warms        ? "search"
-                 : g->evidence ? "uniform"
-                               : "warm-up");
+                 warms ? pn_method_of(&s)->warmup_name(&s) : "search");
         g->steps_per_s = 1e3 / ms;
         g->images_per_s = 1e3 * recent(&f->times, "images", n) / ms;
-        g->left = (work(f, f->all) - done) * ms * 1e-3 * (double)n / (done - work(f, f->done - n));
+        g->left = work(f, f->done, f->all) * ms * 1e-3 * (double)n / work(f, f->done - n, f->done);
     }
     g->train_loss = recent(&f->metrics, "train_loss", RECENT_LOSSES);
     g->val_loss = recent(&f->metrics, "val_loss", n < RECENT_LOSSES ? n : RECENT_LOSSES);

@@ -10,7 +10,6 @@
 
 #include "runtime/file.h"
 #include "runtime/text.h"
-#include "search/methods/found.h"
 
 enum { LIMIT = 1 << 22, ROW = 256 };
 
@@ -41,15 +40,15 @@ static void put_number(char row[ROW], double x, bool known) {
 }
 
 static pn_status add_row(pn_curve *c, const pn_run *r) {
-    const pn_prior *prior = &r->search.prior;
-    pn_expectation e;
+    const pn_method *m = r->method;
+    pn_expectation e = {.mean = NAN, .deviation = NAN, .judged = NAN};
     pn_judgement j;
     pn_arch found;
     char row[ROW];
-    PN_TRY(pn_truth_expect(c->truth, prior, &e));
-    pn_search_found(&r->search, &found);
+    if (m->prior) PN_TRY(pn_truth_expect(c->truth, m->prior(r->self), &e));
+    m->derive(r->self, &found);
     pn_truth_judge(c->truth, &found, &j);
-    snprintf(row, sizeof row, "%" PRId64 ",%s", r->search.step, pn_truth_about(c->truth)->name);
+    snprintf(row, sizeof row, "%" PRId64 ",%s", pn_run_position(r), pn_truth_about(c->truth)->name);
     put_number(row, e.mean, true);
     put_number(row, e.deviation, true);
     put_number(row, e.judged, true);
@@ -81,7 +80,7 @@ static pn_status keep_rows(pn_curve *c, const pn_run *r, const char *text, int64
         if (strncmp(at, name, length) || at[length] != ',')
             return pn_fail(PN_EARG, "its rows are by the table %.*s, and this is %s",
                            (int)strcspn(at, ",\n"), at, name);
-        if ((int64_t)step > r->search.step) break;
+        if ((int64_t)step > pn_run_position(r)) break;
         *last = (int64_t)step;
         PN_TRY(append(c, line, (size_t)(end + 1 - line)));
     }
@@ -117,7 +116,7 @@ pn_status pn_curve_begin(pn_curve *c, const pn_run *r) {
     if (!c->truth) return PN_OK;
     PN_TRY(pn_directory_clean(&r->record.directory, written));
     PN_TRY(read_rows(c, r, &last));
-    return last < r->search.step && (last < 0 || pn_run_marked(r)) ? add_row(c, r) : PN_OK;
+    return last < pn_run_position(r) && (last < 0 || pn_run_marked(r)) ? add_row(c, r) : PN_OK;
 }
 
 pn_status pn_curve_step(pn_curve *c, const pn_run *r) {

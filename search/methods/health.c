@@ -42,33 +42,42 @@ int pn_cells_reached(const pn_space *space, const pn_arch *arch, int layers) {
     return reached;
 }
 
-void pn_health_check(const pn_prior *prior, int layers, pn_health *h) {
-    const pn_space *s = &prior->space;
-    memset(h, 0, sizeof *h);
+void pn_prior_belief(const pn_prior *prior, pn_belief *b) {
+    pn_factor factor[PN_MAX_FACTORS];
+    double probability[PN_MAX_LOGITS];
+    *b = (pn_belief){.known = true, .derived = true};
+    pn_prior_mode(prior, &b->arch);
+    int factors = pn_factors(&prior->space, factor);
+    pn_prior_marginals(prior, probability);
+    for (int f = 0; f < factors; f++)
+        for (int i = 0; !factor[f].ops && i < factor[f].choices; i++)
+            b->input[i] += probability[factor[f].first + i] / (factors / 2.0);
+    b->entropy = pn_prior_entropy(prior, NULL);
+    b->entropy_uniform = pn_prior_entropy_uniform(prior);
+}
 
-    pn_arch mode;
-    pn_prior_mode(prior, &mode);
+void pn_health_check(const pn_prior *prior, int layers, pn_health *h) {
+    pn_belief belief;
+    pn_prior_belief(prior, &belief);
+    pn_health_of(&prior->space, &belief, layers, h);
+}
+
+void pn_health_of(const pn_space *s, const pn_belief *belief, int layers, pn_health *h) {
+    memset(h, 0, sizeof *h);
+    h->layers = layers;
+    if (!belief->known) return;
     for (int kind = 0; kind < s->kinds; kind++) {
         int without = 0;
         for (int node = 0; node < s->nodes; node++)
             for (int slot = 0; slot < PN_NODE_TERMS; slot++)
-                without += !pn_op_has_weights((pn_op)mode.cell[kind].term[node][slot].op);
+                without += !pn_op_has_weights((pn_op)belief->arch.cell[kind].term[node][slot].op);
         h->free_ops[kind] = (double)without / (s->nodes * PN_NODE_TERMS);
         h->free_ops_all += h->free_ops[kind] / s->kinds;
     }
-
-    pn_factor factor[PN_MAX_FACTORS];
-    double probability[PN_MAX_LOGITS];
-    int factors = pn_factors(s, factor);
-    pn_prior_marginals(prior, probability);
-    for (int f = 0; f < factors; f++)
-        for (int i = 0; !factor[f].ops && i < factor[f].choices; i++)
-            h->input[i] += probability[factor[f].first + i] / (factors / 2.0);
-
-    h->layers = layers;
-    h->reached = pn_cells_reached(s, &mode, layers);
-    h->entropy = pn_prior_entropy(prior, NULL);
-    h->entropy_uniform = pn_prior_entropy_uniform(prior);
+    memcpy(h->input, belief->input, sizeof h->input);
+    h->reached = pn_cells_reached(s, &belief->arch, layers);
+    h->entropy = belief->entropy;
+    h->entropy_uniform = belief->entropy_uniform;
 
     if (h->free_ops[PN_NORMAL] > PN_HEALTH_FREE)
         warn(h,

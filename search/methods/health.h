@@ -33,6 +33,23 @@ typedef struct pn_health {
     char warning[PN_HEALTH_WARNINGS][PN_HEALTH_SENTENCE]; /* one sentence each */
 } pn_health;
 
+/* What a method believes. */
+typedef struct pn_belief {
+    bool known;                         /* false: nothing yet, and the rest is 0 */
+    bool learnt;                        /* moved by what it has seen */
+    bool derived;                       /* its cell is the one that will be handed over */
+    pn_arch arch;                       /* the most probable cell */
+    double input[2 + PN_MAX_NODES - 1]; /* as below */
+    double entropy, entropy_uniform;    /* nats */
+} pn_belief;
+
+/* That of a pi, known, not learnt, and derived. */
+void pn_prior_belief(const pn_prior *prior, pn_belief *belief);
+
+/* The health of a belief, judged on the network of `layers` cells (at least 1) that its cell gives;
+ * all 0 of one that is not known. */
+void pn_health_of(const pn_space *space, const pn_belief *belief, int layers, pn_health *health);
+
 /* The health of pi, judged on the network of `layers` cells (at least 1) that its mode gives. */
 void pn_health_check(const pn_prior *prior, int layers, pn_health *health);
 

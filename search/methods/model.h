@@ -1,5 +1,5 @@
 /* model.h -- the one-shot model: shared weights that evaluate any architecture of the space. It
- * stands behind the callbacks of parsec.h. One arena, one program at a time, K architectures one
+ * stands behind the callbacks of step.h. One arena, one program at a time, K architectures one
  * after another. */
 #ifndef PN_MODEL_H
 #define PN_MODEL_H
@@ -7,7 +7,7 @@
 #include "kernels/api.h"
 #include "runtime/device_batch.h"
 #include "runtime/update.h"
-#include "search/methods/parsec.h"
+#include "search/methods/step.h"
 #include "search/network/network.h"
 #include "search/rundir/journal.h"
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "runtime/clock.h"
-#include "search/methods/standalone.h"
+#include "search/methods/method.h"
 
 enum { TRIED = 1000000 }; /* steps of the search whose first are timed */
 static const int64_t most_steps = INT64_C(1000000000000);
@@ -12,7 +12,8 @@ static const int64_t most_steps = INT64_C(1000000000000);
 typedef struct pacing {
     pn_data data;
     pn_model model;
-    pn_search search;
+    const pn_method *method;
+    void *self; /* its state */
     pn_step_report report;
 } pacing;
 
@@ -21,25 +22,22 @@ static pn_status cost_of(const pacing *p, const pn_settings *asked, int64_t step
     pn_settings s = *asked;
     s.steps = steps;
     PN_TRY(pn_settings_resolve(&s, &p->data));
-    const pn_search_settings settings = pn_settings_search(&s);
-    *cost = pn_search_cost(&settings);
+    *cost = p->method->cost(&s, steps);
     return PN_OK;
 }
 
-/* Seconds of a step of warm-up, or of as much of another one. */
-static pn_status measure(pacing *p, double limit, double *seconds) {
+/* Seconds of a step of warm-up, or of as much of another one. `timed`: the settings of it all. */
+static pn_status measure(pacing *p, const pn_settings *timed, double limit, double *seconds) {
     const pn_evaluator evaluator = pn_model_evaluator(&p->model);
-    pn_search_settings timed = p->search.settings;
-    for (int i = 0; i < PN_PACE_FIRST; i++)
-        PN_TRY(pn_search_step(&p->search, &evaluator, &p->report));
-    timed.warmup -= timed.warmup < PN_PACE_FIRST ? timed.warmup : PN_PACE_FIRST;
-    timed.steps = 0;
+    int64_t steps = 0;
+    for (; steps < PN_PACE_FIRST; steps++) PN_TRY(p->method->step(p->self, &evaluator, &p->report));
     const double begun = pn_now();
     do {
-        PN_TRY(pn_search_step(&p->search, &evaluator, &p->report));
-        timed.steps++;
-    } while (timed.steps < PN_PACE_STEPS && pn_now() - begun <= limit);
-    *seconds = (pn_now() - begun) / pn_search_cost(&timed);
+        PN_TRY(p->method->step(p->self, &evaluator, &p->report));
+        steps++;
+    } while (steps < PN_PACE_FIRST + PN_PACE_STEPS && pn_now() - begun <= limit);
+    *seconds = (pn_now() - begun) /
+               (p->method->cost(timed, steps) - p->method->cost(timed, PN_PACE_FIRST));
     return PN_OK;
 }
 
@@ -61,13 +59,16 @@ static pn_status pace(pacing *p, const pn_settings *asked, const pn_kernels *ker
     pn_settings s = *asked;
     double each;
     s.steps = asked->warmup > TRIED ? asked->warmup : TRIED;
+    p->method = pn_method_of(asked);
+    PN_TRY(pn_method_check(asked));
     PN_TRY(pn_data_open(s.data, PN_TRAIN, &p->data));
     PN_TRY(pn_settings_resolve(&s, &p->data));
-    const pn_search_settings settings = pn_settings_search(&s);
     const pn_model_settings model = pn_settings_model(&s, &p->data, memory);
     PN_TRY(pn_model_create(&p->model, kernels, &space, &model, &p->data, (int)s.samples));
-    PN_TRY(pn_search_init(&p->search, &space, &settings));
-    PN_TRY(measure(p, asked->time / 10, &each));
+    p->self = calloc(1, p->method->bytes);
+    if (!p->self) return pn_fail(PN_EMEM, "no memory for the state of the search");
+    PN_TRY(p->method->begin(p->self, &space, &s));
+    PN_TRY(measure(p, &s, asked->time / 10, &each));
     return choose(p, asked, each, steps);
 }
 
@@ -76,6 +77,7 @@ pn_status pn_search_pace(const pn_settings *asked, const pn_kernels *kernels, si
     pacing *p = calloc(1, sizeof *p);
     if (!p) return pn_fail(PN_EMEM, "no memory to time the first steps");
     const pn_status s = pace(p, asked, kernels, memory, steps);
+    free(p->self);
     pn_model_destroy(&p->model);
     pn_data_free(&p->data);
     free(p);

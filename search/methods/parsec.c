@@ -19,13 +19,10 @@
 #include <math.h>
 #include <string.h>
 
-#include "search/network/genotype.h"
-
 /* Rate times steps sets where the entropy of pi ends: 5 left it uniform, 50 to 60 ended at a
  * quarter to a third. */
 #define TRAVEL 50.0
 #define LARGEST_RATE 0.1
-#define PI 3.14159265358979323846
 
 /* By evidence pi changes every so many steps: a fit takes as long as some hundredths of a step. */
 #define REFIT 16
@@ -169,26 +166,20 @@ void pn_pi_gradient(const pn_prior *prior, const pn_arch *arch, const double *we
         pn_tables_gradient(&tables, &arch[k], weight[k] - baseline, gradient);
 }
 
-/* Cosine from the first rate to the last, as PyTorch's CosineAnnealingLR, for each life of v. */
+/* A cosine for each life of v. */
 static double rate_v(const pn_search_settings *s, int64_t step) {
     const int64_t born = s->restart ? step - step % s->restart : 0;
     const int64_t left = s->steps - born,
                   life = s->restart && s->restart < left ? s->restart : left;
-    double cosine = cos(PI * (double)(step - born) / (double)life);
-    return s->rate_v_end + (s->rate_v - s->rate_v_end) * (1 + cosine) / 2;
+    return pn_cosine_rate(s->rate_v, s->rate_v_end, step - born, life);
 }
 
-/* Kingma and Ba 2015, uphill, without decay. */
-static void adam(pn_search *search, const double *gradient) {
+static void climb(pn_search *search, const double *gradient) {
     const pn_search_settings *s = &search->settings;
-    double t = (double)++search->updates;
-    double correct1 = 1 - pow(s->beta1, t), correct2 = 1 - pow(s->beta2, t);
-    for (int i = 0; i < search->prior.count; i++) {
-        double g = gradient[i], *m = &search->moment1[i], *v = &search->moment2[i];
-        *m = s->beta1 * *m + (1 - s->beta1) * g;
-        *v = s->beta2 * *v + (1 - s->beta2) * g * g;
-        search->prior.logit[i] += s->rate_pi * (*m / correct1) / (sqrt(*v / correct2) + s->epsilon);
-    }
+    const pn_adam adam = {
+        .rate = s->rate_pi, .beta1 = s->beta1, .beta2 = s->beta2, .epsilon = s->epsilon};
+    pn_adam_climb(&adam, ++search->updates, search->prior.count, gradient, search->moment1,
+                  search->moment2, search->prior.logit);
 }
 
 /* Draws the architectures of a step, with their log-probabilities. */
@@ -211,41 +202,15 @@ static bool born_again(const pn_search *search) {
 
 /* Queues the work of a step and waits for its numbers. */
 static pn_status evaluate(const pn_search *search, const pn_evaluator *e, pn_step_report *r) {
-    bool trains = !search->settings.freeze_weights;
     if (born_again(search)) PN_TRY(e->renew(e->self, search->step / search->settings.restart));
     PN_TRY(e->begin(e->self, r->step));
-    for (int k = 0; trains && k < r->count; k++) PN_TRY(e->train(e->self, k, &r->arch[k]));
-    const bool validates = !r->warmup && !search->settings.evidence;
-    for (int k = 0; validates && k < r->count; k++) PN_TRY(e->validate(e->self, k, &r->arch[k]));
-    if (trains) {
+    for (int k = 0; r->trained && k < r->count; k++) PN_TRY(e->train(e->self, k, &r->arch[k]));
+    for (int k = 0; r->validated && k < r->count; k++) PN_TRY(e->validate(e->self, k, &r->arch[k]));
+    if (r->trained) {
         r->rate_v = rate_v(&search->settings, r->step);
         PN_TRY(e->update(e->self, r->rate_v));
     }
     return e->finish(e->self, r->count, r->evaluation, &r->gradient_norm_v);
-}
-
-/* No further step is worth taking on numbers that are none. */
-static pn_status check_numbers(const pn_search *search, const pn_step_report *r) {
-    char text[PN_SHORT_BYTES];
-    for (int k = 0; k < r->count; k++) {
-        const pn_evaluation *e = &r->evaluation[k];
-        bool train = isfinite(e->train_ll), val = isfinite(e->val_ll);
-        if (train && val) continue;
-        pn_genotype_short(&search->prior.space, &r->arch[k], text);
-        return pn_fail(PN_EDIVERGED,
-                       "step %lld, sample %d: %s log-likelihood is %g, want a finite number "
-                       "(architecture %s)",
-                       (long long)r->step, k, train ? "validation" : "training",
-                       train ? e->val_ll : e->train_ll, text);
-    }
-    if (!isfinite(r->gradient_norm_v)) {
-        pn_genotype_short(&search->prior.space, &r->arch[0], text);
-        return pn_fail(PN_EDIVERGED,
-                       "step %lld: norm of the weights' gradient is %g, want a finite number (%d "
-                       "architectures, sample 0: %s)",
-                       (long long)r->step, r->gradient_norm_v, r->count, text);
-    }
-    return PN_OK;
 }
 
 /* The entropy falls evenly from the uniform pi's to the last, whatever the architectures are drawn
@@ -273,24 +238,21 @@ pn_status pn_search_step(pn_search *search, const pn_evaluator *evaluator, pn_st
     memset(r, 0, sizeof *r);
     r->step = search->step;
     r->warmup = search->step < s->warmup;
+    r->trained = !s->freeze_weights;
+    r->validated = !r->warmup && !s->evidence;
     r->count = r->warmup ? 1 : s->samples;
+    r->images = (int64_t)(r->trained + r->validated) * r->count * evaluator->batch;
     draw(search, r);
     PN_TRY(evaluate(search, evaluator, r));
-    PN_TRY(check_numbers(search, r));
+    PN_TRY(pn_step_check(&search->prior.space, r));
+    pn_step_sum(r, evaluator->batch);
 
     double train_ll[PN_MAX_SAMPLES], val_ll[PN_MAX_SAMPLES];
-    double images = (double)r->count * evaluator->batch;
     for (int k = 0; k < r->count; k++) {
-        const pn_evaluation *e = &r->evaluation[k];
-        train_ll[k] = e->train_ll;
-        val_ll[k] = e->val_ll;
-        r->train_loss -= e->train_ll / images;
-        r->val_loss -= e->val_ll / images;
-        r->train_accuracy += (double)e->train_correct / images;
-        r->val_accuracy += (double)e->val_correct / images;
-        r->skipped += e->skipped;
+        train_ll[k] = r->evaluation[k].train_ll;
+        val_ll[k] = r->evaluation[k].val_ll;
     }
-    if (!s->freeze_weights)
+    if (r->trained)
         r->ess_v = pn_importance_weights(train_ll, r->count, s->temperature_v, r->weight_v);
     if (s->evidence) {
         follow_evidence(search, r);
@@ -301,7 +263,7 @@ pn_status pn_search_step(pn_search *search, const pn_evaluator *evaluator, pn_st
                        s->baseline ? 1.0 / r->count : 0, gradient);
         for (int i = 0; i < search->prior.count; i++) squares += gradient[i] * gradient[i];
         r->gradient_norm_pi = sqrt(squares);
-        adam(search, gradient);
+        climb(search, gradient);
     }
     r->entropy = pn_prior_entropy(&search->prior, NULL);
     search->step++;

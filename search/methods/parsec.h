@@ -9,59 +9,22 @@
  * that is asked for; v climbs d/dv l, and pi is what all likelihoods so far say (effects.h). That
  * is not the paper's rule but a bound of its objective: sum_a p(a) log p(D | a) <= log p(D). And v
  * may begin anew several times, so that p(D | a) is a mean over initial weights too.
- * The search decides and never sees a kernel: an evaluator computes. Nothing
- * of a step depends on a number that the evaluator has yet to compute, until `finish`: on a GPU
- * a whole step can be queued. */
-#ifndef PN_PARSEC_H
-#define PN_PARSEC_H
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include "kernels/api.h"
-#include "search/methods/effects.h"
-#include "search/methods/prior.h"
-
-PN_API_BEGIN
-
-enum { PN_MAX_SAMPLES = 256 };
-
-/* What one architecture did in a step. What was not asked for is 0. */
-typedef struct pn_evaluation {
-    double train_ll, val_ll; /* sums over the batch, nats */
-    int64_t train_correct, val_correct;
-    int skipped;  /* 1: its backward was skipped, its weight being too small to matter */
-    size_t bytes; /* of the arena */
-} pn_evaluation;
-
-/* The calls of a step, in this order:
+ *
+ * The calls of a step (step.h):
  *     usual            begin, K x train, K x validate, update, finish
  *     during warm-up   begin, train, update, finish
  *     frozen weights   begin, K x validate, finish
- *     by evidence      begin, train, update, finish
- * A status other than PN_OK ends the step at once and is passed on. */
-typedef struct pn_evaluator {
-    void *self;
-    int batch; /* images in either batch */
+ *     by evidence      begin, train, update, finish */
+#ifndef PN_PARSEC_H
+#define PN_PARSEC_H
 
-    /* The batches of this step; gradient and online weights cleared. */
-    pn_status (*begin)(void *self, int64_t step);
-    /* Queues the log-likelihood of the training batch under *a, and adds its gradient with the
-     * importance weight as known so far. k counts from 0. */
-    pn_status (*train)(void *self, int k, const pn_arch *a);
-    /* Queues the log-likelihood of the validation batch: forward only. */
-    pn_status (*validate)(void *self, int k, const pn_arch *a);
-    /* Queues clipping and SGD on the shared weights with this learning rate. */
-    pn_status (*update)(void *self, double rate);
-    /* Waits, and reads everything: out[0..count-1], and the norm of v's gradient before clipping
-     * (0 if there was no update). */
-    pn_status (*finish)(void *self, int count, pn_evaluation *out, double *gradient_norm);
+#include "kernels/api.h"
+#include "search/methods/adam.h"
+#include "search/methods/effects.h"
+#include "search/methods/prior.h"
+#include "search/methods/step.h"
 
-    /* Between two steps: v as initialised once more, from other draws each time (1, 2, ...), and
-     * momenta 0. Not called, and may be NULL, where settings.restart is 0. */
-    pn_status (*renew)(void *self, int64_t time);
-} pn_evaluator;
+PN_API_BEGIN
 
 typedef enum pn_rule { PN_RULE_PAPER, PN_RULE_PRACTICAL, PN_RULE_EVIDENCE, PN_RULES } pn_rule;
 
@@ -116,26 +79,6 @@ typedef struct pn_search {
     int64_t updates; /* of pi so far */
     pn_effects effects;
 } pn_search;
-
-/* What happened in a step. */
-typedef struct pn_step_report {
-    int64_t step;
-    bool warmup;
-    int count; /* architectures: K, or 1 during warm-up */
-    pn_arch arch[PN_MAX_SAMPLES];
-    pn_evaluation evaluation[PN_MAX_SAMPLES];
-    double log_p[PN_MAX_SAMPLES];        /* under the distribution it was drawn from */
-    double weight_v[PN_MAX_SAMPLES];     /* of the training batch, sum 1; 0 if weights are frozen */
-    double weight_pi[PN_MAX_SAMPLES];    /* of the validation batch, before the baseline, sum 1; 0
-                                          * during warm-up */
-    double ess_v, ess_pi;                /* effective sample sizes 1 / sum_k w_k^2; 0 where no w */
-    double entropy;                      /* of pi after the step, nats */
-    double train_loss, val_loss;         /* nats an image, plain means over the architectures */
-    double train_accuracy, val_accuracy; /* 0..1, likewise */
-    double rate_v;                       /* given to update; 0 if there was none */
-    double gradient_norm_v, gradient_norm_pi;
-    int skipped; /* backwards that were skipped */
-} pn_step_report;
 
 /* A search at step 0 with a uniform pi. (To begin from another distribution, set prior.logit.)
  * PN_EARG with the setting at fault. */

@@ -6,7 +6,7 @@
  *   samples.csv               a row per sampled architecture
  *   prior.csv                 the distribution, about a hundred times during the search
  *   events.jsonl, times.csv   what happened when, and what it cost (journal.h)
- *   checkpoint-STEP.safetensors  weights, momentum, pi and its optimizer; lengths of the tables
+ *   checkpoint-STEP.safetensors  weights, momentum, the method's state; lengths of the tables
  *   genotype.txt              the cell found (found.h), once the search is finished
  *   lock                      held by the process at work
  *
@@ -16,8 +16,7 @@
 #define PN_RUN_H
 
 #include "kernels/api.h"
-#include "search/methods/health.h"
-#include "search/methods/settings.h"
+#include "search/methods/method.h"
 #include "search/network/images.h"
 #include "search/rundir/record.h"
 
@@ -29,8 +28,10 @@ typedef struct pn_run {
     pn_data data;
     pn_images images; /* what the data say of themselves */
     pn_model model;
-    pn_search search;
-    pn_health health;      /* of the distribution as it is */
+    const pn_method *method;
+    void *self;            /* its state */
+    pn_belief belief;      /* what it believes now, */
+    pn_health health;      /* and how healthy that is */
     pn_step_report report; /* of the last step */
     pn_step_times times;   /* of it, as in times.csv */
     bool continued;        /* from a checkpoint */
@@ -44,6 +45,9 @@ typedef struct pn_run {
  * have changed. */
 pn_status pn_run_open(pn_run *run, const char *directory, const pn_settings *settings,
                       const pn_opening *opening, const pn_kernels *kernels, size_t memory);
+
+/* The next step; settings.steps when the run is done. */
+int64_t pn_run_position(const pn_run *run);
 
 /* One step, and its rows. PN_EDIVERGED: the last checkpoint is untouched, and run.json says so. */
 pn_status pn_run_step(pn_run *run);

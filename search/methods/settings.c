@@ -1,9 +1,7 @@
 /* settings.c -- the table of settings and what is derived from it. */
 #include "search/methods/settings.h"
 
-#include <stdio.h>
-#include <string.h>
-
+#include "search/methods/method.h"
 #include "search/rundir/rows.h"
 
 #define PN_OF pn_settings
@@ -12,6 +10,7 @@ static const pn_field rows[] = {
     PN_ROW_DATA("fashion-mnist",
                 "images: fashion-mnist, cifar10, synthetic[:COUNTxHxWxC], a directory, "
                 "or what 'data pack' wrote; DIR@96: pictures at 96x96; NAME/2: at half the size"),
+    PN_TEXT("method", method, "parsec", "METHOD", "parsec", "how to search"),
     PN_TEXT("rule", rule, "auto|paper|practical|evidence", "RULE", "auto",
             "preset of the options marked *: paper (literal), practical or evidence; auto: "
             "evidence, but practical with --samples, --prior, --freeze-weights, --rate-pi or "
@@ -69,14 +68,8 @@ pn_settings pn_settings_defaults(void) {
 
 /* ---- what is left open ----------------------------------------------------------------------- */
 
-static void fill(int64_t *field, int64_t value) {
+void pn_settings_fill(int64_t *field, int64_t value) {
     if (*field == PN_UNSET) *field = value;
-}
-
-/* By evidence a step has one sample, trained, and the first pi is uniform. */
-static bool wants_samples(const pn_settings *s) {
-    return (s->samples != PN_UNSET && s->samples > 1) || s->evidence == 0 || s->freeze_weights ||
-           s->prior[0] || s->rate_pi != PN_UNSET_REAL || s->temperature != PN_UNSET_REAL;
 }
 
 pn_status pn_settings_resolve(pn_settings *s, const pn_data *data) {
@@ -84,54 +77,8 @@ pn_status pn_settings_resolve(pn_settings *s, const pn_data *data) {
     if (s->batch > half)
         return pn_fail(PN_EARG, "--batch %lld, want at most %lld: half of the %d images",
                        (long long)s->batch, (long long)half, data->count);
-    fill(&s->steps, s->epochs * (half / s->batch));
-    if (!strcmp(s->rule, "auto"))
-        snprintf(s->rule, sizeof s->rule, "%s", wants_samples(s) ? "practical" : "evidence");
-    pn_rule rule;
-    PN_TRY(pn_rule_read(s->rule, &rule));
-    const pn_search_settings preset = pn_rule_preset(rule, s->steps, (int)s->batch);
-    fill(&s->evidence, preset.evidence);
-    fill(&s->samples, s->evidence ? 1 : preset.samples > 1 ? preset.samples : 4);
-    if (s->rate_end == PN_UNSET_REAL) s->rate_end = s->evidence ? s->rate : preset.rate_v_end;
-    if (s->entropy_end == PN_UNSET_REAL) s->entropy_end = pn_rule_evidence(1).entropy_end;
-    fill(&s->restart, s->evidence ? preset.restart : 0);
-    if (!strcmp(s->found, "auto"))
-        snprintf(s->found, sizeof s->found, "%s", preset.found_supported ? "supported" : "mode");
-    if (s->evidence && s->prior[0])
-        return pn_fail(PN_EARG, "--evidence begins from the uniform pi, not with --prior");
-    fill(&s->warmup, s->freeze_weights || s->keep_weights ? 0 : preset.warmup);
-    fill(&s->warmup_prior, s->prior[0] != 0);
-    if (s->keep_weights && !s->prior[0])
-        return pn_fail(PN_EARG, "--keep-weights wants --prior RUN, whose weights are kept");
-    fill(&s->baseline, preset.baseline);
-    fill(&s->distinct_inputs, preset.distinct_inputs);
-    if (s->temperature == PN_UNSET_REAL) s->temperature = preset.temperature;
-    if (s->warmup > s->steps)
-        return pn_fail(PN_EARG, "--warmup %lld, want at most the %lld steps of the search",
-                       (long long)s->warmup, (long long)s->steps);
-    return PN_OK;
-}
-
-pn_search_settings pn_settings_search(const pn_settings *s) {
-    pn_search_settings out = pn_rule_paper(s->steps);
-    (void)pn_rule_read(s->rule, &out.rule); /* it has been read before */
-    out.samples = (int)s->samples;
-    out.warmup = s->warmup;
-    out.warmup_prior = s->warmup_prior;
-    out.temperature = s->temperature;
-    out.temperature_v = s->temperature_v;
-    out.baseline = s->baseline;
-    out.distinct_inputs = s->distinct_inputs;
-    out.evidence = s->evidence;
-    out.entropy_end = s->entropy_end;
-    out.restart = s->restart;
-    out.found_supported = !strcmp(s->found, "supported");
-    out.freeze_weights = s->freeze_weights;
-    out.rate_pi = s->rate_pi == PN_UNSET_REAL ? 0 : s->rate_pi;
-    out.rate_v = s->rate;
-    out.rate_v_end = s->rate_end;
-    out.seed = s->seed;
-    return out;
+    pn_settings_fill(&s->steps, s->epochs * (half / s->batch));
+    return pn_method_of(s)->resolve(s, data);
 }
 
 pn_model_settings pn_settings_model(const pn_settings *s, const pn_data *data, size_t memory) {

@@ -10,6 +10,7 @@ PN_API_BEGIN
 
 typedef struct pn_settings {
     char data[PN_TEXT_BYTES]; /* as pn_data_open takes it */
+    char method[16];          /* a name of method.c */
     char rule[16];
     int64_t layers, channels, batch, samples, epochs, steps, warmup;
     uint64_t seed;
@@ -28,12 +29,14 @@ extern const pn_fields pn_settings_fields;
 /* All unset but what has one value for everybody. */
 pn_settings pn_settings_defaults(void);
 
-/* Fills in what is unset, from the rule and the data, so that nothing is left to a default that
+/* Fills in what is unset, from the method and the data, so that nothing is left to a default that
  * a later version could change. */
 pn_status pn_settings_resolve(pn_settings *settings, const pn_data *data);
 
-/* Resolved settings in the form that the parts want them. */
-pn_search_settings pn_settings_search(const pn_settings *settings);
+/* *field = value, if it is PN_UNSET. */
+void pn_settings_fill(int64_t *field, int64_t value);
+
+/* Resolved settings in the form that the model wants them. */
 pn_model_settings pn_settings_model(const pn_settings *settings, const pn_data *data,
                                     size_t memory);
 

@@ -14,14 +14,12 @@ pn_standalone_settings pn_standalone_defaults(void) {
 
 static pn_status train(pn_model *m, const pn_standalone_settings *s, const pn_arch *arch) {
     const pn_evaluator e = pn_model_evaluator(m);
-    const double half_turn = acos(-1);
     for (int64_t step = 0; step < s->steps; step++) {
-        const double cosine = cos(half_turn * (double)step / (double)s->steps);
         pn_evaluation out;
         double norm;
         PN_TRY(e.begin(e.self, step));
         PN_TRY(e.train(e.self, 0, arch));
-        PN_TRY(e.update(e.self, s->rate_end + (s->rate - s->rate_end) * (1 + cosine) / 2));
+        PN_TRY(e.update(e.self, pn_cosine_rate(s->rate, s->rate_end, step, s->steps)));
         PN_TRY(e.finish(e.self, 1, &out, &norm));
         if (!isfinite(norm) || !isfinite(out.train_ll))
             return pn_fail(PN_EDIVERGED, "step %lld: the loss or its gradient is not finite",

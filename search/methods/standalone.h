@@ -11,6 +11,7 @@
 
 #include "kernels/api.h"
 #include "search/methods/model.h"
+#include "search/methods/parsec.h"
 
 PN_API_BEGIN
 

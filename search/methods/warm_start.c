@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "runtime/json.h"
-#include "search/methods/parsec.h"
+#include "search/methods/method.h"
 #include "search/network/weights.h"
 
 enum { PRIOR_CSV_LIMIT = 1 << 28 };
@@ -81,27 +81,25 @@ static pn_status parse_meta(const pn_warm_start *s, const char *key, json_t **va
     return status == PN_OK ? PN_OK : pn_fail_in(status, "%s: its %s", s->file, key);
 }
 
+/* The method of the settings in a checkpoint; those without one are of before there were others. */
+static const pn_method *method_of(const json_t *settings) {
+    const char *name = json_string_value(json_object_get(settings, "method"));
+    return pn_method_find(name ? name : "parsec");
+}
+
 pn_status pn_warm_start_prior(const pn_warm_start *s, pn_prior *prior) {
-    pn_search search;
-    json_t *settings_of;
-    PN_TRY(parse_meta(s, "settings", &settings_of));
-    const bool evidence = json_is_true(json_object_get(settings_of, "evidence"));
-    const bool distinct = json_is_true(json_object_get(settings_of, "distinct-inputs"));
-    json_decref(settings_of);
-    const pn_search_settings settings = evidence ? pn_rule_evidence(1) : pn_rule_paper(1);
-    PN_TRY(pn_search_init(&search, &prior->space, &settings));
-    const int64_t count = pn_search_state_count(&search);
-    const void *state;
-    const pn_status status =
-        pn_safetensors_get(s->checkpoint, pn_checkpoint_state, PN_F64, 1, &count, &state);
-    if (status != PN_OK) return pn_fail_in(status, "%s", s->file);
-    memcpy(prior->logit, state, (size_t)prior->count * sizeof *prior->logit);
-    const int bad = pn_prior_bad_logit(prior->logit, prior->count);
-    if (bad >= 0)
-        return pn_fail(PN_EINPUT, "%s: logit %d is %g, want one between %g and %g", s->file, bad,
-                       prior->logit[bad], -PN_LARGEST_LOGIT, PN_LARGEST_LOGIT);
-    prior->distinct = distinct;
-    return PN_OK;
+    json_t *settings;
+    PN_TRY(parse_meta(s, "settings", &settings));
+    const pn_method *method = method_of(settings);
+    pn_status status;
+    if (!method)
+        status = pn_fail(PN_EINPUT, "a search by a method that this version does not know");
+    else if (!method->read_prior)
+        status = pn_fail(PN_EINPUT, "a search by --method %s, which has no pi", method->name);
+    else
+        status = method->read_prior(s->checkpoint, settings, prior);
+    json_decref(settings);
+    return status == PN_OK ? PN_OK : pn_fail_in(status, "%s", s->file);
 }
 
 pn_status pn_warm_start_weights(const pn_warm_start *s, const pn_parameters *p) {

@@ -112,7 +112,8 @@ pn_status fuzz_from_begin(void) {
     settings.keep_weights = 1;
     const pn_status status = pn_run_open(&run, begun, &settings, &opening, tiny_kernels(), 0);
     fuzz_loaded();
-    if (status == PN_OK) MUST(run.search.step == 0 && run.record.saved == 0 && run.record.history);
+    if (status == PN_OK)
+        MUST(pn_run_position(&run) == 0 && run.record.saved == 0 && run.record.history);
     pn_run_close(&run);
     return status;
 }

@@ -25,8 +25,8 @@ static pn_status load(const uint8_t *data, size_t size) {
     const pn_status status = pn_run_open(&run, directory, &settings, &opening, tiny_kernels(), 0);
     fuzz_loaded();
     if (status == PN_OK) {
-        MUST(run.continued && run.search.step == TINY_SEARCH_STEP);
-        MUST(isfinite(pn_prior_entropy(&run.search.prior, NULL)));
+        MUST(run.continued && pn_run_position(&run) == TINY_SEARCH_STEP);
+        MUST(isfinite(run.belief.entropy));
     }
     pn_run_close(&run);
     return status;

@@ -1,0 +1,54 @@
+/* method.c -- which methods there are. */
+#include "search/methods/method.h"
+
+#include <stdio.h>
+#include <string.h>
+
+extern const pn_method pn_method_parsec;
+
+static const pn_method *const methods[] = {&pn_method_parsec};
+
+const pn_method *pn_method_at(int i) {
+    return i >= 0 && i < (int)(sizeof methods / sizeof *methods) ? methods[i] : NULL;
+}
+
+const pn_method *pn_method_find(const char *name) {
+    for (int i = 0; pn_method_at(i); i++)
+        if (!strcmp(methods[i]->name, name)) return methods[i];
+    return NULL;
+}
+
+const pn_method *pn_method_of(const pn_settings *s) { return pn_method_find(s->method); }
+
+static bool has_option(const pn_method *m, const char *name) {
+    char word[64];
+    snprintf(word, sizeof word, "|%s|", name);
+    return strstr(m->options, word) != NULL;
+}
+
+/* The methods with this option, "a or b"; "": everybody has it. */
+static void owners(const char *name, char text[PN_METHOD_TEXT]) {
+    *text = 0;
+    for (int i = 0; pn_method_at(i); i++) {
+        const size_t used = strlen(text);
+        if (has_option(methods[i], name))
+            snprintf(text + used, PN_METHOD_TEXT - used, "%s%s", used ? " or " : "",
+                     methods[i]->name);
+    }
+}
+
+pn_status pn_method_check(const pn_settings *asked) {
+    const pn_method *m = pn_method_of(asked);
+    const pn_settings usual = pn_settings_defaults();
+    for (int i = 0; i < pn_settings_fields.count; i++) {
+        const pn_field *f = &pn_settings_fields.list[i];
+        char now[PN_TEXT_BYTES], before[PN_TEXT_BYTES], of[PN_METHOD_TEXT];
+        pn_field_text(asked, f, now);
+        pn_field_text(&usual, f, before);
+        owners(f->name, of);
+        if (!strcmp(now, before) || !*of || has_option(m, f->name)) continue;
+        return pn_fail(PN_EARG, "--%s is an option of --method %s, not of %s", f->name, of,
+                       m->name);
+    }
+    return PN_OK;
+}

@@ -1,0 +1,408 @@
+/* test_method.c -- what every method of search keeps: its state continues to the bit, a step that
+ * fails changes nothing, damaged states and options of other methods are refused; and PARSEC's
+ * numbers are those that were recorded before it became one of several.
+ *
+ * The evaluator is a function of architecture, step and pass, without a network. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/rng.h"
+#include "search/methods/adam.h"
+#include "search/methods/method.h"
+
+/* cmocka.h wants the others before it. */
+/* clang-format off */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+/* clang-format on */
+
+enum { BATCH = 32 };
+
+static const pn_data like = {.count = 2000, .H = 8, .W = 8, .C = 3, .classes = 10};
+
+/* ---- an evaluator without a network ---------------------------------------------------------- */
+
+typedef struct fake {
+    int64_t step;
+    int calls, fails; /* the call, from 1, that fails; 0: none */
+    pn_arch train[PN_MAX_SAMPLES], val[PN_MAX_SAMPLES];
+    int trained, validated;
+    bool bad; /* log-likelihoods that are no numbers */
+} fake;
+
+static pn_status called(fake *f) {
+    return ++f->calls == f->fails ? pn_fail(PN_EINTR, "interrupted") : PN_OK;
+}
+
+/* Sum over a batch: an op is worth its number, and every architecture a bit of its own. */
+static double likelihood(const pn_arch *a, uint64_t pass, int64_t step) {
+    uint64_t number = 0;
+    double worth = 0;
+    for (size_t i = 0; i < sizeof *a; i++)
+        number = (number * 1000003 + ((const uint8_t *)a)[i]) % ((uint64_t)1 << 40);
+    for (int kind = 0; kind < PN_KINDS; kind++)
+        for (int node = 0; node < PN_MAX_NODES; node++)
+            for (int slot = 0; slot < PN_NODE_TERMS; slot++)
+                worth += 0.02 * a->cell[kind].term[node][slot].op;
+    return BATCH * (worth - 2.5 + 0.2 * pn_uniform(pass, PN_STREAM_TEST, (uint64_t)step, number));
+}
+
+static pn_status begin(void *self, int64_t step) {
+    fake *f = self;
+    f->step = step;
+    f->trained = f->validated = 0;
+    return called(f);
+}
+
+static pn_status train(void *self, int k, const pn_arch *a) {
+    fake *f = self;
+    assert_int_equal(k, f->trained);
+    f->train[f->trained++] = *a;
+    return called(f);
+}
+
+static pn_status validate(void *self, int k, const pn_arch *a) {
+    fake *f = self;
+    assert_int_equal(k, f->validated);
+    f->val[f->validated++] = *a;
+    return called(f);
+}
+
+static pn_status update(void *self, double rate) {
+    assert_true(rate >= 0);
+    return called(self);
+}
+
+static pn_status finish(void *self, int count, pn_evaluation *out, double *norm) {
+    fake *f = self;
+    for (int k = 0; k < count; k++) {
+        out[k] = (pn_evaluation){.bytes = 1000};
+        if (k < f->trained) {
+            out[k].train_ll = f->bad ? NAN : likelihood(&f->train[k], 1, f->step);
+            out[k].train_correct = k + 1;
+        }
+        if (k < f->validated) {
+            out[k].val_ll = f->bad ? NAN : likelihood(&f->val[k], 2, f->step);
+            out[k].val_correct = k + 2;
+        }
+    }
+    *norm = 0.5;
+    return called(f);
+}
+
+static pn_status renew(void *self, int64_t time) {
+    assert_true(time > 0);
+    return called(self);
+}
+
+static pn_status score(void *self, const pn_arch *a, int64_t batches, pn_evaluation *out) {
+    fake *f = self;
+    *out = (pn_evaluation){.bytes = 500};
+    for (int64_t i = 0; i < batches; i++) out->val_ll += likelihood(a, 3, i);
+    out->val_correct = (int64_t)(out->val_ll + 3 * BATCH * (double)batches) / 4;
+    if (f->bad) out->val_ll = NAN;
+    return called(f);
+}
+
+static pn_evaluator evaluator_of(fake *f) {
+    return (pn_evaluator){.self = f,
+                          .batch = BATCH,
+                          .begin = begin,
+                          .train = train,
+                          .validate = validate,
+                          .update = update,
+                          .finish = finish,
+                          .renew = renew,
+                          .score = score};
+}
+
+/* ---- searches -------------------------------------------------------------------------------- */
+
+typedef struct searching {
+    const pn_method *method;
+    pn_settings settings;
+    void *self;
+    fake f;
+} searching;
+
+/* Options: "name=value name=value". */
+static pn_settings settings_of(const char *options) {
+    pn_settings s = pn_settings_defaults();
+    char words[256], *rest = words, *word;
+    snprintf(words, sizeof words, "batch=32 %s", options);
+    while ((word = strtok_r(rest, " ", &rest))) {
+        char *value = strchr(word, '=');
+        int i = 0;
+        *value++ = 0;
+        while (strcmp(pn_settings_fields.list[i].name, word) != 0)
+            assert_true(++i < pn_settings_fields.count);
+        if (pn_field_set(&s, &pn_settings_fields.list[i], value) != PN_OK)
+            fail_msg("%s", pn_error());
+    }
+    return s;
+}
+
+static searching start(const char *options) {
+    const pn_space space = pn_space_darts();
+    searching s = {.settings = settings_of(options)};
+    s.method = pn_method_of(&s.settings);
+    assert_non_null(s.method);
+    if (pn_method_check(&s.settings) != PN_OK || pn_settings_resolve(&s.settings, &like) != PN_OK)
+        fail_msg("%s: %s", options, pn_error());
+    s.self = calloc(1, s.method->bytes);
+    if (s.method->begin(s.self, &space, &s.settings) != PN_OK)
+        fail_msg("%s: %s", options, pn_error());
+    return s;
+}
+
+static pn_step_report report;
+
+static void go_on(searching *s, int64_t steps) {
+    const pn_evaluator e = evaluator_of(&s->f);
+    for (int64_t i = 0; i < steps; i++)
+        if (s->method->step(s->self, &e, &report) != PN_OK) fail_msg("%s", pn_error());
+}
+
+static double *state_of(const searching *s) {
+    double *state = malloc((size_t)s->method->count(s->self) * sizeof *state);
+    assert_non_null(state);
+    s->method->save(s->self, state);
+    return state;
+}
+
+static void assert_same_state(const searching *a, const searching *b) {
+    const int count = a->method->count(a->self);
+    assert_int_equal(count, b->method->count(b->self));
+    double *x = state_of(a), *y = state_of(b);
+    assert_memory_equal(x, y, (size_t)count * sizeof *x);
+    free(x);
+    free(y);
+}
+
+/* One row a way to search; 30 steps each. `recorded`: of a search as it is, or 0. */
+static const struct {
+    const char *why, *options;
+    uint64_t recorded;
+} searches[] = {
+    {"the practical rule", "steps=30 rule=practical samples=3 warmup=8", 0x1fdeb24c4799c8e5},
+    {"the literal rule", "steps=30 rule=paper samples=4", 0x205233568d49ac86},
+    {"by evidence", "steps=30 rule=evidence restart=7 warmup=12", 0xed2c3b0830e1a40b},
+    {"frozen weights", "steps=30 freeze-weights=1", 0xb797b7b6ea9382c4},
+};
+enum { SEARCHES = sizeof searches / sizeof *searches, STEPS = 30 };
+
+/* ---- tests ----------------------------------------------------------------------------------- */
+
+static void continued_to_the_bit(void **state) {
+    (void)state;
+    for (int i = 0; i < SEARCHES; i++)
+        for (int64_t at = 0; at <= STEPS; at += 5) {
+            searching alone = start(searches[i].options), again = start(searches[i].options);
+            go_on(&alone, at);
+            double *saved = state_of(&alone);
+            if (again.method->restore(again.self, saved, again.method->count(again.self)) != PN_OK)
+                fail_msg("%s: %s", searches[i].why, pn_error());
+            assert_int_equal(again.method->position(again.self), at);
+            go_on(&alone, STEPS - at);
+            go_on(&again, STEPS - at);
+            assert_same_state(&alone, &again);
+            pn_arch a, b;
+            alone.method->derive(alone.self, &a);
+            again.method->derive(again.self, &b);
+            assert_memory_equal(&a, &b, sizeof a);
+            free(saved);
+            free(alone.self);
+            free(again.self);
+        }
+}
+
+/* Each call of a step in turn; then numbers that are none. */
+static void a_step_that_fails_changes_nothing(void **state) {
+    (void)state;
+    for (int i = 0; i < SEARCHES; i++)
+        for (int64_t at = 0; at < STEPS; at += 7) {
+            searching s = start(searches[i].options), same = start(searches[i].options);
+            const pn_evaluator e = evaluator_of(&s.f);
+            go_on(&s, at);
+            go_on(&same, at);
+            for (int call = 1; call < 2 * PN_MAX_SAMPLES; call++) {
+                s.f.calls = 0;
+                s.f.fails = call;
+                if (s.method->step(s.self, &e, &report) == PN_OK) break;
+                assert_same_state(&s, &same);
+            }
+            assert_int_equal(s.method->position(s.self), at + 1);
+            same.f.bad = true;
+            const pn_evaluator bad = evaluator_of(&same.f);
+            assert_int_equal(same.method->step(same.self, &bad, &report), PN_EDIVERGED);
+            same.f.bad = false;
+            go_on(&same, 1);
+            assert_same_state(&s, &same);
+            free(s.self);
+            free(same.self);
+        }
+}
+
+static void damaged_states_are_refused(void **state) {
+    (void)state;
+    for (int i = 0; i < SEARCHES; i++) {
+        searching s = start(searches[i].options), same = start(searches[i].options);
+        const int count = s.method->count(s.self);
+        go_on(&s, 20);
+        go_on(&same, 20);
+        double *good = state_of(&s);
+        for (int at = 0; at < count; at++) {
+            const double kept = good[at];
+            good[at] = NAN;
+            assert_int_equal(s.method->restore(s.self, good, count), PN_EINPUT);
+            good[at] = INFINITY;
+            assert_int_equal(s.method->restore(s.self, good, count), PN_EINPUT);
+            good[at] = kept;
+            assert_same_state(&s, &same);
+        }
+        assert_int_equal(s.method->restore(s.self, good, count - 1), PN_EINPUT);
+        assert_int_equal(s.method->restore(s.self, good, count), PN_OK);
+        assert_same_state(&s, &same);
+        free(good);
+        free(s.self);
+        free(same.self);
+    }
+}
+
+/* What a method says of itself fits together. */
+static void beliefs(void **state) {
+    (void)state;
+    for (int i = 0; i < SEARCHES; i++) {
+        searching s = start(searches[i].options);
+        for (int at = 0; at <= STEPS; at += 10) {
+            if (at) go_on(&s, 10);
+            pn_belief b;
+            pn_health h;
+            char name[PN_NAME_BYTES], text[PN_METHOD_TEXT];
+            const pn_space space = pn_space_darts();
+            s.method->believe(s.self, &b);
+            pn_health_of(&space, &b, 8, &h);
+            assert_true(h.layers == 8 && (b.known ? h.reached >= 1 : h.reached == 0));
+            double sum = 0;
+            for (int k = 0; b.known && k < 5; k++) sum += b.input[k];
+            if (b.known) assert_true(fabs(sum - 1) < 1e-9);
+            const int columns = s.method->columns(s.self);
+            double *p = malloc((size_t)(columns + 1) * sizeof *p);
+            s.method->probabilities(s.self, p);
+            for (int c = 0; c < columns; c++) {
+                s.method->column(s.self, c, name);
+                assert_true(p[c] >= 0 && p[c] <= 1 && strlen(name) > 3);
+            }
+            free(p);
+            pn_arch found;
+            s.method->derive(s.self, &found);
+            s.method->conclude(s.self, &found, text);
+            assert_true(strlen(text) > 10);
+            if (b.known && b.derived) assert_memory_equal(&found, &b.arch, sizeof found);
+        }
+        char text[PN_METHOD_TEXT];
+        s.method->describe(&s.settings, text);
+        assert_true(strlen(text) > 10);
+        const double all = s.method->cost(&s.settings, STEPS);
+        assert_true(s.method->cost(&s.settings, 0) == 0 && all > 0);
+        for (int64_t step = 1; step <= STEPS; step++)
+            assert_true(s.method->cost(&s.settings, step) > s.method->cost(&s.settings, step - 1));
+        free(s.self);
+    }
+}
+
+/* Seven decimals of all numbers of the state and of each step's report (FNV-1a): of equal
+ * arithmetic, whatever the processor's libm does with the last bit. */
+static void mix_in(uint64_t *hash, double x) {
+    char text[512];
+    snprintf(text, sizeof text, "%.7f,", fabs(x) < 0.5e-7 ? 0 : x);
+    for (const char *c = text; *c; c++) *hash = (*hash ^ (uint8_t)*c) * 0x100000001b3u;
+}
+
+static void parsec_is_as_recorded(void **state) {
+    (void)state;
+    for (int i = 0; i < SEARCHES; i++) {
+        if (!searches[i].recorded) continue;
+        searching s = start(searches[i].options);
+        uint64_t hash = 0xcbf29ce484222325u;
+        for (int64_t step = 0; step < STEPS; step++) {
+            go_on(&s, 1);
+            const double of_step[] = {
+                report.entropy,        report.ess_v,        report.ess_pi,
+                report.train_loss,     report.val_loss,     report.rate_v,
+                report.train_accuracy, report.val_accuracy, report.gradient_norm_pi};
+            for (size_t k = 0; k < sizeof of_step / sizeof *of_step; k++) mix_in(&hash, of_step[k]);
+            for (int k = 0; k < report.count; k++) {
+                mix_in(&hash, report.log_p[k]);
+                mix_in(&hash, report.weight_v[k]);
+                mix_in(&hash, report.weight_pi[k]);
+            }
+        }
+        double *numbers = state_of(&s);
+        for (int k = 0; k < s.method->count(s.self); k++) mix_in(&hash, numbers[k]);
+        if (hash != searches[i].recorded)
+            fail_msg("%s: 0x%016" PRIx64 ", recorded was 0x%016" PRIx64, searches[i].why, hash,
+                     searches[i].recorded);
+        free(numbers);
+        free(s.self);
+    }
+}
+
+/* Adam against its formula with the moments written out, with and without decay. */
+static void adam_is_its_formula(void **state) {
+    (void)state;
+    const double gradient[3] = {0.5, -2, 0};
+    for (int decays = 0; decays < 2; decays++) {
+        const pn_adam a = {
+            .rate = 0.1, .beta1 = 0.5, .beta2 = 0.9, .epsilon = 1e-8, .decay = decays ? 0.25 : 0};
+        double value[3] = {1, -1, 2}, m[3] = {0}, v[3] = {0}, want[3] = {1, -1, 2};
+        double past[2][3];
+        for (int t = 1; t <= 2; t++) {
+            for (int i = 0; i < 3; i++) {
+                past[t - 1][i] = gradient[i] - a.decay * want[i];
+                double first = 0, second = 0;
+                for (int s = 0; s < t; s++) {
+                    first += 0.5 * pow(0.5, t - 1 - s) * past[s][i];
+                    second += 0.1 * pow(0.9, t - 1 - s) * past[s][i] * past[s][i];
+                }
+                want[i] +=
+                    0.1 * first / (1 - pow(0.5, t)) / (sqrt(second / (1 - pow(0.9, t))) + 1e-8);
+            }
+            pn_adam_climb(&a, t, 3, gradient, m, v, value);
+            for (int i = 0; i < 3; i++) assert_true(fabs(value[i] - want[i]) < 1e-12);
+        }
+        assert_true(decays == (value[2] != 2));
+    }
+}
+
+static void every_name_is_a_method(void **state) {
+    (void)state;
+    const pn_settings usual = pn_settings_defaults();
+    assert_string_equal(pn_method_of(&usual)->name, "parsec");
+    assert_null(pn_method_find("annealing"));
+    for (int i = 0; pn_method_at(i); i++) {
+        char words[64];
+        assert_ptr_equal(pn_method_find(pn_method_at(i)->name), pn_method_at(i));
+        snprintf(words, sizeof words, "method=%s", pn_method_at(i)->name);
+        const pn_settings s = settings_of(words); /* the option's choices have it, too */
+        assert_ptr_equal(pn_method_of(&s), pn_method_at(i));
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(continued_to_the_bit),
+        cmocka_unit_test(a_step_that_fails_changes_nothing),
+        cmocka_unit_test(damaged_states_are_refused),
+        cmocka_unit_test(beliefs),
+        cmocka_unit_test(parsec_is_as_recorded),
+        cmocka_unit_test(adam_is_its_formula),
+        cmocka_unit_test(every_name_is_a_method),
+    };
+    return cmocka_run_group_tests_name("method", tests, NULL, NULL);
+}
