@@ -193,8 +193,8 @@ typedef struct parsec_nas_search parsec_nas_search;
 
 /* A search at step 0, from the uniform distribution. Wanted are "image", "classes" and "steps" (of
  * the whole search: rates and warm-up follow from it); the others as in `parsec-nas search`, but
- * for "data", "epochs", "augment", "prior" and "keep-weights". "device", "memory", "mean" and "std"
- * as of a trainer. EARG, EMEM, EDEVICE. */
+ * for "method" (it is PARSEC's), "data", "epochs", "augment", "prior" and "keep-weights". "device",
+ * "memory", "mean" and "std" as of a trainer. EARG, EMEM, EDEVICE. */
 int parsec_nas_search_create(const char *settings, parsec_nas_search **out);
 
 /* One step on two batches of n = "batch" images: train moves the shared weights, valid the

@@ -193,6 +193,9 @@ static const struct {
     {"the literal rule", "steps=30 rule=paper samples=4", 0x205233568d49ac86},
     {"by evidence", "steps=30 rule=evidence restart=7 warmup=12", 0xed2c3b0830e1a40b},
     {"frozen weights", "steps=30 freeze-weights=1", 0xb797b7b6ea9382c4},
+    {"random", "method=random steps=30 select=12 select-batches=3", 0},
+    {"random, of which one cell is judged", "method=random steps=30", 0},
+    {"random, without training", "method=random steps=30 select=30", 0},
 };
 enum { SEARCHES = sizeof searches / sizeof *searches, STEPS = 30 };
 
@@ -380,6 +383,77 @@ static void adam_is_its_formula(void **state) {
     }
 }
 
+/* Of each method's options, given to another. */
+static void options_of_another_method(void **state) {
+    (void)state;
+    static const char *const refused[][2] = {
+        {"method=random rule=paper", "--rule is an option of --method parsec, not of random"},
+        {"method=random samples=4", "--samples is an option of --method parsec, not of random"},
+        {"method=random prior=run", "--prior is an option of --method parsec, not of random"},
+        {"method=random skip-below=0.5",
+         "--skip-below is an option of --method parsec, not of random"},
+        {"select=3", "--select is an option of --method random, not of parsec"},
+        {"select-batches=3", "--select-batches is an option of --method random, not of parsec"},
+        {NULL, NULL},
+    };
+    for (int i = 0; refused[i][0]; i++) {
+        const pn_settings s = settings_of(refused[i][0]);
+        assert_int_equal(pn_method_check(&s), PN_EARG);
+        assert_string_equal(pn_error(), refused[i][1]);
+    }
+}
+
+static void random_chooses_the_best(void **state) {
+    (void)state;
+    searching s = start("method=random steps=30 select=12 select-batches=3");
+    const pn_evaluator e = evaluator_of(&s.f);
+    pn_arch best = {0}, found;
+    double most = -1, likely = 0;
+    for (int step = 0; step < STEPS; step++) {
+        go_on(&s, 1);
+        assert_int_equal(report.warmup, step < 18);
+        assert_true(report.trained == report.warmup && report.validated == !report.warmup);
+        assert_true(fabs(report.log_p[0] + log(pn_prior_size(s.method->prior(s.self)))) < 1e-12);
+        for (int kind = 0; kind < PN_KINDS; kind++)
+            for (int node = 0; node < PN_MAX_NODES; node++)
+                assert_true(report.arch[0].cell[kind].term[node][0].input !=
+                            report.arch[0].cell[kind].term[node][1].input);
+        if (report.warmup) continue;
+        pn_evaluation own;
+        assert_int_equal(e.score(e.self, &report.arch[0], 3, &own), PN_OK);
+        const double accuracy = (double)own.val_correct / (3 * BATCH);
+        if (accuracy > most || (accuracy == most && own.val_ll > likely)) {
+            most = accuracy;
+            likely = own.val_ll;
+            best = report.arch[0];
+        }
+        s.method->derive(s.self, &found);
+        assert_memory_equal(&found, &best, sizeof best);
+    }
+    assert_true(s.method->cost(&s.settings, 18) == 18 && s.method->cost(&s.settings, 21) == 21);
+    free(s.self);
+}
+
+/* What resolving refuses. */
+static void sizes_of_a_selection(void **state) {
+    (void)state;
+    static const char *const refused[][2] = {
+        {"method=random steps=30 select=31",
+         "--select 31, want at most the 30 steps of the search"},
+        {"method=random steps=30 select-batches=32",
+         "--select-batches 32, want at most 31: those of the half"},
+        {NULL, NULL},
+    };
+    for (int i = 0; refused[i][0]; i++) {
+        pn_settings s = settings_of(refused[i][0]);
+        assert_int_equal(pn_settings_resolve(&s, &like), PN_EARG);
+        assert_string_equal(pn_error(), refused[i][1]);
+    }
+    const searching s = start("method=random steps=50000");
+    assert_true(s.settings.select == 1000 && s.settings.select_batches == 10);
+    free(s.self);
+}
+
 static void every_name_is_a_method(void **state) {
     (void)state;
     const pn_settings usual = pn_settings_defaults();
@@ -402,6 +476,9 @@ int main(void) {
         cmocka_unit_test(beliefs),
         cmocka_unit_test(parsec_is_as_recorded),
         cmocka_unit_test(adam_is_its_formula),
+        cmocka_unit_test(options_of_another_method),
+        cmocka_unit_test(random_chooses_the_best),
+        cmocka_unit_test(sizes_of_a_selection),
         cmocka_unit_test(every_name_is_a_method),
     };
     return cmocka_run_group_tests_name("method", tests, NULL, NULL);

@@ -328,21 +328,26 @@ static void compare(const char *const *arguments) {
     remove_run("twice");
 }
 
-#define SHORT "--layers", "3", "--channels", "4", "--batch", "8", "--steps", "30", "--warmup", "10"
+#define SHORT "--layers", "3", "--channels", "4", "--batch", "8", "--steps", "30"
 #define ROW(name, ...)                                                     \
     static void name(void **state) {                                       \
         (void)state;                                                       \
         static const char *const arguments[] = {SHORT, __VA_ARGS__, NULL}; \
         compare(arguments);                                                \
     }
-ROW(the_literal_rule, "--data", "synthetic:200x8x8x3", "--rule", "paper", "--samples", "4")
-ROW(frozen_weights_and_the_pi_of_another_run, "--data", "synthetic:200x8x8x3", "--freeze-weights",
-    "--samples", "2", "--prior", "reference")
-ROW(grey_images_of_odd_size, "--data", "synthetic:100x9x7x1", "--no-augment", "--share-slot",
-    "--no-baseline", "--no-distinct-inputs", "--samples", "2", "--clip", "0", "--seed", "7")
-ROW(by_evidence, "--data", "synthetic:200x8x8x3", "--rule", "evidence", "--restart", "3")
-ROW(one_cell_that_skips_backwards, "--data", "synthetic:100x8x8x3", "--layers", "1", "--samples",
-    "4", "--temperature-weights", "0.01", "--skip-below", "0.5")
+ROW(the_literal_rule, "--warmup", "10", "--data", "synthetic:200x8x8x3", "--rule", "paper",
+    "--samples", "4")
+ROW(frozen_weights_and_the_pi_of_another_run, "--warmup", "10", "--data", "synthetic:200x8x8x3",
+    "--freeze-weights", "--samples", "2", "--prior", "reference")
+ROW(grey_images_of_odd_size, "--warmup", "10", "--data", "synthetic:100x9x7x1", "--no-augment",
+    "--share-slot", "--no-baseline", "--no-distinct-inputs", "--samples", "2", "--clip", "0",
+    "--seed", "7")
+ROW(by_evidence, "--warmup", "10", "--data", "synthetic:200x8x8x3", "--rule", "evidence",
+    "--restart", "3")
+ROW(a_random_search, "--data", "synthetic:200x8x8x3", "--method", "random", "--select", "12",
+    "--select-batches", "4")
+ROW(one_cell_that_skips_backwards, "--warmup", "10", "--data", "synthetic:100x8x8x3", "--layers",
+    "1", "--samples", "4", "--temperature-weights", "0.01", "--skip-below", "0.5")
 
 /* The other run is needed for the beginning only. */
 static void the_other_run_may_be_gone_when_continued(void **state) {
@@ -560,6 +565,7 @@ int main(void) {
         cmocka_unit_test(frozen_weights_and_the_pi_of_another_run),
         cmocka_unit_test(grey_images_of_odd_size),
         cmocka_unit_test(by_evidence),
+        cmocka_unit_test(a_random_search),
         cmocka_unit_test(one_cell_that_skips_backwards),
         cmocka_unit_test(the_other_run_may_be_gone_when_continued),
         cmocka_unit_test(judged_or_not_it_is_the_same_search),

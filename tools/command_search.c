@@ -49,7 +49,7 @@ typedef struct progress {
     double begun, phase_begun;
     int64_t first_step, phase_step, images; /* images of the phase */
     double train_loss, val_loss, train_accuracy, accuracy, ess;
-    int count, searched;
+    int count, trained, searched;
     int warnings; /* most that were shown at once */
     char warning[PN_HEALTH_SENTENCE];
     pn_course entropy;
@@ -99,10 +99,10 @@ static void glance_at_cell(const pn_run *r, findings *f, double now, pn_glance *
 }
 
 /* Means since the last look, which begin anew. */
-static void glance_at_steps(progress *p, bool frozen, pn_glance *g) {
-    if (p->count && !frozen) {
-        g->train_loss = p->train_loss / p->count;
-        g->accuracy = p->train_accuracy / p->count;
+static void glance_at_steps(progress *p, pn_glance *g) {
+    if (p->trained) {
+        g->train_loss = p->train_loss / p->trained;
+        g->accuracy = p->train_accuracy / p->trained;
     }
     if (p->searched) {
         g->val_loss = p->val_loss / p->searched;
@@ -110,7 +110,7 @@ static void glance_at_steps(progress *p, bool frozen, pn_glance *g) {
         g->ess = p->ess / p->searched;
     }
     p->train_loss = p->val_loss = p->train_accuracy = p->accuracy = p->ess = 0;
-    p->count = p->searched = 0;
+    p->count = p->trained = p->searched = 0;
 }
 
 static void show(const pn_run *r, progress *p, bool force) {
@@ -134,7 +134,7 @@ static void show(const pn_run *r, progress *p, bool force) {
         g.steps_per_s = (double)(done - p->phase_step) / (t - p->phase_begun);
         g.images_per_s = (double)p->images / (t - p->phase_begun);
     }
-    glance_at_steps(p, r->settings.freeze_weights, &g);
+    glance_at_steps(p, &g);
     g.samples = r->settings.samples;
     g.entropy = r->report.entropy;
     g.uniform = r->belief.entropy_uniform;
@@ -169,6 +169,7 @@ static void gather(progress *p, const pn_run *run) {
     p->train_loss += r->train_loss;
     p->train_accuracy += r->train_accuracy;
     p->count++;
+    p->trained += r->trained;
     if (!r->validated) return;
     p->val_loss += r->val_loss;
     p->accuracy += r->val_accuracy;

@@ -56,6 +56,15 @@ void pn_prior_belief(const pn_prior *prior, pn_belief *b) {
     b->entropy_uniform = pn_prior_entropy_uniform(prior);
 }
 
+void pn_arch_inputs(const pn_space *s, const pn_arch *arch, double share[2 + PN_MAX_NODES - 1]) {
+    const double terms = s->kinds * s->nodes * PN_NODE_TERMS;
+    memset(share, 0, (2 + PN_MAX_NODES - 1) * sizeof *share);
+    for (int kind = 0; kind < s->kinds; kind++)
+        for (int node = 0; node < s->nodes; node++)
+            for (int slot = 0; slot < PN_NODE_TERMS; slot++)
+                share[arch->cell[kind].term[node][slot].input] += 1 / terms;
+}
+
 void pn_health_check(const pn_prior *prior, int layers, pn_health *h) {
     pn_belief belief;
     pn_prior_belief(prior, &belief);

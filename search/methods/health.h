@@ -46,6 +46,9 @@ typedef struct pn_belief {
 /* That of a pi, known, not learnt, and derived. */
 void pn_prior_belief(const pn_prior *prior, pn_belief *belief);
 
+/* How often an architecture reads each input: shares of its terms. */
+void pn_arch_inputs(const pn_space *space, const pn_arch *arch, double share[2 + PN_MAX_NODES - 1]);
+
 /* The health of a belief, judged on the network of `layers` cells (at least 1) that its cell gives;
  * all 0 of one that is not known. */
 void pn_health_of(const pn_space *space, const pn_belief *belief, int layers, pn_health *health);

@@ -242,6 +242,38 @@ static pn_status finish(void *self, int count, pn_evaluation *out, double *gradi
     return PN_OK;
 }
 
+/* Sums over the first batches of a stream. */
+static pn_status sum_scores(pn_model *m, const pn_arch *arch, pn_batches *batches, int stream,
+                            int64_t steps, pn_evaluation *out) {
+    pn_result result;
+    *out = (pn_evaluation){.bytes = 0};
+    m->taken[VALIDATE] = -1; /* the batch at hand is none of a step's */
+    for (int64_t step = 0; step < steps; step++) {
+        pn_batch batch;
+        double since = pn_now();
+        PN_TRY(pn_batches_take(batches, stream, step, &batch));
+        m->times.data += pn_lap(&since);
+        PN_TRY(pn_device_batch_upload(&m->device_batch[VALIDATE], &batch));
+        PN_TRY(prepare(m, arch, VALIDATE, m->found));
+        since = pn_now();
+        PN_TRY(pn_program_forward(m->program));
+        m->times.forward += pn_lap(&since);
+        PN_TRY(m->kernels->memory->download(&result, m->found, sizeof result));
+        out->val_ll += result.log_likelihood;
+        out->val_correct += result.correct;
+        out->bytes = m->size.arena_bytes;
+    }
+    return PN_OK;
+}
+
+static pn_status score(void *self, const pn_arch *arch, int64_t batches, pn_evaluation *out) {
+    pn_model *m = self;
+    begin_times(m);
+    PN_TRY(sum_scores(m, arch, m->batches, VALIDATE, batches, out));
+    m->times.all = pn_now() - m->begun;
+    return PN_OK;
+}
+
 pn_evaluator pn_model_evaluator(pn_model *m) {
     return (pn_evaluator){.self = m,
                           .batch = m->settings.N,
@@ -250,28 +282,17 @@ pn_evaluator pn_model_evaluator(pn_model *m) {
                           .validate = validate,
                           .update = update,
                           .finish = finish,
-                          .renew = renew};
+                          .renew = renew,
+                          .score = score};
 }
 
 pn_status pn_model_score_on(pn_model *m, const pn_arch *arch, pn_batches *batches, int stream,
                             int64_t steps, double *log_likelihood, double *accuracy) {
-    const pn_memory *memory = m->kernels->memory;
-    pn_result result;
-    double sum = 0, correct = 0;
-    m->taken[VALIDATE] = -1; /* the batch at hand is none of a step's */
-    for (int64_t step = 0; step < steps; step++) {
-        pn_batch batch;
-        PN_TRY(pn_batches_take(batches, stream, step, &batch));
-        PN_TRY(pn_device_batch_upload(&m->device_batch[VALIDATE], &batch));
-        PN_TRY(prepare(m, arch, VALIDATE, m->found));
-        PN_TRY(pn_program_forward(m->program));
-        PN_TRY(memory->download(&result, m->found, sizeof result));
-        sum += result.log_likelihood;
-        correct += (double)result.correct;
-    }
+    pn_evaluation sum;
+    PN_TRY(sum_scores(m, arch, batches, stream, steps, &sum));
     const double images = (double)steps * m->settings.N;
-    *log_likelihood = sum / images;
-    *accuracy = correct / images;
+    *log_likelihood = sum.val_ll / images;
+    *accuracy = (double)sum.val_correct / images;
     return PN_OK;
 }
 

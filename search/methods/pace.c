@@ -42,7 +42,9 @@ static pn_status measure(pacing *p, const pn_settings *timed, double limit, doub
 }
 
 static pn_status choose(pacing *p, const pn_settings *asked, double each, int64_t *steps) {
-    int64_t fits = asked->warmup > 1 ? asked->warmup : 1, fails = most_steps + 1;
+    int64_t fits = 1, fails = most_steps + 1;
+    if (asked->warmup > fits) fits = asked->warmup;
+    if (asked->select > fits) fits = asked->select;
     while (fails - fits > 1) {
         const int64_t middle = fits + (fails - fits) / 2;
         double cost;

@@ -9,8 +9,9 @@ PN_API_BEGIN
 
 /* The largest `steps` whose search, with these settings, takes settings->time seconds by the pace
  * of its first steps, which are made and thrown away (PN_PACE_STEPS, or as many as a tenth of the
- * time allows); at least 1, and at least the warm-up that was asked for. What a step of the search
- * costs beside one of warm-up is pn_search_cost's. Nothing is written. Errors as pn_run_open. */
+ * time allows); at least 1, and at least the warm-up or selection that was asked for. What a step
+ * of the search costs beside one of warm-up is the method's. Nothing is written. Errors as
+ * pn_run_open. */
 enum { PN_PACE_STEPS = 20, PN_PACE_FIRST = 2 /* before these, untimed */ };
 pn_status pn_search_pace(const pn_settings *settings, const pn_kernels *kernels, size_t memory,
                          int64_t *steps);

@@ -10,7 +10,9 @@ static const pn_field rows[] = {
     PN_ROW_DATA("fashion-mnist",
                 "images: fashion-mnist, cifar10, synthetic[:COUNTxHxWxC], a directory, "
                 "or what 'data pack' wrote; DIR@96: pictures at 96x96; NAME/2: at half the size"),
-    PN_TEXT("method", method, "parsec", "METHOD", "parsec", "how to search"),
+    PN_TEXT("method", method, "parsec|random", "METHOD", "parsec",
+            "how to search: parsec, a distribution over cells; random: uniform cells, of which the "
+            "best by the shared weights is found"),
     PN_TEXT("rule", rule, "auto|paper|practical|evidence", "RULE", "auto",
             "preset of the options marked *: paper (literal), practical or evidence; auto: "
             "evidence, but practical with --samples, --prior, --freeze-weights, --rate-pi or "
@@ -40,6 +42,10 @@ static const pn_field rows[] = {
            "* begin the shared weights anew every so many steps of --evidence; 0: never"),
     PN_TEXT("found", found, "auto|mode|supported", "CELL", "auto",
             "* cell found: pi's mode, or the best that is like those trained in the warm-up"),
+    PN_INT("select", select, 1, 1e6, NULL,
+           "of --method random: the last steps judge a cell each [a tenth, at most 1000]"),
+    PN_INT("select-batches", select_batches, 1, 1e6, NULL,
+           "of --method random: validation batches that judge a cell [10]"),
     PN_FLAG("freeze-weights", freeze_weights, "0", "learn pi alone, forward only"),
     PN_REAL("rate-pi", rate_pi, 1e-9, 1e3, "X", NULL,
             "Adam's rate for pi [50 / steps of pi, at most 0.1]"),
