@@ -6,7 +6,9 @@
  * 8 cells, C = 16, batch 64 of 32x32x3 (synthetic images). `train` is forward, backward, clip and
  * SGD of one fixed architecture, `forward` the first of these; `parsec` is a step of K = 4
  * architectures drawn anew each time: K times forward and backward on one batch, K times forward
- * on the other, and both updates. */
+ * on the other, and both updates. `compile/train` and `compile/forward` are the host's part before
+ * each of these passes: from an architecture drawn anew to jobs that are bound, and on a card
+ * uploaded. */
 #include <string>
 
 #include "bench/bench.h"
@@ -107,6 +109,25 @@ void parsec(benchmark::State &state, const pn_kernels *kernels) {
     repeat(state, s, [&](int64_t) { return pn_search_step(&search, &s.evaluator, &report); });
 }
 
+void compile(benchmark::State &state, const pn_kernels *kernels, bool training) {
+    Subject s(kernels);
+    enum { kArchitectures = 64 };
+    pn_arch archs[kArchitectures];
+    for (int i = 0; i < kArchitectures; i++) archs[i] = random_arch(i);
+    pn_model &m = s.model;
+    repeat(state, s, [&](int64_t i) {
+        pn_build how = {};
+        how.N = m.settings.N;
+        how.training = training;
+        how.result = m.found;
+        PN_TRY(pn_network_build(&m.network, &archs[i % kArchitectures], m.program, &how));
+        PN_TRY(pn_program_compile(m.program, &m.size));
+        const pn_batch &batch = m.device_batch[0].batch;
+        return pn_program_bind(m.program, &m.arena, &m.network.parameters, batch.x, batch.labels,
+                               nullptr);
+    });
+}
+
 const bool registered = [] {
     for (const pn_kernels *kernels : bench::backends()) {
         const std::string isa = bench::label(kernels);
@@ -126,6 +147,8 @@ const bool registered = [] {
         for (int i = 0; i < kRandom; i++)
             add("train/random:" + std::to_string(i), train, random_arch(i));
         add("parsec/K:4", parsec);
+        add("compile/train", compile, true);
+        add("compile/forward", compile, false);
     }
     return true;
 }();

@@ -89,107 +89,143 @@ static float *gradient(const sources *s, int index) {
                                                   : p->device.gradient + p->list[index].offset;
 }
 
-static pn_norm norm_of(const sources *s, const value *v) {
+static void write_norm(const sources *s, const value *v, pn_norm *to) {
     const pn_norm_spec *n = &v->norm;
-    if (n->mode == PN_NORM_NONE) return (pn_norm){.mode = PN_NORM_NONE};
-    return (pn_norm){.mode = n->mode,
-                     .eps = 1e-5F,
-                     .momentum = 0.1F,
-                     .stats = at(s, s->buffers->places[v->op].stats),
-                     .gamma = parameter(s, n->gamma),
-                     .beta = parameter(s, n->beta),
-                     .dgamma = gradient(s, n->gamma),
-                     .dbeta = gradient(s, n->beta),
-                     .running_mean = parameter(s, n->running_mean),
-                     .running_var = parameter(s, n->running_var)};
+    if (n->mode == PN_NORM_NONE) return;
+    to->mode = n->mode;
+    to->eps = 1e-5F;
+    to->momentum = 0.1F;
+    to->stats = at(s, s->buffers->places[v->op].stats);
+    to->gamma = parameter(s, n->gamma);
+    to->beta = parameter(s, n->beta);
+    to->dgamma = gradient(s, n->gamma);
+    to->dbeta = gradient(s, n->beta);
+    to->running_mean = parameter(s, n->running_mean);
+    to->running_var = parameter(s, n->running_var);
 }
 
-static pn_input input_of(const sources *s, int u) {
+static void write_input(const sources *s, int u, pn_input *to) {
     const value *v = pn_value_read(s->graph, u);
-    pn_input in = {.x = s->binding->image, .C = v->C, .norm = norm_of(s, v)};
-    if (v->op < 0) return in;
+    to->C = v->C;
+    write_norm(s, v, &to->norm);
+    if (v->op < 0) {
+        to->x = s->binding->image;
+        return;
+    }
     const place *has = &s->buffers->places[v->op];
-    in.x = at(s, has->data);
-    if (!s->graph->training) return in;
-    if (pn_use_writes(s->graph, u)) in.dx = at(s, has->grad);
-    in.add = has->writer != s->graph->uses[u].op;
-    return in;
+    to->x = at(s, has->data);
+    if (!s->graph->training) return;
+    if (pn_use_writes(s->graph, u)) to->dx = at(s, has->grad);
+    to->add = has->writer != s->graph->uses[u].op;
 }
 
-/* All zero for a head. */
-static pn_output output_of(const sources *s, int i) {
+static void write_output(const sources *s, int i, pn_output *to) {
     const pn_graph *g = s->graph;
-    if (g->ops[i].out < 0) return (pn_output){0};
     const value *v = &g->values[g->ops[i].out];
     const place *has = &s->buffers->places[i];
-    pn_output out = {.z = at(s, has->data), .coef = 1, .K = v->C, .norm = norm_of(s, v)};
-    if (!g->training) return out;
-    out.dy = at(s, has->grad);
+    to->z = at(s, has->data);
+    to->coef = 1;
+    to->K = v->C;
+    write_norm(s, v, &to->norm);
+    if (!g->training) return;
+    to->dy = at(s, has->grad);
     if (v->shared >= 0) {
-        out.coef = g->uses[v->shared].term.coef;
-        out.factor = g->uses[v->shared].term.factor;
+        to->coef = g->uses[v->shared].term.coef;
+        to->factor = g->uses[v->shared].term.factor;
     }
-    return out;
 }
 
 static void write_terms(const sources *s, const op *o, pn_term *terms) {
+    memset(terms, 0, (size_t)o->uses * sizeof *terms);
     for (int u = o->first_use, i = 0; u < o->first_use + o->uses; u++) {
         const pn_term_spec *t = &s->graph->uses[u].term;
-        const int position = u == o->restored ? o->uses - 1 : i++; /* the restored one last */
-        terms[position] = (pn_term){input_of(s, u), t->coef, t->factor};
+        pn_term *to = &terms[u == o->restored ? o->uses - 1 : i++]; /* the restored one last */
+        to->coef = t->coef;
+        to->factor = t->factor;
+        write_input(s, u, &to->in);
     }
 }
 
-/* shares_dx: it shares a gradient with the job before (pn_stage.shares_dx and so on). terms: a
- * node's, written already. */
-static any_job make_job(const sources *s, int i, bool shares_dx, const pn_term *terms) {
+/* Writes a job, which is all zero. shares_dx: it shares a gradient with the job before
+ * (pn_stage.shares_dx and so on). terms: a node's, written already. */
+static void write_job(const sources *s, int i, bool shares_dx, const pn_term *terms, any_job *job) {
     const op *o = &s->graph->ops[i];
     const place *has = &s->buffers->places[i];
     const value *x = pn_value_read(s->graph, o->first_use);
-    const pn_output out = output_of(s, i);
-    float *const w = parameter(s, o->w), *const dw = gradient(s, o->w);
-    float *const w2 = parameter(s, o->w2), *const dw2 = gradient(s, o->w2);
+    const int N = s->graph->N, H = x->H, W = x->W;
     pn_input *in = NULL;
-    any_job job;
-#define JOB(op, ...) \
-    job.op = (pn_##op) { .N = s->graph->N, .H = x->H, .W = x->W, __VA_ARGS__ }
+    pn_output *out = NULL;
     switch (o->family) {
-        case PN_STEM:
-            JOB(stem, .C = x->C, .stride = o->stride, .x = s->binding->image, .out = out, .w = w,
-                .dw = dw);
+        case PN_STEM: {
+            pn_stem *j = &job->stem;
+            j->N = N, j->H = H, j->W = W, j->C = x->C, j->stride = o->stride;
+            j->x = s->binding->image;
+            j->w = parameter(s, o->w);
+            j->dw = gradient(s, o->w);
+            out = &j->out;
             break;
+        }
         case PN_CONV1X1:
         case PN_REDUCE:
-        case PN_CONV:
-            JOB(conv, .parts = o->uses, .shares_dx = shares_dx, .R = o->R, .stride = o->stride,
-                .pad = o->pad, .mean = o->mean, .out = out, .w = w, .dw = dw);
-            in = job.conv.in;
+        case PN_CONV: {
+            pn_conv *j = &job->conv;
+            j->N = N, j->H = H, j->W = W, j->parts = o->uses, j->shares_dx = shares_dx;
+            j->R = o->R, j->stride = o->stride, j->pad = o->pad, j->mean = o->mean;
+            j->w = parameter(s, o->w);
+            j->dw = gradient(s, o->w);
+            in = j->in;
+            out = &j->out;
             break;
-        case PN_STAGE:
-            JOB(stage, .R = o->R, .dilation = o->dilation, .stride = o->stride,
-                .shares_dx = shares_dx, .out = out, .dw = w, .pw = w2, .ddw = dw, .dpw = dw2);
-            in = &job.stage.in;
+        }
+        case PN_STAGE: {
+            pn_stage *j = &job->stage;
+            j->N = N, j->H = H, j->W = W, j->shares_dx = shares_dx;
+            j->R = o->R, j->dilation = o->dilation, j->stride = o->stride;
+            j->dw = parameter(s, o->w);
+            j->ddw = gradient(s, o->w);
+            j->pw = parameter(s, o->w2);
+            j->dpw = gradient(s, o->w2);
+            in = &j->in;
+            out = &j->out;
             break;
-        case PN_POOL:
-            JOB(pool, .stride = o->stride, .shares_dx = shares_dx, .kind = o->pool, .out = out);
-            in = &job.pool.in;
+        }
+        case PN_POOL: {
+            pn_pool *j = &job->pool;
+            j->N = N, j->H = H, j->W = W, j->shares_dx = shares_dx;
+            j->stride = o->stride, j->kind = o->pool;
+            in = &j->in;
+            out = &j->out;
             break;
-        case PN_NODE:
-            JOB(node, .C = x->C, .terms = o->uses, .restore = o->restored >= 0,
-                .shares_dx = shares_dx, .term = terms, .h = out.z, .dh = out.dy);
+        }
+        case PN_NODE: {
+            pn_node *j = &job->node;
+            j->N = N, j->H = H, j->W = W, j->C = x->C, j->terms = o->uses;
+            j->restore = o->restored >= 0, j->shares_dx = shares_dx;
+            j->term = terms;
+            j->h = at(s, has->data);
+            j->dh = at(s, has->grad);
             break;
-        default: /* PN_HEAD */
-            JOB(head, .parts = o->uses, .relu = o->relu, .classes = o->classes,
-                .shares_dx = shares_dx, .smoothing = o->smoothing, .loss_weight = o->loss_weight,
-                .labels = s->binding->labels, .w = w, .b = w2, .dw = dw, .db = dw2,
-                .pooled = at(s, has->pooled), .logits = at(s, has->logits), .result = o->result,
-                .scale = s->binding->scale);
-            in = job.head.in;
+        }
+        default: { /* PN_HEAD */
+            pn_head *j = &job->head;
+            j->N = N, j->H = H, j->W = W, j->parts = o->uses, j->relu = o->relu;
+            j->classes = o->classes, j->shares_dx = shares_dx;
+            j->smoothing = o->smoothing, j->loss_weight = o->loss_weight;
+            j->labels = s->binding->labels;
+            j->w = parameter(s, o->w);
+            j->dw = gradient(s, o->w);
+            j->b = parameter(s, o->w2);
+            j->db = gradient(s, o->w2);
+            j->pooled = at(s, has->pooled);
+            j->logits = at(s, has->logits);
+            j->result = o->result;
+            j->scale = s->binding->scale;
+            in = j->in;
             break;
+        }
     }
-#undef JOB
-    for (int k = 0; in && k < o->uses; k++) in[k] = input_of(s, o->first_use + k);
-    return job;
+    for (int k = 0; in && k < o->uses; k++) write_input(s, o->first_use + k, &in[k]);
+    if (out) write_output(s, i, out);
 }
 
 void pn_jobs_write(const pn_graph *g, const pn_schedule *s, const pn_buffers *b,
@@ -201,6 +237,7 @@ void pn_jobs_write(const pn_graph *g, const pn_schedule *s, const pn_buffers *b,
         const launch *a = &s->launches[l];
         const int *order = s->order + a->first;
         j->at[l] = j->bytes;
+        memset(j->jobs + j->bytes, 0, (size_t)a->count * job_size[a->family]);
         for (int i = 0; i < a->count; i++) {
             const op *o = &g->ops[order[i]];
             const bool shares_dx =
@@ -210,8 +247,7 @@ void pn_jobs_write(const pn_graph *g, const pn_schedule *s, const pn_buffers *b,
                 write_terms(&from, o, terms);
                 j->term_count += o->uses;
             }
-            const any_job job = make_job(&from, order[i], shares_dx, terms);
-            memcpy(j->jobs + j->bytes, &job, job_size[a->family]);
+            write_job(&from, order[i], shares_dx, terms, (any_job *)(void *)(j->jobs + j->bytes));
             j->bytes += job_size[a->family];
         }
         j->bytes = aligned(j->bytes);

@@ -6,14 +6,16 @@
 pn_status pn_buffers_reserve(pn_buffers *b, int ops) {
     const int most = (3 + PASSES) * ops; /* data, gradient, statistics; scratch */
     PN_TRY(PN_RESIZE(b->list, most));
-    PN_TRY(PN_RESIZE(b->order, 2 * most));
+    PN_TRY(PN_RESIZE(b->room.order, 2 * most));
+    PN_TRY(PN_RESIZE(b->room.placed, most));
     PN_TRY(PN_RESIZE(b->scratch, PASSES * ops));
     return PN_RESIZE(b->places, ops);
 }
 
 void pn_buffers_free(pn_buffers *b) {
     free(b->list);
-    free(b->order);
+    free(b->room.order);
+    free(b->room.placed);
     free(b->scratch);
     free(b->places);
 }

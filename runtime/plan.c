@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 static size_t rounded(size_t bytes) { return (bytes + PN_ALIGN - 1) & ~(size_t)(PN_ALIGN - 1); }
 
@@ -51,34 +52,52 @@ static void sort_by_size(const pn_buffer *buffers, int *order, int *spare, int n
     }
 }
 
-pn_status pn_plan(pn_buffer *buffers, int count, int *order, size_t *total) {
+/* The lowest offset where no placed buffer that lives then is in the way. Whether one is goes
+ * either way about as often, so no branch hangs on it. */
+static size_t lowest_gap(const pn_placed *placed, int count, const pn_buffer *b) {
+    const size_t need = rounded(b->bytes);
+    size_t at = 0;
+    for (int p = 0; p < count && placed[p].offset < at + need; p++) {
+        const pn_placed *other = &placed[p];
+        const bool meets =
+            (other->end > at) & (other->first <= b->last) & (b->first <= other->last);
+        at = meets ? other->end : at;
+    }
+    return at;
+}
+
+/* By rising offset. */
+static void insert(pn_placed *placed, int count, const pn_buffer *b) {
+    int low = 0, high = count;
+    while (low < high) {
+        const int middle = (low + high) / 2;
+        if (placed[middle].offset > b->offset)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    memmove(placed + low + 1, placed + low, (size_t)(count - low) * sizeof *placed);
+    placed[low] = (pn_placed){b->offset, b->offset + rounded(b->bytes), b->first, b->last};
+}
+
+pn_status pn_plan(pn_buffer *buffers, int count, const pn_plan_room *room, size_t *total) {
     PN_TRY(check(buffers, count));
-    int *spare = order + count, n = 0;
+    int *const order = room->order;
+    int n = 0;
 
     /* A chain is planned as its head, whose life is stretched for the time being. */
     for (int i = count - 1; i >= 0; i--)
         if (buffers[i].in_place_of >= 0) buffers[buffers[i].in_place_of].last = buffers[i].last;
     for (int i = 0; i < count; i++)
         if (buffers[i].in_place_of < 0) order[n++] = i;
-    sort_by_size(buffers, order, spare, n);
+    sort_by_size(buffers, order, order + count, n);
 
-    int placed = 0; /* spare[0..placed): the placed ones by rising offset */
     *total = 0;
     for (int k = 0; k < n; k++) {
         pn_buffer *b = &buffers[order[k]];
-        size_t need = rounded(b->bytes), at = 0;
-        for (int p = 0; p < placed; p++) {
-            const pn_buffer *other = &buffers[spare[p]];
-            if (other->last < b->first || b->last < other->first) continue;
-            if (other->offset >= at + need) break;
-            size_t end = other->offset + rounded(other->bytes);
-            if (end > at) at = end;
-        }
-        b->offset = at;
-        if (at + b->bytes > *total) *total = at + b->bytes;
-        int p = placed++;
-        for (; p > 0 && buffers[spare[p - 1]].offset > at; p--) spare[p] = spare[p - 1];
-        spare[p] = order[k];
+        b->offset = lowest_gap(room->placed, k, b);
+        if (b->offset + b->bytes > *total) *total = b->offset + b->bytes;
+        insert(room->placed, k, b);
     }
 
     for (int i = 0; i < count; i++)

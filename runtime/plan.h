@@ -23,12 +23,24 @@ typedef struct pn_buffer {
     size_t offset;   /* out: a multiple of PN_ALIGN */
 } pn_buffer;
 
+/* A buffer that has its place, while others are sought. */
+typedef struct pn_placed {
+    size_t offset, end;
+    int first, last;
+} pn_placed;
+
+/* What planning works with. */
+typedef struct pn_plan_room {
+    int *order;        /* two for each buffer */
+    pn_placed *placed; /* one for each buffer */
+} pn_plan_room;
+
 /* Sets every offset, and *total: the largest offset + bytes. Largest first, each into the lowest
  * gap that holds it; equal sizes keep their order, so the same input gives the same plan on any
- * machine. `order` is scratch for 2 * count ints. PN_EARG if a buffer ends before it begins, or
- * cannot be where in_place_of says, or if all buffers together, PN_ALIGN bytes behind each, have
- * more bytes than a size_t counts (so that no sum of theirs overflows here or in the caller). */
-pn_status pn_plan(pn_buffer *buffers, int count, int *order, size_t *total);
+ * machine. PN_EARG if a buffer ends before it begins, or cannot be where in_place_of says, or if
+ * all buffers together, PN_ALIGN bytes behind each, have more bytes than a size_t counts (so that
+ * no sum of theirs overflows here or in the caller). */
+pn_status pn_plan(pn_buffer *buffers, int count, const pn_plan_room *room, size_t *total);
 
 /* The most bytes alive at any one launch: no plan needs less. In-place pairs count once. */
 size_t pn_plan_floor(const pn_buffer *buffers, int count);

@@ -1,7 +1,6 @@
 /* program.c -- a program's stages in turn (program_parts.h), and running what they made. */
 #include "runtime/program.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -53,7 +52,7 @@ pn_status pn_program_reserve(pn_program *p, int ops, int terms) {
     ops = p->graph.ops_max;
     terms = p->graph.uses_max;
     if (ops <= p->ops_max && terms <= p->terms_max) return PN_OK;
-    PN_TRY(pn_schedule_reserve(&p->schedule, ops));
+    PN_TRY(pn_schedule_reserve(&p->schedule, ops, terms));
     PN_TRY(pn_buffers_reserve(&p->buffers, ops));
     PN_TRY(pn_jobs_reserve(&p->jobs, p->kernels->memory, ops, terms));
     p->ops_max = ops;
@@ -134,10 +133,6 @@ static const char *range_name(const launch *a, char text[64]) {
 
 /* ---- compiling ------------------------------------------------------------------------------- */
 
-static size_t scratch_wanted(const pn_program *p, int l) {
-    return scratch_of(p->kernels, &p->schedule.launches[l], p->jobs.jobs + p->jobs.at[l]);
-}
-
 /* Without its guard. */
 static size_t plain_bytes(const pn_buffers *b, int buffer) {
     return b->list[buffer].bytes - b->guard;
@@ -149,8 +144,7 @@ static size_t scratch_bytes(const pn_buffers *b, int l) {
 
 /* All of a program's size but that of the arena. */
 static pn_program_size size_of(const pn_graph *g, const pn_schedule *s, const pn_buffers *b) {
-    pn_program_size size = {.floor_bytes = pn_plan_floor(b->list, b->count),
-                            .launches_fwd = s->forward,
+    pn_program_size size = {.launches_fwd = s->forward,
                             .launches_bwd = s->count - s->forward,
                             .jobs_fwd = s->jobs[FORWARD],
                             .jobs_bwd = s->jobs[BACKWARD]};
@@ -179,15 +173,19 @@ pn_status pn_program_compile(pn_program *p, pn_program_size *size) {
     pn_buffers_make(g, s, p->guarded ? PN_GUARD : 0, b);
     pn_jobs_write(g, s, b, &p->binding, &p->jobs);
     for (int l = 0; l < s->count; l++) {
-        const size_t bytes = scratch_wanted(p, l);
+        const size_t bytes = scratch_of(p->kernels, &s->launches[l], p->jobs.jobs + p->jobs.at[l]);
         if (bytes == PN_NO_SCRATCH) return PN_EARG; /* the kernels have said why */
         b->scratch[l] = bytes ? pn_buffers_add(b, bytes, l, l) : -1;
     }
-    PN_TRY(pn_plan(b->list, b->count, b->order, &p->arena_bytes));
+    PN_TRY(pn_plan(b->list, b->count, &b->room, &p->arena_bytes));
     *size = size_of(g, s, b);
     size->arena_bytes = p->arena_bytes;
     p->compiled = true;
     return PN_OK;
+}
+
+size_t pn_program_floor(const pn_program *p) {
+    return p->compiled ? pn_plan_floor(p->buffers.list, p->buffers.count) : 0;
 }
 
 /* ---- binding and running --------------------------------------------------------------------- */
@@ -198,8 +196,6 @@ pn_status pn_program_bind(pn_program *p, pn_arena *arena, pn_parameters *paramet
     PN_TRY(pn_arena_commit(arena, p->arena_bytes));
     p->binding = (pn_binding){arena, parameters, image, scale, labels};
     pn_jobs_write(&p->graph, &p->schedule, &p->buffers, &p->binding, &p->jobs);
-    for (int l = 0; l < p->schedule.count; l++) /* addresses change nothing */
-        assert(scratch_wanted(p, l) == scratch_bytes(&p->buffers, l));
     const pn_memory *memory = p->kernels->memory;
     return memory->plain ? PN_OK : pn_jobs_upload(&p->jobs, &p->schedule, memory);
 }

@@ -90,7 +90,6 @@ void pn_program_shape(const pn_program *p, pn_value v, int *H, int *W, int *C);
 /* What a compiled program needs. */
 typedef struct pn_program_size {
     size_t arena_bytes;      /* the plan's total */
-    size_t floor_bytes;      /* no plan could be smaller */
     size_t activation_bytes; /* of the forward's outputs that live into the backward pass */
     size_t scratch_bytes;    /* the largest scratch of a launch */
     size_t unshared_bytes;   /* of all buffers, had each a place of its own */
@@ -99,6 +98,10 @@ typedef struct pn_program_size {
 
 /* Sorts, plans. Afterwards pn_program_bind may be called any number of times. */
 pn_status pn_program_compile(pn_program *program, pn_program_size *size);
+
+/* The most bytes alive at any one launch of a compiled program: no plan could be smaller. For
+ * reports: it takes as long as all of compiling. */
+size_t pn_program_floor(const pn_program *program);
 
 /* Fills in the pointers: arena (committed here), parameters, and the batch (image (N,H,W,C),
  * labels (N), both NULL to have the size checked only). scale: what the heads' gradients are

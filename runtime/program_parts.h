@@ -100,23 +100,33 @@ typedef struct launch {
     int first, count; /* in pn_schedule.order */
 } launch;
 
-/* When an op runs. */
+/* When an op runs. The rest is of the pass whose launches are being chosen. */
 typedef struct turn {
     int launch[PASSES];
-    bool done, ready; /* this and held: while launches are chosen */
-    unsigned held;    /* by which families, one bit each */
+    int waits;             /* for so many other ops */
+    int held[PN_FAMILIES]; /* so many of those are of that family, or held by it themselves: the op
+                              cannot become ready before that family is launched */
+    int first;             /* of those that wait for it, in pn_schedule.followers; -1: none */
+    int next;              /* the next one that is ready, of the same family */
 } turn;
 
+/* An op that waits for another one, and the next that does. */
+typedef struct follower {
+    int op, next;
+} follower;
+
 typedef struct pn_schedule {
-    launch *launches;   /* forward, then backward */
-    int *order;         /* ops in running order: forward, then backward */
-    turn *turns;        /* of each living op */
+    launch *launches; /* forward, then backward */
+    int *order;       /* ops in running order: forward, then backward */
+    turn *turns;      /* of each living op */
+    follower *followers;
+    int follower_count;
     int count, forward; /* launches, and those of them that are forward */
     int jobs[PASSES];   /* length of each part of the order */
 } pn_schedule;
 
-/* Makes room for that many ops. PN_EMEM. */
-pn_status pn_schedule_reserve(pn_schedule *schedule, int ops);
+/* Makes room for that many ops with that many terms in all. PN_EMEM. */
+pn_status pn_schedule_reserve(pn_schedule *schedule, int ops, int terms);
 void pn_schedule_free(pn_schedule *schedule);
 
 /* Sorts the living ops of a marked graph into launches; backward only in training. */
@@ -135,7 +145,7 @@ typedef struct pn_buffers {
     pn_buffer *list;
     place *places; /* of each living op */
     int *scratch;  /* of each launch: a buffer, -1: none wanted */
-    int *order;    /* for pn_plan */
+    pn_plan_room room;
     int count;
     size_t guard; /* bytes of each buffer that only guard its end */
 } pn_buffers;

@@ -1,57 +1,128 @@
 /* schedule.c -- the living ops of a graph, sorted into launches of one family each. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "runtime/program_parts.h"
 
-pn_status pn_schedule_reserve(pn_schedule *s, int ops) {
+pn_status pn_schedule_reserve(pn_schedule *s, int ops, int terms) {
     PN_TRY(PN_RESIZE(s->launches, PASSES * ops));
     PN_TRY(PN_RESIZE(s->order, PASSES * ops));
+    PN_TRY(PN_RESIZE(s->followers, terms));
     return PN_RESIZE(s->turns, ops);
 }
 
 void pn_schedule_free(pn_schedule *s) {
     free(s->launches);
     free(s->order);
+    free(s->followers);
     free(s->turns);
 }
 
-/* ready: an op that waits for none that is not done. held: by which families it is held, one bit
- * each: it cannot become ready before they are launched, whatever else is. Producers come before
- * readers in the graph. */
-static void mark_ops(const pn_graph *g, int pass, turn *turns) {
+/* ---- what waits for what --------------------------------------------------------------------- */
+
+/* One pass, while its launches are chosen. */
+typedef struct choice {
+    const pn_graph *graph;
+    pn_schedule *schedule;
+    int pass;
+    int ready[PN_FAMILIES];   /* the first op that waits for none, -1; a list in the order of ops */
+    int joining[PN_FAMILIES]; /* ops not ready, but held by none of their own family */
+} choice;
+
+static pn_family family_of(const choice *c, int i) { return c->graph->ops[i].family; }
+
+static void add_follower(pn_schedule *s, int before, int after) {
+    s->followers[s->follower_count] = (follower){after, s->turns[before].first};
+    s->turns[before].first = s->follower_count++;
+    s->turns[after].waits++;
+}
+
+static void find_followers(const choice *c) {
+    const pn_graph *g = c->graph;
+    pn_schedule *s = c->schedule;
+    s->follower_count = 0;
     for (int i = 0; i < g->op_count; i++) {
-        turns[i].ready = !turns[i].done;
-        turns[i].held = 0;
+        turn *t = &s->turns[i];
+        t->waits = 0;
+        t->first = -1;
+        memset(t->held, 0, sizeof t->held);
     }
-    for (int n = 0; n < g->op_count; n++) {
-        const int i = pass == FORWARD ? n : g->op_count - 1 - n;
+    for (int i = 0; i < g->op_count; i++) {
         const op *o = &g->ops[i];
-        if (!o->alive) continue;
-        for (int u = o->first_use; u < o->first_use + o->uses; u++) {
+        for (int u = o->first_use; o->alive && u < o->first_use + o->uses; u++) {
             const int producer = pn_value_read(g, u)->op;
             if (producer < 0) continue;
-            const int before = pass == FORWARD ? producer : i;
-            const int after = pass == FORWARD ? i : producer;
-            if (turns[before].done) continue;
-            turns[after].ready = false;
-            turns[after].held |= turns[before].held | 1U << g->ops[before].family;
+            if (c->pass == FORWARD)
+                add_follower(s, producer, i);
+            else
+                add_follower(s, i, producer);
         }
     }
 }
 
+/* In lists by rising index: so that jobs keep the order of building. */
+static void add_ready(choice *c, int i) {
+    turn *turns = c->schedule->turns;
+    int *at = &c->ready[family_of(c, i)];
+    while (*at >= 0 && *at < i) at = &turns[*at].next;
+    turns[i].next = *at;
+    *at = i;
+}
+
+/* Producers come before readers in the graph, so those that hold come before the held ones. */
+static void begin_pass(choice *c) {
+    const pn_graph *g = c->graph;
+    turn *turns = c->schedule->turns;
+    find_followers(c);
+    for (pn_family f = 0; f < PN_FAMILIES; f++) {
+        c->ready[f] = -1;
+        c->joining[f] = 0;
+    }
+    for (int n = 0; n < g->op_count; n++) {
+        const int i = c->pass == FORWARD ? n : g->op_count - 1 - n;
+        if (!g->ops[i].alive) continue;
+        const pn_family family = family_of(c, i);
+        for (int l = turns[i].first; l >= 0; l = c->schedule->followers[l].next)
+            for (pn_family f = 0; f < PN_FAMILIES; f++)
+                turns[c->schedule->followers[l].op].held[f] += f == family || turns[i].held[f];
+        if (!turns[i].waits)
+            add_ready(c, i);
+        else
+            c->joining[family] += !turns[i].held[family];
+    }
+}
+
+/* One of those that op i waits for neither is of this family any more nor waits for one. */
+static void let_go(choice *c, int i, pn_family family) {
+    turn *t = &c->schedule->turns[i];
+    if (--t->held[family]) return;
+    if (family_of(c, i) == family)
+        c->joining[family]++;
+    else
+        for (int l = t->first; l >= 0; l = c->schedule->followers[l].next)
+            let_go(c, c->schedule->followers[l].op, family);
+}
+
+/* Op i has its launch. */
+static void release(choice *c, int i) {
+    turn *turns = c->schedule->turns;
+    for (int l = turns[i].first; l >= 0; l = c->schedule->followers[l].next) {
+        const int after = c->schedule->followers[l].op;
+        let_go(c, after, family_of(c, i));
+        if (--turns[after].waits) continue;
+        c->joining[family_of(c, after)]--;
+        add_ready(c, after);
+    }
+}
+
+/* ---- launches -------------------------------------------------------------------------------- */
+
 /* A launch is all that is ready of one family. Of the families that have something ready, the one
  * for which waiting would gather the fewest more: so that a step takes few launches. */
-static pn_family next_family(const pn_graph *g, const turn *turns) {
-    int ready[PN_FAMILIES] = {0}, joining[PN_FAMILIES] = {0};
+static pn_family next_family(const choice *c) {
     pn_family best = PN_FAMILIES;
-    for (int i = 0; i < g->op_count; i++) {
-        const pn_family f = g->ops[i].family;
-        if (turns[i].done) continue;
-        ready[f] += turns[i].ready;
-        joining[f] += !turns[i].ready && !(turns[i].held >> f & 1);
-    }
     for (pn_family f = 0; f < PN_FAMILIES; f++)
-        if (ready[f] && (best == PN_FAMILIES || joining[f] < joining[best])) best = f;
+        if (c->ready[f] >= 0 && (best == PN_FAMILIES || c->joining[f] < c->joining[best])) best = f;
     return best;
 }
 
@@ -76,26 +147,33 @@ static bool joins(const pn_graph *g, int i, int pass, const int *jobs, int count
     return true;
 }
 
+/* Takes those that are ready from their list. */
+static int take_jobs(choice *c, pn_family family, int *jobs) {
+    turn *turns = c->schedule->turns;
+    int count = 0;
+    for (int *at = &c->ready[family]; *at >= 0;) {
+        const int i = *at;
+        if (joins(c->graph, i, c->pass, jobs, count)) {
+            insert(c->graph, jobs, count++, i, c->pass);
+            turns[i].launch[c->pass] = c->schedule->count;
+            *at = turns[i].next;
+        } else {
+            at = &turns[i].next;
+        }
+    }
+    return count;
+}
+
 static void choose_launches(const pn_graph *g, int pass, pn_schedule *s) {
     const int first = pass == BACKWARD ? s->jobs[FORWARD] : 0;
-    int n = first, end = first;
-    for (int i = 0; i < g->op_count; i++) {
-        s->turns[i].done = !g->ops[i].alive;
-        end += g->ops[i].alive;
-    }
-    while (n < end) {
-        mark_ops(g, pass, s->turns);
-        const pn_family family = next_family(g, s->turns);
-        int *const jobs = s->order + n, count = 0;
-        for (int i = 0; i < g->op_count; i++) {
-            turn *const t = &s->turns[i];
-            if (g->ops[i].family != family || !t->ready || t->done) continue;
-            if (!joins(g, i, pass, jobs, count)) continue;
-            insert(g, jobs, count++, i, pass);
-            t->launch[pass] = s->count;
-        }
-        for (int i = 0; i < count; i++) s->turns[jobs[i]].done = true;
-        s->launches[s->count++] = (launch){family, pass, n, count};
+    choice c = {.graph = g, .schedule = s, .pass = pass};
+    int n = first;
+    begin_pass(&c);
+    for (pn_family f; (f = next_family(&c)) != PN_FAMILIES;) {
+        int *const jobs = s->order + n;
+        const int count = take_jobs(&c, f, jobs);
+        for (int i = 0; i < count; i++) release(&c, jobs[i]);
+        s->launches[s->count++] = (launch){f, pass, n, count};
         n += count;
     }
     s->jobs[pass] = n - first;

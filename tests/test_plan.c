@@ -17,7 +17,8 @@ enum { MOST = 64 };
 
 static void plan(pn_buffer *b, int count, size_t *total) {
     int order[2 * MOST];
-    assert_int_equal(pn_plan(b, count, order, total), PN_OK);
+    pn_placed placed[MOST];
+    assert_int_equal(pn_plan(b, count, &(pn_plan_room){order, placed}, total), PN_OK);
 }
 
 static void disjoint_lives_share_a_place(void **state) {
@@ -99,8 +100,10 @@ static void what_cannot_be_is_refused(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         pn_buffer b[3] = {cases[i].b[0], cases[i].b[1], cases[i].b[2]};
         int order[6];
+        pn_placed placed[3];
         size_t total;
-        if (pn_plan(b, 3, order, &total) != PN_EARG) fail_msg("accepted: %s", cases[i].why);
+        if (pn_plan(b, 3, &(pn_plan_room){order, placed}, &total) != PN_EARG)
+            fail_msg("accepted: %s", cases[i].why);
     }
 }
 
@@ -122,12 +125,62 @@ static void totals_do_not_wrap(void **state) {
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         pn_buffer b[3];
         int order[6];
+        pn_placed placed[3];
         size_t total;
         for (int j = 0; j < 3; j++) b[j] = (pn_buffer){cases[i].bytes[j], 0, 1, -1, 0};
-        if (pn_plan(b, 3, order, &total) != cases[i].wanted) fail_msg("%s", cases[i].why);
+        if (pn_plan(b, 3, &(pn_plan_room){order, placed}, &total) != cases[i].wanted)
+            fail_msg("%s", cases[i].why);
         if (cases[i].wanted != PN_OK) continue;
         for (int j = 0; j < 3; j++) assert_true(total >= b[j].offset + b[j].bytes);
         assert_true(total >= pn_plan_floor(b, 3));
+    }
+}
+
+/* The rule without any means: largest first, equal ones in their order; of offset 0 and all ends of
+ * those that live then, the lowest where none of these is in the way. */
+static void plan_by_the_rule(pn_buffer *b, int count) {
+    bool done[MOST] = {0};
+    for (int n = 0; n < count; n++) {
+        int k = -1;
+        for (int i = 0; i < count; i++)
+            if (!done[i] && (k < 0 || b[i].bytes > b[k].bytes)) k = i;
+        size_t best = SIZE_MAX;
+        for (int i = -1; i < count; i++) {
+            if (i >= 0 && (!done[i] || b[i].last < b[k].first || b[k].last < b[i].first)) continue;
+            const size_t round = PN_ALIGN - 1;
+            const size_t at = i < 0 ? 0 : (b[i].offset + b[i].bytes + round) & ~round;
+            bool free = true;
+            for (int j = 0; j < count && free; j++)
+                free = !done[j] || b[j].last < b[k].first || b[k].last < b[j].first ||
+                       b[j].offset + b[j].bytes <= at || at + b[k].bytes <= b[j].offset;
+            if (free && at < best) best = at;
+        }
+        b[k].offset = best;
+        done[k] = true;
+    }
+}
+
+static void the_rule_to_the_byte(void **state) {
+    (void)state;
+    for (uint64_t round = 0; round < 3000; round++) {
+        pn_buffer b[MOST], wanted[MOST];
+        const int count = 1 + (int)pn_random_below(3, PN_STREAM_TEST, round, 0, MOST);
+        const int launches = round % 2 ? 60 : 12;
+        for (int i = 0; i < count; i++) {
+            const pn_random4 r = pn_random(4, PN_STREAM_TEST, round, (uint64_t)i);
+            const int first = (int)(r.v[0] % (uint32_t)launches);
+            const int most = i % 3 ? launches - first : 2;
+            const int life = (int)(r.v[2] % (uint32_t)most);
+            const size_t bytes = i % 2 ? 64U << r.v[1] % 6 : 1 + r.v[1] % 3000; /* many are equal */
+            b[i] = wanted[i] = (pn_buffer){bytes, first, first + life, -1, 0};
+        }
+        size_t total;
+        plan(b, count, &total);
+        plan_by_the_rule(wanted, count);
+        for (int i = 0; i < count; i++)
+            if (b[i].offset != wanted[i].offset)
+                fail_msg("round %d: buffer %d at %zu, want %zu", (int)round, i, b[i].offset,
+                         wanted[i].offset);
     }
 }
 
@@ -181,6 +234,7 @@ int main(void) {
         cmocka_unit_test(in_place_takes_the_dying_buffers_place),
         cmocka_unit_test(what_cannot_be_is_refused),
         cmocka_unit_test(totals_do_not_wrap),
+        cmocka_unit_test(the_rule_to_the_byte),
         cmocka_unit_test(random_plans_keep_the_promise),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -170,7 +170,7 @@ static void reads(const maker *m, pn_buffer *buffers, int activation, int step, 
 
 /* Lifetimes, offsets, and these into steps and views. The image is there before the first step, the
  * logits behind the last. */
-static pn_status plan(const maker *m, pn_buffer *buffers, int *order, size_t number) {
+static pn_status plan(const maker *m, pn_buffer *buffers, const pn_plan_room *room, size_t number) {
     pn_steps *s = m->to;
     const int roots = m->layers->activations, count = roots + 2 * s->count;
     reads(m, buffers, 0, 0, number);
@@ -185,7 +185,7 @@ static pn_status plan(const maker *m, pn_buffer *buffers, int *order, size_t num
     }
     reads(m, buffers, m->layers->logits, s->count + 1, number);
     for (int i = 0; i < count; i++) buffers[i].in_place_of = -1;
-    PN_TRY(pn_plan(buffers, count, order, &s->arena_bytes));
+    PN_TRY(pn_plan(buffers, count, room, &s->arena_bytes));
     for (int i = 0; i < roots; i++) s->view[i].bytes = buffers[s->view[i].root].offset;
     for (int i = 0; i < 2 * s->count; i++) s->step[i / 2].offset[i % 2] = buffers[roots + i].offset;
     return PN_OK;
@@ -199,11 +199,14 @@ static pn_status create(maker *m, size_t number) {
     for (int i = 0; i < l->count; i++) s->count += make_step(m, i, &s->step[s->count]);
     const size_t count = (size_t)l->activations + 2 * (size_t)s->count;
     pn_buffer *buffers = calloc(count, sizeof *buffers);
-    int *order = calloc(count, 2 * sizeof *order);
-    const pn_status status = buffers && order ? plan(m, buffers, order, number)
-                                              : pn_fail(PN_EMEM, "no memory for a plan");
+    const pn_plan_room room = {calloc(count, 2 * sizeof *room.order),
+                               calloc(count, sizeof *room.placed)};
+    const pn_status status = buffers && room.order && room.placed
+                                 ? plan(m, buffers, &room, number)
+                                 : pn_fail(PN_EMEM, "no memory for a plan");
     free(buffers);
-    free(order);
+    free(room.order);
+    free(room.placed);
     return status;
 }
 

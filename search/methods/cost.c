@@ -60,6 +60,7 @@ static pn_status measure(planner *p, const pn_arch *arch, int batch, double figu
                                          pn_network_auxiliary_fits(&p->network.spec)};
     PN_TRY(pn_network_build(&p->network, arch, p->program, &train));
     PN_TRY(pn_program_compile(p->program, &training));
+    const size_t floor = pn_program_floor(p->program);
     PN_TRY(pn_network_build(&p->network, arch, p->program,
                             &(pn_build){.N = batch, .inference = evaluation}));
     PN_TRY(pn_program_compile(p->program, &forward));
@@ -75,7 +76,7 @@ static pn_status measure(planner *p, const pn_arch *arch, int batch, double figu
         [PN_COST_ARENA_BYTES_EVAL] = (double)forward.arena_bytes,
         [PN_COST_BATCH_BYTES] = batches,
         [PN_COST_TOTAL_BYTES] = parameters + batches + (double)training.arena_bytes,
-        [PN_COST_FLOOR_BYTES] = (double)training.floor_bytes,
+        [PN_COST_FLOOR_BYTES] = (double)floor,
         [PN_COST_LEVELS] = training.levels,
         [PN_COST_LAUNCHES_FWD] = training.launches_fwd,
         [PN_COST_LAUNCHES_BWD] = training.launches_bwd};
