@@ -118,7 +118,8 @@ struct conv_backward {
     static __host__ __device__ bool shares_dx(const pn_conv *jobs, int j) {
         return jobs[j].shares_dx;
     }
-    static __host__ __device__ conv_cut cut(const pn_conv &first) {
+    static __host__ __device__ conv_cut cut(const pn_conv *group, int) {
+        const pn_conv &first = *group;
         int C = 0;
         for (int i = 0; i < first.parts; i++) C += first.in[i].C;
         conv_cut cut = {0, 0, C, 1, 0, 0};
@@ -153,7 +154,7 @@ __host__ __device__ inline conv_step step_of(const pointwise &s, const conv_cut 
 
 __host__ __device__ inline size_t conv_backward::partial_floats(const pn_conv &job, int slice) {
     const pointwise s = view_of(job);
-    return max_of(step_of(s, cut(job)).numbers * s.K, 2 * slice);
+    return max_of(step_of(s, cut(&job, 1)).numbers * s.K, 2 * slice);
 }
 
 /* What a block has to do for a job. It lies in shared memory: in registers, of which the sums need

@@ -364,8 +364,8 @@ struct pointwise_backward {
     using Job = Job_;
     using Cut = backward_cut;
     static __host__ __device__ bool shares_dx(const Job *jobs, int j) { return jobs[j].shares_dx; }
-    static __host__ __device__ backward_cut cut(const Job &first) {
-        return backward_cut_of<Job>(view_of(first));
+    static __host__ __device__ backward_cut cut(const Job *group, int) {
+        return backward_cut_of<Job>(view_of(*group));
     }
     static __host__ __device__ size_t partial_floats(const Job &job, int slice) {
         return (size_t)slice * job.out.K + 2 * (size_t)grids_of<Job> * slice;

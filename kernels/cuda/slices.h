@@ -6,8 +6,7 @@
  *   using Job = ..., Cut = ...;                     a Cut has at least slices, tiles (of a slice),
  *                                                   blocks (of a slice), slice (its channels)
  *   static bool shares_dx(const Job *jobs, int j);     as in op.h
- *   static Cut cut(const Job &first);               of the group that begins here: by the input's
- *                                                   shape alone, for jobs that share dx are cut
+ *   static Cut cut(const Job *group, int jobs);     of so many jobs that share dx, which are cut
  *                                                   alike
  *   static size_t partial_floats(const Job &job, int slice);   a multiple of 4 */
 #ifndef PN_GPU_SLICES_H
@@ -32,7 +31,7 @@ __device__ inline sliced_assignment<Op> find_slice(const typename Op::Job *jobs,
     p = {0, 0, (int)blockIdx.x, 0, 0, 0, 0};
     for (;;) {
         p.end = group_end<Op>(jobs, count, p.first);
-        s.cut = Op::cut(jobs[p.first]);
+        s.cut = Op::cut(jobs + p.first, p.end - p.first);
         p.tiles = s.cut.tiles;
         p.blocks = s.cut.blocks;
         const int all = s.cut.slices * p.blocks;
@@ -43,8 +42,9 @@ __device__ inline sliced_assignment<Op> find_slice(const typename Op::Job *jobs,
         p.group += s.cut.slices;
         p.first = p.end;
     }
-    s.slice = p.block / p.blocks;
-    p.block %= p.blocks;
+    /* Slices of one tile side by side: they read the same dy and z, which then are in L2. */
+    s.slice = p.block % s.cut.slices;
+    p.block /= s.cut.slices;
     p.group += s.slice;
     return s;
 }
@@ -65,7 +65,7 @@ inline call_size sliced_size(const typename Op::Job *jobs, int count) {
     call_size size = {0, 0, 0};
     for (int first = 0, end; first < count; first = end) {
         end = group_end<Op>(jobs, count, first);
-        const typename Op::Cut cut = Op::cut(jobs[first]);
+        const typename Op::Cut cut = Op::cut(jobs + first, end - first);
         const int blocks = cut.slices * cut.blocks;
         size.groups += cut.slices;
         size.blocks += (unsigned)blocks;

@@ -1,15 +1,15 @@
 /* kernels/cuda/stage.cu -- ReLU, depthwise RxR, pointwise: the kernel this project is about.
  *
- * Moves, at stride 1 and 64 images, in bytes an element (counted from the cuts below, not timed):
+ * Moves, at stride 1 and 64 images, in bytes an element (counted by count_kernels, not timed):
  *   of memory: forward reads x and writes z, 8, for 2 (R R + C) operations; backward reads x, dy
  *   and z and writes dx, 16;
  *   of L2, which has what the tiles and slices of an image look at again, for the filters 3x3,
  *   5x5 (as 3x3 with dilation 2), 5x5 with dilation 2:
  *                            forward            backward           partials, written and read
- *     32x32, 16 channels     8.8, 9.5, 11       32, 35.5, 43       0.2
- *     16x16, 32 channels     8, 9, 10           44                 0.7
- *     8x8, 64 channels       8                  44                 6
- *   The 44: dy and z are read by each of 4 slices. Shared memory and L1 take about 70 reads of 16
+ *     32x32, 16 channels     8.7, 9.3, 10.3     26.7, 29.3, 34.3   0.3
+ *     16x16, 32 channels     8.7, 10.9, 11.9    40.6               1
+ *     8x8, 64 channels       12.8, 13.8         31.6, 33.1, 44.1   6 to 11
+ *   Backward, dy and z are read by each of 2 to 4 slices. Shared memory and L1 take 69 reads of 16
  *   bytes for the backward of 4 elements (3x3, 16 channels): on a card with 15 bytes of memory a
  *   clock and multiprocessor these are the bound.
  *
@@ -26,7 +26,7 @@
  *   u of these, from r, into the room of du;
  *   run by run of the outputs that the tile's dx depends on: g = dz; dpw += u^T g;
  *     du = g pw^T in place of u;
- *   ddw += du times shifted r, a row of taps to a thread;
+ *   ddw += du times shifted r, a row of taps to a thread, strips of outputs;
  *   dx = du through the filter backwards, where r > 0; the sums for the BatchNorm below.
  * Outputs at the edge of a tile are made by both neighbours; only one owns them.
  *
@@ -56,8 +56,10 @@ struct rectangle {
     int n, h, w, rows, columns;
 };
 
-/* r = relu(v(x)) of a rectangle, C channels from c0 on, into [rows][columns][C]; 0 outside. */
-__device__ inline void load_r(const pn_stage &s, const rectangle &t, int c0, int C, float *r) {
+/* r = relu(v(x)) of a rectangle, C channels from c0 on, into [rows][wide][C]; 0 outside the image.
+ * Of the `wide` pixels of a row those beyond the rectangle are left alone. */
+__device__ inline void load_r(const pn_stage &s, const rectangle &t, int c0, int C, int wide,
+                              float *r) {
     const columns k = columns_of(C);
     if (!k.active) return;
     const pn_input &in = s.in;
@@ -70,7 +72,7 @@ __device__ inline void load_r(const pn_stage &s, const rectangle &t, int c0, int
         const bool inside = h >= 0 && h < s.H && w >= 0 && w < s.W;
         float4 v = splat(0);
         if (inside) v = relu4(norm(gpu_read4(x + (size_t)(h * s.W + w) * in.C)));
-        gpu_store4(r + p * C + 4 * k.quad, v);
+        gpu_store4(r + (p + row * (wide - t.columns)) * C + 4 * k.quad, v);
     }
 }
 
@@ -196,7 +198,7 @@ __device__ inline void fill_u(const pn_stage &s, const rectangle &t, int chunk, 
                             span_of(s, room_for(t.rows)), span_of(s, t.columns)};
     for (int c0 = 0; c0 < C; c0 += chunk) {
         const int wide = min_of(chunk, C - c0);
-        load_r(s, seen, c0, wide, r);
+        load_r(s, seen, c0, wide, seen.columns, r);
         __syncthreads();
         by_filter<R>(s.dilation, s.stride, [&](auto E, auto D, auto S) {
             const columns k = columns_of(wide);
@@ -275,10 +277,10 @@ __global__ void __launch_bounds__(THREADS, 2)
 
 /* ---- backward: how a group is cut ------------------------------------------------------------ */
 
-constexpr int WIDEST = 4;  /* padding of a 5x5 filter with dilation 2 */
 constexpr int SLICES = 64; /* most channels of a slice */
+constexpr int RUN = 256;   /* most outputs of a run */
 
-/* By the input's shape alone, with room for any filter. */
+/* By the input's shape and the largest padding of the group's filters. */
 struct backward_cut {
     int rows, columns, down, across; /* of a tile of inputs; tiles of an image */
     int slice, slices;               /* channels of a slice (the last may have less); how many */
@@ -286,33 +288,49 @@ struct backward_cut {
     int tiles, blocks;               /* of a slice */
 };
 
-__host__ __device__ inline bool backward_fits(int rows, int columns, int slice, int room) {
-    const int seen = max_of(rows, 2 * STRIP - 1) + 2 * WIDEST, need = room_for(rows) + 2 * WIDEST;
-    return (seen + need) * (columns + 2 * WIDEST) * slice <= room;
+/* Pixels from row to row of a tile of C channels in shared memory: so many that of up to 16
+ * channels the eight threads that are served at once find neighbours in a column in banks of their
+ * own, as they do neighbours in a row. */
+__host__ __device__ inline int row_of(int columns, int C) {
+    if (C > 16) return columns;
+    const int apart = C == 16 ? 2 : C == 8 ? 4 : 8; /* 32 / the largest common divisor */
+    return (columns + apart - 2) / apart * apart + 1;
 }
 
-/* Whole images, or bands of 8 rows, with 8 channels; then as many channels as there is room for. */
-__host__ __device__ inline backward_cut backward_cut_of(int N, int H, int W, int C) {
+/* What r and du of a tile take: floats. */
+__host__ __device__ inline int backward_floats(int rows, int columns, int slice, int pad) {
+    const int seen = max_of(rows, 2 * STRIP - 1) + 2 * pad, need = room_for(rows) + 2 * pad;
+    return (seen + need) * row_of(columns + 2 * pad, slice) * slice;
+}
+
+/* Whole images, or bands of 8 rows, with 8 channels; then as many channels as there is room for,
+ * and threads for their products with those of z; then outputs for a run. */
+__host__ __device__ inline backward_cut backward_cut_of(int N, int H, int W, int C, int pad) {
     backward_cut c;
     const int pixel = pitch_of(C) + 1; /* of a run: g, and a place in a table */
     c.run = max_of(min_of(64, 2304 / pixel), 4);
-    const int room = FLOATS - c.run * pixel;
+    const int all = FLOATS - 3 * C, room = all - c.run * pixel; /* 3: line4 of each */
     c.rows = H <= 16 ? H : div_up(H, div_up(H, 8));
     c.columns = div_up(W, div_up(W, 32));
     c.slice = min_of(C, 8);
-    while (c.rows > 4 && !backward_fits(c.rows, c.columns, c.slice, room))
+    while (c.rows > 4 && backward_floats(c.rows, c.columns, c.slice, pad) > room)
         c.rows = (c.rows + 1) / 2;
-    while (c.columns > 4 && !backward_fits(c.rows, c.columns, c.slice, room))
+    while (c.columns > 4 && backward_floats(c.rows, c.columns, c.slice, pad) > room)
         c.columns = (c.columns + 1) / 2;
-    while (c.rows > 1 && !backward_fits(c.rows, c.columns, c.slice, room))
+    while (c.rows > 1 && backward_floats(c.rows, c.columns, c.slice, pad) > room)
         c.rows = (c.rows + 1) / 2;
-    while (c.columns > 1 && !backward_fits(c.rows, c.columns, c.slice, room))
+    while (c.columns > 1 && backward_floats(c.rows, c.columns, c.slice, pad) > room)
         c.columns = (c.columns + 1) / 2;
-    if (!backward_fits(c.rows, c.columns, c.slice, room)) c.slice = 4;
-    while (c.slice < C && c.slice < SLICES && backward_fits(c.rows, c.columns, c.slice + 4, room))
+    if (backward_floats(c.rows, c.columns, c.slice, pad) > room) c.slice = 4;
+    const int most = min_of(min_of(C, SLICES), max_of(4 * (THREADS / (C / 4)), 4));
+    while (c.slice < most && backward_floats(c.rows, c.columns, c.slice + 4, pad) <= room)
         c.slice += 4;
     c.slices = div_up(C, c.slice);
     c.slice = div_up(C / 4, c.slices) * 4;
+    while (c.slice > 4 && backward_floats(c.rows, c.columns, c.slice, pad) > room) c.slice -= 4;
+    c.slices = div_up(C, c.slice);
+    const int left = all - backward_floats(c.rows, c.columns, c.slice, pad);
+    c.run = max_of(min_of(RUN, left / pixel), 1);
     c.down = div_up(H, c.rows);
     c.across = div_up(W, c.columns);
     c.tiles = N * c.down * c.across;
@@ -327,8 +345,10 @@ struct stage_backward {
     static __host__ __device__ bool shares_dx(const pn_stage *jobs, int j) {
         return jobs[j].shares_dx;
     }
-    static __host__ __device__ backward_cut cut(const pn_stage &first) {
-        return backward_cut_of(first.N, first.H, first.W, first.in.C);
+    static __host__ __device__ backward_cut cut(const pn_stage *group, int jobs) {
+        int pad = 0;
+        for (int j = 0; j < jobs; j++) pad = max_of(pad, pad_of(group[j]));
+        return backward_cut_of(group->N, group->H, group->W, group->in.C, pad);
     }
     static __host__ __device__ size_t partial_floats(const pn_stage &s, int slice) {
         return (size_t)slice * (s.out.K + s.R * s.R + 2);
@@ -351,8 +371,9 @@ struct work {
     bool sums;       /* are wanted by the norm of x */
     float *partial;
     int job, tile;
-    bool first; /* of the block's tiles */
-    int at;     /* ints before those that say where du of the outputs of the run is */
+    bool first;             /* of the block's tiles */
+    int at;                 /* ints before those that say where du of the outputs of the run is */
+    int seen_row, need_row; /* pixels from row to row of r, of du */
 };
 
 __host__ __device__ inline int floor_div(int a, int b) {
@@ -398,8 +419,10 @@ __device__ inline void next_tile(work &t, const pn_stage &s, const sliced &at) {
     t.seen.rows = bottom - t.seen.h;
     t.seen.columns = right - t.seen.w;
     if (S == 1) need.rows = room_for(dx.rows) + 2 * pad; /* filter() goes backwards over them */
-    t.du = t.seen.rows * t.seen.columns * t.C;
-    t.g = t.du + need.rows * need.columns * t.C;
+    t.seen_row = row_of(t.seen.columns, t.C);
+    t.need_row = row_of(need.columns, t.C);
+    t.du = t.seen.rows * t.seen_row * t.C;
+    t.g = t.du + need.rows * t.need_row * t.C;
     t.at = t.g + cut.run * pitch_of(s.out.K);
 }
 
@@ -407,22 +430,41 @@ __device__ inline void next_tile(work &t, const pn_stage &s, const sliced &at) {
 template <int R>
 __device__ inline void fill_own_u(const pn_stage &s, const work &t, float *shared) {
     const int c0 = t.c0, C = t.C;
-    const int floats = t.need.rows * t.need.columns * C;
+    const int floats = t.need.rows * t.need_row * C;
     for (int i = 4 * (int)threadIdx.x; i < floats; i += 4 * THREADS)
         gpu_store4(shared + t.du + i, splat(0));
     __syncthreads();
     if (t.own.rows <= 0 || t.own.columns <= 0) return;
     const columns k = columns_of(C);
     const int down = t.own.h - t.need.h, right = t.own.w - t.need.w, pad = pad_of(s);
-    const float *const r = shared + ((t.own.h * s.stride - pad - t.seen.h) * t.seen.columns +
+    const float *const r = shared + ((t.own.h * s.stride - pad - t.seen.h) * t.seen_row +
                                      t.own.w * s.stride - pad - t.seen.w) *
                                         C;
-    float *const u = shared + t.du + (down * t.need.columns + right) * C + 4 * k.quad;
+    float *const u = shared + t.du + (down * t.need_row + right) * C + 4 * k.quad;
     by_filter<R>(s.dilation, s.stride, [&](auto E, auto D, auto S) {
         filter_all<decltype(E)::value, decltype(D)::value, decltype(S)::value>(
-            k, r, t.seen.columns * C, C, t.own.rows, t.own.columns, s.dw + c0, s.in.C,
-            [&](int p, int q, float4 v) { gpu_store4(u + (p * t.need.columns + q) * C, v); });
+            k, r, t.seen_row * C, C, t.own.rows, t.own.columns, s.dw + c0, s.in.C,
+            [&](int p, int q, float4 v) { gpu_store4(u + (p * t.need_row + q) * C, v); });
     });
+}
+
+/* Where line4 of the job's z is, a quad after another: behind all else. */
+__device__ __forceinline__ float *line_at(int K, int quad, float *shared) {
+    return shared + FLOATS - 3 * K + 12 * quad;
+}
+__device__ inline void store_lines(const pn_stage &s, float *shared) {
+    const float pixels = (float)s.N * (float)div_up(s.H, s.stride) * (float)div_up(s.W, s.stride);
+    for (int quad = (int)threadIdx.x; 4 * quad < s.out.K; quad += THREADS) {
+        const line4 line = load_line(s.out, pixels, quad);
+        float *const to = line_at(s.out.K, quad, shared);
+        gpu_store4(to, line.a);
+        gpu_store4(to + 4, line.b);
+        gpu_store4(to + 8, line.c);
+    }
+}
+__device__ __forceinline__ line4 line_of(int K, int quad, float *shared) {
+    const float *const at = line_at(K, quad, shared);
+    return {gpu_load4(at), gpu_load4(at + 4), gpu_load4(at + 8)};
 }
 
 /* g = dz of a run of the outputs that are there, from number `first` on, and where their du is. */
@@ -437,10 +479,10 @@ __device__ inline void load_run(const pn_stage &s, const work &t, int first, int
     const int down = t.there.h - t.need.h, right = t.there.w - t.need.w;
     for (int i = (int)threadIdx.x; i < pixels; i += THREADS) {
         const int row = (first + i) / wide, column = first + i - row * wide;
-        at[i] = t.du + ((row + down) * t.need.columns + column + right) * C;
+        at[i] = t.du + ((row + down) * t.need_row + column + right) * C;
     }
     if (!k.active) return;
-    const line4 line = load_line(out, (float)s.N * (float)P * (float)Q, k.quad);
+    const line4 line = line_of(out.K, k.quad, shared);
     const float f = weight_of(out, t.there.n);
     const bool reads_z = out.norm.mode == PN_NORM_BATCH;
     const size_t base = (((size_t)t.there.n * P + t.there.h) * Q + t.there.w) * out.K + 4 * k.quad;
@@ -520,59 +562,122 @@ struct products {
     }
 };
 
-/* du = g pw^T of a run, in place of u. */
+/* du of COUNT outputs of a run, k.rows apart, in place of u. */
+template <int COUNT>
+__device__ __forceinline__ void make_some_du(const columns &k, int first, int pixels, int K,
+                                             int pitch, const float *w, const float *g,
+                                             const int *at, float *du) {
+    float4 sum[COUNT];
+    const float *from[COUNT];
+#pragma unroll
+    for (int l = 0; l < COUNT; l++) {
+        sum[l] = splat(0);
+        from[l] = g + min_of(first + l * k.rows, pixels - 1) * pitch;
+    }
+#pragma unroll 1
+    for (int i = 0; i < K; i += 4) {
+        const float4 w0 = gpu_read4(w + i), w1 = gpu_read4(w + K + i),
+                     w2 = gpu_read4(w + 2 * K + i), w3 = gpu_read4(w + 3 * K + i);
+#pragma unroll
+        for (int l = 0; l < COUNT; l++) {
+            const float4 v = gpu_load4(from[l] + i);
+            sum[l] = make_float4(dot4(v, w0, sum[l].x), dot4(v, w1, sum[l].y),
+                                 dot4(v, w2, sum[l].z), dot4(v, w3, sum[l].w));
+        }
+    }
+#pragma unroll
+    for (int l = 0; l < COUNT; l++)
+        if (first + l * k.rows < pixels) gpu_store4(du + at[first + l * k.rows], sum[l]);
+}
+
+/* du = g pw^T of a run, in place of u: of as many outputs at once as there are for a thread, up to
+ * 4, since they share the weights. */
 __device__ inline void make_du(const pn_stage &s, const work &t, int pixels, float *shared) {
-    const int c0 = t.c0, C = t.C;
-    const columns k = columns_of(C);
+    const columns k = columns_of(t.C);
     if (!k.active) return;
     const int K = s.out.K, pitch = pitch_of(K);
     const int *const at = reinterpret_cast<const int *>(shared + t.at);
-    const float *const row = s.pw + (size_t)(c0 + 4 * k.quad) * K;
+    const float *const w = s.pw + (size_t)(t.c0 + 4 * k.quad) * K, *const g = shared + t.g;
     float *const du = shared + 4 * k.quad;
-    for (int first = k.row; first < pixels; first += 2 * k.rows) {
-        const int second = min_of(first + k.rows, pixels - 1);
-        const float *ga = shared + t.g + first * pitch, *gb = shared + t.g + second * pitch;
-        float4 a = splat(0), b = splat(0);
-#pragma unroll 1
-        for (int i = 0; i < K; i += 4) {
-            const float4 w0 = gpu_read4(row + i), w1 = gpu_read4(row + K + i),
-                         w2 = gpu_read4(row + 2 * K + i), w3 = gpu_read4(row + 3 * K + i);
-            const float4 x = gpu_load4(ga + i), y = gpu_load4(gb + i);
-            a = make_float4(dot4(x, w0, a.x), dot4(x, w1, a.y), dot4(x, w2, a.z), dot4(x, w3, a.w));
-            b = make_float4(dot4(y, w0, b.x), dot4(y, w1, b.y), dot4(y, w2, b.z), dot4(y, w3, b.w));
-        }
-        gpu_store4(du + at[first], a);
-        if (first + k.rows < pixels) gpu_store4(du + at[second], b);
+    for (int begin = 0; begin < pixels; begin += 4 * k.rows) {
+        const int left = pixels - begin, first = begin + k.row;
+        if (left > 2 * k.rows)
+            make_some_du<4>(k, first, pixels, K, pitch, w, g, at, du);
+        else if (left > k.rows)
+            make_some_du<2>(k, first, pixels, K, pitch, w, g, at, du);
+        else if (first < pixels)
+            make_some_du<1>(k, first, pixels, K, pitch, w, g, at, du);
     }
 }
 
-/* ddw: of the `rows` threads of a quad, thread `row` sums the R taps of filter row row % R over
- * its share of the own outputs, and keeps them in registers. */
+/* ddw: of the `rows` threads of a quad, each sums the R taps of one filter row over its share of
+ * the own outputs, and keeps them in registers. Threads of one filter row are neighbours. */
 struct tap_sums {
     float4 sum[5];
 };
+struct tap_share {
+    int row, share, shares; /* of the filter; of its threads, 12 at 16 channels, 1 at 64 */
+    bool active;
+};
+template <int R>
+__device__ inline tap_share tap_share_of(const columns &k) {
+    const int shares = k.rows / R, row = shares > 0 ? k.row / shares : R;
+    return {row, k.row - row * shares, shares, row < R};
+}
+
+/* Strips of outputs, neighbours as the filter's taps are (`unit` apart in r): so that of the
+ * 4 + R - 1 inputs that a strip looks at each is loaded once. At stride 2 without dilation every
+ * second of them is another output's first (M = 2). Threads next to each other have strips one
+ * below the other. */
+template <int R, int M>
+__device__ __forceinline__ void add_strips(const work &t, const tap_share &k, int C, int D, int S,
+                                           const float *r, const float *du, tap_sums &taps) {
+    const int apart = S == 1 ? D : 1, down = t.own.rows; /* from output to output of a strip */
+    const int strips = div_up(div_up(t.own.columns, apart), STRIP) * apart * down;
+#pragma unroll 1
+    for (int item = k.share; item < strips; item += k.shares) {
+        const int across = item / down, p = item - across * down;
+        const int q = across / apart * STRIP * apart + across % apart;
+        const int outputs = min_of(div_up(t.own.columns - q, apart), STRIP);
+        if (outputs <= 0) continue;
+        const float *d_at = du + (p * t.need_row + q) * C;
+        const float *at = r + (p * S * t.seen_row + q * S) * C;
+        float4 d[STRIP];
+#pragma unroll
+        for (int l = 0; l < STRIP; l++, d_at += apart * C)
+            d[l] = l < outputs ? gpu_load4(d_at) : splat(0);
+        const int inputs = M * (outputs - 1) + R;
+#pragma unroll
+        for (int h = 0; h < M * (STRIP - 1) + R; h++, at += D * C) {
+            if (h >= inputs) break;
+            const float4 v = gpu_load4(at);
+#pragma unroll
+            for (int l = 0; l < STRIP; l++)
+                if (h >= M * l && h - M * l < R)
+                    taps.sum[h >= M * l && h - M * l < R ? h - M * l : 0] =
+                        fma4(d[l], v, taps.sum[h >= M * l && h - M * l < R ? h - M * l : 0]);
+        }
+    }
+}
+
 template <int R>
 __device__ inline void add_taps(const pn_stage &s, const work &t, const float *shared,
                                 tap_sums &taps) {
     const int C = t.C;
-    const columns k = columns_of(C);
-    const int shares = k.rows / R; /* 12 at 16 channels, 1 at 64 */
-    const int i = k.row % R, share = k.row / R;
-    if (shares > 0 ? share >= shares : true) return;
-    const int outputs = t.own.rows * t.own.columns, D = s.dilation, S = s.stride, pad = pad_of(s);
-    const float *r =
-        shared + 4 * k.quad +
-        ((t.own.h * S - pad - t.seen.h + i * D) * t.seen.columns + t.own.w * S - pad - t.seen.w) *
+    const columns quads = columns_of(C);
+    const tap_share k = tap_share_of<R>(quads);
+    if (!k.active || t.own.columns <= 0) return;
+    const int D = s.dilation, S = s.stride, pad = pad_of(s);
+    const float *const r =
+        shared + 4 * quads.quad +
+        ((t.own.h * S - pad - t.seen.h + k.row * D) * t.seen_row + t.own.w * S - pad - t.seen.w) *
             C;
-    const float *du = shared + t.du + 4 * k.quad +
-                      ((t.own.h - t.need.h) * t.need.columns + t.own.w - t.need.w) * C;
-    for (int o = share; o < outputs; o += shares) {
-        const int p = o / t.own.columns, q = o - p * t.own.columns;
-        const float4 d = gpu_load4(du + (p * t.need.columns + q) * C);
-        const float *at = r + (p * t.seen.columns + q) * S * C;
-#pragma unroll
-        for (int j = 0; j < R; j++) taps.sum[j] = fma4(d, gpu_load4(at + j * D * C), taps.sum[j]);
-    }
+    const float *const du = shared + t.du + 4 * quads.quad +
+                            ((t.own.h - t.need.h) * t.need_row + t.own.w - t.need.w) * C;
+    if (S == 2 && D == 1)
+        add_strips<R, 2>(t, k, C, D, S, r, du, taps);
+    else
+        add_strips<R, 1>(t, k, C, D, S, r, du, taps);
 }
 
 /* Stride 2: one input's dr, sum_ij dw[i][j] du[p][q] over 2 p + i dilation - pad = h, likewise q:
@@ -583,9 +688,9 @@ __device__ __forceinline__ float4 input_dr(const pn_stage &s, const work &t, int
     const int y = h + pad_of(s), x = w + pad_of(s), step = s.dilation == 1 ? 2 : 1;
     float4 sum = splat(0);
     if (step == 1 && ((y | x) & 1)) return sum;
-    const float *row = du + (((y >> 1) - t.need.h) * t.need.columns + (x >> 1) - t.need.w) * C;
+    const float *row = du + (((y >> 1) - t.need.h) * t.need_row + (x >> 1) - t.need.w) * C;
 #pragma unroll 1
-    for (int i = y & 1; i < R; i += step, row -= t.need.columns * C) {
+    for (int i = y & 1; i < R; i += step, row -= t.need_row * C) {
         const float *at = row;
 #pragma unroll 1
         for (int j = x & 1; j < R; j += step, at -= C)
@@ -608,7 +713,7 @@ __device__ inline void make_dx(const pn_stage &s, const work &t, const float *sh
         const strip at = strip_of(item, t.dx.rows, t.dx.columns);
         float4 dr[STRIP];
         if (s.stride == 1) { /* need begins `pad` above and left of dx, dilation or not */
-            const int row = t.need.columns * C;
+            const int row = t.need_row * C;
             const float *from = du + at.top * row + at.column * C;
             if (s.dilation == 1)
                 filter<R, 1, 1, true>(dr, from, row, C, dw, in.C);
@@ -627,14 +732,14 @@ __device__ inline void make_dx(const pn_stage &s, const work &t, const float *sh
             4 * k.quad;
         const float *const r =
             shared + 4 * k.quad +
-            ((t.dx.h + at.top - t.seen.h) * t.seen.columns + t.dx.w + at.column - t.seen.w) * C;
+            ((t.dx.h + at.top - t.seen.h) * t.seen_row + t.dx.w + at.column - t.seen.w) * C;
         const float4 mean = t.sums ? gpu_load4(in.norm.stats + t.c0 + 4 * k.quad) : splat(0);
 #pragma unroll
         for (int l = 0; l < STRIP; l++) {
             const int h = at.top + l;
             if (h < at.first || h >= t.dx.rows) continue;
             const size_t to = base + (size_t)(l * s.W) * in.C;
-            const float4 d = where_positive(gpu_load4(r + l * t.seen.columns * C), dr[l]);
+            const float4 d = where_positive(gpu_load4(r + l * t.seen_row * C), dr[l]);
             if (t.sums) sums.add(d, gpu_read4(in.x + to) - mean);
             gpu_store4(in.dx + to, in.add ? gpu_load4(in.dx + to) + d : d);
         }
@@ -644,17 +749,18 @@ __device__ inline void make_dx(const pn_stage &s, const work &t, const float *sh
 /* The tap sums of all threads into the partial, (R,R,C). */
 template <int R>
 __device__ inline void end_taps(const tap_sums &taps, int C, float *room, float *partial) {
-    const columns k = columns_of(C);
-    const int shares = k.rows / R, i = k.row % R, share = k.row / R;
+    const columns quads = columns_of(C);
+    const tap_share k = tap_share_of<R>(quads);
     __syncthreads();
-    if (share < shares)
+    if (k.active)
 #pragma unroll
         for (int j = 0; j < R; j++)
-            gpu_store4(room + (size_t)((share * R + i) * R + j) * C + 4 * k.quad, taps.sum[j]);
+            gpu_store4(room + (size_t)((k.share * R + k.row) * R + j) * C + 4 * quads.quad,
+                       taps.sum[j]);
     __syncthreads();
     for (int o = (int)threadIdx.x; o < R * R * C; o += THREADS) {
         float sum = 0;
-        for (int n = 0; n < shares; n++) sum += room[(size_t)n * R * R * C + o];
+        for (int n = 0; n < k.shares; n++) sum += room[(size_t)n * R * R * C + o];
         partial[o] = sum;
     }
     __syncthreads();
@@ -669,13 +775,14 @@ __device__ inline void backward_tiles(const pn_stage &s, const sliced &at, work 
 #pragma unroll
     for (int j = 0; j < R; j++) taps.sum[j] = splat(0);
     dpw.begin(t.C, s.out.K);
+    store_lines(s, shared); /* read behind the next barrier */
 #pragma unroll 1
     for (;;) {
         __syncthreads();
         if (threadIdx.x == 0) next_tile(t, s, at);
         __syncthreads();
         if (t.tile >= at.p.tiles) break;
-        load_r(s, t.seen, t.c0, t.C, shared);
+        load_r(s, t.seen, t.c0, t.C, t.seen_row, shared);
         fill_own_u<R>(s, t, shared);
 #pragma unroll 1
         for (int begin = 0; begin < t.there.rows * t.there.columns; begin += at.cut.run) {

@@ -8,8 +8,9 @@
  *     count_kernels --record tests/emulator/counts.csv     what it is from now on
  *
  * --intervals has a row for every barrier, of one block, which bench/predict_kernels reads;
- * --stride N counts of N blocks one. Launches of a step that are alike are run once, so their
- * numbers are those of no network, and of each the column `times` says how often it happens. */
+ * --stride N counts of N blocks one; --only OP: cases of that op (kernels/cases/cases.h). Launches
+ * of a step that are alike are run once, so their numbers are those of no network, and of each the
+ * column `times` says how often it happens. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,6 +36,7 @@ typedef struct row {
 static struct {
     const pn_kernels *kernels;
     unsigned stride;
+    const char *only; /* NULL: all */
     row *list[MOST_ROWS];
     int rows;
 } now = {.stride = STRIDE};
@@ -140,7 +142,8 @@ static pn_status count_case(const pn_op_case *of) {
 static pn_status count_cases(int N, int C, int HW, bool first) {
     pn_op_case list[PN_MOST_CASES];
     const int count = pn_cases_of(N, C, HW, first, list);
-    for (int i = 0; i < count; i++) PN_TRY(count_case(&list[i]));
+    for (int i = 0; i < count; i++)
+        if (!now.only || pn_case_is(&list[i], now.only)) PN_TRY(count_case(&list[i]));
     return PN_OK;
 }
 
@@ -405,7 +408,7 @@ static pn_status check(const char *path) {
 /* ---- the program ----------------------------------------------------------------------------- */
 
 static const char usage[] =
-    "count_kernels [--stride N] [--intervals] cases N C HW | search | evaluation\n"
+    "count_kernels [--stride N] [--only OP] [--intervals] cases N C HW | search | evaluation\n"
     "count_kernels --check FILE | --record FILE\n";
 
 /* -1: not a positive number. */
@@ -426,6 +429,8 @@ int main(int argc, char **argv) {
             intervals = true;
         } else if (!strcmp(argv[i], "--stride") && i + 1 < argc && number(argv[i + 1]) > 0) {
             now.stride = (unsigned)number(argv[++i]);
+        } else if (!strcmp(argv[i], "--only") && i + 1 < argc) {
+            now.only = argv[++i];
         } else {
             break;
         }
