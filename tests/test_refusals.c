@@ -910,6 +910,13 @@ static void a_full_disk(void **state) {
     assert_int_equal(mount("none", pn_in_folder("disk"), "tmpfs", MS_REMOUNT, size), 0);
     MUST_WORK("search", "disk/run", "--quiet");
     assert_as_done("disk/run");
+
+    /* A run that cannot be written to is compared, and gets no page. */
+    assert_int_equal(mount("none", pn_in_folder("disk"), "tmpfs", MS_REMOUNT | MS_RDONLY, size), 0);
+    RUN(&p, "compare", "disk/run", "--random", "1", "--steps", "2", "--threads", "1");
+    assert_int_equal(p.code, 0);
+    assert_null(strstr(p.err, "to look at"));
+    pn_process_free(&p);
     assert_int_equal(umount(pn_in_folder("disk")), 0);
 }
 

@@ -916,6 +916,123 @@ static void a_long_prior_is_read_where_it_is_drawn(void **state) {
     pn_facts_free(&f);
 }
 
+/* ---- a comparison ---------------------------------------------------------------------------- */
+
+static char *comparison_of(const char *json) {
+    json_error_t why;
+    char *text;
+    size_t size;
+    json_t *root = json_loads(json, 0, &why);
+    if (!root) fail_msg("%s", why.text);
+    assert_int_equal(pn_report_comparison_text(root, &text, &size), PN_OK);
+    assert_int_equal(strlen(text), size);
+    json_decref(root);
+    assert_lacks(text, "nan");
+    assert_lacks(text, "<script");
+    return text;
+}
+
+#define NAMED(name) "{\"name\": \"" name "\", "
+#define RANDOM(number) NAMED("random " number) "\"random\": true, "
+#define SHARED(accuracy) "\"shared_accuracy\": " accuracy ", "
+#define SCORES(validation, test) "\"validation_accuracy\": " validation ", \"test_accuracy\": " test
+#define JUDGED(accuracy, better)                              \
+    ", \"truth\": {\"judged\": true, \"accuracy\": " accuracy \
+    ", \"error\": 0.2, "                                      \
+    "\"better_than\": " better "}"
+#define TERMS(op)                                                                      \
+    "('" op "', 0), ('" op "', 1), ('" op "', 0), ('" op "', 1), ('" op "', 0), ('" op \
+    "', 1), "                                                                          \
+    "('" op "', 0), ('" op "', 1)"
+#define KNOWN \
+    ", \"genotype\": \"Genotype(normal=[" TERMS("skip_connect") "], normal_concat=range(2, 6), " \
+    "reduce=[" TERMS("max_pool_3x3") "], reduce_concat=range(2, 6))\""
+
+/* Of 60, 62, 64, 66 the mean is 63, its standard error sqrt(20 / 3 / 4) = 1.29; 64.5 is better than
+ * three of them, and one of five that are alike is that good with a probability of 2 in 5. */
+static void a_comparison_says_who_wins(void **state) {
+    (void)state;
+    char *text = comparison_of(
+        "{\"run\": \"a & b\", \"at_cost\": {\"cells\": 3, \"best\": 0.655}, \"steps\": 600, "
+        "\"truth\": {\"name\": \"nasbench301\", \"uniform\": 93.11}, \"cells\": ["
+        NAMED("derived") SHARED("0.5") SCORES("0.65", "0.645") KNOWN JUDGED("94.1", "0.93")
+        "}, " RANDOM("1") SCORES("0.61", "0.60") "}, " RANDOM("2") SCORES("0.62", "0.66") KNOWN
+        "}, " RANDOM("3") SCORES("0.70", "0.64") "}, " RANDOM("4") "\"diverged\": true"
+        "}, " RANDOM("5") SCORES("0.60", "0.62") "}]}");
+    assert_has(text, "comparison of 6 cell pairs");
+    assert_has(text, "<h1>a &amp; b</h1>");
+    assert_has(text,
+               "for 600&nbsp;steps the search&#39;s cell pair reaches 64.50&nbsp;% of the test");
+    assert_has(text,
+               "+1.50&nbsp;points against the mean of 4 random cells, 63.00&nbsp;% (standard "
+               "error 1.29), and better than 3 of 4.");
+    assert_has(text,
+               "could have trained 3 random cells; the best by validation would reach "
+               "65.50&nbsp;%, 1.00&nbsp;points more.");
+    assert_has(text, "as good or better with a probability of 40&nbsp;%,");
+    assert_has(text,
+               "By the table nasbench301 the search&#39;s cell pair is worth 94.10&nbsp;% "
+               "(standard error 0.20), better than 93&nbsp;% of cells drawn by chance; a "
+               "uniform cell is worth 93.11&nbsp;% on average.");
+    assert_has(text, "1 of 6 trainings diverged.");
+    assert_has(text, "<td>not judged</td>");
+    assert_has(text, "<h2>The search's cell pair</h2>");
+    assert_lacks(text, "<h2>The best of the others"); /* what random 3 is is not said */
+    assert_lacks(text, "shared weights (tau");        /* one cell has been scored with them */
+    const char *best = strstr(text, "<span>random 2</span>"), /* the best first */
+        *own = strstr(text, "<span>the search&#39;s</span>"),
+               *last = strstr(text, "<span>random 4</span>");
+    assert_true(best && own && last && best < own && own < last);
+    free(text);
+}
+
+static void a_comparison_shows_what_there_is(void **state) {
+    (void)state;
+    char *text = comparison_of("{\"steps\": 9, \"data\": \"<b>\", \"cells\": [" NAMED("<i>") SCORES(
+        "0.5", "0.4") KNOWN "}, " NAMED("two") SCORES("0.4", "0.9") "}, " NAMED("three")
+                                   SHARED("0.1") SCORES("0.3", "0.2") "}]}");
+    assert_has(text, "<h1>&lt;b&gt;</h1>");
+    assert_has(text,
+               "Of 3 cell pairs, trained alone for 9&nbsp;steps, &lt;i&gt; is the best by "
+               "validation; it reaches 40.00&nbsp;% of the test images.");
+    assert_has(text, "<h2>The best by validation: &lt;i&gt;</h2>");
+    assert_lacks(text, "random");
+    assert_lacks(text, "By the table");
+    free(text);
+
+    text =
+        comparison_of("{\"steps\": 9, \"cells\": [{\"name\": \"derived\", \"diverged\": true}]}");
+    assert_has(text, "All trainings diverged.");
+    assert_has(text, "<h1>Cells</h1>");
+    free(text);
+
+    text = comparison_of(
+        "{\"steps\": 0, \"truth\": {\"name\": \"t\", \"uniform\": 93}, \"cells\": ["
+        "{\"name\": \"a\", \"truth\": {\"judged\": true, \"accuracy\": 93.5, \"error\": 0.7, "
+        "\"better_than\": 0.7}}, {\"name\": \"b\", \"truth\": {\"judged\": false}}]}");
+    assert_has(text, "Nothing was trained.");
+    assert_has(text, "By the table t 1 of 2 cell pairs can be judged; a uniform cell");
+    assert_lacks(text, "<h2>Trained alone");
+    free(text);
+
+    text = comparison_of("{}");
+    assert_has(text, "comparison of 0 cell pairs");
+    free(text);
+}
+
+/* Three cells that two measures put in the same order, and in the opposite one. */
+static void two_measures_are_plotted(void **state) {
+    (void)state;
+    char *text =
+        comparison_of("{\"steps\": 1, \"truth\": {}, \"cells\": [" RANDOM("1") SHARED("0.1")
+                          SCORES("0.5", "0.2") JUDGED("94", "0.5") "}, " RANDOM("2") SHARED("0.2")
+                              SCORES("0.5", "0.3") JUDGED("93", "0.5") "}, " RANDOM("3")
+                                  SHARED("0.3") SCORES("0.5", "0.4") JUDGED("92", "0.5") "}]}");
+    assert_has(text, "against that with the shared weights (tau 1.00)");
+    assert_has(text, "against the truth (tau -1.00)");
+    free(text);
+}
+
 /* ---- the file -------------------------------------------------------------------------------- */
 
 static pn_status write_to(const char *directory, const char *file) {
@@ -1038,6 +1155,63 @@ static void a_finished_run_has_a_page(void **state) {
     pn_process_free(&p);
 }
 
+/* Beside the JSON, or in the run; not without a training, nor over a file of others. */
+static void a_comparison_leaves_a_page(void **state) {
+    (void)state;
+    pn_process p = {0};
+    const char *const search[] = {"search", "c", SMALL, "--steps", "3", "--warmup", "1", NULL},
+                      *const nothing[] = {"compare", "c", "--steps", "0", NULL},
+                      *const bare[] = {"compare", "c", "--random",    "1",
+                                       "--steps", "2", "--no-report", NULL},
+                      *const in_run[] = {"compare", "c", "--random", "1", "--steps", "2", NULL},
+                      *const beside[] = {"compare", "c",      "PDARTS",  "--steps", "2",
+                                         "-o",      "x.json", "--quiet", NULL},
+                      *const other[] = {"compare", "c", "--steps", "2", "-o", "letter.json", NULL};
+    static const char said[] =
+        "to look at: c/compare.html\nhow cells are written: parsec-nas help notation\n";
+    assert_int_equal(pn_process_program(&p, PN_PROGRAM, search, LIMIT), 0);
+    assert_int_equal(pn_process_program(&p, PN_PROGRAM, nothing, LIMIT), 0);
+    assert_int_equal(pn_process_program(&p, PN_PROGRAM, bare, LIMIT), 0);
+    assert_int_equal(access(pn_in_folder("c/compare.html"), F_OK), -1);
+    assert_int_equal(pn_process_program(&p, PN_PROGRAM, in_run, LIMIT), 0);
+    assert_true(strlen(p.err) > strlen(said));
+    assert_string_equal(p.err + strlen(p.err) - strlen(said), said);
+    void *page;
+    size_t size;
+    assert_int_equal(pn_file_read(pn_in_folder("c/compare.html"), 1 << 24, &page, &size), PN_OK);
+    assert_has(page, "for 2&nbsp;steps the search&#39;s cell pair reaches");
+    assert_has(page, "better than");
+    free(page);
+    assert_int_equal(unlink(pn_in_folder("c/compare.html")), 0);
+    assert_int_equal(pn_process_program(&p, PN_PROGRAM, beside, LIMIT), 0);
+    assert_string_equal(p.err, "");
+    assert_int_equal(access(pn_in_folder("c/compare.html"), F_OK), -1);
+    assert_int_equal(pn_file_read(pn_in_folder("x.html"), 1 << 24, &page, &size), PN_OK);
+
+    /* It is made of the JSON alone. */
+    json_t *root = json_load_file(pn_in_folder("x.json"), 0, NULL);
+    char *again;
+    assert_int_equal(pn_report_comparison_text(root, &again, &size), PN_OK);
+    assert_string_equal(page, again);
+    json_decref(root);
+    free(page);
+    free(again);
+
+    FILE *letter = fopen(pn_in_folder("letter.html"), "w");
+    fputs("a letter", letter);
+    fclose(letter);
+    pn_process_program(&p, PN_PROGRAM, other, LIMIT);
+    pn_process_refused(&p, 2, "letter.html: no report of parsec-nas");
+    assert_int_equal(access(pn_in_folder("letter.json"), F_OK), -1); /* before anything is done */
+    put("c", "compare.html", "a letter");
+    assert_int_equal(pn_process_program(&p, PN_PROGRAM, in_run, LIMIT), 0);
+    assert_null(strstr(p.err, "to look at"));
+    assert_int_equal(pn_file_read(pn_in_folder("c/compare.html"), 1 << 24, &page, &size), PN_OK);
+    assert_string_equal(page, "a letter");
+    free(page);
+    pn_process_free(&p);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_are_those_of_strtod),
@@ -1061,10 +1235,14 @@ int main(void) {
         cmocka_unit_test(seeds_and_searches_stand_beside_each_other),
         cmocka_unit_test(a_long_run_makes_a_small_page),
         cmocka_unit_test(a_long_prior_is_read_where_it_is_drawn),
+        cmocka_unit_test(a_comparison_says_who_wins),
+        cmocka_unit_test(a_comparison_shows_what_there_is),
+        cmocka_unit_test(two_measures_are_plotted),
         cmocka_unit_test(a_file_of_others_stays),
         cmocka_unit_test(a_full_disk_leaves_nothing),
         cmocka_unit_test(the_program_says_the_verdict),
         cmocka_unit_test(a_finished_run_has_a_page),
+        cmocka_unit_test(a_comparison_leaves_a_page),
     };
     return cmocka_run_group_tests_name("report", tests, pn_folder_begin, pn_folder_end);
 }

@@ -9,6 +9,7 @@
 #include "search/methods/run.h"
 #include "search/methods/standalone.h"
 #include "search/network/genotype.h"
+#include "search/report/report.h"
 #include "tools/commands.h"
 #include "tools/judged.h"
 #include "tools/progress.h"
@@ -31,6 +32,9 @@ static const char usage[] =
     "unlike those of the table is not judged. With --steps 0 nothing is trained:\n"
     "genotypes and random cells are then judged without any data.\n"
     "\n"
+    "A page has the same in words and pictures: NAME.html beside --output NAME.json,\n"
+    "else RUN/compare.html if anything was trained.\n"
+    "\n"
     "A training that diverges is marked, and the others go on; if all do, the exit\n"
     "code is 7.\n"
     "\n";
@@ -51,7 +55,7 @@ typedef struct options {
     int layers, channels, batch, random, steps, images;
     double rate, momentum, decay, clip;
     uint64_t seed, random_seed;
-    bool json, quiet;
+    bool json, report, quiet;
     pn_device_options device;
 } options;
 static options o;
@@ -318,10 +322,22 @@ static json_t *cell_json(const cell *one, bool trained, bool judged) {
     return NULL;
 }
 
+/* As many random cells as the search would pay for, and what the best of them reaches. */
+static int set_cost(json_t *root, const comparison *c) {
+    const summary s = summarize(c);
+    if (!s.count) return 0;
+    return json_object_set_new(root, "at_cost",
+                               json_pack("{s:i,s:f}", "cells", s.n, "best", s.best));
+}
+
 /* *bad: some part could not be made. */
 static json_t *whole_json(const comparison *c, int *bad) {
     json_t *rows = json_array(), *root = json_object();
     int failed = 0;
+    if (c->has_run)
+        failed |=
+            json_object_set_new(root, "run", pn_json_string(c->run.record.directory.place.path));
+    if (c->has_run && o.steps) failed |= set_cost(root, c);
     for (int i = 0; i < c->cells; i++)
         failed |=
             json_array_append_new(rows, cell_json(&c->cell[i], o.steps > 0, c->truth != NULL));
@@ -357,6 +373,46 @@ static pn_status write_json(const comparison *c, const char *file) {
     return s;
 }
 
+/* ---- the page -------------------------------------------------------------------------------- */
+
+static const char page_in_run[] = "compare.html";
+
+/* Where it goes, in words: beside the JSON; else into the run, if that can be written to and has
+ * something new to show. "": nowhere. *place: the run. */
+static pn_status find_page(const comparison *c, const pn_place **place, char path[PN_PATH_BYTES]) {
+    const char *end = o.output ? strrchr(o.output, '.') : NULL;
+    *path = 0;
+    *place = NULL;
+    if (!o.report) return PN_OK;
+    if (end && !strcmp(end, ".json")) {
+        const int length = (int)(end - o.output);
+        if (snprintf(path, PN_PATH_BYTES, "%.*s.html", length, o.output) < PN_PATH_BYTES)
+            return pn_report_may_write(path);
+        return pn_fail(PN_EARG, "--output %s: too long a path", o.output);
+    }
+    if (!c->has_run || !o.steps) return PN_OK;
+    const pn_place *run = &c->run.record.directory.place;
+    if (faccessat(run->fd, ".", W_OK, 0) != 0) return PN_OK; /* an archive */
+    *place = run;
+    pn_place_name(run, page_in_run, path);
+    return PN_OK;
+}
+
+static pn_status write_page(const comparison *c, const pn_place *place, const char *path) {
+    char line[PN_PATH_BYTES + 32];
+    int bad;
+    bool written;
+    if (!*path) return PN_OK;
+    json_t *root = whole_json(c, &bad);
+    pn_status s = bad ? pn_fail(PN_EMEM, "no memory for a page")
+                      : pn_report_comparison(root, place, place ? page_in_run : path, &written);
+    json_decref(root);
+    if (s != PN_OK || !written || o.quiet) return s;
+    snprintf(line, sizeof line, "to look at: %s", path);
+    pn_print_wrapped(stderr, 0, line);
+    return PN_OK;
+}
+
 #define PN_OF options
 
 static const pn_field rows[] = {
@@ -377,6 +433,7 @@ static const pn_field rows[] = {
     PN_ROW_JSON,
     PN_PATH("output", output, NULL, "FILE", NULL,
             "also write the JSON to a file; report looks for RUN/compare.json", .also = "o"),
+    PN_FLAG("report", report, "1", "write a page: NAME.html, or RUN/compare.html"),
     PN_FLAG("quiet", quiet, NULL, "no progress", .also = "q|silent"),
     PN_ROWS_DEVICE,
 };
@@ -384,7 +441,10 @@ static const pn_field rows[] = {
 static pn_status compare(comparison *c, const char *const *words) {
     PN_TRY(pn_device_open(&o.device, &c->kernels));
     if (o.truth) PN_TRY(pn_truth_open(o.truth, &c->truth));
+    const pn_place *place;
+    char page[PN_PATH_BYTES];
     PN_TRY(gather(c, words));
+    PN_TRY(find_page(c, &place, page));
     if (c->has_run) ask_run(c);
     if (c->truth) judge_all(c);
     PN_TRY(train_all(c));
@@ -397,8 +457,10 @@ static pn_status compare(comparison *c, const char *const *words) {
         print_table(c);
         print_summary(c);
         if (c->truth) print_truth_summary(c);
-        if (!o.quiet) fputs("how cells are written: parsec-nas help notation\n", stderr);
     }
+    fflush(stdout); /* before what is said of it */
+    PN_TRY(write_page(c, place, page));
+    if (!o.json && !o.quiet) fputs("how cells are written: parsec-nas help notation\n", stderr);
     return diverged < c->cells
                ? PN_OK
                : pn_fail(PN_EDIVERGED, "all %d trainings diverged; want a lower --rate", diverged);

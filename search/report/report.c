@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "runtime/json.h"
 #include "search/export/drawing.h"
+#include "search/report/comparison.h"
 #include "search/report/embedded.h"
 #include "search/report/html.h"
 #include "search/report/sections.h"
@@ -70,15 +72,22 @@ static pn_status add_directory(runs *all, const char *path, bool planning) {
 
 /* ---- the page -------------------------------------------------------------------------------- */
 
-static void put_head(pn_page *p, const runs *all) {
+static void put_head(pn_page *p, const char *name) {
     pn_page_put(p,
                 "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n%s\n<meta "
                 "name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>",
                 marker);
-    pn_html(p, all->name);
+    pn_html(p, name);
     pn_page_put(p, " - parsec-nas</title>\n<style>\n%s", (const char *)pn_report_style);
     pn_drawing_style(p);
     pn_page_put(p, "</style>\n</head>\n<body>\n<main>\n");
+}
+
+static void put_foot(pn_page *p) {
+    pn_page_put(p,
+                "</main>\n<footer>parsec-nas %s. One file: no script, nothing from the network."
+                "</footer>\n</body>\n</html>\n",
+                PN_VERSION);
 }
 
 /* Searches first; otherwise as they were named. */
@@ -101,7 +110,7 @@ static void put_group(pn_page *p, const char *name, const pn_facts *list, int co
 
 static pn_status make_page(const runs *all, char **text, size_t *size) {
     pn_page page = {0}, *p = &page;
-    put_head(p, all);
+    put_head(p, all->name);
     if (all->count == 1) {
         pn_section_run(p, &all->list[0]);
     } else {
@@ -114,10 +123,7 @@ static pn_status make_page(const runs *all, char **text, size_t *size) {
         put_group(p, "Trainings", all->list + searches, all->count - searches);
         pn_section_notation(p);
     }
-    pn_page_put(p,
-                "</main>\n<footer>parsec-nas %s. One file: no script, nothing from the network."
-                "</footer>\n</body>\n</html>\n",
-                PN_VERSION);
+    put_foot(p);
     return pn_page_finish(p, "a report", text, size);
 }
 
@@ -154,9 +160,7 @@ static pn_status refuse(const char *file, char *data, size_t size) {
                    file);
 }
 
-/* Whether a file may be replaced: it is not there, is empty, is a report, or takes what one writes
- * to it (a pipe). */
-static pn_status check_old(const char *file) {
+pn_status pn_report_may_write(const char *file) {
     pn_path_kind kind;
     void *data;
     size_t size;
@@ -192,7 +196,7 @@ pn_status pn_report_write(const char *const *paths, int count, const char *file,
     runs all = {0};
     char *text = NULL;
     size_t size;
-    PN_TRY(check_old(file));
+    PN_TRY(pn_report_may_write(file));
     pn_status s = read_runs(&all, paths, count);
     if (s == PN_OK) s = make_page(&all, &text, &size);
     if (s == PN_OK) s = pn_file_write(file, text, size);
@@ -202,24 +206,62 @@ pn_status pn_report_write(const char *const *paths, int count, const char *file,
     return s;
 }
 
-pn_status pn_report_of_run(const pn_place *place) {
-    char *text;
+/* Whether there is a file of that name in a run that is no report: somebody's own, which stays. */
+static pn_status is_anothers(const pn_place *place, const char *name, bool *anothers) {
     void *old;
     size_t size;
     bool there;
-    PN_TRY(pn_place_has(place, pn_report_name, &there));
-    if (there) {
-        pn_status s = pn_file_read_in(place, pn_report_name, PAGE_LIMIT, &old, &size);
-        if (s == PN_OK) {
-            s = refuse(pn_report_name, old, size);
-            free(old);
-        }
-        if (s == PN_EARG || s == PN_EINPUT) return PN_OK; /* somebody's own file */
-        PN_TRY(s);
+    *anothers = false;
+    PN_TRY(pn_place_has(place, name, &there));
+    if (!there) return PN_OK;
+    pn_status s = pn_file_read_in(place, name, PAGE_LIMIT, &old, &size);
+    if (s == PN_OK) {
+        s = refuse(name, old, size);
+        free(old);
     }
+    *anothers = s == PN_EARG || s == PN_EINPUT;
+    return *anothers ? PN_OK : s;
+}
+
+pn_status pn_report_of_run(const pn_place *place) {
+    char *text;
+    size_t size;
+    bool anothers;
+    PN_TRY(is_anothers(place, pn_report_name, &anothers));
+    if (anothers) return PN_OK;
     const char *const path = place->path;
     PN_TRY(pn_report_text(&path, 1, &text, &size));
     const pn_status s = pn_file_write_in(place, pn_report_name, text, size);
+    free(text);
+    return s;
+}
+
+/* ---- a comparison ---------------------------------------------------------------------------- */
+
+pn_status pn_report_comparison_text(const json_t *root, char **text, size_t *size) {
+    pn_page page = {0};
+    put_head(&page, "comparison");
+    const pn_status s = pn_comparison_put(&page, root);
+    put_foot(&page);
+    PN_TRY(pn_page_finish(&page, "a report", text, size));
+    if (s != PN_OK) free(*text);
+    return s;
+}
+
+pn_status pn_report_comparison(const json_t *root, const pn_place *place, const char *name,
+                               bool *written) {
+    char *text;
+    size_t size;
+    bool anothers = false;
+    if (place)
+        PN_TRY(is_anothers(place, name, &anothers));
+    else
+        PN_TRY(pn_report_may_write(name));
+    *written = !anothers;
+    if (anothers) return PN_OK;
+    PN_TRY(pn_report_comparison_text(root, &text, &size));
+    const pn_status s =
+        place ? pn_file_write_in(place, name, text, size) : pn_file_write(name, text, size);
     free(text);
     return s;
 }

@@ -11,6 +11,8 @@
 #include "kernels/status.h"
 #include "runtime/file.h"
 
+struct json_t; /* jansson's */
+
 enum { PN_MOST_REPORTED = 64, PN_VERDICT_BYTES = 4096 };
 
 /* The page about `count` directories (1 to PN_MOST_REPORTED): searches, trainings, what `train` was
@@ -27,5 +29,18 @@ pn_status pn_report_write(const char *const *paths, int count, const char *file,
  * search, or of one seed. A file of that name that is no report stays as it is. */
 extern const char pn_report_name[];
 pn_status pn_report_of_run(const pn_place *place);
+
+/* The page about a comparison, of what `compare --json` prints, which has to be ours. *text is the
+ * caller's. PN_EMEM. */
+pn_status pn_report_comparison_text(const struct json_t *root, char **text, size_t *size);
+
+/* Writes it to a path (place NULL), where PN_EARG is as of pn_report_write, or into a run; *written
+ * is false where somebody's own file of that name stays. */
+pn_status pn_report_comparison(const struct json_t *root, const pn_place *place, const char *name,
+                               bool *written);
+
+/* PN_EARG unless a page may be written there: nothing is there, or an empty file, or a report, or
+ * what takes all one writes to it (a pipe). */
+pn_status pn_report_may_write(const char *file);
 
 #endif
