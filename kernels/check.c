@@ -338,14 +338,17 @@ static pn_status check_node_sharing(const char *op, const pn_node *jobs, int j) 
 }
 
 static pn_status check_restore(const char *op, const pn_node *job, int j) {
+    if (job->terms < 1)
+        return pn_fail(PN_EARG, "%s: job %d: restore %d without a term to put back", op, j,
+                       job->restore);
     const pn_term *last = &job->term[job->terms - 1];
     const pn_norm *norm = &last->in.norm;
-    if (last->in.x == job->h && last->coef != 0 && !last->factor && !last->in.dx &&
+    if (last->in.x == job->h && last->coef != 0 && !last->weight && !last->factor && !last->in.dx &&
         norm->mode == PN_NORM_BATCH && !norm->gamma && !norm->beta)
         return PN_OK;
     return pn_fail(PN_EARG,
                    "%s: job %d: restore %d with a last term of another x than h, coef %g, or a "
-                   "factor, a dx, or no plain BatchNorm of the batch",
+                   "weight, a factor, a dx, or no plain BatchNorm of the batch",
                    op, j, job->restore, (double)last->coef);
 }
 
@@ -356,8 +359,8 @@ pn_status pn_check_node_shapes(const char *op, const pn_node *jobs, int count) {
         PN_TRY(check_shape(op, j, job->N, job->H, job->W));
         PN_TRY(check_shares_dx(op, j, job->shares_dx));
         PN_TRY(check_channels(op, j, job->C));
-        if (job->terms < 1 || job->terms > PN_MAX_TERMS)
-            return pn_fail(PN_EARG, "%s: job %d: %d terms, want 1 to %d", op, j, job->terms,
+        if (job->terms < 0 || job->terms > PN_MAX_TERMS)
+            return pn_fail(PN_EARG, "%s: job %d: %d terms, want 0 to %d", op, j, job->terms,
                            PN_MAX_TERMS);
     }
     return PN_OK;
@@ -369,7 +372,8 @@ pn_status pn_check_node(const char *op, const pn_node *jobs, int count, int back
     PN_TRY(check_launch(op, launch));
     for (int j = 0; j < count; j++) {
         const pn_node *job = &jobs[j];
-        if (!job->term) return pn_fail(PN_EARG, "%s: job %d: term is NULL", op, j);
+        if (!job->term && job->terms > 0)
+            return pn_fail(PN_EARG, "%s: job %d: term is NULL", op, j);
         if (backward_pass ? !job->dh : !job->h)
             return pn_fail(PN_EARG, "%s: job %d: %s is NULL", op, j, backward_pass ? "dh" : "h");
         for (int t = 0; t < job->terms; t++) {
@@ -459,5 +463,12 @@ pn_status pn_check_ranges(const char *op, const pn_range *ranges, int count) {
     if (count < 0 || (count > 0 && !ranges))
         return pn_fail(PN_EARG, "%s: %d ranges at %p, want an array of 0 or more", op, count,
                        (const void *)ranges);
+    return PN_OK;
+}
+
+pn_status pn_check_sgd(pn_sgd s) {
+    if (!(s.clip >= 0)) return pn_fail(PN_EARG, "sgd: clip %g, want 0 (no limit) or more", s.clip);
+    if (s.nesterov != 0 && s.nesterov != 1)
+        return pn_fail(PN_EARG, "sgd: nesterov %d, want 0 or 1", s.nesterov);
     return PN_OK;
 }

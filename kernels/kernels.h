@@ -106,9 +106,11 @@ typedef struct pn_input {
 /* The tensor that an op makes, (N,P,Q,K). */
 typedef struct pn_output {
     float *z;
-    const float *dy;     /* the gradient with respect to v is coef * factor[n] * dy: so that the */
-    const float *factor; /* terms of a node share the node's gradient instead of copying it */
-    float coef;          /* (1 where there is nothing to weigh); factor (N) or NULL: 1 */
+    const float *dy;     /* the gradient with respect to v is coef * weight * factor[n] * dy: so */
+    const float *factor; /* that the terms of a node share the node's gradient instead of copying */
+    const float
+        *weight; /* it (coef is 1 where there is nothing to weigh). factor (N), or NULL: 1; */
+    float coef;  /* weight one number, or NULL: 1 */
     int K;
     pn_norm norm; /* of z */
 } pn_output;
@@ -171,30 +173,37 @@ typedef struct pn_pool {
     pn_output out;
 } pn_pool;
 
-/* A weighted term of a node: t = coef * factor[n] * v(in). factor (N) or NULL: 1. */
+/* A weighted term of a node: t = coef * weight * factor[n] * v(in). factor (N) or NULL: 1. A weight
+ * that is learnt is a number of the device, and so is its gradient. */
 typedef struct pn_term {
     pn_input in;
     float coef;
     const float *factor;
+    const float *weight; /* one number, or NULL: 1 */
+    float *dweight;      /* one number, or NULL: not wanted */
 } pn_term;
 
-/* node: h = sum of its terms, all (N,H,W,C).  Forward may run in place: h may be one of the
- * terms' x.  Backward, given dh, for every term:
- *   with norm: s1 (+)= sum of dt, s2 (+)= sum of dt * xhat,  dt = coef * factor[n] * dh
+/* node: h = sum of its terms, all (N,H,W,C); 0 without terms.  Forward may run in place: h may be
+ * one of the terms' x.  Backward, given dh, for every term:
+ *   with norm: s1 (+)= sum of dt, s2 (+)= sum of dt * xhat,  dt = coef * weight * factor[n] * dh
  *   in.dx not NULL: dx (+)= dt.   in.dx NULL: nothing is written, the producer of the term
- *   reads dh itself through its pn_output.dy, coef and factor; the sums are still made if the
- *   term has a norm of mode PN_NORM_BATCH, or one with dgamma or dbeta.
- * Two terms of one node may share dx only if they are neighbours (first add = 0 or 1, then 1).
+ *   reads dh itself through its pn_output.dy, coef, weight and factor; the sums are still made if
+ *   the term has a norm of mode PN_NORM_BATCH, or one with dgamma or dbeta.
+ *   dweight not NULL: dweight = sum over n,h,w,c of coef * factor[n] * dh * v(in), which is never
+ *   divided by the weight, and so is right where that is 0.
+ * Two terms of one node may share dx only if they are neighbours (first add = 0 or 1, then 1); no
+ * two terms of a call share dweight.
  *
  * restore = 1, in training: one tensor serves as the last term's z and as h. Forward runs in place
  * of that term (its x is h); backward finds the sum in h and puts z back there, from the sum and
  * the other terms,
  *   z = mean + (h - sum of the other terms) / (coef * rstd)
  * so that a node keeps one tensor less for its backward pass. The last term then has coef not 0,
- * no factor, no in.dx, and a norm of mode PN_NORM_BATCH without gamma and beta. */
+ * no weight, no factor, no in.dx, and a norm of mode PN_NORM_BATCH without gamma and beta. */
 typedef struct pn_node {
     int N, H, W, C, terms, restore, shares_dx;
-    const pn_term *term; /* in memory of whoever reads the job: on a device part of its table */
+    const pn_term *term; /* in memory of whoever reads the job: on a device part of its table;
+                            NULL without terms */
     float *h;
     const float *dh;
 } pn_node;
@@ -259,7 +268,8 @@ typedef struct pn_range {
 /* Step size and its company. */
 typedef struct pn_sgd {
     float rate, momentum, decay;
-    float clip; /* largest global norm of the gradient; 0 = no limit */
+    float clip;   /* largest global norm of the gradient; 0 = no limit */
+    int nesterov; /* 1: Nesterov's momentum, as PyTorch has it; 0: the usual one */
 } pn_sgd;
 
 /* The ops, each as X(FAMILY, op, with): declarations, tables of backends, families of a program and
@@ -302,14 +312,23 @@ typedef struct pn_kernels {
                          const pn_launch *l);
 
     /* sgd: with g = gradient * (*scale) (scale NULL: 1), norm = sqrt(sum of g^2) over all ranges,
-     * g *= min(1, clip / (norm + 1e-6)) as PyTorch's clip_grad_norm_, then
-     *   g += decay * value;  velocity = momentum * velocity + g;  value -= rate * velocity
-     * and *norm_out = norm (before clipping; the caller looks for NaN there). With a norm that
-     * is not finite nothing is changed. Scratch: sgd_scratch(). */
+     * g *= min(1, clip / (norm + 1e-6)) as PyTorch's clip_grad_norm_, g += decay * value, then
+     *   velocity = momentum * velocity + g;  value -= rate * velocity (nesterov: rate * (g +
+     *   momentum * velocity)); *norm_out = norm, before clipping (the caller looks for NaN there).
+     * With a norm that is not finite nothing is changed. Scratch: sgd_scratch(). */
     size_t (*sgd_scratch)(const pn_range *ranges, int count);
     pn_status (*sgd)(const pn_range *ranges, int count, float *value, const float *gradient,
                      float *velocity, const float *scale, pn_sgd s, double *norm_out,
                      const pn_launch *l);
+
+    /* length: *length = sgd's norm, by itself. Scratch: sgd_scratch().
+     * move: value = from + step / *length * along over all ranges (length NULL: 1; where it is 0,
+     * value = from); value may be from. So a gradient becomes a step of a given length, and none of
+     * it passes through the host. */
+    pn_status (*length)(const pn_range *ranges, int count, const float *gradient,
+                        const float *scale, double *length, const pn_launch *l);
+    pn_status (*move)(const pn_range *ranges, int count, float *value, const float *from,
+                      const float *along, const double *length, float step, const pn_launch *l);
 
     /* Ceilings, measured when called (a fraction of a second) with all threads of the device:
      * float32 operations a second of multiply-adds on registers, counted as two; and bytes read

@@ -121,7 +121,7 @@ static pn_value add_concat(pn_graph *g, const op *new, const pn_value *x, int pa
     pn_term_spec terms[PN_PARTS];
     if (parts < 1 || parts > PN_PARTS)
         return fail(g, pn_fail(PN_EARG, "program: %d parts, want 1..%d", parts, PN_PARTS));
-    for (int i = 0; i < parts; i++) terms[i] = (pn_term_spec){x[i], 1, NULL};
+    for (int i = 0; i < parts; i++) terms[i] = (pn_term_spec){.value = x[i], .coef = 1};
     return add_op(g, new, terms, parts, K, norm);
 }
 
@@ -184,6 +184,22 @@ pn_value pn_program_node(pn_program *p, const pn_term_spec *terms, int count) {
     return add_op(pn_graph_of(p), &new, terms, count, C, no_norm);
 }
 
+pn_value pn_program_zeros(pn_program *p, int H, int W, int C) {
+    pn_graph *g = pn_graph_of(p);
+    if (g->failed != PN_OK) return -1;
+    if (H < 1 || W < 1 || C < 1)
+        return fail(g,
+                    pn_fail(PN_EARG, "program: zeros of %dx%dx%d, want at least 1x1x1", H, W, C));
+    const pn_status s = GROW(g, ops, ops_max, g->op_count + 1);
+    if (s != PN_OK) return fail(g, s);
+    const int index = g->op_count++;
+    g->ops[index] =
+        (op){PN_NODE, .out = -1, .first_use = g->use_count, .depth = 1, .restored = -1, .stride = 1,
+             .w = -1, .w2 = -1};
+    const pn_value v = add_value(g, (value){.H = H, .W = W, .C = C, .op = index, .norm = no_norm});
+    return g->ops[index].out = v;
+}
+
 void pn_program_head(pn_program *p, const pn_value *x, int parts, bool relu, int w, int b,
                      int classes, float smoothing, float loss_weight, pn_result *result) {
     const op new = {PN_HEAD,
@@ -211,8 +227,8 @@ static void find_living(pn_graph *g) {
 }
 
 /* A value that only one term of a node reads needs no gradient of its own: its producer reads the
- * node's, with the term's coefficient and factor. (A node cannot do so: its job has neither.) In
- * training the node takes over the tensor of one such term, and its backward puts that term's z
+ * node's, with the term's coefficient, weight and factor. (A node cannot do so: its job has none.)
+ * In training the node takes over the tensor of one such term, and its backward puts that term's z
  * back for the producer: see pn_node.restore. */
 static void find_shared(pn_graph *g) {
     for (int v = 0; v < g->value_count; v++) g->values[v].shared = -1;
@@ -226,7 +242,7 @@ static void find_shared(pn_graph *g) {
             if (v->uses != 1 || v->op < 0 || g->ops[v->op].family == PN_NODE) continue;
             v->shared = u;
             if (g->training && v->norm.mode == PN_NORM_BATCH && v->norm.gamma < 0 &&
-                term->coef != 0 && !term->factor)
+                term->coef != 0 && !term->weight && !term->factor)
                 o->restored = u;
         }
     }

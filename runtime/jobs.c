@@ -12,9 +12,6 @@ typedef union any_job {
 #undef JOB
 } any_job;
 
-_Static_assert(sizeof(any_job) % TABLE_ALIGN == 0,
-               "else the end of a launch needs room of its own");
-
 static const size_t job_size[PN_FAMILIES] = {
 #define SIZE(FAMILY, op, with) sizeof(pn_##op),
     PN_OPS(SIZE, )
@@ -47,10 +44,11 @@ static pn_status reserve_table(table *t, const pn_memory *memory, size_t bytes) 
 
 pn_status pn_jobs_reserve(pn_jobs *j, const pn_memory *memory, int ops, int terms) {
     const int jobs = PASSES * ops, nodes = PASSES * terms;
-    PN_TRY(pn_resize((void **)&j->jobs, jobs, sizeof(any_job)));
+    const size_t room = aligned(sizeof(any_job)); /* the end of a launch is aligned, too */
+    PN_TRY(pn_resize((void **)&j->jobs, jobs, room));
     PN_TRY(PN_RESIZE(j->terms, nodes));
     PN_TRY(PN_RESIZE(j->at, jobs));
-    const size_t bytes = (size_t)jobs * sizeof(any_job) + (size_t)nodes * sizeof(pn_term);
+    const size_t bytes = (size_t)jobs * room + (size_t)nodes * sizeof(pn_term);
     return reserve_table(&j->table, memory, aligned(bytes));
 }
 
@@ -130,8 +128,10 @@ static void write_output(const sources *s, int i, pn_output *to) {
     if (!g->training) return;
     to->dy = at(s, has->grad);
     if (v->shared >= 0) {
-        to->coef = g->uses[v->shared].term.coef;
-        to->factor = g->uses[v->shared].term.factor;
+        const pn_term_spec *t = &g->uses[v->shared].term;
+        to->coef = t->coef;
+        to->factor = t->factor;
+        to->weight = t->weight;
     }
 }
 
@@ -142,6 +142,8 @@ static void write_terms(const sources *s, const op *o, pn_term *terms) {
         pn_term *to = &terms[u == o->restored ? o->uses - 1 : i++]; /* the restored one last */
         to->coef = t->coef;
         to->factor = t->factor;
+        to->weight = t->weight;
+        to->dweight = t->dweight;
         write_input(s, u, &to->in);
     }
 }
@@ -151,7 +153,9 @@ static void write_terms(const sources *s, const op *o, pn_term *terms) {
 static void write_job(const sources *s, int i, bool shares_dx, const pn_term *terms, any_job *job) {
     const op *o = &s->graph->ops[i];
     const place *has = &s->buffers->places[i];
-    const value *x = pn_value_read(s->graph, o->first_use);
+    const value *x = o->uses
+                         ? pn_value_read(s->graph, o->first_use) /* zeros are as they are made */
+                         : &s->graph->values[o->out];
     const int N = s->graph->N, H = x->H, W = x->W;
     pn_input *in = NULL;
     pn_output *out = NULL;

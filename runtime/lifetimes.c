@@ -39,12 +39,14 @@ static bool wants_sums(const value *v) {
 /* Its producer, to turn dy into dz, if batch statistics stand between them; */
 static bool producer_rereads(const value *v) { return v->norm.mode == PN_NORM_BATCH; }
 
-/* and a consumer. A node reads for the sums and to put a term back, an average pool only for the
- * sums, a head only for ReLU's mask. */
-static bool consumer_rereads(const op *o, const value *v) {
+/* and a consumer. A node reads for the sums, for a weight's gradient and to put a term back, an
+ * average pool only for the sums, a head only for ReLU's mask. */
+static bool consumer_rereads(const pn_graph *g, int u) {
+    const op *o = &g->ops[g->uses[u].op];
+    const value *v = pn_value_read(g, u);
     switch (o->family) {
         case PN_NODE:
-            return o->restored >= 0 || wants_sums(v);
+            return o->restored >= 0 || g->uses[u].term.dweight || wants_sums(v);
         case PN_POOL:
             return o->pool == PN_POOL_MAX || wants_sums(v);
         case PN_HEAD:
@@ -92,7 +94,7 @@ static void add_read(const pn_graph *g, const pn_schedule *s, int u, pn_buffers 
     extend(&b->list[has->data], when[FORWARD]);
     if (has->stats >= 0) extend(&b->list[has->stats], when[FORWARD]);
     if (!g->training) return;
-    if (consumer_rereads(&g->ops[reader], v)) extend(&b->list[has->data], when[BACKWARD]);
+    if (consumer_rereads(g, u)) extend(&b->list[has->data], when[BACKWARD]);
     if (v->shared >= 0) { /* the node's gradient lives until this value's producer has read it */
         has->grad = b->places[reader].grad;
         extend(&b->list[has->grad], s->turns[v->op].launch[BACKWARD]);

@@ -41,11 +41,13 @@ typedef struct pn_norm_spec {
     int gamma, beta, running_mean, running_var;
 } pn_norm_spec;
 
-/* A term of a node, by value. factor: (N) floats owned by the caller, or NULL. */
+/* A term of a node, by value. factor: (N) floats owned by the caller, or NULL; weight and dweight:
+ * one each, in memory of the device, or NULL (pn_term). */
 typedef struct pn_term_spec {
     pn_value value;
     float coef;
-    const float *factor;
+    const float *factor, *weight;
+    float *dweight;
 } pn_term_spec;
 
 typedef struct pn_program pn_program;
@@ -80,6 +82,8 @@ pn_value pn_program_pool(pn_program *p, pn_value x, pn_pool_kind kind, int strid
                          pn_norm_spec norm);
 /* A value may stand in one term of a node only (merge equal terms into one coef). */
 pn_value pn_program_node(pn_program *p, const pn_term_spec *terms, int count);
+/* A node without terms: zeros. */
+pn_value pn_program_zeros(pn_program *p, int H, int W, int C);
 /* w, b: parameters. result: in memory of the device, owned by the caller. */
 void pn_program_head(pn_program *p, const pn_value *x, int parts, bool relu, int w, int b,
                      int classes, float smoothing, float loss_weight, pn_result *result);

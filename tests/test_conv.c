@@ -52,6 +52,7 @@ static const pn_case cases[] = {
     {"running statistics", "N3 6x6 C24,8 K24 R3 s2 p1 in=running out=running"},
     {"running statistics, gamma learnt",
      "N3 6x6 C24,8 K24 R2 s2 in=running+affine out=running+affine"},
+    {"weighted", "N4 4x4 C16 K16 R3 p1 out=batch+weight"},
     {"no norm at all, weighted per image", "N4 4x4 C16 K16 R3 p1 out=factor"},
     {"jobs of different shapes",
      "N4 4x4 C16,8 K16 R3 p1 out=batch | N2 9x9 C36 K4 R5 s2 p2 in=batch out=batch | "

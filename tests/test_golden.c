@@ -80,7 +80,7 @@ static double number(const json_t *object, const char *key) {
 }
 
 typedef struct worst {
-    double logit, loss, norm, projection, statistic;
+    double logit, loss, norm, projection, statistic, alpha;
 } worst;
 
 /* How far norm and projection of a tensor of one of the ranges are off, relative to the norm. */
@@ -142,8 +142,10 @@ static void check_logits(const float *logits, int N, int classes, const json_t *
 }
 
 static pn_whole_case case_of(const json_t *settings, const json_t *golden, pn_arch *arch) {
-    const char *text = json_string_value(json_object_get(golden, "genotype"));
-    assert_int_equal(pn_genotype_read(text, strlen(text), arch), PN_OK);
+    if (arch) {
+        const char *text = json_string_value(json_object_get(golden, "genotype"));
+        assert_int_equal(pn_genotype_read(text, strlen(text), arch), PN_OK);
+    }
     return (pn_whole_case){
         .why = json_string_value(json_object_get(golden, "name")),
         .spec = {.layers = (int)number(settings, "layers"),
@@ -211,7 +213,8 @@ static void fill_factors(pn_whole *w, const pn_arch *arch) {
         for (int node = 0; node < nodes; node++) {
             const pn_kind kind = pn_kind_at(layer, w->network.spec.layers);
             const pn_choice *t = arch->cell[kind].term[node];
-            float *const pair = w->factor + (size_t)((layer * nodes + node) * PN_NODE_TERMS * N);
+            float *const pair =
+                w->factor.host + (size_t)((layer * nodes + node) * PN_NODE_TERMS * N);
             for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
                 const bool identity =
                     t[slot].op == PN_SKIP_CONNECT && (kind == PN_NORMAL || t[slot].input > 1);
@@ -297,7 +300,7 @@ static void check_evaluation(const json_t *settings, const json_t *golden, const
     c.spec.smoothing = (float)number(golden, "smoothing");
     if (pn_whole_create(&w, &c, &arch, k, 1) != PN_OK) fail_msg("%s: %s", c.why, pn_error());
     fill_weights(&w);
-    if (w.factor) fill_factors(&w, &arch);
+    if (w.factor.count) fill_factors(&w, &arch);
     for (int step = 0; step < 3; step++) {
         fill_batch(&w, batches[step]);
         cut_out(&w, cutout);
@@ -311,13 +314,111 @@ static void check_evaluation(const json_t *settings, const json_t *golden, const
     pn_whole_destroy(&w);
 }
 
+/* ---- the supernet ---------------------------------------------------------------------------- */
+
+static void fill_array(const json_t *list, float *to, size_t count) {
+    assert_int_equal(json_array_size(list), count);
+    for (size_t i = 0; i < count; i++) to[i] = (float)json_number_value(json_array_get(list, i));
+}
+
+static void fill_edge_factors(pn_whole *w) {
+    const int N = pn_program_batch(w->program), edges = pn_edges(w->network.space.nodes);
+    for (int place = 0; place < w->network.spec.layers * edges; place++) {
+        char name[64];
+        snprintf(name, sizeof name, "drop_path.%d.%d", place / edges, place % edges);
+        for (int i = 0; i < N; i++)
+            w->factor.host[place * N + i] = bits(name, (uint32_t)i) % 5 ? 1 / 0.8F : 0;
+    }
+}
+
+/* The gradient of the logits: through the softmax, with the gradients of a kind's cells added up;
+ * `none` has the weight that is left, and no gradient. */
+static void check_alpha(const pn_whole *w, const float *weight, const json_t *alpha,
+                        const char *where, worst *most) {
+    const int ops = w->network.space.ops, edges = pn_edges(w->network.space.nodes);
+    double off = 0, size = 0;
+    assert_int_equal(json_array_size(alpha), PN_KINDS * edges * (1 + ops));
+    for (int e = 0; e < PN_KINDS * edges; e++) {
+        double slope[1 + PN_MAX_OPS] = {0}, share[1 + PN_MAX_OPS] = {1}, mean = 0;
+        for (int o = 0; o < ops; o++) {
+            share[1 + o] = weight[e * ops + o];
+            share[0] -= share[1 + o];
+            for (int layer = 0; layer < w->network.spec.layers; layer++)
+                if ((int)pn_kind_at(layer, w->network.spec.layers) == e / edges)
+                    slope[1 + o] += w->dweight.host[(layer * edges + e % edges) * ops + o];
+            mean += share[1 + o] * slope[1 + o];
+        }
+        for (int o = 0; o <= ops; o++) {
+            const double want =
+                json_number_value(json_array_get(alpha, (size_t)(e * (1 + ops) + o)));
+            const double d = share[o] * (slope[o] - mean) - want;
+            off += d * d;
+            size += want * want;
+        }
+    }
+    off = sqrt(off / size);
+    if (!(off <= PN_MIXTURE_BOUND)) fail_msg("%s: gradient of alpha off by %.1e", where, off);
+    most->alpha = fmax(most->alpha, off);
+}
+
+/* What a chosen op an edge leaves out has no gradient. */
+static void check_mixed_gradients(const pn_whole *w, const json_t *gradients, const char *where,
+                                  worst *most) {
+    const pn_parameters *p = &w->network.parameters;
+    size_t seen = 0;
+    for (int t = 0; t < p->count; t++) {
+        const json_t *pair = json_object_get(gradients, p->list[t].name);
+        double norm = 0, off = 0;
+        if (pair) compare(p, p->gradient, t, pair, &norm, &off);
+        for (size_t i = 0; !pair && i < p->list[t].count; i++)
+            norm = fmax(norm, fabsf(p->gradient[p->list[t].offset + i]) > 0 ? INFINITY : 0);
+        if (!(norm <= PN_GRADIENT_BOUND) || !(off <= PROJECTION_BOUND))
+            fail_msg("%s: gradient of %s: norm off by %.1e, projection by %.1e", where,
+                     p->list[t].name, norm, off);
+        most->norm = fmax(most->norm, norm);
+        most->projection = fmax(most->projection, off);
+        seen += pair != NULL;
+    }
+    assert_int_equal(seen, json_object_size(gradients));
+}
+
+static void check_supernet(const json_t *settings, const json_t *golden, const pn_kernels *k,
+                           worst *most) {
+    const json_t *list = json_object_get(golden, "chosen");
+    int8_t chosen[PN_KINDS * PN_MAX_EDGES];
+    pn_whole w;
+    pn_whole_case c = case_of(settings, golden, NULL);
+    for (int e = 0; list && e < PN_KINDS * PN_MAX_EDGES; e++)
+        chosen[e] = (int8_t)json_integer_value(json_array_get(
+            json_array_get(list, (size_t)(e / PN_MAX_EDGES)), (size_t)(e % PN_MAX_EDGES)));
+    c.keep = json_is_true(json_object_get(golden, "drop_path")) ? 0.8 : 0;
+    const pn_whole_mix mix = {.weighted = !list, .chosen = list ? chosen : NULL};
+    if (pn_whole_create_mixed(&w, &c, &mix, k, 1) != PN_OK) fail_msg("%s: %s", c.why, pn_error());
+    float weight[PN_KINDS * PN_MAX_EDGES * PN_MAX_OPS];
+    const size_t count = sizeof weight / sizeof *weight;
+    fill_array(json_object_get(golden, "mixture"), weight, count);
+    if (!list) memcpy(w.weight.host, weight, sizeof weight);
+    fill_weights(&w);
+    fill_batch(&w, "input");
+    if (c.keep > 0) fill_edge_factors(&w);
+    run_whole(&w, &c);
+    check_head(&w, &c, 0, number(golden, "loss"), json_object_get(golden, "logits"),
+               (bounds){PN_LOGIT_BOUND, PN_LOSS_BOUND}, most);
+    assert_int_equal(w.result[0].correct, (int64_t)number(golden, "correct"));
+    check_alpha(&w, weight, json_object_get(golden, "alpha"), c.why, most);
+    check_mixed_gradients(&w, json_object_get(golden, "gradients"), c.why, most);
+    pn_whole_destroy(&w);
+}
+
 static void check_file(const char *path) {
     json_t *root = json_load_file(path, 0, NULL);
     if (!root) fail_msg("cannot read %s", path);
     const json_t *cases = json_object_get(root, "cases");
     const json_t *settings = json_object_get(root, "settings");
-    const bool evaluation = json_object_get(settings, "network") != NULL;
-    assert_true(json_array_size(cases) >= 5);
+    const char *const network = json_string_value(json_object_get(settings, "network"));
+    const bool supernet = network && !strcmp(network, "supernet"),
+               evaluation = network && !supernet;
+    assert_true(json_array_size(cases) >= 4);
     for (int backend = 0; backend < PN_BACKENDS; backend++) {
         const pn_kernels *k = pn_backend_at(backend);
         if (!k) continue;
@@ -332,13 +433,14 @@ static void check_file(const char *path) {
 #endif
         const size_t count = evaluation && (emulated || few == 1) ? few : json_array_size(cases);
         for (size_t i = 0; i < count; i++)
-            (evaluation ? check_evaluation : check_search)(settings, json_array_get(cases, i), k,
-                                                           &most);
+            (supernet     ? check_supernet
+             : evaluation ? check_evaluation
+                          : check_search)(settings, json_array_get(cases, i), k, &most);
         print_message(
             "%s, %s: worst logit %.1e, loss %.1e, gradient norm %.1e, projection %.1e, running "
-            "statistic %.1e\n",
+            "statistic %.1e, alpha %.1e\n",
             path, pn_backend_labels[backend], most.logit, most.loss, most.norm, most.projection,
-            most.statistic);
+            most.statistic, most.alpha);
     }
     json_decref(root);
 }
@@ -360,6 +462,11 @@ static void the_search_network(void **state) {
     check_file("golden/search.json");
 }
 
+static void the_supernet(void **state) {
+    (void)state;
+    check_file("golden/supernet_small.json");
+}
+
 static void the_evaluation_network(void **state) {
     (void)state;
     check_file("golden/eval_small.json");
@@ -379,6 +486,7 @@ int main(void) {
         cmocka_unit_test(grey),
         cmocka_unit_test(odd_edges),
         cmocka_unit_test(the_search_network),
+        cmocka_unit_test(the_supernet),
         cmocka_unit_test(the_evaluation_network),
         cmocka_unit_test(the_evaluation_network_at_odd_edges),
         cmocka_unit_test(the_evaluation_network_for_imagenet),

@@ -395,13 +395,17 @@ static void node(void **state) {
     pn_set set;
     pn_set_begin(&set, 60, false, true);
     pn_term term[LIKES];
-    pair pairs[3 * LIKES];
+    pair pairs[4 * LIKES];
     int n = 0, failures = 0;
     for (int i = 0; i < LIKES; i++) {
-        term[i] = (pn_term){pn_set_input(&set, 18, 8, likes[i][0], 0), 1.5f - (float)i,
-                            i % 2 ? pn_set_factor(&set, 3) : NULL};
+        term[i] = (pn_term){.in = pn_set_input(&set, 18, 8, likes[i][0], 0),
+                            .coef = 1.5f - (float)i,
+                            .factor = i % 2 ? pn_set_factor(&set, 3) : NULL,
+                            .weight = pn_set_weight(&set, PN_WEIGHT),
+                            .dweight = pn_set_poison(&set, "dweight", 1, 0)};
         const pn_input *in = &term[i].in;
         pairs[n++] = (pair){"x", in->x, in->dx, &in->norm, 8};
+        pairs[n++] = (pair){"weight", term[i].weight, term[i].dweight, NULL, 0};
         if (!in->norm.gamma) continue;
         pairs[n++] = (pair){"beta below", in->norm.beta, in->norm.stats + 16, NULL, 0};
         pairs[n++] = (pair){"gamma below", in->norm.gamma, in->norm.stats + 24, NULL, 0};
@@ -521,11 +525,15 @@ static pn_node node_of(pn_set *set, pn_output *const producers[3], pn_term term[
     const size_t count = (size_t)IMAGES * HALF * HALF * WIDTH;
     float *dh = pn_set_poison(set, "dh", count, 0);
     for (int i = 0; i < 3; i++) {
-        term[i] = (pn_term){reader_of(producers[i], NULL, 0), 1.25f - (float)i,
-                            i == 1 ? NULL : pn_set_factor(set, IMAGES)};
+        term[i] = (pn_term){.in = reader_of(producers[i], NULL, 0),
+                            .coef = 1.25f - (float)i,
+                            .factor = i == 1 ? NULL : pn_set_factor(set, IMAGES),
+                            .weight = i == 2 ? NULL : pn_set_weight(set, PN_WEIGHT),
+                            .dweight = pn_set_poison(set, "dweight", 1, 0)};
         producers[i]->dy = dh;
         producers[i]->coef = term[i].coef;
         producers[i]->factor = term[i].factor;
+        producers[i]->weight = term[i].weight;
     }
     return (pn_node){.N = IMAGES,
                      .H = HALF,
@@ -632,6 +640,8 @@ static void whole_network(void **state) {
         {"conv w", n->conv.w, n->conv.dw, NULL, 0},
         {"head w", n->head.w, n->head.dw, NULL, 0},
         {"head b", n->head.b, n->head.db, NULL, 0},
+        {"first weight", n->term[0].weight, n->term[0].dweight, NULL, 0},
+        {"second weight", n->term[1].weight, n->term[1].dweight, NULL, 0},
     };
     const int count = (int)(sizeof pairs / sizeof *pairs);
     pn_set_freeze(&n->set);

@@ -272,6 +272,133 @@ static void the_supernet_sums_everything(void **state) {
     against_reference(&c, NULL);
 }
 
+/* ---- mixtures -------------------------------------------------------------------------------- */
+
+/* Ops of the edges of both kinds, -1: none. One node of the normal cell has none at all, and its
+ * second input is read by one edge. */
+static const int8_t an_op_an_edge[PN_KINDS * PN_MAX_EDGES] = {
+    3, 5, -1, -1, -1, 2, 0, 6, 4,  1,  2, 2, -1, 3, /* normal */
+    2, 0, 4,  1,  5,  6, 2, 3, -1, -1, 2, 1, 0,  2};
+
+static const struct mixture {
+    const char *why;
+    pn_whole_mix mix;
+    pn_whole_case c;
+} mixtures[] = {
+    {"weights", {true, NULL}, {"", SEARCH(3, 4, 8, 8, 3), 3, true, false, false, 0}},
+    {"weights, odd edges", {true, NULL}, {"", SEARCH(4, 8, 7, 9, 1), 5, true, false, false, 0}},
+    {"weights, drop-path", {true, NULL}, {"", SEARCH(3, 4, 8, 8, 3), 5, true, false, false, 0.7}},
+    {"no weights", {false, NULL}, {"", SEARCH(2, 4, 6, 6, 3), 3, true, false, false, 0}},
+    {"an op an edge",
+     {false, an_op_an_edge},
+     {"", SEARCH(3, 8, 8, 8, 3), 5, true, false, false, 0}},
+    {"an op an edge, weighted",
+     {true, an_op_an_edge},
+     {"", SEARCH(3, 4, 8, 8, 3), 3, true, false, false, 0.7}},
+    {"forward only", {true, NULL}, {"", SEARCH(3, 4, 8, 8, 3), 3, false, false, false, 0}},
+};
+enum { MIXTURES = sizeof mixtures / sizeof *mixtures };
+
+static void mixtures_are_as_the_reference_says(void **state) {
+    (void)state;
+    for (int i = 0; i < MIXTURES; i++) {
+        const struct mixture *m = &mixtures[i];
+        pn_whole w, reference;
+        if (pn_whole_reference_mixed(&reference, &m->c, &m->mix, 9) != PN_OK)
+            fail_msg("%s: %s", m->why, pn_error());
+        if (pn_whole_create_mixed(&w, &m->c, &m->mix, kernels_at_hand(), 9) != PN_OK)
+            fail_msg("%s: %s", m->why, pn_error());
+        assert_int_equal(pn_whole_run(&w), PN_OK);
+        const pn_whole_distance d = pn_whole_compare(&w, &reference);
+        if (!pn_whole_within(d))
+            fail_msg("%s: logit %.1e, loss %.1e, gradient %.1e, mixture %.1e", m->why, d.logit,
+                     d.loss, d.gradient, d.mixture);
+        /* Those of ops that are not there are left alone; one op reads zeros. */
+        const int edges = PN_MAX_EDGES, ops = w.network.space.ops;
+        int silent = 0;
+        for (size_t k = 0; k < w.dweight.count && m->c.training; k++) {
+            const int layer = (int)k / (edges * ops), edge = (int)k / ops % edges;
+            const int kind = (int)pn_kind_at(layer, m->c.spec.layers);
+            const bool there = !m->mix.chosen || m->mix.chosen[kind * edges + edge] == (int)k % ops;
+            silent += there && w.dweight.host[k] == 0;
+            if (!there && w.dweight.host[k] != 0)
+                fail_msg("%s: gradient of weight %zu is %g", m->why, k, w.dweight.host[k]);
+        }
+        assert_true(silent <= (m->mix.chosen ? m->c.spec.layers : 0));
+        pn_whole_destroy(&w);
+        pn_whole_destroy(&reference);
+    }
+}
+
+/* The twins' gradients of weights against central differences of the loss. With a step of 1e-7 the
+ * loss's rounding costs some 1e-9; the seed is one where no ReLU and no maximum changes its mind
+ * within the step. */
+static void the_gradient_of_a_mixture_is_its_slope(void **state) {
+    (void)state;
+    const double h = 1e-7;
+    const pn_whole_case c = {"", SEARCH(2, 4, 5, 5, 3), 2, true, false, false, 0};
+    const pn_whole_mix mix = {.weighted = true};
+    pn_whole w;
+    assert_int_equal(pn_whole_reference_mixed(&w, &c, &mix, 3), PN_OK);
+    double *weight = pn_at(&w.twins, w.weight.placed);
+    const double *slopes = pn_at(&w.twins, w.dweight.placed);
+    const int shared = (int)w.weight.count, per_layer = shared / PN_KINDS;
+    double slope[PN_KINDS * PN_MAX_EDGES * PN_MAX_OPS] = {0}, largest = 0;
+    for (int layer = 0; layer < c.spec.layers; layer++)
+        for (int i = 0; i < per_layer; i++)
+            slope[(int)pn_kind_at(layer, c.spec.layers) * per_layer + i] +=
+                slopes[layer * per_layer + i];
+    for (int i = 0; i < shared; i++) largest = fmax(largest, fabs(slope[i]));
+    assert_true(largest > 0);
+    for (int i = 0; i < shared; i += 3) {
+        const double at = weight[i];
+        weight[i] = at + h;
+        assert_int_equal(pn_whole_reference_run(&w, false), PN_OK);
+        const double above = w.result[0].loss;
+        weight[i] = at - h;
+        assert_int_equal(pn_whole_reference_run(&w, false), PN_OK);
+        weight[i] = at;
+        const double want = (above - w.result[0].loss) / (2 * h);
+        if (!(fabs(slope[i] - want) <= 1e-6 * largest))
+            fail_msg("weight %d: %.12g, differences say %.12g, largest %.3g", i, slope[i], want,
+                     largest);
+    }
+    pn_whole_destroy(&w);
+}
+
+/* Weights that are learnt cost their place in the plan, and nothing else: the supernet that
+ * baselines are compared with, 8 cells of 16 channels, 64 images of 32x32. */
+static void what_a_supernet_needs(void **state) {
+    (void)state;
+    const pn_space space = pn_space_darts();
+    const pn_network_spec spec = SEARCH(8, 16, 32, 32, 3);
+    pn_network n;
+    pn_program *program;
+    pn_program_size learnt, fixed;
+    float number = 0; /* an address: nothing runs */
+    const pn_mix mix = {.weight = &number, .dweight = &number};
+    assert_int_equal(pn_network_create(&n, &spec, &space, NULL), PN_OK);
+    assert_int_equal(pn_program_create(&program, pn_host_kernels(NULL)), PN_OK);
+    pn_build how = {.N = 64, .training = true};
+    assert_int_equal(pn_network_build(&n, NULL, program, &how), PN_OK);
+    assert_int_equal(pn_program_compile(program, &fixed), PN_OK);
+    how.mix = &mix;
+    assert_int_equal(pn_network_build(&n, NULL, program, &how), PN_OK);
+    assert_int_equal(pn_program_compile(program, &learnt), PN_OK);
+    print_message(
+        "supernet with learnt weights: activations %.1f MiB, arena %.1f MiB, %d + %d "
+        "launches, %d + %d jobs; of equal shares: arena %.1f MiB\n",
+        (double)learnt.activation_bytes / 0x1p20, (double)learnt.arena_bytes / 0x1p20,
+        learnt.launches_fwd, learnt.launches_bwd, learnt.jobs_fwd, learnt.jobs_bwd,
+        (double)fixed.arena_bytes / 0x1p20);
+    assert_true(learnt.arena_bytes <= (size_t)2090 << 20);
+    assert_true(learnt.arena_bytes >= pn_program_floor(program));
+    assert_true(learnt.arena_bytes > fixed.arena_bytes); /* nothing can be put back */
+    assert_int_equal(learnt.jobs_fwd, fixed.jobs_fwd);
+    pn_program_destroy(program);
+    pn_network_destroy(&n);
+}
+
 /* Both terms of every node equal, and terms that share an input: the coefficients and shared
  * gradients of the contract. */
 static void coinciding_terms_count_twice(void **state) {
@@ -507,6 +634,9 @@ int main(void) {
         cmocka_unit_test(settings_that_cannot_be),
         cmocka_unit_test(equal_to_the_reference),
         cmocka_unit_test(the_supernet_sums_everything),
+        cmocka_unit_test(mixtures_are_as_the_reference_says),
+        cmocka_unit_test(the_gradient_of_a_mixture_is_its_slope),
+        cmocka_unit_test(what_a_supernet_needs),
         cmocka_unit_test(coinciding_terms_count_twice),
         cmocka_unit_test(forward_only_gives_the_bits_of_training),
         cmocka_unit_test(terms_are_dropped_apart),

@@ -15,6 +15,10 @@ static const pn_key keys[] = {{"N", 1, 70, PN_MUST},
                               {"also=,", 0, 0, 0},
                               {NULL, 0, 0, 0}};
 
+/* Of 35 terms: all ops of an edge, five times. */
+#define EDGE "batch+no-dx,batch+no-dx,-,batch+no-dx,batch+no-dx,batch+no-dx,batch+no-dx"
+#define ONES "coef=1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1 "
+
 /* A term is like `in=` and like its own `also=`. */
 static const pn_case cases[] = {
     {"more tiles than a card's blocks, in place", "N70 32x32 C16 coef=1,2 in-place=2 in=batch"},
@@ -51,6 +55,33 @@ static const pn_case cases[] = {
     {"224 wide", "N1 3x224 C4 coef=1,1 in=batch"},
     {"28 wide", "N1 28x28 C8 coef=1,1 in=batch"},
     {"batch no multiple of the chunks", "N17 5x3 C12 coef=1,1 factors in=batch"},
+    {"a single term, weighted", "N2 3x5 C8 coef=-2 in=batch+weight+learnt"},
+    {"two weighted terms, whose producers read dh",
+     "N3 5x6 C16 coef=1,2 in=batch+no-dx+weight+learnt"},
+    {"two skips that are weighted", "N3 4x5 C12 coef=1,-1 in=weight+learnt also=-,add"},
+    {"weights that are 0, 1e-30, negative or not there",
+     "N3 4x5 C12 coef=1,1,1,1,2 in=batch+learnt also=zero,tiny+no-dx,weight,-,zero+no-dx"},
+    {"two terms without weights whose gradients are wanted",
+     "N3 4x5 C20 coef=1,2 in=learnt also=-,batch+no-dx"},
+    {"one op on each of two edges: put back, gradients wanted",
+     "N2 5x6 C32 coef=1,1 in-place=2 restore in=batch+no-dx+learnt"},
+    {"one op on each of five edges: put back, gradients wanted",
+     "N3 5x3 C12 coef=1,2,1,-1,1 in-place=5 restore in=learnt "
+     "also=batch+affine,-,running+no-dx,weight,batch+no-dx"},
+    {"every kind of norm, weighted",
+     "N3 5x5 C24 coef=1,1,2,1,-1,1 in=weight+learnt "
+     "also=-,batch,batch+affine,running,running+affine,batch+frozen"},
+    {"every kind of norm, weighted, no dx",
+     "N3 5x5 C24 coef=1,1,2,1,-1,1 in=weight+learnt+no-dx "
+     "also=-,batch,batch+affine,running,running+affine,batch+frozen"},
+    {"weights and drop-path", "N5 4x3 C36 coef=1,2,1 factors in=batch+no-dx+weight+learnt"},
+    {"weights, in place of the second of three",
+     "N3 5x6 C12 coef=1,2,1 in-place=2 in=batch+weight"},
+    {"all ops on five edges, 16 channels",
+     "N2 4x4 C16 " ONES "in=weight+learnt also=" EDGE "," EDGE "," EDGE "," EDGE "," EDGE},
+    {"all ops on five edges, 36 channels, each with a dx",
+     "N3 3x2 C36 " ONES "in=weight+learnt+batch"},
+    {"weighted, sharing dx", "N17 4x3 C36 coef=1,2 in=batch+weight+learnt & coef=2,-1 & coef=1,1"},
     {"jobs of different shapes",
      "N4 4x4 C16 coef=1,1 in=batch | N2 9x7 C8 coef=1,2,1 in=batch+no-dx | N1 1x3 C4 coef=1"},
     {"two that share dx, an image for each thread", "N17 4x3 C36 coef=1,2 in=batch & coef=2,-1"},
@@ -75,20 +106,26 @@ static void make(pn_set *set, const pn_row *r, void *job, int i) {
                    .term = term};
     assert_true(r->in_place <= s->terms && r->again <= s->terms);
     const size_t pixels = (size_t)s->N * s->H * s->W;
-    const int steps = 6 * s->terms + 8;
+    const int steps = 7 * s->terms + 8;
     for (int j = 0; j < s->terms; j++) {
         pn_term *t = &term[j];
-        *t = (pn_term){.coef = (float)r->coef[j]};
+        *t = (pn_term){.coef = (float)r->coef[j], .weight = pn_set_weight(set, r->in | r->also[j])};
         if (r->factors) t->factor = pn_set_factor(set, s->N);
+        if ((r->in | r->also[j]) & PN_LEARNT) { /* a sum over all elements; it may come out as 0 */
+            t->dweight = pn_set_poison(set, "dweight", 1, (int)pixels * s->C + 2 * steps + 8);
+        }
         if (r->shares || r->again == j + 1) {
             t->in = r->shares ? terms[i - 1][j].in : t[-1].in;
             t->in.add = 1;
             continue;
         }
         t->in = pn_set_input(set, pixels, s->C, r->in | r->also[j], 8);
+        const int like = r->in | r->also[j]; /* its dt is 0, or lost where it is added */
+        const bool silent = like & PN_ZERO || (like & PN_TINY && like & PN_ADD);
         if (t->in.norm.mode != PN_NORM_NONE)
             pn_set_find(set, t->in.norm.stats)->must =
-                set->backward && pn_wants_sums_ref(&t->in.norm);
+                set->backward && !silent && pn_wants_sums_ref(&t->in.norm);
+        if (t->in.dx && silent) pn_set_find(set, t->in.dx)->must = false;
     }
     if (r->in_place) {
         s->h = (float *)term[r->in_place - 1].in.x;
@@ -114,10 +151,10 @@ static void magnitude_of_z(const pn_node *s, const pn_twins *t) {
     double *h = pn_at(t, s->h);
     for (int i = 0; i + 1 < s->terms; i++) {
         const pn_term *term = &s->term[i];
-        const double *factor = pn_at(t, term->factor);
+        const double *factor = pn_at(t, term->factor), *weight = pn_at(t, term->weight);
         double *v = pn_input_v_ref(&term->in, 1, count / s->C, t);
         for (size_t j = 0; j < count; j++)
-            h[j] += term->coef * (factor ? factor[j / image] : 1) * v[j];
+            h[j] += term->coef * (weight ? *weight : 1) * (factor ? factor[j / image] : 1) * v[j];
         free(v);
     }
     for (size_t j = 0; j < count; j++) h[j] = h[j] / (last->coef * rstd[j % s->C]) - mean[j % s->C];
@@ -136,21 +173,29 @@ static void magnitude(bool backward, const void *job, const pn_twins *t) {
     node_twin(backward, &s, t);
 }
 
+enum { MOST_ROLLED = 12 /* terms */ };
+
 static void roll(pn_set *dice, int i, pn_row *r) {
     (void)i;
     pn_roll_size(dice, r, 20, 9);
     *r->C = 4 * pn_set_whole(dice, 1, 12);
     r->coef[0] = 1;
     r->also[0] = PN_BATCH;
-    for (int t = 1; t < pn_set_whole(dice, 2, PN_MOST_PARTS); t++) {
+    static const int weights[] = {0, 0, PN_WEIGHT, PN_WEIGHT, PN_ZERO, PN_TINY};
+    const bool weighted = pn_set_whole(dice, 0, 1);
+    for (int t = 1; t < pn_set_whole(dice, 2, MOST_ROLLED); t++) {
         r->coef[t] = pn_set_whole(dice, 1, 2) * (pn_set_whole(dice, 0, 1) ? 1 : -1);
         r->also[t] = pn_roll_input(dice) | (pn_set_whole(dice, 0, 1) ? PN_NO_DX : 0);
+        if (!weighted) continue;
+        r->also[t] |= weights[pn_set_whole(dice, 0, 5)];
+        if (pn_set_whole(dice, 0, 2)) r->also[t] |= PN_LEARNT;
     }
     r->factors = pn_set_whole(dice, 0, 1);
 }
 
 static const pn_flaw flaws[] = {
-    {"no terms", offsetof(pn_node, terms), 0},
+    {"fewer terms than none", offsetof(pn_node, terms), -1},
+    {"65,537 terms", offsetof(pn_node, terms), PN_MAX_TERMS + 1},
     {"6 channels", offsetof(pn_node, C), 6},
     {"12 channels, terms of 8", offsetof(pn_node, C), 12},
     {"no array of terms", offsetof(pn_node, term), PN_NULL},
@@ -207,9 +252,80 @@ static void by_hand(void **state) {
     pn_set_end(&set);
 }
 
+/* h is linear in the weights, so that the sum of weight * dweight is <dh, h> (Euler's identity): in
+ * whole numbers exactly. */
+static void weights_and_their_gradients_make_the_sum(void **state) {
+    (void)state;
+    static const char *const rows[] = {
+        "N3 4x5 C12 coef=1,2,-1,1,2 in=weight+learnt also=-,batch,running+affine,batch+affine,zero",
+        "N2 6x4 C16 coef=2,1 in=weight+learnt also=batch,-",
+        "N17 3x2 C20 coef=1,2,1,-2,1,1,2 factors in=batch+weight+learnt",
+    };
+    for (int backend = 0; backend < PN_BACKENDS; backend++)
+        for (size_t i = 0; i < sizeof rows / sizeof *rows && pn_backend_at(backend); i++) {
+            pn_set set;
+            pn_node s;
+            double sum = 0;
+            pn_set_begin(&set, 40 + i, true, true);
+            pn_op_jobs(&op, &set, rows[i], &s);
+            const size_t count = (size_t)s.N * s.H * s.W * s.C;
+            assert_int_equal(pn_call(&op.subject, pn_backend_at(backend), false, &s, 1), PN_OK);
+            assert_int_equal(pn_call(&op.subject, pn_backend_at(backend), true, &s, 1), PN_OK);
+            for (int t = 0; t < s.terms; t++) sum += (double)*s.term[t].weight * *s.term[t].dweight;
+            const double want = pn_dot(s.dh, s.h, count);
+            assert_true(want != 0);
+            assert_true(sum == want);
+            pn_set_end(&set);
+        }
+}
+
+/* All edges of a node may have no op: the sum of nothing is 0, and nothing has a gradient. */
+static void no_terms(void **state) {
+    (void)state;
+    for (int backend = 0; backend < PN_BACKENDS; backend++) {
+        const pn_kernels *k = pn_backend_at(backend);
+        if (!k) continue;
+        pn_set set;
+        pn_set_begin(&set, 1, true, true);
+        enum { COUNT = 3 * 2 * 5 * 12 };
+        pn_node s = {.N = 3, .H = 2, .W = 5, .C = 12};
+        s.h = pn_set_poison(&set, "h", COUNT, 0);
+        s.dh = pn_set_data(&set, "dh", COUNT, 2, 1);
+        pn_set_freeze(&set);
+        assert_int_equal(pn_call(&op.subject, k, true, &s, 1), PN_OK);
+        assert_null(pn_set_touched(&set));
+        assert_int_equal(pn_call(&op.subject, k, false, &s, 1), PN_OK);
+        for (int i = 0; i < COUNT; i++) assert_true(s.h[i] == 0);
+        assert_null(pn_set_overrun(&set));
+        s.restore = 1;
+        assert_int_equal(pn_call(&op.subject, k, true, &s, 1), PN_EARG);
+        pn_set_end(&set);
+    }
+}
+
+/* What is put back would be divided by a weight that may be 0. */
+static void a_weight_is_not_put_back(void **state) {
+    (void)state;
+    for (int backend = 0; backend < PN_BACKENDS; backend++) {
+        const pn_kernels *k = pn_backend_at(backend);
+        if (!k) continue;
+        pn_set set;
+        pn_set_begin(&set, 1, true, true);
+        pn_node s;
+        pn_op_jobs(&op, &set, "N2 3x3 C8 coef=1,1 in-place=2 restore in=batch+no-dx", &s);
+        assert_int_equal(pn_call(&op.subject, k, true, &s, 1), PN_OK);
+        ((pn_term *)s.term)[1].weight = pn_set_weight(&set, PN_WEIGHT);
+        assert_int_equal(pn_call(&op.subject, k, true, &s, 1), PN_EARG);
+        assert_non_null(strstr(pn_error(), "weight"));
+        pn_set_end(&set);
+    }
+}
+
 int main(void) {
-    static const struct CMUnitTest others[] = {cmocka_unit_test(by_hand)};
-    const int failed = pn_op_main(&op, others, 1);
+    static const struct CMUnitTest others[] = {
+        cmocka_unit_test(by_hand), cmocka_unit_test(weights_and_their_gradients_make_the_sum),
+        cmocka_unit_test(no_terms), cmocka_unit_test(a_weight_is_not_put_back)};
+    const int failed = pn_op_main(&op, others, sizeof others / sizeof *others);
     pn_unreach(terms);
     return failed;
 }

@@ -32,6 +32,7 @@ static const pn_case cases[] = {
     {"the same at stride 2", "N3 6x6 C24 s2 in=batch+affine out=batch"},
     {"running statistics", "N3 6x6 C24 in=running out=running"},
     {"running statistics, gamma learnt", "N3 6x6 C24 in=running+affine out=running+affine"},
+    {"weighted, as in a supernet", "N3 6x7 C16 out=batch+weight"},
     {"no norm, as when training from scratch", "N3 6x7 C16 out=factor"},
     {"adds to dx and sums", "N3 6x6 C16 in=batch+add out=batch"},
     {"adds at stride 2", "N3 6x6 C16 s2 in=batch+add out=batch"},

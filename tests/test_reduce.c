@@ -29,6 +29,7 @@ static const pn_case cases[] = {
     {"batch no multiple of the chunks", "N17 5x4 C20 K12 in=batch out=batch"},
     {"gamma and beta, negative and zero", "N3 6x6 C24,8 K24 in=batch+affine out=batch+affine"},
     {"running statistics", "N3 6x6 C24,8 K24 in=running out=running"},
+    {"weighted", "N4 5x4 C16 K16 out=batch+weight"},
     {"no norm at all, weighted per image", "N4 5x4 C16 K16 out=factor"},
     {"jobs of different shapes",
      "N4 4x4 C16,8 K16 out=batch | N2 9x9 C36 K4 in=batch out=batch | N1 1x3 C4,4,4 K8"},

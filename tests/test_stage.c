@@ -34,6 +34,8 @@ static const pn_case cases[] = {
     {"no norm at all", "N2 9x8 C16 R5"},
     {"adds to dx and sums", "N3 6x6 C16 in=batch+add out=batch"},
     {"dx not wanted", "N3 6x6 C16 in=batch+no-dx out=batch"},
+    {"weighted, as in a supernet", "N5 4x4 C8 in=batch out=batch+weight"},
+    {"weighted, and per image", "N5 4x4 C8 in=batch out=weight+factor"},
     {"weighted per image", "N5 4x4 C8 in=batch out=factor"},
     {"more tiles than a card's blocks", "N140 5x4 C8 in=batch out=batch"},
     {"channels in many slices", "N1 9x7 C260 R5 in=batch out=batch"},

@@ -18,6 +18,7 @@ static const pn_case cases[] = {
     {"224 wide", "N1 3x224 C3 K8 out=batch"},
     {"batch no multiple of the chunks", "N17 5x4 C3 K12 out=batch"},
     {"running statistics", "N3 6x6 C1 K16 out=running+affine"},
+    {"no norm, weighted", "N3 6x6 C3 K16 out=weight"},
     {"no norm, weighted per image", "N3 6x6 C3 K16 out=factor"},
     {"stride 2, one pixel", "N2 1x1 C3 K8 s2"},
     {"stride 2, even: the last window ends inside", "N2 8x6 C3 K8 s2 out=batch"},

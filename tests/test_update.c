@@ -220,6 +220,10 @@ static const struct setting {
     {"clipped", {.rate = 0.025f, .momentum = 0.9f, .decay = 3e-4f, .clip = 5}, 0},
     {"scaled, then clipped", {.rate = 0.025f, .momentum = 0.9f, .decay = 3e-4f, .clip = 5}, 0.3125},
     {"below the limit: not clipped", {.rate = 0.025f, .momentum = 0.9f, .clip = 1e6f}, 0},
+    {"Nesterov's momentum", {.rate = 0.025f, .momentum = 0.9f, .decay = 5e-4f, .nesterov = 1}, 0},
+    {"Nesterov's, scaled and clipped",
+     {.rate = 0.025f, .momentum = 0.9f, .decay = 5e-4f, .clip = 5, .nesterov = 1},
+     0.3125},
     {"a rate of 0 changes the velocity only", {.momentum = 0.9f, .decay = 3e-4f, .clip = 5}, 0},
 };
 
@@ -253,7 +257,8 @@ static void sgd(void **state) {
                              c->s.decay * fabsf(value->start[i]);
             assert_true(fabs(a->velocity[i] - velocity->d[i]) <= g_off * m);
             assert_true(fabs(a->value[i] - value->d[i]) <=
-                        c->s.rate * g_off * m + 4 * u * (fabsf(value->start[i]) + c->s.rate * m));
+                        (c->s.nesterov ? 2 : 1) * c->s.rate * (g_off + 4 * u) * m +
+                            4 * u * fabsf(value->start[i]));
         }
         /* What no range covers keeps its bits. */
         for (int i = 0; i < FLOATS; i++) {
@@ -271,17 +276,19 @@ static void sgd(void **state) {
 /* Halves and quarters of small whole numbers: nothing is rounded. */
 static void sgd_exact(void **state) {
     (void)state;
-    const pn_sgd s = {.rate = 0.25f, .momentum = 0.5f, .decay = 0.5f};
-    arrays *a = new_arrays(true);
-    run_twin(a, 1, s);
-    for (int backend = 0; backend < PN_BACKENDS; backend++) {
-        if (!pn_backend_at(backend)) continue;
-        run_sgd(pn_backend_at(backend), a, NULL, s, 2);
-        for (int m = 0; m < a->set.count; m++)
-            for (int i = 0; i < FLOATS; i++)
-                assert_true(a->set.member[m].f[i] == a->set.member[m].d[i]);
+    for (int nesterov = 0; nesterov < 2; nesterov++) {
+        const pn_sgd s = {.rate = 0.25f, .momentum = 0.5f, .decay = 0.5f, .nesterov = nesterov};
+        arrays *a = new_arrays(true);
+        run_twin(a, 1, s);
+        for (int backend = 0; backend < PN_BACKENDS; backend++) {
+            if (!pn_backend_at(backend)) continue;
+            run_sgd(pn_backend_at(backend), a, NULL, s, 2);
+            for (int m = 0; m < a->set.count; m++)
+                for (int i = 0; i < FLOATS; i++)
+                    assert_true(a->set.member[m].f[i] == a->set.member[m].d[i]);
+        }
+        end_arrays(a);
     }
-    end_arrays(a);
 }
 
 /* 3, 4 and zeros: norm 5, clipped to 1 the gradient is 0.6, 0.8. */
@@ -295,6 +302,11 @@ static void sgd_by_hand(void **state) {
     assert_true(fabs(value[0] - 0.7) < 1e-6 && fabs(value[1] - 0.6) < 1e-6 && value[2] == -1.5);
     assert_true(fabs(velocity[0] - 0.6) < 1e-6 && fabs(velocity[1] - 0.8) < 1e-6 &&
                 velocity[2] == 5);
+    /* Nesterov's: g = 3, velocity .5 * 2 + 3 = 4, value 1 - .5 (3 + .5 * 4). */
+    double one = 1, two = 2;
+    pn_sgd_ref(&(pn_range){0, 1}, 1, &one, gradient, &two, 1,
+               (pn_sgd){.rate = 0.5f, .momentum = 0.5f, .nesterov = 1});
+    assert_true(two == 4 && one == -1.5);
 }
 
 static void norm_that_is_not_finite_changes_nothing(void **state) {
@@ -333,6 +345,140 @@ static void gradient_beyond_the_square_root_of_float(void **state) {
     end_arrays(a);
 }
 
+/* ---- length and move ------------------------------------------------------------------------- */
+
+/* A guarded call of length; its result is where `length` points. */
+static void run_length(const pn_kernels *k, const arrays *a, const float *scale, double *length,
+                       int order) {
+    pn_backend_disturb(k, order);
+    const size_t bytes = k->sgd_scratch(ranges, RANGES);
+    void *scratch = pn_guarded(bytes);
+    const pn_launch l = launch_on(k, scratch, bytes);
+    assert_int_equal(k->length(ranges, RANGES, a->gradient, scale, length, &l), PN_OK);
+    assert_int_equal(pn_finish(k), PN_OK);
+    assert_true(pn_guards_hold(scratch, bytes));
+    pn_unguard(scratch);
+}
+
+/* The same bits as sgd says, in every order; the bound is that of its norm. */
+static void length_is_the_norm_of_sgd(void **state) {
+    (void)state;
+    const double u = 0x1p-24, off = (COVERED + 4) * u / (1 - (COVERED + 4) * u) / 2;
+    arrays *a = new_arrays(false);
+    numbers *n = new_numbers();
+    for (int backend = 0; backend < PN_BACKENDS; backend++)
+        for (int scaled = 0; scaled < 2 && pn_backend_at(backend); scaled++) {
+            const pn_kernels *k = pn_backend_at(backend);
+            const float factor = 0.3125f, *scale = scaled ? &n->factor : NULL;
+            const pn_member *g = pn_set_find(&a->set, a->gradient);
+            const double norm = run_sgd(k, a, scaled ? &factor : NULL, (pn_sgd){0}, 0);
+            pn_set_restore(&a->set);
+            n->factor = factor;
+            for (int order = 0; order < 3; order++) {
+                n->norm = -1;
+                run_length(k, a, scale, &n->norm, order);
+                assert_true(n->norm == norm);
+            }
+            for (int i = 0; i < FLOATS; i++) g->d[i] = g->start[i];
+            const double want = pn_length_ref(ranges, RANGES, g->d, scaled ? factor : 1);
+            assert_true(fabs(norm - want) <= off * want);
+            assert_null(pn_set_touched(&a->set));
+        }
+    pn_unreach(n);
+    end_arrays(a);
+}
+
+/* value = from + step / length * along, rounded thrice; what no range covers keeps its bits. In
+ * place, too; length NULL is 1, and 0 moves nothing. */
+static void move(void **state) {
+    (void)state;
+    static const double lengths[] = {12.5, 1, 0};
+    const float step = 0.01f;
+    const double u = 0x1p-24;
+    for (int backend = 0; backend < PN_BACKENDS; backend++)
+        for (int i = 0; i < 6 && pn_backend_at(backend); i++) {
+            const pn_kernels *k = pn_backend_at(backend);
+            const double length = lengths[i / 2];
+            const bool in_place = i % 2, none = i == 3; /* NULL */
+            arrays *a = new_arrays(false);
+            numbers *n = new_numbers();
+            n->norm = length;
+            const pn_launch l = launch_on(k, NULL, 0);
+            const float *from = in_place ? a->value : a->velocity;
+            assert_int_equal(k->move(ranges, RANGES, a->value, from, a->gradient,
+                                     none ? NULL : &n->norm, step, &l),
+                             PN_OK);
+            assert_int_equal(pn_finish(k), PN_OK);
+            assert_null(pn_set_overrun(&a->set));
+            pn_member *value = pn_set_find(&a->set, a->value);
+            const pn_member *along = pn_set_find(&a->set, a->gradient);
+            const float *start = pn_set_find(&a->set, from)->start;
+            double *at = pn_zeros_ref(FLOATS);
+            for (int j = 0; j < FLOATS; j++) at[j] = start[j];
+            pn_move_ref(ranges, RANGES, value->d, at, along->d, length, step);
+            for (int j = 0; j < FLOATS; j++) {
+                const double by = length == 0 ? 0 : step / length;
+                assert_true(fabs(a->value[j] - value->d[j]) <=
+                            2 * u * (fabs(start[j]) + 3 * fabs(by * along->start[j])));
+                if (value->d[j] == value->start[j]) assert_true(a->value[j] == value->start[j]);
+            }
+            free(at);
+            memcpy(a->value, value->start, FLOATS * sizeof *a->value);
+            assert_null(pn_set_touched(&a->set));
+            pn_unreach(n);
+            end_arrays(a);
+        }
+}
+
+/* A step along a gradient that is not finite must not look like one. */
+static void move_by_a_length_that_is_no_number(void **state) {
+    (void)state;
+    for (int backend = 0; backend < PN_BACKENDS; backend++) {
+        const pn_kernels *k = pn_backend_at(backend);
+        if (!k) continue;
+        arrays *a = new_arrays(false);
+        numbers *n = new_numbers();
+        n->norm = NAN;
+        const pn_launch l = launch_on(k, NULL, 0);
+        assert_int_equal(
+            k->move(ranges, RANGES, a->value, a->velocity, a->gradient, &n->norm, 1, &l), PN_OK);
+        assert_int_equal(pn_finish(k), PN_OK);
+        for (size_t i = ranges[0].first; i < ranges[0].first + ranges[0].count; i++)
+            assert_true(isnan(a->value[i]));
+        pn_unreach(n);
+        end_arrays(a);
+    }
+}
+
+static void length_and_move_refuse(void **state) {
+    (void)state;
+    arrays *a = new_arrays(false);
+    double length = -1;
+    void *scratch = pn_guarded(1 << 20);
+    const pn_launch l = {.scratch = scratch, .scratch_bytes = 1 << 20};
+    const pn_launch small = {.scratch = scratch, .scratch_bytes = 4}, nothing = {0};
+    float *const v = a->value, *const g = a->gradient;
+    for (int backend = 0; backend < PN_BACKENDS; backend++) {
+        const pn_kernels *k = pn_backend_at(backend);
+        if (!k) continue;
+        assert_int_equal(k->length(NULL, 1, g, NULL, &length, &l), PN_EARG);
+        assert_int_equal(k->length(ranges, -1, g, NULL, &length, &l), PN_EARG);
+        assert_int_equal(k->length(ranges, 1, NULL, NULL, &length, &l), PN_EARG);
+        assert_int_equal(k->length(ranges, 1, g, NULL, NULL, &l), PN_EARG);
+        assert_int_equal(k->length(ranges, 1, g, NULL, &length, &small), PN_EARG);
+        assert_int_equal(k->length(ranges, 1, g, NULL, &length, &nothing), PN_EARG);
+        assert_non_null(strstr(pn_error(), "length"));
+        assert_int_equal(k->move(ranges, -1, v, v, g, NULL, 1, &l), PN_EARG);
+        assert_int_equal(k->move(ranges, 1, NULL, v, g, NULL, 1, &l), PN_EARG);
+        assert_int_equal(k->move(ranges, 1, v, NULL, g, NULL, 1, &l), PN_EARG);
+        assert_int_equal(k->move(ranges, 1, v, v, NULL, NULL, 1, &l), PN_EARG);
+        assert_true(length == -1);
+        assert_null(pn_set_touched(&a->set));
+    }
+    pn_unguard(scratch);
+    end_arrays(a);
+}
+
 static void sgd_refuses(void **state) {
     (void)state;
     arrays *a = new_arrays(false);
@@ -354,6 +500,9 @@ static void sgd_refuses(void **state) {
                          PN_EARG);
         assert_int_equal(k->sgd(ranges, 1, a->value, a->gradient, a->velocity, NULL,
                                 (pn_sgd){.clip = -1}, &norm, &l),
+                         PN_EARG);
+        assert_int_equal(k->sgd(ranges, 1, a->value, a->gradient, a->velocity, NULL,
+                                (pn_sgd){.nesterov = 2}, &norm, &l),
                          PN_EARG);
         assert_int_equal(
             k->sgd(ranges, 1, a->value, a->gradient, a->velocity, NULL, s, &norm, &(pn_launch){0}),
@@ -378,6 +527,10 @@ int main(void) {
         cmocka_unit_test(sgd_by_hand),
         cmocka_unit_test(norm_that_is_not_finite_changes_nothing),
         cmocka_unit_test(gradient_beyond_the_square_root_of_float),
+        cmocka_unit_test(length_is_the_norm_of_sgd),
+        cmocka_unit_test(move),
+        cmocka_unit_test(move_by_a_length_that_is_no_number),
+        cmocka_unit_test(length_and_move_refuse),
         cmocka_unit_test(sgd_refuses),
     };
     return pn_run_rows("weigh", sequences, sizeof *sequences,

@@ -141,6 +141,57 @@ def forward(weight, genotype, layers, channels, classes, images):
                     weight("classifier.bias", (classes,)))
 
 
+def edges():
+    """(node, input) of every edge of a cell, in the order of DARTS' alphas."""
+    return [(node, source) for node in range(NODES) for source in range(2 + node)]
+
+
+def mixed_cell(weight, name, s0, s1, mixture, C, reduction, after_reduction, drop_path, chosen):
+    """A cell of the supernet: all ops on all edges, or the chosen one of each (-1: none)."""
+    if after_reduction:
+        s0 = factorized_reduce(weight, f"{name}.preprocess0", s0, C)
+    else:
+        s0 = norm(F.conv2d(F.relu(s0), weight(f"{name}.preprocess0.weight",
+                                              (C, s0.shape[1], 1, 1))))
+    s1 = norm(F.conv2d(F.relu(s1), weight(f"{name}.preprocess1.weight", (C, s1.shape[1], 1, 1))))
+    states = [s0, s1]
+    # The sum of nothing is zeros.
+    sums = [torch.zeros_like(s0[:, :, ::2, ::2] if reduction else s0)] * NODES
+    for edge, (node, source) in enumerate(edges()):
+        if edge and source == 0:
+            states.append(sums[node - 1])
+        for number, op in enumerate(OPS):
+            if chosen is not None and chosen[edge] != number:
+                continue
+            h = mixture[edge, number] * term(weight, f"{name}.nodes.{node}.input.{source}", op,
+                                             states[source], 2 if reduction and source < 2 else 1)
+            if drop_path is not None:
+                h = h * drop_path[edge][:, None, None, None]
+            sums[node] = sums[node] + h
+    return torch.cat([*states[2:], sums[-1]], dim=1)
+
+
+def supernet(weight, mixture, layers, channels, classes, images, drop_path=None, chosen=None):
+    """Logits of the supernet: mixture (2, 14, 7) weighs the ops of a kind's edges; drop_path None
+    or (layers, 14, N); chosen None or (2, 14)."""
+    C = channels
+    x = F.conv2d(images, weight("stem.conv.weight", (3 * C, images.shape[1], 3, 3)), padding=1)
+    s0 = s1 = F.batch_norm(x, None, None, weight("stem.bn.weight", (3 * C,)),
+                           weight("stem.bn.bias", (3 * C,)), training=True, eps=1e-5)
+    after_reduction = False
+    for i in range(layers):
+        reduction = i in (layers // 3, 2 * layers // 3)
+        if reduction:
+            C *= 2
+        s0, s1 = s1, mixed_cell(weight, f"cells.{i}", s0, s1, mixture[int(reduction)], C, reduction,
+                                after_reduction, None if drop_path is None else drop_path[i],
+                                None if chosen is None else chosen[int(reduction)])
+        after_reduction = reduction
+    pooled = s1.mean(dim=(2, 3))
+    return F.linear(pooled, weight("classifier.weight", (classes, pooled.shape[1])),
+                    weight("classifier.bias", (classes,)))
+
+
 class Evaluation:
     """The evaluation network of a genotype on one batch of images.
 

@@ -386,7 +386,7 @@ void pn_op_call_destroy(pn_op_call *c) {
 }
 
 pn_status pn_op_call_run(const pn_op_call *c) {
-    static const pn_sgd settings = {1e-6F, 0.9F, 3e-4F, 5};
+    static const pn_sgd settings = {1e-6F, 0.9F, 3e-4F, 5, 0};
     const pn_kernels *k = c->kernels;
     switch (c->of.op) {
 #define RUN(FAMILY, op, with)                                          \

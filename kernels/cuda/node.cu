@@ -54,7 +54,13 @@ struct node_backward {
 
 /* ---- what a thread knows of a term, for its quad --------------------------------------------- */
 
-/* t = coef * factor[n] * v, v = (x - mean) * scale + shift. */
+/* The weight of a term; with its coef. */
+__device__ __forceinline__ float weight_of(const pn_term &t) { return t.weight ? *t.weight : 1; }
+__device__ __forceinline__ float weighed_coef(const pn_term &t) {
+    return t.weight ? t.coef * *t.weight : t.coef;
+}
+
+/* t = coef * factor[n] * v, v = (x - mean) * scale + shift; the weight is in coef. */
 struct term4 {
     const float *x, *factor; /* x at the quad in pixel 0 */
     float coef;
@@ -62,7 +68,7 @@ struct term4 {
 };
 
 __device__ inline term4 load_term(const pn_term &t, int C, int quad) {
-    return {t.in.x + 4 * quad, t.factor, t.coef, load_norm(t.in.norm, C, quad)};
+    return {t.in.x + 4 * quad, t.factor, weighed_coef(t), load_norm(t.in.norm, C, quad)};
 }
 
 /* Where a thread's pixels are: STEP of them, `rows` apart, from `first` on; those from `end` on are
@@ -161,6 +167,16 @@ __global__ void __launch_bounds__(THREADS, 2) node_forward_kernel(const pn_node 
 
 /* ---- backward -------------------------------------------------------------------------------- */
 
+/* For the norm, or for the weight's own gradient: they are gathered without the weight. */
+__host__ __device__ inline bool wants_sums(const pn_term &t) {
+    return t.dweight || wants_sums(t.in.norm);
+}
+
+/* Two terms without weights, and no others: the path of sampled cells. */
+__host__ __device__ inline bool are_plain_two(const pn_node &job) {
+    return job.terms == 2 && !job.term[0].weight && !job.term[1].weight;
+}
+
 /* What the backward pass of a term needs beside its x, for one quad. */
 struct backward4 {
     float *dx; /* at the quad in pixel 0; NULL: none */
@@ -172,13 +188,14 @@ struct backward4 {
 __device__ inline backward4 load_backward(const pn_term &t, int quad) {
     return {t.in.dx ? t.in.dx + 4 * quad : nullptr,
             t.in.add,
-            wants_sums(t.in.norm),
+            wants_sums(t),
             t.in.norm.mode != PN_NORM_NONE ? gpu_load4(t.in.norm.stats + 4 * quad) : splat(0),
             {splat(0), splat(0)}};
 }
 
-/* A term's share of a stretch: dx (+)= dt and the sums, dt = f * dh; x less its mean. */
-__device__ __forceinline__ void pass_on(backward4 *t, const float (&f)[BACKWARD],
+/* A term's share of a stretch: dx (+)= weight * dt and the sums, dt = f * dh; x less its mean. */
+template <bool WEIGHED>
+__device__ __forceinline__ void pass_on(backward4 *t, float weight, const float (&f)[BACKWARD],
                                         const float4 (&dh)[BACKWARD], const float4 (&x)[BACKWARD],
                                         const stretch &s) {
 #pragma unroll
@@ -186,7 +203,8 @@ __device__ __forceinline__ void pass_on(backward4 *t, const float (&f)[BACKWARD]
         const float4 dt = f[i] * dh[i];
         if (t->dx && s.has(i)) {
             float *const to = t->dx + s.at(i);
-            gpu_store4(to, t->add ? gpu_load4(to) + dt : dt);
+            const float4 share = WEIGHED ? weight * dt : dt;
+            gpu_store4(to, t->add ? gpu_load4(to) + share : share);
         }
         if (t->wants) t->sums.add(dt, x[i]); /* 0 beyond the end */
     }
@@ -232,8 +250,8 @@ __device__ inline void backward_two(const pn_node &job, const assignment &p, con
             v1[i] = (v1[i] - f0[i] * fma4(v0[i], scale, shift)) * back;
             if (s.has(i)) gpu_store4(job.h + 4 * quad + s.at(i), v1[i] + second->mean);
         }
-        pass_on(first, f0, d, v0, s);
-        pass_on(second, f1, d, v1, s);
+        pass_on<false>(first, 1, f0, d, v0, s);
+        pass_on<false>(second, 1, f1, d, v1, s);
     });
 }
 
@@ -264,6 +282,7 @@ __device__ inline void restore_last(const pn_node &job, const assignment &p, con
 __device__ inline void backward_one(const pn_node &job, const assignment &p, const columns &c,
                                     const pn_term &term, backward4 *t) {
     const float *const dh = job.dh + 4 * c.quad;
+    const float weight = weight_of(term);
     each_stretch<BACKWARD>(job, p, c, [&](const stretch &s) {
         float f[BACKWARD];
         float4 d[BACKWARD], v[BACKWARD];
@@ -272,7 +291,7 @@ __device__ inline void backward_one(const pn_node &job, const assignment &p, con
         if (t->wants) load_all(v, term.in.x + 4 * c.quad, s);
 #pragma unroll
         for (int i = 0; i < BACKWARD; i++) v[i] = v[i] - t->mean;
-        pass_on(t, f, d, v, s);
+        pass_on<true>(t, weight, f, d, v, s);
     });
 }
 
@@ -284,7 +303,36 @@ __device__ inline void keep_sums(const columns &c, const backward4 &t, float *ro
     fold_columns(c, v, room, partial);
 }
 
-constexpr size_t ROOM = 2 * 1024 * sizeof(float); /* fold_columns */
+/* By the last block: dweight, from all partials of a term. v = gamma * xhat + beta: so it is made
+ * of the two sums. */
+__device__ inline void finish_weight(const pn_term &t, int C, const float *partials,
+                                     size_t partial_floats, int blocks, float *room) {
+    const pn_norm &n = t.in.norm;
+    double sum = 0;
+    for (int i = (int)threadIdx.x; i < 2 * C; i += THREADS) {
+        const int c = i % C;
+        float by = 1; /* of s1, s2 */
+        if (i < C) {
+            by = n.mode != PN_NORM_NONE && n.beta ? n.beta[c] : 0;
+        } else if (n.mode != PN_NORM_NONE) {
+            by = n.stats[C + c] * (n.gamma ? n.gamma[c] : 1);
+        }
+        double all = 0;
+        for (int b = 0; b < blocks; b++) all += partials[b * partial_floats + i];
+        if (by != 0) sum += by * all;
+    }
+    double *const sums = reinterpret_cast<double *>(room);
+    __syncthreads();
+    sums[threadIdx.x] = sum;
+    __syncthreads();
+    for (unsigned half = THREADS / 2; half > 0; half /= 2) {
+        if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+        __syncthreads();
+    }
+    if (threadIdx.x == 0) *t.dweight = (float)sums[0];
+}
+
+constexpr size_t ROOM = 2 * 1024 * sizeof(float); /* fold_columns, finish_weight */
 
 __global__ void __launch_bounds__(THREADS, 2)
     node_backward_kernel(const pn_node *jobs, int count, float *scratch, const float *gate) {
@@ -302,7 +350,7 @@ __global__ void __launch_bounds__(THREADS, 2)
             return partials_of<node_backward>(jobs, p, j, scratch) +
                    p.block * node_backward::partial_floats(job) + t * 2 * job.C;
         };
-        if (job.terms == 2) {
+        if (are_plain_two(job)) {
             backward4 first = load_backward(job.term[0], quad),
                       second = load_backward(job.term[1], quad);
             if (job.restore)
@@ -324,12 +372,17 @@ __global__ void __launch_bounds__(THREADS, 2)
         }
     }
     if (!any || !last_of_group(p)) return;
-    for (int j = p.first; j < p.end; j++)
-        for (int t = 0; t < jobs[j].terms; t++)
-            if (wants_sums(jobs[j].term[t].in.norm))
-                finish_sums(jobs[j].term[t].in, 0, jobs[j].C,
-                            partials_of<node_backward>(jobs, p, j, scratch) + t * 2 * jobs[j].C,
-                            node_backward::partial_floats(jobs[j]), p.blocks);
+    for (int j = p.first; j < p.end; j++) {
+        const int C = jobs[j].C;
+        const size_t floats = node_backward::partial_floats(jobs[j]);
+        const float *partials = partials_of<node_backward>(jobs, p, j, scratch);
+        for (int t = 0; t < jobs[j].terms; t++, partials += 2 * C) {
+            const pn_term &term = jobs[j].term[t];
+            if (wants_sums(term.in.norm))
+                finish_sums(term.in, 0, C, partials, floats, p.blocks, weight_of(term));
+            if (term.dweight) finish_weight(term, C, partials, floats, p.blocks, room);
+        }
+    }
 }
 
 pn_status check_widths(const char *op, const pn_node *jobs, int count) {

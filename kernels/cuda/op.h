@@ -399,7 +399,7 @@ __device__ inline void copy_statistics(const pn_norm &n, int K) {
 
 /* ---- BatchNorm: a producer's backward -------------------------------------------------------- */
 
-/* dz from dy and z for one quad, once coef * factor[n] is known (as `f`):
+/* dz from dy and z for one quad, once weight_of is known (as `f`):
  * dz = scale * (f dy - s1/n - xhat s2/n), or scale * f dy. */
 struct dz4 {
     float4 mean, rstd, scale, s1, s2; /* sums already divided by n */
@@ -444,9 +444,12 @@ __device__ inline line4 load_line(const pn_output &out, float pixels, int quad) 
     return {t.scale, splat(0) - slope, slope * t.mean - t.scale * t.s1};
 }
 
-/* coef * factor[n] of an image. */
+/* What dy is multiplied by: coef * weight, and times factor[n] of an image. */
+__device__ __forceinline__ float weight_of(const pn_output &out) {
+    return out.weight ? out.coef * *out.weight : out.coef;
+}
 __device__ __forceinline__ float weight_of(const pn_output &out, int n) {
-    return out.factor ? out.coef * out.factor[n] : out.coef;
+    return out.factor ? weight_of(out) * out.factor[n] : weight_of(out);
 }
 
 /* dgamma += s2, dbeta += s1, by one block. */
@@ -473,14 +476,16 @@ struct sums4 {
     }
 };
 
-/* By the last block: s1 (+)=, s2 (+)= of C channels from c0 on, from partials of (2,C). */
+/* By the last block: s1 (+)=, s2 (+)= of C channels from c0 on, from partials of (2,C) that were
+ * gathered without `weight`. */
 __device__ inline void finish_sums(const pn_input &in, int c0, int C, const float *partials,
-                                   size_t partial_floats, int blocks) {
+                                   size_t partial_floats, int blocks, float weight = 1) {
     float *const stats = in.norm.stats + c0;
     sum_partials4(partials, partial_floats, blocks, C / 2, [&](int i, float4 sum) {
         const int which = 4 * i >= C, c = 4 * i - which * C;
         float *const to = stats + (2 + which) * in.C + c;
         if (which) sum = sum * gpu_load4(stats + in.C + c); /* (4,C): row 1 is rstd */
+        sum = weight * sum;
         gpu_store4(to, in.add ? gpu_load4(to) + sum : sum);
     });
 }
@@ -565,6 +570,11 @@ size_t PN_GPU_NAME(pn_sgd_scratch)(const pn_range *ranges, int count);
 pn_status PN_GPU_NAME(pn_sgd)(const pn_range *ranges, int count, float *value,
                               const float *gradient, float *velocity, const float *scale, pn_sgd s,
                               double *norm_out, const pn_launch *launch);
+pn_status PN_GPU_NAME(pn_length)(const pn_range *ranges, int count, const float *gradient,
+                                 const float *scale, double *length, const pn_launch *launch);
+pn_status PN_GPU_NAME(pn_move)(const pn_range *ranges, int count, float *value, const float *from,
+                               const float *along, const double *length, float step,
+                               const pn_launch *launch);
 double PN_GPU_NAME(pn_flop_rate)(void);
 double PN_GPU_NAME(pn_copy_rate)(size_t bytes);
 

@@ -477,7 +477,7 @@ __device__ inline void load_g(const pointwise &s, const run &t, float *g, int pi
         const size_t at = from + (size_t)p * s.K;
         const float4 dy = gpu_read4(out.dy + at);
         const float4 z = dz.batch ? gpu_read4(out.z + at) : splat(0);
-        const float f = out.factor ? weight_of(out, image_of(s, t, p)) : out.coef;
+        const float f = out.factor ? weight_of(out, image_of(s, t, p)) : weight_of(out);
         gpu_store4(g + p * pitch + 4 * k.quad, dz(f, dy, z));
     }
 }

@@ -169,7 +169,7 @@ __device__ inline void load_gradient(const pn_stem &s, const run &r, float *g, i
         const float4 dy = gpu_read4(s.out.dy + at);
         const float4 z = dz.batch ? gpu_read4(s.out.z + at) : splat(0);
         const float f =
-            s.out.factor ? weight_of(s.out, r.image + (r.rest + p) / image) : s.out.coef;
+            s.out.factor ? weight_of(s.out, r.image + (r.rest + p) / image) : weight_of(s.out);
         gpu_store4(g + p * pitch + 4 * k.quad, dz(f, dy, z));
     }
 }

@@ -29,6 +29,8 @@ static pn_kernels make_table() {
     t.rescale = PN_GPU_NAME(pn_rescale);
     t.sgd_scratch = PN_GPU_NAME(pn_sgd_scratch);
     t.sgd = PN_GPU_NAME(pn_sgd);
+    t.length = PN_GPU_NAME(pn_length);
+    t.move = PN_GPU_NAME(pn_move);
     t.flop_rate = PN_GPU_NAME(pn_flop_rate);
     t.copy_rate = PN_GPU_NAME(pn_copy_rate);
     return t;

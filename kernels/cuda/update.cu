@@ -167,6 +167,7 @@ __global__ void __launch_bounds__(THREADS, 4)
     if (threadIdx.x != 0) return;
     const double norm = sqrt(total), limit = clip > 0 ? clip / (norm + 1e-6) : 1;
     *norm_out = norm;
+    if (!state) return;
     state->factor = limit < 1 ? factor * (float)limit : factor;
     if (!(norm <= 0x1.fffffffffffffp1023)) state->factor = NAN;
 }
@@ -178,8 +179,9 @@ __global__ void __launch_bounds__(32) no_norm_kernel(double *norm_out) {
 
 __device__ __forceinline__ float step_of(float value, float gradient, float *velocity, float factor,
                                          pn_sgd s) {
-    *velocity = s.momentum * *velocity + (gradient * factor + s.decay * value);
-    return value - s.rate * *velocity;
+    const float g = gradient * factor + s.decay * value;
+    *velocity = s.momentum * *velocity + g;
+    return value - s.rate * (s.nesterov ? fmaf(s.momentum, *velocity, g) : *velocity);
 }
 
 __global__ void __launch_bounds__(THREADS, 4)
@@ -203,6 +205,20 @@ __global__ void __launch_bounds__(THREADS, 4)
             value[i] = step_of(value[i], gradient[i], &v, factor, s);
             velocity[i] = v;
         });
+}
+
+/* value = from + step / *length * along; value may be from. */
+__global__ void __launch_bounds__(THREADS, 4)
+    move_kernel(const range_list list, float *value, const float *from, const float *along,
+                const double *length, float step) {
+    const double over = length ? *length : 1;
+    const float by = over == 0 ? 0 : (float)(step / over);
+    each_float(
+        list,
+        [=](size_t i) {
+            gpu_store4(value + i, fma4(by, gpu_read4(along + i), gpu_load4(from + i)));
+        },
+        [=](size_t i) { value[i] = fmaf(by, along[i], from[i]); });
 }
 
 pn_stream stream_of(const pn_launch *l) { return l ? l->stream : nullptr; }
@@ -244,18 +260,13 @@ extern "C" size_t PN_GPU_NAME(pn_sgd_scratch)(const pn_range *ranges, int count)
     return (STATE_BYTES + count_squares(ranges, count) * sizeof(double) + 63) & ~(size_t)63;
 }
 
-extern "C" pn_status PN_GPU_NAME(pn_sgd)(const pn_range *ranges, int count, float *value,
-                                         const float *gradient, float *velocity, const float *scale,
-                                         pn_sgd s, double *norm_out, const pn_launch *l) {
-    PN_TRY(pn_check_ranges("sgd", ranges, count));
-    if (!norm_out || (count > 0 && (!value || !gradient || !velocity)))
-        return pn_fail(PN_EARG, "sgd: value, gradient, velocity or norm_out is NULL");
-    if (!(s.clip >= 0)) return pn_fail(PN_EARG, "sgd: clip %g, want 0 (no limit) or more", s.clip);
+namespace {
+
+/* Queues the squares of all ranges, and of the last launch the norm; state NULL: that is all. */
+pn_status launch_squares(const char *name, const pn_range *ranges, int count, const float *gradient,
+                         const float *scale, float clip, double *norm_out, bool step,
+                         const pn_launch *l) {
     const unsigned all = count_squares(ranges, count);
-    if (all == 0) return gpu_launch("sgd", {1, 32, 0, stream_of(l)}, no_norm_kernel, norm_out);
-    if (!l || !l->scratch)
-        return pn_fail(PN_EARG, "sgd: no scratch, want what sgd_scratch asks for");
-    PN_TRY(pn_check_room("sgd", l, PN_GPU_NAME(pn_sgd_scratch)(ranges, count)));
     step_state *const state = static_cast<step_state *>(l->scratch);
     double *const squares =
         reinterpret_cast<double *>(static_cast<char *>(l->scratch) + STATE_BYTES);
@@ -263,16 +274,65 @@ extern "C" pn_status PN_GPU_NAME(pn_sgd)(const pn_range *ranges, int count, floa
     for (int next = 0; before < all;) {
         const range_list list = list_from(ranges, count, &next);
         const unsigned blocks = blocks_of(list);
-        PN_TRY(gpu_launch("sgd, the norm", {blocks, THREADS, 0, l->stream}, squares_kernel, list,
-                          gradient, scale, s.clip, squares, before,
-                          before + blocks == all ? all : 0u, state, norm_out));
+        PN_TRY(gpu_launch(name, {blocks, THREADS, 0, l->stream}, squares_kernel, list, gradient,
+                          scale, clip, squares, before, before + blocks == all ? all : 0u,
+                          step ? state : nullptr, norm_out));
         before += blocks;
     }
+    return PN_OK;
+}
+
+pn_status check_scratch(const char *op, const pn_range *ranges, int count, const pn_launch *l) {
+    if (!l || !l->scratch)
+        return pn_fail(PN_EARG, "%s: no scratch, want what sgd_scratch asks for", op);
+    return pn_check_room(op, l, PN_GPU_NAME(pn_sgd_scratch)(ranges, count));
+}
+
+}  // namespace
+
+extern "C" pn_status PN_GPU_NAME(pn_sgd)(const pn_range *ranges, int count, float *value,
+                                         const float *gradient, float *velocity, const float *scale,
+                                         pn_sgd s, double *norm_out, const pn_launch *l) {
+    PN_TRY(pn_check_ranges("sgd", ranges, count));
+    if (!norm_out || (count > 0 && (!value || !gradient || !velocity)))
+        return pn_fail(PN_EARG, "sgd: value, gradient, velocity or norm_out is NULL");
+    PN_TRY(pn_check_sgd(s));
+    if (count_squares(ranges, count) == 0)
+        return gpu_launch("sgd", {1, 32, 0, stream_of(l)}, no_norm_kernel, norm_out);
+    PN_TRY(check_scratch("sgd", ranges, count, l));
+    PN_TRY(
+        launch_squares("sgd, the norm", ranges, count, gradient, scale, s.clip, norm_out, true, l));
+    const step_state *const state = static_cast<const step_state *>(l->scratch);
     for (int next = 0; next < count;) {
         const range_list list = list_from(ranges, count, &next);
         PN_TRY(gpu_launch("sgd, the step", {blocks_of(list), THREADS, 0, l->stream}, step_kernel,
-                          list, value, gradient, velocity, s,
-                          static_cast<const step_state *>(state)));
+                          list, value, gradient, velocity, s, state));
+    }
+    return PN_OK;
+}
+
+extern "C" pn_status PN_GPU_NAME(pn_length)(const pn_range *ranges, int count,
+                                            const float *gradient, const float *scale,
+                                            double *length, const pn_launch *l) {
+    PN_TRY(pn_check_ranges("length", ranges, count));
+    if (!length || (count > 0 && !gradient))
+        return pn_fail(PN_EARG, "length: gradient or length is NULL");
+    if (count_squares(ranges, count) == 0)
+        return gpu_launch("length", {1, 32, 0, stream_of(l)}, no_norm_kernel, length);
+    PN_TRY(check_scratch("length", ranges, count, l));
+    return launch_squares("length", ranges, count, gradient, scale, 0, length, false, l);
+}
+
+extern "C" pn_status PN_GPU_NAME(pn_move)(const pn_range *ranges, int count, float *value,
+                                          const float *from, const float *along,
+                                          const double *length, float step, const pn_launch *l) {
+    PN_TRY(pn_check_ranges("move", ranges, count));
+    if (count > 0 && (!value || !from || !along))
+        return pn_fail(PN_EARG, "move: value, from or along is NULL");
+    for (int next = 0; next < count;) {
+        const range_list list = list_from(ranges, count, &next);
+        PN_TRY(gpu_launch("move", {blocks_of(list), THREADS, 0, stream_of(l)}, move_kernel, list,
+                          value, from, along, length, step));
     }
     return PN_OK;
 }

@@ -305,7 +305,7 @@ static void make_g(const prepared *s, long first, int n, const space *w) {
     const pn_output *out = &s->job->out;
     EACH_RUN(a, s, first, n) {
         const size_t at = (size_t)(first + a.at) * s->K;
-        const float weight = out->coef * (out->factor ? out->factor[a.image] : 1);
+        const float weight = pn_output_scale(out, a.image);
         pn_dz_pixels(s->K, weight, out->dy + at,
                      out->norm.mode == PN_NORM_BATCH ? out->z + at : NULL, a.n, (size_t)TILE * s->K,
                      s->a, s->b, s->q, w->g + a.at * s->g_step, s->g_step);

@@ -16,6 +16,8 @@
         .rescale = pn_rescale_##isa,            \
         .sgd_scratch = pn_sgd_scratch_##isa,    \
         .sgd = pn_sgd_##isa,                    \
+        .length = pn_length_##isa,              \
+        .move = pn_move_##isa,                  \
         .flop_rate = pn_flop_rate_##isa,        \
         .copy_rate = pn_copy_rate_##isa,        \
     };

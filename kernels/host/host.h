@@ -32,6 +32,11 @@
     pn_status pn_sgd_##isa(const pn_range *ranges, int count, float *value, const float *gradient, \
                            float *velocity, const float *scale, pn_sgd s, double *norm_out,        \
                            const pn_launch *launch);                                               \
+    pn_status pn_length_##isa(const pn_range *ranges, int count, const float *gradient,            \
+                              const float *scale, double *length, const pn_launch *launch);        \
+    pn_status pn_move_##isa(const pn_range *ranges, int count, float *value, const float *from,    \
+                            const float *along, const double *length, float step,                  \
+                            const pn_launch *launch);                                              \
     double pn_flop_rate_##isa(void);                                                               \
     double pn_copy_rate_##isa(size_t bytes);
 #ifdef PN_ISA

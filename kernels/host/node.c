@@ -1,11 +1,16 @@
 /* node.c -- the weighted sum of normalised terms.
  *
  * Bound by memory: each tensor is read or written once. Two terms, the only case of a sampled
- * cell, are summed in registers; other counts in a tile of L1.
+ * cell, are summed in registers, a period (period.h) at a time. Of any other number, forward goes
+ * through all terms for two vectors of h, and backward takes GROUP terms at once: dh, a tile of
+ * which stays in L1, is loaded once for as many.
  *
- * Forward a tile is one period (period.h). Backward takes blocks of two vectors; blocks that are a
- * period apart have the same channels, so that their coefficients and sums stay in registers
- * through a tile. Up to 32 channels (AVX-512) each period is one block and a tile one stream. */
+ * All but that take blocks of two vectors; blocks that are a period apart have the same channels,
+ * so that their coefficients and sums stay in registers through a tile. Up to 32 channels (AVX-512)
+ * each period is one block and a tile one stream.
+ *
+ * The sums are gathered without the weights: as they are, they make the weights' own gradients;
+ * times its weight, a term's are those of the BatchNorm below it. */
 #include <limits.h>
 
 #include "kernels/host/period.h"
@@ -17,77 +22,7 @@ typedef struct prepared {
     int partial_row; /* floats of a row of a partial */
 } prepared;
 
-static int tile_pixels(const pn_node *job) {
-    const long pixels = (long)job->H * job->W;
-    return pn_period(job->C, pixels < INT_MAX ? (int)pixels : INT_MAX);
-}
-
-typedef struct term_work {
-    float *scale, *shift;  /* of the load; of a term that is put back, of the way back */
-    float *mean, *s1, *s2; /* backward */
-} term_work;
-
-/* Arrays of one tile (backward: of one period). Those of a term follow each other, so that no table
- * of terms is needed. */
-static int term_arrays(int backward_pass) { return backward_pass ? 5 : 2; }
-static term_work carve_term(float *base, size_t tile, int t, int backward_pass) {
-    const size_t step = pn_align16(tile);
-    float *at = base + (size_t)t * term_arrays(backward_pass) * step;
-    return (term_work){at, at + step, at + 2 * step, at + 3 * step, at + 4 * step};
-}
-
-static float factor_of(const pn_term *term, int n) {
-    return term->coef * (term->factor ? term->factor[n] : 1);
-}
-
-/* h may be one of the terms: each element is read before it is written. */
-static void sum_two(float *h, const float *x0, const float *x1, float f0, float f1, term_work a,
-                    term_work b, size_t n) {
-#pragma omp simd
-    for (size_t i = 0; i < n; i++)
-        h[i] = f0 * (a.scale[i] * x0[i] + a.shift[i]) + f1 * (b.scale[i] * x1[i] + b.shift[i]);
-}
-
-static void add_term(float *sum, const float *x, float f, term_work a, size_t n) {
-#pragma omp simd
-    for (size_t i = 0; i < n; i++) sum[i] += f * (a.scale[i] * x[i] + a.shift[i]);
-}
-
-static void forward(const void *self, int first, int end, float *workspace, float *partial) {
-    const pn_node *job = ((const prepared *)self)->job;
-    (void)partial;
-    const int C = job->C, pixels = tile_pixels(job);
-    const size_t tile = (size_t)pixels * C, image = (size_t)job->H * job->W * C;
-    float *const sum = workspace, *const terms = workspace + pn_align16(tile);
-    for (int t = 0; t < job->terms; t++) {
-        const term_work w = carve_term(terms, tile, t, 0);
-        pn_norm_scale_shift(&job->term[t].in.norm, C, C, w.scale, w.shift);
-        pn_repeat(w.scale, C, pixels);
-        pn_repeat(w.shift, C, pixels);
-    }
-    const pn_term *term = job->term;
-    for (int n = first; n < end; n++)
-        for (size_t i = 0; i < image; i += tile) {
-            const size_t at = n * image + i, size = image - i < tile ? image - i : tile;
-            for (int t = 0; t < job->terms; t++) pn_prefetch(term[t].in.x + at + size, size);
-            pn_prefetch_write(job->h + at + size, size);
-            if (job->terms == 2) {
-                sum_two(job->h + at, term[0].in.x + at, term[1].in.x + at, factor_of(&term[0], n),
-                        factor_of(&term[1], n), carve_term(terms, tile, 0, 0),
-                        carve_term(terms, tile, 1, 0), size);
-                continue;
-            }
-            memset(sum, 0, size * sizeof *sum);
-            for (int t = 0; t < job->terms; t++)
-                add_term(sum, term[t].in.x + at, factor_of(&term[t], n),
-                         carve_term(terms, tile, t, 0), size);
-            memcpy(job->h + at, sum, size * sizeof *sum);
-        }
-}
-
-/* ---- backward -------------------------------------------------------------------------------- */
-
-enum { BLOCK = 2 * PN_LANES, TILE = 2048 }; /* floats; a tile of four tensors fits into L1 */
+enum { BLOCK = 2 * PN_LANES, TILE = 2048, AHEAD = 256 }; /* floats; four tensors' tiles fit L1 */
 
 /* Pixels after which the channels of a block come again; floats of a tile: whole periods. */
 static int period_pixels(int C) {
@@ -97,26 +32,155 @@ static int period_pixels(int C) {
 }
 static size_t tile_floats(size_t period) { return period < TILE ? TILE / period * period : period; }
 
-/* One or two terms of a tile. */
+/* Pixels for which what belongs to channels is repeated. */
+static int repeated_pixels(const pn_node *job, int backward_pass) {
+    const long pixels = (long)job->H * job->W;
+    if (backward_pass || job->terms != 2) return period_pixels(job->C);
+    return pn_period(job->C, pixels < INT_MAX ? (int)pixels : INT_MAX);
+}
+
+typedef struct term_work {
+    float *scale, *shift;  /* of the load; of a term that is put back, of the way back */
+    float *times;          /* forward, not of two terms: the scale times all that weighs the term */
+    float *mean, *s1, *s2; /* backward */
+} term_work;
+
+/* Arrays of one tile (backward: of one period). Those of a term follow each other, so that no table
+ * of terms is needed. */
+static int term_arrays(const pn_node *job, int backward_pass) {
+    return backward_pass ? 5 : job->terms == 2 ? 2 : 3;
+}
+static term_work carve_term(float *base, size_t tile, int t, int arrays) {
+    const size_t step = pn_align16(tile);
+    float *at = base + (size_t)t * (size_t)arrays * step;
+    return (term_work){at, at + step, at + 2 * step, at + 2 * step, at + 3 * step, at + 4 * step};
+}
+
+/* coef * factor[n]; and all that weighs a term in image n. */
+static float factor_of(const pn_term *term, int n) {
+    return term->coef * (term->factor ? term->factor[n] : 1);
+}
+static float weight_of(const pn_term *term, int n) {
+    return factor_of(term, n) * (term->weight ? *term->weight : 1);
+}
+
+/* ---- forward --------------------------------------------------------------------------------- */
+
+/* h may be one of the terms: each element is read before it is written. */
+static void sum_two(float *h, const float *x0, const float *x1, float f0, float f1, term_work a,
+                    term_work b, size_t n) {
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        h[i] = f0 * (a.scale[i] * x0[i] + a.shift[i]) + f1 * (b.scale[i] * x1[i] + b.shift[i]);
+}
+
+static void forward_two(const pn_node *job, int first, int end, float *terms, size_t tile) {
+    const size_t image = (size_t)job->H * job->W * job->C;
+    const pn_term *term = job->term;
+    for (int n = first; n < end; n++)
+        for (size_t i = 0; i < image; i += tile) {
+            const size_t at = n * image + i, size = image - i < tile ? image - i : tile;
+            for (int t = 0; t < 2; t++) pn_prefetch(term[t].in.x + at + size, size);
+            pn_prefetch_write(job->h + at + size, size);
+            sum_two(job->h + at, term[0].in.x + at, term[1].in.x + at, weight_of(&term[0], n),
+                    weight_of(&term[1], n), carve_term(terms, tile, 0, 2),
+                    carve_term(terms, tile, 1, 2), size);
+        }
+}
+
+/* t = times * x, and the shifts of all terms, weighed, in one. */
+static void weigh_terms(const pn_node *job, int n, float *terms, float *shift, size_t period) {
+    const int C = job->C;
+    memset(shift, 0, (size_t)C * sizeof *shift);
+    for (int t = 0; t < job->terms; t++) {
+        const term_work w = carve_term(terms, period, t, 3);
+        const float f = weight_of(&job->term[t], n);
+        for (int c = 0; c < C; c++) {
+            w.times[c] = f * w.scale[c];
+            shift[c] += f * w.shift[c];
+        }
+        pn_repeat(w.times, C, (int)(period / (size_t)C));
+    }
+    pn_repeat(shift, C, (int)(period / (size_t)C));
+}
+
+/* `vectors` of h, `lanes` floats of each, of all terms: h may be one of them. */
+PN_INLINE void sum_vectors(const pn_node *job, const int vectors, int lanes, const float *times,
+                           size_t step, const float *shift, size_t at) {
+    pn_vf sum[2];
+    PN_UNROLL for (int v = 0; v < vectors; v++) sum[v] = pn_load(shift + v * PN_LANES);
+    for (int t = 0; t < job->terms; t++, times += step) {
+        const float *x = job->term[t].in.x + at;
+        PN_UNROLL for (int v = 0; v < vectors; v++) {
+            __builtin_prefetch(x + v * PN_LANES + AHEAD);
+            sum[v] += pn_load(times + v * PN_LANES) * pn_load_lanes(x + v * PN_LANES, lanes);
+        }
+    }
+    PN_UNROLL for (int v = 0; v < vectors; v++)
+        pn_store_lanes(job->h + at + v * PN_LANES, sum[v], lanes);
+}
+
+static void forward_all(const pn_node *job, int first, int end, float *terms, float *shift,
+                        size_t period) {
+    const size_t image = (size_t)job->H * job->W * job->C, step = 3 * pn_align16(period);
+    const float *times = carve_term(terms, period, 0, 3).times;
+    int by_image = 0;
+    for (int t = 0; t < job->terms; t++) by_image |= job->term[t].factor != NULL;
+    for (int n = first; n < end; n++) {
+        if (n == first || by_image) weigh_terms(job, n, terms, shift, period);
+        size_t i = 0, c = 0; /* c: i within a period */
+        for (; i + BLOCK <= image; i += BLOCK, c = c + BLOCK < period ? c + BLOCK : 0)
+            sum_vectors(job, 2, PN_LANES, times + c, step, shift + c, n * image + i);
+        for (; i < image; i += PN_LANES, c += PN_LANES)
+            sum_vectors(job, 1, pn_min((int)(image - i), PN_LANES), times + c, step, shift + c,
+                        n * image + i);
+    }
+}
+
+static void forward(const void *self, int first, int end, float *workspace, float *partial) {
+    const pn_node *job = ((const prepared *)self)->job;
+    (void)partial;
+    const int C = job->C, pixels = repeated_pixels(job, 0), arrays = term_arrays(job, 0);
+    const size_t tile = (size_t)pixels * C;
+    float *const shift = workspace, *const terms = workspace + pn_align16(tile);
+    for (int t = 0; t < job->terms; t++) {
+        const term_work w = carve_term(terms, tile, t, arrays);
+        pn_norm_scale_shift(&job->term[t].in.norm, C, C, w.scale, w.shift);
+        if (job->terms != 2) continue;
+        pn_repeat(w.scale, C, pixels);
+        pn_repeat(w.shift, C, pixels);
+    }
+    if (job->terms == 2)
+        forward_two(job, first, end, terms, tile);
+    else
+        forward_all(job, first, end, terms, shift, tile);
+}
+
+/* ---- backward -------------------------------------------------------------------------------- */
+
+/* Terms that are done at once where there are not two: as many as registers hold their sums. */
+enum { MOST = 4, GROUP = PN_LANES == 16 ? MOST : 2 };
+
+/* A term of a tile. */
 typedef struct dx_sink {
     const float *x; /* NULL: nobody wants it */
     float *dx;      /* or NULL */
     int add, sums;
-    float f;
+    float f, weight; /* of the sums; of dx */
     term_work w;
 } dx_sink;
 
 /* What stays in registers for a block. */
 typedef struct block {
-    pn_vf mean[2][2], s1[2], s2[2][2]; /* of a term, of a vector */
-    pn_vf scale[2], shift[2], back[2]; /* restore: of the first term, its factor in them; of h */
+    pn_vf mean[MOST][2], s1[2], s2[MOST][2]; /* of a term, of a vector */
+    pn_vf scale[2], shift[2], back[2]; /* restore: of the first term, its weight in them; of h */
 } block;
 
 PN_INLINE void add_block(const int terms, const int restore, int lanes, const dx_sink *to, float *h,
                          const float *dh, size_t at, const int v, block *k) {
     const pn_vf g = pn_load_lanes(dh + at, lanes);
     __builtin_prefetch(dh + at + TILE);
-    pn_vf x[2] = {{0}, {0}};
+    pn_vf x[MOST] = {{0}};
     PN_UNROLL for (int t = 0; t < terms; t++) {
         if (!to[t].x) continue;
         x[t] = pn_load_lanes(to[t].x + at, lanes);
@@ -131,7 +195,7 @@ PN_INLINE void add_block(const int terms, const int restore, int lanes, const dx
         k->s2[t][v] += g * (x[t] - k->mean[t][v]);
         if (!to[t].dx) continue;
         float *const dx = to[t].dx + at;
-        pn_vf dt = pn_splat(to[t].f) * g;
+        pn_vf dt = pn_splat(to[t].weight) * g;
         if (to[t].add) dt += pn_load_lanes(dx, lanes);
         pn_store_lanes(dx, dt, lanes);
         __builtin_prefetch(dx + TILE, 1);
@@ -142,15 +206,15 @@ PN_INLINE void add_block(const int terms, const int restore, int lanes, const dx
  * the second term's x. */
 PN_INLINE void add_blocks(const int terms, const int restore, const dx_sink *all, float *h,
                           const float *dh, size_t first, size_t period, size_t n) {
-    dx_sink to[2]; /* a copy: no store can change it */
+    dx_sink to[MOST]; /* a copy: no store can change it */
     block k = {0};
     PN_UNROLL for (int t = 0; t < terms; t++) to[t] = all[t];
     PN_UNROLL for (int v = 0; v < 2; v++) {
         const size_t c = first + v * PN_LANES;
         PN_UNROLL for (int t = 0; t < terms; t++) k.mean[t][v] = pn_load(to[t].w.mean + c);
         if (!restore) continue;
-        k.scale[v] = pn_splat(to[0].f) * pn_load(to[0].w.scale + c);
-        k.shift[v] = pn_splat(to[0].f) * pn_load(to[0].w.shift + c);
+        k.scale[v] = pn_splat(to[0].weight) * pn_load(to[0].w.scale + c);
+        k.shift[v] = pn_splat(to[0].weight) * pn_load(to[0].w.shift + c);
         k.back[v] = pn_load(to[1].w.scale + c);
     }
     size_t i = first;
@@ -174,6 +238,12 @@ PN_INLINE void add_blocks(const int terms, const int restore, const dx_sink *all
 
 static void add_one(const dx_sink *to, const float *dh, size_t first, size_t period, size_t n) {
     add_blocks(1, 0, to, NULL, dh, first, period, n);
+}
+static void add_three(const dx_sink *to, const float *dh, size_t first, size_t period, size_t n) {
+    add_blocks(3, 0, to, NULL, dh, first, period, n);
+}
+static void add_four(const dx_sink *to, const float *dh, size_t first, size_t period, size_t n) {
+    add_blocks(4, 0, to, NULL, dh, first, period, n);
 }
 static void add_two(const dx_sink *to, const float *dh, size_t first, size_t period, size_t n) {
     add_blocks(2, 0, to, NULL, dh, first, period, n);
@@ -201,9 +271,9 @@ static void restore_tile(const pn_node *job, int n, size_t at, float *terms, siz
         const size_t m = size - i < period ? size - i : period;
         float *h = job->h + at + i;
         for (int t = 0; t < last; t++)
-            subtract_term(h, job->term[t].in.x + at + i, factor_of(&job->term[t], n),
-                          carve_term(terms, period, t, 1), m);
-        restore_last(h, carve_term(terms, period, last, 1), m);
+            subtract_term(h, job->term[t].in.x + at + i, weight_of(&job->term[t], n),
+                          carve_term(terms, period, t, 5), m);
+        restore_last(h, carve_term(terms, period, last, 5), m);
     }
 }
 
@@ -211,7 +281,7 @@ static void restore_tile(const pn_node *job, int n, size_t at, float *terms, siz
 static void prepare_backward(const pn_node *job, float *terms, size_t period) {
     const int C = job->C, pixels = (int)(period / C), last = job->terms - 1;
     for (int t = 0; t < job->terms; t++) {
-        const term_work w = carve_term(terms, period, t, 1);
+        const term_work w = carve_term(terms, period, t, 5);
         const pn_norm *norm = &job->term[t].in.norm;
         memset(w.s1, 0, period * sizeof *w.s1);
         memset(w.s2, 0, period * sizeof *w.s2);
@@ -225,15 +295,29 @@ static void prepare_backward(const pn_node *job, float *terms, size_t period) {
     }
 }
 
+static int wants_sums(const pn_term *term) {
+    return term->dweight || pn_norm_wants_sums(&term->in.norm);
+}
+
 static dx_sink sink_of(const pn_node *job, int t, int n, size_t at, float *terms, size_t period) {
     const pn_input *in = &job->term[t].in;
-    const int sums = pn_norm_wants_sums(&in->norm);
+    const int sums = wants_sums(&job->term[t]);
     return (dx_sink){.x = sums || job->restore ? in->x + at : NULL,
                      .dx = in->dx ? in->dx + at : NULL,
                      .add = in->add,
                      .sums = sums,
                      .f = factor_of(&job->term[t], n),
-                     .w = carve_term(terms, period, t, 1)};
+                     .weight = weight_of(&job->term[t], n),
+                     .w = carve_term(terms, period, t, 5)};
+}
+
+static void add_group(const dx_sink *to, int count, const float *dh, size_t period, size_t size) {
+    for (size_t first = 0; first < period && first < size; first += BLOCK) {
+        if (count == 1) add_one(to, dh, first, period, size);
+        if (count == 2) add_two(to, dh, first, period, size);
+        if (GROUP > 2 && count == 3) add_three(to, dh, first, period, size);
+        if (GROUP > 2 && count == 4) add_four(to, dh, first, period, size);
+    }
 }
 
 static void backward_tile(const pn_node *job, int n, size_t at, float *terms, size_t period,
@@ -250,10 +334,14 @@ static void backward_tile(const pn_node *job, int n, size_t at, float *terms, si
         return;
     }
     if (job->restore) restore_tile(job, n, at, terms, period, size);
+    dx_sink to[MOST];
+    int count = 0;
     for (int t = 0; t < job->terms; t++) {
-        const dx_sink to = sink_of(job, t, n, at, terms, period);
-        for (size_t first = 0; first < period && first < size; first += BLOCK)
-            add_one(&to, dh, first, period, size);
+        to[count] = sink_of(job, t, n, at, terms, period);
+        count += to[count].sums || to[count].dx;
+        if (count < GROUP && t + 1 < job->terms) continue;
+        add_group(to, count, dh, period, size);
+        count = 0;
     }
 }
 
@@ -270,10 +358,10 @@ static void backward(const void *self, int first, int end, float *terms, float *
                           image - i < tile ? image - i : tile);
     for (int t = 0; t < job->terms; t++) {
         const pn_norm *norm = &job->term[t].in.norm;
-        if (!pn_norm_wants_sums(norm)) continue;
-        const term_work w = carve_term(terms, period, t, 1);
+        if (!wants_sums(&job->term[t])) continue;
+        const term_work w = carve_term(terms, period, t, 5);
         pn_fold_sums(partial + (size_t)t * PN_BWD_ROWS * s->partial_row, s->partial_row, w.s1, w.s2,
-                     norm->stats + C, C, pixels);
+                     norm->mode == PN_NORM_NONE ? NULL : norm->stats + C, C, pixels);
     }
 }
 
@@ -282,8 +370,8 @@ static void backward(const void *self, int first, int end, float *terms, float *
 static void lay_out(void *to, const void *jobs, int j, int backward, pn_carver *scratch) {
     const pn_node *job = (const pn_node *)jobs + j;
     const int row = (int)pn_align16((size_t)job->C);
-    const int pixels = backward ? period_pixels(job->C) : tile_pixels(job);
-    const size_t arrays = (size_t)job->terms * term_arrays(backward) + !backward;
+    const int pixels = repeated_pixels(job, backward);
+    const size_t arrays = (size_t)job->terms * (size_t)term_arrays(job, backward) + !backward;
     (void)scratch; /* all is in the workspace: it is little, and soon made */
     *(prepared *)to = (prepared){
         .frame = {.N = job->N,
@@ -294,13 +382,29 @@ static void lay_out(void *to, const void *jobs, int j, int backward, pn_carver *
         .partial_row = row};
 }
 
+/* v = gamma * xhat + beta: so dweight is made of the two sums. */
+static float gradient_of_weight(const prepared *s, const pn_norm *norm, const float *partials) {
+    double sum = 0;
+    for (int chunk = 0; chunk < pn_chunks(s->job->N); chunk++) {
+        const float *s1 = partials + chunk * s->frame.partial_step, *s2 = s1 + s->partial_row;
+        for (int c = 0; c < s->job->C; c++) {
+            sum += (norm->gamma ? norm->gamma[c] : 1.0) * s2[c];
+            if (norm->beta) sum += (double)norm->beta[c] * s1[c];
+        }
+    }
+    return (float)sum;
+}
+
 static void finish_inputs(const void *self) {
     const prepared *s = self;
     for (int t = 0; t < s->job->terms; t++) {
-        const pn_input *in = &s->job->term[t].in;
-        pn_norm_finish_bwd(&in->norm, s->job->C, in->add, s->job->N,
-                           s->frame.partials + (size_t)t * PN_BWD_ROWS * s->partial_row,
-                           s->frame.partial_step, s->partial_row);
+        const pn_term *term = &s->job->term[t];
+        const pn_input *in = &term->in;
+        const float *partials = s->frame.partials + (size_t)t * PN_BWD_ROWS * s->partial_row;
+        pn_norm_finish_weighted(&in->norm, s->job->C, in->add, s->job->N, partials,
+                                s->frame.partial_step, s->partial_row,
+                                term->weight ? *term->weight : 1);
+        if (term->dweight) *term->dweight = gradient_of_weight(s, &in->norm, partials);
     }
 }
 

@@ -77,7 +77,13 @@ static inline void pn_norm_mean_rstd(const pn_norm *norm, int C, int padded, flo
     }
 }
 
-/* What turns dy into dz: dz = a * (coef * factor[n] * dy) + b * z + q, coef not yet in a. */
+/* coef * weight * factor[n]: what dy is multiplied by in image n. */
+static inline float pn_output_scale(const pn_output *out, int n) {
+    const float scale = out->weight ? out->coef * *out->weight : out->coef;
+    return scale * (out->factor ? out->factor[n] : 1);
+}
+
+/* What turns dy into dz: dz = a * (pn_output_scale * dy) + b * z + q, the scale not yet in a. */
 static inline void pn_norm_dz(const pn_norm *norm, int K, int padded, double pixels, float *a,
                               float *b, float *q) {
     for (int k = 0; k < padded; k++) {
@@ -111,9 +117,11 @@ static inline int pn_norm_wants_sums(const pn_norm *norm) {
     return norm->mode == PN_NORM_BATCH || (norm->mode && (norm->dgamma || norm->dbeta));
 }
 
-/* Adds a consumer's two sums, from partials that hold two rows of `stride` floats: s1, s2. */
-static inline void pn_norm_finish_bwd(const pn_norm *norm, int C, int add, int N,
-                                      const float *partials, size_t partial_floats, int stride) {
+/* Adds a consumer's two sums, from partials that hold two rows of `stride` floats: s1, s2, gathered
+ * without the weight. */
+static inline void pn_norm_finish_weighted(const pn_norm *norm, int C, int add, int N,
+                                           const float *partials, size_t partial_floats, int stride,
+                                           double weight) {
     if (!pn_norm_wants_sums(norm)) return;
     float *sums = norm->stats + 2 * C;
     for (int row = 0; row < PN_BWD_ROWS; row++)
@@ -122,8 +130,13 @@ static inline void pn_norm_finish_bwd(const pn_norm *norm, int C, int add, int N
             for (int chunk = 0; chunk < pn_chunks(N); chunk++)
                 sum += partials[chunk * partial_floats + row * stride + c];
             float *to = &sums[row * C + c];
+            sum *= weight;
             *to = (float)(add ? *to + sum : sum);
         }
+}
+static inline void pn_norm_finish_bwd(const pn_norm *norm, int C, int add, int N,
+                                      const float *partials, size_t partial_floats, int stride) {
+    pn_norm_finish_weighted(norm, C, add, N, partials, partial_floats, stride, 1);
 }
 
 #endif

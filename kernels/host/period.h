@@ -86,12 +86,13 @@ PN_PASS pn_period_sums(const float *dv, const float *x, const float *mean, float
     }
 }
 
-/* Folds the two sums of a row's positions into a backward partial of rows of `stride` floats. */
+/* Folds the two sums of a row's positions into a backward partial of rows of `stride` floats; rstd
+ * NULL: 1. */
 static inline void pn_fold_sums(float *partial, int stride, const float *s1, const float *s2,
                                 const float *rstd, int C, int pixels) {
     pn_fold(partial, s1, C, pixels);
     pn_fold(partial + stride, s2, C, pixels);
-    for (int c = 0; c < C; c++) partial[stride + c] *= rstd[c];
+    for (int c = 0; rstd && c < C; c++) partial[stride + c] *= rstd[c];
 }
 
 #endif

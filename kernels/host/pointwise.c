@@ -330,7 +330,7 @@ static void backward(const void *self, int image, int end, float *workspace, flo
     const space w = carve_space(&c, s, 1);
     const pn_output *out = s->out;
     const int K = out->K, pixels = s->P * s->Q;
-    const float weight = out->coef * (out->factor ? out->factor[image] : 1);
+    const float weight = pn_output_scale(out, image);
     for (int first = 0; first < pixels; first += TILE) {
         const int n = pn_min(TILE, pixels - first);
         const size_t at = ((size_t)image * pixels + first) * K;

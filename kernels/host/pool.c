@@ -500,7 +500,7 @@ static void backward(const void *self, int from, int end, float *workspace, floa
         const gradient_rows image = {job->out.dy + at,
                                      through_norm ? job->out.z + at : NULL,
                                      row,
-                                     job->out.coef * (job->out.factor ? job->out.factor[n] : 1),
+                                     pn_output_scale(&job->out, n),
                                      {0}};
         if (job->kind == PN_POOL_MAX)
             max_image(job, &w, n, &image, partial, s->partial_row);

@@ -382,7 +382,7 @@ static void backward_image(const prepared *s, space *w, int n, float *partial) {
     const size_t in_row = (size_t)job->W * s->C, out_row = (size_t)s->Q * s->C;
     const size_t image = n * job->H * in_row;
     const pn_norm *norm = &job->in.norm;
-    const float weight = job->out.coef * (job->out.factor ? job->out.factor[n] : 1);
+    const float weight = pn_output_scale(&job->out, n);
     const int affine = norm->mode != PN_NORM_NONE && (norm->gamma || norm->beta);
 
     for (int y = 0, filled = 0, done = 0; y < s->P; y += s->T) {

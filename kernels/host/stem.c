@@ -194,7 +194,7 @@ static void backward(const void *self, int first, int end, float *workspace, flo
     memset(w.g + row, 0, PN_LANES * sizeof *w.g);
 
     for (int n = first; n < end; n++) {
-        const float factor = job->out.coef * (job->out.factor ? job->out.factor[n] : 1);
+        const float factor = pn_output_scale(&job->out, n);
         for (int p = 0; p < P; p++) {
             const size_t at = ((size_t)n * P + p) * row;
             pn_period_dz(w.g, job->out.dy + at, factor, through_norm ? job->out.z + at : NULL, w.a,

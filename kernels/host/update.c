@@ -84,8 +84,42 @@ static void step_block(float *value, const float *gradient, float *velocity, flo
     }
 }
 
+static void nesterov_block(float *value, const float *gradient, float *velocity, float scale,
+                           pn_sgd s, size_t n) {
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) {
+        const float g = gradient[i] * scale + s.decay * value[i];
+        velocity[i] = s.momentum * velocity[i] + g;
+        value[i] -= s.rate * (g + s.momentum * velocity[i]);
+    }
+}
+
 size_t PN_NAME(pn_sgd_scratch)(const pn_range *ranges, int count) {
     return pn_align64(count_blocks(ranges, count) * sizeof(double));
+}
+
+static pn_status check_scratch(const char *op, const pn_range *ranges, int count,
+                               const pn_launch *launch) {
+    if (count_blocks(ranges, count) == 0) return PN_OK;
+    if (!launch || !launch->scratch)
+        return pn_fail(PN_EARG, "%s: no scratch, want what sgd_scratch asks for", op);
+    return pn_check_room(op, launch, PN_NAME(pn_sgd_scratch)(ranges, count));
+}
+
+/* All threads of a region call it; `squares` has a place for each block. */
+static void square_blocks(const pn_range *ranges, size_t blocks, const float *gradient,
+                          float factor, double *squares) {
+#pragma omp for
+    for (size_t b = 0; b < blocks; b++) {
+        const pn_range r = block_at(ranges, b);
+        squares[b] = square_block(gradient + r.first, factor, r.count);
+    }
+}
+
+static double root_of_sum(const double *squares, size_t blocks) {
+    double sum = 0;
+    for (size_t b = 0; b < blocks; b++) sum += squares[b];
+    return sqrt(sum);
 }
 
 pn_status PN_NAME(pn_sgd)(const pn_range *ranges, int count, float *value, const float *gradient,
@@ -94,37 +128,66 @@ pn_status PN_NAME(pn_sgd)(const pn_range *ranges, int count, float *value, const
     PN_TRY(pn_check_ranges("sgd", ranges, count));
     if (!norm_out || (count > 0 && (!value || !gradient || !velocity)))
         return pn_fail(PN_EARG, "sgd: value, gradient, velocity or norm_out is NULL");
-    if (!(s.clip >= 0)) return pn_fail(PN_EARG, "sgd: clip %g, want 0 (no limit) or more", s.clip);
+    PN_TRY(pn_check_sgd(s));
+    PN_TRY(check_scratch("sgd", ranges, count, launch));
     const size_t blocks = count_blocks(ranges, count);
-    if (blocks > 0 && (!launch || !launch->scratch))
-        return pn_fail(PN_EARG, "sgd: no scratch, want what sgd_scratch asks for");
-    if (blocks > 0) PN_TRY(pn_check_room("sgd", launch, PN_NAME(pn_sgd_scratch)(ranges, count)));
     double *const squares = blocks > 0 ? launch->scratch : NULL;
     const float factor = scale ? *scale : 1;
     double norm = 0;
 #pragma omp parallel num_threads(pn_threads())
     {
-#pragma omp for
-        for (size_t b = 0; b < blocks; b++) {
-            const pn_range r = block_at(ranges, b);
-            squares[b] = square_block(gradient + r.first, factor, r.count);
-        }
+        square_blocks(ranges, blocks, gradient, factor, squares);
 #pragma omp single
-        {
-            for (size_t b = 0; b < blocks; b++) norm += squares[b];
-            norm = sqrt(norm);
-        }
+        norm = root_of_sum(squares, blocks);
         const double limit = s.clip > 0 ? s.clip / (norm + 1e-6) : 1;
         const float clipped = limit < 1 ? factor * (float)limit : factor;
         if (isfinite(norm)) {
 #pragma omp for
             for (size_t b = 0; b < blocks; b++) {
                 const pn_range r = block_at(ranges, b);
-                step_block(value + r.first, gradient + r.first, velocity + r.first, clipped, s,
-                           r.count);
+                (s.nesterov ? nesterov_block : step_block)(value + r.first, gradient + r.first,
+                                                           velocity + r.first, clipped, s, r.count);
             }
         }
     }
     *norm_out = norm;
+    return PN_OK;
+}
+
+pn_status PN_NAME(pn_length)(const pn_range *ranges, int count, const float *gradient,
+                             const float *scale, double *length, const pn_launch *launch) {
+    PN_TRY(pn_check_ranges("length", ranges, count));
+    if (!length || (count > 0 && !gradient))
+        return pn_fail(PN_EARG, "length: gradient or length is NULL");
+    PN_TRY(check_scratch("length", ranges, count, launch));
+    const size_t blocks = count_blocks(ranges, count);
+    double *const squares = blocks > 0 ? launch->scratch : NULL;
+#pragma omp parallel num_threads(pn_threads())
+    square_blocks(ranges, blocks, gradient, scale ? *scale : 1, squares);
+    *length = root_of_sum(squares, blocks);
+    return PN_OK;
+}
+
+/* value may be from. */
+static void move_block(float *value, const float *from, const float *along, float by, size_t n) {
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) value[i] = from[i] + by * along[i];
+}
+
+pn_status PN_NAME(pn_move)(const pn_range *ranges, int count, float *value, const float *from,
+                           const float *along, const double *length, float step,
+                           const pn_launch *launch) {
+    (void)launch;
+    PN_TRY(pn_check_ranges("move", ranges, count));
+    if (count > 0 && (!value || !from || !along))
+        return pn_fail(PN_EARG, "move: value, from or along is NULL");
+    const double over = length ? *length : 1;
+    const float by = over == 0 ? 0 : (float)(step / over);
+    const size_t blocks = count_blocks(ranges, count);
+#pragma omp parallel for num_threads(pn_threads())
+    for (size_t b = 0; b < blocks; b++) {
+        const pn_range r = block_at(ranges, b);
+        move_block(value + r.first, from + r.first, along + r.first, by, r.count);
+    }
     return PN_OK;
 }

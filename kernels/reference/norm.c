@@ -128,6 +128,7 @@ double *pn_output_dz_ref(const pn_output *out, int N, size_t image_pixels, const
     const pn_norm *norm = &out->norm;
     const int K = out->K;
     const double *dy = pn_at(t, out->dy), *factor = pn_at(t, out->factor), *z = pn_at(t, out->z);
+    const double *weight = pn_at(t, out->weight);
     const double *mean = pn_at(t, norm->stats), *gamma = pn_at(t, norm->gamma);
     const double count = (double)N * (double)image_pixels;
     double *dz = pn_zeros_ref((size_t)N * image_pixels * K);
@@ -135,7 +136,7 @@ double *pn_output_dz_ref(const pn_output *out, int N, size_t image_pixels, const
         for (size_t p = 0; p < image_pixels; p++)
             for (int k = 0; k < K; k++) {
                 const size_t i = ((size_t)n * image_pixels + p) * K + k;
-                dz[i] = out->coef * (factor ? factor[n] : 1) * dy[i];
+                dz[i] = out->coef * (weight ? *weight : 1) * (factor ? factor[n] : 1) * dy[i];
                 if (norm->mode == PN_NORM_NONE) continue;
                 const double rstd = mean[K + k], s1 = mean[2 * K + k], s2 = mean[3 * K + k];
                 if (norm->mode == PN_NORM_BATCH)

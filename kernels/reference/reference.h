@@ -45,9 +45,13 @@ void pn_head_bwd_ref(const pn_head *job, const pn_twins *t);
  * taken directly. `l` holds their log-likelihoods, not yet divided by the temperature. */
 pn_importance pn_weigh_ref(const double *l, int count, double temperature, double skip_below);
 
-/* sgd and rescale on doubles; scale as the factor itself. Returns the norm. */
+/* sgd, length, move and rescale on doubles; scale as the factor itself. The first two return the
+ * norm. */
 double pn_sgd_ref(const pn_range *ranges, int count, double *value, const double *gradient,
                   double *velocity, double scale, pn_sgd s);
+double pn_length_ref(const pn_range *ranges, int count, const double *gradient, double scale);
+void pn_move_ref(const pn_range *ranges, int count, double *value, const double *from,
+                 const double *along, double length, double step);
 void pn_rescale_ref(const pn_range *ranges, int count, double *gradient, double factor);
 
 /* ---- The two ends of deferred BatchNorm, shared by all ops ----------------------------------- */

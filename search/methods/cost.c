@@ -54,15 +54,18 @@ static pn_status measure(planner *p, const pn_arch *arch, int batch, double figu
     size_t weights, auxiliary;
     pn_network_count(&p->network, arch, &weights, &auxiliary);
     pn_program_size training, forward;
+    float number = 0; /* an address for each learnt weight of a supernet: nothing runs */
+    const pn_mix learnt = {.weight = &number, .dweight = &number}, *mix = arch ? NULL : &learnt;
     const pn_build train = {.N = batch,
                             .training = true,
+                            .mix = mix,
                             .auxiliary = evaluation && p->asked.auxiliary &&
                                          pn_network_auxiliary_fits(&p->network.spec)};
     PN_TRY(pn_network_build(&p->network, arch, p->program, &train));
     PN_TRY(pn_program_compile(p->program, &training));
     const size_t floor = pn_program_floor(p->program);
     PN_TRY(pn_network_build(&p->network, arch, p->program,
-                            &(pn_build){.N = batch, .inference = evaluation}));
+                            &(pn_build){.N = batch, .inference = evaluation, .mix = mix}));
     PN_TRY(pn_program_compile(p->program, &forward));
     const double parameters = (double)pn_parameters_bytes(&p->network.parameters);
     const double batches = (double)pn_network_batch_bytes(&p->network.spec, batch);

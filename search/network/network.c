@@ -307,23 +307,46 @@ static int own_terms(const builder *b, const pn_cell_shape *s, int layer, int no
         const int weights = w->op[node][slot][t.input][t.op];
         const bool identity = t.op == PN_SKIP_CONNECT && pn_term_stride(s, t.input) == 1;
         const float *factor = identity ? NULL : factor_of(b, layer, node, slot);
-        terms[slot] = (pn_term_spec){build_op(b, s, t.op, t.input, input[t.input], weights),
-                                     twice && !factor ? 2 : 1, factor};
+        terms[slot] =
+            (pn_term_spec){.value = build_op(b, s, t.op, t.input, input[t.input], weights),
+                           .coef = twice && !factor ? 2 : 1,
+                           .factor = factor};
     }
     return count;
 }
 
-/* Every op on every input, each with the same share: the supernet of DARTS. */
-static int all_terms(const builder *b, const pn_cell_shape *s, const pn_cell_weights *w, int node,
+/* A term of the supernet: op o of the space on an edge. */
+static pn_term_spec mixed_term(const builder *b, int layer, pn_kind kind, int edge, int o,
+                               pn_value v) {
+    const pn_space *space = &b->network->space;
+    const pn_mix *mix = b->how->mix;
+    const int edges = pn_edges(space->nodes), N = b->how->N;
+    if (!mix) return (pn_term_spec){.value = v, .coef = 1.0F / (float)space->ops};
+    const size_t shared = (size_t)((int)kind * edges + edge), own = (size_t)(layer * edges + edge);
+    const size_t ops = (size_t)space->ops, op = (size_t)o;
+    return (pn_term_spec){.value = v,
+                          .coef = 1,
+                          .factor = b->how->drop_path ? b->how->drop_path + own * (size_t)N : NULL,
+                          .weight = mix->weight ? mix->weight + shared * ops + op : NULL,
+                          .dweight = mix->dweight ? mix->dweight + own * ops + op : NULL};
+}
+
+/* Every op on every input, or the chosen ones: the supernet of DARTS. */
+static int all_terms(const builder *b, int layer, const pn_cell_shape *s, int node,
                      const pn_value *input, pn_term_spec *terms) {
     const pn_space *space = &b->network->space;
+    const pn_cell_weights *w = &b->network->cell[layer];
+    const int8_t *chosen = b->how->mix ? b->how->mix->chosen : NULL;
     int count = 0;
-    for (int i = 0; i < pn_inputs(node); i++)
+    for (int i = 0; i < pn_inputs(node); i++) {
+        const int edge = pn_edge(node, i);
         for (int o = 0; o < space->ops; o++) {
             const pn_op op = space->op[o];
-            terms[count++] = (pn_term_spec){build_op(b, s, op, i, input[i], w->op[node][0][i][op]),
-                                            1.0F / (float)space->ops, NULL};
+            if (chosen && chosen[(int)s->kind * pn_edges(space->nodes) + edge] != o) continue;
+            const pn_value v = build_op(b, s, op, i, input[i], w->op[node][0][i][op]);
+            terms[count++] = mixed_term(b, layer, s->kind, edge, o, v);
         }
+    }
     return count;
 }
 
@@ -399,8 +422,9 @@ pn_status pn_network_build(const pn_network *n, const pn_arch *arch, pn_program 
             pn_term_spec terms[MAX_TERMS];
             const int count =
                 arch ? own_terms(&b, s, i, node, arch->cell[s->kind].term[node], input, terms)
-                     : all_terms(&b, s, w, node, input, terms);
-            input[2 + node] = pn_program_node(p, terms, count);
+                     : all_terms(&b, i, s, node, input, terms);
+            input[2 + node] =
+                count ? pn_program_node(p, terms, count) : pn_program_zeros(p, s->P, s->Q, s->C);
         }
         memcpy(before[0], before[1], sizeof before[0]);
         parts[0] = parts[1];
@@ -454,6 +478,13 @@ void pn_network_drop_path(const pn_network *n, const pn_arch *arch, double keep,
                     pair[N + i] = 0;
                 }
         }
+}
+
+void pn_network_drop_edges(const pn_network *n, double keep, uint64_t seed, int64_t step,
+                           float *factor, int N) {
+    const int places = n->spec.layers * pn_edges(n->space.nodes);
+    for (int place = 0; place < places; place++, factor += N)
+        drop_term(keep, seed, step, place, factor, N);
 }
 
 /* ---- counting -------------------------------------------------------------------------------- */

@@ -61,6 +61,16 @@ pn_status pn_network_create(pn_network *network, const pn_network_spec *spec, co
                             const pn_arch *arch);
 void pn_network_destroy(pn_network *network);
 
+/* A mixture on every edge of the supernet, all numbers in memory of the device. Edges are numbered
+ * as in space.h, ops are the space's. */
+typedef struct pn_mix {
+    const float *weight;  /* (kinds, edges, ops), shared by the cells of a kind; NULL: all 1 */
+    float *dweight;       /* (layers, edges, ops), of every cell its own, = of those in the program;
+                           * NULL: not wanted */
+    const int8_t *chosen; /* on the host: (kinds, edges), the one op of each edge, -1: none; NULL:
+                           * all ops of every edge */
+} pn_mix;
+
 /* How a program is to be built. */
 typedef struct pn_build {
     int N;
@@ -70,13 +80,15 @@ typedef struct pn_build {
     bool auxiliary;         /* with the auxiliary head; result[1] is its */
     float auxiliary_weight; /* of its loss in the gradient: 0.4 in DARTS */
     const float *drop_path; /* NULL, or (layers, nodes, 2, N) factors in memory of the device, as
-                             * pn_network_drop_path makes them */
+                             * pn_network_drop_path makes them; of a mixture (layers, edges, N), as
+                             * pn_network_drop_edges makes them */
+    const pn_mix *mix;      /* of the supernet; NULL: each op has the same share */
     pn_result *result;      /* in memory of the device: [0], with auxiliary [1] too */
 } pn_build;
 
 /* Builds (begin, ops, heads) the program of an architecture, or with arch NULL that of the supernet
- * in which every node sums all ops on all of its inputs (search network only). The caller
- * compiles. */
+ * in which every node sums all ops on all of its inputs (search network only), or what how->mix
+ * says of them. The caller compiles. */
 pn_status pn_network_build(const pn_network *network, const pn_arch *arch, pn_program *program,
                            const pn_build *how);
 
@@ -87,6 +99,10 @@ pn_status pn_network_build(const pn_network *network, const pn_arch *arch, pn_pr
  * has the sum. A function of (seed, step) and the place. */
 void pn_network_drop_path(const pn_network *network, const pn_arch *arch, double keep,
                           uint64_t seed, int64_t step, float *factor, int N);
+
+/* The same for a mixture, (layers, edges, N): drop-path of every edge, whatever its ops. */
+void pn_network_drop_edges(const pn_network *network, double keep, uint64_t seed, int64_t step,
+                           float *factor, int N);
 
 /* Whether the auxiliary head fits behind cell 2*layers/3: its 5x5 pool must leave 2x2 pixels. So
  * with images of 32x32 (8x8 there), and with the ImageNet stem with 224x224 (7x7). */

@@ -63,6 +63,12 @@ void pn_space_text(const pn_space *space, char text[PN_SPACE_BYTES]);
 /* How many inputs a term of `node` can choose from: the cell's two and every earlier node. */
 static inline int pn_inputs(int node) { return 2 + node; }
 
+/* Edges of a cell's first `nodes` nodes, from every input to every node; and the number of one, in
+ * the order of the nodes and, of each, of its inputs. */
+enum { PN_MAX_EDGES = PN_MAX_NODES * (PN_MAX_NODES + 3) / 2 };
+static inline int pn_edges(int nodes) { return nodes * (nodes + 3) / 2; }
+static inline int pn_edge(int node, int input) { return pn_edges(node) + input; }
+
 /* Which choice of the op factor is `op`, one of the space's. */
 static inline int pn_op_choice(const pn_space *space, int op) {
     int i = 0;

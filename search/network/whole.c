@@ -26,21 +26,54 @@ static void disturb_norms(pn_parameters *p, uint64_t seed) {
     }
 }
 
+static pn_status create_array(const pn_whole *w, pn_whole_array *a, size_t count) {
+    void *placed;
+    a->count = count;
+    a->host = calloc(count, sizeof *a->host);
+    if (!a->host) return pn_fail(PN_EMEM, "no memory");
+    PN_TRY(w->kernels->memory->allocate(count * sizeof *a->host, &placed));
+    a->placed = placed;
+    return PN_OK;
+}
+
+static pn_status upload_array(const pn_whole *w, const pn_whole_array *a) {
+    return a->count ? w->kernels->memory->upload(a->placed, a->host, a->count * sizeof *a->host)
+                    : PN_OK;
+}
+
+static void destroy_array(const pn_whole *w, pn_whole_array *a) {
+    if (w->kernels) w->kernels->memory->release(a->placed);
+    free(a->host);
+}
+
 static pn_status create_factors(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
                                 uint64_t seed) {
-    void *placed;
-    w->factors =
-        (size_t)c->spec.layers * (size_t)w->network.space.nodes * PN_NODE_TERMS * (size_t)c->N;
-    w->factor = malloc(w->factors * sizeof *w->factor);
-    if (!w->factor) return pn_fail(PN_EMEM, "no memory");
-    PN_TRY(w->kernels->memory->allocate(w->factors * sizeof *w->factor, &placed));
-    w->placed_factor = placed;
-    pn_network_drop_path(&w->network, arch, c->keep, seed, 0, w->factor, c->N);
+    const int nodes = w->network.space.nodes;
+    const int terms = arch ? nodes * PN_NODE_TERMS : pn_edges(nodes);
+    PN_TRY(create_array(w, &w->factor, (size_t)c->spec.layers * (size_t)terms * (size_t)c->N));
+    if (arch)
+        pn_network_drop_path(&w->network, arch, c->keep, seed, 0, w->factor.host, c->N);
+    else
+        pn_network_drop_edges(&w->network, c->keep, seed, 0, w->factor.host, c->N);
+    return PN_OK;
+}
+
+static pn_status create_mixture(pn_whole *w, const pn_whole_case *c, const pn_whole_mix *mix,
+                                uint64_t seed, pn_mix *made) {
+    const pn_space *space = &w->network.space;
+    const size_t edges = (size_t)(pn_edges(space->nodes) * space->ops);
+    PN_TRY(create_array(w, &w->dweight, (size_t)c->spec.layers * edges));
+    *made = (pn_mix){.dweight = w->dweight.placed, .chosen = mix->chosen};
+    if (!mix->weighted) return PN_OK;
+    PN_TRY(create_array(w, &w->weight, (size_t)space->kinds * edges));
+    made->weight = w->weight.placed;
+    for (size_t i = 0; i < w->weight.count; i++)
+        w->weight.host[i] = (float)between(seed, 3, i, 0, 0.3);
     return PN_OK;
 }
 
 static pn_status create(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
-                        const pn_kernels *k, uint64_t seed) {
+                        const pn_whole_mix *mix, const pn_kernels *k, uint64_t seed) {
     const pn_space space = pn_space_darts();
     const size_t pixels = image_floats(&c->spec, c->N);
     PN_TRY(pn_network_create(&w->network, &c->spec, &space, arch));
@@ -63,6 +96,8 @@ static pn_status create(pn_whole *w, const pn_whole_case *c, const pn_arch *arch
     PN_TRY(pn_device_batch_create(&w->device_batch, k->memory, c->N, pixels / (size_t)c->N));
     PN_TRY(pn_device_batch_upload(&w->device_batch, &batch));
     if (c->keep > 0) PN_TRY(create_factors(w, c, arch, seed));
+    pn_mix made;
+    if (mix) PN_TRY(create_mixture(w, c, mix, seed, &made));
     PN_TRY(pn_program_create(&w->program, k));
     PN_TRY(pn_network_build(&w->network, arch, w->program,
                             &(pn_build){.N = c->N,
@@ -71,7 +106,8 @@ static pn_status create(pn_whole *w, const pn_whole_case *c, const pn_arch *arch
                                         .guarded = pn_arena_checks(k->memory),
                                         .auxiliary = c->auxiliary,
                                         .auxiliary_weight = PN_AUXILIARY_WEIGHT,
-                                        .drop_path = w->placed_factor,
+                                        .drop_path = w->factor.placed,
+                                        .mix = mix ? &made : NULL,
                                         .result = w->found}));
     PN_TRY(pn_program_compile(w->program, &w->size));
     PN_TRY(pn_arena_create(&w->arena, k->memory, w->size.arena_bytes, 0));
@@ -79,24 +115,35 @@ static pn_status create(pn_whole *w, const pn_whole_case *c, const pn_arch *arch
                            w->device_batch.batch.labels, NULL);
 }
 
-pn_status pn_whole_create(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
-                          const pn_kernels *k, uint64_t seed) {
+static pn_status create_whole(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
+                              const pn_whole_mix *mix, const pn_kernels *k, uint64_t seed) {
     *w = (pn_whole){.kernels = k};
-    pn_status s = create(w, c, arch, k, seed);
+    pn_status s = create(w, c, arch, mix, k, seed);
     if (s != PN_OK) pn_whole_destroy(w);
     return s;
+}
+
+pn_status pn_whole_create(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
+                          const pn_kernels *k, uint64_t seed) {
+    return create_whole(w, c, arch, NULL, k, seed);
+}
+
+pn_status pn_whole_create_mixed(pn_whole *w, const pn_whole_case *c, const pn_whole_mix *mix,
+                                const pn_kernels *k, uint64_t seed) {
+    return create_whole(w, c, NULL, mix, k, seed);
 }
 
 void pn_whole_destroy(pn_whole *w) {
     pn_program_destroy(w->program);
     pn_device_batch_destroy(&w->device_batch);
     if (w->kernels) w->kernels->memory->release(w->found);
-    if (w->kernels) w->kernels->memory->release(w->placed_factor);
+    destroy_array(w, &w->factor);
+    destroy_array(w, &w->weight);
+    destroy_array(w, &w->dweight);
     pn_arena_destroy(&w->arena);
     pn_network_destroy(&w->network);
     free(w->image);
     free(w->labels);
-    free(w->factor);
     free(w->logits);
     free(w->doubles);
     *w = (pn_whole){0};
@@ -107,10 +154,10 @@ static size_t logit_count(const pn_whole *w) {
     return (size_t)pn_program_batch(w->program) * (size_t)w->network.spec.classes;
 }
 
-static pn_status upload_factors(const pn_whole *w) {
-    return w->factors ? w->kernels->memory->upload(w->placed_factor, w->factor,
-                                                   w->factors * sizeof *w->factor)
-                      : PN_OK;
+static pn_status upload_arrays(const pn_whole *w) {
+    PN_TRY(upload_array(w, &w->factor));
+    PN_TRY(upload_array(w, &w->weight));
+    return upload_array(w, &w->dweight);
 }
 
 pn_status pn_whole_run(pn_whole *w) {
@@ -118,7 +165,7 @@ pn_status pn_whole_run(pn_whole *w) {
     const pn_batch batch = {.n = pn_program_batch(w->program), .x = w->image, .labels = w->labels};
     PN_TRY(pn_parameters_push(&w->network.parameters)); /* and what the caller changed since */
     PN_TRY(pn_device_batch_upload(&w->device_batch, &batch));
-    PN_TRY(upload_factors(w));
+    PN_TRY(upload_arrays(w));
     PN_TRY(pn_program_forward(w->program));
     for (int head = 0; head < w->heads; head++)
         PN_TRY(memory->download(w->logits + (size_t)head * logit_count(w),
@@ -126,38 +173,72 @@ pn_status pn_whole_run(pn_whole *w) {
                                 logit_count(w) * sizeof *w->logits));
     PN_TRY(memory->download(w->result, w->found, sizeof w->result));
     if (pn_program_trains(w->program)) PN_TRY(pn_program_backward(w->program));
+    if (w->dweight.count)
+        PN_TRY(memory->download(w->dweight.host, w->dweight.placed,
+                                w->dweight.count * sizeof *w->dweight.host));
     return pn_parameters_pull(&w->network.parameters);
 }
 
-pn_status pn_whole_reference(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
-                             uint64_t seed) {
-    PN_TRY(pn_whole_create(w, c, arch, pn_reference_kernels(NULL), seed));
+pn_status pn_whole_reference_run(pn_whole *w, bool backward) {
+    (void)pn_reference_kernels(&w->twins);
+    PN_TRY(pn_program_forward(w->program));
+    if (backward) PN_TRY(pn_program_backward(w->program));
+    memcpy(w->result, w->found, sizeof w->result);
+    return PN_OK;
+}
+
+static pn_status run_reference(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
+                               const pn_whole_mix *mix, uint64_t seed) {
+    PN_TRY(create_whole(w, c, arch, mix, pn_reference_kernels(NULL), seed));
     const pn_parameters *p = &w->network.parameters;
     w->twin[0] = (pn_twin){p->block, p->block_bytes / sizeof(float), NULL};
     w->twin[1] = (pn_twin){w->image, image_floats(&c->spec, c->N), NULL};
     w->twin[2] = (pn_twin){(const float *)(const void *)w->arena.base,
                            w->arena.committed / sizeof(float), NULL};
-    w->twin[3] = (pn_twin){w->placed_factor, w->factors, NULL};
-    w->twins = (pn_twins){w->twin, 4};
-    w->doubles = calloc(w->twin[0].count + w->twin[1].count + w->twin[2].count + w->twin[3].count,
-                        sizeof *w->doubles);
+    w->twin[3] = (pn_twin){w->factor.placed, w->factor.count, NULL};
+    w->twin[4] = (pn_twin){w->weight.placed, w->weight.count, NULL};
+    w->twin[5] = (pn_twin){w->dweight.placed, w->dweight.count, NULL};
+    enum { TWINS = sizeof w->twin / sizeof *w->twin };
+    size_t count = 0;
+    for (int i = 0; i < TWINS; i++) count += w->twin[i].count;
+    w->twins = (pn_twins){w->twin, TWINS};
+    w->doubles = calloc(count, sizeof *w->doubles);
     if (!w->doubles) {
         pn_whole_destroy(w);
         return pn_fail(PN_EMEM, "no memory");
     }
-    pn_status s = upload_factors(w);
+    pn_status s = upload_arrays(w);
     double *at = w->doubles;
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < TWINS; i++) {
         w->twin[i].d = at;
         for (size_t j = 0; i != 2 && j < w->twin[i].count; j++) at[j] = w->twin[i].f[j];
         at += w->twin[i].count;
     }
-    (void)pn_reference_kernels(&w->twins);
-    if (s == PN_OK) s = pn_program_forward(w->program);
-    if (s == PN_OK && c->training) s = pn_program_backward(w->program);
-    memcpy(w->result, w->found, sizeof w->result);
+    if (s == PN_OK) s = pn_whole_reference_run(w, c->training);
     if (s != PN_OK) pn_whole_destroy(w);
     return s;
+}
+
+pn_status pn_whole_reference(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
+                             uint64_t seed) {
+    return run_reference(w, c, arch, NULL, seed);
+}
+
+pn_status pn_whole_reference_mixed(pn_whole *w, const pn_whole_case *c, const pn_whole_mix *mix,
+                                   uint64_t seed) {
+    return run_reference(w, c, NULL, mix, seed);
+}
+
+/* |got - wanted| / |wanted|; 0 of nothing. */
+static double mixture_distance(const pn_whole *w, const pn_whole *reference) {
+    const double *wanted = pn_at(&reference->twins, reference->dweight.placed);
+    double off = 0, size = 0;
+    for (size_t i = 0; i < w->dweight.count; i++) {
+        const double d = w->dweight.host[i] - wanted[i];
+        off += d * d;
+        size += wanted[i] * wanted[i];
+    }
+    return sqrt(off) / (sqrt(size) + 1e-30);
 }
 
 pn_whole_distance pn_whole_compare(const pn_whole *w, const pn_whole *reference) {
@@ -186,11 +267,13 @@ pn_whole_distance pn_whole_compare(const pn_whole *w, const pn_whole *reference)
             fabs(sqrt(got) - sqrt(want)) / (sqrt(want) + 1e-4 * sqrt(total) + 1e-30);
         if (!(relative <= d.gradient)) d.gradient = relative; /* NaN stays */
     }
+    d.mixture = mixture_distance(w, reference);
     return d;
 }
 
 bool pn_whole_within(pn_whole_distance d) {
-    return d.logit <= PN_LOGIT_BOUND && d.loss <= PN_LOSS_BOUND && d.gradient <= PN_GRADIENT_BOUND;
+    return d.logit <= PN_LOGIT_BOUND && d.loss <= PN_LOSS_BOUND &&
+           d.gradient <= PN_GRADIENT_BOUND && d.mixture <= PN_MIXTURE_BOUND;
 }
 
 bool pn_whole_same(const pn_whole *a, const pn_whole *b) {
@@ -198,6 +281,8 @@ bool pn_whole_same(const pn_whole *a, const pn_whole *b) {
         !memcmp(a->network.parameters.block, b->network.parameters.block,
                 a->network.parameters.block_bytes) &&
         !memcmp(a->logits, b->logits, (size_t)a->heads * logit_count(a) * sizeof *a->logits);
+    for (size_t i = 0; same && i < a->dweight.count; i++)
+        same = a->dweight.host[i] == b->dweight.host[i];
     for (int head = 0; same && head < a->heads; head++) {
         const pn_result *x = &a->result[head], *y = &b->result[head];
         same = x->log_likelihood == y->log_likelihood && x->loss == y->loss &&

@@ -11,6 +11,7 @@
 #define PN_LOGIT_BOUND 5e-5
 #define PN_LOSS_BOUND 5e-5
 #define PN_GRADIENT_BOUND 2e-2
+#define PN_MIXTURE_BOUND 1e-4 /* of the gradient of a mixture's weights, as a vector */
 
 #define PN_AUXILIARY_WEIGHT 0.4
 
@@ -22,6 +23,18 @@ typedef struct pn_whole_case {
     bool auxiliary; /* with the auxiliary head, whose loss counts PN_AUXILIARY_WEIGHT */
     double keep;    /* drop-path: the probability that a term stays; 0: no drop-path */
 } pn_whole_case;
+
+/* What a supernet's edges are: see pn_mix. */
+typedef struct pn_whole_mix {
+    bool weighted;        /* false: without weights, whose gradients are wanted all the same */
+    const int8_t *chosen; /* or NULL */
+} pn_whole_mix;
+
+/* Numbers that the host and the device have. */
+typedef struct pn_whole_array {
+    float *host, *placed; /* NULL: there are none */
+    size_t count;
+} pn_whole_array;
 
 typedef struct pn_whole {
     pn_network network;
@@ -35,11 +48,11 @@ typedef struct pn_whole {
     pn_result result[2];
     float *image;
     int32_t *labels;
-    float *factor, *placed_factor; /* of drop-path: the host's and the device's; or NULL */
-    size_t factors;
-    float *logits;   /* (heads,N,classes), copied after the forward pass */
-    double *doubles; /* of parameters, image, arena and factors, for the twins */
-    pn_twin twin[4];
+    pn_whole_array factor;          /* of drop-path */
+    pn_whole_array weight, dweight; /* of a mixture */
+    float *logits;                  /* (heads,N,classes), copied after the forward pass */
+    double *doubles;                /* of all that programs read and write, for the twins */
+    pn_twin twin[6];
     pn_twins twins;
 } pn_whole;
 
@@ -49,17 +62,26 @@ pn_status pn_whole_create(pn_whole *w, const pn_whole_case *c, const pn_arch *ar
                           const pn_kernels *k, uint64_t seed);
 void pn_whole_destroy(pn_whole *w);
 
+/* A supernet with a mixture on its edges: its weights, random in 0..0.3, follow from the seed too.
+ * With `keep` every edge is dropped alike. */
+pn_status pn_whole_create_mixed(pn_whole *w, const pn_whole_case *c, const pn_whole_mix *mix,
+                                const pn_kernels *k, uint64_t seed);
+
 /* Forward, and backward if the case trains. */
 pn_status pn_whole_run(pn_whole *w);
 
 /* Creates and runs in double precision; the floats are addresses only. */
 pn_status pn_whole_reference(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
                              uint64_t seed);
+pn_status pn_whole_reference_mixed(pn_whole *w, const pn_whole_case *c, const pn_whole_mix *mix,
+                                   uint64_t seed);
+/* The passes of such a network once more, on the doubles as they are; no gradient is cleared. */
+pn_status pn_whole_reference_run(pn_whole *w, bool backward);
 
 /* Largest differences: of a logit, of a loss, and of a tensor's gradient norm, relative to
- * it and 1e-4 of the whole gradient's. */
+ * it and 1e-4 of the whole gradient's; and of the gradient of a mixture's weights, as a vector. */
 typedef struct pn_whole_distance {
-    double logit, loss, gradient;
+    double logit, loss, gradient, mixture;
 } pn_whole_distance;
 pn_whole_distance pn_whole_compare(const pn_whole *w, const pn_whole *reference);
 bool pn_whole_within(pn_whole_distance d);

@@ -20,6 +20,11 @@ gradient is that of loss + 0.4 loss_auxiliary; "statistics", such pairs of the r
 after forward passes over three batches ("input", "input.1", "input.2") of every BatchNorm that the
 loss depends on; and "logits_inference" of the first batch with these statistics.
 
+A file of the supernet ("network": "supernet") has, instead of a genotype, "mixture": the weights
+(kinds, edges, ops without `none`) of all terms, flat, in float32; "alpha": the gradient of the mean
+loss with respect to logits (kinds, edges, 1 + ops, `none` first) whose softmax the weights are;
+"chosen" (kinds, edges), or nothing where all ops are there; and whether there is "drop_path".
+
 Inputs are not stored. They follow from a tensor's name, in the same few lines of C and Python:
 
     hash       = 32-bit FNV-1a of the name's bytes
@@ -29,7 +34,8 @@ Inputs are not stored. They follow from a tensor's name, in the same few lines o
     label      = bits mod classes         name "labels", i counts images
     weight     = uniform * (1 / sqrtf(product of all sizes of its shape but the first))
     vector     = uniform * 0.25f, and 1 is added for BatchNorm's scale and running variance
-    drop-path  = bits mod 5 ? 1 / 0.8f : 0   name "drop_path.LAYER.NODE.SLOT", i counts images
+    drop-path  = bits mod 5 ? 1 / 0.8f : 0   name "drop_path.LAYER.NODE.SLOT", of the supernet
+                 "drop_path.LAYER.EDGE", i counts images
     cutout     = zeros in a square about row bits(2n) mod H, column bits(2n+1) mod W of image n,
                  name "cutout"; of an edge e, rows row - e/2 .. row + e/2 - 1 inside the image
 
@@ -103,6 +109,15 @@ def make_drop_path(settings):
     factors = numpy.empty(shape, numpy.float32)
     for place in numpy.ndindex(shape[:3]):
         kept = bits("drop_path.{}.{}.{}".format(*place), shape[3]) % 5 > 0
+        factors[place] = kept / numpy.float32(0.8)
+    return factors
+
+
+def make_edge_drop_path(settings):
+    shape = (settings["layers"], len(net.edges()), settings["batch"])
+    factors = numpy.empty(shape, numpy.float32)
+    for place in numpy.ndindex(shape[:2]):
+        kept = bits("drop_path.{}.{}".format(*place), shape[2]) % 5 > 0
         factors[place] = kept / numpy.float32(0.8)
     return factors
 
@@ -239,6 +254,18 @@ EVALUATION_CASES = {
 }
 
 
+# One op on each edge, or none; node 1 of the normal cell has none at all.
+CHOSEN = [[(5 * i + 3) % 8 - 1 for i in range(14)], [(3 * i + 1) % 8 - 1 for i in range(14)]]
+CHOSEN[0][2:5] = [-1, -1, -1]
+SUPERNET_SIZES = {"supernet_small": dict(SIZES["small"], network="supernet")}
+SUPERNET_CASES = {
+    "equal weights": dict(equal=True),
+    "random weights": {},
+    "drop-path": dict(drop_path=True),
+    "one op an edge": dict(chosen=CHOSEN),
+}
+
+
 def digits(v):
     """Nine significant digits, as many as tell all float32 apart."""
     return float(f"{v:.9g}")
@@ -277,6 +304,69 @@ def evaluation_case(genotype, s, options, dtype):
                    "loss_auxiliary": found["loss_auxiliary"],
                    "logits_inference": table(inference["logits"]),
                    "statistics": pairs(statistics_of(now))}
+
+
+def run_supernet(s, options, dtype):
+    """The supernet with weights that are the softmax of logits 2 uniform("alpha", i), or equal."""
+    learnt = {}
+
+    def weight(name, shape):
+        if name not in learnt:
+            learnt[name] = torch.as_tensor(make_weight(name, shape)).to(dtype).requires_grad_()
+        return learnt[name]
+
+    shape = (2, len(net.edges()), 1 + len(net.OPS))
+    logits = uniform("alpha", int(numpy.prod(shape))).astype(float).reshape(shape) * 2
+    logits *= not options.get("equal")
+    whole = torch.softmax(torch.tensor(logits), dim=-1)
+    # In float32 first, as a device has them; the softmax' slope is taken at these.
+    mixture = whole[..., 1:].float().to(dtype).requires_grad_()
+    images, labels = make_batch(s)
+    labels = torch.tensor(labels)
+    drop_path = make_edge_drop_path(s) if options.get("drop_path") else None
+    chosen = options.get("chosen")
+    one = torch.ones_like(mixture, requires_grad=True)
+    factor = mixture if chosen is None else one
+    out = net.supernet(weight, factor, s["layers"], s["channels"], s["classes"],
+                       torch.tensor(images, dtype=dtype),
+                       None if drop_path is None else torch.tensor(drop_path, dtype=dtype), chosen)
+    loss = F.cross_entropy(out, labels)
+    loss.backward()
+    slope = factor.grad.double().numpy()
+    w = mixture.detach().double().numpy()
+    w = numpy.concatenate([1 - w.sum(axis=-1, keepdims=True), w], axis=-1)
+    g = numpy.concatenate([numpy.zeros(shape[:2] + (1,)), slope], axis=-1)
+    alpha = w * (g - (w * g).sum(axis=-1, keepdims=True))
+    return {"logits": out.detach().double().numpy(), "loss": loss.item(),
+            "log_likelihood": -loss.item() * len(labels),
+            "correct": int((out.argmax(dim=1) == labels).sum()),
+            "mixture": mixture.detach().double().numpy(), "alpha": alpha,
+            "gradients": {name: (torch.zeros_like(w) if w.grad is None else w.grad).double().numpy()
+                          for name, w in learnt.items()}}
+
+
+def write_supernet(size, s, cases):
+    written = []
+    for name, options in cases.items():
+        want, got = (run_supernet(s, options, dtype) for dtype in (torch.float64, torch.float32))
+        d = distances(got, want)
+        off = (numpy.linalg.norm(got["alpha"] - want["alpha"]) / numpy.linalg.norm(want["alpha"]))
+        print(f"  {name}: float32 differs by {d[0]:.1e} in a logit, {d[1]:.1e} in the loss, "
+              f"relatively {d[2][1]:.1e} in a gradient's norm, {d[3][1]:.1e} in a gradient, "
+              f"{off:.1e} in alpha's")
+        written.append({"name": name, "drop_path": options.get("drop_path", False),
+                        "mixture": [digits(v) for v in want["mixture"].ravel()],
+                        "alpha": [digits(v) for v in want["alpha"].ravel()],
+                        **({"chosen": options["chosen"]} if "chosen" in options else {}),
+                        "logits": table(want["logits"]), "loss": want["loss"],
+                        "log_likelihood": want["log_likelihood"], "correct": want["correct"],
+                        "gradients": pairs(want["gradients"])})
+    path = os.path.join(here, size + ".json")
+    with open(path, "w", encoding="ascii") as file:
+        file.write('{"made_by": "make_golden.py, which says what the numbers mean",\n'
+                   f'"settings": {json.dumps(s)},\n"cases": [\n'
+                   + ",\n".join(map(line_by_line, written)) + "\n]}\n")
+    print(f"{size}.json: {len(written)} mixtures, {os.path.getsize(path)} bytes")
 
 
 def write_golden(size, s, make_case, cases):
@@ -403,6 +493,8 @@ def main():
         write_golden(size, s, search_case, {name: {} for name in GENOTYPES})
     for size, s in EVALUATION_SIZES.items():
         write_golden(size, s, evaluation_case, EVALUATION_CASES)
+    for size, s in SUPERNET_SIZES.items():
+        write_supernet(size, s, SUPERNET_CASES)
     return 0
 
 

@@ -11,6 +11,16 @@ float *pn_set_factor(pn_set *set, int N) {
     return factor;
 }
 
+float *pn_set_weight(pn_set *set, int like) {
+    if (!(like & (PN_WEIGHT | PN_ZERO | PN_TINY))) return NULL;
+    float *weight = pn_set_poison(set, "weight", 1, 0);
+    const double size = set->whole       ? pn_set_whole(set, 1, 2)
+                        : like & PN_TINY ? 1e-30
+                                         : pn_set_real(set, 0.01, 1.5);
+    *weight = like & PN_ZERO ? 0 : (float)(pn_set_whole(set, 0, 1) ? size : -size);
+    return weight;
+}
+
 static float gamma_of(pn_set *set, int c) {
     if (c % 7 == 5) return 0;
     const float sign = c % 3 == 1 ? -1 : 1;
@@ -115,6 +125,7 @@ pn_output pn_set_output(pn_set *set, int N, size_t image_pixels, int K, int like
         out.coef = -2;
         out.factor = pn_set_factor(set, N);
     }
+    out.weight = pn_set_weight(set, like);
     if (out.norm.mode == PN_NORM_NONE) return out;
     pn_set_find(set, out.norm.stats)->must = !set->backward;
     if (!set->backward) return out;

@@ -14,8 +14,12 @@ enum {
     PN_FROZEN = 8, /* gamma and beta without gradients */
     PN_ADD = 16,   /* dx += */
     PN_NO_DX = 32,
-    PN_FACTOR = 64, /* dy comes with coef and a factor for each image */
-    PN_OPEN = 128   /* all x positive: without a norm, ReLU is the identity */
+    PN_FACTOR = 64,  /* dy comes with coef and a factor for each image */
+    PN_OPEN = 128,   /* all x positive: without a norm, ReLU is the identity */
+    PN_WEIGHT = 256, /* a term, or dy, comes with a weight; */
+    PN_ZERO = 512,   /* with one that is 0; */
+    PN_TINY = 1024,  /* with one that is 1e-30, of random numbers */
+    PN_LEARNT = 2048 /* a term whose weight's gradient is wanted, whether it has a weight or not */
 };
 
 /* steps: most roundings in an element of dx. Keeps v of random numbers 1/1000 away from ReLU's
@@ -27,5 +31,8 @@ pn_output pn_set_output(pn_set *set, int N, size_t image_pixels, int K, int like
 
 /* Factors of N images. */
 float *pn_set_factor(pn_set *set, int N);
+
+/* A weight, of either sign, as the bits say; NULL: none. */
+float *pn_set_weight(pn_set *set, int like);
 
 #endif

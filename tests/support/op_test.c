@@ -237,7 +237,8 @@ int pn_roll_input(pn_set *dice) {
 
 int pn_roll_output(pn_set *dice) {
     const int norm = roll_norm(dice);
-    return norm | (pn_set_whole(dice, 0, 1) ? 0 : PN_FACTOR);
+    return norm | (pn_set_whole(dice, 0, 1) ? 0 : PN_FACTOR) |
+           (pn_set_whole(dice, 0, 1) ? 0 : PN_WEIGHT);
 }
 
 void pn_roll_parts(pn_set *dice, pn_row *r, int most) {

@@ -12,7 +12,8 @@
  *     K32            channels out; of a head classes
  *     R5 s2 d2 p1    filter, stride, dilation, padding
  *     in=  out=      what all inputs, and what the output is like, joined by +: batch, running,
- *                    affine, frozen; an input add, no-dx, open; an output factor (jobs.h)
+ *                    affine, frozen; an input add, no-dx, open; an output factor, weight; a term
+ *                    weight, zero, tiny, learnt (jobs.h)
  *     also=          what each part or term is like beside that, separated by commas; - is nothing
  *     mean           an average, not a filter or a maximum
  *     relu  scaled  smoothing=0.1  weight=0.4               a head's (kernels.h, rows.h)

@@ -45,13 +45,15 @@ static const struct word {
     {"out=", LIKE, 1, offsetof(pn_row, out)},
 };
 
-/* What an input or output is like, and which of them may be: 1 an input, 2 an output. */
+/* What an input or output is like, and which of them may be: 1 an input, 2 an output. A weight is a
+ * term's. */
 static const struct like {
     const char *name;
     int bit, of;
 } likes[] = {{"batch", PN_BATCH, 3},   {"running", PN_RUNNING, 3}, {"affine", PN_AFFINE, 3},
              {"frozen", PN_FROZEN, 3}, {"add", PN_ADD, 1},         {"no-dx", PN_NO_DX, 1},
-             {"open", PN_OPEN, 1},     {"factor", PN_FACTOR, 2}};
+             {"open", PN_OPEN, 1},     {"factor", PN_FACTOR, 2},   {"weight", PN_WEIGHT, 3},
+             {"zero", PN_ZERO, 1},     {"tiny", PN_TINY, 1},       {"learnt", PN_LEARNT, 1}};
 enum { LIKES_COUNT = sizeof likes / sizeof *likes };
 
 static const struct word *word_of(const pn_key *key) {

@@ -3,7 +3,7 @@
 #ifndef PN_ROWS_H
 #define PN_ROWS_H
 
-enum { PN_MAX_JOBS = 4, PN_MOST_PARTS = 8, PN_ROW_TEXT = 400 };
+enum { PN_MAX_JOBS = 4, PN_MOST_PARTS = 36, PN_ROW_TEXT = 1600 };
 
 /* One job; each word of the text is a member. The table of an op says which words it takes. */
 typedef struct pn_row {

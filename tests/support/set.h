@@ -14,7 +14,7 @@
 
 #include "kernels/reference/reference.h"
 
-enum { PN_MEMBERS = 160 };
+enum { PN_MEMBERS = 480 };
 
 /* Which quarters of an array count as negative among the magnitudes. */
 enum { PN_PLUS = 0, PN_MINUS = 15, PN_MINUS_MEAN = 1, PN_MINUS_MEAN_SUMS = 13 };
