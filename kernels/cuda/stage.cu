@@ -288,12 +288,12 @@ struct backward_cut {
     int tiles, blocks;               /* of a slice */
 };
 
-/* Pixels from row to row of a tile of C channels in shared memory: so many that of up to 16
- * channels the eight threads that are served at once find neighbours in a column in banks of their
- * own, as they do neighbours in a row. */
+/* Pixels from row to row of a tile of C channels in shared memory: of 4, 8 and 16 channels so many
+ * that the eight threads that are served at once find neighbours in a column in banks of their own,
+ * as they do neighbours in a row. (Of others it would take more room than it is worth.) */
 __host__ __device__ inline int row_of(int columns, int C) {
-    if (C > 16) return columns;
-    const int apart = C == 16 ? 2 : C == 8 ? 4 : 8; /* 32 / the largest common divisor */
+    if (C != 4 && C != 8 && C != 16) return columns;
+    const int apart = 32 / C;
     return (columns + apart - 2) / apart * apart + 1;
 }
 
@@ -303,13 +303,15 @@ __host__ __device__ inline int backward_floats(int rows, int columns, int slice,
     return (seen + need) * row_of(columns + 2 * pad, slice) * slice;
 }
 
-/* Whole images, or bands of 8 rows, with 8 channels; then as many channels as there is room for,
- * and threads for their products with those of z; then outputs for a run. */
+/* Whole images, or bands of 8 rows, with 8 channels, and room for a run of 32 outputs; then as many
+ * channels as there is room for beside a run of 64, and threads for their products with those of z;
+ * then as long a run as is left room for. */
 __host__ __device__ inline backward_cut backward_cut_of(int N, int H, int W, int C, int pad) {
     backward_cut c;
     const int pixel = pitch_of(C) + 1; /* of a run: g, and a place in a table */
-    c.run = max_of(min_of(64, 2304 / pixel), 4);
-    const int all = FLOATS - 3 * C, room = all - c.run * pixel; /* 3: line4 of each */
+    const int longest = 2304 / pixel, all = FLOATS - 3 * C; /* 3: line4 of each */
+    const int room = all - max_of(min_of(32, longest), 4) * pixel;
+    const int more = all - max_of(min_of(64, longest), 4) * pixel;
     c.rows = H <= 16 ? H : div_up(H, div_up(H, 8));
     c.columns = div_up(W, div_up(W, 32));
     c.slice = min_of(C, 8);
@@ -323,8 +325,9 @@ __host__ __device__ inline backward_cut backward_cut_of(int N, int H, int W, int
         c.columns = (c.columns + 1) / 2;
     if (backward_floats(c.rows, c.columns, c.slice, pad) > room) c.slice = 4;
     const int most = min_of(min_of(C, SLICES), max_of(4 * (THREADS / (C / 4)), 4));
-    while (c.slice < most && backward_floats(c.rows, c.columns, c.slice + 4, pad) <= room)
+    while (c.slice < most && backward_floats(c.rows, c.columns, c.slice + 4, pad) <= more)
         c.slice += 4;
+    if (c.slice == 12 && C > 12) c.slice = 8; /* without conflicts, and runs are longer */
     c.slices = div_up(C, c.slice);
     c.slice = div_up(C / 4, c.slices) * 4;
     while (c.slice > 4 && backward_floats(c.rows, c.columns, c.slice, pad) > room) c.slice -= 4;
@@ -374,6 +377,7 @@ struct work {
     bool first;             /* of the block's tiles */
     int at;                 /* ints before those that say where du of the outputs of the run is */
     int seen_row, need_row; /* pixels from row to row of r, of du */
+    int run;                /* outputs of a run: in runs of equal length */
 };
 
 __host__ __device__ inline int floor_div(int a, int b) {
@@ -424,6 +428,8 @@ __device__ inline void next_tile(work &t, const pn_stage &s, const sliced &at) {
     t.du = t.seen.rows * t.seen_row * t.C;
     t.g = t.du + need.rows * t.need_row * t.C;
     t.at = t.g + cut.run * pitch_of(s.out.K);
+    const int outputs = max_of(there.rows * there.columns, 1);
+    t.run = div_up(outputs, div_up(outputs, cut.run));
 }
 
 /* u of the own outputs into the room of du, which is 0 elsewhere. */
@@ -562,17 +568,17 @@ struct products {
     }
 };
 
-/* du of COUNT outputs of a run, k.rows apart, in place of u. */
+/* du of COUNT outputs, `apart` from each other, in place of u; from `end` on there are none. */
 template <int COUNT>
-__device__ __forceinline__ void make_some_du(const columns &k, int first, int pixels, int K,
-                                             int pitch, const float *w, const float *g,
-                                             const int *at, float *du) {
+__device__ __forceinline__ void make_some_du(int first, int apart, int end, int K, const float *w,
+                                             const float *g, const int *at, float *du) {
+    const int pitch = pitch_of(K);
     float4 sum[COUNT];
     const float *from[COUNT];
 #pragma unroll
     for (int l = 0; l < COUNT; l++) {
         sum[l] = splat(0);
-        from[l] = g + min_of(first + l * k.rows, pixels - 1) * pitch;
+        from[l] = g + min_of(first + l * apart, end - 1) * pitch;
     }
 #pragma unroll 1
     for (int i = 0; i < K; i += 4) {
@@ -587,26 +593,30 @@ __device__ __forceinline__ void make_some_du(const columns &k, int first, int pi
     }
 #pragma unroll
     for (int l = 0; l < COUNT; l++)
-        if (first + l * k.rows < pixels) gpu_store4(du + at[first + l * k.rows], sum[l]);
+        if (first + l * apart < end) gpu_store4(du + at[first + l * apart], sum[l]);
 }
 
 /* du = g pw^T of a run, in place of u: of as many outputs at once as there are for a thread, up to
- * 4, since they share the weights. */
+ * 4, since they share the weights; and of as few threads as then are needed. */
 __device__ inline void make_du(const pn_stage &s, const work &t, int pixels, float *shared) {
     const columns k = columns_of(t.C);
     if (!k.active) return;
-    const int K = s.out.K, pitch = pitch_of(K);
+    const int K = s.out.K;
     const int *const at = reinterpret_cast<const int *>(shared + t.at);
     const float *const w = s.pw + (size_t)(t.c0 + 4 * k.quad) * K, *const g = shared + t.g;
     float *const du = shared + 4 * k.quad;
-    for (int begin = 0; begin < pixels; begin += 4 * k.rows) {
-        const int left = pixels - begin, first = begin + k.row;
-        if (left > 2 * k.rows)
-            make_some_du<4>(k, first, pixels, K, pitch, w, g, at, du);
-        else if (left > k.rows)
-            make_some_du<2>(k, first, pixels, K, pitch, w, g, at, du);
-        else if (first < pixels)
-            make_some_du<1>(k, first, pixels, K, pitch, w, g, at, du);
+    const int span = div_up(pixels, div_up(pixels, 4 * k.rows));
+    for (int begin = 0; begin < pixels; begin += span) {
+        const int end = min_of(begin + span, pixels), first = begin + k.row;
+        const int count = span > 2 * k.rows ? 4 : span > k.rows ? 2 : 1;
+        const int apart = div_up(end - begin, count);
+        if (k.row >= apart) continue;
+        if (count == 4)
+            make_some_du<4>(first, apart, end, K, w, g, at, du);
+        else if (count == 2)
+            make_some_du<2>(first, apart, end, K, w, g, at, du);
+        else
+            make_some_du<1>(first, apart, end, K, w, g, at, du);
     }
 }
 
@@ -785,8 +795,8 @@ __device__ inline void backward_tiles(const pn_stage &s, const sliced &at, work 
         load_r(s, t.seen, t.c0, t.C, t.seen_row, shared);
         fill_own_u<R>(s, t, shared);
 #pragma unroll 1
-        for (int begin = 0; begin < t.there.rows * t.there.columns; begin += at.cut.run) {
-            const int pixels = min_of(at.cut.run, t.there.rows * t.there.columns - begin);
+        for (int begin = 0; begin < t.there.rows * t.there.columns; begin += t.run) {
+            const int pixels = min_of(t.run, t.there.rows * t.there.columns - begin);
             __syncthreads();
             load_run(s, t, begin, pixels, shared);
             __syncthreads();
