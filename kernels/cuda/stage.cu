@@ -659,7 +659,7 @@ __device__ __forceinline__ void add_strips(const work &t, const tap_share &k, in
         const int inputs = M * (outputs - 1) + R;
 #pragma unroll
         for (int h = 0; h < M * (STRIP - 1) + R; h++, at += D * C) {
-            if (h >= inputs) break;
+            if (h >= inputs) continue; /* not break: the sums would be looked up by number */
             const float4 v = gpu_load4(at);
 #pragma unroll
             for (int l = 0; l < STRIP; l++)
