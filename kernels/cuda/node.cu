@@ -7,9 +7,11 @@
  *
  * A tile is a stretch of pixels, of which a thread takes a few at once, so that as many loads of
  * each tensor are on their way. Two terms, the only case of a sampled cell, are done in one pass
- * with all constants in registers; other counts in a pass for each term, which reads what the
- * passes before it wrote (its own pixels only: no barrier). Every element is read and written by
- * one thread: h may be one of the terms, and terms may share dx. Two blocks a multiprocessor. */
+ * with all constants in registers. Of any other number, forward goes through all for a few pixels
+ * of h; backward makes a pass for GROUP terms (with factors, for each), which reads what the passes
+ * before it wrote (its own pixels only: no barrier): dh is read once for that many. Every element
+ * is read and written by one thread: h may be one of the terms, and terms may share dx. Two blocks
+ * a multiprocessor. */
 #include "kernels/cuda/op.h"
 
 namespace {
@@ -295,6 +297,62 @@ __device__ inline void backward_one(const pn_node &job, const assignment &p, con
     });
 }
 
+/* What the backward pass of up to GROUP terms without factors needs, for one quad: all sums are of
+ * dh alone, without the terms' coef, so that the first is one for all. */
+constexpr int GROUP = 4;
+struct group4 {
+    const pn_term *term;
+    unsigned wants, writes; /* the sums, dx: a bit for each term */
+    float4 mean[GROUP], s1, s2[GROUP];
+};
+__device__ inline int group_of(const pn_node &job, int first) {
+    int count = 0;
+    while (count < GROUP && first + count < job.terms && !job.term[first + count].factor) count++;
+    return count;
+}
+__device__ inline group4 load_group(const pn_term *term, int count, int quad) {
+    group4 g;
+    g.term = term;
+    g.wants = g.writes = 0;
+    g.s1 = splat(0);
+#pragma unroll
+    for (int t = 0; t < GROUP; t++) {
+        g.mean[t] = g.s2[t] = splat(0);
+        if (t >= count) continue;
+        g.wants |= (unsigned)wants_sums(term[t]) << t;
+        g.writes |= (unsigned)(term[t].in.dx != nullptr) << t;
+        if (term[t].in.norm.mode != PN_NORM_NONE)
+            g.mean[t] = gpu_load4(term[t].in.norm.stats + 4 * quad);
+    }
+    return g;
+}
+
+__device__ inline void backward_group(const pn_node &job, const assignment &p, const columns &c,
+                                      group4 *g) {
+    const int quad = c.active ? c.quad : 0;
+    each_stretch<BACKWARD>(job, p, c, [&](const stretch &s) {
+#pragma unroll 1
+        for (int i = 0; i < BACKWARD && s.has(i);
+             i++) { /* GROUP + 1 loads on their way are enough */
+            const size_t at = s.at(i) + 4 * quad;
+            float4 v[GROUP];
+            const float4 d = gpu_load4(job.dh + at);
+#pragma unroll
+            for (int t = 0; t < GROUP; t++)
+                v[t] = g->wants >> t & 1 ? gpu_load4(g->term[t].in.x + at) : splat(0);
+            g->s1 = g->s1 + d;
+#pragma unroll
+            for (int t = 0; t < GROUP; t++) {
+                g->s2[t] = fma4(d, v[t] - g->mean[t], g->s2[t]);
+                if (!(g->writes >> t & 1)) continue;
+                float *const dx = g->term[t].in.dx + at;
+                const float4 dt = weighed_coef(g->term[t]) * d;
+                gpu_store4(dx, g->term[t].in.add ? gpu_load4(dx) + dt : dt);
+            }
+        }
+    });
+}
+
 /* The sums of a term into the block's partial. */
 __device__ inline void keep_sums(const columns &c, const backward4 &t, float *room,
                                  float *partial) {
@@ -303,36 +361,53 @@ __device__ inline void keep_sums(const columns &c, const backward4 &t, float *ro
     fold_columns(c, v, room, partial);
 }
 
-/* By the last block: dweight, from all partials of a term. v = gamma * xhat + beta: so it is made
- * of the two sums. */
-__device__ inline void finish_weight(const pn_term &t, int C, const float *partials,
-                                     size_t partial_floats, int blocks, float *room) {
+/* ---- by the last block ----------------------------------------------------------------------- */
+
+/* A term's share of a quad of channels: its norm's sums, and what they add to dweight
+ * (v = gamma * xhat + beta). s1, s2 come without weight and rstd. */
+__device__ inline float finish_quad(const pn_term &t, int C, int c, float4 s1, float4 s2) {
     const pn_norm &n = t.in.norm;
-    double sum = 0;
-    for (int i = (int)threadIdx.x; i < 2 * C; i += THREADS) {
-        const int c = i % C;
-        float by = 1; /* of s1, s2 */
-        if (i < C) {
-            by = n.mode != PN_NORM_NONE && n.beta ? n.beta[c] : 0;
-        } else if (n.mode != PN_NORM_NONE) {
-            by = n.stats[C + c] * (n.gamma ? n.gamma[c] : 1);
-        }
-        double all = 0;
-        for (int b = 0; b < blocks; b++) all += partials[b * partial_floats + i];
-        if (by != 0) sum += by * all;
+    const float weight = weight_of(t);
+    if (n.mode != PN_NORM_NONE) s2 = s2 * gpu_load4(n.stats + C + c);
+    if (wants_sums(n)) {
+        float *const to = n.stats + 2 * C + c;
+        gpu_store4(to, t.in.add ? gpu_load4(to) + weight * s1 : weight * s1);
+        gpu_store4(to + C, t.in.add ? gpu_load4(to + C) + weight * s2 : weight * s2);
     }
-    double *const sums = reinterpret_cast<double *>(room);
-    __syncthreads();
-    sums[threadIdx.x] = sum;
-    __syncthreads();
-    for (unsigned half = THREADS / 2; half > 0; half /= 2) {
-        if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
-        __syncthreads();
-    }
-    if (threadIdx.x == 0) *t.dweight = (float)sums[0];
+    if (!t.dweight) return 0;
+    float4 share = s2;
+    if (n.mode != PN_NORM_NONE && n.gamma) share = share * gpu_read4(n.gamma + c);
+    if (n.mode != PN_NORM_NONE && n.beta) share = fma4(gpu_read4(n.beta + c), s1, share);
+    return share.x + share.y + share.z + share.w;
 }
 
-constexpr size_t ROOM = 2 * 1024 * sizeof(float); /* fold_columns, finish_weight */
+/* All terms of a job, from the sums over the blocks, (terms,2,C): a warp for each term, and for the
+ * terms behind it that share its norm's sums, one after another. */
+__device__ inline void finish_terms(const pn_node &job, const float *sums) {
+    const int C = job.C, lane = (int)threadIdx.x % 32;
+#pragma unroll 1
+    for (int first = (int)threadIdx.x / 32; first < job.terms; first += THREADS / 32) {
+        if (first > 0 && job.term[first].in.norm.stats &&
+            job.term[first].in.norm.stats == job.term[first - 1].in.norm.stats)
+            continue;
+        int t = first;
+#pragma unroll 1
+        do {
+            const pn_term &term = job.term[t];
+            const float *const of = sums + (size_t)t * 2 * C;
+            float share = 0;
+            if (wants_sums(term))
+                for (int c = 4 * lane; c < C; c += 128)
+                    share += finish_quad(term, C, c, gpu_load4(of + c), gpu_load4(of + C + c));
+            share = fold_sharers(share, 32);
+            if (term.dweight && lane == 0) *term.dweight = share;
+            t++;
+        } while (t < job.terms && job.term[t].in.norm.stats &&
+                 job.term[t].in.norm.stats == job.term[first].in.norm.stats);
+    }
+}
+
+constexpr size_t ROOM = 2 * 1024 * sizeof(float); /* fold_columns */
 
 __global__ void __launch_bounds__(THREADS, 2)
     node_backward_kernel(const pn_node *jobs, int count, float *scratch, const float *gate) {
@@ -363,25 +438,46 @@ __global__ void __launch_bounds__(THREADS, 2)
             continue;
         }
         if (job.restore) restore_last(job, p, c);
-        for (int t = 0; t < job.terms; t++) {
-            backward4 term = load_backward(job.term[t], quad);
-            if (!term.dx && !term.wants) continue;
-            backward_one(job, p, c, job.term[t], &term);
-            keep_sums(c, term, room, partial_of(t));
-            any |= term.wants;
+        for (int first = 0; first < job.terms;) {
+            const int many = group_of(job, first);
+            if (many == 0) {
+                backward4 term = load_backward(job.term[first], quad);
+                if (term.dx || term.wants) backward_one(job, p, c, job.term[first], &term);
+                keep_sums(c, term, room, partial_of(first));
+                any |= term.wants;
+                first++;
+                continue;
+            }
+            group4 g = load_group(job.term + first, many, quad);
+            if (g.wants || g.writes) backward_group(job, p, c, &g);
+#pragma unroll
+            for (int t = 0; t < GROUP; t++) {
+                if (!(g.wants >> t & 1)) continue;
+                const float coef = g.term[t].coef;
+                const float4 v[2] = {coef * g.s1, coef * g.s2[t]};
+                fold_columns(c, v, room, partial_of(first + t));
+            }
+            any |= g.wants != 0;
+            first += many;
         }
     }
     if (!any || !last_of_group(p)) return;
     for (int j = p.first; j < p.end; j++) {
-        const int C = jobs[j].C;
         const size_t floats = node_backward::partial_floats(jobs[j]);
-        const float *partials = partials_of<node_backward>(jobs, p, j, scratch);
-        for (int t = 0; t < jobs[j].terms; t++, partials += 2 * C) {
-            const pn_term &term = jobs[j].term[t];
-            if (wants_sums(term.in.norm))
-                finish_sums(term.in, 0, C, partials, floats, p.blocks, weight_of(term));
-            if (term.dweight) finish_weight(term, C, partials, floats, p.blocks, room);
+        float *const partials = partials_of<node_backward>(jobs, p, j, scratch);
+        if (are_plain_two(jobs[j]) && !jobs[j].term[0].dweight && !jobs[j].term[1].dweight) {
+            const int C = jobs[j].C;
+            for (int t = 0; t < 2; t++)
+                if (wants_sums(jobs[j].term[t].in.norm))
+                    finish_sums(jobs[j].term[t].in, 0, C, partials + t * 2 * C, floats, p.blocks);
+            continue;
         }
+        /* Of all terms at once, into the place of the first block. */
+        sum_partials4(partials, floats, p.blocks, (int)(floats / 4),
+                      [&](int i, float4 sum) { gpu_store4(partials + 4 * (size_t)i, sum); });
+        __syncthreads();
+        finish_terms(jobs[j], partials);
+        __syncthreads(); /* the next job may add to the same sums */
     }
 }
 

@@ -476,16 +476,14 @@ struct sums4 {
     }
 };
 
-/* By the last block: s1 (+)=, s2 (+)= of C channels from c0 on, from partials of (2,C) that were
- * gathered without `weight`. */
+/* By the last block: s1 (+)=, s2 (+)= of C channels from c0 on, from partials of (2,C). */
 __device__ inline void finish_sums(const pn_input &in, int c0, int C, const float *partials,
-                                   size_t partial_floats, int blocks, float weight = 1) {
+                                   size_t partial_floats, int blocks) {
     float *const stats = in.norm.stats + c0;
     sum_partials4(partials, partial_floats, blocks, C / 2, [&](int i, float4 sum) {
         const int which = 4 * i >= C, c = 4 * i - which * C;
         float *const to = stats + (2 + which) * in.C + c;
         if (which) sum = sum * gpu_load4(stats + in.C + c); /* (4,C): row 1 is rstd */
-        sum = weight * sum;
         gpu_store4(to, in.add ? gpu_load4(to) + sum : sum);
     });
 }
