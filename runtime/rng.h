@@ -21,7 +21,8 @@ typedef enum pn_stream_id {
     PN_STREAM_SAMPLE,    /* architectures */
     PN_STREAM_SYNTHETIC, /* images of the built-in data set */
     PN_STREAM_DROP_PATH,
-    PN_STREAM_TEST
+    PN_STREAM_TEST,
+    PN_STREAM_GUMBEL /* logits of a mixture, and its noise */
 } pn_stream_id;
 
 /* Four independent 32-bit words for counter (step, index) under key (seed, stream). The index is

@@ -1,0 +1,212 @@
+/* mixture.c -- see mixture.h. */
+#include "search/methods/mixture.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "runtime/rng.h"
+
+enum { MOST_TERMS = (PN_MAX_NODES + 1) * PN_MAX_OPS }; /* that one node may choose from */
+
+static const char *const kind_name[PN_KINDS] = {"normal", "reduce"};
+
+static int ops_of(const pn_mixture *m) { return 1 + m->space.ops; }
+
+int pn_mixture_edges(const pn_mixture *m) { return m->space.kinds * pn_edges(m->space.nodes); }
+
+/* The logit of an edge's `none`; those of its ops follow. */
+static int edge_at(const pn_mixture *m, int kind, int node, int input) {
+    return (kind * pn_edges(m->space.nodes) + pn_edge(node, input)) * ops_of(m);
+}
+
+/* Two uniform numbers make a normal one (Box, Muller 1958). */
+static double normal(uint64_t seed, int i) {
+    const double pi = acos(-1), u = pn_uniform(seed, PN_STREAM_GUMBEL, 0, 2 * (uint64_t)i),
+                 v = pn_uniform(seed, PN_STREAM_GUMBEL, 0, 2 * (uint64_t)i + 1);
+    return sqrt(-2 * log(1 - u)) * cos(2 * pi * v);
+}
+
+pn_status pn_mixture_init(pn_mixture *m, const pn_space *space, double deviation, uint64_t seed) {
+    PN_TRY(pn_space_check(space));
+    memset(m, 0, sizeof *m);
+    m->space = *space;
+    m->count = pn_mixture_edges(m) * ops_of(m);
+    for (int i = 0; i < m->count; i++) m->logit[i] = deviation * normal(seed, i);
+    return PN_OK;
+}
+
+int pn_mixture_bad(const double *logit, int count) {
+    for (int i = 0; i < count; i++)
+        if (!(fabs(logit[i]) <= PN_LARGEST_MIXED)) return i;
+    return -1;
+}
+
+void pn_mixture_name(const pn_space *space, int logit, char name[PN_NAME_BYTES]) {
+    const int ops = 1 + space->ops, op = logit % ops, edges = pn_edges(space->nodes);
+    const int edge = logit / ops % edges, kind = logit / ops / edges;
+    int node = 0;
+    while (pn_edges(node + 1) <= edge) node++;
+    snprintf(name, PN_NAME_BYTES, "%s.%d.%d.%s", kind_name[kind], node, edge - pn_edges(node),
+             op ? pn_op_name[space->op[op - 1]] : "none");
+}
+
+/* Step 0 of the stream's numbers is the initial logits'. u = 0 has no logarithm: the next
+ * larger. */
+void pn_mixture_noise(const pn_mixture *m, uint64_t seed, int64_t step, int pass, double *noise) {
+    for (int i = 0; i < m->count; i++) {
+        const double u = pn_uniform(seed, PN_STREAM_GUMBEL, 1 + (uint64_t)step,
+                                    (uint64_t)pass * PN_MAX_MIX + (uint64_t)i);
+        noise[i] = -log(-log(u > 0 ? u : 0x1p-53));
+    }
+}
+
+void pn_mixture_weights(const pn_mixture *m, const double *noise, double temperature,
+                        double *weight) {
+    const int ops = ops_of(m);
+    for (int at = 0; at < m->count; at += ops) {
+        double max = -INFINITY, sum = 0;
+        for (int i = at; i < at + ops; i++) {
+            weight[i] = (m->logit[i] + (noise ? noise[i] : 0)) / temperature;
+            max = fmax(max, weight[i]);
+        }
+        for (int i = at; i < at + ops; i++) sum += weight[i] = exp(weight[i] - max);
+        for (int i = at; i < at + ops; i++) weight[i] /= sum;
+    }
+}
+
+void pn_mixture_back(const pn_mixture *m, const double *weight, double temperature,
+                     const double *of_weight, double *gradient) {
+    const int ops = ops_of(m);
+    for (int at = 0; at < m->count; at += ops) {
+        double mean = 0;
+        for (int i = at; i < at + ops; i++) mean += weight[i] * of_weight[i];
+        for (int i = at; i < at + ops; i++)
+            gradient[i] = weight[i] * (of_weight[i] - mean) / temperature;
+    }
+}
+
+void pn_mixture_choose(const pn_mixture *m, const double *weight, int8_t *chosen) {
+    const int ops = ops_of(m);
+    for (int edge = 0; edge < pn_mixture_edges(m); edge++) {
+        const double *w = weight + edge * ops;
+        int best = 0;
+        for (int i = 1; i < ops; i++)
+            if (w[i] > w[best]) best = i;
+        chosen[edge] = (int8_t)(best - 1);
+    }
+}
+
+double pn_mixture_entropy(const pn_mixture *m) {
+    double weight[PN_MAX_MIX], sum = 0;
+    pn_mixture_weights(m, NULL, 1, weight);
+    for (int i = 0; i < m->count; i++)
+        if (weight[i] > 0) sum -= weight[i] * log(weight[i]);
+    return sum;
+}
+
+double pn_mixture_entropy_uniform(const pn_mixture *m) {
+    return pn_mixture_edges(m) * log(ops_of(m));
+}
+
+/* ---- cells ----------------------------------------------------------------------------------- */
+
+/* What a node can have, inputs first, of each the ops in their order. */
+typedef struct node_terms {
+    int count;
+    pn_choice term[MOST_TERMS];
+    double weight[MOST_TERMS];
+} node_terms;
+
+static void node_terms_of(const pn_mixture *m, const double *weight, int kind, int node,
+                          node_terms *t) {
+    t->count = 0;
+    for (int input = 0; input < pn_inputs(node); input++)
+        for (int op = 0; op < m->space.ops; op++) {
+            t->term[t->count] = (pn_choice){m->space.op[op], (uint8_t)input};
+            t->weight[t->count++] = weight[edge_at(m, kind, node, input) + 1 + op];
+        }
+}
+
+static bool may_stand_together(const node_terms *t, bool distinct, int a, int b) {
+    return distinct ? t->term[a].input != t->term[b].input : a != b;
+}
+
+#define FOR_NODES(m)                                    \
+    for (int kind = 0; kind < (m)->space.kinds; kind++) \
+        for (int node = 0; node < (m)->space.nodes; node++)
+
+void pn_mixture_cell(const pn_mixture *m, bool distinct, pn_arch *arch) {
+    double weight[PN_MAX_MIX];
+    node_terms t;
+    pn_mixture_weights(m, NULL, 1, weight);
+    memset(arch, 0, sizeof *arch);
+    FOR_NODES(m) {
+        int best = 0, second = -1;
+        node_terms_of(m, weight, kind, node, &t);
+        for (int i = 1; i < t.count; i++)
+            if (t.weight[i] > t.weight[best]) best = i;
+        for (int i = 0; i < t.count; i++)
+            if (may_stand_together(&t, distinct, best, i) &&
+                (second < 0 || t.weight[i] > t.weight[second]))
+                second = i;
+        arch->cell[kind].term[node][0] = t.term[best];
+        arch->cell[kind].term[node][1] = t.term[second];
+    }
+}
+
+/* Sum over all pairs of the product of their weights; or, if that is reached before, the pair at
+ * which the sum exceeds `until`. */
+static double sum_pairs(const node_terms *t, bool distinct, double until, int pair[2]) {
+    double sum = 0;
+    for (int a = 0; a < t->count; a++)
+        for (int b = a + 1; b < t->count; b++) {
+            const double p = t->weight[a] * t->weight[b];
+            if (!may_stand_together(t, distinct, a, b) || p <= 0) continue;
+            pair[0] = a;
+            pair[1] = b;
+            sum += p;
+            if (sum > until) return sum;
+        }
+    return sum;
+}
+
+static int term_number(const node_terms *t, pn_choice c) {
+    int i = 0;
+    while (i < t->count && (t->term[i].op != c.op || t->term[i].input != c.input)) i++;
+    return i;
+}
+
+double pn_mixture_log_p(const pn_mixture *m, bool distinct, const pn_arch *arch) {
+    double weight[PN_MAX_MIX], log_p = 0;
+    node_terms t;
+    int pair[2];
+    pn_mixture_weights(m, NULL, 1, weight);
+    FOR_NODES(m) {
+        node_terms_of(m, weight, kind, node, &t);
+        const int a = term_number(&t, arch->cell[kind].term[node][0]),
+                  b = term_number(&t, arch->cell[kind].term[node][1]);
+        if (a == t.count || b == t.count || !may_stand_together(&t, distinct, a, b))
+            return -INFINITY;
+        log_p += log(t.weight[a]) + log(t.weight[b]) - log(sum_pairs(&t, distinct, INFINITY, pair));
+    }
+    return log_p;
+}
+
+double pn_mixture_draw(const pn_mixture *m, bool distinct, uint64_t seed, uint64_t index,
+                       pn_arch *arch) {
+    double weight[PN_MAX_MIX];
+    node_terms t;
+    int pair[2];
+    pn_mixture_weights(m, NULL, 1, weight);
+    memset(arch, 0, sizeof *arch);
+    FOR_NODES(m) {
+        const uint64_t number =
+            index * PN_KINDS * PN_MAX_NODES + (uint64_t)(kind * PN_MAX_NODES + node);
+        node_terms_of(m, weight, kind, node, &t);
+        const double all = sum_pairs(&t, distinct, INFINITY, pair);
+        (void)sum_pairs(&t, distinct, all * pn_uniform(seed, PN_STREAM_SAMPLE, 0, number), pair);
+        for (int i = 0; i < 2; i++) arch->cell[kind].term[node][i] = t.term[pair[i]];
+    }
+    return pn_mixture_log_p(m, distinct, arch);
+}
