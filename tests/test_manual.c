@@ -228,7 +228,7 @@ static void bash_completes(void **state) {
         {"sample --", "--help --count --top --distinct-inputs --seed --truth --json"},
         {"plan --s", "--stem --samples --supernet --share-slot --seed"},
         {"train d --no-", "--no-auxiliary --no-augment --no-hold-out --no-report"},
-        {"search d --r", "--rule --restart --rate-pi --rate --rate-end --report"},
+        {"search d --r", "--rule --restart --rate-alpha --rate-pi --rate --rate-end --report"},
         {"search d --rule ''", "auto paper practical evidence"},
         {"search d --rule = pr", "practical"},
         {"search d --device cpu : av", "avx512 avx2"},
@@ -322,7 +322,8 @@ static void defaults_are_those_of_the_tables(void **state) {
     assert_int_equal(search.channels, usual.channels);
     assert_int_equal(search.batch, usual.batch);
     assert_true(search.rate == 0.025 && search.rate_end == PN_UNSET_REAL && search.momentum == 0.9);
-    assert_true(search.decay == 3e-4 && search.clip == 5 && search.skip_below == 0x1p-24);
+    assert_true(search.decay == PN_UNSET_REAL && search.clip == PN_UNSET_REAL &&
+                search.skip_below == 0x1p-24);
     assert_true(train.epochs == 600 && train.cutout == 16 && train.drop_path == 0.2);
     assert_true(train.rate == 0.025 && train.rate_end == 0 && train.auxiliary_weight == 0.4);
 }

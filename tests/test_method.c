@@ -12,6 +12,7 @@
 #include "runtime/rng.h"
 #include "search/methods/adam.h"
 #include "search/methods/method.h"
+#include "search/methods/mixture.h"
 
 /* cmocka.h wants the others before it. */
 /* clang-format off */
@@ -32,7 +33,10 @@ typedef struct fake {
     int calls, fails; /* the call, from 1, that fails; 0: none */
     pn_arch train[PN_MAX_SAMPLES], val[PN_MAX_SAMPLES];
     int trained, validated;
-    bool bad; /* log-likelihoods that are no numbers */
+    bool bad; /* log-likelihoods, or one gradient, that are no numbers */
+    int mixes[2];
+    bool has_mixed;                                  /* on the training half, in this step */
+    double mixed[PN_MAX_MIX], of_weight[PN_MAX_MIX]; /* of the last mix */
 } fake;
 
 static pn_status called(fake *f) {
@@ -56,6 +60,7 @@ static pn_status begin(void *self, int64_t step) {
     fake *f = self;
     f->step = step;
     f->trained = f->validated = 0;
+    f->has_mixed = false;
     return called(f);
 }
 
@@ -91,6 +96,7 @@ static pn_status finish(void *self, int count, pn_evaluation *out, double *norm)
             out[k].val_correct = k + 2;
         }
     }
+    if (f->has_mixed) out[0] = (pn_evaluation){f->bad ? NAN : -70, 0, 5, 0, 0, 2000};
     *norm = 0.5;
     return called(f);
 }
@@ -109,6 +115,39 @@ static pn_status score(void *self, const pn_arch *a, int64_t batches, pn_evaluat
     return called(f);
 }
 
+/* A linear function of the weights, whose gradient is the same everywhere: 0.1 an op's number,
+ * and a bit of its own. What is not chosen has none. */
+static double worth_of(int half, int64_t step, int i) {
+    return i % 8 ? 0.1 * (i % 8) + 0.05 * pn_uniform((uint64_t)half, PN_STREAM_TEST, (uint64_t)step,
+                                                     (uint64_t)i)
+                 : 0;
+}
+
+static pn_status mix(void *self, pn_step_half half, const double *weight, const int8_t *chosen) {
+    fake *f = self;
+    for (int i = 0; i < PN_MAX_MIX; i++) {
+        const bool in = !chosen || (i % 8 && chosen[i / 8] == i % 8 - 1);
+        f->of_weight[i] = in ? -worth_of(half, f->step, i) : 0;
+        f->mixed[i] = chosen ? in : weight[i];
+    }
+    if (f->bad) f->of_weight[8 * 7 + 4] = NAN; /* normal, node 2, input 2: sep_conv_3x3 */
+    f->mixes[half]++;
+    f->has_mixed = half == PN_STEP_TRAIN;
+    return called(f);
+}
+
+static pn_status mixed(void *self, pn_step_half half, pn_evaluation *out, double *of_weight) {
+    fake *f = self;
+    double worth = -2.5;
+    for (int i = 0; i < PN_MAX_MIX; i++)
+        worth += f->mixed[i] * worth_of(half, f->step, i) / PN_MAX_MIX_EDGES;
+    *out = (pn_evaluation){.bytes = 2000};
+    *(half == PN_STEP_TRAIN ? &out->train_ll : &out->val_ll) = BATCH * worth;
+    *(half == PN_STEP_TRAIN ? &out->train_correct : &out->val_correct) = 5;
+    memcpy(of_weight, f->of_weight, sizeof f->of_weight);
+    return called(f);
+}
+
 static pn_evaluator evaluator_of(fake *f) {
     return (pn_evaluator){.self = f,
                           .batch = BATCH,
@@ -118,7 +157,9 @@ static pn_evaluator evaluator_of(fake *f) {
                           .update = update,
                           .finish = finish,
                           .renew = renew,
-                          .score = score};
+                          .score = score,
+                          .mix = mix,
+                          .mixed = mixed};
 }
 
 /* ---- searches -------------------------------------------------------------------------------- */
@@ -195,6 +236,8 @@ static const struct {
     {"frozen weights", "steps=30 freeze-weights=1", 0xb797b7b6ea9382c4},
     {"random", "method=random steps=30 select=12 select-batches=3", 0},
     {"random, of which one cell is judged", "method=random steps=30", 0},
+    {"DARTS", "method=darts steps=30 rate-alpha=0.1", 0},
+    {"GDAS", "method=gdas steps=30 rate-alpha=0.1", 0},
     {"random, without training", "method=random steps=30 select=30", 0},
 };
 enum { SEARCHES = sizeof searches / sizeof *searches, STEPS = 30 };
@@ -392,6 +435,11 @@ static void options_of_another_method(void **state) {
         {"method=random prior=run", "--prior is an option of --method parsec, not of random"},
         {"method=random skip-below=0.5",
          "--skip-below is an option of --method parsec, not of random"},
+        {"method=darts samples=4", "--samples is an option of --method parsec, not of darts"},
+        {"method=darts tau=1", "--tau is an option of --method gdas, not of darts"},
+        {"method=gdas select=3", "--select is an option of --method random, not of gdas"},
+        {"rate-alpha=1", "--rate-alpha is an option of --method darts or gdas, not of parsec"},
+        {"nesterov=1", "--nesterov is an option of --method darts or gdas, not of parsec"},
         {"select=3", "--select is an option of --method random, not of parsec"},
         {"select-batches=3", "--select-batches is an option of --method random, not of parsec"},
         {NULL, NULL},
@@ -431,6 +479,113 @@ static void random_chooses_the_best(void **state) {
         assert_memory_equal(&found, &best, sizeof best);
     }
     assert_true(s.method->cost(&s.settings, 18) == 18 && s.method->cost(&s.settings, 21) == 21);
+    free(s.self);
+}
+
+/* What the public code sets. */
+static void presets_are_those_published(void **state) {
+    (void)state;
+    static const struct {
+        const char *options;
+        double rate, rate_end, momentum, decay, clip, rate_alpha, decay_alpha, tau, tau_end;
+        int nesterov;
+    } rows[] = {
+        {"method=random", 0.025, 0.001, 0.9, 3e-4, 0.25, -1, -1, -1, -1, 0},
+        {"method=darts", 0.025, 0.001, 0.9, 3e-4, 5, 3e-4, 1e-3, -1, -1, 0},
+        {"method=gdas", 0.025, 0.001, 0.9, 5e-4, 5, 3e-4, 1e-3, 10, 0.1, 1},
+        {"method=parsec rule=practical", 0.025, 0.001, 0.9, 3e-4, 5, -1, -1, -1, -1, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const searching s = start(rows[i].options);
+        const pn_settings *r = &s.settings;
+        const double got[] = {r->rate,       r->rate_end,    r->momentum, r->decay,  r->clip,
+                              r->rate_alpha, r->decay_alpha, r->tau,      r->tau_end};
+        if (memcmp(got, &rows[i].rate, sizeof got) || r->nesterov != rows[i].nesterov)
+            fail_msg("%s", rows[i].options);
+        free(s.self);
+    }
+}
+
+/* Step by step: which weights the supernet gets, and where Adam takes the logits. The first step of
+ * Adam moves each logit by its rate, whatever the size of its gradient, and downhill. */
+static void darts_takes_its_steps(void **state) {
+    (void)state;
+    searching s = start("method=darts steps=30 rate-alpha=0.25 decay-alpha=0");
+    double before[PN_MAX_MIX], after[PN_MAX_MIX], back[PN_MAX_MIX], of_weight[PN_MAX_MIX];
+    double *logits = state_of(&s), *moved;
+    s.method->probabilities(s.self, before);
+    for (int i = 0; i < PN_MAX_MIX; i++) of_weight[i] = -worth_of(PN_STEP_VALIDATE, 0, i);
+    go_on(&s, 1);
+    moved = state_of(&s);
+    pn_mixture m = {.space = pn_space_darts(), .count = PN_MAX_MIX};
+    pn_mixture_back(&m, before, 1, of_weight, back);
+    for (int i = 0; i < PN_MAX_MIX; i++)
+        assert_true(fabs(moved[i] - logits[i] + copysign(0.25, back[i])) < 1e-6);
+    s.method->probabilities(s.self, after);
+    assert_memory_equal(s.f.mixed, after, sizeof after); /* the training batch had the new ones */
+    assert_true(s.f.mixes[PN_STEP_TRAIN] == 1 && s.f.mixes[PN_STEP_VALIDATE] == 1);
+    assert_true(report.trained && report.validated && report.images == 2 * BATCH);
+    assert_true(report.train_loss > 0 && report.val_loss > 0 && report.evaluation[0].bytes > 0);
+    free(logits);
+    free(moved);
+    free(s.self);
+}
+
+/* One op an edge, with noise of its own for either batch; the same in another search of this
+ * seed. */
+static void gdas_draws_an_op_an_edge(void **state) {
+    (void)state;
+    searching s = start("method=gdas steps=30 rate-alpha=0.1");
+    int different = 0, none = 0;
+    for (int64_t step = 0; step < STEPS; step++) {
+        double logits[3 * PN_MAX_MIX + 2], noise[PN_MAX_MIX], weight[PN_MAX_MIX];
+        int8_t train_ops[PN_MAX_MIX_EDGES], chosen[PN_MAX_MIX_EDGES];
+        pn_mixture m = {.space = pn_space_darts(), .count = PN_MAX_MIX};
+        const double tau = 10 + (0.1 - 10) * (double)step / (STEPS - 1);
+        s.method->save(s.self, logits);
+        memcpy(m.logit, logits, sizeof m.logit);
+        for (int pass = 0; pass < 2; pass++) {
+            pn_mixture_noise(&m, s.settings.seed, step, pass, noise);
+            pn_mixture_weights(&m, noise, tau, weight);
+            pn_mixture_choose(&m, weight, pass ? chosen : train_ops);
+        }
+        go_on(&s, 1);
+        for (int e = 0; e < PN_MAX_MIX_EDGES; e++) {
+            for (int o = 1; o < 8; o++)
+                assert_true((s.f.mixed[8 * e + o] == 1) == (chosen[e] == o - 1));
+            different += chosen[e] != train_ops[e];
+            none += chosen[e] < 0;
+        }
+    }
+    assert_true(different > 500 && none > 10);
+    free(s.self);
+}
+
+/* A gradient that is none names step, edge and op; so does a logit that runs away. */
+static void a_mixture_that_diverges(void **state) {
+    (void)state;
+    static const char *const names[] = {"darts", "gdas"};
+    for (int i = 0; i < 2; i++) {
+        char options[64];
+        snprintf(options, sizeof options, "method=%s steps=30", names[i]);
+        searching s = start(options);
+        const pn_evaluator e = evaluator_of(&s.f);
+        go_on(&s, 3);
+        s.f.bad = true;
+        if (i == 1) { /* the training batch comes first, whose loss tells */
+            assert_int_equal(s.method->step(s.self, &e, &report), PN_EDIVERGED);
+            assert_non_null(strstr(pn_error(), "step 3: "));
+        } else {
+            assert_int_equal(s.method->step(s.self, &e, &report), PN_EDIVERGED);
+            assert_non_null(
+                strstr(pn_error(), "step 3: the gradient of normal.2.2.sep_conv_3x3 is nan"));
+        }
+        free(s.self);
+    }
+    searching s = start("method=darts steps=30 rate-alpha=200");
+    const pn_evaluator e = evaluator_of(&s.f);
+    assert_int_equal(s.method->step(s.self, &e, &report), PN_EDIVERGED);
+    assert_non_null(strstr(pn_error(), "step 0: the logit of normal.0.0.none is "));
     free(s.self);
 }
 
@@ -478,6 +633,10 @@ int main(void) {
         cmocka_unit_test(adam_is_its_formula),
         cmocka_unit_test(options_of_another_method),
         cmocka_unit_test(random_chooses_the_best),
+        cmocka_unit_test(presets_are_those_published),
+        cmocka_unit_test(darts_takes_its_steps),
+        cmocka_unit_test(gdas_draws_an_op_an_edge),
+        cmocka_unit_test(a_mixture_that_diverges),
         cmocka_unit_test(sizes_of_a_selection),
         cmocka_unit_test(every_name_is_a_method),
     };

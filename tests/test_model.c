@@ -13,6 +13,7 @@
 #include <cmocka.h>
 #include <omp.h>
 
+#include "search/methods/mixture.h"
 #include "search/methods/model.h"
 #include "search/methods/parsec.h"
 
@@ -50,7 +51,7 @@ typedef struct setup {
 
 enum { STEPS = 24, K = 3 };
 
-static void begin(setup *s, int64_t steps) {
+static void begin_of(setup *s, int64_t steps, pn_model_kind kind) {
     const pn_space space = pn_space_darts();
     pn_model_settings m = pn_model_defaults();
     pn_search_settings settings = pn_rule_practical(steps, 8);
@@ -61,12 +62,15 @@ static void begin(setup *s, int64_t steps) {
         .layers = 3, .channels = 8, .H = 12, .W = 12, .image_channels = 3, .classes = 10};
     m.N = 8;
     m.seed = 5;
+    m.kind = kind;
     memset(s, 0, sizeof *s);
     assert_int_equal(pn_data_open("synthetic:400x12x12x3", PN_TRAIN, &s->data), PN_OK);
     assert_int_equal(pn_model_create(&s->model, pn_host_kernels(NULL), &space, &m, &s->data, K),
                      PN_OK);
     assert_int_equal(pn_search_init(&s->search, &space, &settings), PN_OK);
 }
+
+static void begin(setup *s, int64_t steps) { begin_of(s, steps, PN_MODEL_CELLS); }
 
 static void end(setup *s) {
     pn_model_destroy(&s->model);
@@ -231,6 +235,106 @@ static void the_loss_falls(void **state) {
     end(&s);
 }
 
+/* ---- supernets ------------------------------------------------------------------------------- */
+
+/* One op of each edge, every fifth edge none; another choice in each kind of cell. */
+static void choose(int8_t chosen[PN_MAX_MIX_EDGES]) {
+    for (int e = 0; e < PN_MAX_MIX_EDGES; e++)
+        chosen[e] = (int8_t)(e % 5 == 4 ? -1 : (3 * e + e / PN_MAX_EDGES) % PN_MAX_OPS);
+}
+
+/* Loss of a supernet on the validation batch of step 0, and its gradient. */
+static double mix(setup *s, const double *weight, const int8_t *chosen,
+                  double of_weight[PN_MAX_MIX]) {
+    const pn_evaluator e = pn_model_evaluator(&s->model);
+    pn_evaluation found;
+    assert_int_equal(e.begin(e.self, 0), PN_OK);
+    if (e.mix(e.self, PN_STEP_VALIDATE, weight, chosen) != PN_OK) fail_msg("%s", pn_error());
+    assert_int_equal(e.mixed(e.self, PN_STEP_VALIDATE, &found, of_weight), PN_OK);
+    assert_true(found.bytes > 0 && found.train_ll == 0);
+    return -found.val_ll / s->model.settings.N;
+}
+
+/* All ops, of which the chosen have weight 1 and the others 0, are the chosen ops alone: each
+ * sum has zeros more, which float32 rounds in another order (some 50 times 2^-24 of a loss of
+ * 2.3). So numbers are where they belong on the way there and back. What was not chosen has a
+ * gradient only where it was computed, and `none` never. */
+static void chosen_ops_are_weights_of_one(void **state) {
+    (void)state;
+    static setup all, one;
+    int8_t chosen[PN_MAX_MIX_EDGES];
+    double weight[PN_MAX_MIX] = {0}, of_all[PN_MAX_MIX], of_one[PN_MAX_MIX];
+    choose(chosen);
+    for (int e = 0; e < PN_MAX_MIX_EDGES; e++)
+        if (chosen[e] >= 0) weight[e * PN_MIX_OPS + 1 + chosen[e]] = 1;
+    begin_of(&all, 1, PN_MODEL_MIXTURE);
+    begin_of(&one, 1, PN_MODEL_EDGES);
+    const double loss = mix(&all, weight, NULL, of_all);
+    assert_true(fabs(loss - mix(&one, NULL, chosen, of_one)) < 1e-5);
+    int others = 0;
+    for (int i = 0; i < PN_MAX_MIX; i++) {
+        const int op = i % PN_MIX_OPS - 1;
+        if (op >= 0 && chosen[i / PN_MIX_OPS] == op) {
+            assert_true(of_one[i] != 0);
+            assert_true(fabs(of_all[i] - of_one[i]) <= 1e-5 * fabs(of_one[i]) + 1e-7);
+        } else {
+            assert_true(of_one[i] == 0);
+            if (op < 0) assert_true(of_all[i] == 0);
+            others += of_all[i] != 0;
+        }
+    }
+    assert_true(others > PN_MAX_MIX / 2);
+    assert_int_equal(all.model.arena.high_water, all.model.size.arena_bytes); /* as planned */
+    end(&all);
+    end(&one);
+}
+
+/* They say how the loss falls: of the mean loss, with its sign, summed over the cells. */
+static void gradients_of_the_weights(void **state) {
+    (void)state;
+    static setup s;
+    double weight[PN_MAX_MIX], of_weight[PN_MAX_MIX], again[PN_MAX_MIX], square = 0;
+    for (int i = 0; i < PN_MAX_MIX; i++) weight[i] = 1.0 / PN_MIX_OPS;
+    begin_of(&s, 1, PN_MODEL_MIXTURE);
+    const double loss = mix(&s, weight, NULL, of_weight);
+    for (int i = 0; i < PN_MAX_MIX; i++) square += of_weight[i] * of_weight[i];
+    for (int i = 0; i < PN_MAX_MIX; i++) weight[i] -= 1e-2 * of_weight[i] / sqrt(square);
+    const double lower = mix(&s, weight, NULL, again);
+    /* The loss falls by the step times the norm, but for the curvature: within a half of it. */
+    assert_true(fabs((loss - lower) / (1e-2 * sqrt(square)) - 1) < 0.5);
+    end(&s);
+}
+
+/* Weights, momenta and gradients of a mixture, as of PARSEC's steps. */
+static void a_mixture_has_equal_bits_for_any_number_of_threads(void **state) {
+    (void)state;
+    static setup s[2];
+    double weight[PN_MAX_MIX], of_weight[2][PN_MAX_MIX], norm[2];
+    const int threads = omp_get_max_threads();
+    for (int i = 0; i < PN_MAX_MIX; i++) weight[i] = 0.02 * (i % PN_MIX_OPS);
+    for (int t = 0; t < 2; t++) {
+        pn_evaluation found;
+        omp_set_num_threads(1 + 2 * t);
+        begin_of(&s[t], 1, PN_MODEL_MIXTURE);
+        const pn_evaluator e = pn_model_evaluator(&s[t].model);
+        for (int i = 0; i < 3; i++) {
+            (void)mix(&s[t], weight, NULL, of_weight[t]);
+            assert_int_equal(e.begin(e.self, i), PN_OK);
+            assert_int_equal(e.mix(e.self, PN_STEP_TRAIN, weight, NULL), PN_OK);
+            assert_int_equal(e.update(e.self, 0.02), PN_OK);
+            assert_int_equal(e.finish(e.self, 1, &found, &norm[t]), PN_OK);
+            assert_true(found.train_ll < 0 && norm[t] > 0);
+        }
+    }
+    omp_set_num_threads(threads);
+    const pn_parameters *a = &s[0].model.network.parameters, *b = &s[1].model.network.parameters;
+    assert_memory_equal(a->value, b->value, a->floats * sizeof *a->value);
+    assert_memory_equal(of_weight[0], of_weight[1], sizeof of_weight[0]);
+    assert_true(norm[0] == norm[1]);
+    end(&s[0]);
+    end(&s[1]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equal_bits_for_any_number_of_threads),
@@ -239,6 +343,9 @@ int main(void) {
         cmocka_unit_test(a_sample_of_no_weight_skips_its_backward),
         cmocka_unit_test(renewed_weights_are_others),
         cmocka_unit_test(the_loss_falls),
+        cmocka_unit_test(chosen_ops_are_weights_of_one),
+        cmocka_unit_test(gradients_of_the_weights),
+        cmocka_unit_test(a_mixture_has_equal_bits_for_any_number_of_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

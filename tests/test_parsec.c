@@ -133,7 +133,14 @@ static table make_table(const pn_space *space, uint64_t seed) {
 }
 
 static pn_evaluator evaluator_of(table *t) {
-    return (pn_evaluator){t, 64, begin, train, validate, update, finish, renew, NULL};
+    return (pn_evaluator){.self = t,
+                          .batch = 64,
+                          .begin = begin,
+                          .train = train,
+                          .validate = validate,
+                          .update = update,
+                          .finish = finish,
+                          .renew = renew};
 }
 
 static void start(pn_search *search, const pn_space *space, const pn_search_settings *settings) {

@@ -346,6 +346,9 @@ ROW(by_evidence, "--warmup", "10", "--data", "synthetic:200x8x8x3", "--rule", "e
     "--restart", "3")
 ROW(a_random_search, "--data", "synthetic:200x8x8x3", "--method", "random", "--select", "12",
     "--select-batches", "4")
+ROW(darts, "--data", "synthetic:200x8x8x3", "--method", "darts", "--rate-alpha", "0.05", "--steps",
+    "12")
+ROW(gdas, "--data", "synthetic:200x8x8x3", "--method", "gdas", "--rate-alpha", "0.05")
 ROW(one_cell_that_skips_backwards, "--warmup", "10", "--data", "synthetic:100x8x8x3", "--layers",
     "1", "--samples", "4", "--temperature-weights", "0.01", "--skip-below", "0.5")
 
@@ -566,6 +569,8 @@ int main(void) {
         cmocka_unit_test(grey_images_of_odd_size),
         cmocka_unit_test(by_evidence),
         cmocka_unit_test(a_random_search),
+        cmocka_unit_test(darts),
+        cmocka_unit_test(gdas),
         cmocka_unit_test(one_cell_that_skips_backwards),
         cmocka_unit_test(the_other_run_may_be_gone_when_continued),
         cmocka_unit_test(judged_or_not_it_is_the_same_search),

@@ -134,11 +134,14 @@ static pn_status gather(comparison *c, const char *const *words) {
     return PN_OK;
 }
 
-/* What the search itself thinks of every cell, if it has a distribution. */
+/* What the search itself thinks of every cell. */
 static void ask_run(comparison *c) {
     const pn_method *m = c->run.method;
-    for (int i = 0; m->prior && i < c->cells; i++)
-        c->cell[i].log_p = pn_prior_log_p(m->prior(c->run.self), &c->cell[i].arch);
+    void *self = c->run.self;
+    for (int i = 0; i < c->cells; i++) {
+        const pn_arch *arch = &c->cell[i].arch;
+        c->cell[i].log_p = m->prior ? pn_prior_log_p(m->prior(self), arch) : m->log_p(self, arch);
+    }
 }
 
 static void judge_all(comparison *c) {

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "runtime/json.h"
+#include "search/methods/method.h"
 #include "search/methods/warm_start.h"
 #include "search/network/genotype.h"
 #include "tools/commands.h"
@@ -12,7 +13,9 @@ static const char usage[] =
     "parsec-nas sample [RUN] [--count N | --top N] [OPTIONS]\n"
     "\n"
     "Draws architectures from the distribution of a run (a directory or checkpoint;\n"
-    "without one, the uniform distribution), or lists the most probable. Prints a\n"
+    "without one, the uniform distribution), or lists the most probable (not of\n"
+    "--method darts and gdas, of which a node's two terms have a probability\n"
+    "proportional to the product of their weights). Prints a\n"
     "line for each: log-probability, then genotype ('help notation' says what it\n"
     "means). With --truth nasbench301 two columns stand between them: the accuracy in\n"
     "percent that a known table of cells lets one expect, and the share of all cells\n"
@@ -64,39 +67,71 @@ static pn_status print(const pn_arch *arch, double log_p, const pn_judgement *j)
     return ferror(stdout) ? pn_fail(PN_EIO, "cannot write to stdout") : PN_OK;
 }
 
-static pn_status sample(const char *from, const pn_truth *truth) {
-    const int count = o.count ? o.count : 10, top = o.top;
-    const pn_space space = pn_space_darts();
+/* What is drawn from: a pi, or the state of a method that has none. */
+typedef struct origin {
     pn_prior prior;
-    PN_TRY(pn_prior_init(&prior, &space, o.distinct));
-    if (from) {
-        pn_warm_start source;
-        pn_status read = pn_warm_start_open(&source, from, &space);
-        if (read == PN_OK) read = pn_warm_start_prior(&source, &prior);
-        pn_warm_start_close(&source);
-        PN_TRY(read);
-    }
-    prior.distinct |= o.distinct;
-    pn_arch *arch = malloc((size_t)(top ? top : 1) * sizeof *arch);
-    double *log_p = malloc((size_t)(top ? top : 1) * sizeof *log_p);
-    pn_status s = arch && log_p ? PN_OK : pn_fail(PN_EMEM, "no memory for %d architectures", top);
-    int found = count;
-    if (s == PN_OK && top) s = pn_prior_top(&prior, top, arch, log_p, &found);
-    if (s == PN_OK && o.json) puts("[");
     pn_tables tables;
-    pn_tables_make(&prior, &tables);
-    for (int i = 0; s == PN_OK && i < found; i++) {
-        pn_arch *a = top ? &arch[i] : arch;
+    const pn_method *method; /* NULL: the pi */
+    void *self;
+} origin;
+
+static pn_status read_run(origin *from, const pn_warm_start *source) {
+    const pn_method *method;
+    PN_TRY(pn_warm_start_method(source, &method));
+    if (method->read_prior) return pn_warm_start_prior(source, &from->prior);
+    if (o.distinct || o.top)
+        return pn_fail(PN_EARG, "--%s wants a search with a pi, not one by --method %s",
+                       o.top ? "top" : "distinct-inputs", method->name);
+    return pn_warm_start_state(source, &from->method, &from->self);
+}
+
+static pn_status open_origin(origin *from, const char *run) {
+    const pn_space space = pn_space_darts();
+    pn_warm_start source;
+    PN_TRY(pn_prior_init(&from->prior, &space, o.distinct));
+    if (!run) return PN_OK;
+    pn_status s = pn_warm_start_open(&source, run, &space);
+    if (s == PN_OK) s = read_run(from, &source);
+    pn_warm_start_close(&source);
+    return s;
+}
+
+static double draw(const origin *from, int i, pn_arch *arch) {
+    if (from->method) return from->method->draw(from->self, o.seed, (uint64_t)i, arch);
+    pn_tables_sample(&from->tables, o.seed, 0, (uint64_t)i, arch);
+    return pn_tables_log_p(&from->tables, arch);
+}
+
+static pn_status print_all(const origin *from, const pn_truth *truth, pn_arch *arch,
+                           double *log_p) {
+    const pn_space space = pn_space_darts();
+    int found = o.count ? o.count : 10;
+    if (o.top) PN_TRY(pn_prior_top(&from->prior, o.top, arch, log_p, &found));
+    if (o.json) puts("[");
+    for (int i = 0; i < found; i++) {
+        pn_arch *a = o.top ? &arch[i] : arch;
         pn_judgement judgement, *j = truth ? &judgement : NULL;
-        if (!top) pn_tables_sample(&tables, o.seed, 0, (uint64_t)i, a);
+        const double p = o.top ? log_p[i] : draw(from, i, a);
         if (j) pn_truth_judge(truth, a, j);
-        const double p = top ? log_p[i] : pn_tables_log_p(&tables, a);
-        s = o.json ? print_json(&space, a, p, j, i == found - 1) : print(a, p, j);
+        PN_TRY(o.json ? print_json(&space, a, p, j, i == found - 1) : print(a, p, j));
     }
-    if (s == PN_OK && o.json) puts("]");
-    if (s == PN_OK && fflush(stdout)) s = pn_fail(PN_EIO, "cannot write to stdout");
+    if (o.json) puts("]");
+    return fflush(stdout) ? pn_fail(PN_EIO, "cannot write to stdout") : PN_OK;
+}
+
+static pn_status sample(const char *run, const pn_truth *truth) {
+    origin from = {.self = NULL};
+    PN_TRY(open_origin(&from, run));
+    from.prior.distinct |= o.distinct;
+    pn_tables_make(&from.prior, &from.tables);
+    const size_t room = o.top ? (size_t)o.top : 1;
+    pn_arch *arch = malloc(room * sizeof *arch);
+    double *log_p = malloc(room * sizeof *log_p);
+    const pn_status s = arch && log_p ? print_all(&from, truth, arch, log_p)
+                                      : pn_fail(PN_EMEM, "no memory for %d architectures", o.top);
     free(arch);
     free(log_p);
+    free(from.self);
     return s;
 }
 

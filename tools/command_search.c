@@ -83,7 +83,8 @@ static void find_cell(const pn_run *r, findings *f) {
     if (!r->belief.learnt && !r->settings.prior[0]) return;
     r->method->derive(r->self, &found);
     pn_genotype_short(&space, &found, f->cell);
-    f->log_p = r->method->prior ? pn_network_log_p(r->method->prior(r->self), &found) : NAN;
+    f->log_p = r->method->prior ? pn_network_log_p(r->method->prior(r->self), &found)
+                                : r->method->log_p(r->self, &found);
 }
 
 /* By evidence it takes milliseconds: so often that it is a two thousandth of the time. */
@@ -107,7 +108,7 @@ static void glance_at_steps(progress *p, pn_glance *g) {
     if (p->searched) {
         g->val_loss = p->val_loss / p->searched;
         g->accuracy = p->accuracy / p->searched;
-        g->ess = p->ess / p->searched;
+        if (p->ess > 0) g->ess = p->ess / p->searched;
     }
     p->train_loss = p->val_loss = p->train_accuracy = p->accuracy = p->ess = 0;
     p->count = p->trained = p->searched = 0;
@@ -200,7 +201,7 @@ static void introduce(const pn_run *r) {
             (long long)s->layers, (long long)s->channels, (long long)s->batch);
     r->method->describe(s, method);
     pn_note("%s; %s, %d threads", method, r->model.kernels->name, omp_get_max_threads());
-    pn_note("shared weights %s with gradient and momentum, arena %s for the largest cell",
+    pn_note("shared weights %s with gradient and momentum, arena %s for the largest program",
             pn_bytes_text((double)pn_parameters_bytes(&r->model.network.parameters), weights),
             pn_bytes_text((double)r->model.size.arena_bytes, arena));
     if (r->continued) pn_note("continuing from step %lld", (long long)pn_run_position(r));

@@ -4,9 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
-extern const pn_method pn_method_parsec, pn_method_random;
+extern const pn_method pn_method_parsec, pn_method_random, pn_method_darts, pn_method_gdas;
 
-static const pn_method *const methods[] = {&pn_method_parsec, &pn_method_random};
+static const pn_method *const methods[] = {&pn_method_parsec, &pn_method_random, &pn_method_darts,
+                                           &pn_method_gdas};
 
 const pn_method *pn_method_at(int i) {
     return i >= 0 && i < (int)(sizeof methods / sizeof *methods) ? methods[i] : NULL;

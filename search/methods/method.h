@@ -22,6 +22,8 @@ typedef struct pn_method {
     const char *name;    /* of --method */
     const char *options; /* settings that belong to it, "|rule|samples|": others refuse them */
 
+    pn_model_kind model; /* what its programs are */
+
     /* ---- by its settings alone ---- */
 
     /* Fills in what is unset. PN_EARG. */
@@ -67,6 +69,11 @@ typedef struct pn_method {
     /* pi of a checkpoint, its logits and whether inputs are distinct; *prior is initialised. */
     pn_status (*read_prior)(const pn_safetensors *checkpoint, const struct json_t *settings,
                             pn_prior *prior);
+    /* What a method without pi has in its place: log p of a cell, -INFINITY of one that it
+     * cannot hand over; and the `index`-th cell of those drawn with this seed, whose log p it
+     * gives back. */
+    double (*log_p)(const void *self, const pn_arch *arch);
+    double (*draw)(const void *self, uint64_t seed, uint64_t index, pn_arch *arch);
     /* How well two halves of the steps agree (effects.h); NAN where it is not known. */
     double (*agreement)(const void *self);
 } pn_method;

@@ -41,7 +41,7 @@ static pn_status resolve(pn_settings *s, const pn_data *data) {
     pn_settings_fill(&s->samples, 1);
     pn_settings_fill(&s->evidence, 0);
     pn_settings_fill(&s->distinct_inputs, 1);
-    if (s->rate_end == PN_UNSET_REAL) s->rate_end = 0.001;
+    pn_settings_fill_real(&s->clip, 0.25);
     if (s->select > s->steps)
         return pn_fail(PN_EARG, "--select %lld, want at most the %lld steps of the search",
                        (long long)s->select, (long long)s->steps);
@@ -60,8 +60,7 @@ static double cost(const pn_settings *s, int64_t steps) {
 static void describe(const pn_settings *s, char text[PN_METHOD_TEXT]) {
     snprintf(text, PN_METHOD_TEXT,
              "random search: %lld steps train uniform cells, %lld judge one each by %lld batches",
-             (long long)(s->steps - s->select), (long long)s->select,
-             (long long)s->select_batches);
+             (long long)(s->steps - s->select), (long long)s->select, (long long)s->select_batches);
 }
 
 static const char *warmup_name(const pn_settings *s) {

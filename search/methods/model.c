@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "runtime/clock.h"
+#include "search/methods/mixture.h"
 #include "search/network/budget.h"
 
 enum { TRAIN, VALIDATE };
@@ -24,12 +25,26 @@ pn_model_settings pn_model_defaults(void) {
     };
 }
 
-/* A program of the largest architecture, for batches of N; m->size says what it needs. */
+/* One op on every edge: the one with most buffers, as pn_network_largest's. */
+static void choose_largest(const pn_space *space, int8_t chosen[PN_MAX_MIX_EDGES]) {
+    const pn_arch largest = pn_network_largest(space);
+    memset(chosen, pn_op_choice(space, largest.cell[0].term[0][0].op), PN_MAX_MIX_EDGES);
+}
+
+/* The largest program of this kind, for batches of N; m->size says what it needs. */
 static pn_status measure(pn_model *m, int N) {
     const pn_arch largest = pn_network_largest(&m->network.space);
-    PN_TRY(pn_network_build(
-        &m->network, &largest, m->program,
-        &(pn_build){.N = N, .training = true, .guarded = pn_arena_checks(m->kernels->memory)}));
+    float number = 0; /* an address for each weight of a supernet: nothing runs */
+    int8_t chosen[PN_MAX_MIX_EDGES];
+    pn_mix mix = {.weight = &number, .dweight = &number};
+    choose_largest(&m->network.space, chosen);
+    if (m->settings.kind == PN_MODEL_EDGES) mix = (pn_mix){.dweight = &number, .chosen = chosen};
+    const bool cells = m->settings.kind == PN_MODEL_CELLS;
+    PN_TRY(pn_network_build(&m->network, cells ? &largest : NULL, m->program,
+                            &(pn_build){.N = N,
+                                        .training = true,
+                                        .guarded = pn_arena_checks(m->kernels->memory),
+                                        .mix = cells ? NULL : &mix}));
     return pn_program_compile(m->program, &m->size);
 }
 
@@ -46,14 +61,19 @@ static pn_status needed_bytes(void *self, int N, size_t *bytes) {
     return PN_OK;
 }
 
-/* Address space for any architecture of the space: see pn_network_largest. */
+/* Address space for any program: see pn_network_largest. Of the supernet there is one, and no
+ * cell is larger. */
 static pn_status reserve(pn_model *m) {
+    static const char *const whose[] = {"the largest cell", "the largest cell of one op an edge",
+                                        "the supernet"};
     const int N = m->settings.N;
     const size_t limit = m->settings.memory;
-    PN_TRY(pn_budget_check(needed_bytes, m, "the largest cell", N, limit,
+    PN_TRY(pn_budget_check(needed_bytes, m, whose[m->settings.kind], N, limit,
                            m->kernels->memory->available()));
     PN_TRY(measure(m, N));
-    return pn_arena_create(&m->arena, m->kernels->memory, 2 * m->size.unshared_bytes + (64 << 20),
+    const size_t most =
+        m->settings.kind == PN_MODEL_MIXTURE ? m->size.arena_bytes : 2 * m->size.unshared_bytes;
+    return pn_arena_create(&m->arena, m->kernels->memory, most + (64 << 20),
                            limit ? limit - fixed_bytes(m, N) : 0);
 }
 
@@ -74,6 +94,29 @@ static pn_status allocate_results(pn_model *m) {
                : pn_fail(PN_EMEM, "model: no memory for %d samples", m->samples);
 }
 
+/* Weights of a supernet, (kinds, edges, ops), and their gradients, (layers, edges, ops). */
+static size_t mix_weights(const pn_model *m) {
+    const pn_space *s = &m->network.space;
+    return (size_t)(s->kinds * pn_edges(s->nodes) * s->ops);
+}
+
+static size_t mix_dweights(const pn_model *m) {
+    const pn_space *s = &m->network.space;
+    return (size_t)(m->settings.network.layers * pn_edges(s->nodes) * s->ops);
+}
+
+static pn_status allocate_mixture(pn_model *m) {
+    const pn_memory *memory = m->kernels->memory;
+    void *weight, *dweight;
+    if (m->settings.kind == PN_MODEL_CELLS) return PN_OK;
+    PN_TRY(memory->allocate(mix_weights(m) * sizeof(float), &weight));
+    m->mix_weight = weight;
+    PN_TRY(memory->allocate(mix_dweights(m) * sizeof(float), &dweight));
+    m->mix_dweight = dweight;
+    m->mix_host = calloc(mix_weights(m) + mix_dweights(m), sizeof *m->mix_host);
+    return m->mix_host ? PN_OK : pn_fail(PN_EMEM, "model: no memory for a mixture");
+}
+
 static pn_status create(pn_model *m, const pn_space *space, const pn_data *data) {
     PN_TRY(pn_network_create(&m->network, &m->settings.network, space, NULL));
     const pn_network_spec *n = &m->settings.network;
@@ -92,13 +135,17 @@ static pn_status create(pn_model *m, const pn_space *space, const pn_data *data)
     for (int half = 0; half < 2; half++)
         PN_TRY(pn_device_batch_create(&m->device_batch[half], m->kernels->memory, m->settings.N,
                                       (size_t)n->H * (size_t)n->W * (size_t)n->image_channels));
+    PN_TRY(allocate_mixture(m));
     return allocate_results(m);
 }
 
 pn_status pn_model_create(pn_model *m, const pn_kernels *kernels, const pn_space *space,
                           const pn_model_settings *settings, const pn_data *data, int samples) {
-    *m = (pn_model){
-        .settings = *settings, .kernels = kernels, .samples = samples, .taken = {-1, -1}};
+    *m = (pn_model){.settings = *settings,
+                    .kernels = kernels,
+                    .samples = samples,
+                    .step = -1,
+                    .taken = {-1, -1}};
     pn_status s = create(m, space, data);
     if (s != PN_OK) pn_model_destroy(m);
     return s;
@@ -110,7 +157,10 @@ void pn_model_destroy(pn_model *m) {
     if (m->kernels) {
         m->kernels->memory->release(m->found);
         m->kernels->memory->release(m->weighed);
+        m->kernels->memory->release(m->mix_weight);
+        m->kernels->memory->release(m->mix_dweight);
     }
+    free(m->mix_host);
     free(m->result);
     free(m->weights);
     free(m->evaluation);
@@ -139,12 +189,15 @@ static pn_status take(pn_model *m, int half, int64_t step) {
     return pn_model_give(m, half, step, &batch);
 }
 
-static pn_status prepare(pn_model *m, const pn_arch *arch, int half, pn_result *result) {
-    const bool training = half == TRAIN;
+/* Builds, compiles and binds a program on the batch of a half; `training`: with backward. arch
+ * NULL: the supernet with this mixture. */
+static pn_status prepare(pn_model *m, const pn_arch *arch, const pn_mix *mix, int half,
+                         bool training, pn_result *result) {
     PN_TRY(pn_network_build(&m->network, arch, m->program,
                             &(pn_build){.N = m->settings.N,
                                         .training = training,
                                         .guarded = m->arena.checked,
+                                        .mix = mix,
                                         .result = result}));
     PN_TRY(pn_program_compile(m->program, &m->size));
     const pn_batch *batch = &m->device_batch[half].batch;
@@ -168,22 +221,17 @@ static void begin_times(pn_model *m) {
 
 static pn_status begin(void *self, int64_t step) {
     pn_model *m = self;
+    if (step != m->step) begin_times(m); /* a step may begin twice: see mix */
     m->step = step;
-    begin_times(m);
     PN_TRY(m->kernels->memory->clear(m->found, 2 * (size_t)m->samples * sizeof *m->found));
     PN_TRY(m->kernels->memory->clear(m->weighed, (size_t)m->samples * sizeof *m->weighed));
     memset(m->evaluation, 0, (size_t)m->samples * sizeof *m->evaluation);
     return pn_update_begin(&m->update);
 }
 
-static pn_status train(void *self, int k, const pn_arch *arch) {
-    pn_model *m = self;
-    pn_result *result = &m->found[k];
+/* Forward, importance weight and backward of the program at hand, as sample k of the step. */
+static pn_status learn(pn_model *m, int k, const pn_result *result) {
     double since = pn_now();
-    PN_TRY(take(m, TRAIN, m->step));
-    m->times.data += pn_lap(&since);
-    PN_TRY(prepare(m, arch, TRAIN, result));
-    since = pn_now();
     PN_TRY(pn_program_forward(m->program));
     m->times.forward += pn_lap(&since);
     PN_TRY(pn_update_sample(&m->update, m->program, result, m->settings.temperature,
@@ -197,12 +245,21 @@ static pn_status train(void *self, int k, const pn_arch *arch) {
     return s;
 }
 
+static pn_status train(void *self, int k, const pn_arch *arch) {
+    pn_model *m = self;
+    double since = pn_now();
+    PN_TRY(take(m, TRAIN, m->step));
+    m->times.data += pn_lap(&since);
+    PN_TRY(prepare(m, arch, NULL, TRAIN, true, &m->found[k]));
+    return learn(m, k, &m->found[k]);
+}
+
 static pn_status validate(void *self, int k, const pn_arch *arch) {
     pn_model *m = self;
     double since = pn_now();
     PN_TRY(take(m, VALIDATE, m->step));
     m->times.data += pn_lap(&since);
-    PN_TRY(prepare(m, arch, VALIDATE, &m->found[m->samples + k]));
+    PN_TRY(prepare(m, arch, NULL, VALIDATE, false, &m->found[m->samples + k]));
     if (m->size.arena_bytes > m->evaluation[k].bytes) m->evaluation[k].bytes = m->size.arena_bytes;
     since = pn_now();
     const pn_status s = pn_program_forward(m->program);
@@ -216,7 +273,8 @@ static pn_status update(void *self, double rate) {
     const pn_status s = pn_update_apply(&m->update, (pn_sgd){.rate = (float)rate,
                                                              .momentum = m->settings.momentum,
                                                              .decay = m->settings.decay,
-                                                             .clip = m->settings.clip});
+                                                             .clip = m->settings.clip,
+                                                             .nesterov = m->settings.nesterov});
     m->times.update += pn_lap(&since);
     return s;
 }
@@ -254,7 +312,7 @@ static pn_status sum_scores(pn_model *m, const pn_arch *arch, pn_batches *batche
         PN_TRY(pn_batches_take(batches, stream, step, &batch));
         m->times.data += pn_lap(&since);
         PN_TRY(pn_device_batch_upload(&m->device_batch[VALIDATE], &batch));
-        PN_TRY(prepare(m, arch, VALIDATE, m->found));
+        PN_TRY(prepare(m, arch, NULL, VALIDATE, false, m->found));
         since = pn_now();
         PN_TRY(pn_program_forward(m->program));
         m->times.forward += pn_lap(&since);
@@ -274,6 +332,64 @@ static pn_status score(void *self, const pn_arch *arch, int64_t batches, pn_eval
     return PN_OK;
 }
 
+/* ---- a supernet ------------------------------------------------------------------------------ */
+
+/* The weights without those of `none`, which is no op of the supernet. */
+static pn_status upload_weights(pn_model *m, const double *weight) {
+    const int ops = m->network.space.ops;
+    const size_t count = mix_weights(m);
+    for (size_t i = 0; i < count; i++)
+        m->mix_host[i] = (float)weight[i / (size_t)ops * (size_t)(1 + ops) + 1 + i % (size_t)ops];
+    return m->kernels->memory->upload(m->mix_weight, m->mix_host, count * sizeof *m->mix_host);
+}
+
+static pn_result *result_of(pn_model *m, pn_step_half half) {
+    return &m->found[half == PN_STEP_TRAIN ? 0 : m->samples];
+}
+
+static pn_status mix(void *self, pn_step_half half, const double *weight, const int8_t *chosen) {
+    pn_model *m = self;
+    const int which = half == PN_STEP_TRAIN ? TRAIN : VALIDATE;
+    const pn_mix made = {
+        .weight = chosen ? NULL : m->mix_weight, .dweight = m->mix_dweight, .chosen = chosen};
+    double since = pn_now();
+    PN_TRY(take(m, which, m->step));
+    m->times.data += pn_lap(&since);
+    if (!chosen) PN_TRY(upload_weights(m, weight));
+    PN_TRY(m->kernels->memory->clear(m->mix_dweight, mix_dweights(m) * sizeof *m->mix_dweight));
+    PN_TRY(prepare(m, NULL, &made, which, true, result_of(m, half)));
+    return learn(m, 0, result_of(m, half));
+}
+
+/* Each cell has its own gradients: they are added in double, cell after cell. */
+static void sum_dweights(const pn_model *m, const float *dweight, double *of_weight) {
+    const pn_space *s = &m->network.space;
+    const int edges = pn_edges(s->nodes), layers = m->settings.network.layers;
+    memset(of_weight, 0, (size_t)(s->kinds * edges * (1 + s->ops)) * sizeof *of_weight);
+    for (int layer = 0; layer < layers; layer++) {
+        const int kind = s->kinds == 1 ? PN_NORMAL : (int)pn_kind_at(layer, layers);
+        for (int edge = 0; edge < edges; edge++)
+            for (int op = 0; op < s->ops; op++)
+                of_weight[(kind * edges + edge) * (1 + s->ops) + 1 + op] +=
+                    (double)dweight[(layer * edges + edge) * s->ops + op];
+    }
+}
+
+static pn_status mixed(void *self, pn_step_half half, pn_evaluation *out, double *of_weight) {
+    pn_model *m = self;
+    const pn_memory *memory = m->kernels->memory;
+    float *dweight = m->mix_host + mix_weights(m);
+    pn_result found;
+    PN_TRY(memory->download(&found, result_of(m, half), sizeof found));
+    PN_TRY(memory->download(dweight, m->mix_dweight, mix_dweights(m) * sizeof *dweight));
+    sum_dweights(m, dweight, of_weight);
+    *out = (pn_evaluation){.bytes = m->evaluation[0].bytes};
+    *(half == PN_STEP_TRAIN ? &out->train_ll : &out->val_ll) = found.log_likelihood;
+    *(half == PN_STEP_TRAIN ? &out->train_correct : &out->val_correct) = found.correct;
+    m->times.all = pn_now() - m->begun;
+    return PN_OK;
+}
+
 pn_evaluator pn_model_evaluator(pn_model *m) {
     return (pn_evaluator){.self = m,
                           .batch = m->settings.N,
@@ -283,7 +399,9 @@ pn_evaluator pn_model_evaluator(pn_model *m) {
                           .update = update,
                           .finish = finish,
                           .renew = renew,
-                          .score = score};
+                          .score = score,
+                          .mix = mix,
+                          .mixed = mixed};
 }
 
 pn_status pn_model_score_on(pn_model *m, const pn_arch *arch, pn_batches *batches, int stream,

@@ -13,6 +13,13 @@
 
 PN_API_BEGIN
 
+/* What the programs of a search are. */
+typedef enum pn_model_kind {
+    PN_MODEL_CELLS,  /* sampled architectures */
+    PN_MODEL_EDGES,  /* one op on every edge */
+    PN_MODEL_MIXTURE /* all ops on every edge: the supernet */
+} pn_model_kind;
+
 typedef struct pn_model_settings {
     pn_network_spec network;
     int N;         /* batch */
@@ -22,6 +29,8 @@ typedef struct pn_model_settings {
     double temperature; /* of the weights of v: 1 = the paper's */
     double skip_below;  /* a sample whose weight relative to the largest is below skips backward */
     float momentum, decay, clip; /* SGD */
+    bool nesterov;
+    pn_model_kind kind; /* it sizes the arena; cells can be evaluated by all of them */
 } pn_model_settings;
 
 /* Batch 64, momentum 0.9, decay 3e-4, clip 5, augmentation, skip below 2^-24: a smaller relative
@@ -41,7 +50,9 @@ typedef struct pn_model {
     pn_result *result;      /* both, as of the end of the last step, on the host */
     pn_importance *weights;
     pn_evaluation *evaluation;
-    int samples;         /* most there can be */
+    float *mix_weight, *mix_dweight; /* of a supernet, in memory of the device, */
+    float *mix_host;                 /* and on the host: weights, then dweights */
+    int samples;                     /* most there can be */
     pn_batches *batches; /* stream 0: the half that trains v; 1: the half that trains pi */
     int64_t step;
     int64_t taken[2]; /* step of the batch at hand of each stream, -1: none */
@@ -51,11 +62,10 @@ typedef struct pn_model {
         times; /* of the last step: `all` from begin to finish; no distribution, no images */
 } pn_model;
 
-/* Enumerates and initialises the weights, reserves the arena for the largest architecture and
- * starts the batches. `data` must outlive the model; if it is NULL, the batches of each step are
- * the caller's (pn_model_give). PN_EMEM, before anything large is touched,
- * if the largest architecture does not fit settings->memory, or the device; the sentence names
- * the batch that would. */
+/* Enumerates and initialises the weights, reserves the arena for the largest program of its kind
+ * and starts the batches. `data` must outlive the model; if it is NULL, the batches of each step
+ * are the caller's (pn_model_give). PN_EMEM, before anything large is touched, if the largest
+ * program does not fit settings->memory, or the device; the sentence names the batch that would. */
 pn_status pn_model_create(pn_model *model, const pn_kernels *kernels, const pn_space *space,
                           const pn_model_settings *settings, const pn_data *data, int samples);
 void pn_model_destroy(pn_model *model);

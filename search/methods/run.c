@@ -120,8 +120,8 @@ static pn_status write_metrics(pn_run *r, const char *phase) {
     char t[5][32], v[4][32], b[3][32];
     return pn_table_printf(
         r->record.table[METRICS], "%" PRId64 ",%s,%.9g,%s,%s,%s,%s,%s,%s,%s,%s,%s,%d,%s,%s,%s\n",
-        p->step, phase, p->entropy, cell(trained, 6, p->ess_v, t[0]),
-        cell(validated, 6, p->ess_pi, v[0]), cell(trained, 9, p->train_loss, t[1]),
+        p->step, phase, p->entropy, cell(p->ess_v > 0, 6, p->ess_v, t[0]),
+        cell(p->ess_pi > 0, 6, p->ess_pi, v[0]), cell(trained, 9, p->train_loss, t[1]),
         cell(validated, 9, p->val_loss, v[1]), cell(trained, 6, p->train_accuracy, t[2]),
         cell(validated, 6, p->val_accuracy, v[2]), cell(trained, 9, p->rate_v, t[3]),
         cell(trained, 6, p->gradient_norm_v, t[4]), cell(validated, 6, p->gradient_norm_pi, v[3]),
@@ -237,7 +237,7 @@ static void write_times(pn_run *r, double begun, double decided) {
     *t = r->model.times;
     t->distribution = decided - begun - t->all;
     t->images = p->images;
-    for (int k = 0; k < p->count; k++)
+    for (int k = 0; k == 0 || k < p->count; k++)
         if (p->evaluation[k].bytes > t->arena_bytes) t->arena_bytes = p->evaluation[k].bytes;
     t->memory_bytes = pn_journal_memory(&r->record.journal);
     t->all = pn_now() - begun;

@@ -10,9 +10,10 @@ static const pn_field rows[] = {
     PN_ROW_DATA("fashion-mnist",
                 "images: fashion-mnist, cifar10, synthetic[:COUNTxHxWxC], a directory, "
                 "or what 'data pack' wrote; DIR@96: pictures at 96x96; NAME/2: at half the size"),
-    PN_TEXT("method", method, "parsec|random", "METHOD", "parsec",
+    PN_TEXT("method", method, "parsec|random|darts|gdas", "METHOD", "parsec",
             "how to search: parsec, a distribution over cells; random: uniform cells, of which the "
-            "best by the shared weights is found"),
+            "best by the shared weights is found; darts: weights of all ops on all edges; gdas: "
+            "one drawn op an edge"),
     PN_TEXT("rule", rule, "auto|paper|practical|evidence", "RULE", "auto",
             "preset of the options marked *: paper (literal), practical or evidence; auto: "
             "evidence, but practical with --samples, --prior, --freeze-weights, --rate-pi or "
@@ -46,12 +47,24 @@ static const pn_field rows[] = {
            "of --method random: the last steps judge a cell each [a tenth, at most 1000]"),
     PN_INT("select-batches", select_batches, 1, 1e6, NULL,
            "of --method random: validation batches that judge a cell [10]"),
+    PN_REAL("rate-alpha", rate_alpha, 1e-9, 1e3, "X", NULL,
+            "of darts and gdas: Adam's rate for the logits [0.0003]"),
+    PN_REAL("decay-alpha", decay_alpha, 0, 1e3, "X", NULL,
+            "of darts and gdas: L2 term of the logits [0.001]"),
+    PN_REAL("tau", tau, 1e-3, 1e3, "X", NULL, "of gdas: first temperature of its noise [10]"),
+    PN_REAL("tau-end", tau_end, 1e-3, 1e3, "X", NULL, "of gdas: last one, falling evenly [0.1]"),
     PN_FLAG("freeze-weights", freeze_weights, "0", "learn pi alone, forward only"),
     PN_REAL("rate-pi", rate_pi, 1e-9, 1e3, "X", NULL,
             "Adam's rate for pi [50 / steps of pi, at most 0.1]"),
     PN_ROW_RATE("SGD's rate, first of a cosine"),
     PN_ROW_RATE_END(NULL, "* SGD's rate, last of the cosine [0.001; by evidence as the first]"),
-    PN_ROWS_SGD,
+    PN_REAL("momentum", momentum, 0, 1, "X", "0.9", "SGD's momentum"),
+    PN_REAL("decay", decay, 0, 1e3, "X", NULL, "SGD's weight decay [0.0003; gdas 0.0005]",
+            .also = "weight-decay|wd"),
+    PN_REAL("clip", clip, 0, 1e12, "X", NULL,
+            "largest norm of the gradient, 0 = no limit [5; random 0.25]",
+            .also = "grad-clip|gradient-clip|clip-norm"),
+    PN_FLAG("nesterov", nesterov, NULL, "SGD with Nesterov's momentum [off; gdas on]"),
     PN_REAL("skip-below", skip_below, 0, 1, "X", "0x1p-24",
             "skip a backward whose relative weight is below [2^-24]"),
     PN_ROW_AUGMENT,
@@ -78,13 +91,22 @@ void pn_settings_fill(int64_t *field, int64_t value) {
     if (*field == PN_UNSET) *field = value;
 }
 
+void pn_settings_fill_real(double *field, double value) {
+    if (*field == PN_UNSET_REAL) *field = value;
+}
+
 pn_status pn_settings_resolve(pn_settings *s, const pn_data *data) {
     const int64_t half = data->count / 2;
     if (s->batch > half)
         return pn_fail(PN_EARG, "--batch %lld, want at most %lld: half of the %d images",
                        (long long)s->batch, (long long)half, data->count);
     pn_settings_fill(&s->steps, s->epochs * (half / s->batch));
-    return pn_method_of(s)->resolve(s, data);
+    PN_TRY(pn_method_of(s)->resolve(s, data));
+    pn_settings_fill_real(&s->rate_end, 0.001);
+    pn_settings_fill_real(&s->decay, 0.0003);
+    pn_settings_fill_real(&s->clip, 5);
+    pn_settings_fill(&s->nesterov, 0);
+    return PN_OK;
 }
 
 pn_model_settings pn_settings_model(const pn_settings *s, const pn_data *data, size_t memory) {
@@ -105,5 +127,7 @@ pn_model_settings pn_settings_model(const pn_settings *s, const pn_data *data, s
         .momentum = (float)s->momentum,
         .decay = (float)s->decay,
         .clip = (float)s->clip,
+        .nesterov = s->nesterov,
+        .kind = pn_method_of(s)->model,
     };
 }

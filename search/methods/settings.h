@@ -15,13 +15,13 @@ typedef struct pn_settings {
     int64_t layers, channels, batch, samples, epochs, steps, warmup;
     uint64_t seed;
     double temperature, temperature_v, rate_pi, rate, rate_end, momentum, decay, clip, skip_below;
-    double entropy_end;
+    double entropy_end, rate_alpha, decay_alpha, tau, tau_end;
     int64_t restart, select, select_batches;
     char found[16]; /* "mode", "supported"; "auto": as the rule has it */
     double time;    /* seconds by which `steps` were chosen (pace.h), or PN_UNSET_REAL */
     int64_t evidence, baseline, distinct_inputs, freeze_weights, augment, share_slot, warmup_prior,
-        keep_weights;          /* 0, 1, PN_UNSET */
-    char prior[PN_TEXT_BYTES]; /* where pi came from; "" = uniform */
+        keep_weights, nesterov; /* 0, 1, PN_UNSET */
+    char prior[PN_TEXT_BYTES];  /* where pi came from; "" = uniform */
 } pn_settings;
 
 extern const pn_fields pn_settings_fields;
@@ -33,8 +33,9 @@ pn_settings pn_settings_defaults(void);
  * a later version could change. */
 pn_status pn_settings_resolve(pn_settings *settings, const pn_data *data);
 
-/* *field = value, if it is PN_UNSET. */
+/* *field = value, if it is PN_UNSET, or PN_UNSET_REAL. */
 void pn_settings_fill(int64_t *field, int64_t value);
+void pn_settings_fill_real(double *field, double value);
 
 /* Resolved settings in the form that the model wants them. */
 pn_model_settings pn_settings_model(const pn_settings *settings, const pn_data *data,

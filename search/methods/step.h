@@ -26,9 +26,12 @@ typedef struct pn_evaluation {
     size_t bytes; /* of the arena */
 } pn_evaluation;
 
+typedef enum pn_step_half { PN_STEP_TRAIN, PN_STEP_VALIDATE } pn_step_half;
+
 /* The calls of a step, in this order, each as often as the method wants it:
  *     begin, train, validate, update, finish
- * or score alone. A status other than PN_OK ends the step at once and is passed on. */
+ * or score alone; or, with a supernet, begin, mix and mixed or update and finish, for a half. A
+ * status other than PN_OK ends the step at once and is passed on. */
 typedef struct pn_evaluator {
     void *self;
     int batch; /* images in either batch */
@@ -54,6 +57,16 @@ typedef struct pn_evaluator {
      * the order of epoch 0, forward only, and waits. out->val_ll and val_correct are sums over all
      * of them. May be NULL likewise. */
     pn_status (*score)(void *self, const pn_arch *a, int64_t batches, pn_evaluation *out);
+
+    /* A supernet with these weights of its ops, in the order of mixture.h, on a batch of this step:
+     * queues forward and backward, whose gradient of the shared weights is added, as by train, to
+     * what `update` takes and `begin` clears. chosen NULL: all ops of every edge; else one of each,
+     * by its number, -1: none, and of weight 1, whatever `weight` says. May be NULL likewise. */
+    pn_status (*mix)(void *self, pn_step_half half, const double *weight, const int8_t *chosen);
+    /* Waits for the last mix: its log-likelihood, and of_weight[kinds * edges * (1 + ops)], the
+     * gradient of the batch's mean loss with respect to every weight, summed over the cells; 0 of
+     * what was not in the supernet. */
+    pn_status (*mixed)(void *self, pn_step_half half, pn_evaluation *out, double *of_weight);
 } pn_evaluator;
 
 /* What happened in a step. */

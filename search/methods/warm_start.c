@@ -81,23 +81,58 @@ static pn_status parse_meta(const pn_warm_start *s, const char *key, json_t **va
     return status == PN_OK ? PN_OK : pn_fail_in(status, "%s: its %s", s->file, key);
 }
 
-/* The method of the settings in a checkpoint; those without one are of before there were others. */
-static const pn_method *method_of(const json_t *settings) {
+/* Settings without a method are of before there were others. */
+static pn_status method_of(const json_t *settings, const pn_method **method) {
     const char *name = json_string_value(json_object_get(settings, "method"));
-    return pn_method_find(name ? name : "parsec");
+    *method = pn_method_find(name ? name : "parsec");
+    return *method ? PN_OK
+                   : pn_fail(PN_EINPUT, "a search by a method that this version does not know");
+}
+
+pn_status pn_warm_start_method(const pn_warm_start *s, const pn_method **method) {
+    json_t *settings;
+    PN_TRY(parse_meta(s, "settings", &settings));
+    const pn_status status = method_of(settings, method);
+    json_decref(settings);
+    return status == PN_OK ? PN_OK : pn_fail_in(status, "%s", s->file);
+}
+
+static pn_status read_state(const pn_warm_start *s, json_t *settings, const pn_method *method,
+                            void *self) {
+    const pn_space space = pn_space_darts();
+    pn_settings resolved = pn_settings_defaults();
+    const void *state;
+    PN_TRY(pn_fields_read(&pn_settings_fields, "settings", settings, &resolved));
+    PN_TRY(method->begin(self, &space, &resolved));
+    const int64_t count = method->count(self);
+    PN_TRY(pn_safetensors_get(s->checkpoint, pn_checkpoint_state, PN_F64, 1, &count, &state));
+    return method->restore(self, state, (int)count);
+}
+
+pn_status pn_warm_start_state(const pn_warm_start *s, const pn_method **method, void **self) {
+    json_t *settings;
+    *self = NULL;
+    PN_TRY(parse_meta(s, "settings", &settings));
+    pn_status status = method_of(settings, method);
+    if (status == PN_OK && !(*self = calloc(1, (*method)->bytes)))
+        status = pn_fail(PN_EMEM, "no memory for the state of a search");
+    if (status == PN_OK) status = read_state(s, settings, *method, *self);
+    json_decref(settings);
+    if (status == PN_OK) return PN_OK;
+    free(*self);
+    *self = NULL;
+    return pn_fail_in(status == PN_EARG ? PN_EINPUT : status, "%s", s->file);
 }
 
 pn_status pn_warm_start_prior(const pn_warm_start *s, pn_prior *prior) {
+    const pn_method *method;
     json_t *settings;
     PN_TRY(parse_meta(s, "settings", &settings));
-    const pn_method *method = method_of(settings);
-    pn_status status;
-    if (!method)
-        status = pn_fail(PN_EINPUT, "a search by a method that this version does not know");
-    else if (!method->read_prior)
-        status = pn_fail(PN_EINPUT, "a search by --method %s, which has no pi", method->name);
-    else
-        status = method->read_prior(s->checkpoint, settings, prior);
+    pn_status status = method_of(settings, &method);
+    if (status == PN_OK)
+        status = method->read_prior
+                     ? method->read_prior(s->checkpoint, settings, prior)
+                     : pn_fail(PN_EINPUT, "a search by --method %s, which has no pi", method->name);
     json_decref(settings);
     return status == PN_OK ? PN_OK : pn_fail_in(status, "%s", s->file);
 }

@@ -33,7 +33,16 @@ typedef struct pn_warm_start {
 pn_status pn_warm_start_open(pn_warm_start *source, const char *path, const pn_space *space);
 void pn_warm_start_close(pn_warm_start *source); /* one that is not open is allowed */
 
-/* The logits, and whether inputs were distinct; *prior is initialised. */
+/* The method of the search, and whether it has a pi. PN_EINPUT if this version does not know it. */
+struct pn_method;
+pn_status pn_warm_start_method(const pn_warm_start *source, const struct pn_method **method);
+
+/* The whole state of its method, which the caller frees. */
+pn_status pn_warm_start_state(const pn_warm_start *source, const struct pn_method **method,
+                              void **self);
+
+/* The logits, and whether inputs were distinct; *prior is initialised. PN_EINPUT of a method
+ * without pi. */
 pn_status pn_warm_start_prior(const pn_warm_start *source, pn_prior *prior);
 
 /* The shared weights (not the momenta). PN_EINPUT names the first tensor that differs. */

@@ -1,0 +1,74 @@
+/* alphas.h -- what DARTS and GDAS have in common: logits of every op on every edge (mixture.h),
+ * which Adam moves by the gradient of the validation half, and the shared weights, which SGD
+ * moves by that of the training half. They differ in the supernet that a step makes of the
+ * logits. */
+#ifndef PN_ALPHAS_H
+#define PN_ALPHAS_H
+
+#include "kernels/api.h"
+#include "search/methods/adam.h"
+#include "search/methods/method.h"
+#include "search/methods/mixture.h"
+
+PN_API_BEGIN
+
+/* The logits, both moments, step and updates are the whole state. */
+typedef struct pn_alphas {
+    pn_mixture mixture;
+    double moment1[PN_MAX_MIX], moment2[PN_MAX_MIX];
+    int64_t step, updates;
+    int64_t steps;
+    uint64_t seed;
+    bool distinct; /* the two inputs of a node of the cell found differ */
+    pn_adam adam;
+    double rate, rate_end; /* SGD's, on a cosine */
+    double tau, tau_end;   /* on a line; of a method that has them */
+} pn_alphas;
+
+/* Settings that all of them have, as DARTS has published them: 3e-4, betas .5 and .999, L2 1e-3;
+ * the logits begin as 1e-3 N(0, 1). */
+pn_status pn_alphas_resolve(pn_settings *settings);
+pn_status pn_alphas_begin(pn_alphas *a, const pn_space *space, const pn_settings *settings,
+                          bool distinct);
+
+/* The beginning of a step's report; PN_EARG beyond the last. */
+pn_status pn_alphas_report(const pn_alphas *a, const pn_evaluator *e, pn_step_report *report);
+
+/* A supernet of the training half: weights, gradient, SGD. Its loss goes into the report. */
+pn_status pn_alphas_train(const pn_alphas *a, const pn_evaluator *e, const double *weight,
+                          const int8_t *chosen, pn_step_report *report);
+
+/* A supernet of the validation half: of_weight as of pn_evaluator.mixed. PN_EDIVERGED names the
+ * step, and edge and op where a gradient is not finite. */
+pn_status pn_alphas_validate(const pn_alphas *a, const pn_evaluator *e, const double *weight,
+                             const int8_t *chosen, double *of_weight, pn_step_report *report);
+
+/* Adam downhill along the gradient of the loss. PN_EDIVERGED, *a unchanged, if a logit would leave
+ * the range of mixture.h. */
+pn_status pn_alphas_move(pn_alphas *a, const double *gradient, pn_step_report *report);
+
+/* The members of pn_method. */
+int64_t pn_alphas_position(const void *self);
+int pn_alphas_count(const void *self);
+void pn_alphas_save(const void *self, double *state);
+pn_status pn_alphas_restore(void *self, const double *state, int count);
+int pn_alphas_columns(const void *self);
+void pn_alphas_column(const void *self, int i, char name[PN_NAME_BYTES]);
+void pn_alphas_probabilities(const void *self, double *probability);
+void pn_alphas_believe(const void *self, pn_belief *belief);
+void pn_alphas_derive(const void *self, pn_arch *arch);
+void pn_alphas_conclude(const void *self, const pn_arch *arch, char text[PN_METHOD_TEXT]);
+double pn_alphas_log_p(const void *self, const pn_arch *arch);
+double pn_alphas_draw(const void *self, uint64_t seed, uint64_t index, pn_arch *arch);
+
+/* All of them, in a table's initialiser. */
+#define PN_ALPHAS_MEMBERS                                                                     \
+    .bytes = sizeof(pn_alphas), .position = pn_alphas_position, .count = pn_alphas_count,     \
+    .save = pn_alphas_save, .restore = pn_alphas_restore, .columns = pn_alphas_columns,       \
+    .column = pn_alphas_column, .probabilities = pn_alphas_probabilities,                     \
+    .believe = pn_alphas_believe, .derive = pn_alphas_derive, .conclude = pn_alphas_conclude, \
+    .log_p = pn_alphas_log_p, .draw = pn_alphas_draw
+
+PN_API_END
+
+#endif

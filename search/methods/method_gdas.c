@@ -1,0 +1,90 @@
+/* method_gdas.c -- GDAS (Dong, Yang 2019; github.com/D-X-Y/AutoDL-Projects, its NASNet-like space).
+ *
+ * Every edge has one op, that of the largest logit with Gumbel noise, and `none` is one of the
+ * choices: a supernet of the cost of one and a half architectures. The forward pass takes the op as
+ * it is; backward its gradient goes straight through the softmax of (logits + noise) / tau. tau
+ * falls from 10 to .1, so that the noise's part becomes smaller and the gradient sharper. A step
+ * moves the shared weights by a training batch, then the logits by a validation batch, with noise
+ * of its own.
+ *
+ * Published (CIFAR-10): batch 256, 250 epochs of a half; SGD .025 to .001, Nesterov's momentum
+ * .9, decay 5e-4, clip 5; Adam as DARTS. There cosine and tau change with every epoch, here with
+ * every step. The cell has, of each node, the two best of all pairs of op and input: an input
+ * may have both. */
+#include <stdio.h>
+
+#include "search/methods/alphas.h"
+
+/* Multiply-adds of one op on each of 14 edges, an eighth of them `none`, in those of 8 terms. */
+#define ONE_OP_AN_EDGE 1.5
+
+static pn_status resolve(pn_settings *s, const pn_data *data) {
+    (void)data;
+    pn_settings_fill_real(&s->decay, 5e-4);
+    pn_settings_fill(&s->nesterov, 1);
+    pn_settings_fill_real(&s->tau, 10);
+    pn_settings_fill_real(&s->tau_end, 0.1);
+    return pn_alphas_resolve(s);
+}
+
+static double cost(const pn_settings *s, int64_t steps) {
+    (void)s;
+    return 2 * ONE_OP_AN_EDGE * (double)steps;
+}
+
+static void describe(const pn_settings *s, char text[PN_METHOD_TEXT]) {
+    snprintf(text, PN_METHOD_TEXT,
+             "GDAS: %lld steps, tau from %g to %g, logits at rate %g, decay %g",
+             (long long)s->steps, s->tau, s->tau_end, s->rate_alpha, s->decay_alpha);
+}
+
+static const char *warmup_name(const pn_settings *s) {
+    (void)s;
+    return "warm-up";
+}
+
+static pn_status begin(void *self, const pn_space *space, const pn_settings *settings) {
+    return pn_alphas_begin(self, space, settings, false);
+}
+
+/* From the first step, at tau, to the last, at tau_end. */
+static double temperature(const pn_alphas *a) {
+    const double gone = a->steps > 1 ? (double)a->step / (double)(a->steps - 1) : 0;
+    return a->tau + gone * (a->tau_end - a->tau);
+}
+
+/* The softmax and its largest of each edge. pass: 0 of training, 1 of validation. */
+static void draw(const pn_alphas *a, int pass, double *weight, int8_t *chosen) {
+    double noise[PN_MAX_MIX];
+    pn_mixture_noise(&a->mixture, a->seed, a->step, pass, noise);
+    pn_mixture_weights(&a->mixture, noise, temperature(a), weight);
+    pn_mixture_choose(&a->mixture, weight, chosen);
+}
+
+static pn_status step(void *self, const pn_evaluator *e, pn_step_report *r) {
+    pn_alphas *a = self;
+    double weight[PN_MAX_MIX], of_weight[PN_MAX_MIX], gradient[PN_MAX_MIX];
+    int8_t chosen[PN_MAX_MIX_EDGES];
+    PN_TRY(pn_alphas_report(a, e, r));
+    draw(a, 0, weight, chosen);
+    PN_TRY(pn_alphas_train(a, e, weight, chosen, r));
+    draw(a, 1, weight, chosen);
+    PN_TRY(pn_alphas_validate(a, e, weight, chosen, of_weight, r));
+    pn_mixture_back(&a->mixture, weight, temperature(a), of_weight, gradient);
+    PN_TRY(pn_alphas_move(a, gradient, r));
+    a->step++;
+    return PN_OK;
+}
+
+const pn_method pn_method_gdas = {
+    .name = "gdas",
+    .options = "|rate-alpha|decay-alpha|nesterov|tau|tau-end|",
+    .model = PN_MODEL_EDGES,
+    .resolve = resolve,
+    .cost = cost,
+    .describe = describe,
+    .warmup_name = warmup_name,
+    .begin = begin,
+    .step = step,
+    PN_ALPHAS_MEMBERS,
+};
