@@ -309,6 +309,7 @@ static void mixtures_are_as_the_reference_says(void **state) {
         if (pn_whole_create_mixed(&w, &m->c, &m->mix, kernels_at_hand(), 9) != PN_OK)
             fail_msg("%s: %s", m->why, pn_error());
         assert_int_equal(pn_whole_run(&w), PN_OK);
+        assert_int_equal(w.arena.high_water, w.size.arena_bytes); /* planned = used */
         const pn_whole_distance d = pn_whole_compare(&w, &reference);
         if (!pn_whole_within(d))
             fail_msg("%s: logit %.1e, loss %.1e, gradient %.1e, mixture %.1e", m->why, d.logit,
