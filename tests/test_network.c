@@ -266,6 +266,32 @@ static void equal_to_the_reference(void **state) {
         }
 }
 
+/* Of a supernet: all ops cost what each of them costs alone. */
+static void multiply_adds_of_supernets(void **state) {
+    (void)state;
+    const pn_network_spec spec = {
+        .layers = 5, .channels = 8, .H = 16, .W = 16, .image_channels = 3, .classes = 10};
+    const pn_space space = pn_space_darts();
+    enum { EDGES = PN_KINDS * PN_MAX_EDGES };
+    int8_t chosen[EDGES];
+    pn_network n;
+    assert_int_equal(pn_network_create(&n, &spec, &space, NULL), PN_OK);
+    memset(chosen, -1, sizeof chosen);
+    const double none = pn_network_mixed_macs(&n, chosen);
+    double sum = 0;
+    for (int e = 0; e < EDGES; e++)
+        for (int o = 0; o < space.ops; o++) {
+            chosen[e] = (int8_t)o;
+            const double one = pn_network_mixed_macs(&n, chosen) - none;
+            assert_true(pn_op_has_weights(space.op[o]) ? one > 0 : one >= 0);
+            sum += one;
+            chosen[e] = -1;
+        }
+    assert_true(none > 0 && none + sum == pn_network_mixed_macs(&n, NULL));
+    assert_true(none + sum == pn_network_macs(&n, NULL));
+    pn_network_destroy(&n);
+}
+
 static void the_supernet_sums_everything(void **state) {
     (void)state;
     static const pn_whole_case c = {"supernet", SEARCH(3, 4, 8, 8, 3), 2, true, false, false, 0};
@@ -632,6 +658,7 @@ int main(void) {
         cmocka_unit_test(names_and_shapes_of_the_search_network),
         cmocka_unit_test(layouts_go_out_and_come_back),
         cmocka_unit_test(multiply_adds_by_hand),
+        cmocka_unit_test(multiply_adds_of_supernets),
         cmocka_unit_test(settings_that_cannot_be),
         cmocka_unit_test(equal_to_the_reference),
         cmocka_unit_test(the_supernet_sums_everything),

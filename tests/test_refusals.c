@@ -388,6 +388,14 @@ static void words_that_are_no_command_or_option(void **state) {
          {TRACE, INPUT_FILES, "--out", "new", "--network", "eval", "--mode", "inference",
           "--drop-path", "images.npy"}},
         {"another one", USAGE, "search or eval", {"plan", "--network", "super"}},
+        {"a method that has no single cell",
+         USAGE,
+         "--method darts searches no single cell",
+         {"plan", "DARTS_V2", "--method", "darts"}},
+        {"nor an evaluation network",
+         USAGE,
+         "--method gdas searches no single cell",
+         {"plan", "--network", "eval", "--method", "gdas"}},
     };
     refuse_all(rows, sizeof rows);
 }

@@ -5,7 +5,9 @@
 
 #include "kernels/backend.h"
 #include "runtime/json.h"
-#include "search/methods/prior.h"
+#include "runtime/rng.h"
+#include "search/methods/method.h"
+#include "search/methods/mixture.h"
 #include "search/network/budget.h"
 
 const char *const pn_cost_name[PN_COSTS] = {
@@ -31,8 +33,16 @@ typedef struct planner {
     pn_cost_settings asked; /* resolved */
 } planner;
 
-/* The figures of one architecture; arch NULL: the supernet. */
-static pn_status measure(planner *p, const pn_arch *arch, int batch, double figure[PN_COSTS]) {
+/* What is measured: an architecture, a supernet of one op an edge, or the supernet. */
+typedef struct subject {
+    bool has_arch, has_chosen;
+    pn_arch arch;
+    int8_t chosen[PN_MAX_MIX_EDGES];
+} subject;
+
+static pn_status measure(planner *p, const subject *of, int batch, double figure[PN_COSTS]) {
+    const pn_arch *arch = of->has_arch ? &of->arch : NULL;
+    const int8_t *chosen = of->has_chosen ? of->chosen : NULL;
     const bool evaluation = !strcmp(p->asked.network, "eval");
     if (!p->created || evaluation) { /* an evaluation network has one architecture's weights */
         if (p->created) pn_network_destroy(&p->network);
@@ -55,7 +65,8 @@ static pn_status measure(planner *p, const pn_arch *arch, int batch, double figu
     pn_network_count(&p->network, arch, &weights, &auxiliary);
     pn_program_size training, forward;
     float number = 0; /* an address for each learnt weight of a supernet: nothing runs */
-    const pn_mix learnt = {.weight = &number, .dweight = &number}, *mix = arch ? NULL : &learnt;
+    const pn_mix learnt = {.weight = chosen ? NULL : &number, .dweight = &number, .chosen = chosen},
+                 *mix = arch ? NULL : &learnt;
     const pn_build train = {.N = batch,
                             .training = true,
                             .mix = mix,
@@ -72,7 +83,8 @@ static pn_status measure(planner *p, const pn_arch *arch, int batch, double figu
     const double values[PN_COSTS] = {
         [PN_COST_PARAMS] = (double)weights,
         [PN_COST_PARAMS_AUXILIARY] = (double)auxiliary,
-        [PN_COST_MACS] = pn_network_macs(&p->network, arch),
+        [PN_COST_MACS] =
+            arch ? pn_network_macs(&p->network, arch) : pn_network_mixed_macs(&p->network, chosen),
         [PN_COST_PARAMETER_BYTES] = parameters,
         [PN_COST_ACTIVATION_BYTES] = (double)training.activation_bytes,
         [PN_COST_ARENA_BYTES] = (double)training.arena_bytes,
@@ -87,47 +99,61 @@ static pn_status measure(planner *p, const pn_arch *arch, int batch, double figu
     return PN_OK;
 }
 
-/* What the largest of the architectures needs with batches of N. */
+/* What the largest of them needs with batches of N. */
 typedef struct candidate {
     planner *p;
-    const pn_arch *arch;
+    const subject *of;
 } candidate;
 
 static pn_status total_bytes(void *self, int N, size_t *bytes) {
     const candidate *c = self;
     double figure[PN_COSTS];
-    PN_TRY(measure(c->p, c->arch, N, figure));
+    PN_TRY(measure(c->p, c->of, N, figure));
     *bytes = (size_t)figure[PN_COST_TOTAL_BYTES];
     return PN_OK;
 }
 
-static pn_status largest_batch(planner *p, const pn_arch *arch, int *batch) {
+static pn_status largest_batch(planner *p, const subject *of, int *batch) {
     const int pixels = p->asked.image[0] * p->asked.image[1], most = PN_MAX_PIXELS / pixels;
-    return pn_budget_batch(total_bytes, &(candidate){p, arch}, most < 1 << 20 ? most : 1 << 20,
+    return pn_budget_batch(total_bytes, &(candidate){p, of}, most < 1 << 20 ? most : 1 << 20,
                            p->asked.memory, batch);
 }
 
 /* The one asked for; *largest: of which the largest batch is sought. */
-static pn_status find_one(planner *p, pn_cost *cost, pn_arch *largest) {
+static pn_status find_one(planner *p, pn_cost *cost, subject *largest) {
     const pn_cost_settings *o = &p->asked;
     if (o->genotype) {
-        PN_TRY(pn_genotype_open(o->genotype, largest));
-        pn_genotype_write(largest, cost->genotype);
+        largest->has_arch = true;
+        PN_TRY(pn_genotype_open(o->genotype, &largest->arch));
+        pn_genotype_write(&largest->arch, cost->genotype);
     }
-    return measure(p, o->supernet ? NULL : largest, o->batch, cost->row[0]);
+    return measure(p, largest, o->batch, cost->row[0]);
 }
 
-static pn_status find_random(planner *p, pn_cost *cost, pn_arch *largest) {
+/* The k-th random one. Of a method that draws an op an edge, each of them, and none, is as
+ * likely. */
+static void draw(const planner *p, const pn_prior *uniform, int k, subject *of) {
+    const uint64_t seed = p->asked.seed, step = (uint64_t)k;
+    *of = (subject){.has_chosen = pn_method_find(p->asked.method)->model == PN_MODEL_EDGES};
+    of->has_arch = !of->has_chosen;
+    pn_prior_sample(uniform, seed, 0, (uint64_t)k, &of->arch);
+    for (int e = 0; e < PN_MAX_MIX_EDGES; e++)
+        of->chosen[e] =
+            (int8_t)((int)pn_random_below(seed, PN_STREAM_GUMBEL, step, (uint64_t)e, PN_MIX_OPS) -
+                     1);
+}
+
+static pn_status find_random(planner *p, pn_cost *cost, subject *largest) {
     const pn_cost_settings *o = &p->asked;
     const pn_space space = pn_space_darts();
     double(*row)[PN_COSTS] = cost->row, figure[PN_COSTS];
     pn_prior prior;
-    pn_arch arch;
+    subject of;
     PN_TRY(pn_prior_init(&prior, &space, false));
     for (int k = 0; k < o->samples; k++) {
-        pn_prior_sample(&prior, o->seed, 0, (uint64_t)k, &arch);
-        PN_TRY(measure(p, &arch, o->batch, figure));
-        if (k == 0 || figure[PN_COST_TOTAL_BYTES] > row[2][PN_COST_TOTAL_BYTES]) *largest = arch;
+        draw(p, &prior, k, &of);
+        PN_TRY(measure(p, &of, o->batch, figure));
+        if (k == 0 || figure[PN_COST_TOTAL_BYTES] > row[2][PN_COST_TOTAL_BYTES]) *largest = of;
         for (int i = 0; i < PN_COSTS; i++) {
             row[0][i] = k && row[0][i] < figure[i] ? row[0][i] : figure[i];
             row[2][i] = k && row[2][i] > figure[i] ? row[2][i] : figure[i];
@@ -138,18 +164,24 @@ static pn_status find_random(planner *p, pn_cost *cost, pn_arch *largest) {
 }
 
 static pn_status find(planner *p, pn_cost *cost) {
-    pn_arch largest = {0};
+    subject largest = {0};
     PN_TRY(pn_backend_sizes(p->asked.device, &p->kernels));
     PN_TRY(pn_program_create(&p->program, p->kernels));
     PN_TRY(cost->one ? find_one(p, cost, &largest) : find_random(p, cost, &largest));
     if (!p->asked.memory) return PN_OK;
-    return largest_batch(p, p->asked.supernet ? NULL : &largest, &cost->largest_batch);
+    return largest_batch(p, &largest, &cost->largest_batch);
 }
 
 static pn_status resolve(pn_cost_settings *o) {
     bool evaluation;
     pn_network_sizes usual;
     PN_TRY(pn_network_asked(o->network, o->stem, &evaluation, &usual));
+    if (!o->method) o->method = "parsec";
+    const pn_model_kind model = pn_method_find(o->method)->model;
+    if (model != PN_MODEL_CELLS && (o->genotype || evaluation))
+        return pn_fail(PN_EARG, "--method %s searches no single cell, want --network search%s",
+                       o->method, o->genotype ? " and no genotype" : "");
+    if (model == PN_MODEL_MIXTURE) o->supernet = true;
     if (!!o->genotype + !!o->samples + o->supernet > 1)
         return pn_fail(PN_EARG, "want one of --genotype, --samples and --supernet");
     if (o->supernet && evaluation)

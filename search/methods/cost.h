@@ -37,6 +37,7 @@ static inline bool pn_cost_is_bytes(int figure) {
  * most one. */
 typedef struct pn_cost_settings {
     const char *genotype, *network, *stem, *device; /* the last three are not NULL */
+    const char *method;                             /* of a search: whose programs */
     int layers, channels, batch, classes, samples, image[3];
     uint64_t seed;
     size_t memory; /* not 0: also find the largest batch that fits */

@@ -1,11 +1,11 @@
 /* method_gdas.c -- GDAS (Dong, Yang 2019; github.com/D-X-Y/AutoDL-Projects, its NASNet-like space).
  *
  * Every edge has one op, that of the largest logit with Gumbel noise, and `none` is one of the
- * choices: a supernet of the cost of one and a half architectures. The forward pass takes the op as
- * it is; backward its gradient goes straight through the softmax of (logits + noise) / tau. tau
- * falls from 10 to .1, so that the noise's part becomes smaller and the gradient sharper. A step
- * moves the shared weights by a training batch, then the logits by a validation batch, with noise
- * of its own.
+ * choices: a supernet of the cost of little more than one architecture. The forward pass takes the
+ * op as it is; backward its gradient goes straight through the softmax of (logits + noise) / tau.
+ * tau falls from 10 to .1, so that the noise's part becomes smaller and the gradient sharper. A
+ * step moves the shared weights by a training batch, then the logits by a validation batch, with
+ * noise of its own.
  *
  * Published (CIFAR-10): batch 256, 250 epochs of a half; SGD .025 to .001, Nesterov's momentum
  * .9, decay 5e-4, clip 5; Adam as DARTS. There cosine and tau change with every epoch, here with
@@ -15,8 +15,9 @@
 
 #include "search/methods/alphas.h"
 
-/* Multiply-adds of one op on each of 14 edges, an eighth of them `none`, in those of 8 terms. */
-#define ONE_OP_AN_EDGE 1.5
+/* Multiply-adds of a random op or none on each edge in those of the mean architecture: by
+ * `plan`. */
+#define ONE_OP_AN_EDGE 1.2
 
 static pn_status resolve(pn_settings *s, const pn_data *data) {
     (void)data;

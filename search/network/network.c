@@ -556,7 +556,23 @@ static double stem_macs(const pn_network_spec *s) {
     return macs;
 }
 
-double pn_network_macs(const pn_network *n, const pn_arch *arch) {
+/* Of a node: arch NULL: of a supernet. */
+static double node_macs(const pn_network *n, const pn_cell_shape *s, const pn_arch *arch,
+                        const int8_t *chosen, int node) {
+    const int first = (int)s->kind * pn_edges(n->space.nodes);
+    double macs = 0;
+    for (int slot = 0; arch && slot < PN_NODE_TERMS; slot++) {
+        const pn_choice t = arch->cell[s->kind].term[node][slot];
+        macs += term_macs(s, t.op, t.input);
+    }
+    for (int input = 0; !arch && input < pn_inputs(node); input++)
+        for (int o = 0; o < n->space.ops; o++)
+            if (!chosen || chosen[first + pn_edge(node, input)] == o)
+                macs += term_macs(s, n->space.op[o], input);
+    return macs;
+}
+
+static double all_macs(const pn_network *n, const pn_arch *arch, const int8_t *chosen) {
     const pn_network_spec *spec = &n->spec;
     pn_cell_shape shape[PN_MAX_LAYERS];
     pn_cell_shapes(spec, n->space.nodes, shape);
@@ -564,16 +580,16 @@ double pn_network_macs(const pn_network *n, const pn_arch *arch) {
     for (int i = 0; i < spec->layers; i++) {
         const pn_cell_shape *s = &shape[i];
         for (int j = 0; j < 2; j++) macs += (double)s->in_channels[j] * s->C * s->H * s->W;
-        for (int node = 0; node < n->space.nodes; node++) {
-            for (int slot = 0; arch && slot < PN_NODE_TERMS; slot++) {
-                const pn_choice t = arch->cell[s->kind].term[node][slot];
-                macs += term_macs(s, t.op, t.input);
-            }
-            for (int input = 0; !arch && input < pn_inputs(node); input++)
-                for (int o = 0; o < n->space.ops; o++) macs += term_macs(s, n->space.op[o], input);
-        }
+        for (int node = 0; node < n->space.nodes; node++)
+            macs += node_macs(n, s, arch, chosen, node);
     }
     return macs + (double)n->space.nodes * shape[spec->layers - 1].C * spec->classes;
+}
+
+double pn_network_macs(const pn_network *n, const pn_arch *arch) { return all_macs(n, arch, NULL); }
+
+double pn_network_mixed_macs(const pn_network *n, const int8_t *chosen) {
+    return all_macs(n, NULL, chosen);
 }
 
 pn_arch pn_network_largest(const pn_space *space) {

@@ -124,6 +124,9 @@ size_t pn_network_batch_bytes(const pn_network_spec *spec, int N);
 /* Multiply-adds of one image: convolutions and the classifier, without the auxiliary head. */
 double pn_network_macs(const pn_network *network, const pn_arch *arch);
 
+/* The same of a supernet of one op an edge, or none (pn_mix.chosen); chosen NULL: all ops. */
+double pn_network_mixed_macs(const pn_network *network, const int8_t *chosen);
+
 /* The architecture with the most buffers, all sep_conv_5x5 on different inputs. Twice the sum of
  * its buffers bounds every plan of the space: no term of another op has more or larger ones, and
  * the factor covers the workspaces of launches that only a mixture of ops has. */
