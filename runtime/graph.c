@@ -30,6 +30,7 @@ void pn_graph_free(pn_graph *g) {
 void pn_graph_begin(pn_graph *g, int N, bool training) {
     g->N = N;
     g->training = training;
+    g->recompute = false;
     g->failed = N < 1 ? pn_fail(PN_EARG, "program: batch of %d, want at least 1", N) : PN_OK;
     g->value_count = g->use_count = g->op_count = 0;
 }
@@ -248,9 +249,60 @@ static void find_shared(pn_graph *g) {
     }
 }
 
+static bool wants_sums(const value *v) {
+    return v->norm.mode == PN_NORM_BATCH || (v->norm.mode != PN_NORM_NONE && v->norm.gamma >= 0);
+}
+
+/* To turn dy into dz, if batch statistics stand between them. */
+bool pn_producer_rereads(const value *v) { return v->norm.mode == PN_NORM_BATCH; }
+
+/* A node reads for the sums, for a weight's gradient and to put a term back, an average pool only
+ * for the sums, a head only for ReLU's mask. */
+bool pn_use_rereads(const pn_graph *g, int u) {
+    const op *o = &g->ops[g->uses[u].op];
+    const value *v = pn_value_read(g, u);
+    switch (o->family) {
+        case PN_NODE:
+            return o->restored >= 0 || g->uses[u].term.dweight || wants_sums(v);
+        case PN_POOL:
+            return o->pool == PN_POOL_MAX || wants_sums(v);
+        case PN_HEAD:
+            return o->relu || wants_sums(v);
+        default:
+            return true;
+    }
+}
+
+static bool may_run_again(const op *o) {
+    return o->family == PN_CONV1X1 || o->family == PN_REDUCE || o->family == PN_STAGE ||
+           o->family == PN_POOL;
+}
+
+/* With `recompute` nodes keep their sums, what stands outside the cells keeps all, and what lies
+ * between is made again, if backward reads it; but a node's restored term is put back. */
+static void find_again(pn_graph *g) {
+    for (int v = 0; v < g->value_count; v++) g->values[v].reread = false;
+    for (int i = g->op_count - 1; i >= 0; i--) {
+        op *o = &g->ops[i];
+        o->again = false;
+        if (!o->alive || !g->recompute || !g->training) continue;
+        if (o->out >= 0 && may_run_again(o)) {
+            const value *v = &g->values[o->out];
+            const bool restored =
+                v->shared >= 0 && g->ops[g->uses[v->shared].op].restored == v->shared;
+            o->again = !restored && (v->reread || pn_producer_rereads(v));
+        }
+        for (int u = o->first_use; u < o->first_use + o->uses; u++) {
+            value *v = &g->values[g->uses[u].term.value];
+            v->reread |= o->again || pn_use_rereads(g, u);
+        }
+    }
+}
+
 void pn_graph_mark(pn_graph *g) {
     find_living(g);
     find_shared(g);
+    find_again(g);
 }
 
 bool pn_use_writes(const pn_graph *g, int u) {

@@ -43,8 +43,8 @@ static pn_status reserve_table(table *t, const pn_memory *memory, size_t bytes) 
 }
 
 pn_status pn_jobs_reserve(pn_jobs *j, const pn_memory *memory, int ops, int terms) {
-    const int jobs = PASSES * ops, nodes = PASSES * terms;
-    const size_t room = aligned(sizeof(any_job)); /* the end of a launch is aligned, too */
+    const int jobs = TURNS * ops, nodes = PASSES * terms; /* nodes are not run again */
+    const size_t room = aligned(sizeof(any_job));         /* the end of a launch is aligned, too */
     PN_TRY(pn_resize((void **)&j->jobs, jobs, room));
     PN_TRY(PN_RESIZE(j->terms, nodes));
     PN_TRY(PN_RESIZE(j->at, jobs));
@@ -66,6 +66,7 @@ typedef struct sources {
     const pn_graph *graph;
     const pn_buffers *buffers;
     const pn_binding *binding;
+    int pass; /* of the launch */
 } sources;
 
 void *pn_buffer_address(const pn_buffers *b, const pn_binding *binding, int buffer) {
@@ -74,6 +75,12 @@ void *pn_buffer_address(const pn_buffers *b, const pn_binding *binding, int buff
 
 static void *at(const sources *s, int buffer) {
     return pn_buffer_address(s->buffers, s->binding, buffer);
+}
+
+/* A tensor, which may lie elsewhere in the backward pass. */
+static float *data(const sources *s, int i) {
+    const place *has = &s->buffers->places[i];
+    return at(s, s->pass == FORWARD ? has->data : has->again);
 }
 
 static float *parameter(const sources *s, int index) {
@@ -111,7 +118,7 @@ static void write_input(const sources *s, int u, pn_input *to) {
         return;
     }
     const place *has = &s->buffers->places[v->op];
-    to->x = at(s, has->data);
+    to->x = data(s, v->op);
     if (!s->graph->training) return;
     if (pn_use_writes(s->graph, u)) to->dx = at(s, has->grad);
     to->add = has->writer != s->graph->uses[u].op;
@@ -121,9 +128,10 @@ static void write_output(const sources *s, int i, pn_output *to) {
     const pn_graph *g = s->graph;
     const value *v = &g->values[g->ops[i].out];
     const place *has = &s->buffers->places[i];
-    to->z = at(s, has->data);
+    to->z = data(s, i);
     to->coef = 1;
     to->K = v->C;
+    if (s->pass == AGAIN) return; /* without norm: its statistics are there */
     write_norm(s, v, &to->norm);
     if (!g->training) return;
     to->dy = at(s, has->grad);
@@ -234,13 +242,14 @@ static void write_job(const sources *s, int i, bool shares_dx, const pn_term *te
 
 void pn_jobs_write(const pn_graph *g, const pn_schedule *s, const pn_buffers *b,
                    const pn_binding *binding, pn_jobs *j) {
-    const sources from = {g, b, binding};
+    sources from = {.graph = g, .buffers = b, .binding = binding};
     j->bytes = 0;
     j->term_count = 0;
     for (int l = 0; l < s->count; l++) {
         const launch *a = &s->launches[l];
         const int *order = s->order + a->first;
         j->at[l] = j->bytes;
+        from.pass = a->pass;
         memset(j->jobs + j->bytes, 0, (size_t)a->count * job_size[a->family]);
         for (int i = 0; i < a->count; i++) {
             const op *o = &g->ops[order[i]];

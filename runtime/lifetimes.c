@@ -4,11 +4,11 @@
 #include "runtime/program_parts.h"
 
 pn_status pn_buffers_reserve(pn_buffers *b, int ops) {
-    const int most = (3 + PASSES) * ops; /* data, gradient, statistics; scratch */
+    const int most = (4 + TURNS) * ops; /* data, twice, gradient, statistics; scratch */
     PN_TRY(PN_RESIZE(b->list, most));
     PN_TRY(PN_RESIZE(b->room.order, 2 * most));
     PN_TRY(PN_RESIZE(b->room.placed, most));
-    PN_TRY(PN_RESIZE(b->scratch, PASSES * ops));
+    PN_TRY(PN_RESIZE(b->scratch, TURNS * ops));
     return PN_RESIZE(b->places, ops);
 }
 
@@ -30,32 +30,6 @@ static void extend(pn_buffer *b, int last) {
     if (b->last < last) b->last = last;
 }
 
-/* ---- what backward reads again of a value beside its statistics ------------------------------ */
-
-static bool wants_sums(const value *v) {
-    return v->norm.mode == PN_NORM_BATCH || (v->norm.mode != PN_NORM_NONE && v->norm.gamma >= 0);
-}
-
-/* Its producer, to turn dy into dz, if batch statistics stand between them; */
-static bool producer_rereads(const value *v) { return v->norm.mode == PN_NORM_BATCH; }
-
-/* and a consumer. A node reads for the sums, for a weight's gradient and to put a term back, an
- * average pool only for the sums, a head only for ReLU's mask. */
-static bool consumer_rereads(const pn_graph *g, int u) {
-    const op *o = &g->ops[g->uses[u].op];
-    const value *v = pn_value_read(g, u);
-    switch (o->family) {
-        case PN_NODE:
-            return o->restored >= 0 || g->uses[u].term.dweight || wants_sums(v);
-        case PN_POOL:
-            return o->pool == PN_POOL_MAX || wants_sums(v);
-        case PN_HEAD:
-            return o->relu || wants_sums(v);
-        default:
-            return true;
-    }
-}
-
 /* ---- lives ----------------------------------------------------------------------------------- */
 
 /* What an op makes, for as long as the op itself needs it. */
@@ -64,7 +38,7 @@ static void add_made(const pn_graph *g, const pn_schedule *s, int i, pn_buffers 
     const int *when = s->turns[i].launch;
     const int first = when[FORWARD], last = when[g->training ? BACKWARD : FORWARD];
     place *has = &b->places[i];
-    *has = (place){-1, -1, -1, -1, -1, -1};
+    *has = (place){-1, -1, -1, -1, -1, -1, -1};
     if (o->out < 0) {
         const size_t n = (size_t)g->N * sizeof(float);
         int C = 0;
@@ -76,9 +50,12 @@ static void add_made(const pn_graph *g, const pn_schedule *s, int i, pn_buffers 
     }
     const value *v = &g->values[o->out];
     const size_t bytes = (size_t)g->N * (size_t)v->H * (size_t)v->W * (size_t)v->C * sizeof(float);
+    const bool rereads = pn_producer_rereads(v);
     has->data = o->restored >= 0
                     ? b->places[pn_value_read(g, o->restored)->op].data
-                    : pn_buffers_add(b, bytes, first, producer_rereads(v) ? last : first);
+                    : pn_buffers_add(b, bytes, first, rereads && !o->again ? last : first);
+    has->again =
+        o->again ? pn_buffers_add(b, bytes, when[AGAIN], rereads ? last : when[AGAIN]) : has->data;
     if (v->norm.mode != PN_NORM_NONE)
         has->stats = pn_buffers_add(b, 4 * (size_t)v->C * sizeof(float), first, last);
     if (g->training && v->shared < 0) has->grad = pn_buffers_add(b, bytes, last, last);
@@ -94,7 +71,8 @@ static void add_read(const pn_graph *g, const pn_schedule *s, int u, pn_buffers 
     extend(&b->list[has->data], when[FORWARD]);
     if (has->stats >= 0) extend(&b->list[has->stats], when[FORWARD]);
     if (!g->training) return;
-    if (consumer_rereads(g, u)) extend(&b->list[has->data], when[BACKWARD]);
+    if (g->ops[reader].again) extend(&b->list[has->again], when[AGAIN]);
+    if (pn_use_rereads(g, u)) extend(&b->list[has->again], when[BACKWARD]);
     if (v->shared >= 0) { /* the node's gradient lives until this value's producer has read it */
         has->grad = b->places[reader].grad;
         extend(&b->list[has->grad], s->turns[v->op].launch[BACKWARD]);
@@ -105,12 +83,15 @@ static void add_read(const pn_graph *g, const pn_schedule *s, int u, pn_buffers 
 
 /* The first job that adds to a gradient overwrites it. */
 static void find_writers(const pn_graph *g, const pn_schedule *s, place *places) {
-    const int *order = s->order + s->jobs[FORWARD];
-    for (int i = s->jobs[BACKWARD] - 1; i >= 0; i--) {
-        const op *o = &g->ops[order[i]];
-        for (int u = o->first_use; u < o->first_use + o->uses; u++) {
-            const int producer = pn_value_read(g, u)->op;
-            if (producer >= 0) places[producer].writer = order[i];
+    for (int l = s->count - 1; l >= s->forward; l--) {
+        const launch *a = &s->launches[l];
+        for (int i = a->count - 1; i >= 0 && a->pass == BACKWARD; i--) {
+            const int reader = s->order[a->first + i];
+            const op *o = &g->ops[reader];
+            for (int u = o->first_use; u < o->first_use + o->uses; u++) {
+                const int producer = pn_value_read(g, u)->op;
+                if (producer >= 0) places[producer].writer = reader;
+            }
         }
     }
 }

@@ -70,6 +70,8 @@ void pn_program_begin(pn_program *p, int N, bool training, bool guarded) {
     p->compiled = false;
 }
 
+void pn_program_recompute(pn_program *p) { p->graph.recompute = true; }
+
 void pn_program_shape(const pn_program *p, pn_value v, int *H, int *W, int *C) {
     *H = *W = *C = 0;
     if (v < 0 || v >= p->graph.value_count) return;
@@ -99,10 +101,10 @@ void pn_program_touch(const pn_program *p, bool *touched) {
 
 static size_t scratch_of(const pn_kernels *k, const launch *a, const void *jobs) {
     switch (a->family) {
-#define SCRATCH(FAMILY, op, with)                                       \
-    case PN_##FAMILY:                                                   \
-        return a->pass == FORWARD ? k->op##_fwd_scratch(jobs, a->count) \
-                                  : k->op##_bwd_scratch(jobs, a->count);
+#define SCRATCH(FAMILY, op, with)                                        \
+    case PN_##FAMILY:                                                    \
+        return a->pass == BACKWARD ? k->op##_bwd_scratch(jobs, a->count) \
+                                   : k->op##_fwd_scratch(jobs, a->count);
         PN_OPS(SCRATCH, )
 #undef SCRATCH
         default:
@@ -113,10 +115,10 @@ static size_t scratch_of(const pn_kernels *k, const launch *a, const void *jobs)
 static pn_status run_launch(const pn_kernels *k, const launch *a, const void *jobs,
                             const pn_launch *where) {
     switch (a->family) {
-#define RUN(FAMILY, op, with)                                          \
-    case PN_##FAMILY:                                                  \
-        return a->pass == FORWARD ? k->op##_fwd(jobs, a->count, where) \
-                                  : k->op##_bwd(jobs, a->count, where);
+#define RUN(FAMILY, op, with)                                           \
+    case PN_##FAMILY:                                                   \
+        return a->pass == BACKWARD ? k->op##_bwd(jobs, a->count, where) \
+                                   : k->op##_fwd(jobs, a->count, where);
         PN_OPS(RUN, )
 #undef RUN
         default:
@@ -127,7 +129,7 @@ static pn_status run_launch(const pn_kernels *k, const launch *a, const void *jo
 /* For a profiler that was asked for: the environment variable PARSEC_NVTX is set. */
 static const char *range_name(const launch *a, char text[64]) {
     snprintf(text, 64, "%s %s, %d jobs", pn_family_name[a->family],
-             a->pass == FORWARD ? "fwd" : "bwd", a->count);
+             a->pass == BACKWARD ? "bwd" : "fwd", a->count);
     return text;
 }
 

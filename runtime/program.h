@@ -63,6 +63,12 @@ pn_status pn_program_reserve(pn_program *program, int ops, int terms);
  * checked arena (room for guards). */
 void pn_program_begin(pn_program *program, int N, bool training, bool guarded);
 
+/* Between begin and compile, of a program that will run backward: what the ops of cells make
+ * (conv1x1, reduce, stage, pool) is not kept for the backward pass. What that reads of it is made
+ * again, just before; statistics are kept, and a node's restored term is put back as ever. All
+ * results have the same bits. */
+void pn_program_recompute(pn_program *program);
+
 /* Building. A failure sticks: it gives -1 from there on, and pn_program_compile returns it. A
  * tensor beyond the limits of kernels.h (pixels, channels) is PN_EARG: so no size overflows. */
 pn_value pn_program_image(pn_program *p, int H, int W, int C);
@@ -97,7 +103,7 @@ typedef struct pn_program_size {
     size_t activation_bytes; /* of the forward's outputs that live into the backward pass */
     size_t scratch_bytes;    /* the largest scratch of a launch */
     size_t unshared_bytes;   /* of all buffers, had each a place of its own */
-    int levels, launches_fwd, launches_bwd, jobs_fwd, jobs_bwd;
+    int levels, launches_fwd, launches_bwd, jobs_fwd, jobs_bwd; /* bwd: all that backward runs */
 } pn_program_size;
 
 /* Sorts, plans. Afterwards pn_program_bind may be called any number of times. */

@@ -14,7 +14,8 @@
 
 #include "runtime/program.h"
 
-enum { FORWARD, BACKWARD, PASSES };
+/* What a launch does: AGAIN is a forward run in the backward pass. */
+enum { FORWARD, BACKWARD, PASSES, AGAIN = PASSES, TURNS };
 
 /* Resizes *list to `count` items of `item` bytes, unless that is none. PN_EMEM leaves it as it
  * was. */
@@ -28,9 +29,10 @@ typedef struct value {
     int H, W, C;
     int op; /* its producer; -1: the image */
     pn_norm_spec norm;
-    int uses;   /* by living ops */
-    int shared; /* index of the one use (a node's term) whose gradient stands for this value's own;
+    int uses;    /* by living ops */
+    int shared;  /* index of the one use (a node's term) whose gradient stands for this value's own;
                    -1: it has its own */
+    bool reread; /* in the backward pass, by an op that reads it */
 } value;
 
 /* One op's reading of one value. */
@@ -46,6 +48,7 @@ typedef struct op {
     int depth; /* ops in the longest chain that ends here */
     bool alive;
     int restored; /* node: the use that shares its tensor with the sum (pn_node.restore), or -1 */
+    bool again;   /* its output is not kept for the backward pass, but made again there */
     int R, dilation, stride, pad;
     bool mean;
     pn_pool_kind pool;
@@ -58,7 +61,7 @@ typedef struct op {
 
 typedef struct pn_graph {
     int N;
-    bool training;
+    bool training, recompute;
     pn_status failed; /* the first failure of building */
     value *values;
     use *uses; /* op by op */
@@ -77,13 +80,17 @@ void pn_graph_free(pn_graph *graph);
 /* Empties it. A batch below 1 is its first failure. */
 void pn_graph_begin(pn_graph *graph, int N, bool training);
 
-/* Sets what the later stages ask of a graph that is built: alive, uses, shared, restored. */
+/* Sets what the later stages ask of a graph that is built: alive, uses, shared, restored, again. */
 void pn_graph_mark(pn_graph *graph);
 
 /* What a use reads. */
 static inline const value *pn_value_read(const pn_graph *graph, int u) {
     return &graph->values[graph->uses[u].term.value];
 }
+
+/* Does backward read a value again, beside its statistics: its producer's, and this use's? */
+bool pn_producer_rereads(const value *v);
+bool pn_use_rereads(const pn_graph *graph, int u);
 
 /* Does a backward job of this use write a gradient? In a marked graph. */
 bool pn_use_writes(const pn_graph *graph, int u);
@@ -96,18 +103,20 @@ bool pn_ops_share_gradient(const pn_graph *graph, const op *a, const op *b);
 /* All jobs of one family that run at once. */
 typedef struct launch {
     pn_family family;
-    int pass;
+    int pass;         /* FORWARD, BACKWARD, AGAIN */
     int first, count; /* in pn_schedule.order */
 } launch;
 
-/* When an op runs. The rest is of the pass whose launches are being chosen. */
+/* When an op runs. Then, while the launches of a pass are chosen: */
 typedef struct turn {
-    int launch[PASSES];
+    int launch[TURNS];
     int waits;             /* for so many other ops */
     int held[PN_FAMILIES]; /* so many of those are of that family, or held by it themselves: the op
                               cannot become ready before that family is launched */
     int first;             /* of those that wait for it, in pn_schedule.followers; -1: none */
     int next;              /* the next one that is ready, of the same family */
+    int level; /* among what is run again before one launch: 1, or above those it reads; 0: it is
+                  not yet run again, -1: it has been */
 } turn;
 
 /* An op that waits for another one, and the next that does. */
@@ -123,6 +132,7 @@ typedef struct pn_schedule {
     int follower_count;
     int count, forward; /* launches, and those of them that are forward */
     int jobs[PASSES];   /* length of each part of the order */
+    int ops_max;        /* for which there is room */
 } pn_schedule;
 
 /* Makes room for that many ops with that many terms in all. PN_EMEM. */
@@ -137,6 +147,7 @@ void pn_schedule_make(const pn_graph *graph, pn_schedule *schedule);
 /* What an op has in memory, as indices into pn_buffers.list; -1: nothing. */
 typedef struct place {
     int data, grad, stats;
+    int again;          /* data in the backward pass: another buffer if the op is run again */
     int pooled, logits; /* of a head */
     int writer; /* training: the op whose backward comes first, and overwrites the gradient */
 } place;

@@ -5,8 +5,9 @@
 #include "runtime/program_parts.h"
 
 pn_status pn_schedule_reserve(pn_schedule *s, int ops, int terms) {
-    PN_TRY(PN_RESIZE(s->launches, PASSES * ops));
-    PN_TRY(PN_RESIZE(s->order, PASSES * ops));
+    PN_TRY(PN_RESIZE(s->launches, TURNS * ops));
+    PN_TRY(PN_RESIZE(s->order, TURNS * ops));
+    s->ops_max = ops;
     PN_TRY(PN_RESIZE(s->followers, terms));
     return PN_RESIZE(s->turns, ops);
 }
@@ -179,9 +180,80 @@ static void choose_launches(const pn_graph *g, int pass, pn_schedule *s) {
     s->jobs[pass] = n - first;
 }
 
+/* ---- what is made again ---------------------------------------------------------------------- */
+
+/* Puts an op on a level, above those that it reads and that have to be made now too. Gives the
+ * level. */
+static int want_again(const pn_graph *g, turn *turns, int i) {
+    const op *o = &g->ops[i];
+    if (!o->again || turns[i].level) return turns[i].level;
+    int level = 1;
+    for (int u = o->first_use; u < o->first_use + o->uses; u++) {
+        const int producer = pn_value_read(g, u)->op;
+        const int below = producer < 0 ? 0 : want_again(g, turns, producer);
+        if (level <= below) level = below + 1;
+    }
+    return turns[i].level = level;
+}
+
+/* All that a launch reads and that is not there. Gives the highest level. */
+static int want_for(const pn_graph *g, turn *turns, const int *jobs, int count) {
+    int highest = 0;
+    for (int j = 0; j < count; j++) {
+        const op *o = &g->ops[jobs[j]];
+        int level = want_again(g, turns, jobs[j]);
+        if (highest < level) highest = level;
+        for (int u = o->first_use; u < o->first_use + o->uses; u++) {
+            const int producer = pn_value_read(g, u)->op;
+            if (producer < 0 || !pn_use_rereads(g, u)) continue;
+            level = want_again(g, turns, producer);
+            if (highest < level) highest = level;
+        }
+    }
+    return highest;
+}
+
+/* Appends the launches that make all that is wanted, level by level. */
+static void launch_again(const pn_graph *g, pn_schedule *s, int highest, int *n) {
+    for (int level = 1; level <= highest; level++)
+        for (pn_family f = 0; f < PN_FAMILIES; f++) {
+            const int first = *n;
+            for (int i = 0; i < g->op_count; i++) {
+                if (g->ops[i].family != f || s->turns[i].level != level) continue;
+                s->turns[i].launch[AGAIN] = s->count;
+                s->turns[i].level = -1;
+                s->order[(*n)++] = i;
+            }
+            if (*n > first) s->launches[s->count++] = (launch){f, AGAIN, first, *n - first};
+        }
+}
+
+/* Before each launch of the backward pass, what it reads and what has not been kept. The launches
+ * themselves stay as they are, and so do the order in which gradients are added, and all bits. */
+static void insert_again(const pn_graph *g, pn_schedule *s) {
+    const int launches = s->count - s->forward, jobs = s->jobs[BACKWARD];
+    launch *const from = s->launches + TURNS * s->ops_max - launches;
+    int *const order = s->order + TURNS * s->ops_max - jobs, n = s->jobs[FORWARD], at = 0;
+    memmove(from, s->launches + s->forward, (size_t)launches * sizeof *from);
+    memmove(order, s->order + n, (size_t)jobs * sizeof *order);
+    for (int i = 0; i < g->op_count; i++) s->turns[i].level = 0;
+    s->count = s->forward;
+    for (int l = 0; l < launches; l++) {
+        const launch a = from[l];
+        launch_again(g, s, want_for(g, s->turns, order + at, a.count), &n);
+        memmove(s->order + n, order + at, (size_t)a.count * sizeof *order);
+        for (int j = 0; j < a.count; j++) s->turns[s->order[n + j]].launch[BACKWARD] = s->count;
+        s->launches[s->count++] = (launch){a.family, BACKWARD, n, a.count};
+        n += a.count;
+        at += a.count;
+    }
+    s->jobs[BACKWARD] = n - s->jobs[FORWARD];
+}
+
 void pn_schedule_make(const pn_graph *g, pn_schedule *s) {
     s->count = s->jobs[BACKWARD] = 0;
     choose_launches(g, FORWARD, s);
     s->forward = s->count;
     if (g->training) choose_launches(g, BACKWARD, s);
+    if (g->training && g->recompute) insert_again(g, s);
 }

@@ -86,6 +86,7 @@ static const pn_field rows[] = {
     PN_BYTES("memory", memory,
              "also find the largest batch that fits; exit code 4 if this does not"),
     PN_ROW_SHARE_SLOT(NULL),
+    PN_ROW_RECOMPUTE(NULL),
     PN_ROW_SEED("seed for the random architectures"),
 };
 

@@ -70,6 +70,7 @@ static pn_status measure(planner *p, const subject *of, int batch, double figure
     const pn_build train = {.N = batch,
                             .training = true,
                             .mix = mix,
+                            .recompute = p->asked.recompute,
                             .auxiliary = evaluation && p->asked.auxiliary &&
                                          pn_network_auxiliary_fits(&p->network.spec)};
     PN_TRY(pn_network_build(&p->network, arch, p->program, &train));

@@ -41,7 +41,7 @@ typedef struct pn_cost_settings {
     int layers, channels, batch, classes, samples, image[3];
     uint64_t seed;
     size_t memory; /* not 0: also find the largest batch that fits */
-    bool supernet, share_slot, auxiliary;
+    bool supernet, share_slot, auxiliary, recompute;
 } pn_cost_settings;
 
 typedef struct pn_cost {

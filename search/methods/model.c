@@ -43,6 +43,7 @@ static pn_status measure(pn_model *m, int N) {
     PN_TRY(pn_network_build(&m->network, cells ? &largest : NULL, m->program,
                             &(pn_build){.N = N,
                                         .training = true,
+                                        .recompute = m->settings.recompute,
                                         .guarded = pn_arena_checks(m->kernels->memory),
                                         .mix = cells ? NULL : &mix}));
     return pn_program_compile(m->program, &m->size);
@@ -196,6 +197,7 @@ static pn_status prepare(pn_model *m, const pn_arch *arch, const pn_mix *mix, in
     PN_TRY(pn_network_build(&m->network, arch, m->program,
                             &(pn_build){.N = m->settings.N,
                                         .training = training,
+                                        .recompute = m->settings.recompute,
                                         .guarded = m->arena.checked,
                                         .mix = mix,
                                         .result = result}));

@@ -25,6 +25,7 @@ typedef struct pn_model_settings {
     int N;         /* batch */
     uint64_t seed; /* of weights and batches */
     bool augment;
+    bool recompute;     /* keep less for the backward pass: pn_program_recompute */
     size_t memory;      /* most bytes of weights, arena and batches; 0 = no limit */
     double temperature; /* of the weights of v: 1 = the paper's */
     double skip_below;  /* a sample whose weight relative to the largest is below skips backward */

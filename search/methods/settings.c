@@ -69,6 +69,7 @@ static const pn_field rows[] = {
             "skip a backward whose relative weight is below [2^-24]"),
     PN_ROW_AUGMENT,
     PN_ROW_SHARE_SLOT("0"),
+    PN_ROW_RECOMPUTE("0"),
     PN_ROW_SEED("seed for weights, batches and samples"),
     PN_PATH("prior", prior, NULL, "RUN", NULL,
             "begin from the pi of another run (directory or checkpoint)"),
@@ -100,6 +101,10 @@ pn_status pn_settings_resolve(pn_settings *s, const pn_data *data) {
     if (s->batch > half)
         return pn_fail(PN_EARG, "--batch %lld, want at most %lld: half of the %d images",
                        (long long)s->batch, (long long)half, data->count);
+    if (s->recompute && s->freeze_weights)
+        return pn_fail(PN_EARG,
+                       "--recompute with --freeze-weights, want one of them: a search without "
+                       "backward passes keeps nothing for them");
     pn_settings_fill(&s->steps, s->epochs * (half / s->batch));
     PN_TRY(pn_method_of(s)->resolve(s, data));
     pn_settings_fill_real(&s->rate_end, 0.001);
@@ -121,6 +126,7 @@ pn_model_settings pn_settings_model(const pn_settings *s, const pn_data *data, s
         .N = (int)s->batch,
         .seed = s->seed,
         .augment = s->augment,
+        .recompute = s->recompute == 1,
         .memory = memory,
         .temperature = s->temperature_v,
         .skip_below = s->skip_below,

@@ -20,8 +20,8 @@ typedef struct pn_settings {
     char found[16]; /* "mode", "supported"; "auto": as the rule has it */
     double time;    /* seconds by which `steps` were chosen (pace.h), or PN_UNSET_REAL */
     int64_t evidence, baseline, distinct_inputs, freeze_weights, augment, share_slot, warmup_prior,
-        keep_weights, nesterov; /* 0, 1, PN_UNSET */
-    char prior[PN_TEXT_BYTES];  /* where pi came from; "" = uniform */
+        keep_weights, nesterov, recompute; /* 0, 1, PN_UNSET */
+    char prior[PN_TEXT_BYTES];             /* where pi came from; "" = uniform */
 } pn_settings;
 
 extern const pn_fields pn_settings_fields;

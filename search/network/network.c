@@ -406,6 +406,7 @@ pn_status pn_network_build(const pn_network *n, const pn_arch *arch, pn_program 
     pn_value before[2][PN_PARTS], middle[PN_PARTS] = {-1};
     int parts[2] = {1, 1};
     pn_program_begin(p, how->N, how->training, how->guarded);
+    if (how->recompute) pn_program_recompute(p);
     build_stem(&b, before[0], before[1]);
     for (int i = 0; i < spec->layers; i++) {
         const pn_cell_shape *s = &shape[i];

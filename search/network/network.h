@@ -75,6 +75,7 @@ typedef struct pn_mix {
 typedef struct pn_build {
     int N;
     bool training;          /* with backward */
+    bool recompute;         /* which makes again what is between nodes: pn_program_recompute */
     bool inference;         /* BatchNorm takes the running statistics (evaluation network only) */
     bool guarded;           /* for a checked arena */
     bool auxiliary;         /* with the auxiliary head; result[1] is its */

@@ -73,7 +73,8 @@ static pn_status create_mixture(pn_whole *w, const pn_whole_case *c, const pn_wh
 }
 
 static pn_status create(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
-                        const pn_whole_mix *mix, const pn_kernels *k, uint64_t seed) {
+                        const pn_whole_mix *mix, const pn_kernels *k, uint64_t seed,
+                        bool recompute) {
     const pn_space space = pn_space_darts();
     const size_t pixels = image_floats(&c->spec, c->N);
     PN_TRY(pn_network_create(&w->network, &c->spec, &space, arch));
@@ -102,6 +103,7 @@ static pn_status create(pn_whole *w, const pn_whole_case *c, const pn_arch *arch
     PN_TRY(pn_network_build(&w->network, arch, w->program,
                             &(pn_build){.N = c->N,
                                         .training = c->training,
+                                        .recompute = recompute,
                                         .inference = c->inference,
                                         .guarded = pn_arena_checks(k->memory),
                                         .auxiliary = c->auxiliary,
@@ -116,21 +118,27 @@ static pn_status create(pn_whole *w, const pn_whole_case *c, const pn_arch *arch
 }
 
 static pn_status create_whole(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
-                              const pn_whole_mix *mix, const pn_kernels *k, uint64_t seed) {
+                              const pn_whole_mix *mix, const pn_kernels *k, uint64_t seed,
+                              bool recompute) {
     *w = (pn_whole){.kernels = k};
-    pn_status s = create(w, c, arch, mix, k, seed);
+    pn_status s = create(w, c, arch, mix, k, seed, recompute);
     if (s != PN_OK) pn_whole_destroy(w);
     return s;
 }
 
 pn_status pn_whole_create(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
                           const pn_kernels *k, uint64_t seed) {
-    return create_whole(w, c, arch, NULL, k, seed);
+    return create_whole(w, c, arch, NULL, k, seed, false);
 }
 
 pn_status pn_whole_create_mixed(pn_whole *w, const pn_whole_case *c, const pn_whole_mix *mix,
                                 const pn_kernels *k, uint64_t seed) {
-    return create_whole(w, c, NULL, mix, k, seed);
+    return create_whole(w, c, NULL, mix, k, seed, false);
+}
+
+pn_status pn_whole_create_recomputing(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
+                                      const pn_kernels *k, uint64_t seed) {
+    return create_whole(w, c, arch, NULL, k, seed, true);
 }
 
 void pn_whole_destroy(pn_whole *w) {
@@ -189,7 +197,7 @@ pn_status pn_whole_reference_run(pn_whole *w, bool backward) {
 
 static pn_status run_reference(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
                                const pn_whole_mix *mix, uint64_t seed) {
-    PN_TRY(create_whole(w, c, arch, mix, pn_reference_kernels(NULL), seed));
+    PN_TRY(create_whole(w, c, arch, mix, pn_reference_kernels(NULL), seed, false));
     const pn_parameters *p = &w->network.parameters;
     w->twin[0] = (pn_twin){p->block, p->block_bytes / sizeof(float), NULL};
     w->twin[1] = (pn_twin){w->image, image_floats(&c->spec, c->N), NULL};

@@ -60,6 +60,9 @@ typedef struct pn_whole {
  * evaluation network also scales, shifts and running statistics are random. Gradients are zero. */
 pn_status pn_whole_create(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
                           const pn_kernels *k, uint64_t seed);
+/* The same network, of which less is kept for backward: pn_program_recompute. */
+pn_status pn_whole_create_recomputing(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
+                                      const pn_kernels *k, uint64_t seed);
 void pn_whole_destroy(pn_whole *w);
 
 /* A supernet with a mixture on its edges: its weights, random in 0..0.3, follow from the seed too.

@@ -50,6 +50,10 @@
                 .also = "weight-decay|wd"),                                                    \
         PN_REAL("clip", clip, 0, 1e12, "X", "5", "largest norm of the gradient, 0 = no limit", \
                 .also = "grad-clip|gradient-clip|clip-norm")
+#define PN_ROW_RECOMPUTE(usual)                                                                 \
+    PN_FLAG("recompute", recompute, usual,                                                      \
+            "keep the sums of nodes alone for the backward pass and make the rest again: same " \
+            "results in less memory and more time [off]")
 #define PN_ROW_AUGMENT PN_FLAG("augment", augment, "1", "random crops and flips")
 
 #endif

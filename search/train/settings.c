@@ -39,6 +39,7 @@ static const pn_field rows[] = {
     PN_FLAG("hold-out", hold_out, NULL,
             "train on half of the training images and score on the other, not on the test images "
             "[on, but for cifar10, fashion-mnist and synthetic]"),
+    PN_ROW_RECOMPUTE("0"),
     PN_INT("score-every", score_every, 1, 1e6, "1", "epochs from one score to the next"),
     PN_ROW_SEED(NULL), /* of weights, batches and drop-path */
 };

@@ -14,6 +14,7 @@ static pn_status build(pn_trainer *t, int N, pn_program_size *size) {
     PN_TRY(pn_network_build(&t->network, &t->arch, t->training,
                             &(pn_build){.N = N,
                                         .training = true,
+                                        .recompute = r->recompute == 1,
                                         .guarded = pn_arena_checks(t->kernels->memory),
                                         .auxiliary = r->auxiliary,
                                         .auxiliary_weight = (float)r->auxiliary_weight,
