@@ -322,7 +322,8 @@ static pn_term_spec mixed_term(const builder *b, int layer, pn_kind kind, int ed
     const pn_mix *mix = b->how->mix;
     const int edges = pn_edges(space->nodes), N = b->how->N;
     if (!mix) return (pn_term_spec){.value = v, .coef = 1.0F / (float)space->ops};
-    const size_t shared = (size_t)((int)kind * edges + edge), own = (size_t)(layer * edges + edge);
+    const int shared_edge = (int)kind * edges + edge, own_edge = layer * edges + edge;
+    const size_t shared = (size_t)shared_edge, own = (size_t)own_edge;
     const size_t ops = (size_t)space->ops, op = (size_t)o;
     return (pn_term_spec){.value = v,
                           .coef = 1,

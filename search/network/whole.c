@@ -61,7 +61,7 @@ static pn_status create_factors(pn_whole *w, const pn_whole_case *c, const pn_ar
 static pn_status create_mixture(pn_whole *w, const pn_whole_case *c, const pn_whole_mix *mix,
                                 uint64_t seed, pn_mix *made) {
     const pn_space *space = &w->network.space;
-    const size_t edges = (size_t)(pn_edges(space->nodes) * space->ops);
+    const size_t edges = (size_t)pn_edges(space->nodes) * (size_t)space->ops;
     PN_TRY(create_array(w, &w->dweight, (size_t)c->spec.layers * edges));
     *made = (pn_mix){.dweight = w->dweight.placed, .chosen = mix->chosen};
     if (!mix->weighted) return PN_OK;
