@@ -154,8 +154,8 @@ typedef struct parsec_nas_trainer parsec_nas_trainer;
  * "batch" (96), "stem", "momentum", "decay", "clip", "smoothing", "auxiliary", "auxiliary-weight".
  * Batches, and what is done to their images, are the caller's, and so is the schedule of the rate;
  * so there is no "data", "epochs", "rate", "cutout" or "augment". "drop-path": true: drop-path may
- * be used. "device" ("auto"), "memory": as the options. "mean", "std" (lists, a number a
- * channel: for images that are bytes) and "names" (a string a class) go into the weights. EARG;
+ * be used. "device" ("auto"), "precision", "memory": as the options. "mean", "std" (lists, a number
+ * a channel: for images that are bytes) and "names" (a string a class) go into the weights. EARG;
  * EMEM, before anything large is touched, with the batch that would fit; EDEVICE. */
 int parsec_nas_trainer_create(const char *settings, parsec_nas_trainer **out);
 
@@ -194,7 +194,7 @@ typedef struct parsec_nas_search parsec_nas_search;
 /* A search at step 0, from the uniform distribution. Wanted are "image", "classes" and "steps" (of
  * the whole search: rates and warm-up follow from it); the others as in `parsec-nas search`, but
  * for "method" (it is PARSEC's), "data", "epochs", "augment", "prior" and "keep-weights". "device",
- * "memory", "mean" and "std" as of a trainer. EARG, EMEM, EDEVICE. */
+ * "precision", "memory", "mean" and "std" as of a trainer. EARG, EMEM, EDEVICE. */
 int parsec_nas_search_create(const char *settings, parsec_nas_search **out);
 
 /* One step on two batches of n = "batch" images: train moves the shared weights, valid the

@@ -47,9 +47,16 @@ pn_status pn_api_wanted(const void *argument, const char *name) {
 
 static const pn_field work_rows[] = {
     PN_TEXT("device", device, NULL, "D", "auto", NULL),
+    PN_TEXT("precision", precision, "float32|bf16", "TYPE", NULL, NULL),
     PN_BYTES("memory", memory, NULL),
 };
 const pn_fields pn_api_work_fields = PN_FIELDS(work_rows);
+
+pn_status pn_api_open(const pn_api_work *work, const pn_kernels **kernels) {
+    char name[PN_BACKEND_NAME];
+    PN_TRY(pn_backend_name(work->device, work->precision[0] ? work->precision : NULL, name));
+    return pn_backend_open(name, kernels);
+}
 
 const char pn_api_of_images[] = "|image|classes|mean|std|names|";
 

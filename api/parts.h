@@ -9,7 +9,7 @@
 #include <stdbool.h>
 
 #include "api/parsec_nas.h"
-#include "kernels/kernels.h"
+#include "kernels/backend.h"
 #include "runtime/batches.h"
 #include "runtime/json.h"
 #include "search/methods/prior.h"
@@ -54,10 +54,13 @@ extern const char pn_api_of_images[];
 
 /* The settings of those who compute. */
 typedef struct pn_api_work {
-    char device[64];
+    char device[64], precision[16]; /* "": as the device says */
     size_t memory;
 } pn_api_work;
 extern const pn_fields pn_api_work_fields;
+
+/* Opens the device. What kernels/backend.h says goes wrong. */
+pn_status pn_api_open(const pn_api_work *work, const pn_kernels **kernels);
 
 /* ---- images ---------------------------------------------------------------------------------- */
 

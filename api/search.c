@@ -54,7 +54,7 @@ static pn_status create(parsec_nas_search *h, const char *settings, pn_images *i
     const pn_search_settings rule = pn_settings_search(&r);
     const pn_model_settings model = pn_settings_model(&r, &like, work.memory);
     PN_TRY(pn_search_init(&h->search, &space, &rule));
-    PN_TRY(pn_backend_open(work.device, &h->turn.kernels));
+    PN_TRY(pn_api_open(&work, &h->turn.kernels));
     PN_TRY(pn_model_create(&h->model, h->turn.kernels, &space, &model, NULL,
                            h->search.settings.samples));
     for (int i = 0; i < 2; i++) PN_TRY(pn_api_batch_create(&h->batch[i], images, (int)r.batch));

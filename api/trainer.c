@@ -68,7 +68,7 @@ static pn_status create(parsec_nas_trainer *t, const char *settings) {
                           .C = t->images.C,
                           .classes = t->images.classes};
     PN_TRY(pn_train_resolve(&r, &like));
-    PN_TRY(pn_backend_open(work.device, &t->turn.kernels));
+    PN_TRY(pn_api_open(&work, &t->turn.kernels));
     PN_TRY(pn_trainer_create(&t->trainer, t->turn.kernels, &r, &like, work.memory));
     pn_trainer *m = &t->trainer;
     PN_TRY(pn_api_batch_create(&t->batch, &t->images, (int)r.batch));

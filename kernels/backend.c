@@ -2,6 +2,8 @@
 #include "kernels/backend.h"
 
 #include <omp.h>
+#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,7 +81,32 @@ static pn_status open_any(const pn_kernels **kernels) {
     return opened(pn_host_kernels(NULL), kernels);
 }
 
+static bool stores_bf16(const char *name) {
+    const size_t length = strlen(name), suffix = strlen(PN_BF16_SUFFIX);
+    return length >= suffix && !strcmp(name + length - suffix, PN_BF16_SUFFIX);
+}
+
+pn_status pn_backend_name(const char *device, const char *precision, char name[PN_BACKEND_NAME]) {
+    const bool narrow = precision && !strcmp(precision, "bf16"), known = stores_bf16(device);
+    if (precision && !narrow && strcmp(precision, "float32") != 0)
+        return pn_fail(PN_EARG, "precision \"%s\", want float32 or bf16", precision);
+    if (known && precision && !narrow)
+        return pn_fail(PN_EARG, "precision float32 on device \"%s\", want one of the two", device);
+    if (snprintf(name, PN_BACKEND_NAME, "%s%s", device, narrow && !known ? PN_BF16_SUFFIX : "") >=
+        PN_BACKEND_NAME)
+        return pn_fail(PN_EARG, "device \"%.40s...\" is no device", device);
+    return PN_OK;
+}
+
+static pn_status open_narrow(const char *name, const pn_kernels **kernels) {
+    if (!strcmp(name, "auto" PN_BF16_SUFFIX) || !strcmp(name, "cpu" PN_BF16_SUFFIX))
+        return opened(pn_host_kernels("bf16"), kernels);
+    if (!strncmp(name, "cpu:", 4)) return opened(pn_host_kernels(name + 4), kernels);
+    return pn_fail(PN_EDEVICE, "bf16 is for the host; want --device cpu, or --precision float32");
+}
+
 static pn_status open_named(const char *name, const pn_kernels **kernels) {
+    if (stores_bf16(name)) return open_narrow(name, kernels);
     if (!strcmp(name, "auto")) return open_any(kernels);
     if (!strcmp(name, "cpu")) return opened(pn_host_kernels(NULL), kernels);
     if (!strncmp(name, "cpu:", 4)) return opened(pn_host_kernels(name + 4), kernels);
@@ -110,7 +137,7 @@ static const pn_kernels *table_of_card(void) {
 
 pn_status pn_backend_sizes(const char *name, const pn_kernels **kernels) {
     static pn_kernels sizes;
-    if (strncmp(name, "cuda", 4) != 0 && strcmp(name, "emulated") != 0)
+    if ((strncmp(name, "cuda", 4) != 0 && strcmp(name, "emulated") != 0) || stores_bf16(name))
         return pn_backend_open(name, kernels);
     *kernels = NULL;
     if (!table_of_card())

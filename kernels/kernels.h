@@ -5,9 +5,15 @@
  *   C channels in   K channels out       R edge of a square filter (R x R taps)
  *   x input    z output before BatchNorm   v a tensor as its consumers see it (below)
  *   dX gradient of the loss with respect to X
- * Tensors are float32, NHWC, packed, 64-byte aligned, in memory of the device. Channel counts
- * are multiples of 4 (the stem's input has 1 or 3, the classifier any number of classes); N, H
- * and W are anything from 1 up. Outputs never overlap inputs, unless an op says it may.
+ * Tensors are NHWC, packed, 64-byte aligned, in memory of the device. Channel counts are multiples
+ * of 4 (the stem's input has 1 or 3, the classifier any number of classes); N, H and W are anything
+ * from 1 up. Outputs never overlap inputs, unless an op says it may.
+ *
+ * Storage. x, dx, z, dy, h and dh of jobs, the tensors between the ops, have the element type of
+ * the backend (pn_storage). All else is float32: the stem's image, weights and their gradients,
+ * statistics, factors, what a head pools. So is all arithmetic: a load widens, and a store rounds
+ * to the nearest, of two the even one, NaN to NaN. Sums (statistics, s1, s2, gradients of weights)
+ * are of what is not yet rounded. `+=` to a dx rounds once for each job that adds.
  *
  * Calls. An op takes an array of *jobs*, all independent of each other, and runs them in one
  * launch. A call checks its arguments before it touches data, allocates nothing, queues its
@@ -80,6 +86,16 @@ typedef enum pn_norm_mode {
     PN_NORM_RUNNING /* the producer copies them from the running statistics (inference) */
 } pn_norm_mode;
 
+/* The element types of stored tensors. */
+typedef enum pn_storage { PN_STORED_FLOAT32, PN_STORED_BF16 } pn_storage;
+
+/* A stored tensor's elements, which only a backend's own files look into: they say which type they
+ * are compiled for. */
+#ifndef PN_STORED
+#define PN_STORED void
+#endif
+typedef PN_STORED pn_stored;
+
 /* BatchNorm of one tensor with K channels. */
 typedef struct pn_norm {
     pn_norm_mode mode;
@@ -96,8 +112,8 @@ typedef struct pn_norm {
 
 /* One tensor that an op reads, (N,H,W,C). */
 typedef struct pn_input {
-    const float *x;
-    float *dx; /* gradient with respect to v; NULL: not wanted (then no sums either) */
+    const pn_stored *x;
+    pn_stored *dx; /* gradient with respect to v; NULL: not wanted (then no sums either) */
     int C;
     int add;      /* 0: dx =, s1 =, s2 =    1: dx +=, s1 +=, s2 += */
     pn_norm norm; /* of x */
@@ -105,8 +121,8 @@ typedef struct pn_input {
 
 /* The tensor that an op makes, (N,P,Q,K). */
 typedef struct pn_output {
-    float *z;
-    const float *dy;     /* the gradient with respect to v is coef * weight * factor[n] * dy: so */
+    pn_stored *z;
+    const pn_stored *dy; /* the gradient with respect to v is coef * weight * factor[n] * dy: so */
     const float *factor; /* that the terms of a node share the node's gradient instead of copying */
     const float
         *weight; /* it (coef is 1 where there is nothing to weigh). factor (N), or NULL: 1; */
@@ -204,8 +220,8 @@ typedef struct pn_node {
     int N, H, W, C, terms, restore, shares_dx;
     const pn_term *term; /* in memory of whoever reads the job: on a device part of its table;
                             NULL without terms */
-    float *h;
-    const float *dh;
+    pn_stored *h;
+    const pn_stored *dh;
 } pn_node;
 
 /* stem: 3x3 convolution, padding 1, stride 1 or 2, of the image itself: C = 1 or 3, no ReLU, no dx.
@@ -290,6 +306,7 @@ typedef struct pn_sgd {
  * block. */
 typedef struct pn_kernels {
     const char *name;        /* "host-avx512", ... */
+    pn_storage storage;      /* of the tensors between ops */
     const pn_memory *memory; /* where all pointers in jobs and calls point to */
 
 #define PN_OP(FAMILY, op, with)                                                \
@@ -339,8 +356,14 @@ typedef struct pn_kernels {
 } pn_kernels;
 
 /* The host backend, for the best instruction set of this machine, or for the one called `isa`:
- * "avx512", "avx2", "base"; NULL or "" = best. NULL and a sentence if this machine lacks it. */
+ * "avx512", "avx2", "base"; NULL or "" = best. "avx2-bf16", ..., and "bf16" for the best: the one
+ * that stores bf16. NULL and a sentence if this machine lacks it. */
+#define PN_BF16_SUFFIX "-bf16"
 const pn_kernels *pn_host_kernels(const char *isa);
+
+static inline size_t pn_element_bytes(pn_storage storage) {
+    return storage == PN_STORED_BF16 ? sizeof(uint16_t) : sizeof(float);
+}
 
 /* Of positive numbers. */
 static inline int pn_too_many_pixels(int N, int H, int W) {

@@ -11,10 +11,10 @@ static double norm_params(const pn_norm *norm, int K) {
     return (norm->gamma ? K : 0.0) + (norm->beta ? K : 0.0);
 }
 
-/* Floats of a pass over inputs of so many pixels, and an output of so many. `share`: the part of an
- * input that is read; its gradient is written as a whole. */
-static double floats(const pn_input *in, int parts, double in_pixels, double share,
-                     const pn_output *out, double out_pixels, int backward) {
+/* Elements of a pass over inputs of so many pixels, and an output of so many. `share`: the part of
+ * an input that is read; its gradient is written as a whole. */
+static double elements(const pn_input *in, int parts, double in_pixels, double share,
+                       const pn_output *out, double out_pixels, int backward) {
     double sum = 0;
     for (int i = 0; i < parts; i++) {
         const double all = in_pixels * in[i].C;
@@ -34,68 +34,73 @@ static int channels(const pn_input *in, int parts) {
 
 /* ---- the ops --------------------------------------------------------------------------------- */
 
-pn_work pn_stem_work(const pn_stem *job, int backward) {
+pn_work pn_stem_work(const pn_stem *job, int backward, pn_storage storage) {
     const int P = pn_out_size(job->H, job->stride), Q = pn_out_size(job->W, job->stride);
-    const pn_input image = {.C = job->C};
-    const double in = pixels(job->N, job->H, job->W), out = pixels(job->N, P, Q);
+    const double image = pixels(job->N, job->H, job->W) * job->C, out = pixels(job->N, P, Q);
+    const double made = elements(NULL, 0, 0, 0, &job->out, out, backward);
     const double weights = 9.0 * job->C * job->out.K;
-    return (pn_work){.bytes = 4 * floats(&image, 1, in, 1, &job->out, out, backward),
+    return (pn_work){.bytes = sizeof(float) * image + (double)pn_element_bytes(storage) * made,
                      .flops = 2 * out * weights,
                      .params = weights + norm_params(&job->out.norm, job->out.K)};
 }
 
-pn_work pn_stage_work(const pn_stage *job, int backward) {
+pn_work pn_stage_work(const pn_stage *job, int backward, pn_storage storage) {
     const int P = pn_out_size(job->H, job->stride), Q = pn_out_size(job->W, job->stride);
     const double in = pixels(job->N, job->H, job->W), out = pixels(job->N, P, Q), C = job->in.C;
     const double depthwise = (double)job->R * job->R * C, pointwise = C * job->out.K;
     /* Backward computes the depthwise result again, and two gradients of either. */
     const double products = backward ? 3 * depthwise + 2 * pointwise : depthwise + pointwise;
-    return (pn_work){.bytes = 4 * floats(&job->in, 1, in, 1, &job->out, out, backward),
+    return (pn_work){.bytes = (double)pn_element_bytes(storage) *
+                              elements(&job->in, 1, in, 1, &job->out, out, backward),
                      .flops = 2 * out * products,
                      .params = depthwise + pointwise + norm_params(&job->out.norm, job->out.K)};
 }
 
-pn_work pn_conv1x1_work(const pn_conv1x1 *job, int backward) {
+pn_work pn_conv1x1_work(const pn_conv1x1 *job, int backward, pn_storage storage) {
     const double all = pixels(job->N, job->H, job->W);
     const double weights = (double)channels(job->in, job->parts) * job->out.K;
-    return (pn_work){.bytes = 4 * floats(job->in, job->parts, all, 1, &job->out, all, backward),
+    return (pn_work){.bytes = (double)pn_element_bytes(storage) *
+                              elements(job->in, job->parts, all, 1, &job->out, all, backward),
                      .flops = (backward ? 4 : 2) * all * weights,
                      .params = weights + norm_params(&job->out.norm, job->out.K)};
 }
 
 /* Two grids of every second pixel: half of the input. */
-pn_work pn_reduce_work(const pn_reduce *job, int backward) {
+pn_work pn_reduce_work(const pn_reduce *job, int backward, pn_storage storage) {
     const double in = pixels(job->N, job->H, job->W),
                  out = pixels(job->N, pn_out_size(job->H, 2), pn_out_size(job->W, 2));
     const double weights = (double)channels(job->in, job->parts) * job->out.K;
-    return (pn_work){.bytes = 4 * floats(job->in, job->parts, in, 0.5, &job->out, out, backward),
+    return (pn_work){.bytes = (double)pn_element_bytes(storage) *
+                              elements(job->in, job->parts, in, 0.5, &job->out, out, backward),
                      .flops = (backward ? 4 : 2) * out * weights,
                      .params = weights + norm_params(&job->out.norm, job->out.K)};
 }
 
-pn_work pn_conv_work(const pn_conv *job, int backward) {
+pn_work pn_conv_work(const pn_conv *job, int backward, pn_storage storage) {
     const int taps = job->R * job->R, C = channels(job->in, job->parts);
     const double in = pixels(job->N, job->H, job->W),
                  out = pixels(job->N, pn_conv_size(job->H, job->R, job->stride, job->pad),
                               pn_conv_size(job->W, job->R, job->stride, job->pad));
     const double weights = (double)(job->mean ? 1 : taps) * C * job->out.K;
     const double sums = job->mean ? out * taps * C : 0;
-    return (pn_work){.bytes = 4 * floats(job->in, job->parts, in, 1, &job->out, out, backward),
+    return (pn_work){.bytes = (double)pn_element_bytes(storage) *
+                              elements(job->in, job->parts, in, 1, &job->out, out, backward),
                      .flops = (backward ? 2 : 1) * (2 * out * weights + sums),
                      .params = weights + norm_params(&job->out.norm, job->out.K)};
 }
 
-pn_work pn_pool_work(const pn_pool *job, int backward) {
+pn_work pn_pool_work(const pn_pool *job, int backward, pn_storage storage) {
     const double in = pixels(job->N, job->H, job->W),
                  out = pixels(job->N, pn_out_size(job->H, job->stride),
                               pn_out_size(job->W, job->stride));
-    return (pn_work){.bytes = 4 * floats(&job->in, 1, in, 1, &job->out, out, backward),
+    return (pn_work){.bytes = (double)pn_element_bytes(storage) *
+                              elements(&job->in, 1, in, 1, &job->out, out, backward),
                      .params = norm_params(&job->out.norm, job->out.K)};
 }
 
 /* Terms and sum forward. Backward the sum's gradient, each term that has a norm below it, and what
  * is written: gradients, or the term that is put back from the sum. */
-pn_work pn_node_work(const pn_node *job, int backward) {
+pn_work pn_node_work(const pn_node *job, int backward, pn_storage storage) {
     double tensors = backward ? 1 : 1 + (double)job->terms;
     for (int i = 0; backward && i < job->terms; i++) {
         const pn_input *in = &job->term[i].in;
@@ -103,13 +108,14 @@ pn_work pn_node_work(const pn_node *job, int backward) {
         if (in->dx) tensors += in->add ? 2 : 1;
     }
     if (backward && job->restore) tensors++;
-    return (pn_work){.bytes = 4 * tensors * pixels(job->N, job->H, job->W) * job->C};
+    return (pn_work){.bytes = (double)pn_element_bytes(storage) * tensors *
+                              pixels(job->N, job->H, job->W) * job->C};
 }
 
-pn_work pn_head_work(const pn_head *job, int backward) {
+pn_work pn_head_work(const pn_head *job, int backward, pn_storage storage) {
     const double C = channels(job->in, job->parts), x = pixels(job->N, job->H, job->W) * C;
     const double tensors = backward && job->relu ? 2 : 1;
-    return (pn_work){.bytes = 4 * tensors * x,
+    return (pn_work){.bytes = (double)pn_element_bytes(storage) * tensors * x,
                      .flops = (backward ? 4.0 : 2.0) * job->N * C * job->classes,
                      .params = (C + 1) * job->classes};
 }

@@ -22,7 +22,8 @@ typedef struct pn_work {
 
 /* Of one job. Which gradients are wanted is told by its pointers; a node's terms must be where the
  * host can read them. */
-#define PN_WORK(FAMILY, op, with) pn_work pn_##op##_work(const pn_##op *job, int backward);
+#define PN_WORK(FAMILY, op, with) \
+    pn_work pn_##op##_work(const pn_##op *job, int backward, pn_storage storage);
 PN_OPS(PN_WORK, )
 #undef PN_WORK
 

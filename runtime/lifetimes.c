@@ -33,7 +33,8 @@ static void extend(pn_buffer *b, int last) {
 /* ---- lives ----------------------------------------------------------------------------------- */
 
 /* What an op makes, for as long as the op itself needs it. */
-static void add_made(const pn_graph *g, const pn_schedule *s, int i, pn_buffers *b) {
+static void add_made(const pn_graph *g, const pn_schedule *s, pn_storage storage, int i,
+                     pn_buffers *b) {
     const op *o = &g->ops[i];
     const int *when = s->turns[i].launch;
     const int first = when[FORWARD], last = when[g->training ? BACKWARD : FORWARD];
@@ -49,7 +50,8 @@ static void add_made(const pn_graph *g, const pn_schedule *s, int i, pn_buffers 
         return;
     }
     const value *v = &g->values[o->out];
-    const size_t bytes = (size_t)g->N * (size_t)v->H * (size_t)v->W * (size_t)v->C * sizeof(float);
+    const size_t elements = (size_t)g->N * (size_t)v->H * (size_t)v->W * (size_t)v->C;
+    const size_t bytes = elements * pn_element_bytes(storage);
     const bool rereads = pn_producer_rereads(v);
     has->data = o->restored >= 0
                     ? b->places[pn_value_read(g, o->restored)->op].data
@@ -121,11 +123,12 @@ static void run_node_in_place(const pn_graph *g, const pn_schedule *s, int i, pn
     }
 }
 
-void pn_buffers_make(const pn_graph *g, const pn_schedule *s, size_t guard, pn_buffers *b) {
+void pn_buffers_make(const pn_graph *g, const pn_schedule *s, pn_storage storage, size_t guard,
+                     pn_buffers *b) {
     b->count = 0;
     b->guard = guard;
     for (int i = 0; i < g->op_count; i++)
-        if (g->ops[i].alive) add_made(g, s, i, b);
+        if (g->ops[i].alive) add_made(g, s, storage, i, b);
     for (int u = 0; u < g->use_count; u++) add_read(g, s, u, b);
     find_writers(g, s, b->places);
     for (int i = 0; i < g->op_count && !g->training; i++)

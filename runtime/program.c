@@ -172,7 +172,7 @@ pn_status pn_program_compile(pn_program *p, pn_program_size *size) {
     p->binding = (pn_binding){0};
     pn_graph_mark(g);
     pn_schedule_make(g, s);
-    pn_buffers_make(g, s, p->guarded ? PN_GUARD : 0, b);
+    pn_buffers_make(g, s, p->kernels->storage, p->guarded ? PN_GUARD : 0, b);
     pn_jobs_write(g, s, b, &p->binding, &p->jobs);
     for (int l = 0; l < s->count; l++) {
         const size_t bytes = scratch_of(p->kernels, &s->launches[l], p->jobs.jobs + p->jobs.at[l]);
@@ -293,14 +293,15 @@ pn_job_look pn_program_job(const pn_program *p, int l, int j) {
     const launch *a = &p->schedule.launches[l];
     const op *o = &p->graph.ops[p->schedule.order[a->first + j]];
     const void *jobs = p->jobs.jobs + p->jobs.at[l];
+    const pn_storage storage = p->kernels->storage;
     const value *made =
         o->out >= 0 ? &p->graph.values[o->out] : pn_value_read(&p->graph, o->first_use);
     pn_job_look look = {
         .family = a->family, .backward = a->pass == BACKWARD, .H = made->H, .W = made->W};
     switch (a->family) {
-#define WORK(FAMILY, op, with)                                                \
-    case PN_##FAMILY:                                                         \
-        look.work = pn_##op##_work((const pn_##op *)jobs + j, look.backward); \
+#define WORK(FAMILY, op, with)                                                         \
+    case PN_##FAMILY:                                                                  \
+        look.work = pn_##op##_work((const pn_##op *)jobs + j, look.backward, storage); \
         break;
         PN_OPS(WORK, )
 #undef WORK

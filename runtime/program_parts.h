@@ -167,8 +167,8 @@ void pn_buffers_free(pn_buffers *buffers);
 
 /* Lists all that jobs read and write but scratch, and sets places and guard. Offsets are pn_plan's,
  * when scratch is listed too. */
-void pn_buffers_make(const pn_graph *graph, const pn_schedule *schedule, size_t guard,
-                     pn_buffers *buffers);
+void pn_buffers_make(const pn_graph *graph, const pn_schedule *schedule, pn_storage storage,
+                     size_t guard, pn_buffers *buffers);
 
 /* Appends one more, for the launches first..last, and gives its index. */
 int pn_buffers_add(pn_buffers *buffers, size_t bytes, int first, int last);

@@ -208,6 +208,8 @@ static void plans_are_those_of_the_program(void **state) {
          {"--samples", "3", "--seed", "7", "--memory", "2GiB", "--share-slot"}},
         {"{\"supernet\": true, \"batch\": 4, \"layers\": 3}",
          {"--supernet", "--batch", "4", "--layers", "3"}},
+        {"{\"genotype\": \"DARTS_V2\", \"precision\": \"bf16\"}",
+         {"--genotype", "DARTS_V2", "--precision", "bf16"}},
         {"{\"network\": \"eval\", \"genotype\": \"PDARTS\", \"image\": [20, 30, 1], \"classes\": "
          "12, \"auxiliary\": false, \"device\": \"cpu:base\", \"stem\": null, \"channels\": 8}",
          {"--network", "eval", "--genotype", "PDARTS", "--image", "20x30x1", "--classes", "12",
@@ -254,6 +256,7 @@ static void settings_that_cannot_be(void **state) {
         {"{\"genotype\": \"nobody\"}", "'nobody'", EARG},
         {"{\"genotype\": \"PDARTS\", \"supernet\": true}", "want one of", EARG},
         {"{\"device\": \"abacus\"}", "abacus", EARG},
+        {"{\"precision\": \"half\"}", "float32 or bf16", EARG},
         {"{\"memory\": \"much\"}", "--memory much", EARG},
     };
     char *text;

@@ -252,6 +252,8 @@ static void another_device_is_refused_or_asked_for(void **state) {
     EXPECT(USAGE, "begun on host-base, and this is emulated", "search", "moved", "--device",
            "emulated");
     EXPECT(USAGE, "--change-device", "search", "moved", "--device", "emulated");
+    EXPECT(USAGE, "begun on host-base, and this is host-base-bf16", "search", "moved", "--device",
+           "cpu:base", "--precision", "bf16");
     EXPECT(0, "continuing from step 6", "search", "moved", "--device", "emulated",
            "--change-device");
     size_t size;
@@ -260,6 +262,10 @@ static void another_device_is_refused_or_asked_for(void **state) {
     free(json);
     EXPECT(0, "", "search", "moved", "--device", "emulated"); /* it is the run's own now */
     EXPECT(USAGE, "begun on emulated", "search", "moved", "--device", "cpu:base");
+    EXPECT(0, "", "search", "moved", "--device", "cpu:base", "--precision", "bf16",
+           "--change-device");
+    EXPECT(0, "", "search", "moved", "--device", "cpu:base-bf16"); /* the same by one name */
+    EXPECT(USAGE, "want --device cpu:base-bf16", "search", "moved", "--device", "cpu:base");
 }
 
 /* ---- hands ----------------------------------------------------------------------------------- */

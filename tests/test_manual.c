@@ -224,7 +224,7 @@ static void bash_completes(void **state) {
         {"pl", "plan"},
         {"s", "search sample"},
         {"help t", "train trace"},
-        {"info --", "--help --json --device --threads"},
+        {"info --", "--help --json --device --precision --threads"},
         {"sample --", "--help --count --top --distinct-inputs --seed --truth --json"},
         {"plan --s", "--stem --samples --supernet --share-slot --seed"},
         {"train d --no-", "--no-auxiliary --no-augment --no-hold-out --no-report"},

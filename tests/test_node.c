@@ -1,4 +1,5 @@
 /* test_node.c -- the weighted sum of normalised terms, against plain loops. */
+#include "kernels/bf16.h"
 #include "tests/support/op_test.h"
 
 #include <stdlib.h>
@@ -117,6 +118,7 @@ static void make(pn_set *set, const pn_row *r, void *job, int i) {
         if (r->shares || r->again == j + 1) {
             t->in = r->shares ? terms[i - 1][j].in : t[-1].in;
             t->in.add = 1;
+            if (t->in.dx) pn_set_find(set, t->in.dx)->coarse++;
             continue;
         }
         t->in = pn_set_input(set, pixels, s->C, r->in | r->also[j], 8);
@@ -132,13 +134,15 @@ static void make(pn_set *set, const pn_row *r, void *job, int i) {
         pn_set_find(set, s->h)->steps = steps;
         if (r->restore) { /* the sum over xhat inherits what putting back rounds */
             pn_set_find(set, s->h)->must = true;
-            pn_set_find(set, term[s->terms - 1].in.norm.stats)->steps += steps;
+            pn_member *sums = pn_set_find(set, term[s->terms - 1].in.norm.stats);
+            sums->steps += steps;
+            sums->coarse++;
         }
     } else {
-        s->h = pn_set_result(set, "h", pixels * s->C, steps, false);
+        s->h = pn_set_stored(set, pn_set_result(set, "h", pixels * s->C, steps, false));
         pn_set_find(set, s->h)->must = !set->backward;
     }
-    s->dh = pn_set_data(set, "dh", pixels * s->C, 2, 1);
+    s->dh = pn_set_stored(set, pn_set_data(set, "dh", pixels * s->C, 2, 1));
 }
 
 PN_CALLS(node)
@@ -295,7 +299,7 @@ static void no_terms(void **state) {
         assert_int_equal(pn_call(&op.subject, k, true, &s, 1), PN_OK);
         assert_null(pn_set_touched(&set));
         assert_int_equal(pn_call(&op.subject, k, false, &s, 1), PN_OK);
-        for (int i = 0; i < COUNT; i++) assert_true(s.h[i] == 0);
+        for (int i = 0; i < COUNT; i++) assert_true(((float *)s.h)[i] == 0);
         assert_null(pn_set_overrun(&set));
         s.restore = 1;
         assert_int_equal(pn_call(&op.subject, k, true, &s, 1), PN_EARG);
@@ -321,10 +325,73 @@ static void a_weight_is_not_put_back(void **state) {
     }
 }
 
+/* ---- bf16 ------------------------------------------------------------------------------------ */
+
+static float float_of(uint32_t bits) {
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* What lies between a number of bf16 and the next, by definition: the nearer one, of two as near
+ * the one whose last bit is 0. `bits` is not NaN; beyond the largest comes infinity. */
+static uint16_t nearest(uint32_t bits) {
+    const uint32_t below = bits >> 16, rest = bits & 0xFFFF;
+    if (rest == 0x8000) return (uint16_t)(below % 2 ? below + 1 : below);
+    return (uint16_t)(rest > 0x8000 ? below + 1 : below);
+}
+
+enum { ENDS = 8, IMAGES = 8192 };
+static const uint32_t ends[ENDS] = {0, 1, 0x7FFF, 0x8000, 0x8001, 0xC000, 0xFFFE, 0xFFFF};
+
+/* Every half with what may follow it; NaNs are all those with an exponent of ones but infinity. */
+static void bf16_rounds_to_the_nearest(void **state) {
+    (void)state;
+    for (uint32_t half = 0; half < 0x10000; half++) {
+        const float x = pn_bf16_widen((uint16_t)half);
+        assert_true(isnan(x) ? isnan(pn_bf16_widen(pn_bf16_narrow(x))) : pn_bf16_narrow(x) == half);
+        for (int i = 0; i < ENDS; i++) {
+            const uint32_t bits = half << 16 | ends[i];
+            const uint16_t got = pn_bf16_narrow(float_of(bits));
+            assert_true(isnan(float_of(bits)) ? isnan(pn_bf16_widen(got)) : got == nearest(bits));
+        }
+    }
+}
+
+/* A node of one term makes h of an image's factor, and dx; either by another kind of loop. The
+ * emulated and real card are not among those that store bf16. */
+static void kernels_round_as_one_number_does(void **state) {
+    (void)state;
+    enum { C = 12 };
+    static uint16_t x[IMAGES * C], h[IMAGES * C], dx[IMAGES * C];
+    static float factor[IMAGES];
+    pn_set dice = {.state = 5};
+    for (int n = 0; n < IMAGES; n++)
+        factor[n] = float_of((uint32_t)pn_set_whole(&dice, 0, 0xFFFF) << 16 |
+                             ends[pn_set_whole(&dice, 0, ENDS - 1)]);
+    for (int i = 0; i < IMAGES * C; i++) x[i] = pn_bf16_narrow(1);
+    pn_term term = {.in = {.x = x, .dx = dx, .C = C}, .coef = 1, .factor = factor};
+    pn_node s = {.N = IMAGES, .H = 1, .W = 1, .C = C, .terms = 1, .term = &term, .h = h, .dh = x};
+    for (int backend = 0; backend < PN_ALL_BACKENDS; backend++) {
+        const pn_kernels *k = pn_backend_at(backend);
+        if (!k || k->storage != PN_STORED_BF16) continue;
+        assert_int_equal(pn_call(&op.subject, k, false, &s, 1), PN_OK);
+        assert_int_equal(pn_call(&op.subject, k, true, &s, 1), PN_OK);
+        for (int i = 0; i < IMAGES * C; i++) {
+            assert_int_equal(h[i], pn_bf16_narrow(0 + factor[i / C]));
+            assert_int_equal(dx[i], pn_bf16_narrow(factor[i / C]));
+        }
+    }
+}
+
 int main(void) {
     static const struct CMUnitTest others[] = {
-        cmocka_unit_test(by_hand), cmocka_unit_test(weights_and_their_gradients_make_the_sum),
-        cmocka_unit_test(no_terms), cmocka_unit_test(a_weight_is_not_put_back)};
+        cmocka_unit_test(by_hand),
+        cmocka_unit_test(weights_and_their_gradients_make_the_sum),
+        cmocka_unit_test(no_terms),
+        cmocka_unit_test(a_weight_is_not_put_back),
+        cmocka_unit_test(bf16_rounds_to_the_nearest),
+        cmocka_unit_test(kernels_round_as_one_number_does)};
     const int failed = pn_op_main(&op, others, sizeof others / sizeof *others);
     pn_unreach(terms);
     return failed;

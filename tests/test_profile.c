@@ -55,11 +55,11 @@ static void test_operations(void **state) {
     stage.in = (pn_input){.C = 8, .dx = any, .add = 1};
     stage.out = (pn_output){.K = 8, .norm = norm};
     const double macs = macs_of_stage(&stage, 3, 4);
-    pn_work w = pn_stage_work(&stage, 0);
+    pn_work w = pn_stage_work(&stage, 0, PN_STORED_FLOAT32);
     assert_true(w.flops == 2 * macs);
     assert_true(w.bytes == 4.0 * (3 * 5 * 7 * 8 + 3 * 3 * 4 * 8));
     assert_true(w.params == 25 * 8 + 8 * 8 + 2 * 8);
-    w = pn_stage_work(&stage, 1); /* x, dx read and written; z and dy */
+    w = pn_stage_work(&stage, 1, PN_STORED_FLOAT32); /* x, dx read and written; z and dy */
     assert_true(w.bytes == 4.0 * (3 * 3 * 5 * 7 * 8 + 2 * 3 * 3 * 4 * 8));
     assert_true(w.flops == 2.0 * 3 * 3 * 4 * 8 * (3 * 25 + 2 * 8));
 
@@ -67,23 +67,27 @@ static void test_operations(void **state) {
     conv.in[0] = (pn_input){.C = 4};
     conv.in[1] = (pn_input){.C = 12};
     conv.out = (pn_output){.K = 20};
-    w = pn_conv_work(&conv, 0); /* 2x2 outputs: sums of 25 taps, then one product */
+    w = pn_conv_work(&conv, 0,
+                     PN_STORED_FLOAT32); /* 2x2 outputs: sums of 25 taps, then one product */
     assert_true(w.flops == 2 * 2 * 2 * (25 * 16 + 2.0 * 16 * 20));
     assert_true(w.params == 16 * 20);
-    w = pn_conv1x1_work(&conv, 0);
+    w = pn_conv1x1_work(&conv, 0, PN_STORED_FLOAT32);
     assert_true(w.flops == 2.0 * 2 * 64 * 16 * 20);
-    w = pn_reduce_work(&conv, 1); /* half of x; no dx; no z without a norm */
+    w = pn_reduce_work(&conv, 1, PN_STORED_FLOAT32); /* half of x; no dx; no z without a norm */
     assert_true(w.bytes == 4.0 * (2 * 64 * 8 + 2 * 16 * 20));
 
     const pn_stem stem = {.N = 2, .H = 9, .W = 9, .C = 3, .stride = 2, .out = {.K = 12}};
-    w = pn_stem_work(&stem, 0);
+    w = pn_stem_work(&stem, 0, PN_STORED_FLOAT32);
     assert_true(w.flops == 2.0 * 2 * 25 * 27 * 12 && w.bytes == 4.0 * 2 * (81 * 3 + 25 * 12));
+    w = pn_stem_work(&stem, 0, PN_STORED_BF16); /* the image is not stored */
+    assert_true(w.bytes == 2.0 * (4 * 81 * 3 + 2 * 25 * 12));
 
     pn_term terms[3] = {{.in = {.norm = norm}}, {.in = {.dx = any}}, {.in = {.norm = norm}}};
     const pn_node node = {.N = 2, .H = 4, .W = 4, .C = 8, .terms = 3, .restore = 1, .term = terms};
-    assert_true(pn_node_work(&node, 0).bytes == 4.0 * 4 * 2 * 16 * 8);
+    assert_true(pn_node_work(&node, 0, PN_STORED_FLOAT32).bytes == 4.0 * 4 * 2 * 16 * 8);
+    assert_true(pn_node_work(&node, 0, PN_STORED_BF16).bytes == 2.0 * 4 * 2 * 16 * 8);
     /* dh, two terms with a norm, one dx, one term put back */
-    assert_true(pn_node_work(&node, 1).bytes == 4.0 * 5 * 2 * 16 * 8);
+    assert_true(pn_node_work(&node, 1, PN_STORED_FLOAT32).bytes == 4.0 * 5 * 2 * 16 * 8);
 }
 
 /* The limit follows from the two rates; a machine without any has none. */
@@ -99,12 +103,11 @@ static void test_limit(void **state) {
 }
 
 /* Every case runs, on every name there is one, and its work is what its tensors are. */
-static void test_cases(void **state) {
-    (void)state;
+static void check_cases(const char *device) {
     const pn_kernels *kernels;
     pn_op_case list[PN_MOST_CASES];
     static pn_op_call call;
-    assert_int_equal(pn_backend_open("cpu", &kernels), PN_OK);
+    assert_int_equal(pn_backend_open(device, &kernels), PN_OK);
     const int count = pn_cases_of(2, 4, 14, 1, list);
     assert_true(count > 30 && count < PN_MOST_CASES);
     for (int i = 0; i < count; i++) {
@@ -125,6 +128,11 @@ static void test_cases(void **state) {
     wrong = (pn_op_case){.op = PN_CASE_NODE, .N = 1 << 20, .HW = 40, .C = PN_MAX_WIDTH};
     assert_int_equal(pn_op_call_create(&call, kernels, &wrong), PN_EMEM);
     pn_op_call_destroy(&call);
+}
+static void test_cases(void **state) {
+    (void)state;
+    check_cases("cpu");
+    check_cases("cpu-bf16");
 }
 
 /* ---- one profile ----------------------------------------------------------------------------- */

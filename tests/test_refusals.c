@@ -517,6 +517,22 @@ static void numbers_out_of_range(void **state) {
          {"search", "new", "--data", "synthetic:200x0x8x3"}},
         {"a device there is not", USAGE, "cpu:avx2", {"search", "new", SEARCH, "--device", "tpu"}},
         {"an instruction set of another machine", DEVICE, "neon", {"info", "--device", "cpu:neon"}},
+        {"a precision there is not",
+         USAGE,
+         "float32 or bf16",
+         {"search", "new", SEARCH, "--precision", "fp16"}},
+        {"a precision for the host on a card",
+         DEVICE,
+         "--precision float32",
+         {"plan", "--device", "cuda", "--precision", "bf16"}},
+        {"the same on the emulated card",
+         DEVICE,
+         "--device cpu",
+         {"info", "--device", "emulated", "--precision", "bf16"}},
+        {"two precisions",
+         USAGE,
+         "one of the two",
+         {"info", "--device", "cpu-bf16", "--precision", "float32"}},
     };
     refuse_all(rows, sizeof rows);
 }

@@ -412,8 +412,9 @@ static void judged_or_not_it_is_the_same_search(void **state) {
 /* Each device that this machine or build has; the others are refused. */
 static void every_device(void **state) {
     (void)state;
-    enum { DEVICES = 4 };
-    static const char *const devices[DEVICES] = {"cpu:base", "cpu:avx2", "cpu:avx512", "emulated"};
+    enum { DEVICES = 5 };
+    static const char *const devices[DEVICES] = {"cpu:base", "cpu:avx2", "cpu:avx512", "cpu-bf16",
+                                                 "emulated"};
     int there = 0;
     for (int i = 0; i < DEVICES; i++) {
         const char *const arguments[] = {SMALL, "--steps",  "20",       "--warmup",

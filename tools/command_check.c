@@ -18,7 +18,7 @@ static const char usage[] =
     "\n";
 
 typedef struct options {
-    const char *device;
+    const char *device, *precision;
     int samples;
     uint64_t seed;
 } options;
@@ -33,7 +33,7 @@ static const pn_whole_case cases[] = {
     {"channels that fill no vector", SEARCH_NETWORK(4, 12, 12, 12, 3), 5, true, false, false, 0},
     {"the search network's channels", SEARCH_NETWORK(8, 16, 16, 16, 3), 4, true, false, false, 0},
 };
-enum { CASES = sizeof cases / sizeof *cases, BACKENDS = 4 };
+enum { CASES = sizeof cases / sizeof *cases, BACKENDS = 5 };
 
 /* What a backend did on the architectures so far. */
 typedef struct tally {
@@ -62,7 +62,7 @@ static pn_status check_one(tally *t, const pn_whole_case *c, const pn_arch *arch
         t->worst.loss = fmax(t->worst.loss, d.loss);
         if (!(d.gradient <= t->worst.gradient)) t->worst.gradient = d.gradient; /* NaN stays */
         t->same &= same;
-        if (!pn_whole_within(d) || !same) {
+        if (!pn_whole_within(d, t->kernels->storage) || !same) {
             char text[PN_GENOTYPE_BYTES];
             pn_genotype_write(arch, text);
             fprintf(stderr, "%s, %s: %s\n", t->kernels->name, c->why, text);
@@ -91,8 +91,8 @@ static pn_status check_case(const pn_whole_case *c, const pn_prior *prior,
     for (int i = 0; i < BACKENDS; i++) {
         const tally *t = &tallies[i];
         if (!t->kernels) continue;
-        const bool fine = pn_whole_within(t->worst) && t->same;
-        printf("%-12s %-34s %10.1e %10.1e %10.1e  %-9s %s\n", t->kernels->name, c->why,
+        const bool fine = pn_whole_within(t->worst, t->kernels->storage) && t->same;
+        printf("%-16s %-34s %10.1e %10.1e %10.1e  %-9s %s\n", t->kernels->name, c->why,
                t->worst.logit, t->worst.loss, t->worst.gradient, t->same ? "same bits" : "DIFFER",
                fine ? "ok" : "FAILED");
         *failed += !fine;
@@ -101,9 +101,10 @@ static pn_status check_case(const pn_whole_case *c, const pn_prior *prior,
 }
 
 /* One, or all that this machine has; NULL for the others. */
-static pn_status open_backends(const char *device, const pn_kernels **backends) {
-    static const char *const names[BACKENDS] = {"cpu:base", "cpu:avx2", "cpu:avx512", "cuda"};
-    if (device) return pn_device_open(&(pn_device_options){.device = device}, &backends[0]);
+static pn_status open_backends(const pn_device_options *one, const pn_kernels **backends) {
+    static const char *const names[BACKENDS] = {"cpu:base", "cpu:avx2", "cpu:avx512", "cpu-bf16",
+                                                "cuda"};
+    if (one->device || one->precision) return pn_device_open(one, &backends[0]);
     for (int i = 0; i < BACKENDS; i++) (void)pn_backend_open(names[i], &backends[i]);
     return PN_OK;
 }
@@ -113,6 +114,7 @@ static pn_status open_backends(const char *device, const pn_kernels **backends) 
 static const pn_field rows[] = {
     PN_INT("samples", samples, 1, 1000, "4", "random architectures of each network"),
     PN_ROW_DEVICE(device, NULL, "one device alone, as of search [all]"),
+    PN_ROW_PRECISION(precision),
     PN_ROW_SEED("seed for architectures, weights and images"),
 };
 
@@ -120,17 +122,27 @@ static pn_status run(const char *const *words) {
     (void)words;
     int failed = 0;
     const pn_kernels *backends[BACKENDS] = {NULL};
-    PN_TRY(open_backends(o.device, backends));
+    PN_TRY(open_backends(&(pn_device_options){.device = o.device, .precision = o.precision},
+                         backends));
     const pn_space space = pn_space_darts();
     pn_prior prior;
     PN_TRY(pn_prior_init(&prior, &space, false));
-    printf("%-12s %-34s %10s %10s %10s  %s\n", "device", "network", "logits", "loss", "gradients",
+    printf("%-16s %-34s %10s %10s %10s  %s\n", "device", "network", "logits", "loss", "gradients",
            "two orders");
     for (int i = 0; i < CASES; i++)
         PN_TRY(check_case(&cases[i], &prior, backends, o.seed, (uint64_t)i, o.samples, &failed));
-    printf(
-        "bounds: logits %.0e, loss %.0e, norm of a gradient %.0e relative; %d architectures each\n",
-        PN_LOGIT_BOUND, PN_LOSS_BOUND, PN_GRADIENT_BOUND, o.samples);
+    for (int storage = PN_STORED_FLOAT32; storage <= PN_STORED_BF16; storage++) {
+        const pn_whole_distance most = pn_whole_bounds((pn_storage)storage);
+        bool any = false;
+        for (int i = 0; i < BACKENDS; i++)
+            any |= backends[i] && backends[i]->storage == (pn_storage)storage;
+        if (any)
+            printf(
+                "bounds%s: logits %.0e, loss %.0e, norm of a gradient %.0e relative; "
+                "%d architectures each\n",
+                storage == PN_STORED_BF16 ? " of bf16" : "", most.logit, most.loss, most.gradient,
+                o.samples);
+    }
     if (fflush(stdout)) return pn_fail(PN_EIO, "cannot write to stdout");
     return failed ? pn_fail(PN_ECHECK, "%d of these rows failed", failed) : PN_OK;
 }

@@ -83,6 +83,7 @@ static const pn_field rows[] = {
     PN_ROW_IMAGE(NULL, "image size [32x32x3; imagenet 224x224x3]"),
     PN_ROW_CLASSES(NULL, "classes [10; imagenet 1000]"),
     PN_ROW_DEVICE(device, "cpu", "cpu or cuda (which need not be here): scratch is the device's"),
+    PN_ROW_PRECISION(precision),
     PN_BYTES("memory", memory,
              "also find the largest batch that fits; exit code 4 if this does not"),
     PN_ROW_SHARE_SLOT(NULL),

@@ -36,14 +36,20 @@ void pn_print_commands(FILE *out);
 
 /* The device options of every command that computes. */
 typedef struct pn_device_options {
-    const char *device; /* see kernels/backend.h */
-    int threads;        /* 0: what OpenMP says */
+    const char *device;    /* see kernels/backend.h */
+    const char *precision; /* NULL: as the device says, which is float32 unless it says bf16 */
+    int threads;           /* 0: what OpenMP says */
 } pn_device_options;
+#define PN_ROW_PRECISION(member)                                                                   \
+    PN_TEXT("precision", member, "float32|bf16", "TYPE", NULL,                                     \
+            "how tensors between ops are stored, half as large by bf16 (host); weights, sums and " \
+            "arithmetic are float32 [float32]")
 #define PN_ROW_DEVICE(member, usual, help)                    \
     PN_ROW(PN_FIELD_WORD, "device", member, "D", usual, help, \
            .examples = "auto|cpu|cpu:avx512|cpu:avx2|cpu:base|cuda|emulated")
 #define PN_ROWS_DEVICE                                                                             \
     PN_ROW_DEVICE(device.device, NULL, "auto, cpu, cpu:avx512, cpu:avx2, cpu:base, cuda, cuda:N"), \
+        PN_ROW_PRECISION(device.precision),                                                        \
         PN_INT("threads", device.threads, 1, 1024, NULL,                                           \
                "threads; the result does not depend on it [all]", .also = "num-threads|j")
 #define PN_ROW_REPORT PN_FLAG("report", report, "1", "write DIR/report.html at the end")

@@ -27,9 +27,10 @@ static int report(const char *command, pn_status status) {
 }
 
 pn_status pn_device_open(const pn_device_options *options, const pn_kernels **kernels) {
-    const char *device = options->device ? options->device : "auto";
+    char name[PN_BACKEND_NAME];
+    PN_TRY(pn_backend_name(options->device ? options->device : "auto", options->precision, name));
     if (options->threads) omp_set_num_threads(options->threads);
-    return pn_backend_open(device, kernels);
+    return pn_backend_open(name, kernels);
 }
 
 pn_status pn_command_find(const char *name, const pn_command **command) {

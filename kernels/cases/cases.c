@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/bf16.h"
+
 enum { CLASSES = 10, HEAD_EDGE = 8, REDUCED_EDGE = 14 };
 
 /* ---- names ----------------------------------------------------------------------------------- */
@@ -161,6 +163,18 @@ static float *floats(pn_op_call *c, double count, pn_status *status) {
     return between(c, count, -1, 1, status);
 }
 
+/* A tensor that lies between ops. What stores bf16 is in the host's own memory. */
+static void *stored(pn_op_call *c, double count, pn_status *status) {
+    if (c->kernels->storage == PN_STORED_FLOAT32) return floats(c, count, status);
+    uint16_t *block = take(c, (size_t)count * sizeof *block, status);
+    for (size_t i = 0; block && i < (size_t)count; i++) {
+        float x;
+        fill(c, &x, 1, -1, 1);
+        block[i] = pn_bf16_narrow(x);
+    }
+    return block;
+}
+
 /* ---- jobs ------------------------------------------------------------------------------------ */
 
 static pn_norm norm_of(pn_op_call *c, int K, pn_status *s) {
@@ -172,15 +186,15 @@ static pn_norm norm_of(pn_op_call *c, int K, pn_status *s) {
 
 static pn_input input_of(pn_op_call *c, double pixels, bool gradient, pn_status *s) {
     const double count = pixels * c->of.C;
-    return (pn_input){.x = floats(c, count, s),
-                      .dx = gradient ? floats(c, count, s) : NULL,
+    return (pn_input){.x = stored(c, count, s),
+                      .dx = gradient ? stored(c, count, s) : NULL,
                       .C = c->of.C,
                       .norm = norm_of(c, c->of.C, s)};
 }
 
 static pn_output output_of(pn_op_call *c, double pixels, int K, pn_status *s) {
-    return (pn_output){.z = floats(c, pixels * K, s),
-                       .dy = floats(c, pixels * K, s),
+    return (pn_output){.z = stored(c, pixels * K, s),
+                       .dy = stored(c, pixels * K, s),
                        .coef = 1,
                        .K = K,
                        .norm = norm_of(c, K, s)};
@@ -245,8 +259,8 @@ static pn_status make_node(pn_op_call *c) {
     pn_status s = PN_OK;
     for (int i = 0; i < job->terms; i++)
         c->term[i] = (pn_term){.in = input_of(c, pixels, false, &s), .coef = 1};
-    job->h = floats(c, pixels * c->of.C, &s);
-    job->dh = floats(c, pixels * c->of.C, &s);
+    job->h = stored(c, pixels * c->of.C, &s);
+    job->dh = stored(c, pixels * c->of.C, &s);
     if (c->of.restore) c->term[1].in.x = job->h; /* one tensor: the term's z, and the sum */
     return s;
 }
@@ -351,7 +365,7 @@ static pn_work work_of(const pn_op_call *c) {
     switch (c->of.op) {
 #define WORK(FAMILY, op, with) \
     case PN_CASE_##FAMILY:     \
-        return pn_##op##_work(&c->job.op, c->of.backward);
+        return pn_##op##_work(&c->job.op, c->of.backward, c->kernels->storage);
         PN_OPS(WORK, )
 #undef WORK
         default:

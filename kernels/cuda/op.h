@@ -18,6 +18,8 @@
 #ifndef PN_GPU_OP_H
 #define PN_GPU_OP_H
 
+#define PN_STORED float
+
 #include "kernels/check.h"
 #include "kernels/cuda/gpu.h"
 

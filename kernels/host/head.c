@@ -65,12 +65,12 @@ static void prepare_load(const part_work *w, const pn_head *job, const pn_input 
     pn_repeat(w->shift, in->C, tile_pixels(job, in));
 }
 
-static void pool_tile(float *sum, const float *x, const float *scale, const float *shift, int relu,
-                      int C, size_t n) {
+static void pool_tile(float *sum, const pn_stored *x, const float *scale, const float *shift,
+                      int relu, int C, size_t n) {
     for (size_t i = 0; i < n; i += (size_t)C)
 #pragma omp simd
         for (int c = 0; c < C; c++) {
-            float v = scale[c] * x[i + c] + shift[c];
+            float v = scale[c] * pn_widen_one(x[i + c]) + shift[c];
             sum[c] += relu && !(v > 0) ? 0 : v;
         }
 }
@@ -159,19 +159,20 @@ static void add_dx(const pn_head *job, const pn_input *in, int n, part_work w) {
     const int sums = pn_norm_wants_sums(&in->norm);
     for (size_t i = 0; i < image; i += tile) {
         const size_t at = n * image + i, size = image - i < tile ? image - i : tile;
-        const float *x = in->x + at, *dv = w.d;
-        float *dx = in->dx + at;
+        const pn_stored *x = in->x + at;
+        const float *dv = w.d;
+        pn_stored *dx = in->dx + at;
         if (job->relu) {
 #pragma omp simd
             for (size_t k = 0; k < size; k++)
-                w.dv[k] = w.scale[k] * x[k] + w.shift[k] > 0 ? w.d[k] : 0;
+                w.dv[k] = w.scale[k] * pn_widen_one(x[k]) + w.shift[k] > 0 ? w.d[k] : 0;
             dv = w.dv;
         }
         if (in->add) {
 #pragma omp simd
-            for (size_t k = 0; k < size; k++) dx[k] += dv[k];
+            for (size_t k = 0; k < size; k++) dx[k] = pn_narrow_one(pn_widen_one(dx[k]) + dv[k]);
         } else
-            memcpy(dx, dv, size * sizeof *dx);
+            pn_narrow_all(dx, dv, size);
         if (sums) pn_period_sums(dv, x, w.mean, w.s1, w.s2, tile, size);
     }
 }

@@ -7,19 +7,21 @@
     .op##_fwd_scratch = pn_##op##_fwd_scratch_##isa,                                  \
     .op##_bwd_scratch = pn_##op##_bwd_scratch_##isa, .op##_fwd = pn_##op##_fwd_##isa, \
     .op##_bwd = pn_##op##_bwd_##isa,
-#define TABLE(isa)                              \
-    PN_DECLARE_ALL(isa)                         \
-    static const pn_kernels table_##isa = {     \
-        .name = "host-" #isa,                   \
-        .memory = &pn_host_memory,              \
-        PN_OPS(OP, isa).weigh = pn_weigh_##isa, \
-        .rescale = pn_rescale_##isa,            \
-        .sgd_scratch = pn_sgd_scratch_##isa,    \
-        .sgd = pn_sgd_##isa,                    \
-        .length = pn_length_##isa,              \
-        .move = pn_move_##isa,                  \
-        .flop_rate = pn_flop_rate_##isa,        \
-        .copy_rate = pn_copy_rate_##isa,        \
+/* What touches no tensor between ops is there once, for floats. */
+#define ONE(isa, ops, type, suffix)                                                              \
+    {                                                                                            \
+        .name = "host-" #isa suffix, .storage = type, .memory = &pn_host_memory,                 \
+        PN_OPS(OP, ops).weigh = pn_weigh_##isa, .rescale = pn_rescale_##isa,                     \
+        .sgd_scratch = pn_sgd_scratch_##isa, .sgd = pn_sgd_##isa, .length = pn_length_##isa,     \
+        .move = pn_move_##isa, .flop_rate = pn_flop_rate_##isa, .copy_rate = pn_copy_rate_##isa, \
+    }
+enum { STORAGES = 2, TABLES = 3 };
+#define TABLE(isa)                                                               \
+    PN_DECLARE_ALL(isa)                                                          \
+    PN_OPS(PN_DECLARE_OP, isa##_bf16)                                            \
+    static const pn_kernels table_##isa[STORAGES] = {                            \
+        [PN_STORED_FLOAT32] = ONE(isa, isa, PN_STORED_FLOAT32, ""),              \
+        [PN_STORED_BF16] = ONE(isa, isa##_bf16, PN_STORED_BF16, PN_BF16_SUFFIX), \
     };
 
 TABLE(base)
@@ -43,26 +45,34 @@ static int has_avx512(void) {
 }
 #endif
 
-enum { TABLES = 3 };
-
-/* The tables that this machine can run, best first; gives their number. */
-static int list_tables(const pn_kernels *tables[TABLES]) {
+/* The tables of an element type that this machine can run, best first; gives their number. */
+static int list_tables(pn_storage storage, const pn_kernels *tables[TABLES]) {
     int count = 0;
 #ifdef PN_HAVE_AVX512
-    if (has_avx512()) tables[count++] = &table_avx512;
+    if (has_avx512()) tables[count++] = &table_avx512[storage];
 #endif
 #ifdef PN_HAVE_AVX2
-    if (has_avx2()) tables[count++] = &table_avx2;
+    if (has_avx2()) tables[count++] = &table_avx2[storage];
 #endif
-    tables[count++] = &table_base;
+    tables[count++] = &table_base[storage];
     return count;
+}
+
+/* "avx2-bf16" means both, "bf16" the best of that type. */
+static pn_storage storage_of(const char *isa) {
+    const char *const type = PN_BF16_SUFFIX + 1;
+    const size_t length = strlen(isa), suffix = strlen(PN_BF16_SUFFIX);
+    if (!strcmp(isa, type)) return PN_STORED_BF16;
+    return length > suffix && !strcmp(isa + length - suffix, PN_BF16_SUFFIX) ? PN_STORED_BF16
+                                                                             : PN_STORED_FLOAT32;
 }
 
 const pn_kernels *pn_host_kernels(const char *isa) {
     static const char *const names[TABLES] = {"base", "avx2 base", "avx512 avx2 base"};
     const pn_kernels *tables[TABLES];
-    const int count = list_tables(tables);
-    if (!isa || !*isa) return tables[0];
+    const pn_storage storage = isa ? storage_of(isa) : PN_STORED_FLOAT32;
+    const int count = list_tables(storage, tables);
+    if (!isa || !*isa || !strcmp(isa, PN_BF16_SUFFIX + 1)) return tables[0];
     for (int i = 0; i < count; i++)
         if (strcmp(tables[i]->name + strlen("host-"), isa) == 0) return tables[i];
     pn_fail(PN_EARG, "instruction set \"%s\": this machine has %s", isa, names[count - 1]);

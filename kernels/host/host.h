@@ -1,11 +1,22 @@
 /* kernels/host/host.h -- what the files of the host backend share beyond the contract: names per
  * instruction set, the fixed division of work, and BatchNorm's two ends.
  *
- * Each op is compiled once per instruction set (PN_ISA base, avx2, avx512; PN_LANES floats in a
- * vector); host.c chooses a table at start. So nothing here may be a global symbol but through
- * PN_NAME(). */
+ * Each op is compiled once per instruction set and element type (PN_ISA base, avx2, avx512; with
+ * PN_NARROW=1 base_bf16, ...; PN_LANES floats in a vector); host.c chooses a table at start. So
+ * nothing here may be a global symbol but through PN_NAME(). */
 #ifndef PN_HOST_H
 #define PN_HOST_H
+
+#ifdef PN_ISA
+#ifndef PN_NARROW
+#define PN_NARROW 0
+#endif
+#if PN_NARROW /* bf16 */
+#define PN_STORED uint16_t
+#else
+#define PN_STORED float
+#endif
+#endif
 
 #include "kernels/check.h"
 

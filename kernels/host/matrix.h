@@ -13,7 +13,7 @@
 #include "kernels/host/frame.h"
 #include "kernels/host/norm.h"
 #include "kernels/host/prefetch.h"
-#include "kernels/host/vector.h"
+#include "kernels/host/stored.h"
 
 #if PN_LANES == 16 || defined(__aarch64__) /* 32 vector registers */
 enum { PN_WIDE = 8, PN_OUTER = 8 };
@@ -31,7 +31,7 @@ enum { PN_STEP_PAD = 16 };
 
 /* r = relu(scale * x + shift) of n pixels, x_step and r_step floats apart. Writes whole vectors,
  * zeros above C. Fetches the place `ahead` floats further on, which the next call will read. */
-PN_INLINE void pn_relu_strip(const int nb, int lanes, const float *x, size_t x_step, int n,
+PN_INLINE void pn_relu_strip(const int nb, int lanes, const pn_stored *x, size_t x_step, int n,
                              size_t ahead, const float *scale, const float *shift, float *r,
                              size_t r_step) {
     pn_vf a[4], b[4];
@@ -42,12 +42,12 @@ PN_INLINE void pn_relu_strip(const int nb, int lanes, const float *x, size_t x_s
     for (int p = 0; p < n; p++, x += x_step, r += r_step) {
         if (ahead) PN_PREFETCH(x + ahead, nb, 0);
         PN_UNROLL for (int i = 0; i < nb; i++) {
-            pn_vf v = pn_load_lanes(x + i * PN_LANES, lanes);
+            pn_vf v = pn_widen_lanes(x + i * PN_LANES, lanes);
             pn_store(r + i * PN_LANES, pn_relu(a[i] * v + b[i]));
         }
     }
 }
-PN_INLINE void pn_relu_pixels(const int C, const float *x, size_t x_step, int n, size_t ahead,
+PN_INLINE void pn_relu_pixels(const int C, const pn_stored *x, size_t x_step, int n, size_t ahead,
                               const float *scale, const float *shift, float *r, size_t r_step) {
     int c = 0;
     for (; c + 4 * PN_LANES <= C; c += 4 * PN_LANES)
@@ -59,9 +59,9 @@ PN_INLINE void pn_relu_pixels(const int C, const float *x, size_t x_step, int n,
 }
 
 /* g = weight * a * dy + b * z + q of n packed pixels (see pn_norm_dz); without z: no b, q. */
-PN_INLINE void pn_dz_pixels(const int K, float weight, const float *dy, const float *z, int n,
-                            size_t ahead, const float *a, const float *b, const float *q, float *g,
-                            size_t g_step) {
+PN_INLINE void pn_dz_pixels(const int K, float weight, const pn_stored *dy, const pn_stored *z,
+                            int n, size_t ahead, const float *a, const float *b, const float *q,
+                            float *g, size_t g_step) {
     for (int k = 0; k < K; k += PN_LANES) {
         const int lanes = pn_lanes(K, k);
         const pn_vf av = pn_load(a + k) * pn_splat(weight), bv = pn_load(b + k),
@@ -69,10 +69,10 @@ PN_INLINE void pn_dz_pixels(const int K, float weight, const float *dy, const fl
         for (int p = 0; p < n; p++) {
             const size_t at = (size_t)p * K + k;
             if (ahead) __builtin_prefetch(dy + at + ahead);
-            pn_vf v = av * pn_load_lanes(dy + at, lanes);
+            pn_vf v = av * pn_widen_lanes(dy + at, lanes);
             if (z) {
                 if (ahead) __builtin_prefetch(z + at + ahead);
-                v += bv * pn_load_lanes(z + at, lanes) + qv;
+                v += bv * pn_widen_lanes(z + at, lanes) + qv;
             }
             pn_store(g + p * g_step + k, v);
         }
@@ -96,7 +96,7 @@ static inline void pn_pack(int I, int J, const float *src, size_t si, size_t sj,
 /* acc[p][b] = sum over c < C of in[p][c] * w[c][b], w a strip of nb vectors; C is even. Asks for
  * C / 2 lines from `next` on the way, or for nothing (NULL). */
 PN_INLINE void pn_product(const int px, const int nb, const int C, const float *in, size_t in_step,
-                          const float *w, const float *next, pn_vf acc[PN_BLOCK][2]) {
+                          const float *w, const char *next, pn_vf acc[PN_BLOCK][2]) {
     PN_UNROLL for (int p = 0; p < px; p++) PN_UNROLL for (int b = 0; b < nb; b++) acc[p][b] =
         (pn_vf){0};
     for (int c = 0; c < C; c += 2) {
@@ -117,7 +117,7 @@ PN_INLINE void pn_outer_block(const int oc, const int nb, const float *r, size_t
                               const float *g, size_t g_step, int n, float *dw, size_t dw_step,
                               pn_prefetches *ahead) {
     pn_vf acc[16][2];
-    const float *next = ahead ? pn_prefetches_take(ahead, n, r) : NULL;
+    const char *next = ahead ? pn_prefetches_take(ahead, n, r) : NULL;
     PN_UNROLL for (int c = 0; c < oc; c++) PN_UNROLL for (int b = 0; b < nb; b++) acc[c][b] =
         (pn_vf){0};
     for (int p = 0; p < n; p++, r += r_step, g += g_step) {
@@ -154,7 +154,7 @@ PN_INLINE int pn_outer_rows(int C) { return (C + 15) / 16 * 16; }
  * Those stay in memory, so that the product has all registers to itself, and so that sums are of
  * sums. */
 PN_INLINE void pn_z_block(const int px, int n, const int nb, int lanes, pn_vf acc[PN_BLOCK][2],
-                          float *z, size_t z_step, float *partial, int Kp) {
+                          pn_stored *z, size_t z_step, float *partial, int Kp) {
     PN_UNROLL for (int b = 0; b < nb; b++) {
         const pn_vf pivot = pn_load(partial + b * PN_LANES);
         pn_vf sum = {0}, squares = {0};
@@ -163,20 +163,20 @@ PN_INLINE void pn_z_block(const int px, int n, const int nb, int lanes, pn_vf ac
             const pn_vf d = acc[p][b] - pivot;
             sum += d;
             squares += d * d;
-            pn_store_lanes(z + p * z_step + b * PN_LANES, acc[p][b], lanes);
+            pn_narrow_lanes(z + p * z_step + b * PN_LANES, acc[p][b], lanes);
         }
         pn_add_to(partial + Kp + b * PN_LANES, sum);
         pn_add_to(partial + 2 * Kp + b * PN_LANES, squares);
     }
 }
 PN_INLINE void pn_z_strip(const int px, const int nb, int lanes, const int C, int Kp,
-                          const float *in, const size_t in_step, int n, const float *w, float *z,
-                          size_t z_step, size_t ahead, int first, float *partial,
+                          const float *in, const size_t in_step, int n, const float *w,
+                          pn_stored *z, size_t z_step, size_t ahead, int first, float *partial,
                           pn_prefetches *next) {
     for (int p = 0; p < n; p += px, z += px * z_step) {
         pn_vf acc[PN_BLOCK][2];
         PN_UNROLL for (int i = 0; i < px; i++) PN_PREFETCH(z + i * z_step + ahead, nb, 1);
-        const float *lines = NULL;
+        const char *lines = NULL;
         if (next && nb > 1) lines = pn_prefetches_take(next, C / 2, in);
         if (next && nb == 1)
             pn_prefetches_lines(next, C / 2); /* the product has no load to spare */
@@ -195,7 +195,7 @@ PN_INLINE void pn_z_strip(const int px, const int nb, int lanes, const int C, in
  * pivot. `ahead`: floats to the pixels of z that the next call will write. `next`: what else it
  * will need, or NULL. */
 PN_INLINE void pn_z_pixels(const int C, const int K, const float *in, const size_t in_step, int n,
-                           const float *w, float *z, size_t z_step, size_t ahead, int first,
+                           const float *w, pn_stored *z, size_t z_step, size_t ahead, int first,
                            float *partial, pn_prefetches *next) {
     const int Kp = pn_padded(K);
     int k = 0;
@@ -212,8 +212,8 @@ PN_INLINE void pn_z_pixels(const int C, const int K, const float *in, const size
 
 /* A run of an input's pixels whose gradient is made. */
 typedef struct pn_dx {
-    float *dx;
-    const float *x;
+    pn_stored *dx;
+    const pn_stored *x;
     const float *r; /* relu(v) of the same pixels, in a workspace */
     size_t ahead;   /* floats to the pixels that the next call will write */
     int add;
@@ -227,7 +227,7 @@ PN_INLINE void pn_dx_block(const pn_dx *d, const size_t step, const size_t r_ste
                            const int px, int n, int lanes, const int stride, const pn_vf *acc,
                            float *sums, const int Cp) {
     const float *r = d->r + p * r_step + c;
-    float *dx = d->dx + p * step + c;
+    pn_stored *dx = d->dx + p * step + c;
     pn_vf t[PN_BLOCK], s1 = {0}, s2 = {0};
     PN_UNROLL for (int i = 0; i < px; i++) {
         const pn_vf ri = pn_load(r + i * r_step);
@@ -241,18 +241,18 @@ PN_INLINE void pn_dx_block(const pn_dx *d, const size_t step, const size_t r_ste
         const pn_vf mean = pn_load(d->mean + c), rstd = pn_load(d->rstd + c);
         PN_UNROLL for (int i = 0; i < px; i++) {
             if (i >= n) continue;
-            s2 += t[i] * (pn_load_lanes(d->x + (p + i) * step + c, lanes) - mean) * rstd;
+            s2 += t[i] * (pn_widen_lanes(d->x + (p + i) * step + c, lanes) - mean) * rstd;
         }
     }
     pn_add_to(sums + c, s1);
     pn_add_to(sums + Cp + c, s2);
     if (d->add) {
         PN_UNROLL for (int i = 0; i < px; i++) {
-            if (i < n) t[i] += pn_load_lanes(dx + i * step, lanes);
+            if (i < n) t[i] += pn_widen_lanes(dx + i * step, lanes);
         }
     }
     PN_UNROLL for (int i = 0; i < px; i++) {
-        if (i < n) pn_store_lanes(dx + i * step, t[i], lanes);
+        if (i < n) pn_narrow_lanes(dx + i * step, t[i], lanes);
     }
 }
 

@@ -14,7 +14,6 @@
 #include <limits.h>
 
 #include "kernels/host/period.h"
-#include "kernels/host/vector.h"
 
 typedef struct prepared {
     pn_prepared frame;
@@ -67,11 +66,12 @@ static float weight_of(const pn_term *term, int n) {
 /* ---- forward --------------------------------------------------------------------------------- */
 
 /* h may be one of the terms: each element is read before it is written. */
-static void sum_two(float *h, const float *x0, const float *x1, float f0, float f1, term_work a,
-                    term_work b, size_t n) {
+static void sum_two(pn_stored *h, const pn_stored *x0, const pn_stored *x1, float f0, float f1,
+                    term_work a, term_work b, size_t n) {
 #pragma omp simd
     for (size_t i = 0; i < n; i++)
-        h[i] = f0 * (a.scale[i] * x0[i] + a.shift[i]) + f1 * (b.scale[i] * x1[i] + b.shift[i]);
+        h[i] = pn_narrow_one(f0 * (a.scale[i] * pn_widen_one(x0[i]) + a.shift[i]) +
+                             f1 * (b.scale[i] * pn_widen_one(x1[i]) + b.shift[i]));
 }
 
 static void forward_two(const pn_node *job, int first, int end, float *terms, size_t tile) {
@@ -110,14 +110,14 @@ PN_INLINE void sum_vectors(const pn_node *job, const int vectors, int lanes, con
     pn_vf sum[2];
     PN_UNROLL for (int v = 0; v < vectors; v++) sum[v] = pn_load(shift + v * PN_LANES);
     for (int t = 0; t < job->terms; t++, times += step) {
-        const float *x = job->term[t].in.x + at;
+        const pn_stored *x = job->term[t].in.x + at;
         PN_UNROLL for (int v = 0; v < vectors; v++) {
             __builtin_prefetch(x + v * PN_LANES + AHEAD);
-            sum[v] += pn_load(times + v * PN_LANES) * pn_load_lanes(x + v * PN_LANES, lanes);
+            sum[v] += pn_load(times + v * PN_LANES) * pn_widen_lanes(x + v * PN_LANES, lanes);
         }
     }
     PN_UNROLL for (int v = 0; v < vectors; v++)
-        pn_store_lanes(job->h + at + v * PN_LANES, sum[v], lanes);
+        pn_narrow_lanes(job->h + at + v * PN_LANES, sum[v], lanes);
 }
 
 static void forward_all(const pn_node *job, int first, int end, float *terms, float *shift,
@@ -163,8 +163,8 @@ enum { MOST = 4, GROUP = PN_LANES == 16 ? MOST : 2 };
 
 /* A term of a tile. */
 typedef struct dx_sink {
-    const float *x; /* NULL: nobody wants it */
-    float *dx;      /* or NULL */
+    const pn_stored *x; /* NULL: nobody wants it */
+    pn_stored *dx;      /* or NULL */
     int add, sums;
     float f, weight; /* of the sums; of dx */
     term_work w;
@@ -176,36 +176,36 @@ typedef struct block {
     pn_vf scale[2], shift[2], back[2]; /* restore: of the first term, its weight in them; of h */
 } block;
 
-PN_INLINE void add_block(const int terms, const int restore, int lanes, const dx_sink *to, float *h,
-                         const float *dh, size_t at, const int v, block *k) {
-    const pn_vf g = pn_load_lanes(dh + at, lanes);
+PN_INLINE void add_block(const int terms, const int restore, int lanes, const dx_sink *to,
+                         pn_stored *h, const pn_stored *dh, size_t at, const int v, block *k) {
+    const pn_vf g = pn_widen_lanes(dh + at, lanes);
     __builtin_prefetch(dh + at + TILE);
     pn_vf x[MOST] = {{0}};
     PN_UNROLL for (int t = 0; t < terms; t++) {
         if (!to[t].x) continue;
-        x[t] = pn_load_lanes(to[t].x + at, lanes);
+        x[t] = pn_widen_lanes(to[t].x + at, lanes);
         __builtin_prefetch(to[t].x + at + TILE);
     }
     if (restore) {
         x[1] = k->back[v] * (x[1] - (k->scale[v] * x[0] + k->shift[v])) + k->mean[1][v];
-        pn_store_lanes(h + at, x[1], lanes);
+        pn_narrow_lanes(h + at, x[1], lanes);
     }
     k->s1[v] += g;
     PN_UNROLL for (int t = 0; t < terms; t++) {
         k->s2[t][v] += g * (x[t] - k->mean[t][v]);
         if (!to[t].dx) continue;
-        float *const dx = to[t].dx + at;
+        pn_stored *const dx = to[t].dx + at;
         pn_vf dt = pn_splat(to[t].weight) * g;
-        if (to[t].add) dt += pn_load_lanes(dx, lanes);
-        pn_store_lanes(dx, dt, lanes);
+        if (to[t].add) dt += pn_widen_lanes(dx, lanes);
+        pn_narrow_lanes(dx, dt, lanes);
         __builtin_prefetch(dx + TILE, 1);
     }
 }
 
 /* The blocks of a tile that begin at `first` in a period. With restore, h is put back first: it is
  * the second term's x. */
-PN_INLINE void add_blocks(const int terms, const int restore, const dx_sink *all, float *h,
-                          const float *dh, size_t first, size_t period, size_t n) {
+PN_INLINE void add_blocks(const int terms, const int restore, const dx_sink *all, pn_stored *h,
+                          const pn_stored *dh, size_t first, size_t period, size_t n) {
     dx_sink to[MOST]; /* a copy: no store can change it */
     block k = {0};
     PN_UNROLL for (int t = 0; t < terms; t++) to[t] = all[t];
@@ -236,32 +236,39 @@ PN_INLINE void add_blocks(const int terms, const int restore, const dx_sink *all
     }
 }
 
-static void add_one(const dx_sink *to, const float *dh, size_t first, size_t period, size_t n) {
+static void add_one(const dx_sink *to, const pn_stored *dh, size_t first, size_t period, size_t n) {
     add_blocks(1, 0, to, NULL, dh, first, period, n);
 }
-static void add_three(const dx_sink *to, const float *dh, size_t first, size_t period, size_t n) {
+static void add_three(const dx_sink *to, const pn_stored *dh, size_t first, size_t period,
+                      size_t n) {
     add_blocks(3, 0, to, NULL, dh, first, period, n);
 }
-static void add_four(const dx_sink *to, const float *dh, size_t first, size_t period, size_t n) {
+static void add_four(const dx_sink *to, const pn_stored *dh, size_t first, size_t period,
+                     size_t n) {
     add_blocks(4, 0, to, NULL, dh, first, period, n);
 }
-static void add_two(const dx_sink *to, const float *dh, size_t first, size_t period, size_t n) {
+static void add_two(const dx_sink *to, const pn_stored *dh, size_t first, size_t period, size_t n) {
     add_blocks(2, 0, to, NULL, dh, first, period, n);
 }
-static void restore_and_add_two(const dx_sink *to, float *h, const float *dh, size_t first,
+static void restore_and_add_two(const dx_sink *to, pn_stored *h, const pn_stored *dh, size_t first,
                                 size_t period, size_t n) {
     add_blocks(2, 1, to, h, dh, first, period, n);
 }
 
-/* Where there are not two terms: the sum becomes z of the last term. Subtracts another one, ... */
-static void subtract_term(float *h, const float *x, float f, term_work a, size_t n) {
+/* Where there are not two terms: the sum becomes z of the last term. Takes it out, ... */
+static void take_sum(float *sum, const pn_stored *h, size_t n) {
 #pragma omp simd
-    for (size_t i = 0; i < n; i++) h[i] -= f * (a.scale[i] * x[i] + a.shift[i]);
+    for (size_t i = 0; i < n; i++) sum[i] = pn_widen_one(h[i]);
+}
+/* ... subtracts another one, ... */
+static void subtract_term(float *sum, const pn_stored *x, float f, term_work a, size_t n) {
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) sum[i] -= f * (a.scale[i] * pn_widen_one(x[i]) + a.shift[i]);
 }
 /* ... and goes back through the last one's norm and coefficient. */
-static void restore_last(float *h, term_work last, size_t n) {
+static void restore_last(pn_stored *h, const float *sum, term_work last, size_t n) {
 #pragma omp simd
-    for (size_t i = 0; i < n; i++) h[i] = last.scale[i] * h[i] + last.mean[i];
+    for (size_t i = 0; i < n; i++) h[i] = pn_narrow_one(last.scale[i] * sum[i] + last.mean[i]);
 }
 
 static void restore_tile(const pn_node *job, int n, size_t at, float *terms, size_t period,
@@ -269,11 +276,15 @@ static void restore_tile(const pn_node *job, int n, size_t at, float *terms, siz
     const int last = job->terms - 1;
     for (size_t i = 0; i < size; i += period) {
         const size_t m = size - i < period ? size - i : period;
-        float *h = job->h + at + i;
+        pn_stored *h = job->h + at + i;
+        /* Floats are subtracted from where they are, bf16 from a copy behind the terms' arrays. */
+        float *const sum =
+            PN_NARROW ? carve_term(terms, period, job->terms, 5).scale : (float *)(void *)h;
+        if (PN_NARROW) take_sum(sum, h, m);
         for (int t = 0; t < last; t++)
-            subtract_term(h, job->term[t].in.x + at + i, weight_of(&job->term[t], n),
+            subtract_term(sum, job->term[t].in.x + at + i, weight_of(&job->term[t], n),
                           carve_term(terms, period, t, 5), m);
-        restore_last(h, carve_term(terms, period, last, 5), m);
+        restore_last(h, sum, carve_term(terms, period, last, 5), m);
     }
 }
 
@@ -311,7 +322,8 @@ static dx_sink sink_of(const pn_node *job, int t, int n, size_t at, float *terms
                      .w = carve_term(terms, period, t, 5)};
 }
 
-static void add_group(const dx_sink *to, int count, const float *dh, size_t period, size_t size) {
+static void add_group(const dx_sink *to, int count, const pn_stored *dh, size_t period,
+                      size_t size) {
     for (size_t first = 0; first < period && first < size; first += BLOCK) {
         if (count == 1) add_one(to, dh, first, period, size);
         if (count == 2) add_two(to, dh, first, period, size);
@@ -322,7 +334,7 @@ static void add_group(const dx_sink *to, int count, const float *dh, size_t peri
 
 static void backward_tile(const pn_node *job, int n, size_t at, float *terms, size_t period,
                           size_t size) {
-    const float *dh = job->dh + at;
+    const pn_stored *dh = job->dh + at;
     if (job->terms == 2) {
         const dx_sink to[2] = {sink_of(job, 0, n, at, terms, period),
                                sink_of(job, 1, n, at, terms, period)};
@@ -371,7 +383,8 @@ static void lay_out(void *to, const void *jobs, int j, int backward, pn_carver *
     const pn_node *job = (const pn_node *)jobs + j;
     const int row = (int)pn_align16((size_t)job->C);
     const int pixels = repeated_pixels(job, backward);
-    const size_t arrays = (size_t)job->terms * (size_t)term_arrays(job, backward) + !backward;
+    const size_t sums = !backward || (PN_NARROW && job->restore); /* a tile of them */
+    const size_t arrays = (size_t)job->terms * (size_t)term_arrays(job, backward) + sums;
     (void)scratch; /* all is in the workspace: it is little, and soon made */
     *(prepared *)to = (prepared){
         .frame = {.N = job->N,

@@ -57,31 +57,32 @@ PN_PASS pn_period_stats(const float *z, const float *pivot, float *sum, float *s
 
 /* g = the gradient with respect to z (see pn_norm_dz); z NULL where b and q are 0. The next
  * rows of dy and z are asked for. */
-PN_PASS pn_period_dz(float *g, const float *dy, float factor, const float *z, const float *a,
-                     const float *b, const float *q, size_t period, size_t n) {
+PN_PASS pn_period_dz(float *g, const pn_stored *dy, float factor, const pn_stored *z,
+                     const float *a, const float *b, const float *q, size_t period, size_t n) {
     PN_EACH_PERIOD(at, m) {
         pn_prefetch(dy + n + at, m);
         if (z) {
             pn_prefetch(z + n + at, m);
 #pragma omp simd
             for (size_t i = 0; i < m; i++)
-                g[at + i] = a[i] * (factor * dy[at + i]) + b[i] * z[at + i] + q[i];
+                g[at + i] = a[i] * (factor * pn_widen_one(dy[at + i])) +
+                            b[i] * pn_widen_one(z[at + i]) + q[i];
         } else {
 #pragma omp simd
-            for (size_t i = 0; i < m; i++) g[at + i] = a[i] * (factor * dy[at + i]);
+            for (size_t i = 0; i < m; i++) g[at + i] = a[i] * (factor * pn_widen_one(dy[at + i]));
         }
     }
 }
 
 /* Adds a row of dv to the two sums of a backward partial; the second lacks the factor rstd. */
-PN_PASS pn_period_sums(const float *dv, const float *x, const float *mean, float *s1, float *s2,
+PN_PASS pn_period_sums(const float *dv, const pn_stored *x, const float *mean, float *s1, float *s2,
                        size_t period, size_t n) {
     PN_EACH_PERIOD(at, m) {
 #pragma omp simd
         for (size_t i = 0; i < m; i++) {
             float d = dv[at + i];
             s1[i] += d;
-            s2[i] += d * (x[at + i] - mean[i]);
+            s2[i] += d * (pn_widen_one(x[at + i]) - mean[i]);
         }
     }
 }

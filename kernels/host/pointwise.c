@@ -242,7 +242,7 @@ PN_INLINE void pn_dx_run(const int Kg, int C, int n, const float *g, const size_
 }
 
 /* The pixels of dx that no grid reads. */
-static inline void clear_dx(const prepared *s, int image, span run, int C, float *dx) {
+static inline void clear_dx(const prepared *s, int image, span run, int C, pn_stored *dx) {
     for (int h = run.p * s->stride; h < pn_min(s->H, (run.p + 1) * s->stride); h++) {
         const int from = run.q * s->stride, to = pn_min(s->W, (run.q + run.n) * s->stride);
         memset(dx + (((size_t)image * s->H + h) * s->W + from) * C, 0,
@@ -302,7 +302,7 @@ static void forward(const void *self, int from, int end, float *workspace, float
     for (int image = from; image < end; image++)
         for (int first = 0; first < pixels; first += TILE) {
             const int n = pn_min(TILE, pixels - first);
-            float *z = s->out->z + ((size_t)image * pixels + first) * K;
+            pn_stored *z = s->out->z + ((size_t)image * pixels + first) * K;
             pn_prefetches ahead = {0};
             prefetch_tile(s, image, first + n, n, &ahead);
             make_r(s, image, first, n, w.r);

@@ -14,7 +14,6 @@
  * Outside the image there is NaN for the maximum (it loses every comparison, equality included)
  * and nothing for the average, whose divisor counts the pixels inside. */
 #include "kernels/host/period.h"
-#include "kernels/host/vector.h"
 
 enum { RING = 3 };
 
@@ -106,28 +105,28 @@ static row_range rows_of_window(const pn_pool *job, int p) {
 
 /* ---- forward --------------------------------------------------------------------------------- */
 
-PN_INLINE pn_vf v_at(const float *x, int lanes, pn_vf scale, pn_vf shift) {
-    return scale * pn_load_lanes(x, lanes) + shift;
+PN_INLINE pn_vf v_at(const pn_stored *x, int lanes, pn_vf scale, pn_vf shift) {
+    return scale * pn_widen_lanes(x, lanes) + shift;
 }
 
 /* A column of a window: the maximum of v, or the sum of x (the norm is applied to the mean). */
-PN_INLINE pn_vf column_of(const int is_max, const int rows, int lanes, const float *x, size_t row,
-                          pn_vf scale, pn_vf shift) {
+PN_INLINE pn_vf column_of(const int is_max, const int rows, int lanes, const pn_stored *x,
+                          size_t row, pn_vf scale, pn_vf shift) {
     if (is_max) {
         pn_vf column = v_at(x, lanes, scale, shift);
         PN_UNROLL for (int k = 1; k < rows; k++) column =
             pn_max(v_at(x + k * row, lanes, scale, shift), column);
         return column;
     }
-    pn_vf column = pn_load_lanes(x, lanes);
-    PN_UNROLL for (int k = 1; k < rows; k++) column += pn_load_lanes(x + k * row, lanes);
+    pn_vf column = pn_widen_lanes(x, lanes);
+    PN_UNROLL for (int k = 1; k < rows; k++) column += pn_widen_lanes(x + k * row, lanes);
     return column;
 }
 
 /* One vector of channels, the c-th, of a row of z; adds it to the sums of a partial, or none. */
 PN_INLINE void forward_strip(const int is_max, const int stride, const int rows, int lanes,
-                             const pn_pool *job, const pool_work *w, int c, const float *x,
-                             float *z, float *partial, int partial_row, int first) {
+                             const pn_pool *job, const pool_work *w, int c, const pn_stored *x,
+                             pn_stored *z, float *partial, int partial_row, int first) {
     const size_t C = (size_t)job->in.C, row = job->W * C;
     const int W = job->W, Q = w->Q;
     const pn_vf scale = pn_load(w->scale + c), shift = pn_load(w->shift + c);
@@ -139,7 +138,7 @@ PN_INLINE void forward_strip(const int is_max, const int stride, const int rows,
     z += c;
     if (stride == 1) right = column_of(is_max, rows, lanes, x, row, scale, shift);
     for (int q = 0; q < Q; q++) {
-        const float *const next = x + (size_t)(q * stride + 1) * C;
+        const pn_stored *const next = x + (size_t)(q * stride + 1) * C;
         const pn_vf middle =
             stride == 1 ? right : column_of(is_max, rows, lanes, next - C, row, scale, shift);
         right = nothing;
@@ -155,9 +154,9 @@ PN_INLINE void forward_strip(const int is_max, const int stride, const int rows,
         else
             v = scale * ((left + middle + right) * pn_splat(inverse[q])) + shift;
         left = stride == 1 ? middle : right;
-        float *const to = z + q * C;
+        pn_stored *const to = z + q * C;
         __builtin_prefetch(to + Q * C, 1);
-        pn_store_lanes(to, v, lanes);
+        pn_narrow_lanes(to, v, lanes);
         if (first && q == 0) pivot = v;
         const pn_vf d = v - pivot;
         sum += d;
@@ -168,8 +167,8 @@ PN_INLINE void forward_strip(const int is_max, const int stride, const int rows,
     pn_add_to(partial + 2 * partial_row + c, squares);
 }
 
-PN_PASS forward_row(const pn_pool *job, const pool_work *w, int rows, const float *x, float *z,
-                    float *partial, int partial_row, int first) {
+PN_PASS forward_row(const pn_pool *job, const pool_work *w, int rows, const pn_stored *x,
+                    pn_stored *z, float *partial, int partial_row, int first) {
     for (int c = 0; c < job->in.C; c += PN_LANES) {
         const int lanes = pn_lanes(job->in.C, c);
 #define MAXIMUM(L, S, R) forward_strip(1, S, R, L, job, w, c, x, z, partial, partial_row, first)
@@ -213,9 +212,9 @@ static void prepare_backward(const pool_work *w, const pn_pool *job) {
 
 /* A row of dx, one vector of channels, and the two sums over it, which lie in a partial. */
 typedef struct dx_row {
-    float *dx;
-    const float *x; /* NULL: no sums */
-    size_t row;     /* floats; the next row is asked for */
+    pn_stored *dx;
+    const pn_stored *x; /* NULL: no sums */
+    size_t row;         /* floats; the next row is asked for */
     int add;
     pn_vf mean, s1, s2;
 } dx_row;
@@ -233,15 +232,15 @@ PN_INLINE dx_row dx_row_at(const pn_pool *job, const pool_work *w, int n, int h,
 }
 
 PN_INLINE void add_to_dx(dx_row *to, size_t at, pn_vf dv, int lanes) {
-    float *const dx = to->dx + at;
+    pn_stored *const dx = to->dx + at;
     __builtin_prefetch(dx + to->row, 1);
     if (to->x) {
         __builtin_prefetch(to->x + at + to->row);
         to->s1 += dv;
-        to->s2 += dv * (pn_load_lanes(to->x + at, lanes) - to->mean);
+        to->s2 += dv * (pn_widen_lanes(to->x + at, lanes) - to->mean);
     }
-    if (to->add) dv += pn_load_lanes(dx, lanes);
-    pn_store_lanes(dx, dv, lanes);
+    if (to->add) dv += pn_widen_lanes(dx, lanes);
+    pn_narrow_lanes(dx, dv, lanes);
 }
 
 PN_INLINE void add_sums(const dx_row *from, const pool_work *w, float *partial, int partial_row,
@@ -260,7 +259,7 @@ static row_range windows_of_row(const pn_pool *job, const pool_work *w, int h) {
 /* What an average's backward pass reads: rows of dy and z (NULL where b and q are 0), and what
  * each weighs, 1 / rows of the window. */
 typedef struct gradient_rows {
-    const float *dy, *z;
+    const pn_stored *dy, *z;
     size_t row;
     float factor, weight[RING];
 } gradient_rows;
@@ -274,11 +273,11 @@ PN_INLINE pn_vf share_of(const int rows, int lanes, const gradient_rows *s,
                          const dz_coefficients *t, size_t at, float inverse) {
     pn_vf dy = {0}, z = {0};
     PN_UNROLL for (int k = 0; k < rows; k++) dy +=
-        t->weight[k] * pn_load_lanes(s->dy + at + k * s->row, lanes);
+        t->weight[k] * pn_widen_lanes(s->dy + at + k * s->row, lanes);
     __builtin_prefetch(s->dy + at + rows * s->row);
     if (!s->z) return t->a * dy * pn_splat(inverse);
     PN_UNROLL for (int k = 0; k < rows; k++) z +=
-        t->weight[k] * pn_load_lanes(s->z + at + k * s->row, lanes);
+        t->weight[k] * pn_widen_lanes(s->z + at + k * s->row, lanes);
     __builtin_prefetch(s->z + at + rows * s->row);
     return (t->a * dy + t->b * z + t->q) * pn_splat(inverse);
 }
@@ -315,7 +314,7 @@ PN_INLINE void average_strip(const int stride, const int rows, int lanes, const 
 
 /* Along an input row: the maximum of every window's three columns. */
 PN_INLINE void along_strip(const int stride, int lanes, const pn_pool *job, const pool_work *w,
-                           int c, const float *x, float *along) {
+                           int c, const pn_stored *x, float *along) {
     const size_t C = (size_t)job->in.C, Cp = w->Cp;
     const int W = job->W, Q = w->Q;
     const pn_vf scale = pn_load(w->scale + c), shift = pn_load(w->shift + c);
@@ -324,7 +323,7 @@ PN_INLINE void along_strip(const int stride, int lanes, const pn_pool *job, cons
     along += c;
     if (stride == 1) right = v_at(x, lanes, scale, shift);
     for (int q = 0; q < Q; q++) {
-        const float *const next = x + (size_t)(q * stride + 1) * C;
+        const pn_stored *const next = x + (size_t)(q * stride + 1) * C;
         const pn_vf middle = stride == 1 ? right : v_at(next - C, lanes, scale, shift);
         right = pn_splat(NAN);
         if (q * stride + 1 < W) right = v_at(next, lanes, scale, shift);
@@ -353,11 +352,11 @@ PN_INLINE void spread_strip(int lanes, const pn_pool *job, const pool_work *w, i
                 shift = pn_load(w->q + c);
     for (int q = 0; q < Q; q++) {
         const size_t at = q * C + c, i = q * Cp + c;
-        const pn_vf dy = pn_load_lanes(s.dy + at, lanes);
+        const pn_vf dy = pn_widen_lanes(s.dy + at, lanes);
         pn_vf g = a * dy;
         __builtin_prefetch(s.dy + at + s.row);
         if (s.z) {
-            g = a * dy + (b * pn_load_lanes(s.z + at, lanes) + shift);
+            g = a * dy + (b * pn_widen_lanes(s.z + at, lanes) + shift);
             __builtin_prefetch(s.z + at + s.row);
         }
         const pn_vf above = pn_load(to.max_above + i), middle = pn_load(to.max_middle + i);
@@ -373,7 +372,7 @@ PN_INLINE void spread_strip(int lanes, const pn_pool *job, const pool_work *w, i
 /* And then to the column. At stride 2 an even pixel is the middle of one window, an odd one the
  * right of one and the left of the next. */
 PN_INLINE void gather_strip(const int stride, int lanes, const pn_pool *job, const pool_work *w,
-                            int c, const float *x, const float *spread, dx_row *to) {
+                            int c, const pn_stored *x, const float *spread, dx_row *to) {
     const size_t C = (size_t)job->in.C, Cp = w->Cp;
     const int W = job->W, Q = w->Q;
     const pn_vf scale = pn_load(w->scale + c), shift = pn_load(w->shift + c);
@@ -383,7 +382,7 @@ PN_INLINE void gather_strip(const int stride, int lanes, const pn_pool *job, con
     spread += c;
     if (stride == 1) right = v_at(x, lanes, scale, shift);
     for (int q = 0; q < Q; q++) {
-        const float *const next = x + (size_t)(q * stride + 1) * C;
+        const pn_stored *const next = x + (size_t)(q * stride + 1) * C;
         const pn_vf middle = stride == 1 ? right : v_at(next - C, lanes, scale, shift);
         right = pn_splat(NAN);
         if (q * stride + 1 < W) right = v_at(next, lanes, scale, shift);
@@ -431,7 +430,7 @@ static void average_image(const pn_pool *job, const pool_work *w, int n, const g
     }
 }
 
-static void along_row(const pn_pool *job, const pool_work *w, const float *x, float *along) {
+static void along_row(const pn_pool *job, const pool_work *w, const pn_stored *x, float *along) {
     for (int c = 0; c < job->in.C; c += PN_LANES) {
 #define ALONG(L, S, ...) along_strip(S, L, job, w, c, x, along)
         BY_STRIDE(ALONG, job->stride, pn_lanes(job->in.C, c), );
@@ -450,7 +449,7 @@ static void spread_row(const pn_pool *job, const pool_work *w, const gradient_ro
 
 static void gather_row(const pn_pool *job, const pool_work *w, int n, int h, float *partial,
                        int partial_row) {
-    const float *x = job->in.x + ((size_t)n * job->H + h) * job->W * job->in.C;
+    const pn_stored *x = job->in.x + ((size_t)n * job->H + h) * job->W * job->in.C;
     for (int c = 0; c < job->in.C; c += PN_LANES) {
         dx_row to = dx_row_at(job, w, n, h, c);
 #define GATHER(L, S, ...) gather_strip(S, L, job, w, c, x, w->spread[h % RING], &to)
@@ -464,7 +463,7 @@ static void max_image(const pn_pool *job, const pool_work *w, int n, const gradi
                       float *partial, int partial_row) {
     const int H = job->H, P = w->P;
     const size_t row = (size_t)job->W * job->in.C;
-    const float *x = job->in.x + n * H * row;
+    const pn_stored *x = job->in.x + n * H * row;
     int ready = 0, done = 0; /* rows in the rings, rows whose dx is complete */
     for (int p = 0; p < P; p++) {
         const int y = p * job->stride;

@@ -278,13 +278,14 @@ static void ddw_row(const prepared *s, const float *const *rows, const float *du
 #undef CASE_OF
 }
 
-static void r_row(const prepared *s, const float *x, float *r) {
+static void r_row(const prepared *s, const pn_stored *x, float *r) {
 #define CASE_OF(C, ...) pn_relu_pixels(C, x, C, s->job->W, 0, s->scale, s->shift, r, pn_padded(C))
     BY_CHANNELS(s->C, CASE_OF, );
 #undef CASE_OF
 }
 
-static void z_tile(const prepared *s, const float *u, int n, float *z, int first, float *partial) {
+static void z_tile(const prepared *s, const float *u, int n, pn_stored *z, int first,
+                   float *partial) {
     const size_t ahead = (size_t)n * s->C;
 #define CASE_OF(C, ...) \
     pn_z_pixels(C, C, u, pn_padded(C), n, s->pw, z, C, ahead, first, partial, NULL)
@@ -294,7 +295,7 @@ static void z_tile(const prepared *s, const float *u, int n, float *z, int first
 
 static void g_tile(const prepared *s, float weight, size_t at, int n, float *g) {
     const pn_output *out = &s->job->out;
-    const float *dy = out->dy + at, *z = out->norm.mode == PN_NORM_BATCH ? out->z + at : NULL;
+    const pn_stored *dy = out->dy + at, *z = out->norm.mode == PN_NORM_BATCH ? out->z + at : NULL;
 #define CASE_OF(C, ...) pn_dz_pixels(C, weight, dy, z, n, 0, s->a, s->b, s->q, g, pn_padded(C))
     BY_CHANNELS(s->C, CASE_OF, );
 #undef CASE_OF
@@ -342,7 +343,8 @@ static int du_rows(const prepared *s, const space *w, int h, const float **rows)
 }
 
 /* Fills the ring up to the last row that the tile at y needs; gives one past it. */
-static int fill_r(const prepared *s, const space *w, const float *x, int y, int rows, int filled) {
+static int fill_r(const prepared *s, const space *w, const pn_stored *x, int y, int rows,
+                  int filled) {
     const int to = pn_min(s->job->H, (y + rows - 1) * s->S + s->pad + 1);
     for (; filled < to; filled++)
         r_row(s, x + (size_t)filled * s->job->W * s->C,
@@ -358,8 +360,8 @@ static void forward(const void *self, int from, int end, float *workspace, float
     memset(w.r, 0, (size_t)s->r_rows * s->r_width * s->Cp * sizeof *w.r);
     const size_t in_row = (size_t)job->W * s->C;
     for (int n = from; n < end; n++) {
-        const float *x = job->in.x + (size_t)n * job->H * job->W * s->C;
-        float *z = job->out.z + (size_t)n * s->P * s->Q * s->C;
+        const pn_stored *x = job->in.x + (size_t)n * job->H * job->W * s->C;
+        pn_stored *z = job->out.z + (size_t)n * s->P * s->Q * s->C;
         for (int y = 0, filled = 0; y < s->P; y += s->T) {
             const int rows = pn_min(s->T, s->P - y);
             filled = fill_r(s, &w, x, y, rows, filled);

@@ -5,7 +5,6 @@
  * times a vector of weights for each of the 9*C taps. Weight gradient: 9 taps by one vector of K
  * in registers, over the pixels of a row. */
 #include "kernels/host/period.h"
-#include "kernels/host/vector.h"
 
 enum { ROWS = 3, PIXELS = 8, TAPS = 9 };
 
@@ -19,6 +18,7 @@ typedef struct stem_work {
     float *w;                    /* forward: (9*C, K padded) */
     int pixels;                  /* of a period */
     float *pivot, *sum, *square; /* forward: a period of K */
+    float *z;                    /* forward, if z is stored as bf16: a row of it as floats */
     float *a, *b, *q, *g;        /* backward: a period of K; g (Q, K) and a vector more */
 } stem_work;
 
@@ -40,6 +40,7 @@ static size_t carve(stem_work *w, const pn_stem *job, int backward_pass, pn_carv
         w->pivot = pn_carve(&from, period);
         w->sum = pn_carve(&from, period);
         w->square = pn_carve(&from, period);
+        if (PN_NARROW) w->z = pn_carve(&from, row);
     }
     return from.used;
 }
@@ -125,11 +126,13 @@ static void forward(const void *self, int first, int end, float *workspace, floa
 
     for (int n = first; n < end; n++)
         for (int p = 0; p < P; p++) {
-            float *z = job->out.z + ((size_t)n * P + p) * row;
+            pn_stored *const to = job->out.z + ((size_t)n * P + p) * row;
+            float *const z = PN_NARROW ? w.z : (float *)(void *)to;
             fill_rows(&w, job, n, p);
 #define CONVOLVE(C, step) convolve_row(&w, job, C, step, z)
             BY_WINDOWS(job, CONVOLVE);
 #undef CONVOLVE
+            if (PN_NARROW) pn_narrow_all(to, z, row);
             if (!statistics) continue;
             if (n == first && p == 0) {
                 memcpy(w.pivot, z, (size_t)K * sizeof *z);

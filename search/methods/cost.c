@@ -166,7 +166,9 @@ static pn_status find_random(planner *p, pn_cost *cost, subject *largest) {
 
 static pn_status find(planner *p, pn_cost *cost) {
     subject largest = {0};
-    PN_TRY(pn_backend_sizes(p->asked.device, &p->kernels));
+    char name[PN_BACKEND_NAME];
+    PN_TRY(pn_backend_name(p->asked.device, p->asked.precision, name));
+    PN_TRY(pn_backend_sizes(name, &p->kernels));
     PN_TRY(pn_program_create(&p->program, p->kernels));
     PN_TRY(cost->one ? find_one(p, cost, &largest) : find_random(p, cost, &largest));
     if (!p->asked.memory) return PN_OK;

@@ -38,6 +38,7 @@ static inline bool pn_cost_is_bytes(int figure) {
 typedef struct pn_cost_settings {
     const char *genotype, *network, *stem, *device; /* the last three are not NULL */
     const char *method;                             /* of a search: whose programs */
+    const char *precision;                          /* of the device: float32, bf16 */
     int layers, channels, batch, classes, samples, image[3];
     uint64_t seed;
     size_t memory; /* not 0: also find the largest batch that fits */

@@ -261,6 +261,7 @@ pn_whole_distance pn_whole_compare(const pn_whole *w, const pn_whole *reference)
     }
     const pn_parameters *p = &w->network.parameters;
     const double *wanted = pn_at(&reference->twins, reference->network.parameters.gradient);
+    const double floor = w->kernels->storage == PN_STORED_BF16 ? 1 : 1e-4;
     double total = 0;
     for (size_t i = 0; i < p->floats; i++) total += wanted[i] * wanted[i];
     for (int t = 0; t < p->count; t++) {
@@ -270,18 +271,27 @@ pn_whole_distance pn_whole_compare(const pn_whole *w, const pn_whole *reference)
             want += wanted[i] * wanted[i];
         }
         /* Below BatchNorm over very few pixels a gradient can be a difference of equal numbers: 0
-         * in truth, some roundings (6e-8 each) of the whole gradient in float32. */
+         * in truth, some roundings (6e-8 each; of bf16 4e-3) of the whole gradient. */
         const double relative =
-            fabs(sqrt(got) - sqrt(want)) / (sqrt(want) + 1e-4 * sqrt(total) + 1e-30);
+            fabs(sqrt(got) - sqrt(want)) / (sqrt(want) + floor * sqrt(total) + 1e-30);
         if (!(relative <= d.gradient)) d.gradient = relative; /* NaN stays */
     }
     d.mixture = mixture_distance(w, reference);
     return d;
 }
 
-bool pn_whole_within(pn_whole_distance d) {
-    return d.logit <= PN_LOGIT_BOUND && d.loss <= PN_LOSS_BOUND &&
-           d.gradient <= PN_GRADIENT_BOUND && d.mixture <= PN_MIXTURE_BOUND;
+pn_whole_distance pn_whole_bounds(pn_storage storage) {
+    static const pn_whole_distance bounds[] = {
+        [PN_STORED_FLOAT32] = {PN_LOGIT_BOUND, PN_LOSS_BOUND, PN_GRADIENT_BOUND, PN_MIXTURE_BOUND},
+        [PN_STORED_BF16] = {PN_LOGIT_BOUND_BF16, PN_LOSS_BOUND_BF16, PN_GRADIENT_BOUND_BF16,
+                            PN_MIXTURE_BOUND_BF16}};
+    return bounds[storage];
+}
+
+bool pn_whole_within(pn_whole_distance d, pn_storage storage) {
+    const pn_whole_distance most = pn_whole_bounds(storage);
+    return d.logit <= most.logit && d.loss <= most.loss && d.gradient <= most.gradient &&
+           d.mixture <= most.mixture;
 }
 
 bool pn_whole_same(const pn_whole *a, const pn_whole *b) {

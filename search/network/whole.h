@@ -13,6 +13,13 @@
 #define PN_GRADIENT_BOUND 2e-2
 #define PN_MIXTURE_BOUND 1e-4 /* of the gradient of a mixture's weights, as a vector */
 
+/* And what bf16 must: every tensor between ops is off by up to 2^-8 of itself, 65,536 times as much
+ * as by float32, and logits of some units by as many of them as there are cells. */
+#define PN_LOGIT_BOUND_BF16 2e-1
+#define PN_LOSS_BOUND_BF16 5e-2
+#define PN_GRADIENT_BOUND_BF16 4e-1
+#define PN_MIXTURE_BOUND_BF16 2e-1
+
 #define PN_AUXILIARY_WEIGHT 0.4
 
 typedef struct pn_whole_case {
@@ -81,13 +88,15 @@ pn_status pn_whole_reference_mixed(pn_whole *w, const pn_whole_case *c, const pn
 /* The passes of such a network once more, on the doubles as they are; no gradient is cleared. */
 pn_status pn_whole_reference_run(pn_whole *w, bool backward);
 
-/* Largest differences: of a logit, of a loss, and of a tensor's gradient norm, relative to
- * it and 1e-4 of the whole gradient's; and of the gradient of a mixture's weights, as a vector. */
+/* Largest differences: of a logit, of a loss, and of a tensor's gradient norm, relative to it and
+ * 1e-4 of the whole gradient's (of bf16: all of it); and of the gradient of a mixture's weights, as
+ * a vector. */
 typedef struct pn_whole_distance {
     double logit, loss, gradient, mixture;
 } pn_whole_distance;
 pn_whole_distance pn_whole_compare(const pn_whole *w, const pn_whole *reference);
-bool pn_whole_within(pn_whole_distance d);
+pn_whole_distance pn_whole_bounds(pn_storage storage);
+bool pn_whole_within(pn_whole_distance d, pn_storage storage);
 
 /* Logits, loss, parameters, gradients and running statistics equal to the bit. */
 bool pn_whole_same(const pn_whole *a, const pn_whole *b);

@@ -258,7 +258,7 @@ static void say_job(char name[NAME], const void *job, pn_op_case of, bool backwa
         bool fresh;                                                                            \
         for (int i = 0; i < count; i++) {                                                      \
             say_job(name, &jobs[i], case_of_##op(&jobs[i]), backward, SHARES_##op(&jobs[i]));  \
-            bytes += pn_##op##_work(&jobs[i], backward).bytes;                                 \
+            bytes += pn_##op##_work(&jobs[i], backward, now.kernels->storage).bytes;           \
         }                                                                                      \
         row *const r = row_of(name, bytes, &fresh);                                            \
         if (!r) return pn_fail(PN_EMEM, "no memory for a row");                                \

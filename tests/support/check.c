@@ -11,11 +11,14 @@
 
 #include <cmocka.h>
 
-const char *const pn_backend_labels[PN_BACKENDS] = {"cpu:base", "cpu:avx2", "cpu:avx512",
-                                                    "emulated", "cuda"};
+#include "kernels/bf16.h"
+
+const char *const pn_backend_labels[PN_ALL_BACKENDS] = {
+    "cpu:base", "cpu:avx2",      "cpu:avx512",    "emulated",
+    "cuda",     "cpu:base-bf16", "cpu:avx2-bf16", "cpu:avx512-bf16"};
 
 const pn_kernels *pn_backend_at(int i) {
-    static bool said[PN_BACKENDS];
+    static bool said[PN_ALL_BACKENDS];
     const pn_kernels *k;
     const char *only = getenv("PN_TEST_BACKEND"); /* one alone: as the race check, which is slow */
     if (only) return strcmp(only, pn_backend_labels[i]) ? NULL : pn_only_backend();
@@ -27,7 +30,8 @@ const pn_kernels *pn_backend_at(int i) {
     return k;
 }
 
-static const double u = 0x1p-24; /* half of a float's distance from 1 to the next */
+static const double u = 0x1p-24;     /* half of a float's distance from 1 to the next */
+static const double u_bf16 = 0x1p-8; /* the same of bf16 */
 
 static double rounding(double steps) { return steps * u / (1 - steps * u); }
 
@@ -83,20 +87,31 @@ static double *tolerances(pn_set *set, const float *f) {
     return a->tolerance;
 }
 
+static double float_tolerance(const pn_set *set, const pn_member *a, size_t i) {
+    if (a->tolerance) return a->tolerance[i];
+    return set->exact ? 0 : rounding(a->steps) * fabs(a->m[i]) + FLT_MIN;
+}
+
 /* Statistics belong to the z that was stored: so they are computed from the kernel's own z.
  *
  * Tolerance. A float sum over n pixels of d = z - pivot, the pivot within the channel's range w of
  * values: each |d| <= w, so the mean is off by at most g(n+1) w, and half an ulp of itself; the
  * mean of d^2 by g(n+2) w^2, the square of the mean of d by 2 g(n+1) w^2, their difference, the
- * variance, by g(3n+8) w^2. Sums without a pivot do not keep to it where |mean| is far above w. */
+ * variance, by g(3n+8) w^2. Sums without a pivot do not keep to it where |mean| is far above w.
+ *
+ * What is stored as bf16 has lost bits that its statistics have seen: there they are those of the
+ * reference's z, each element of which may be off by its float error e; w grows by 2 e, the mean is
+ * off by e more, the variance by 2 e w. */
 static void expect_statistics(pn_set *set, const pn_output *out) {
     if (!out || out->norm.mode == PN_NORM_NONE) return;
     const pn_norm *norm = &out->norm;
     const size_t pixels = pn_set_find(set, out->z)->count / out->K;
     pn_twin twins[4];
     const float *arrays[4] = {out->z, norm->stats, norm->running_mean, norm->running_var};
+    const pn_member *stored = pn_set_find(set, out->z);
+    const bool narrow = set->storage == PN_STORED_BF16;
     double *z = pn_zeros_ref(pixels * out->K);
-    for (size_t i = 0; i < pixels * out->K; i++) z[i] = out->z[i];
+    for (size_t i = 0; i < pixels * out->K; i++) z[i] = narrow ? stored->d[i] : stored->f[i];
     int count = 0;
     for (int i = 0; i < 4; i++) {
         if (!arrays[i]) continue;
@@ -109,14 +124,15 @@ static void expect_statistics(pn_set *set, const pn_output *out) {
     const double *mean = pn_set_find(set, norm->stats)->d, n = (double)pixels, *z_of = z;
     double *off = tolerances(set, norm->stats);
     for (int k = 0; k < out->K; k++) {
-        double lo = INFINITY, hi = -INFINITY;
+        double lo = INFINITY, hi = -INFINITY, off_z = 0;
         for (size_t i = 0; i < pixels; i++) {
             lo = fmin(lo, z_of[i * out->K + k]);
             hi = fmax(hi, z_of[i * out->K + k]);
+            if (narrow) off_z = fmax(off_z, float_tolerance(set, stored, i * out->K + k));
         }
-        const double range = hi - lo, rstd = mean[out->K + k];
-        double mean_off = rounding(n + 2) * range + u * fabs(mean[k]);
-        double variance_off = rounding(3 * n + 8) * range * range;
+        const double range = hi - lo + 2 * off_z, rstd = mean[out->K + k];
+        double mean_off = rounding(n + 2) * range + u * fabs(mean[k]) + off_z;
+        double variance_off = (rounding(3 * n + 8) * range + 2 * off_z) * range;
         if (norm->mode == PN_NORM_RUNNING) mean_off = variance_off = 0;
         const double plus_eps =
             1 / (rstd * rstd); /* variance + eps; eps alone is its least value */
@@ -169,9 +185,20 @@ static uint32_t bits_of(float f) {
     return bits;
 }
 
+/* The one number of bf16 that it can be, where a float is exact and only one job stores it. */
+static bool is_sharp(const pn_set *set, const pn_member *a) {
+    return a->stored && a->coarse == 1 && set->exact && !a->tolerance;
+}
+static double wanted(const pn_set *set, const pn_member *a, size_t i) {
+    if (set->storage != PN_STORED_BF16 || !is_sharp(set, a)) return a->d[i];
+    return pn_bf16_widen(pn_bf16_narrow((float)a->d[i]));
+}
+
 static double tolerance_of(const pn_set *set, const pn_member *a, size_t i) {
-    if (a->tolerance) return a->tolerance[i];
-    return set->exact ? 0 : rounding(a->steps) * fabs(a->m[i]) + FLT_MIN;
+    const double off = float_tolerance(set, a, i);
+    if (set->storage != PN_STORED_BF16 || is_sharp(set, a)) return off;
+    if (a->coarse == 1 && a->stored) return off + u_bf16 * (fabs(a->d[i]) + off);
+    return off + a->coarse * u_bf16 / (1 - a->coarse * u_bf16) * (fabs(a->m[i]) + off);
 }
 
 /* Does the reference leave it alone? Statistics may also come out as they were: 0 of zeros. */
@@ -187,16 +214,16 @@ static int compare(place at) {
         size_t wrong = 0, first = 0;
         if (a->opaque) continue;
         for (size_t i = 0; i < a->count; i++) {
-            const bool right = untouched(a, i)
-                                   ? bits_of(a->f[i]) == bits_of(a->start[i])
-                                   : fabs(a->f[i] - a->d[i]) <= tolerance_of(at.set, a, i);
+            const bool right = untouched(a, i) ? bits_of(a->f[i]) == bits_of(a->start[i])
+                                               : fabs(a->f[i] - wanted(at.set, a, i)) <=
+                                                     tolerance_of(at.set, a, i);
             if (!right && !wrong++) first = i;
         }
         if (!wrong) continue;
-        failures +=
-            complain(at, "%s[%zu] is %.9g, want %.9g%s within %.3g; %zu of %zu wrong", a->name,
-                     first, a->f[first], a->d[first], untouched(a, first) ? " (untouched)" : "",
-                     tolerance_of(at.set, a, first), wrong, a->count);
+        failures += complain(at, "%s[%zu] is %.9g, want %.9g%s within %.3g; %zu of %zu wrong",
+                             a->name, first, a->f[first], wanted(at.set, a, first),
+                             untouched(a, first) ? " (untouched)" : "",
+                             tolerance_of(at.set, a, first), wrong, a->count);
     }
     return failures;
 }
@@ -312,6 +339,7 @@ static int call(place at, const pn_subject *s, const pn_kernels *k, pn_set *set,
         failures += complain(at, "writes outside %zu bytes of scratch", bytes);
     if (pn_set_overrun(set))
         failures += complain(at, "writes outside %s", pn_set_overrun(set)->name);
+    pn_set_widen(set);
     pn_unguard(scratch);
     return failures;
 }
@@ -400,13 +428,19 @@ static int check_pass(const pn_subject *s, const char *why, pn_set *set, const v
     run_twins(s, set, jobs, count);
     place at = {s->name, "reference", why, set};
     int failures = worth_comparing(at);
-    for (int i = 0; i < PN_BACKENDS; i++) {
+    for (int i = 0; i < PN_ALL_BACKENDS; i++) {
         const pn_kernels *k = pn_backend_at(i);
-        if (!k) continue;
+        if (!k || k->storage != set->storage) continue;
         at.backend = k->name;
         failures += check_isa(at, s, k, set, jobs, count);
     }
     return failures;
+}
+
+static bool any_stores(pn_storage storage) {
+    for (int i = 0; i < PN_ALL_BACKENDS; i++)
+        if (pn_backend_at(i) && pn_backend_at(i)->storage == storage) return true;
+    return false;
 }
 
 int pn_check(const pn_subject *s, const char *why, const pn_row rows[PN_MAX_JOBS], uint64_t seed) {
@@ -415,10 +449,12 @@ int pn_check(const pn_subject *s, const char *why, const pn_row rows[PN_MAX_JOBS
     /* Which addresses are touched hardly depends on the numbers there: a build that looks for bad
      * ones, or for races, takes one kind of numbers a row, in turn. */
     const bool either = getenv("PN_TEST_ORDERS") != NULL;
-    for (int kind = 0; kind < 4; kind++) {
+    for (int kind = 0; kind < 8; kind++) {
         pn_set set;
-        if (either && kind % 2 != (int)(seed % 2)) continue;
-        pn_set_begin(&set, seed, kind % 2 == 0, kind / 2 == 1);
+        const pn_storage storage = kind / 4 ? PN_STORED_BF16 : PN_STORED_FLOAT32;
+        if ((either && kind % 2 != (int)(seed % 2)) || !any_stores(storage)) continue;
+        pn_set_begin(&set, seed, kind % 2 == 0, kind / 2 % 2 == 1);
+        set.storage = storage;
         const int count = pn_make_jobs(s, &set, rows, jobs);
         failures += check_pass(s, why, &set, jobs, count);
         pn_set_end(&set);
@@ -451,9 +487,10 @@ int pn_check_flaws(const pn_subject *s, bool backward, const pn_row rows[PN_MAX_
     assert_int_equal(made, 2);
     pn_set_freeze(&set);
     int failures = 0;
-    for (int backend = 0; backend < PN_BACKENDS; backend++) {
+    for (int backend = 0; backend < PN_ALL_BACKENDS; backend++) {
         const pn_kernels *k = pn_backend_at(backend);
         if (!k) continue;
+        set.storage = k->storage;
         place at = {s->name, k->name, "the good call", &set};
         failures += call(at, s, k, &set, good, 2, 0, NULL);
         pn_set_restore(&set);
@@ -485,7 +522,7 @@ int pn_check_scratch(const pn_subject *s, const pn_row rows[PN_MAX_JOBS]) {
     pn_make_jobs(s, &set, rows, jobs);
     void *bare = bare_jobs(s, &set, jobs, 1);
     int failures = 0;
-    for (int backend = 0; backend < PN_BACKENDS; backend++)
+    for (int backend = 0; backend < PN_ALL_BACKENDS; backend++)
         for (int backward = 0; backward < 2 && pn_backend_at(backend); backward++) {
             pn_backend_disturb(pn_backend_at(backend), 1);
             const size_t want = s->scratch(pn_backend_at(backend), backward, jobs, 1);

@@ -105,9 +105,9 @@ pn_input pn_set_input(pn_set *set, size_t pixels, int C, int like, int steps) {
         if (like & PN_OPEN) x[i] = fabsf(x[i]) + 1;
     }
     if (!set->whole) avoid_kink(set, x, pixels, C, &in.norm);
-    in.x = x;
+    in.x = pn_set_stored(set, x);
     if (!(like & PN_NO_DX)) {
-        in.dx = pn_set_result(set, "dx", pixels * C, steps, add);
+        in.dx = pn_set_stored(set, pn_set_result(set, "dx", pixels * C, steps, add));
         pn_set_find(set, in.dx)->must = set->backward;
     }
     return in;
@@ -117,10 +117,10 @@ pn_output pn_set_output(pn_set *set, int N, size_t image_pixels, int K, int like
     const size_t pixels = N * image_pixels;
     pn_output out = {.coef = 1, .K = K, .norm = new_norm(set, K, like)};
     if (set->backward)
-        out.z = pn_set_data(set, "z", pixels * K, 2, 2);
+        out.z = pn_set_stored(set, pn_set_data(set, "z", pixels * K, 2, 2));
     else
-        out.z = pn_set_result(set, "z", pixels * K, steps, false);
-    out.dy = pn_set_data(set, "dy", pixels * K, 2, 1);
+        out.z = pn_set_stored(set, pn_set_result(set, "z", pixels * K, steps, false));
+    out.dy = pn_set_stored(set, pn_set_data(set, "dy", pixels * K, 2, 1));
     if (like & PN_FACTOR) {
         out.coef = -2;
         out.factor = pn_set_factor(set, N);

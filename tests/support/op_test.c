@@ -82,7 +82,7 @@ static void check_linear(const pn_kernels *k, const char *row, uint64_t seed) {
 
 static void adjoint(void **state) {
     (void)state;
-    for (int backend = 0; backend < PN_BACKENDS; backend++)
+    for (int backend = 0; backend < PN_BACKENDS; backend++) /* all of float32: exact */
         for (int i = 0; i < 3 && the_op->linear[i] && pn_backend_at(backend); i++)
             check_linear(pn_backend_at(backend), the_op->linear[i], 77 + i);
 }
@@ -188,6 +188,7 @@ int pn_op_inputs(pn_set *set, const pn_row *r, pn_input *in, const pn_input *bef
         if (r->shares) {
             in[part] = before[part];
             in[part].add = 1;
+            if (in[part].dx) pn_set_find(set, in[part].dx)->coarse++;
         } else {
             in[part] = pn_set_input(set, (size_t)r->N * r->H * r->W, r->C[part],
                                     r->in | r->also[part], steps);

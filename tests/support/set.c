@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/bf16.h"
 #include "tests/support/reach.h"
 
 /* Two NaNs that arithmetic does not make. */
@@ -114,6 +115,13 @@ float *pn_set_result(pn_set *set, const char *name, size_t count, int steps, boo
     return f;
 }
 
+void *pn_set_stored(pn_set *set, void *f) {
+    pn_member *member = pn_set_find(set, f);
+    member->stored = true;
+    member->coarse = 1;
+    return f;
+}
+
 pn_member *pn_set_find(pn_set *set, const float *f) {
     for (int i = 0; i < set->count; i++)
         if (set->member[i].f == f) return &set->member[i];
@@ -126,9 +134,15 @@ bool pn_set_has(const pn_set *set, const float *f) {
     return false;
 }
 
+static bool is_narrow(const pn_set *set, const pn_member *a) {
+    return a->stored && set->storage == PN_STORED_BF16;
+}
+
 void pn_set_freeze(pn_set *set) {
     for (int i = 0; i < set->count; i++) {
         pn_member *a = &set->member[i];
+        for (size_t j = 0; j < a->count && is_narrow(set, a); j++)
+            a->f[j] = pn_bf16_widen(pn_bf16_narrow(a->f[j]));
         if (!a->start) {
             a->start = allocate(a->count * sizeof *a->start);
             a->d = allocate(a->count * sizeof *a->d);
@@ -152,21 +166,47 @@ void pn_set_restore(pn_set *set) {
     for (int i = 0; i < set->count; i++) {
         pn_member *a = &set->member[i];
         memcpy(a->f, a->start, a->count * sizeof *a->f);
+        if (is_narrow(set, a)) {
+            uint16_t *halves = (uint16_t *)(void *)a->f;
+            for (size_t j = 0; j < a->count; j++) halves[j] = pn_bf16_narrow(a->start[j]);
+            put((char *)(halves + a->count), a->count * sizeof *halves, guard_bits);
+        }
         put_guards((char *)a->f, a->count * sizeof *a->f);
     }
+    set->narrowed = set->storage == PN_STORED_BF16;
+}
+
+void pn_set_widen(pn_set *set) {
+    for (int i = 0; i < set->count && set->narrowed; i++) {
+        const pn_member *a = &set->member[i];
+        const uint16_t *halves = (const uint16_t *)(const void *)a->f;
+        for (size_t j = a->count; a->stored && j-- > 0;) a->f[j] = pn_bf16_widen(halves[j]);
+    }
+    set->narrowed = false;
 }
 
 const pn_member *pn_set_overrun(const pn_set *set) {
-    for (int i = 0; i < set->count; i++)
-        if (!pn_guards_hold(set->member[i].f, set->member[i].count * sizeof(float)))
-            return &set->member[i];
+    for (int i = 0; i < set->count; i++) {
+        const pn_member *a = &set->member[i];
+        const size_t half = a->count * sizeof(uint16_t);
+        if (!pn_guards_hold(a->f, a->count * sizeof(float))) return a;
+        if (set->narrowed && a->stored && !holds((const char *)a->f + half, half, guard_bits))
+            return a;
+    }
     return NULL;
+}
+
+/* Is element j as at `start`? */
+static bool as_begun(const pn_set *set, const pn_member *a, size_t j) {
+    if (!set->narrowed || !a->stored) return memcmp(&a->f[j], &a->start[j], sizeof a->f[j]) == 0;
+    return ((const uint16_t *)(const void *)a->f)[j] == pn_bf16_narrow(a->start[j]);
 }
 
 const pn_member *pn_set_touched(const pn_set *set) {
     for (int i = 0; i < set->count; i++) {
         const pn_member *a = &set->member[i];
-        if (memcmp(a->f, a->start, a->count * sizeof *a->f) != 0) return a;
+        for (size_t j = 0; j < a->count; j++)
+            if (!as_begun(set, a, j)) return a;
     }
     return NULL;
 }

@@ -6,7 +6,13 @@
  * it computes is the sum of the absolute values of all terms of a result. That is the scale of
  * rounding errors: a float sum of n terms in any order is off by at most g(n) times that sum,
  * g(n) = n u / (1 - n u), u = 2^-24 (Higham, Accuracy and Stability, section 3.1). And as long as
- * it stays below 2^24, whole numbers are summed exactly in any order. */
+ * it stays below 2^24, whole numbers are summed exactly in any order.
+ *
+ * A backend that stores bf16 finds its *stored* arrays as such, at the same addresses: halves in
+ * the first half of the array's bytes, a guard in the second. Their data are numbers of bf16. What
+ * a call stores is off by its float error and one rounding more, v = 2^-8 of the number itself: a
+ * whole number that is exact in float is the nearest one of bf16. Where k jobs add to an array one
+ * after another, each rounds what is there, at most the magnitude: g(k) with v in place of u. */
 #ifndef PN_SET_H
 #define PN_SET_H
 
@@ -29,6 +35,8 @@ typedef struct pn_member {
     int minus;         /* PN_PLUS ... */
     bool must;         /* the pass at hand has to write it */
     bool opaque;       /* not floats: guarded, but compared by others */
+    bool stored;       /* has the backend's element type */
+    int coarse;        /* most roundings to it on the way to an element */
 } pn_member;
 
 typedef struct pn_set {
@@ -39,6 +47,8 @@ typedef struct pn_set {
     bool backward;  /* which pass the arrays are prepared for */
     bool whole;     /* whole numbers */
     bool exact;     /* whole, and the op only multiplies and adds: no tolerance */
+    pn_storage storage;
+    bool narrowed; /* stored arrays are halves now */
 } pn_set;
 
 void pn_set_begin(pn_set *set, uint64_t seed, bool whole, bool backward);
@@ -53,16 +63,22 @@ float *pn_set_data(pn_set *set, const char *name, size_t count, int whole, doubl
 /* A new array that the pass must write: data if the op adds to it, NaN if it overwrites. */
 float *pn_set_result(pn_set *set, const char *name, size_t count, int steps, bool adds);
 
+/* Says that it has the backend's element type. Returns it. */
+void *pn_set_stored(pn_set *set, void *f);
+
 pn_member *pn_set_find(pn_set *set, const float *f);
 bool pn_set_has(const pn_set *set, const float *f);
 
-/* Remembers the floats as `start`, and makes doubles of them. */
+/* Remembers the floats as `start`, and makes doubles of them. With storage bf16 stored arrays are
+ * rounded before. */
 void pn_set_freeze(pn_set *set);
 pn_twins pn_set_values(const pn_set *set);
 pn_twins pn_set_magnitudes(const pn_set *set);
 
-/* Floats back to `start`, guards renewed. */
+/* Floats back to `start`, guards renewed; stored arrays as the set's storage has them, until they
+ * are widened. */
 void pn_set_restore(pn_set *set);
+void pn_set_widen(pn_set *set);
 
 /* The first array with a damaged guard, or NULL; the first that is not as at `start`, or NULL. */
 const pn_member *pn_set_overrun(const pn_set *set);
