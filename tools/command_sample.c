@@ -13,13 +13,14 @@ static const char usage[] =
     "parsec-nas sample [RUN] [--count N | --top N] [OPTIONS]\n"
     "\n"
     "Draws architectures from the distribution of a run (a directory or checkpoint;\n"
-    "without one, the uniform distribution), or lists the most probable (not of\n"
-    "--method darts and gdas, of which a node's two terms have a probability\n"
-    "proportional to the product of their weights). Prints a\n"
+    "without one, the uniform distribution), or lists the most probable. Prints a\n"
     "line for each: log-probability, then genotype ('help notation' says what it\n"
     "means). With --truth nasbench301 two columns stand between them: the accuracy in\n"
     "percent that a known table of cells lets one expect, and the share of all cells\n"
     "that it is better than (- and -: not judged, --json says why).\n"
+    "\n"
+    "Of a search by DARTS or GDAS, which has no distribution of cells, two terms of a\n"
+    "node are drawn by the product of their weights; the most probable are not listed.\n"
     "\n";
 
 enum { MOST = 1000000 };

@@ -197,7 +197,7 @@ double pn_mixture_draw(const pn_mixture *m, bool distinct, uint64_t seed, uint64
                        pn_arch *arch) {
     double weight[PN_MAX_MIX];
     node_terms t;
-    int pair[2];
+    int pair[2] = {0, 1};
     pn_mixture_weights(m, NULL, 1, weight);
     memset(arch, 0, sizeof *arch);
     FOR_NODES(m) {
