@@ -68,9 +68,13 @@ static void run(const pn_kernels *k, float *z, float *stats) {
                                            .stats = place(m, NULL, STATS * sizeof *stats)}},
                           .dw = depthwise,
                           .pw = pointwise};
-    /* Scratch is the caller's, and so is the copy of the jobs in the device's memory. */
+    /* Scratch is the caller's, and so is the table of jobs in the device's memory. */
     const size_t scratch = k->stage_fwd_scratch(&job, 1);
-    void *const table = place(m, &job, sizeof job);
+    const size_t bytes = k->stage_fwd_table(&job, 1, NULL);
+    void *const here = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    if (!here) exit(1);
+    k->stage_fwd_table(&job, 1, here);
+    void *const table = place(m, here, bytes);
     const pn_launch launch = {.scratch = place(m, NULL, scratch),
                               .scratch_bytes = scratch,
                               .table = table,
@@ -83,6 +87,7 @@ static void run(const pn_kernels *k, float *z, float *stats) {
     void *const blocks[] = {input,     depthwise,          pointwise,     table,
                             job.out.z, job.out.norm.stats, launch.scratch};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++) m->release(blocks[i]);
+    free(here);
 }
 
 static double distance(const float *found, const double *wanted, int count) {

@@ -71,11 +71,19 @@ PN_API_BEGIN
 #define PN_NO_SCRATCH SIZE_MAX
 
 /* Where a launch finds what is not in its jobs. An op refuses scratch that is smaller than what
- * its scratch function says of these jobs. */
+ * its scratch function says of these jobs.
+ *
+ * A device reads a call from its *table*. The host makes it, by op_fwd_table or op_bwd_table of
+ * the same jobs, in its own memory, and copies it to the device (by a copy: kernels may read it
+ * before those in front of them have ended). The jobs are at its beginning, a node's with the
+ * addresses that their terms have there; behind them is what the backend wants to know of them,
+ * and counters, which a call leaves as it found them. So one table serves the same call again and
+ * again. Calls that may run at once, on two streams, want a table and scratch each. */
 typedef struct pn_launch {
     void *scratch; /* 64-aligned */
     size_t scratch_bytes;
-    const void *table; /* the same jobs in memory of the device; the host backend reads `jobs` */
+    void *table; /* 64-aligned, in memory of the device: the jobs, as op_table made it of them;
+                    the host backend reads `jobs` instead */
     const float *gate; /* backward only: NULL, or a float of the device; 0 there = do nothing */
     pn_stream stream;
 } pn_launch;
@@ -300,10 +308,12 @@ typedef struct pn_sgd {
     X(NODE, node, with)       \
     X(HEAD, head, with)
 
-/* A backend. Sizes of scratch depend on shapes only (pointers in jobs may still be NULL) and not
- * on the number of threads. All calls of one program come from one thread. On a card, calls of one
- * op must not run on two streams at once: they share the tickets by which a launch finds its last
- * block. */
+/* A backend. Sizes of scratch and tables depend on shapes only (pointers in jobs may still be NULL)
+ * and not on the number of threads. All calls of one program come from one thread. On a card, calls
+ * may run on several streams at once if they share neither scratch nor table nor what they write.
+ *
+ * op_table: writes the table of a call at `table`, 64-aligned memory of the host, or nothing if it
+ * is NULL; gives its bytes, PN_NO_SCRATCH as the scratch function would. */
 typedef struct pn_kernels {
     const char *name;        /* "host-avx512", ... */
     pn_storage storage;      /* of the tensors between ops */
@@ -312,6 +322,8 @@ typedef struct pn_kernels {
 #define PN_OP(FAMILY, op, with)                                                \
     size_t (*op##_fwd_scratch)(const pn_##op *jobs, int count);                \
     size_t (*op##_bwd_scratch)(const pn_##op *jobs, int count);                \
+    size_t (*op##_fwd_table)(const pn_##op *jobs, int count, void *table);     \
+    size_t (*op##_bwd_table)(const pn_##op *jobs, int count, void *table);     \
     pn_status (*op##_fwd)(const pn_##op *jobs, int count, const pn_launch *l); \
     pn_status (*op##_bwd)(const pn_##op *jobs, int count, const pn_launch *l);
     PN_OPS(PN_OP, )

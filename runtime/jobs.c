@@ -4,7 +4,12 @@
 
 #include "runtime/program_parts.h"
 
-enum { TABLE_ALIGN = 16 }; /* bytes at a time in which a device reads its table */
+enum {
+    TABLE_ALIGN = 64,
+    /* What a table has beside a job, at most: where its group and its partials are, and the
+     * counters of some twenty slices. Should a launch want more, there will be more. */
+    BESIDE_A_JOB = 512
+};
 
 typedef union any_job {
 #define JOB(FAMILY, op, with) pn_##op op;
@@ -24,16 +29,16 @@ static size_t aligned(size_t bytes) {
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
-static void release_table(table *t, const pn_memory *memory) {
+static void release_tables(tables *t, const pn_memory *memory) {
     memory->release(t->device);
     memory->unstage(t->staging);
-    *t = (table){0};
+    *t = (tables){0};
 }
 
-static pn_status reserve_table(table *t, const pn_memory *memory, size_t bytes) {
+static pn_status reserve_tables(tables *t, const pn_memory *memory, size_t bytes) {
     void *device, *staging;
     if (memory->plain || bytes <= t->bytes) return PN_OK;
-    release_table(t, memory);
+    release_tables(t, memory);
     PN_TRY(memory->allocate(bytes, &device));
     t->device = device;
     PN_TRY(memory->stage(2 * bytes, &staging));
@@ -44,19 +49,21 @@ static pn_status reserve_table(table *t, const pn_memory *memory, size_t bytes) 
 
 pn_status pn_jobs_reserve(pn_jobs *j, const pn_memory *memory, int ops, int terms) {
     const int jobs = TURNS * ops, nodes = PASSES * terms; /* nodes are not run again */
-    const size_t room = aligned(sizeof(any_job));         /* the end of a launch is aligned, too */
-    PN_TRY(pn_resize((void **)&j->jobs, jobs, room));
+    PN_TRY(pn_resize((void **)&j->jobs, jobs, sizeof(any_job)));
     PN_TRY(PN_RESIZE(j->terms, nodes));
     PN_TRY(PN_RESIZE(j->at, jobs));
-    const size_t bytes = (size_t)jobs * room + (size_t)nodes * sizeof(pn_term);
-    return reserve_table(&j->table, memory, aligned(bytes));
+    PN_TRY(PN_RESIZE(j->table_at, jobs));
+    const size_t bytes =
+        (size_t)jobs * (sizeof(any_job) + BESIDE_A_JOB) + (size_t)nodes * sizeof(pn_term);
+    return reserve_tables(&j->tables, memory, aligned(bytes));
 }
 
 void pn_jobs_free(pn_jobs *j, const pn_memory *memory) {
-    release_table(&j->table, memory);
+    release_tables(&j->tables, memory);
     free(j->jobs);
     free(j->terms);
     free(j->at);
+    free(j->table_at);
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
@@ -263,26 +270,50 @@ void pn_jobs_write(const pn_graph *g, const pn_schedule *s, const pn_buffers *b,
             write_job(&from, order[i], shares_dx, terms, (any_job *)(void *)(j->jobs + j->bytes));
             j->bytes += job_size[a->family];
         }
-        j->bytes = aligned(j->bytes);
     }
 }
 
-pn_status pn_jobs_upload(pn_jobs *j, const pn_schedule *s, const pn_memory *memory) {
-    table *t = &j->table;
+/* The table of launch l at `to`, or with NULL nothing; gives its bytes. */
+static size_t write_table(const pn_jobs *j, const launch *a, int l, const pn_kernels *k, void *to) {
+    const void *jobs = j->jobs + j->at[l];
+    switch (a->family) {
+#define TABLE(FAMILY, op, with)                                            \
+    case PN_##FAMILY:                                                      \
+        return a->pass == BACKWARD ? k->op##_bwd_table(jobs, a->count, to) \
+                                   : k->op##_fwd_table(jobs, a->count, to);
+        PN_OPS(TABLE, )
+#undef TABLE
+        default:
+            return 0;
+    }
+}
+
+/* Gives the bytes of all; the terms come first. */
+static size_t lay_out_tables(pn_jobs *j, const pn_schedule *s, const pn_kernels *k) {
+    size_t bytes = aligned((size_t)j->term_count * sizeof(pn_term));
+    for (int l = 0; l < s->count; l++) {
+        j->table_at[l] = bytes;
+        bytes += aligned(write_table(j, &s->launches[l], l, k, NULL));
+    }
+    return bytes;
+}
+
+pn_status pn_jobs_upload(pn_jobs *j, const pn_schedule *s, const pn_kernels *k) {
+    tables *t = &j->tables;
+    const pn_memory *memory = k->memory;
+    const size_t bytes = lay_out_tables(j, s, k);
+    PN_TRY(reserve_tables(t, memory, bytes));
     const int half = t->half ^= 1;
     char *to = t->staging + (size_t)half * t->bytes;
-    const size_t term_bytes = (size_t)j->term_count * sizeof(pn_term);
     PN_TRY(memory->wait(t->mark[half]));
-    memcpy(to, j->jobs, j->bytes);
+    memcpy(to, j->terms, (size_t)j->term_count * sizeof(pn_term));
     for (int l = 0; l < s->count; l++) {
+        (void)write_table(j, &s->launches[l], l, k, to + j->table_at[l]);
         if (s->launches[l].family != PN_NODE) continue;
-        pn_node *nodes = (pn_node *)(void *)(to + j->at[l]);
-        for (int i = 0; i < s->launches[l].count; i++) {
-            const size_t offset = j->bytes + (size_t)(nodes[i].term - j->terms) * sizeof(pn_term);
-            nodes[i].term = (const pn_term *)(const void *)(t->device + offset);
-        }
+        pn_node *nodes = (pn_node *)(void *)(to + j->table_at[l]);
+        for (int i = 0; i < s->launches[l].count; i++)
+            nodes[i].term = (const pn_term *)(void *)t->device + (nodes[i].term - j->terms);
     }
-    memcpy(to + j->bytes, j->terms, term_bytes);
-    PN_TRY(memory->upload(t->device, to, j->bytes + term_bytes));
+    PN_TRY(memory->upload(t->device, to, bytes));
     return memory->mark(&t->mark[half]);
 }

@@ -199,7 +199,7 @@ pn_status pn_program_bind(pn_program *p, pn_arena *arena, pn_parameters *paramet
     p->binding = (pn_binding){arena, parameters, image, scale, labels};
     pn_jobs_write(&p->graph, &p->schedule, &p->buffers, &p->binding, &p->jobs);
     const pn_memory *memory = p->kernels->memory;
-    return memory->plain ? PN_OK : pn_jobs_upload(&p->jobs, &p->schedule, memory);
+    return memory->plain ? PN_OK : pn_jobs_upload(&p->jobs, &p->schedule, p->kernels);
 }
 
 /* In a checked arena, buffers come and go as the plan says. */
@@ -223,13 +223,13 @@ static pn_status deaths(const pn_buffers *b, int now, pn_arena *arena) {
 static pn_launch surroundings(const pn_program *p, int l) {
     const pn_memory *memory = p->kernels->memory;
     const int scratch = p->buffers.scratch[l];
-    return (pn_launch){
-        .scratch = scratch < 0 ? p->binding.arena->base
-                               : pn_buffer_address(&p->buffers, &p->binding, scratch),
-        .scratch_bytes = scratch_bytes(&p->buffers, l),
-        .table = (memory->plain ? p->jobs.jobs : p->jobs.table.device) + p->jobs.at[l],
-        .gate = p->schedule.launches[l].pass == BACKWARD ? p->binding.scale : NULL,
-        .stream = memory->stream()};
+    return (pn_launch){.scratch = scratch < 0
+                                      ? p->binding.arena->base
+                                      : pn_buffer_address(&p->buffers, &p->binding, scratch),
+                       .scratch_bytes = scratch_bytes(&p->buffers, l),
+                       .table = memory->plain ? NULL : p->jobs.tables.device + p->jobs.table_at[l],
+                       .gate = p->schedule.launches[l].pass == BACKWARD ? p->binding.scale : NULL,
+                       .stream = memory->stream()};
 }
 
 /* laps: NULL, or what times the launches: each in a slot of its own or, `by_op`, in that of its op

@@ -183,22 +183,23 @@ typedef struct pn_binding {
     const int32_t *labels;
 } pn_binding;
 
-/* Jobs and terms as the device reads them. The host fills one half of the staging block while the
+/* Terms and tables as the device reads them. The host fills one half of the staging block while the
  * other is on its way. */
-typedef struct table {
+typedef struct tables {
     char *device, *staging;
     size_t bytes; /* of the device's, and of each half of the staging block */
     int half;
     int64_t mark[2]; /* of the upload from each half */
-} table;
+} tables;
 
 typedef struct pn_jobs {
-    char *jobs;     /* launch by launch */
-    pn_term *terms; /* of the node jobs, in their order */
-    size_t *at;     /* of each launch: bytes before its first job */
-    size_t bytes;   /* of all jobs */
+    char *jobs;       /* launch by launch */
+    pn_term *terms;   /* of the node jobs, in their order */
+    size_t *at;       /* of each launch: bytes before its first job, */
+    size_t *table_at; /* and before its table (kernels.h) in the device's memory */
+    size_t bytes;     /* of all jobs */
     int term_count;
-    table table; /* unused where kernels work in the host's memory */
+    tables tables; /* unused where kernels work in the host's memory */
 } pn_jobs;
 
 /* Makes room for that many ops with that many terms in all, in `memory` too. PN_EMEM. */
@@ -213,8 +214,8 @@ void *pn_buffer_address(const pn_buffers *buffers, const pn_binding *binding, in
 void pn_jobs_write(const pn_graph *graph, const pn_schedule *schedule, const pn_buffers *buffers,
                    const pn_binding *binding, pn_jobs *jobs);
 
-/* Queues the one upload of a program: all jobs, and behind them the terms they point to. Whatever
- * `memory` says goes wrong. */
-pn_status pn_jobs_upload(pn_jobs *jobs, const pn_schedule *schedule, const pn_memory *memory);
+/* Queues the one upload of a program: the terms of its nodes, and the table of every launch. What
+ * goes wrong is what the memory of `kernels` says. */
+pn_status pn_jobs_upload(pn_jobs *jobs, const pn_schedule *schedule, const pn_kernels *kernels);
 
 #endif

@@ -40,6 +40,8 @@ static const pn_case cases[] = {
     {"so many outputs that a card keeps dw in memory, over several tiles",
      "N30 3x3 C4 K512 R2 in=batch out=batch"},
     {"more tiles than a card's blocks", "N9 64x64 C4 K8 R3 p1 out=batch+factor"},
+    {"partials that a card adds in two rounds; blocks without a run in the last sets",
+     "N9 32x32 C16 K32 R3 s2 p1 in=batch out=batch"},
     {"parts of different widths", "N3 7x5 C4,36,8,20 K20 R3 p1 in=batch out=batch"},
     {"parts with different norms",
      "N3 5x5 C8,8,12,4 K12 R3 s2 p1 also=-,batch,running+affine,batch+affine out=batch"},

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { MAX_IMAGES = 32 };
+enum { MAX_IMAGES = 40 };
 
 static const pn_key keys[] = {
     {"N", 1, MAX_IMAGES, PN_MUST}, {"HxW", 1, 224, PN_MUST}, {"C,", 4, 1024, PN_MUST},
@@ -19,6 +19,8 @@ static const pn_case cases[] = {
     {"CIFAR-100", "N3 8x8 C36,36 K100"},
     {"a thousand classes, smoothed", "N2 7x7 C8 K1000 smoothing=0.1"},
     {"more images than chunks", "N19 3x2 C12,4 K7"},
+    {"images in sets on a card, the last a small one", "N37 3x2 C12,4 K7 in=batch scaled"},
+    {"images in sets on a card, two heads on one tensor", "N40 2x2 C8 K10 in=batch & K6 relu"},
     {"odd number of classes, odd image", "N5 5x7 C20 K3"},
     {"an auxiliary head: relu, weight 0.4",
      "N4 2x2 C16 K10 relu scaled weight=0.4 in=batch+affine"},

@@ -373,13 +373,34 @@ static pn_work work_of(const pn_op_call *c) {
     }
 }
 
-/* The job as the device reads it: a node's terms lie there, too. */
-static const void *table_of(pn_op_call *c, pn_status *s) {
-    if (c->kernels->memory->plain) return &c->job;
-    if (c->of.op != PN_CASE_NODE) return copied(c, &c->job, sizeof c->job, s);
-    pn_node there = c->job.node;
-    there.term = copied(c, c->term, sizeof c->term, s);
-    return copied(c, &there, sizeof there, s);
+static size_t write_table(const pn_op_call *c, void *table) {
+    const pn_kernels *k = c->kernels;
+    switch (c->of.op) {
+#define TABLE(FAMILY, op, with)                                         \
+    case PN_CASE_##FAMILY:                                              \
+        return c->of.backward ? k->op##_bwd_table(&c->job.op, 1, table) \
+                              : k->op##_fwd_table(&c->job.op, 1, table);
+        PN_OPS(TABLE, )
+#undef TABLE
+        default:
+            return 0;
+    }
+}
+
+/* The call as the device reads it: a node's terms lie there, too. */
+static void *table_of(pn_op_call *c, pn_status *s) {
+    if (c->kernels->memory->plain || *s != PN_OK) return NULL;
+    const size_t bytes = write_table(c, NULL);
+    void *const here = bytes ? aligned_alloc(64, (bytes + 63) / 64 * 64) : NULL;
+    if (!here) {
+        if (bytes) *s = pn_fail(PN_EMEM, "no memory for a table of %zu bytes", bytes);
+        return NULL;
+    }
+    (void)write_table(c, here);
+    if (c->of.op == PN_CASE_NODE) ((pn_node *)here)->term = copied(c, c->term, sizeof c->term, s);
+    void *const there = copied(c, here, bytes, s);
+    free(here);
+    return there;
 }
 
 pn_status pn_op_call_create(pn_op_call *c, const pn_kernels *kernels, const pn_op_case *of) {

@@ -20,6 +20,7 @@ constexpr int WAVES = 16;   /* of resident blocks, in a launch */
 
 __global__ void __launch_bounds__(THREADS, RESIDENT)
     multiply_add_kernel(float factor, float summand, float *sink) {
+    gpu_wait_for_launches();
     float sum[SUMS];
 #pragma unroll
     for (int i = 0; i < SUMS; i++) sum[i] = (float)(threadIdx.x + i);
@@ -39,6 +40,7 @@ constexpr int LOADS = 4; /* of a thread, on their way at once */
 
 __global__ void __launch_bounds__(THREADS, 4)
     copy_kernel(float *to, const float *from, size_t quads, int repeat) {
+    gpu_wait_for_launches();
     const size_t step = (size_t)gridDim.x * THREADS;
     for (int r = 0; r < repeat; r++) {
         /* Each time another share, for L1 may still hold the last one. */
@@ -58,6 +60,7 @@ __global__ void __launch_bounds__(THREADS, 4)
 /* Numbers whose bits differ from one to the next, as those of real data: a bus that carries zeros
  * takes less power, and a card that takes less power runs faster. splitmix32's last steps. */
 __global__ void __launch_bounds__(THREADS, 4) scatter_kernel(float *to, size_t quads) {
+    gpu_wait_for_launches();
     const size_t step = (size_t)gridDim.x * THREADS;
     for (size_t i = (size_t)blockIdx.x * THREADS + threadIdx.x; i < quads; i += step) {
         float v[4];

@@ -5,7 +5,7 @@
  * the matrix w what a pixel is to that of conv1x1: forward is pointwise.h's, which gathers patches
  * a chunk of their numbers at a time.
  *
- * Backward, blocks have one of two tasks; each task is cut into slices (slices.h).
+ * Backward, blocks have one of two tasks; each task is cut into slices (places.h).
  * dw, after dx: a slice of the patches' numbers, over runs of output pixels: dw += patch^T g, in
  * registers where the slice of dw fits. C/8 slices make 72 numbers of a 3x3 patch each.
  * dx: a slice of channels, over runs of *input* pixels, each of which gathers through every tap the
@@ -93,8 +93,8 @@ __device__ inline void load_r<pn_conv>(const pointwise &s, const run &t, const c
 
 /* ---- backward: how a group is cut ------------------------------------------------------------ */
 
-constexpr int ROOM = BACKWARD_FLOATS - BACKWARD_SPARE; /* floats of shared memory */
-constexpr int MOST_PIXELS = 256;                       /* of a run of input pixels */
+constexpr int ROOM = BACKWARD_FLOATS; /* floats of shared memory */
+constexpr int MOST_PIXELS = 256;      /* of a run of input pixels */
 
 /* Of the first job of a group, but true of all: depends on N, H, W and the parts' C. */
 struct conv_cut {
@@ -112,13 +112,11 @@ __host__ __device__ inline int tiles_of_phase(const pn_conv &j, int phase, int p
 }
 
 /* A partial: dw of a slice, or the sums (2,slice). */
-struct conv_backward {
+struct conv_backward : plain_sums {
     using Job = pn_conv;
     using Cut = conv_cut;
-    static __host__ __device__ bool shares_dx(const pn_conv *jobs, int j) {
-        return jobs[j].shares_dx;
-    }
-    static __host__ __device__ conv_cut cut(const pn_conv *group, int) {
+    static bool shares_dx(const pn_conv *jobs, int j) { return jobs[j].shares_dx; }
+    static conv_cut cut(const pn_conv *group, int) {
         const pn_conv &first = *group;
         int C = 0;
         for (int i = 0; i < first.parts; i++) C += first.in[i].C;
@@ -134,7 +132,7 @@ struct conv_backward {
         cut.blocks = min_of(cut.tiles, max_of(2 * MAX_BLOCKS / (cut.dx_slices + 1), 16));
         return cut;
     }
-    static __host__ __device__ size_t partial_floats(const pn_conv &job, int slice);
+    static size_t partial_floats(const pn_conv &job, const conv_cut &cut);
 };
 
 /* What a job makes of it. */
@@ -152,9 +150,9 @@ __host__ __device__ inline conv_step step_of(const pointwise &s, const conv_cut 
     return step;
 }
 
-__host__ __device__ inline size_t conv_backward::partial_floats(const pn_conv &job, int slice) {
+inline size_t conv_backward::partial_floats(const pn_conv &job, const conv_cut &cut) {
     const pointwise s = view_of(job);
-    return max_of(step_of(s, cut(&job, 1)).numbers * s.K, 2 * slice);
+    return max_of(step_of(s, cut).numbers * s.K, 2 * cut.slice);
 }
 
 /* What a block has to do for a job. It lies in shared memory: in registers, of which the sums need
@@ -166,9 +164,8 @@ struct conv_work {
     int c0, C; /* first number of the slice; how many, 0 or less: it is empty */
     int block, blocks;
 };
-__device__ inline conv_work work_of(const pn_conv &job,
-                                    const sliced_assignment<conv_backward> &at) {
-    conv_work b = {view_of(job), at.cut, {0, 0, 0, 0}, 0, 0, at.p.block, at.p.blocks};
+__device__ inline conv_work work_of(const pn_conv &job, const place<conv_backward> &at) {
+    conv_work b = {view_of(job), at.cut, {0, 0, 0, 0}, 0, 0, at.block, at.blocks};
     const int weights = at.slice - at.cut.dx_slices; /* slice of the dw task; else negative */
     b.step = step_of(b.s, b.cut);
     b.c0 = weights < 0 ? at.slice * b.cut.slice : weights * b.step.numbers;
@@ -335,49 +332,54 @@ __device__ inline void input_tiles(const conv_work &b, float *shared, float *par
     fold_columns(k, both, shared, partial);
 }
 
+/* What a block without a run adds. */
+__device__ inline void clear(float *partial, int floats) {
+    for (int i = 4 * (int)threadIdx.x; i < floats; i += 4 * THREADS)
+        gpu_store4(partial + i, splat(0));
+}
+
 /* ---- backward: a block ----------------------------------------------------------------------- */
 
-__global__ __launch_bounds__(THREADS, 2) void conv_bwd_kernel(const pn_conv *jobs, int count,
-                                                              float *scratch, const float *gate) {
-    if (gate_closed(gate)) return;
+__global__ __launch_bounds__(THREADS, 2) void conv_bwd_kernel(const call_of<conv_backward> call) {
+    const place<conv_backward> at = find_place(call);
+    if (gate_closed(call)) return;
     GPU_DYNAMIC(float, shared);
-    const sliced_assignment<conv_backward> at = find_slice<conv_backward>(jobs, count);
     GPU_SHARED(conv_work, work);
     const bool inputs = at.slice < at.cut.dx_slices;
 #pragma unroll 1
-    for (int j = at.p.first; j < at.p.end; j++) {
-        const size_t partial_floats = conv_backward::partial_floats(jobs[j], at.cut.slice);
-        float *const partial = slice_partials(jobs, at, j, scratch) + at.p.block * partial_floats;
+    for (int j = at.first; j < at.end; j++) {
+        float *const partial = partial_of(call, at, j);
         __syncthreads();
-        if (threadIdx.x == 0) work = work_of(jobs[j], at);
+        if (threadIdx.x == 0) work = work_of(call.jobs[j], at);
         __syncthreads();
         if (inputs)
             input_tiles(work, shared, partial);
         else if (work.C > 0 && work.block < work.step.tiles)
             weight_tiles(work, shared, partial);
+        else if (work.C > 0 && at.tickets > 1) /* its set is added up in any case */
+            clear(partial, work.C * work.s.K);
     }
-    if (!last_of_group(at.p)) return;
+    if (!last_of_slice(call, at)) return;
 #pragma unroll 1
-    for (int j = at.p.first; j < at.p.end; j++) {
-        const size_t partial_floats = conv_backward::partial_floats(jobs[j], at.cut.slice);
-        const float *const partials = slice_partials(jobs, at, j, scratch);
-        if (threadIdx.x == 0) work = work_of(jobs[j], at);
+    for (int j = at.first; j < at.end; j++) {
+        if (threadIdx.x == 0) work = work_of(call.jobs[j], at);
         __syncthreads();
+        const int wrote = inputs ? work.blocks : min_of(work.blocks, work.step.tiles);
+        const leftover all = what_remains(call, at, j, wrote);
         if (inputs)
-            finish_slice_sums<1>(work.s, work.c0, work.C, partials, partial_floats, work.blocks);
+            finish_slice_sums<1>(work.s, work.c0, work.C, all.first, all.step, all.count);
         else if (work.C > 0)
-            finish_weights<1>(work.s, work.c0, work.C, partials, partial_floats,
-                              min_of(work.blocks, work.step.tiles));
+            finish_weights<1>(work.s, work.c0, work.C, all.first, all.step, all.count);
         if (at.slice == 0) add_norm_parameters(work.s.out->norm, work.s.K);
         __syncthreads(); /* the next job adds to the same sums */
     }
 }
 
 /* Not the template of pointwise.h: the backward pass has a kernel of its own. */
-pn_status launch_backward(const checked_call<pn_conv> &call) {
+pn_status launch_backward(const checked_call<conv_backward> &call) {
     return call.launch(conv_bwd_kernel, ROOM * sizeof(float));
 }
 
 }  // namespace
 
-PN_CUDA_OP(conv, pn_conv, size_of<pointwise_forward<pn_conv>>, sliced_size<conv_backward>)
+PN_CUDA_OP(conv, pointwise_forward<pn_conv>, conv_backward)

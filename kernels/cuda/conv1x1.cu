@@ -5,5 +5,4 @@
  * cards with 20 to 35 operations a byte. See pointwise.h. */
 #include "kernels/cuda/pointwise.h"
 
-PN_CUDA_OP(conv1x1, conv1x1_job, size_of<pointwise_forward<conv1x1_job>>,
-           sliced_size<pointwise_backward<conv1x1_job>>)
+PN_CUDA_OP(conv1x1, pointwise_forward<conv1x1_job>, pointwise_backward<conv1x1_job>)

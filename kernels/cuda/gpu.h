@@ -10,7 +10,7 @@
  * and no cooperative groups. What it may use as it is:
  * __global__, __device__, __host__, __forceinline__, __launch_bounds__, __restrict__, threadIdx.x,
  * blockIdx.x, blockDim.x, gridDim.x, __syncthreads, __syncwarp, __shfl_sync, __shfl_xor_sync,
- * __shfl_down_sync, __threadfence, atomicAdd on unsigned, __ldg, fmaf, float2, float4, int2,
+ * __shfl_down_sync, __threadfence, atomicAdd on unsigned, __ldg, fmaf, float2, float4, int2, int4,
  * make_float4, #pragma unroll, templates, lambdas. */
 #ifndef PN_GPU_H
 #define PN_GPU_H
@@ -46,6 +46,18 @@ __device__ __forceinline__ void gpu_store4(float *p, float4 v) {
     *reinterpret_cast<float4 *>(p) = v;
 }
 
+/* What every kernel says, before it reads anything that a launch before it may have written: wait
+ * until those have ended. From sm_90 on a launch may come up while the one before it still runs
+ * (programmatic dependent launch): so the gap between two, and finding its place in a table that
+ * no launch writes, cost it nothing. The next one may follow when all blocks have come here. */
+__device__ __forceinline__ void gpu_wait_for_launches() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+extern "C" unsigned pn_overlaps_cuda(void); /* 1: launches may come up so; else 0 (memory.cc) */
+
 struct gpu_grid {
     unsigned blocks, threads;
     size_t shared; /* bytes of dynamic shared memory */
@@ -64,8 +76,18 @@ inline pn_status gpu_launch(const char *what, gpu_grid g, void (*kernel)(P...), 
         e = cudaFuncSetAttribute(reinterpret_cast<const void *>(kernel),
                                  cudaFuncAttributeMaxDynamicSharedMemorySize, (int)g.shared);
     if (e == cudaSuccess) {
-        kernel<<<g.blocks, g.threads, g.shared, reinterpret_cast<cudaStream_t>(g.stream)>>>(a...);
-        e = cudaGetLastError();
+        cudaLaunchAttribute overlap = {};
+        overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+        overlap.val.programmaticStreamSerializationAllowed = 1;
+        cudaLaunchConfig_t how = {};
+        how.gridDim = dim3(g.blocks);
+        how.blockDim = dim3(g.threads);
+        how.dynamicSmemBytes = g.shared;
+        how.stream = reinterpret_cast<cudaStream_t>(g.stream);
+        how.attrs = &overlap;
+        how.numAttrs = pn_overlaps_cuda();
+        e = cudaLaunchKernelEx(&how, kernel, a...);
+        if (e != cudaSuccess) (void)cudaGetLastError(); /* else the next one has it, too */
     }
     pn_count_launch_cuda();
     if (e == cudaSuccess) return PN_OK;

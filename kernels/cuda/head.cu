@@ -6,11 +6,12 @@
  * channels, 12 KB backward). Probabilities are made in double from float32 logits, as on the host.
  *
  * Channels are taken 1024 at a time through all parts, a quad to each column of threads. Backward
- * leaves the gradient of the logits in scratch, and the last block makes dw = pooled^T dlogits of
- * it, 4x4 of them a thread: N C classes multiply-adds in one block, few at 10 or 100 classes, but
- * some 0.4 ms (by count, not measured) for 128 images of 768 channels and 1000 classes. In
- * partials it would take C * classes floats for every block. */
-#include "kernels/cuda/op.h"
+ * leaves the gradient of the logits in scratch. dw = pooled^T dlogits, 4x4 of them a thread: the
+ * last block of a set of 16 makes the set's share, the last of all adds the shares; N C classes
+ * multiply-adds by one block become 16 C classes. Where dw is large (ImageNet's 768 channels to
+ * 1000 classes), shares would take 3 MB each: then the last block makes all of it, in some 0.4 ms
+ * (by count, not measured). */
+#include "kernels/cuda/places.h"
 
 namespace {
 
@@ -25,26 +26,42 @@ __host__ __device__ inline int channels_of(const pn_head &s) {
 /* Floats of a row of the logits' gradients: whole quads. */
 __host__ __device__ inline int row_of(const pn_head &s) { return (int)up4((size_t)s.classes); }
 
-struct head_forward {
+struct head_forward : one_round {
     using Job = pn_head;
-    static __host__ __device__ bool shares_dx(const pn_head *, int) { return false; }
-    static __host__ __device__ int tiles(const pn_head &s) { return s.N; }
-    static __host__ __device__ size_t partial_floats(const pn_head &) {
+    using Cut = whole;
+    static bool shares_dx(const pn_head *, int) { return false; }
+    static whole cut(const pn_head *s, int) { return whole_of(s->N); }
+    static size_t partial_floats(const pn_head &, whole) {
         return sizeof(pn_result) / sizeof(float) + 2; /* 8 */
     }
 };
 
+/* What a set of blocks makes of its images: dw and db, in whole quads of classes, then the sums. */
+__host__ __device__ inline size_t weights_of(const pn_head &s) {
+    return (size_t)(channels_of(s) + 1) * row_of(s);
+}
+__host__ __device__ inline size_t share_of(const pn_head &s) {
+    return weights_of(s) + 2 * (size_t)channels_of(s);
+}
+constexpr size_t MOST_SHARE = 1 << 16; /* 256 KB; larger ones are made by the last block alone */
+
 /* A partial: the gradients of the logits of the block's images; the sums, (2,channels) a chunk. */
 struct head_backward {
     using Job = pn_head;
-    static __host__ __device__ bool shares_dx(const pn_head *jobs, int j) {
-        return jobs[j].shares_dx;
+    using Cut = whole;
+    static bool shares_dx(const pn_head *jobs, int j) { return jobs[j].shares_dx; }
+    static whole cut(const pn_head *s, int) { return whole_of(s->N); }
+    static constexpr bool SETS = true;
+    static bool wants_sets(const pn_head *jobs, int count, size_t) {
+        bool all = true;
+        for (int j = 0; j < count; j++) all &= share_of(jobs[j]) <= MOST_SHARE;
+        return all;
     }
-    static __host__ __device__ int tiles(const pn_head &s) { return s.N; }
+    static size_t set_floats(const pn_head &s) { return share_of(s); }
     static __host__ __device__ size_t sums_at(const pn_head &s) {
         return (size_t)div_up(s.N, min_of(s.N, MAX_BLOCKS)) * row_of(s);
     }
-    static __host__ __device__ size_t partial_floats(const pn_head &s) {
+    static size_t partial_floats(const pn_head &s, whole) {
         return sums_at(s) + 2 * (size_t)channels_of(s);
     }
 };
@@ -75,13 +92,18 @@ struct best {
     int k;
 };
 
+/* What folds take of shared memory. */
+struct folds {
+    double doubles[THREADS];
+    best bests[THREADS];
+};
+
 /* The largest of an image's logits, the first of equals. */
-__device__ inline best best_of(const float *logits, int classes) {
-    GPU_SHARED(best, room, [THREADS]);
+__device__ inline best best_of(best *room, const float *logits, int classes) {
     best own = {-INFINITY, classes};
     for (int k = (int)threadIdx.x; k < classes; k += THREADS)
         if (logits[k] > own.logit || own.k == classes) own = {logits[k], k};
-    return fold(&room[0], own, [](best a, best b) {
+    return fold(room, own, [](best a, best b) {
         const bool second = b.logit > a.logit || (b.logit == a.logit && b.k < a.k);
         return second ? b : a;
     });
@@ -151,25 +173,23 @@ struct image_result {
 static_assert(sizeof(image_result) == 6 * sizeof(float), "fits a partial");
 
 __device__ inline image_result result_of(const pn_head &s, const float *logits, int label,
-                                         double *room) {
-    const best top = best_of(logits, s.classes);
-    const double lse = log_sum_exp(room, logits, s.classes, top.logit);
+                                         folds *room) {
+    const best top = best_of(room->bests, logits, s.classes);
+    const double lse = log_sum_exp(room->doubles, logits, s.classes, top.logit);
     const double log_p = logits[label] - lse, smooth = s.smoothing;
     double all = 0; /* all log-probabilities */
     if (smooth > 0) {
         for (int k = (int)threadIdx.x; k < s.classes; k += THREADS) all += logits[k] - lse;
-        all = add_up(room, all);
+        all = add_up(room->doubles, all);
     }
     return {log_p, -(1 - smooth) * log_p - smooth / s.classes * all, top.k == label};
 }
 
-__global__ __launch_bounds__(THREADS, 3) void head_fwd_kernel(const pn_head *jobs, int count,
-                                                              float *scratch) {
-    GPU_DYNAMIC(float, room); /* 1024 floats; then pooled */
-    GPU_SHARED(double, doubles, [THREADS]);
-    float *const pooled = room + CHUNK;
-    const assignment p = find_assignment<head_forward>(jobs, count);
-    const pn_head &s = jobs[p.first];
+__global__ __launch_bounds__(THREADS, 3) void head_fwd_kernel(const call_of<head_forward> call) {
+    GPU_DYNAMIC(folds, shared);
+    float *const room = reinterpret_cast<float *>(shared + 1), *const pooled = room + CHUNK;
+    const assignment p = find_place(call);
+    const pn_head &s = call.jobs[p.first];
     const int C = channels_of(s);
     image_result sum = {0, 0, 0};
     for (int n = p.block; n < s.N; n += p.blocks) {
@@ -177,34 +197,32 @@ __global__ __launch_bounds__(THREADS, 3) void head_fwd_kernel(const pn_head *job
         for (int c = (int)threadIdx.x; c < C; c += THREADS) s.pooled[(size_t)n * C + c] = pooled[c];
         float *logits = s.logits + (size_t)n * s.classes;
         classify(s, C, pooled, room, logits);
-        const image_result one = result_of(s, logits, s.labels[n], &doubles[0]);
+        const image_result one = result_of(s, logits, s.labels[n], shared);
         sum.log_likelihood += one.log_likelihood;
         sum.loss += one.loss;
         sum.correct += one.correct;
     }
-    char *const partials = static_cast<char *>(
-        static_cast<void *>(partials_of<head_forward>(jobs, p, p.first, scratch)));
-    const size_t partial_bytes = head_forward::partial_floats(s) * sizeof(float);
-    const auto partial = [&](int b) {
-        return static_cast<image_result *>(static_cast<void *>(partials + b * partial_bytes));
-    };
-    if (threadIdx.x == 0) *partial(p.block) = sum;
-    if (!last_of_group(p)) return;
-    const bool has_one = (int)threadIdx.x < p.blocks; /* at most MAX_BLOCKS of them */
-    const image_result part = has_one ? *partial((int)threadIdx.x) : image_result{0, 0, 0};
-    const double log_likelihood = add_up(&doubles[0], part.log_likelihood);
-    const double loss = add_up(&doubles[0], part.loss);
-    const double correct = add_up(&doubles[0], (double)part.correct);
+    if (threadIdx.x == 0) *reinterpret_cast<image_result *>(partial_of(call, p, p.first)) = sum;
+    if (!last_of_slice(call, p)) return;
+    const leftover all = what_remains(call, p, p.first);
+    const bool has_one = (int)threadIdx.x < all.count; /* at most MAX_BLOCKS of them */
+    const float *const at = all.first + (has_one ? threadIdx.x * all.step : 0);
+    const image_result part =
+        has_one ? *reinterpret_cast<const image_result *>(at) : image_result{0, 0, 0};
+    const double log_likelihood = add_up(shared->doubles, part.log_likelihood);
+    const double loss = add_up(shared->doubles, part.loss);
+    const double correct = add_up(shared->doubles, (double)part.correct);
     if (threadIdx.x == 0) *s.result = {log_likelihood, loss / s.N, (int64_t)correct};
 }
 
 /* ---- backward -------------------------------------------------------------------------------- */
 
 /* The gradients of an image's logits, zeros up to a whole quad. */
-__device__ inline void logit_gradients(const pn_head &s, int n, double *room, float *dlogits) {
+__device__ inline void logit_gradients(const pn_head &s, int n, folds *room, float *dlogits) {
     const float *logits = s.logits + (size_t)n * s.classes;
-    const best top = best_of(logits, s.classes);
-    const double lse = log_sum_exp(room, logits, s.classes, top.logit), smooth = s.smoothing;
+    const best top = best_of(room->bests, logits, s.classes);
+    const double lse = log_sum_exp(room->doubles, logits, s.classes, top.logit),
+                 smooth = s.smoothing;
     const double factor = (s.scale ? (double)*s.scale : 1.0) * s.loss_weight / s.N;
     for (int k = (int)threadIdx.x; k < row_of(s); k += THREADS) {
         const double target = (k == s.labels[n] ? 1 - smooth : 0) + smooth / s.classes;
@@ -255,10 +273,10 @@ __device__ inline void spread(const pn_head &s, const columns &k, const source &
 
 /* All a block does for a job: dlogits of its images, their dx, sums. room: 3 * 1024 floats. */
 __device__ inline void backward_images(const pn_head &s, const assignment &p, float *room,
-                                       double *doubles, float *partial) {
+                                       folds *fold_room, float *partial) {
     const int row = row_of(s), all = channels_of(s);
     for (int n = p.block, i = 0; n < s.N; n += p.blocks, i++)
-        logit_gradients(s, n, doubles, partial + (size_t)i * row);
+        logit_gradients(s, n, fold_room, partial + (size_t)i * row);
     for (int c0 = 0; c0 < all; c0 += CHUNK) {
         const int C = min_of(CHUNK, all - c0);
         const columns k = columns_of(C);
@@ -274,20 +292,23 @@ __device__ inline void backward_images(const pn_head &s, const assignment &p, fl
     }
 }
 
-/* By the last block: dw += pooled^T dlogits, db += sum of dlogits, images in their order. An item
- * is 4x4 of dw, or 4 of db, which is a channel that is always 1. */
-__device__ inline void finish_weights(const pn_head &s, const float *partials, int blocks) {
-    const size_t partial_floats = head_backward::partial_floats(s);
+/* done(c, k, sum) for 4x4 of dw, and with c = C for 4 of db, which is a channel that is always 1:
+ * sum = pooled^T dlogits over the images of blocks first .. end-1, in their order. Images n to
+ * n + blocks - 1 lie a partial apart. */
+template <class Done>
+__device__ inline void weight_gradients(const pn_head &s, const float *partials,
+                                        size_t partial_floats, int blocks, int first, int end,
+                                        Done done) {
     const int C = channels_of(s), row = row_of(s), quads = row / 4, items = (C / 4 + 1) * quads;
     for (int item = (int)threadIdx.x; item < items; item += THREADS) {
         const int c = 4 * (item / quads), k = 4 * (item % quads);
         float4 sum[4] = {splat(0), splat(0), splat(0), splat(0)};
-        for (int first = 0; first < s.N; first += blocks) {
-            const float *pooled = s.pooled + (size_t)first * C + c;
-            const float *dlogits = partials + (size_t)(first / blocks) * row + k;
-            const int here = min_of(blocks, s.N - first);
+        for (int n = 0; n < s.N; n += blocks) {
+            const float *pooled = s.pooled + (size_t)n * C + c;
+            const float *dlogits = partials + (size_t)(n / blocks) * row + k;
+            const int here = min_of(end, s.N - n);
 #pragma unroll 4
-            for (int b = 0; b < here; b++) {
+            for (int b = first; b < here; b++) {
                 const float4 a = c < C ? gpu_read4(pooled + (size_t)b * C) : splat(1);
                 const float4 g = gpu_load4(dlogits + b * partial_floats);
                 sum[0] = fma4(a.x, g, sum[0]);
@@ -296,23 +317,55 @@ __device__ inline void finish_weights(const pn_head &s, const float *partials, i
                 sum[3] = fma4(a.w, g, sum[3]);
             }
         }
-#pragma unroll
-        for (int i = 0; i < 4; i++) {
-            if (i > 0 && c == C) break;
-            float *to = (c < C ? s.dw + (size_t)(c + i) * s.classes : s.db) + k;
-            to[0] += sum[i].x;
-            if (k + 1 < s.classes) to[1] += sum[i].y;
-            if (k + 2 < s.classes) to[2] += sum[i].z;
-            if (k + 3 < s.classes) to[3] += sum[i].w;
-        }
+        done(c, k, sum);
     }
 }
 
-/* s1, s2 of the parts that want them. */
-__device__ inline void finish_part_sums(const pn_head &s, const float *partials, int blocks) {
-    const size_t partial_floats = head_backward::partial_floats(s);
+/* Row c of dw, or with c = C that of db, += a quad. */
+__device__ inline void add_to_row(const pn_head &s, int c, int k, float4 sum) {
+    float *to = (c < channels_of(s) ? s.dw + (size_t)c * s.classes : s.db) + k;
+    to[0] += sum.x;
+    if (k + 1 < s.classes) to[1] += sum.y;
+    if (k + 2 < s.classes) to[2] += sum.z;
+    if (k + 3 < s.classes) to[3] += sum.w;
+}
+
+/* By the last block of a set: its share. */
+__device__ inline void make_share(const pn_head &s, const float *partials, size_t partial_floats,
+                                  int blocks, int first, int end, float *share) {
+    const int C = channels_of(s), row = row_of(s);
+    weight_gradients(s, partials, partial_floats, blocks, first, end,
+                     [=](int c, int k, const float4(&sum)[4]) {
+#pragma unroll
+                         for (int i = 0; i < 4; i++)
+                             if (i == 0 || c < C)
+                                 gpu_store4(share + (size_t)(c + i) * row + k, sum[i]);
+                     });
+    share += weights_of(s);
+    sum_partials4(partials + first * partial_floats + head_backward::sums_at(s), partial_floats,
+                  end - first, C / 2, [=](int i, float4 sum) { gpu_store4(share + 4 * i, sum); });
+}
+
+/* By the last block: dw and db from the shares of `sets`; or from the images. */
+__device__ inline void finish_weights(const pn_head &s, const float *shares, int sets) {
+    const int quads = row_of(s) / 4;
+    sum_partials4(shares, share_of(s), sets, (channels_of(s) + 1) * quads,
+                  [&](int i, float4 sum) { add_to_row(s, i / quads, 4 * (i % quads), sum); });
+}
+__device__ inline void finish_weights(const pn_head &s, const leftover &all) {
+    const int C = channels_of(s);
+    weight_gradients(s, all.first, all.step, all.count, 0, all.count,
+                     [&](int c, int k, const float4(&sum)[4]) {
+#pragma unroll
+                         for (int i = 0; i < 4; i++)
+                             if (i == 0 || c < C) add_to_row(s, c + i, k, sum[i]);
+                     });
+}
+
+/* s1, s2 of the parts that want them; partials: of the sums. */
+__device__ inline void finish_part_sums(const pn_head &s, const float *partials,
+                                        size_t partial_floats, int blocks) {
     const int all = channels_of(s);
-    partials += head_backward::sums_at(s);
     for (int c0 = 0; c0 < all; c0 += CHUNK) {
         const int quads = min_of(CHUNK, all - c0) / 4;
         sum_partials4(partials + 2 * (size_t)c0, partial_floats, blocks, 2 * quads,
@@ -329,22 +382,32 @@ __device__ inline void finish_part_sums(const pn_head &s, const float *partials,
     }
 }
 
-__global__ __launch_bounds__(THREADS, 2) void head_bwd_kernel(const pn_head *jobs, int count,
-                                                              float *scratch, const float *gate) {
-    if (gate_closed(gate)) return;
-    GPU_DYNAMIC(float, room);
-    GPU_SHARED(double, doubles, [THREADS]);
-    const assignment p = find_assignment<head_backward>(jobs, count);
+__global__ __launch_bounds__(THREADS, 2) void head_bwd_kernel(const call_of<head_backward> call) {
+    const assignment p = find_place(call);
+    if (gate_closed(call)) return;
+    GPU_DYNAMIC(folds, shared);
+    float *const room = reinterpret_cast<float *>(shared + 1);
+    for (int j = p.first; j < p.end; j++)
+        backward_images(call.jobs[j], p, room, shared, partial_of(call, p, j));
+    const bool last = last_of_slice(call, p, [&](int j, int first, int blocks) {
+        const pn_head &s = call.jobs[j];
+        const partials_at at = call.partials[j];
+        make_share(s, partials_of(call, p, j), at.floats, p.blocks, first, first + blocks,
+                   call.scratch + at.sets + first / SET * share_of(s));
+    });
+    if (!last) return;
     for (int j = p.first; j < p.end; j++) {
-        float *partials = partials_of<head_backward>(jobs, p, j, scratch);
-        backward_images(jobs[j], p, room, &doubles[0],
-                        partials + p.block * head_backward::partial_floats(jobs[j]));
-    }
-    if (!last_of_group(p)) return;
-    for (int j = p.first; j < p.end; j++) {
-        const float *partials = partials_of<head_backward>(jobs, p, j, scratch);
-        finish_weights(jobs[j], partials, p.blocks);
-        finish_part_sums(jobs[j], partials, p.blocks);
+        const pn_head &s = call.jobs[j];
+        const partials_at at = call.partials[j];
+        if (p.tickets > 1) {
+            const float *const shares = call.scratch + at.sets;
+            finish_weights(s, shares, p.tickets - 1);
+            finish_part_sums(s, shares + weights_of(s), share_of(s), p.tickets - 1);
+        } else {
+            const leftover all = {partials_of(call, p, j), at.floats, p.blocks};
+            finish_weights(s, all);
+            finish_part_sums(s, all.first + head_backward::sums_at(s), all.step, all.count);
+        }
         __syncthreads(); /* the next job adds to the same sums */
     }
 }
@@ -355,16 +418,16 @@ pn_status check_widths(const char *op, const pn_head *jobs, int count) {
     return PN_OK;
 }
 
-pn_status launch_forward(const checked_call<pn_head> &call) {
+pn_status launch_forward(const checked_call<head_forward> &call) {
     int C = 0;
     for (int j = 0; j < call.count; j++) C = max_of(C, channels_of(call.jobs[j]));
-    return call.launch(head_fwd_kernel, (CHUNK + C) * sizeof(float));
+    return call.launch(head_fwd_kernel, sizeof(folds) + (CHUNK + C) * sizeof(float));
 }
 
-pn_status launch_backward(const checked_call<pn_head> &call) {
-    return call.launch(head_bwd_kernel, 2 * CHUNK * sizeof(float));
+pn_status launch_backward(const checked_call<head_backward> &call) {
+    return call.launch(head_bwd_kernel, sizeof(folds) + 2 * CHUNK * sizeof(float));
 }
 
 }  // namespace
 
-PN_CUDA_OP(head, pn_head, size_of<head_forward>, size_of<head_backward>)
+PN_CUDA_OP(head, head_forward, head_backward)

@@ -8,6 +8,7 @@
 #endif
 
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <vector>
 
@@ -19,6 +20,9 @@ extern "C" const void *pn_a_kernel_cuda(void); /* any one: table.cu */
 static long launches;
 extern "C" long pn_launches_cuda(void) { return launches; }
 extern "C" void pn_count_launch_cuda(void) { launches++; }
+
+static unsigned overlaps;
+extern "C" unsigned pn_overlaps_cuda(void) { return overlaps; }
 
 namespace {
 
@@ -266,6 +270,15 @@ cudaError_t probe() {
     return e;
 }
 
+/* May a launch come up while the one before it runs? Where our code waits (gpu.h), which code for
+ * older cards does not, even if the driver compiles it for a new one. PARSEC_PDL=0: nowhere. */
+bool may_overlap(int major) {
+    const char *wish = getenv("PARSEC_PDL");
+    cudaFuncAttributes a;
+    if (major < 9 || (wish && !strcmp(wish, "0"))) return false;
+    return cudaFuncGetAttributes(&a, pn_a_kernel_cuda()) == cudaSuccess && a.ptxVersion >= 90;
+}
+
 bool has_virtual_memory(int index) {
     int supported = 0;
     size_t unit = 0;
@@ -307,6 +320,7 @@ pn_status open_card(int index) {
         CUDA_TRY("event", cudaEventCreateWithFlags(&card.event[i], cudaEventDisableTiming));
     card.index = index;
     card.virtual_memory = has_virtual_memory(index);
+    overlaps = may_overlap(p.major);
     return PN_OK;
 }
 

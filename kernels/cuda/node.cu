@@ -12,7 +12,7 @@
  * before it wrote (its own pixels only: no barrier): dh is read once for that many. Every element
  * is read and written by one thread: h may be one of the terms, and terms may share dx. Two blocks
  * a multiprocessor. */
-#include "kernels/cuda/op.h"
+#include "kernels/cuda/places.h"
 
 namespace {
 
@@ -36,20 +36,20 @@ __host__ __device__ inline int count_tiles(const pn_node &job) {
     return (int)(((size_t)job.N * job.H * job.W + tile - 1) / tile);
 }
 
-struct node_forward {
+struct node_forward : one_round {
     using Job = pn_node;
-    static __host__ __device__ bool shares_dx(const pn_node *, int) { return false; }
-    static __host__ __device__ int tiles(const pn_node &job) { return count_tiles<FORWARD>(job); }
-    static __host__ __device__ size_t partial_floats(const pn_node &) { return 0; }
+    using Cut = whole;
+    static bool shares_dx(const pn_node *, int) { return false; }
+    static whole cut(const pn_node *job, int) { return whole_of(count_tiles<FORWARD>(*job)); }
+    static size_t partial_floats(const pn_node &, whole) { return 0; }
 };
 
-struct node_backward {
+struct node_backward : one_round {
     using Job = pn_node;
-    static __host__ __device__ bool shares_dx(const pn_node *jobs, int j) {
-        return jobs[j].shares_dx;
-    }
-    static __host__ __device__ int tiles(const pn_node &job) { return count_tiles<BACKWARD>(job); }
-    static __host__ __device__ size_t partial_floats(const pn_node &job) {
+    using Cut = whole;
+    static bool shares_dx(const pn_node *jobs, int j) { return jobs[j].shares_dx; }
+    static whole cut(const pn_node *job, int) { return whole_of(count_tiles<BACKWARD>(*job)); }
+    static size_t partial_floats(const pn_node &job, whole) {
         return (size_t)job.terms * 2 * job.C; /* s1, s2 of every term, wanted or not */
     }
 };
@@ -157,9 +157,10 @@ __device__ inline void sum_all(const pn_node &job, const assignment &p, const co
     });
 }
 
-__global__ void __launch_bounds__(THREADS, 2) node_forward_kernel(const pn_node *jobs, int count) {
-    const assignment p = find_assignment<node_forward>(jobs, count);
-    const pn_node &job = jobs[p.first];
+__global__ void __launch_bounds__(THREADS, 2)
+    node_forward_kernel(const call_of<node_forward> call) {
+    const assignment p = find_place(call);
+    const pn_node &job = call.jobs[p.first];
     const columns c = columns_of(job.C);
     if (job.terms == 2)
         sum_two(job, p, c);
@@ -410,21 +411,19 @@ __device__ inline void finish_terms(const pn_node &job, const float *sums) {
 constexpr size_t ROOM = 2 * 1024 * sizeof(float); /* fold_columns */
 
 __global__ void __launch_bounds__(THREADS, 2)
-    node_backward_kernel(const pn_node *jobs, int count, float *scratch, const float *gate) {
-    if (gate_closed(gate)) return;
+    node_backward_kernel(const call_of<node_backward> call) {
     GPU_DYNAMIC(float, room);
     GPU_SHARED(assignment, p); /* not in registers: they are short */
-    if (threadIdx.x == 0) p = find_assignment<node_backward>(jobs, count);
+    const assignment found = find_place(call);
+    if (gate_closed(call)) return;
+    if (threadIdx.x == 0) p = found;
     __syncthreads();
     bool any = false;
     for (int j = p.first; j < p.end; j++) {
-        const pn_node &job = jobs[j];
+        const pn_node &job = call.jobs[j];
         const columns c = columns_of(job.C);
         const int quad = c.active ? c.quad : 0;
-        const auto partial_of = [&](int t) {
-            return partials_of<node_backward>(jobs, p, j, scratch) +
-                   p.block * node_backward::partial_floats(job) + t * 2 * job.C;
-        };
+        const auto sums_at = [&](int t) { return partial_of(call, p, j) + t * 2 * job.C; };
         if (are_plain_two(job)) {
             backward4 first = load_backward(job.term[0], quad),
                       second = load_backward(job.term[1], quad);
@@ -432,8 +431,8 @@ __global__ void __launch_bounds__(THREADS, 2)
                 backward_two<true>(job, p, c, &first, &second);
             else
                 backward_two<false>(job, p, c, &first, &second);
-            keep_sums(c, first, room, partial_of(0));
-            keep_sums(c, second, room, partial_of(1));
+            keep_sums(c, first, room, sums_at(0));
+            keep_sums(c, second, room, sums_at(1));
             any |= first.wants || second.wants;
             continue;
         }
@@ -443,7 +442,7 @@ __global__ void __launch_bounds__(THREADS, 2)
             if (many == 0) {
                 backward4 term = load_backward(job.term[first], quad);
                 if (term.dx || term.wants) backward_one(job, p, c, job.term[first], &term);
-                keep_sums(c, term, room, partial_of(first));
+                keep_sums(c, term, room, sums_at(first));
                 any |= term.wants;
                 first++;
                 continue;
@@ -455,28 +454,29 @@ __global__ void __launch_bounds__(THREADS, 2)
                 if (!(g.wants >> t & 1)) continue;
                 const float coef = g.term[t].coef;
                 const float4 v[2] = {coef * g.s1, coef * g.s2[t]};
-                fold_columns(c, v, room, partial_of(first + t));
+                fold_columns(c, v, room, sums_at(first + t));
             }
             any |= g.wants != 0;
             first += many;
         }
     }
-    if (!any || !last_of_group(p)) return;
+    if (!any || !last_of_slice(call, p)) return;
     for (int j = p.first; j < p.end; j++) {
-        const size_t floats = node_backward::partial_floats(jobs[j]);
-        float *const partials = partials_of<node_backward>(jobs, p, j, scratch);
-        if (are_plain_two(jobs[j]) && !jobs[j].term[0].dweight && !jobs[j].term[1].dweight) {
-            const int C = jobs[j].C;
+        const pn_node &job = call.jobs[j];
+        const partials_at at = call.partials[j];
+        float *const partials = partials_of(call, p, j);
+        if (are_plain_two(job) && !job.term[0].dweight && !job.term[1].dweight) {
             for (int t = 0; t < 2; t++)
-                if (wants_sums(jobs[j].term[t].in.norm))
-                    finish_sums(jobs[j].term[t].in, 0, C, partials + t * 2 * C, floats, p.blocks);
+                if (wants_sums(job.term[t].in.norm))
+                    finish_sums(job.term[t].in, 0, job.C, partials + t * 2 * job.C, at.floats,
+                                p.blocks);
             continue;
         }
         /* Of all terms at once, into the place of the first block. */
-        sum_partials4(partials, floats, p.blocks, (int)(floats / 4),
+        sum_partials4(partials, at.floats, p.blocks, (int)(at.floats / 4),
                       [&](int i, float4 sum) { gpu_store4(partials + 4 * (size_t)i, sum); });
         __syncthreads();
-        finish_terms(jobs[j], partials);
+        finish_terms(job, partials);
         __syncthreads(); /* the next job may add to the same sums */
     }
 }
@@ -486,14 +486,14 @@ pn_status check_widths(const char *op, const pn_node *jobs, int count) {
     return PN_OK;
 }
 
-pn_status launch_forward(const checked_call<pn_node> &call) {
+pn_status launch_forward(const checked_call<node_forward> &call) {
     return call.launch(node_forward_kernel, 0);
 }
 
-pn_status launch_backward(const checked_call<pn_node> &call) {
+pn_status launch_backward(const checked_call<node_backward> &call) {
     return call.launch(node_backward_kernel, ROOM);
 }
 
 }  // namespace
 
-PN_CUDA_OP(node, pn_node, size_of<node_forward>, size_of<node_backward>)
+PN_CUDA_OP(node, node_forward, node_backward)

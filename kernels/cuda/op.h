@@ -1,20 +1,8 @@
-/* kernels/cuda/op.h -- what every op of this backend is made of: what a block does of the jobs
- * of a call, the two ends of deferred BatchNorm, and sums over blocks in a fixed order.
+/* kernels/cuda/op.h -- what every op of this backend is made of: quads of channels, the two ends of
+ * deferred BatchNorm, and sums over blocks in a fixed order. Which block does what is in places.h.
  *
- * Work. A call is one launch. Jobs that share a dx form a group; a group gets the blocks its op
- * asks for, and every block finds its group by counting through the jobs. The blocks of a group
- * divide its *tiles* (images, or bands of rows) in a fixed way, tile t to block t % blocks, and
- * do them for one job of the group after another: so a dx has one writer, in job order.
- *
- * Threads. A thread owns a quad of channels for good (columns), so that what it sums per channel
- * stays in its registers from the first tile to the last.
- *
- * Sums. Each block has a *partial* in scratch, for the sums over what it did. It writes that and
- * takes a ticket; the last block of a group to arrive adds all partials, in the order of their
- * numbers. Which block that is does not matter to the result: the same bits always, without
- * floating-point atomics, without a second launch. The memory model wants: write; __threadfence;
- * barrier; atomic by one thread; barrier; __threadfence; read (CUDA guide, "memory fence
- * functions", threadFenceReduction). */
+ * A thread owns a quad of channels for good (columns), so that what it sums per channel stays in
+ * its registers from the first tile to the last. */
 #ifndef PN_GPU_OP_H
 #define PN_GPU_OP_H
 
@@ -25,12 +13,13 @@
 
 namespace {
 
-constexpr int THREADS = 256;     /* of every block */
-constexpr int MAX_BLOCKS = 128;  /* blocks of a group at most: partials that somebody has to add */
-constexpr int MAX_GROUPS = 1024; /* of a call: tickets */
+constexpr int THREADS = 256;    /* of every block */
+constexpr int MAX_BLOCKS = 128; /* blocks of a group at most: partials that somebody has to add */
 constexpr int MAX_CHANNELS = 1024;  /* of a tensor: 256 quads */
 constexpr size_t SHARED = 48 << 10; /* bytes a block may have on every card, two blocks of it on
                                        the smallest (sm_86: 100 KB a multiprocessor) */
+constexpr size_t STATIC = 576;      /* of it for GPU_SHARED, where there is dynamic memory, too */
+constexpr size_t DYNAMIC = SHARED - STATIC;
 
 __host__ __device__ inline int div_up(int a, int b) { return (a + b - 1) / b; }
 __host__ __device__ inline int min_of(int a, int b) { return a < b ? a : b; }
@@ -68,118 +57,13 @@ __device__ __forceinline__ float4 where_positive(float4 condition, float4 v) {
                        condition.z > 0 ? v.z : 0, condition.w > 0 ? v.w : 0);
 }
 
-/* ---- what a block does ----------------------------------------------------------------------- */
-
-/* An op describes its jobs by a type with
- *   using Job = ...;
- *   static bool shares_dx(const Job *jobs, int j); does job j share its dx with job j - 1?
- *                                                 (forward: false)
- *   static int tiles(const Job &first);           of the group that begins here
- *   static size_t partial_floats(const Job &job); of a block, for the job; a multiple of 4
- * all of which depend on values of the jobs and on no address, so that host and device agree, and
- * the host before and after it has addresses. */
-struct assignment {
-    int first, end;    /* jobs of the group */
-    int block, blocks; /* of the group */
-    int tiles;         /* this block does block, block + blocks, ... */
-    int group;         /* number of its ticket */
-    size_t partials;   /* floats of scratch before the group's: [job][block][partial_floats] */
-};
-
-template <class Op>
-__host__ __device__ inline int group_end(const typename Op::Job *jobs, int count, int first) {
-    int end = first + 1;
-    while (end < count && Op::shares_dx(jobs, end)) end++;
-    return end;
-}
-
-template <class Op>
-__host__ __device__ inline int group_blocks(const typename Op::Job &first) {
-    return min_of(Op::tiles(first), MAX_BLOCKS);
-}
-
-template <class Op>
-__device__ inline assignment find_assignment(const typename Op::Job *jobs, int count) {
-    assignment p = {0, 0, (int)blockIdx.x, 0, 0, 0, 0};
-    for (;; p.group++) {
-        p.end = group_end<Op>(jobs, count, p.first);
-        p.tiles = Op::tiles(jobs[p.first]);
-        p.blocks = min_of(p.tiles, MAX_BLOCKS);
-        if (p.block < p.blocks) return p;
-        p.block -= p.blocks;
-        for (int j = p.first; j < p.end; j++)
-            p.partials += (size_t)p.blocks * Op::partial_floats(jobs[j]);
-        p.first = p.end;
-    }
-}
-
-/* The partials of job j of the group (those of the jobs before it come first); that of block b
- * begins at b * partial_floats. */
-template <class Op>
-__device__ inline float *partials_of(const typename Op::Job *jobs, const assignment &p, int j,
-                                     void *scratch) {
-    float *at = static_cast<float *>(scratch) + p.partials;
-    for (int i = p.first; i < j; i++) at += (size_t)p.blocks * Op::partial_floats(jobs[i]);
-    return at;
-}
-
-/* What the host needs of a call. */
-struct call_size {
-    int groups;
-    unsigned blocks;
-    size_t bytes; /* of scratch */
-};
-
-template <class Op>
-inline call_size size_of(const typename Op::Job *jobs, int count) {
-    call_size s = {0, 0, 0};
-    for (int first = 0, end; first < count; first = end, s.groups++) {
-        end = group_end<Op>(jobs, count, first);
-        const int blocks = group_blocks<Op>(jobs[first]);
-        s.blocks += (unsigned)blocks;
-        for (int j = first; j < end; j++)
-            s.bytes += (size_t)blocks * Op::partial_floats(jobs[j]) * sizeof(float);
-    }
-    s.bytes = (s.bytes + 63) & ~(size_t)63;
-    if (s.bytes == 0) s.bytes = 64; /* a call without scratch is refused */
-    return s;
-}
-
-/* Can it be launched, with this scratch? */
-inline pn_status check_size(const char *op, call_size s, const pn_launch *l) {
-    if (s.groups <= MAX_GROUPS) return pn_check_room(op, l, s.bytes);
-    return pn_fail(PN_EARG, "%s: %d groups of jobs, want %d at most", op, s.groups, MAX_GROUPS);
-}
-
 inline pn_status check_width(const char *op, int job, int C) {
     if (C <= MAX_CHANNELS) return PN_OK;
     return pn_fail(PN_EARG, "%s: job %d: %d channels, want %d at most on this device", op, job, C,
                    MAX_CHANNELS);
 }
 
-/* Did the caller say "do nothing"? */
-__device__ __forceinline__ bool gate_closed(const float *gate) { return gate && *gate == 0; }
-
 /* ---- the last block -------------------------------------------------------------------------- */
-
-/* One counter per group, 0 between launches (a launch that dies takes the run with it). */
-__device__ unsigned tickets[MAX_GROUPS];
-
-/* Is this block the last of its group to have come here? All threads call it, after their writes
- * to the partials, and get the same answer; in the last block all partials may then be read. */
-__device__ inline bool last_of_group(const assignment &p) {
-    GPU_SHARED(bool, last);
-    __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0) {
-        last = atomicAdd(&tickets[p.group], 1u) == (unsigned)p.blocks - 1;
-        if (last) tickets[p.group] = 0;
-    }
-    __syncthreads();
-    const bool is_last = last; /* of its own: the next call writes to the shared one */
-    if (is_last) __threadfence();
-    return is_last;
-}
 
 /* Adding up takes one multiprocessor while the others wait, and 128 loads one after another take
  * some 10 us (by count): so as many neighbouring threads as there are, 1 to 32, share an item and
@@ -492,71 +376,12 @@ __device__ inline void finish_sums(const pn_input &in, int c0, int C, const floa
 
 }  // namespace
 
-/* ---- the four functions of an op ------------------------------------------------------------- */
-
-namespace {
-
-/* A call that was found good, on its way to a kernel. */
-template <class Job>
-struct checked_call {
-    const char *name; /* "stem_fwd" */
-    const Job *jobs;  /* to be read by the host; the kernel reads the table of the launch */
-    int count;
-    unsigned blocks;
-    const pn_launch *l;
-
-    gpu_grid grid(size_t shared) const { return {blocks, THREADS, shared, l->stream}; }
-    const Job *table() const { return static_cast<const Job *>(l->table); }
-    float *scratch() const { return static_cast<float *>(l->scratch); }
-
-    /* Launches a kernel with `shared` bytes of dynamic shared memory. A kernel takes jobs and their
-     * count, and of scratch and gate what it needs. */
-    pn_status launch(void (*kernel)(const Job *, int), size_t shared) const {
-        return gpu_launch(name, grid(shared), kernel, table(), count);
-    }
-    pn_status launch(void (*kernel)(const Job *, int, float *), size_t shared) const {
-        return gpu_launch(name, grid(shared), kernel, table(), count, scratch());
-    }
-    pn_status launch(void (*kernel)(const Job *, int, float *, const float *),
-                     size_t shared) const {
-        return gpu_launch(name, grid(shared), kernel, table(), count, scratch(), l->gate);
-    }
-};
-
-}  // namespace
-
-/* Defines the forward and the backward pass of an op, and how much scratch each takes. Job is what
- * its kernels call a pn_OP; forward_size and backward_size are size_of or sliced_size of the types
- * that describe its jobs. The file has, in its anonymous namespace,
- *   pn_status check_widths(const char *name, const Job *jobs, int count);
- *                                                  what this backend refuses beside check.h
- *   pn_status launch_forward(const checked_call<Job> &call);
- *   pn_status launch_backward(const checked_call<Job> &call); */
-#define PN_CUDA_OP(op, Job, forward_size, backward_size)        \
-    PN_CUDA_PASS(op, fwd, 0, Job, forward_size, launch_forward) \
-    PN_CUDA_PASS(op, bwd, 1, Job, backward_size, launch_backward)
-
-#define PN_CUDA_PASS(op, pass, back, Job, size_of_call, launch_pass)                             \
-    extern "C" size_t PN_GPU_NAME(pn_##op##_##pass##_scratch)(const pn_##op *list, int count) {  \
-        const Job *const jobs = static_cast<const Job *>(list);                                  \
-        if (pn_check_##op##_shapes(#op "_" #pass "_scratch", list, count)) return PN_NO_SCRATCH; \
-        if (check_widths(#op "_" #pass "_scratch", jobs, count)) return PN_NO_SCRATCH;           \
-        return size_of_call(jobs, count).bytes;                                                  \
-    }                                                                                            \
-    extern "C" pn_status PN_GPU_NAME(pn_##op##_##pass)(const pn_##op *list, int count,           \
-                                                       const pn_launch *l) {                     \
-        const Job *const jobs = static_cast<const Job *>(list);                                  \
-        PN_TRY(pn_check_##op(#op "_" #pass, list, count, back, l));                              \
-        PN_TRY(check_widths(#op "_" #pass, jobs, count));                                        \
-        const call_size size = size_of_call(jobs, count);                                        \
-        PN_TRY(check_size(#op "_" #pass, size, l));                                              \
-        return launch_pass(checked_call<Job>{#op "_" #pass, jobs, count, size.blocks, l});       \
-    }
-
 /* The functions of this backend, as the table has them: files that define them see these too. */
 #define PN_GPU_OP(FAMILY, op, with)                                                                \
     size_t PN_GPU_NAME(pn_##op##_fwd_scratch)(const pn_##op *jobs, int count);                     \
     size_t PN_GPU_NAME(pn_##op##_bwd_scratch)(const pn_##op *jobs, int count);                     \
+    size_t PN_GPU_NAME(pn_##op##_fwd_table)(const pn_##op *jobs, int count, void *table);          \
+    size_t PN_GPU_NAME(pn_##op##_bwd_table)(const pn_##op *jobs, int count, void *table);          \
     pn_status PN_GPU_NAME(pn_##op##_fwd)(const pn_##op *jobs, int count, const pn_launch *launch); \
     pn_status PN_GPU_NAME(pn_##op##_bwd)(const pn_##op *jobs, int count, const pn_launch *launch);
 

@@ -26,7 +26,7 @@
 #define PN_GPU_POINTWISE_H
 
 #include "kernels/cuda/matrix.h"
-#include "kernels/cuda/slices.h"
+#include "kernels/cuda/places.h"
 
 namespace {
 
@@ -136,17 +136,17 @@ constexpr int FORWARD_FLOATS = 10 << 10; /* of shared memory: 40 KB */
 constexpr int PLANE_GAP = 16;            /* floats between the grids' planes: half the banks */
 
 /* How a job is cut; K and the number of pixels alone decide. */
-struct forward_cut {
+struct forward_cut : whole {
     int each;   /* pixels of a thread */
     int pixels; /* of a tile */
     int chunk;  /* channels at a time */
 };
 
 template <class Job>
-__host__ __device__ inline forward_cut forward_cut_of(const pointwise &s) {
+inline forward_cut forward_cut_of(const pointwise &s) {
     constexpr int GRIDS = grids_of<Job>;
     const int rows = rows_of(s.K);
-    forward_cut cut = {PIXELS, 0, 0};
+    forward_cut cut = {{0, 0}, PIXELS, 0, 0};
     if (tiles_of(s, PIXELS * rows) < MAX_BLOCKS) cut.each = PIXELS / 2;
     cut.pixels = min_of(cut.each * rows, 512);
     const int room = FORWARD_FLOATS - (has_corners<Job> ? 2 * cut.pixels : 0);
@@ -154,18 +154,17 @@ __host__ __device__ inline forward_cut forward_cut_of(const pointwise &s) {
     const int most = max_of(min_of(pitch - 4, MAX_CHANNELS / GRIDS) & ~3, 4);
     const int chunks = div_up(s.C, most);
     cut.chunk = div_up(s.C / 4, chunks) * 4;
+    static_cast<whole &>(cut) = whole_of(tiles_of(s, cut.pixels));
     return cut;
 }
 
 template <class Job_>
-struct pointwise_forward {
+struct pointwise_forward : one_round {
     using Job = Job_;
-    static __host__ __device__ bool shares_dx(const Job *, int) { return false; }
-    static __host__ __device__ int tiles(const Job &job) {
-        const pointwise s = view_of(job);
-        return tiles_of(s, forward_cut_of<Job>(s).pixels);
-    }
-    static __host__ __device__ size_t partial_floats(const Job &job) {
+    using Cut = forward_cut;
+    static bool shares_dx(const Job *, int) { return false; }
+    static forward_cut cut(const Job *job, int) { return forward_cut_of<Job>(view_of(*job)); }
+    static size_t partial_floats(const Job &job, const forward_cut &) {
         return moments_floats(job.out.norm, job.out.K);
     }
 };
@@ -224,11 +223,10 @@ __device__ __forceinline__ void accumulate_pairs(float4 (&z)[EACH], const float 
 
 /* z and its moments for the tiles of this block. */
 template <class Job, int EACH, bool PAIRS>
-__device__ inline void forward_tiles(const pointwise &s, const assignment &p, const Job *jobs,
-                                     float *shared, float *scratch) {
-    using Op = pointwise_forward<Job>;
+__device__ inline void forward_tiles(const pointwise &s, const place<pointwise_forward<Job>> &p,
+                                     const call_of<pointwise_forward<Job>> &call, float *shared) {
     constexpr int GRIDS = grids_of<Job>;
-    const forward_cut cut = forward_cut_of<Job>(s);
+    const forward_cut &cut = p.cut;
     const int pitch = pitch_of(cut.chunk), plane = cut.pixels * pitch + PLANE_GAP;
     const columns k = columns_of(s.K);
     const int low = PAIRS && 4 * k.quad >= s.Kg, high = PAIRS && 4 * k.quad + 2 >= s.Kg;
@@ -273,37 +271,33 @@ __device__ inline void forward_tiles(const pointwise &s, const assignment &p, co
         seen += t.pixels;
     }
     if (s.out->norm.mode != PN_NORM_BATCH) return;
-    store_moments(
-        k, m, seen, shared,
-        partials_of<Op>(jobs, p, p.first, scratch) + p.block * Op::partial_floats(jobs[p.first]));
+    store_moments(k, m, seen, shared, partial_of(call, p, p.first));
 }
 
 template <class Job, bool PAIRS>
-__global__ __launch_bounds__(THREADS, PAIRS ? 1 : 2) void forward_kernel(const Job *jobs, int count,
-                                                                         float *scratch) {
-    using Op = pointwise_forward<Job>;
+__global__ __launch_bounds__(THREADS, PAIRS ? 1 : 2) void forward_kernel(
+    const call_of<pointwise_forward<Job>> call) {
     GPU_DYNAMIC(float, shared);
-    const assignment p = find_assignment<Op>(jobs, count);
-    const pointwise s = view_of(jobs[p.first]);
-    if (forward_cut_of<Job>(s).each == PIXELS)
-        forward_tiles<Job, PIXELS, PAIRS>(s, p, jobs, shared, scratch);
+    const place<pointwise_forward<Job>> p = find_place(call);
+    const pointwise s = view_of(call.jobs[p.first]);
+    if (p.cut.each == PIXELS)
+        forward_tiles<Job, PIXELS, PAIRS>(s, p, call, shared);
     else
-        forward_tiles<Job, PIXELS / 2, PAIRS>(s, p, jobs, shared, scratch);
+        forward_tiles<Job, PIXELS / 2, PAIRS>(s, p, call, shared);
 
     const pn_norm &norm = s.out->norm;
     if (norm.mode == PN_NORM_RUNNING && p.block == 0) copy_statistics(norm, s.K);
-    if (norm.mode == PN_NORM_BATCH && last_of_group(p))
-        finish_statistics(norm, s.K, partials_of<Op>(jobs, p, p.first, scratch),
-                          Op::partial_floats(jobs[p.first]), p.blocks);
+    if (norm.mode != PN_NORM_BATCH || !last_of_slice(call, p)) return;
+    const leftover all = what_remains(call, p, p.first);
+    finish_statistics(norm, s.K, all.first, all.step, all.count);
 }
 
 /* ---- backward: how a group is cut ------------------------------------------------------------ */
 
-constexpr int BACKWARD_FLOATS = 12 << 10; /* of shared memory at most: 48 KB, */
-constexpr int BACKWARD_SPARE = 64;        /* less what last_of_group keeps there */
-constexpr int WEIGHT_FLOATS = 4096;       /* of it for w, if w is that large */
-constexpr int SLICE = 72;                 /* channels of a slice, grids counted, at most, */
-constexpr int ONE_SLICE = 128;            /* but so many make a single one */
+constexpr int BACKWARD_FLOATS = (int)(DYNAMIC / sizeof(float)); /* of shared memory at most */
+constexpr int WEIGHT_FLOATS = 4096; /* of it for w, if w is that large */
+constexpr int SLICE = 72;           /* channels of a slice, grids counted, at most, */
+constexpr int ONE_SLICE = 128;      /* but so many make a single one */
 
 /* Two tables of corners, floats of a pixel. */
 template <int GRIDS>
@@ -317,7 +311,7 @@ struct backward_cut {
 };
 
 template <class Job>
-__host__ __device__ inline backward_cut backward_cut_of(const pointwise &s) {
+inline backward_cut backward_cut_of(const pointwise &s) {
     constexpr int GRIDS = grids_of<Job>;
     backward_cut cut = {s.C, 1, 0, 0, 0};
     if (GRIDS * s.C > ONE_SLICE) {
@@ -326,7 +320,7 @@ __host__ __device__ inline backward_cut backward_cut_of(const pointwise &s) {
     }
     /* Room for a K like the first part's C, which is the usual one. */
     const int usual = min_of(s.in[0].C * GRIDS, MAX_CHANNELS);
-    const int fit = (BACKWARD_FLOATS - BACKWARD_SPARE - WEIGHT_FLOATS) /
+    const int fit = (BACKWARD_FLOATS - WEIGHT_FLOATS) /
                     (GRIDS * cut.slice + pitch_of(usual) + CORNER_FLOATS<GRIDS>);
     cut.pixels = max_of(min_of(PIXELS * rows_of(GRIDS * cut.slice), fit), 1);
     cut.tiles = tiles_of(s, cut.pixels);
@@ -347,7 +341,7 @@ __host__ __device__ inline int up4_of(int n) { return (n + 3) & ~3; }
 template <class Job>
 __host__ __device__ inline backward_step backward_step_of(const pointwise &s,
                                                           const backward_cut &cut) {
-    const int channels = grids_of<Job> * cut.slice, room = BACKWARD_FLOATS - BACKWARD_SPARE;
+    const int channels = grids_of<Job> * cut.slice, room = BACKWARD_FLOATS;
     const int pixel = channels + pitch_of(s.K) + CORNER_FLOATS<grids_of<Job>>;
     backward_step step = {cut.pixels, 0, up4_of(s.Kg), 0};
     const int fit = (room - min_of(channels * step.all, WEIGHT_FLOATS)) / pixel;
@@ -360,15 +354,13 @@ __host__ __device__ inline backward_step backward_step_of(const pointwise &s,
 
 /* A partial: dw (slice,K), then the sums (2,grids,slice). */
 template <class Job_>
-struct pointwise_backward {
+struct pointwise_backward : plain_sums {
     using Job = Job_;
     using Cut = backward_cut;
-    static __host__ __device__ bool shares_dx(const Job *jobs, int j) { return jobs[j].shares_dx; }
-    static __host__ __device__ backward_cut cut(const Job *group, int) {
-        return backward_cut_of<Job>(view_of(*group));
-    }
-    static __host__ __device__ size_t partial_floats(const Job &job, int slice) {
-        return (size_t)slice * job.out.K + 2 * (size_t)grids_of<Job> * slice;
+    static bool shares_dx(const Job *jobs, int j) { return jobs[j].shares_dx; }
+    static backward_cut cut(const Job *group, int) { return backward_cut_of<Job>(view_of(*group)); }
+    static size_t partial_floats(const Job &job, const backward_cut &cut) {
+        return (size_t)cut.slice * job.out.K + 2 * (size_t)grids_of<Job> * cut.slice;
     }
 };
 
@@ -549,12 +541,19 @@ __device__ __forceinline__ void store_dx(const pointwise &s, const run &t, const
 /* All that the block does for a job: dx of its tiles and slice, sums into the partial. The
  * pointer to that is in shared memory: seldom used, it would take registers from the loops. */
 template <class Job, bool PAIRS>
-__device__ inline void backward_tiles(const pointwise &s,
-                                      const sliced_assignment<pointwise_backward<Job>> &at,
+__device__ inline void backward_tiles(const pointwise &s, const place<pointwise_backward<Job>> &at,
                                       float *shared, float *const &partial) {
     constexpr int GRIDS = grids_of<Job>;
-    const backward_step step = backward_step_of<Job>(s, at.cut);
-    const int c0 = at.slice * at.cut.slice, C = min_of(at.cut.slice, s.C - c0);
+    GPU_SHARED(backward_step, shared_step);
+    if (GRIDS == 1 && threadIdx.x == 0) shared_step = backward_step_of<Job>(s, at.cut);
+    __syncthreads();
+    const backward_step own_step = backward_step_of<Job>(s, at.cut);
+    const backward_step &step = GRIDS == 1 ? shared_step : own_step;
+    /* The first channel is worked out again each time, and `step` is in shared memory: that the
+     * loops keep 128 registers on every card. */
+    const int kept = at.slice * at.cut.slice;
+    const auto c0 = [&] { return GRIDS == 1 ? at.slice * at.cut.slice : kept; };
+    const int C = min_of(at.cut.slice, s.C - c0());
     const int plane = step.pixels * C, pitch = pitch_of(s.K);
     float *const r = shared, *const g = r + GRIDS * plane, *const w = g + step.pixels * pitch;
     corner *corners = reinterpret_cast<corner *>(w + step.rows * GRIDS * C);
@@ -562,16 +561,16 @@ __device__ inline void backward_tiles(const pointwise &s,
 
     const columns k = columns_of(GRIDS * C);
     const int f = GRIDS == 1 ? 0 : k.quad / (C / 4), quad = k.quad - f * (C / 4);
-    const source from = source_of(s.in, c0 + 4 * quad);
+    const source from = source_of(s.in, c0() + 4 * quad);
     const bool wanted = k.active && from.in->dx;
     bool any_dx = false;
 #pragma unroll 1
-    for (int c = c0; c < c0 + C; c += 4) any_dx |= source_of(s.in, c).in->dx != nullptr;
+    for (int c = c0(); c < c0() + C; c += 4) any_dx |= source_of(s.in, c).in->dx != nullptr;
 
     slice_sums<PAIRS> dw;
     dw.begin(C, s.K);
     sums4 sums = {splat(0), splat(0)};
-    for (int tile = at.p.block; tile < at.p.tiles; tile += at.p.blocks)
+    for (int tile = at.block; tile < at.tiles; tile += at.blocks)
         for (int begin = 0; begin < at.cut.pixels; begin += step.pixels) {
             const run t = run_of(s, (size_t)tile * at.cut.pixels + begin,
                                  min_of(step.pixels, at.cut.pixels - begin));
@@ -599,9 +598,9 @@ __device__ inline void backward_tiles(const pointwise &s,
                 const bool inside = spot_of<GRIDS>(s, t, corners, p, f).inside;
                 gpu_store4(r + f * plane + p * C + 4 * quad, inside ? relu4(norm(v[i])) : splat(0));
             }
-            const bool first = tile == at.p.block && begin == 0;
+            const bool first = tile == at.block && begin == 0;
             if (any_dx && first && step.rows == step.all)
-                load_transposed<GRIDS>(s, c0, C, 0, step.all, w);
+                load_transposed<GRIDS>(s, c0(), C, 0, step.all, w);
             __syncthreads();
             dw.add(r, C, plane, s.Kg, g, pitch, t.pixels, partial, first);
             if (!any_dx) continue;
@@ -617,7 +616,7 @@ __device__ inline void backward_tiles(const pointwise &s,
                 const int rows = min_of(step.rows, step.all - k0);
                 if (step.rows < step.all) {
                     __syncthreads();
-                    load_transposed<GRIDS>(s, c0, C, k0, rows, w);
+                    load_transposed<GRIDS>(s, c0(), C, k0, rows, w);
                     __syncthreads();
                 }
                 if (!wanted || k.row >= t.pixels) continue;
@@ -681,31 +680,35 @@ __device__ inline void finish_slice_sums(const pointwise &s, int c0, int C, cons
 }
 
 template <class Job, bool PAIRS>
-__global__ __launch_bounds__(THREADS, PAIRS ? 1 : 2) void backward_kernel(const Job *jobs,
-                                                                          int count, float *scratch,
-                                                                          const float *gate) {
+__global__ __launch_bounds__(THREADS, PAIRS ? 1 : 2) void backward_kernel(
+    const call_of<pointwise_backward<Job>> call) {
     constexpr int GRIDS = grids_of<Job>;
-    if (gate_closed(gate)) return;
     GPU_DYNAMIC(float, shared);
-    using Op = pointwise_backward<Job>;
     GPU_SHARED(float *, partial);
-    const sliced_assignment<Op> at = find_slice<Op>(jobs, count);
-    for (int j = at.p.first; j < at.p.end; j++) {
-        const pointwise s = view_of(jobs[j]);
-        __syncthreads(); /* all are done with the partial of the job before */
-        if (threadIdx.x == 0)
-            partial = slice_partials(jobs, at, j, scratch) +
-                      at.p.block * Op::partial_floats(jobs[j], at.cut.slice);
-        backward_tiles<Job, PAIRS>(s, at, shared, partial);
+    GPU_SHARED(place<pointwise_backward<Job>>, kept);
+    find_place(call, &kept);
+    if (gate_closed(call)) return;
+    __syncthreads();
+    /* Of one grid in shared memory, of two in registers: so neither spills, on any card. */
+    const place<pointwise_backward<Job>> own = kept;
+    const place<pointwise_backward<Job>> &at = GRIDS == 1 ? kept : own;
+    GPU_SHARED(int, job);
+    if (threadIdx.x == 0) job = at.first - 1;
+#pragma unroll 1
+    for (;;) {
+        __syncthreads(); /* all are done with the job before */
+        if (threadIdx.x == 0 && ++job < at.end) partial = partial_of(call, at, job);
+        __syncthreads();
+        if (job == at.end) break;
+        backward_tiles<Job, PAIRS>(view_of(call.jobs[job]), at, shared, partial);
     }
-    if (!last_of_group(at.p)) return;
-    for (int j = at.p.first; j < at.p.end; j++) {
-        const pointwise s = view_of(jobs[j]);
-        const size_t partial_floats = Op::partial_floats(jobs[j], at.cut.slice);
-        const float *partials = slice_partials(jobs, at, j, scratch);
+    if (!last_of_slice(call, at)) return;
+    for (int j = at.first; j < at.end; j++) {
+        const pointwise s = view_of(call.jobs[j]);
+        const leftover all = what_remains(call, at, j);
         const int c0 = at.slice * at.cut.slice, C = min_of(at.cut.slice, s.C - c0);
-        finish_weights<GRIDS>(s, c0, C, partials, partial_floats, at.p.blocks);
-        finish_slice_sums<GRIDS>(s, c0, C, partials + (size_t)C * s.K, partial_floats, at.p.blocks);
+        finish_weights<GRIDS>(s, c0, C, all.first, all.step, all.count);
+        finish_slice_sums<GRIDS>(s, c0, C, all.first + (size_t)C * s.K, all.step, all.count);
         if (at.slice == 0) add_norm_parameters(s.out->norm, s.K);
         __syncthreads(); /* the next job adds to the same sums */
     }
@@ -731,14 +734,14 @@ inline bool has_pairs(const Job *jobs, int count) {
 }
 
 template <class Job>
-inline pn_status launch_forward(const checked_call<Job> &call) {
+inline pn_status launch_forward(const checked_call<pointwise_forward<Job>> &call) {
     return call.launch(has_pairs(call.jobs, call.count) ? forward_kernel<Job, grids_of<Job> != 1>
                                                         : forward_kernel<Job, false>,
                        FORWARD_FLOATS * sizeof(float));
 }
 
 template <class Job>
-inline pn_status launch_backward(const checked_call<Job> &call) {
+inline pn_status launch_backward(const checked_call<pointwise_backward<Job>> &call) {
     int floats = 0;
     for (int first = 0, end; first < call.count; first = end) {
         end = group_end<pointwise_backward<Job>>(call.jobs, call.count, first);

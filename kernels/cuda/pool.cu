@@ -18,7 +18,7 @@
  * row's maximum is. After a barrier every input pixel gathers from the spread of three columns:
  * 3 reads instead of 9, every dx written once, nothing scattered. A tile is a rectangle of input
  * pixels whose spread fits in ROOM bytes. */
-#include "kernels/cuda/op.h"
+#include "kernels/cuda/places.h"
 
 namespace {
 
@@ -58,19 +58,25 @@ __device__ inline affine4 load_affine(const pn_norm &n, int C, int quad) {
 /* ---- forward --------------------------------------------------------------------------------- */
 
 /* Rows of output in a tile: as many as leave two tiles to a block, 4 at least. */
-__host__ __device__ inline int band_of(int N, int P) {
+inline int band_of(int N, int P) {
     const int bands = min_of(div_up(P, 4), max_of(div_up(2 * MAX_BLOCKS, max_of(N, 1)), 1));
     return div_up(P, max_of(bands, 1));
 }
 
-struct pool_forward {
+struct bands_cut : whole {
+    int band, bands; /* rows of a tile; tiles in an image */
+};
+
+struct pool_forward : one_round {
     using Job = pn_pool;
-    static __host__ __device__ bool shares_dx(const pn_pool *, int) { return false; }
-    static __host__ __device__ int tiles(const pn_pool &job) {
-        const int P = div_up(job.H, job.stride);
-        return job.N * div_up(P, band_of(job.N, P));
+    using Cut = bands_cut;
+    static bool shares_dx(const pn_pool *, int) { return false; }
+    static bands_cut cut(const pn_pool *group, int) {
+        const pn_pool &job = *group;
+        const int P = div_up(job.H, job.stride), band = band_of(job.N, P), bands = div_up(P, band);
+        return {whole_of(job.N * bands), band, bands};
     }
-    static __host__ __device__ size_t partial_floats(const pn_pool &job) {
+    static size_t partial_floats(const pn_pool &job, const bands_cut &) {
         return moments_floats(job.out.norm, job.out.K);
     }
 };
@@ -124,11 +130,11 @@ __device__ inline void pool_column(const float *x, float *z, int x_row, int z_ro
 
 /* The block's tiles of a job; gives back the pixels of output in them. */
 template <bool MAX>
-__device__ inline int pool_tiles(const pn_pool &job, const assignment &p, const columns &c,
+__device__ inline int pool_tiles(const pn_pool &job, const place<pool_forward> &p, const columns &c,
                                  moments *m) {
     const int C = job.in.C, stride = job.stride;
     const int P = div_up(job.H, stride), Q = div_up(job.W, stride);
-    const int band = band_of(job.N, P), bands = div_up(P, band);
+    const int band = p.cut.band, bands = p.cut.bands;
     /* Rows of threads that a row of output leaves over take segments of the band. */
     const int height = div_up(band, min_of(max_of(c.rows / Q, 1), band));
     const affine4 norm = load_affine(job.in.norm, C, c.active ? c.quad : 0);
@@ -154,12 +160,13 @@ __device__ inline int pool_tiles(const pn_pool &job, const assignment &p, const 
 constexpr size_t FORWARD_BYTES = (2 * 1024 + MAX_CHANNELS) * sizeof(float); /* store_moments */
 
 __global__ void __launch_bounds__(THREADS, 2)
-    pool_forward_kernel(const pn_pool *jobs, int count, float *scratch) {
+    pool_forward_kernel(const call_of<pool_forward> call) {
     GPU_DYNAMIC(float, room);
-    GPU_SHARED(assignment, p); /* not in registers: the loops need them */
-    if (threadIdx.x == 0) p = find_assignment<pool_forward>(jobs, count);
+    GPU_SHARED(place<pool_forward>, p); /* not in registers: the loops need them */
+    const place<pool_forward> found = find_place(call);
+    if (threadIdx.x == 0) p = found;
     __syncthreads();
-    const pn_pool &job = jobs[p.first];
+    const pn_pool &job = call.jobs[p.first];
     const pn_norm &norm = job.out.norm;
     const columns c = columns_of(job.in.C);
     moments m = no_moments();
@@ -168,10 +175,10 @@ __global__ void __launch_bounds__(THREADS, 2)
 
     if (norm.mode == PN_NORM_RUNNING && p.block == 0) copy_statistics(norm, job.out.K);
     if (norm.mode != PN_NORM_BATCH) return;
-    float *const partials = partials_of<pool_forward>(jobs, p, p.first, scratch);
-    const size_t partial_floats = pool_forward::partial_floats(job);
-    store_moments(c, m, pixels, room, partials + p.block * partial_floats);
-    if (last_of_group(p)) finish_statistics(norm, job.out.K, partials, partial_floats, p.blocks);
+    store_moments(c, m, pixels, room, partial_of(call, p, p.first));
+    if (!last_of_slice(call, p)) return;
+    const leftover all = what_remains(call, p, p.first);
+    finish_statistics(norm, job.out.K, all.first, all.step, all.count);
 }
 
 /* ---- backward -------------------------------------------------------------------------------- */
@@ -179,38 +186,37 @@ __global__ void __launch_bounds__(THREADS, 2)
 constexpr int ROOM = 20 << 10; /* bytes of spread: 4 for a channel of a pixel, 1 for its winner */
 
 /* How an image is cut into tiles: by shape alone, for jobs that share dx are cut alike. */
-struct cut {
+struct tiles_cut : whole {
     int rows, columns, down, across; /* of a tile; tiles in an image */
 };
 
 /* Most columns of a tile of `rows`; two more, of outputs, reach in from beside it. */
-__host__ __device__ inline int columns_in_room(int rows, int W, int C) {
+inline int columns_in_room(int rows, int W, int C) {
     const int columns = ROOM / (5 * C * rows);
     return columns >= W ? W : columns - 2;
 }
 
-__host__ __device__ inline cut cut_of(int N, int H, int W, int C) {
+inline tiles_cut cut_of(int N, int H, int W, int C) {
     int rows = N * div_up(H, 8) >= MAX_BLOCKS ? 8 : 4;
     while (rows > 1 && columns_in_room(rows, W, C) < min_of(W, 8)) rows /= 2;
-    cut t;
+    tiles_cut t;
     t.rows = min_of(rows, H);
     t.down = div_up(H, rows);
     t.across = div_up(W, columns_in_room(rows, W, C));
     t.columns = div_up(W, t.across);
     t.across = div_up(W, t.columns);
+    static_cast<whole &>(t) = whole_of(N * t.down * t.across);
     return t;
 }
 
-struct pool_backward {
+struct pool_backward : one_round {
     using Job = pn_pool;
-    static __host__ __device__ bool shares_dx(const pn_pool *jobs, int j) {
-        return jobs[j].shares_dx;
+    using Cut = tiles_cut;
+    static bool shares_dx(const pn_pool *jobs, int j) { return jobs[j].shares_dx; }
+    static tiles_cut cut(const pn_pool *first, int) {
+        return cut_of(first->N, first->H, first->W, first->in.C);
     }
-    static __host__ __device__ int tiles(const pn_pool &job) {
-        const cut t = cut_of(job.N, job.H, job.W, job.in.C);
-        return job.N * t.down * t.across;
-    }
-    static __host__ __device__ size_t partial_floats(const pn_pool &job) {
+    static size_t partial_floats(const pn_pool &job, const tiles_cut &) {
         return job.in.norm.mode == PN_NORM_NONE ? 0 : 2 * (size_t)job.in.C;
     }
 };
@@ -223,9 +229,9 @@ struct rectangle {
     unsigned *winner; /* a byte a channel: bit 0, 1 or 2 = the left, middle or right one */
 };
 
-__device__ inline rectangle rectangle_at(const pn_pool &job, int tile, float *room) {
+__device__ inline rectangle rectangle_at(const pn_pool &job, const tiles_cut &t, int tile,
+                                         float *room) {
     const int H = job.H, W = job.W, C = job.in.C, stride = job.stride, Q = div_up(W, stride);
-    const cut t = cut_of(job.N, H, W, C);
     rectangle r;
     r.n = tile / (t.down * t.across);
     r.h0 = tile / t.across % t.down * t.rows;
@@ -423,11 +429,11 @@ __device__ inline void gather_tile(const pn_pool &job, const columns &c, const r
 }
 
 template <bool MAX>
-__device__ inline void spread_and_gather(const pn_pool &job, const assignment &p, const columns &c,
-                                         float *room, sums4 *s) {
+__device__ inline void spread_and_gather(const pn_pool &job, const place<pool_backward> &p,
+                                         const columns &c, float *room, sums4 *s) {
 #pragma unroll 1
     for (int tile = p.block; tile < p.tiles; tile += p.blocks) {
-        const rectangle r = rectangle_at(job, tile, room);
+        const rectangle r = rectangle_at(job, p.cut, tile, room);
         spread_tile<MAX>(job, c, r);
         __syncthreads();
         gather_tile<MAX>(job, c, r, s);
@@ -436,15 +442,16 @@ __device__ inline void spread_and_gather(const pn_pool &job, const assignment &p
 }
 
 __global__ void __launch_bounds__(THREADS, 2)
-    pool_backward_kernel(const pn_pool *jobs, int count, float *scratch, const float *gate) {
-    if (gate_closed(gate)) return;
+    pool_backward_kernel(const call_of<pool_backward> call) {
     GPU_DYNAMIC(float, room);
-    GPU_SHARED(assignment, p);
-    if (threadIdx.x == 0) p = find_assignment<pool_backward>(jobs, count);
+    GPU_SHARED(place<pool_backward>, p);
+    const place<pool_backward> found = find_place(call);
+    if (gate_closed(call)) return;
+    if (threadIdx.x == 0) p = found;
     __syncthreads();
     bool any = false;
     for (int j = p.first; j < p.end; j++) {
-        const pn_pool &job = jobs[j];
+        const pn_pool &job = call.jobs[j];
         if (p.block == 0) add_norm_parameters(job.out.norm, job.out.K);
         if (!job.in.dx) continue;
         const columns c = columns_of(job.in.C);
@@ -456,16 +463,14 @@ __global__ void __launch_bounds__(THREADS, 2)
         if (!wants_sums(job.in.norm)) continue;
         any = true;
         const float4 v[2] = {s.s1, s.s2};
-        fold_columns(c, v, room,
-                     partials_of<pool_backward>(jobs, p, j, scratch) +
-                         p.block * pool_backward::partial_floats(job));
+        fold_columns(c, v, room, partial_of(call, p, j));
     }
-    if (!any || !last_of_group(p)) return;
-    for (int j = p.first; j < p.end; j++)
-        if (jobs[j].in.dx && wants_sums(jobs[j].in.norm))
-            finish_sums(jobs[j].in, 0, jobs[j].in.C,
-                        partials_of<pool_backward>(jobs, p, j, scratch),
-                        pool_backward::partial_floats(jobs[j]), p.blocks);
+    if (!any || !last_of_slice(call, p)) return;
+    for (int j = p.first; j < p.end; j++) {
+        const pn_input &in = call.jobs[j].in;
+        const leftover all = what_remains(call, p, j);
+        if (in.dx && wants_sums(in.norm)) finish_sums(in, 0, in.C, all.first, all.step, all.count);
+    }
 }
 
 pn_status check_widths(const char *op, const pn_pool *jobs, int count) {
@@ -473,14 +478,14 @@ pn_status check_widths(const char *op, const pn_pool *jobs, int count) {
     return PN_OK;
 }
 
-pn_status launch_forward(const checked_call<pn_pool> &call) {
+pn_status launch_forward(const checked_call<pool_forward> &call) {
     return call.launch(pool_forward_kernel, FORWARD_BYTES);
 }
 
-pn_status launch_backward(const checked_call<pn_pool> &call) {
+pn_status launch_backward(const checked_call<pool_backward> &call) {
     return call.launch(pool_backward_kernel, ROOM);
 }
 
 }  // namespace
 
-PN_CUDA_OP(pool, pn_pool, size_of<pool_forward>, size_of<pool_backward>)
+PN_CUDA_OP(pool, pool_forward, pool_backward)

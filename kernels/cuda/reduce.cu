@@ -5,5 +5,4 @@
  * 4 C K operations. Bound by memory. See pointwise.h. */
 #include "kernels/cuda/pointwise.h"
 
-PN_CUDA_OP(reduce, reduce_job, size_of<pointwise_forward<reduce_job>>,
-           sliced_size<pointwise_backward<reduce_job>>)
+PN_CUDA_OP(reduce, pointwise_forward<reduce_job>, pointwise_backward<reduce_job>)

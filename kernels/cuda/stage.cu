@@ -35,13 +35,12 @@
  * strip and its taps. So what all threads agree on is in shared memory, and what a thread can
  * compute again is not kept. */
 #include "kernels/cuda/matrix.h"
-#include "kernels/cuda/slices.h"
+#include "kernels/cuda/places.h"
 
 namespace {
 
 constexpr int STRIP = 4; /* outputs of a column that a thread makes at once */
-/* Of dynamic shared memory; the rest is what GPU_SHARED asks for. */
-constexpr int FLOATS = (int)(SHARED / sizeof(float)) - 128;
+constexpr int FLOATS = (int)(DYNAMIC / sizeof(float)); /* of shared memory */
 
 __host__ __device__ inline int pad_of(const pn_stage &s) { return s.dilation * (s.R - 1) / 2; }
 
@@ -149,7 +148,7 @@ __device__ __forceinline__ void by_filter(int dilation, int stride, F f) {
 /* ---- forward --------------------------------------------------------------------------------- */
 
 /* How a job is cut into tiles. */
-struct forward_cut {
+struct forward_cut : whole {
     int rows, columns, down, across; /* of a tile; tiles of an image */
     int chunk;                       /* channels of r at a time */
 };
@@ -162,9 +161,9 @@ __host__ __device__ inline bool forward_fits(const pn_stage &s, int rows, int co
 
 /* The largest tile, of 8 rows (16 of narrow images) by 32 columns at most, that leaves room for 8
  * channels of r: a wide rectangle has little around it, and 8 channels are a sector of memory. */
-__host__ __device__ inline forward_cut forward_cut_of(const pn_stage &s) {
+inline forward_cut forward_cut_of(const pn_stage &s) {
     const int P = div_up(s.H, s.stride), Q = div_up(s.W, s.stride), C = s.in.C;
-    forward_cut c = {min_of(P, Q <= 16 ? 16 : 8), div_up(Q, div_up(Q, 32)), 0, 0, 8};
+    forward_cut c = {{0, 0}, min_of(P, Q <= 16 ? 16 : 8), div_up(Q, div_up(Q, 32)), 0, 0, 8};
     while (c.rows > 2 && !forward_fits(s, c.rows, c.columns, c.chunk)) c.rows = (c.rows + 1) / 2;
     while (c.columns > 1 && !forward_fits(s, c.rows, c.columns, c.chunk))
         c.columns = (c.columns + 1) / 2;
@@ -174,17 +173,16 @@ __host__ __device__ inline forward_cut forward_cut_of(const pn_stage &s) {
         c.chunk *= 2;
     c.down = div_up(P, c.rows);
     c.across = div_up(Q, c.columns);
+    static_cast<whole &>(c) = whole_of(s.N * c.down * c.across);
     return c;
 }
 
-struct stage_forward {
+struct stage_forward : one_round {
     using Job = pn_stage;
-    static __host__ __device__ bool shares_dx(const pn_stage *, int) { return false; }
-    static __host__ __device__ int tiles(const pn_stage &s) {
-        const forward_cut c = forward_cut_of(s);
-        return s.N * c.down * c.across;
-    }
-    static __host__ __device__ size_t partial_floats(const pn_stage &s) {
+    using Cut = forward_cut;
+    static bool shares_dx(const pn_stage *, int) { return false; }
+    static forward_cut cut(const pn_stage *s, int) { return forward_cut_of(*s); }
+    static size_t partial_floats(const pn_stage &s, const forward_cut &) {
         return moments_floats(s.out.norm, s.out.K);
     }
 };
@@ -231,18 +229,17 @@ __device__ inline void next_tile(forward_tile &t, const pn_stage &s, const forwa
 }
 
 __global__ void __launch_bounds__(THREADS, 2)
-    stage_forward_kernel(const pn_stage *jobs, int count, float *scratch) {
+    stage_forward_kernel(const call_of<stage_forward> call) {
     GPU_DYNAMIC(float, shared);
-    GPU_SHARED(assignment, p); /* not in registers: the loops need them */
+    GPU_SHARED(place<stage_forward>, p); /* not in registers: the loops need them */
     GPU_SHARED(pn_stage, s);
-    GPU_SHARED(forward_cut, cut);
     GPU_SHARED(forward_tile, t);
+    find_place(call, &p);
     if (threadIdx.x == 0) {
-        p = find_assignment<stage_forward>(jobs, count);
-        s = jobs[p.first];
-        cut = forward_cut_of(s);
+        s = call.jobs[p.first];
         t = {p.block - p.blocks, 0, {0, 0, 0, 0, 0}};
     }
+    const forward_cut &cut = p.cut;
     moments m = no_moments();
 #pragma unroll 1
     for (;;) {
@@ -269,10 +266,10 @@ __global__ void __launch_bounds__(THREADS, 2)
     const pn_norm &norm = s.out.norm;
     if (norm.mode == PN_NORM_RUNNING && p.block == 0) copy_statistics(norm, C);
     if (norm.mode != PN_NORM_BATCH) return;
-    float *const partials = partials_of<stage_forward>(jobs, p, p.first, scratch);
-    const size_t partial_floats = stage_forward::partial_floats(s);
-    store_moments(columns_of(C), m, t.pixels, shared, partials + p.block * partial_floats);
-    if (last_of_group(p)) finish_statistics(norm, C, partials, partial_floats, p.blocks);
+    store_moments(columns_of(C), m, t.pixels, shared, partial_of(call, p, p.first));
+    if (!last_of_slice(call, p)) return;
+    const leftover all = what_remains(call, p, p.first);
+    finish_statistics(norm, C, all.first, all.step, all.count);
 }
 
 /* ---- backward: how a group is cut ------------------------------------------------------------ */
@@ -298,7 +295,7 @@ __host__ __device__ inline int row_of(int columns, int C) {
 }
 
 /* What r and du of a tile take: floats. */
-__host__ __device__ inline int backward_floats(int rows, int columns, int slice, int pad) {
+inline int backward_floats(int rows, int columns, int slice, int pad) {
     const int seen = max_of(rows, 2 * STRIP - 1) + 2 * pad, need = room_for(rows) + 2 * pad;
     return (seen + need) * row_of(columns + 2 * pad, slice) * slice;
 }
@@ -306,7 +303,7 @@ __host__ __device__ inline int backward_floats(int rows, int columns, int slice,
 /* Whole images, or bands of 8 rows, with 8 channels, and room for a run of 32 outputs; then as many
  * channels as there is room for beside a run of 64, and threads for their products with those of z;
  * then as long a run as is left room for. */
-__host__ __device__ inline backward_cut backward_cut_of(int N, int H, int W, int C, int pad) {
+inline backward_cut backward_cut_of(int N, int H, int W, int C, int pad) {
     backward_cut c;
     const int pixel = pitch_of(C) + 1; /* of a run: g, and a place in a table */
     const int longest = 2304 / pixel, all = FLOATS - 3 * C; /* 3: line4 of each */
@@ -342,22 +339,20 @@ __host__ __device__ inline backward_cut backward_cut_of(int N, int H, int W, int
     return c;
 }
 /* A partial: rows of dpw, ddw, s1 and s2 of a slice's channels. */
-struct stage_backward {
+struct stage_backward : plain_sums {
     using Job = pn_stage;
     using Cut = backward_cut;
-    static __host__ __device__ bool shares_dx(const pn_stage *jobs, int j) {
-        return jobs[j].shares_dx;
-    }
-    static __host__ __device__ backward_cut cut(const pn_stage *group, int jobs) {
+    static bool shares_dx(const pn_stage *jobs, int j) { return jobs[j].shares_dx; }
+    static backward_cut cut(const pn_stage *group, int jobs) {
         int pad = 0;
         for (int j = 0; j < jobs; j++) pad = max_of(pad, pad_of(group[j]));
         return backward_cut_of(group->N, group->H, group->W, group->in.C, pad);
     }
-    static __host__ __device__ size_t partial_floats(const pn_stage &s, int slice) {
-        return (size_t)slice * (s.out.K + s.R * s.R + 2);
+    static size_t partial_floats(const pn_stage &s, const backward_cut &cut) {
+        return (size_t)cut.slice * (s.out.K + s.R * s.R + 2);
     }
 };
-using sliced = sliced_assignment<stage_backward>;
+using sliced = place<stage_backward>;
 
 /* ---- backward: a tile ------------------------------------------------------------------------ */
 
@@ -385,19 +380,19 @@ __host__ __device__ inline int floor_div(int a, int b) {
 }
 
 /* By one thread each. */
-__device__ inline void begin_job(work &t, const pn_stage &s, const sliced &at, float *partials) {
+__device__ inline void begin_job(work &t, const pn_stage &s, const sliced &at, float *partial) {
     t.c0 = at.slice * at.cut.slice;
     t.C = min_of(at.cut.slice, s.in.C - t.c0);
-    t.tile = at.p.block - at.p.blocks; /* before the first one */
+    t.tile = at.block - at.blocks; /* before the first one */
     t.sums = wants_sums(s.in.norm);
-    t.partial = partials + at.p.block * stage_backward::partial_floats(s, at.cut.slice);
+    t.partial = partial;
 }
 
 __device__ inline void next_tile(work &t, const pn_stage &s, const sliced &at) {
     const backward_cut &cut = at.cut;
-    const int tile = t.tile += at.p.blocks;
+    const int tile = t.tile += at.blocks;
     const int S = s.stride, pad = pad_of(s), P = div_up(s.H, S), Q = div_up(s.W, S);
-    t.first = tile == at.p.block;
+    t.first = tile == at.block;
     rectangle &dx = t.dx, &own = t.own, &need = t.need, &there = t.there;
     dx = {tile / (cut.down * cut.across), tile / cut.across % cut.down * cut.rows,
           tile % cut.across * cut.columns, 0, 0};
@@ -791,7 +786,7 @@ __device__ inline void backward_tiles(const pn_stage &s, const sliced &at, work 
         __syncthreads();
         if (threadIdx.x == 0) next_tile(t, s, at);
         __syncthreads();
-        if (t.tile >= at.p.tiles) break;
+        if (t.tile >= at.tiles) break;
         load_r(s, t.seen, t.c0, t.C, t.seen_row, shared);
         fill_own_u<R>(s, t, shared);
 #pragma unroll 1
@@ -817,10 +812,11 @@ __device__ inline void backward_tiles(const pn_stage &s, const sliced &at, work 
 }
 
 /* By the last block of a slice: the job's gradients from the partials. */
-__device__ inline void finish_job(const pn_stage &s, const sliced &at, const float *partials) {
-    const size_t partial_floats = stage_backward::partial_floats(s, at.cut.slice);
+__device__ inline void finish_job(const pn_stage &s, const sliced &at, const leftover &all) {
+    const float *partials = all.first;
+    const size_t partial_floats = all.step;
     const int c0 = at.slice * at.cut.slice, C = min_of(at.cut.slice, s.in.C - c0), K = s.out.K;
-    const int taps = s.R * s.R, quads = C / 4, blocks = at.p.blocks;
+    const int taps = s.R * s.R, quads = C / 4, blocks = all.count;
     sum_partials4(partials, partial_floats, blocks, quads * K, [&](int i, float4 sum) {
         float *to = s.dpw + (size_t)c0 * K + 4 * (size_t)i;
         gpu_store4(to, gpu_load4(to) + sum);
@@ -837,33 +833,33 @@ __device__ inline void finish_job(const pn_stage &s, const sliced &at, const flo
 }
 
 __global__ void __launch_bounds__(THREADS, 2)
-    stage_backward_kernel(const pn_stage *jobs, int count, float *scratch, const float *gate) {
-    if (gate_closed(gate)) return;
+    stage_backward_kernel(const call_of<stage_backward> call) {
     GPU_DYNAMIC(float, shared);
     GPU_SHARED(sliced, at); /* not in registers: the loops need them */
     GPU_SHARED(work, t);
     GPU_SHARED(pn_stage, s);
+    find_place(call, &at);
+    if (gate_closed(call)) return;
     if (threadIdx.x == 0) {
-        at = find_slice<stage_backward>(jobs, count);
-        t.job = at.p.first - 1;
+        t.job = at.first - 1;
     }
 #pragma unroll 1
     for (;;) {
         __syncthreads();
-        if (threadIdx.x == 0 && ++t.job < at.p.end) {
-            s = jobs[t.job];
-            begin_job(t, s, at, slice_partials(jobs, at, t.job, scratch));
+        if (threadIdx.x == 0 && ++t.job < at.end) {
+            s = call.jobs[t.job];
+            begin_job(t, s, at, partial_of(call, at, t.job));
         }
         __syncthreads();
-        if (t.job == at.p.end) break;
+        if (t.job == at.end) break;
         if (s.R == 3)
             backward_tiles<3>(s, at, t, shared);
         else
             backward_tiles<5>(s, at, t, shared);
     }
-    if (!last_of_group(at.p)) return;
-    for (int j = at.p.first; j < at.p.end; j++) {
-        finish_job(jobs[j], at, slice_partials(jobs, at, j, scratch));
+    if (!last_of_slice(call, at)) return;
+    for (int j = at.first; j < at.end; j++) {
+        finish_job(call.jobs[j], at, what_remains(call, at, j));
         __syncthreads(); /* the next job adds to the same sums */
     }
 }
@@ -875,14 +871,14 @@ pn_status check_widths(const char *op, const pn_stage *jobs, int count) {
     return PN_OK;
 }
 
-pn_status launch_forward(const checked_call<pn_stage> &call) {
+pn_status launch_forward(const checked_call<stage_forward> &call) {
     return call.launch(stage_forward_kernel, FLOATS * sizeof(float));
 }
 
-pn_status launch_backward(const checked_call<pn_stage> &call) {
+pn_status launch_backward(const checked_call<stage_backward> &call) {
     return call.launch(stage_backward_kernel, FLOATS * sizeof(float));
 }
 
 }  // namespace
 
-PN_CUDA_OP(stage, pn_stage, size_of<stage_forward>, sliced_size<stage_backward>)
+PN_CUDA_OP(stage, stage_forward, stage_backward)

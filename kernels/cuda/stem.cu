@@ -10,12 +10,12 @@
  * through L1. Backward: dw += patch^T dz (outer4), sums in registers up to K = 144; no dx. 28 KB at
  * most forward, 21 KB backward at K = 48. Two blocks a multiprocessor or more. */
 #include "kernels/cuda/matrix.h"
+#include "kernels/cuda/places.h"
 
 namespace {
 
 constexpr int FORWARD_PIXELS = 256; /* of a tile, at most */
 constexpr int BACKWARD_PIXELS = 64;
-constexpr size_t SPARE = 64; /* bytes of shared memory that last_of_group has */
 
 /* Numbers of a patch, and floats from patch to patch: 4 times an odd number. */
 __host__ __device__ inline int taps_of(const pn_stem &s) { return 9 * s.C; }
@@ -32,7 +32,7 @@ __host__ __device__ inline int forward_pixels(const pn_stem &s) {
     return min_of(PIXELS * rows_of(s), FORWARD_PIXELS);
 }
 __host__ __device__ inline int backward_pixels(const pn_stem &s) {
-    const int fit = (int)((SHARED - SPARE) / sizeof(float)) / (patch_of(s) + pitch_of(s.out.K));
+    const int fit = (int)(DYNAMIC / sizeof(float)) / (patch_of(s) + pitch_of(s.out.K));
     const int rows = rows_of(s);
     /* Whole rounds of the threads that load dz. */
     return min_of(rows < BACKWARD_PIXELS ? BACKWARD_PIXELS / rows * rows : BACKWARD_PIXELS, fit);
@@ -41,26 +41,22 @@ __host__ __device__ inline int tiles_of(const pn_stem &s, int pixels) {
     return (int)(((size_t)s.N * image_of(s) + pixels - 1) / pixels);
 }
 
-struct stem_forward {
+struct stem_forward : one_round {
     using Job = pn_stem;
-    static __host__ __device__ bool shares_dx(const pn_stem *, int) { return false; }
-    static __host__ __device__ int tiles(const pn_stem &s) {
-        return tiles_of(s, forward_pixels(s));
-    }
-    static __host__ __device__ size_t partial_floats(const pn_stem &s) {
+    using Cut = whole;
+    static bool shares_dx(const pn_stem *, int) { return false; }
+    static whole cut(const pn_stem *s, int) { return whole_of(tiles_of(*s, forward_pixels(*s))); }
+    static size_t partial_floats(const pn_stem &s, whole) {
         return moments_floats(s.out.norm, s.out.K);
     }
 };
 
-struct stem_backward {
+struct stem_backward : plain_sums {
     using Job = pn_stem;
-    static __host__ __device__ bool shares_dx(const pn_stem *, int) { return false; }
-    static __host__ __device__ int tiles(const pn_stem &s) {
-        return tiles_of(s, backward_pixels(s));
-    }
-    static __host__ __device__ size_t partial_floats(const pn_stem &s) {
-        return (size_t)patch_of(s) * s.out.K;
-    }
+    using Cut = whole;
+    static bool shares_dx(const pn_stem *, int) { return false; }
+    static whole cut(const pn_stem *s, int) { return whole_of(tiles_of(*s, backward_pixels(*s))); }
+    static size_t partial_floats(const pn_stem &s, whole) { return (size_t)patch_of(s) * s.out.K; }
 };
 
 /* A run of output pixels through all images. */
@@ -116,11 +112,10 @@ struct tap_weights {
     }
 };
 
-__global__ __launch_bounds__(THREADS, 2) void stem_fwd_kernel(const pn_stem *jobs, int count,
-                                                              float *scratch) {
+__global__ __launch_bounds__(THREADS, 2) void stem_fwd_kernel(const call_of<stem_forward> call) {
     GPU_DYNAMIC(float, patches);
-    const assignment p = find_assignment<stem_forward>(jobs, count);
-    const pn_stem &s = jobs[p.first];
+    const place<stem_forward> p = find_place(call);
+    const pn_stem &s = call.jobs[p.first];
     const int K = s.out.K, pixels = forward_pixels(s), patch = patch_of(s);
     const columns k = columns_of(K);
     const tap_weights w = {s.w + 4 * k.quad, K, taps_of(s)};
@@ -149,12 +144,12 @@ __global__ __launch_bounds__(THREADS, 2) void stem_fwd_kernel(const pn_stem *job
     }
 
     const pn_norm &norm = s.out.norm;
-    const size_t partial_floats = stem_forward::partial_floats(s);
-    float *const partials = partials_of<stem_forward>(jobs, p, p.first, scratch);
     if (norm.mode == PN_NORM_RUNNING && p.block == 0) copy_statistics(norm, K);
     if (norm.mode != PN_NORM_BATCH) return;
-    store_moments(k, m, seen, patches, partials + p.block * partial_floats);
-    if (last_of_group(p)) finish_statistics(norm, K, partials, partial_floats, p.blocks);
+    store_moments(k, m, seen, patches, partial_of(call, p, p.first));
+    if (!last_of_slice(call, p)) return;
+    const leftover all = what_remains(call, p, p.first);
+    finish_statistics(norm, K, all.first, all.step, all.count);
 }
 
 /* dz of a run, [pixels][pitch]. */
@@ -174,17 +169,13 @@ __device__ inline void load_gradient(const pn_stem &s, const run &r, float *g, i
     }
 }
 
-__global__ __launch_bounds__(THREADS, 2) void stem_bwd_kernel(const pn_stem *jobs, int count,
-                                                              float *scratch, const float *gate) {
-    if (gate_closed(gate)) return;
+__global__ __launch_bounds__(THREADS, 2) void stem_bwd_kernel(const call_of<stem_backward> call) {
+    const place<stem_backward> p = find_place(call);
+    if (gate_closed(call)) return;
     GPU_DYNAMIC(float, patches);
-    const assignment p = find_assignment<stem_backward>(jobs, count);
-    const pn_stem &s = jobs[p.first];
+    const pn_stem &s = call.jobs[p.first];
     const int K = s.out.K, pixels = backward_pixels(s), patch = patch_of(s), pitch = pitch_of(K);
-    const size_t partial_floats = stem_backward::partial_floats(s);
-    float *const g = patches + pixels * patch;
-    float *const partials = partials_of<stem_backward>(jobs, p, p.first, scratch);
-    float *const partial = partials + p.block * partial_floats;
+    float *const g = patches + pixels * patch, *const partial = partial_of(call, p, p.first);
     outer4 dw;
     dw.begin(patch, K);
     for (int tile = p.block; tile < p.tiles; tile += p.blocks) {
@@ -196,8 +187,9 @@ __global__ __launch_bounds__(THREADS, 2) void stem_bwd_kernel(const pn_stem *job
         dw.add(patches, patch, g, pitch, r.pixels, partial, tile == p.block);
     }
     dw.end(patches, partial);
-    if (!last_of_group(p)) return;
-    add_partials(s.dw, partials, partial_floats, p.blocks, taps_of(s) * K);
+    if (!last_of_slice(call, p)) return;
+    const leftover all = what_remains(call, p, p.first);
+    add_partials(s.dw, all.first, all.step, all.count, taps_of(s) * K);
     add_norm_parameters(s.out.norm, K);
 }
 
@@ -206,7 +198,7 @@ pn_status check_widths(const char *op, const pn_stem *jobs, int count) {
     return PN_OK;
 }
 
-pn_status launch_forward(const checked_call<pn_stem> &call) {
+pn_status launch_forward(const checked_call<stem_forward> &call) {
     int floats = 3 * MAX_CHANNELS; /* store_moments */
     for (int j = 0; j < call.count; j++) {
         const pn_stem &job = call.jobs[j];
@@ -215,7 +207,7 @@ pn_status launch_forward(const checked_call<pn_stem> &call) {
     return call.launch(stem_fwd_kernel, floats * sizeof(float));
 }
 
-pn_status launch_backward(const checked_call<pn_stem> &call) {
+pn_status launch_backward(const checked_call<stem_backward> &call) {
     int floats = 4096; /* outer4::end */
     for (int j = 0; j < call.count; j++) {
         const pn_stem &job = call.jobs[j];
@@ -226,4 +218,4 @@ pn_status launch_backward(const checked_call<pn_stem> &call) {
 
 }  // namespace
 
-PN_CUDA_OP(stem, pn_stem, size_of<stem_forward>, size_of<stem_backward>)
+PN_CUDA_OP(stem, stem_forward, stem_backward)

@@ -6,6 +6,8 @@
 #define OP(FAMILY, op, with)                                 \
     t.op##_fwd_scratch = PN_GPU_NAME(pn_##op##_fwd_scratch); \
     t.op##_bwd_scratch = PN_GPU_NAME(pn_##op##_bwd_scratch); \
+    t.op##_fwd_table = PN_GPU_NAME(pn_##op##_fwd_table);     \
+    t.op##_bwd_table = PN_GPU_NAME(pn_##op##_bwd_table);     \
     t.op##_fwd = PN_GPU_NAME(pn_##op##_fwd);                 \
     t.op##_bwd = PN_GPU_NAME(pn_##op##_bwd);
 

@@ -9,9 +9,10 @@
  * They are cut into chunks of a quad for each thread, counted through all ranges; a block finds
  * the range of its chunk by bisection. Ends of a range that fill no quad are done float by float.
  *
- * Everything else is read where it is, in memory of the device: *factor, *scale, the norm. So a
- * step is two launches: squares (a double for each block; the last block adds them in order of
- * blocks and leaves the factor that scales and clips) and the step itself. */
+ * Everything else is read where it is, in memory of the device: *factor, *scale, the norm. A step
+ * is three launches: squares (a double for each block), their sum in order of blocks, which leaves
+ * the factor that scales and clips, and the step itself. (A ticket would save the second. But it
+ * has to be zero before the first, and scratch is what its caller left there.) */
 #include "kernels/cuda/op.h"
 
 namespace {
@@ -84,6 +85,7 @@ __device__ inline double max_or_nan(double a, double b) { return a != a || a > b
 
 __global__ void __launch_bounds__(32)
     weigh_kernel(const pn_result *result, double temperature, double skip_below, pn_importance *w) {
+    gpu_wait_for_launches();
     if (threadIdx.x != 0) return;
     const double l = result->log_likelihood / temperature, max = max_or_nan(w->max, l);
     const double rescale = exp(w->max - max), weight = exp(l - max);
@@ -100,6 +102,7 @@ __global__ void __launch_bounds__(32)
 
 __global__ void __launch_bounds__(THREADS, 4)
     rescale_kernel(const range_list list, float *gradient, const float *factor) {
+    gpu_wait_for_launches();
     const float f = *factor;
     if (f == 1) return;
     each_float(
@@ -143,26 +146,26 @@ struct step_state {
 };
 constexpr size_t STATE_BYTES = 64; /* the squares, a double for each block, come behind it */
 
-/* Blocks of this launch have the squares from `before` on; of the last launch (`all`, the number of
- * squares, not 0) the last block finishes. */
+/* A double for each block. */
 __global__ void __launch_bounds__(THREADS, 4)
-    squares_kernel(const range_list list, const float *gradient, const float *scale, float clip,
-                   double *sums, unsigned before, unsigned all, step_state *state,
-                   double *norm_out) {
+    squares_kernel(const range_list list, const float *gradient, const float *scale, double *sums) {
+    gpu_wait_for_launches();
     const float factor = scale ? *scale : 1;
     double sum = 0;
     each_float(
         list, [&](size_t i) { sum += squares(gpu_read4(gradient + i), factor); },
         [&](size_t i) { sum += square(gradient[i], factor); });
     sum = sum_of_block(sum);
-    if (threadIdx.x == 0) sums[before + blockIdx.x] = sum;
-    if (all == 0) return;
-    assignment p = {};
-    p.blocks = (int)gridDim.x;
-    if (!last_of_group(p)) return;
+    if (threadIdx.x == 0) sums[blockIdx.x] = sum;
+}
 
+__global__ void __launch_bounds__(THREADS)
+    norm_kernel(const double *sums, unsigned count, const float *scale, float clip,
+                step_state *state, double *norm_out) {
+    gpu_wait_for_launches();
+    const float factor = scale ? *scale : 1;
     double total = 0;
-    for (unsigned i = threadIdx.x; i < all; i += THREADS) total += sums[i];
+    for (unsigned i = threadIdx.x; i < count; i += THREADS) total += sums[i];
     total = sum_of_block(total);
     if (threadIdx.x != 0) return;
     const double norm = sqrt(total), limit = clip > 0 ? clip / (norm + 1e-6) : 1;
@@ -174,6 +177,7 @@ __global__ void __launch_bounds__(THREADS, 4)
 
 /* Of a network without parameters. */
 __global__ void __launch_bounds__(32) no_norm_kernel(double *norm_out) {
+    gpu_wait_for_launches();
     if (threadIdx.x == 0) *norm_out = 0;
 }
 
@@ -187,6 +191,7 @@ __device__ __forceinline__ float step_of(float value, float gradient, float *vel
 __global__ void __launch_bounds__(THREADS, 4)
     step_kernel(const range_list list, float *value, const float *gradient, float *velocity,
                 pn_sgd s, const step_state *state) {
+    gpu_wait_for_launches();
     const float factor = state->factor;
     if (factor != factor) return;
     each_float(
@@ -211,6 +216,7 @@ __global__ void __launch_bounds__(THREADS, 4)
 __global__ void __launch_bounds__(THREADS, 4)
     move_kernel(const range_list list, float *value, const float *from, const float *along,
                 const double *length, float step) {
+    gpu_wait_for_launches();
     const double over = length ? *length : 1;
     const float by = over == 0 ? 0 : (float)(step / over);
     each_float(
@@ -262,24 +268,24 @@ extern "C" size_t PN_GPU_NAME(pn_sgd_scratch)(const pn_range *ranges, int count)
 
 namespace {
 
-/* Queues the squares of all ranges, and of the last launch the norm; state NULL: that is all. */
+/* Queues the squares of all ranges, and their norm; for a step its state, too. */
 pn_status launch_squares(const char *name, const pn_range *ranges, int count, const float *gradient,
                          const float *scale, float clip, double *norm_out, bool step,
                          const pn_launch *l) {
     const unsigned all = count_squares(ranges, count);
     step_state *const state = static_cast<step_state *>(l->scratch);
-    double *const squares =
-        reinterpret_cast<double *>(static_cast<char *>(l->scratch) + STATE_BYTES);
+    double *const sums = reinterpret_cast<double *>(static_cast<char *>(l->scratch) + STATE_BYTES);
     unsigned before = 0;
     for (int next = 0; before < all;) {
         const range_list list = list_from(ranges, count, &next);
         const unsigned blocks = blocks_of(list);
         PN_TRY(gpu_launch(name, {blocks, THREADS, 0, l->stream}, squares_kernel, list, gradient,
-                          scale, clip, squares, before, before + blocks == all ? all : 0u,
-                          step ? state : nullptr, norm_out));
+                          scale, sums + before));
         before += blocks;
     }
-    return PN_OK;
+    return gpu_launch(name, {1, THREADS, 0, l->stream}, norm_kernel,
+                      static_cast<const double *>(sums), all, scale, clip, step ? state : nullptr,
+                      norm_out);
 }
 
 pn_status check_scratch(const char *op, const pn_range *ranges, int count, const pn_launch *l) {

@@ -765,8 +765,11 @@ pn_status pn_emulator_launch(const char *what, gpu_grid g, void (*call)(const vo
                        g.threads, g.shared, wrong);
 
     static std::atomic<uint64_t> number(0);
-    static std::mutex one; /* launch at a time, as on a stream */
-    std::lock_guard<std::mutex> lock(one);
+    /* A launch at a time, as on a stream; but OS threads that each run their own launch alone have
+     * a stream each, and their blocks alternate as they are let. */
+    static std::mutex one;
+    std::unique_lock<std::mutex> lock(one, std::defer_lock);
+    if (configuration().workers > 1 || pn_emulator_watcher) lock.lock();
     launch l = {};
     l.what = what;
     l.grid = g;
@@ -779,7 +782,7 @@ pn_status pn_emulator_launch(const char *what, gpu_grid g, void (*call)(const vo
         return pn_fail(PN_EDEVICE, "%s: launch %llu failed, as was asked for", what,
                        (unsigned long long)l.number);
     l.how = configuration();
-    static std::vector<unsigned> order;
+    static thread_local std::vector<unsigned> order;
     if (l.how.order == PN_EMULATOR_RANDOM) {
         order.resize(g.blocks);
         for (unsigned i = 0; i < g.blocks; i++) order[i] = i;

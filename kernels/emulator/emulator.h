@@ -18,7 +18,8 @@
  *
  * Environment (read once):
  *   PN_EMULATOR_ORDER    forward (default), reverse, or a number: the seed of a random order
- *   PN_EMULATOR_THREADS  OS threads that run blocks; default: all cores
+ *   PN_EMULATOR_THREADS  OS threads that run blocks; default: all cores. With 1, launches that come
+ *                        from several OS threads run at once, as on several streams
  *   PN_EMULATOR_TIMEOUT  seconds of processor time after which a launch is given up; 0 (default):
  *                        never
  *
@@ -279,6 +280,9 @@ static inline float __uint_as_float(unsigned a) {
     return b;
 }
 static inline float __int_as_float(int a) { return __uint_as_float((unsigned)a); }
+
+/* A launch has run when gpu_launch returns. */
+static inline void gpu_wait_for_launches() {}
 
 /* ---- launches -------------------------------------------------------------------------------- */
 

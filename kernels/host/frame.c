@@ -136,6 +136,12 @@ size_t pn_frame_scratch(const pn_host_op *op, const void *jobs, int count, int b
     return lay_out(op, jobs, count, backward, NULL).floats * sizeof(float);
 }
 
+size_t pn_frame_table(const void *jobs, int count, size_t job_bytes, void *table) {
+    const size_t bytes = (size_t)count * job_bytes;
+    if (table && bytes) memcpy(table, jobs, bytes);
+    return bytes;
+}
+
 pn_status pn_frame_run(const pn_host_op *op, const char *name, const void *jobs, int count,
                        int backward, const pn_launch *launch) {
     PN_TRY(pn_check_room(name, launch, pn_frame_scratch(op, jobs, count, backward)));

@@ -83,7 +83,10 @@ size_t pn_frame_scratch(const pn_host_op *op, const void *jobs, int count, int b
 pn_status pn_frame_run(const pn_host_op *op, const char *name, const void *jobs, int count,
                        int backward, const pn_launch *launch);
 
-/* The four functions of kernels.h. */
+/* A table, which nobody reads here: the jobs alone. */
+size_t pn_frame_table(const void *jobs, int count, size_t job_bytes, void *table);
+
+/* The functions of an op, of kernels.h. */
 #define PN_HOST_OP(op, frame)                                                                   \
     size_t PN_NAME(pn_##op##_fwd_scratch)(const pn_##op *jobs, int count) {                     \
         if (pn_check_##op##_shapes(#op "_fwd_scratch", jobs, count)) return PN_NO_SCRATCH;      \
@@ -92,6 +95,14 @@ pn_status pn_frame_run(const pn_host_op *op, const char *name, const void *jobs,
     size_t PN_NAME(pn_##op##_bwd_scratch)(const pn_##op *jobs, int count) {                     \
         if (pn_check_##op##_shapes(#op "_bwd_scratch", jobs, count)) return PN_NO_SCRATCH;      \
         return pn_frame_scratch(&(frame), jobs, count, 1);                                      \
+    }                                                                                           \
+    size_t PN_NAME(pn_##op##_fwd_table)(const pn_##op *jobs, int count, void *table) {          \
+        if (pn_check_##op##_shapes(#op "_fwd_table", jobs, count)) return PN_NO_SCRATCH;        \
+        return pn_frame_table(jobs, count, sizeof *jobs, table);                                \
+    }                                                                                           \
+    size_t PN_NAME(pn_##op##_bwd_table)(const pn_##op *jobs, int count, void *table) {          \
+        if (pn_check_##op##_shapes(#op "_bwd_table", jobs, count)) return PN_NO_SCRATCH;        \
+        return pn_frame_table(jobs, count, sizeof *jobs, table);                                \
     }                                                                                           \
     pn_status PN_NAME(pn_##op##_fwd)(const pn_##op *jobs, int count, const pn_launch *launch) { \
         PN_TRY(pn_check_##op(#op "_fwd", jobs, count, 0, launch));                              \

@@ -3,9 +3,10 @@
 
 #include <string.h>
 
-#define OP(FAMILY, op, isa)                                                           \
-    .op##_fwd_scratch = pn_##op##_fwd_scratch_##isa,                                  \
-    .op##_bwd_scratch = pn_##op##_bwd_scratch_##isa, .op##_fwd = pn_##op##_fwd_##isa, \
+#define OP(FAMILY, op, isa)                                                                       \
+    .op##_fwd_scratch = pn_##op##_fwd_scratch_##isa,                                              \
+    .op##_bwd_scratch = pn_##op##_bwd_scratch_##isa, .op##_fwd_table = pn_##op##_fwd_table_##isa, \
+    .op##_bwd_table = pn_##op##_bwd_table_##isa, .op##_fwd = pn_##op##_fwd_##isa,                 \
     .op##_bwd = pn_##op##_bwd_##isa,
 /* What touches no tensor between ops is there once, for floats. */
 #define ONE(isa, ops, type, suffix)                                                              \

@@ -31,6 +31,8 @@
 #define PN_DECLARE_OP(FAMILY, op, isa)                                                      \
     size_t pn_##op##_fwd_scratch_##isa(const pn_##op *jobs, int count);                     \
     size_t pn_##op##_bwd_scratch_##isa(const pn_##op *jobs, int count);                     \
+    size_t pn_##op##_fwd_table_##isa(const pn_##op *jobs, int count, void *table);          \
+    size_t pn_##op##_bwd_table_##isa(const pn_##op *jobs, int count, void *table);          \
     pn_status pn_##op##_fwd_##isa(const pn_##op *jobs, int count, const pn_launch *launch); \
     pn_status pn_##op##_bwd_##isa(const pn_##op *jobs, int count, const pn_launch *launch);
 #define PN_DECLARE_ALL(isa)                                                                        \

@@ -12,6 +12,12 @@ static _Thread_local const pn_twins *doubles;
         (void)count;                                                                \
         return 0;                                                                   \
     }                                                                               \
+    static size_t op##_table(const pn_##op *jobs, int count, void *table) {         \
+        (void)jobs;                                                                 \
+        (void)count;                                                                \
+        (void)table;                                                                \
+        return 0;                                                                   \
+    }                                                                               \
     static pn_status op##_fwd(const pn_##op *jobs, int count, const pn_launch *l) { \
         (void)l;                                                                    \
         for (int i = 0; i < count; i++) pn_##op##_fwd_ref(&jobs[i], doubles);       \
@@ -24,8 +30,9 @@ static _Thread_local const pn_twins *doubles;
     }
 PN_OPS(OP, )
 
-#define CALLS(FAMILY, op, with)                                                               \
-    .op##_fwd_scratch = op##_scratch, .op##_bwd_scratch = op##_scratch, .op##_fwd = op##_fwd, \
+#define CALLS(FAMILY, op, with)                                                       \
+    .op##_fwd_scratch = op##_scratch, .op##_bwd_scratch = op##_scratch,               \
+    .op##_fwd_table = op##_table, .op##_bwd_table = op##_table, .op##_fwd = op##_fwd, \
     .op##_bwd = op##_bwd,
 
 const pn_kernels *pn_reference_kernels(const pn_twins *twins) {

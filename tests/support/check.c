@@ -268,20 +268,32 @@ static pn_status look_for_strays(const pn_subject *s, const void *table, int cou
 /* Runs a call to its end, with a table of jobs and a gate that the kernels can read. */
 static pn_status run(const pn_subject *s, const pn_kernels *k, bool backward, const void *jobs,
                      int count, void *scratch, size_t scratch_bytes, const float *gate) {
-    void *table = pn_reach(count * s->job_bytes);
+    const size_t bytes = s->table(k, backward, jobs, count, NULL);
+    const bool refused = bytes == PN_NO_SCRATCH; /* then the call has to say so, too */
+    void *table = refused ? NULL : pn_guarded(bytes), *before = NULL;
     float *read_gate = pn_reach(sizeof *gate);
-    memcpy(table, jobs, count * s->job_bytes);
     if (gate) *read_gate = *gate;
     const pn_launch launch = {.scratch = scratch,
                               .scratch_bytes = scratch_bytes,
                               .table = table,
                               .gate = gate ? read_gate : NULL,
                               .stream = k->memory->stream()};
-    pn_status status = look_for_strays(s, table, count);
+    pn_status status = PN_OK;
+    if (!refused) {
+        assert_int_equal(s->table(k, backward, jobs, count, table), bytes);
+        before = malloc(bytes + 1);
+        assert_non_null(before);
+        memcpy(before, table, bytes);
+        status = look_for_strays(s, table, count);
+    }
     if (status == PN_OK) status = s->run(k, backward, jobs, count, &launch);
     if (status == PN_OK) status = pn_finish(k);
+    if (!refused && !pn_guards_hold(table, bytes))
+        fail_msg("%s: %zu bytes of table are too few", s->name, bytes);
+    if (!refused && memcmp(before, table, bytes) != 0) fail_msg("%s: another table", s->name);
+    free(before);
     pn_unreach(read_gate);
-    pn_unreach(table);
+    pn_unguard(table);
     return status;
 }
 

@@ -3,7 +3,7 @@
  *  - every element as the reference has it, exactly or within the rounding error derived in set.h;
  *    what the reference leaves alone is left alone, bit by bit, inputs too;
  *  - nothing written outside the arrays, nor outside the bytes of scratch asked for by jobs without
- *    addresses; nothing in scratch relied upon (it is NaN);
+ *    addresses; nothing in scratch relied upon (it is NaN); the table as it was;
  *  - the same bits when called again and in other orders of work (pn_backend_disturb);
  *  - backward: nothing at all done when the gate is 0.
  *
@@ -30,6 +30,7 @@ typedef struct pn_subject {
     const char *name;
     size_t job_bytes;
     size_t (*scratch)(const pn_kernels *k, bool backward, const void *jobs, int count);
+    size_t (*table)(const pn_kernels *k, bool backward, const void *jobs, int count, void *to);
     pn_status (*run)(const pn_kernels *k, bool backward, const void *jobs, int count,
                      const pn_launch *l);
     void (*twin)(bool backward, const void *job, const pn_twins *t);
@@ -57,6 +58,10 @@ typedef struct pn_subject {
     static size_t op##_scratch(const pn_kernels *k, bool backward, const void *jobs, int n) { \
         return backward ? k->op##_bwd_scratch(jobs, n) : k->op##_fwd_scratch(jobs, n);        \
     }                                                                                         \
+    static size_t op##_table(const pn_kernels *k, bool backward, const void *jobs, int n,     \
+                             void *to) {                                                      \
+        return backward ? k->op##_bwd_table(jobs, n, to) : k->op##_fwd_table(jobs, n, to);    \
+    }                                                                                         \
     static pn_status op##_run(const pn_kernels *k, bool backward, const void *jobs, int n,    \
                               const pn_launch *l) {                                           \
         return backward ? k->op##_bwd(jobs, n, l) : k->op##_fwd(jobs, n, l);                  \
@@ -64,7 +69,7 @@ typedef struct pn_subject {
     static void op##_twin(bool backward, const void *job, const pn_twins *t) {                \
         (backward ? pn_##op##_bwd_ref : pn_##op##_fwd_ref)(job, t);                           \
     }
-#define PN_SUBJECT(op) #op, sizeof(pn_##op), op##_scratch, op##_run
+#define PN_SUBJECT(op) #op, sizeof(pn_##op), op##_scratch, op##_table, op##_run
 
 /* Makes the jobs of a call. Returns their number. */
 int pn_make_jobs(const pn_subject *subject, pn_set *set, const pn_row rows[PN_MAX_JOBS],
