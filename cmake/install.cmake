@@ -7,7 +7,7 @@ include(GNUInstallDirs)
 set(parts pn_contract pn_kernels pn_reference pn_runtime pn_network pn_export pn_rundir pn_methods
           pn_train pn_truth pn_api)
 foreach(isa IN LISTS isas)
-  list(APPEND parts pn_host_${isa})
+  list(APPEND parts pn_host_${isa} pn_host_${isa}_bf16)
 endforeach()
 set(language C)
 foreach(part pn_emulator pn_emulated pn_cuda pn_sizes)
