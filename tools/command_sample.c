@@ -19,8 +19,9 @@ static const char usage[] =
     "percent that a known table of cells lets one expect, and the share of all cells\n"
     "that it is better than (- and -: not judged, --json says why).\n"
     "\n"
-    "Of a search by DARTS or GDAS, which has no distribution of cells, two terms of a\n"
-    "node are drawn by the product of their weights; the most probable are not listed.\n"
+    "Of a search by DARTS or GDAS, which has no distribution of cells, two terms of\n"
+    "a node are drawn by the product of their weights, and the most probable cells\n"
+    "are not listed.\n"
     "\n";
 
 enum { MOST = 1000000 };
