@@ -34,7 +34,7 @@ static const pn_case cases[] = {
     {"weighted", "N4 5x4 C16 K16 out=batch+weight"},
     {"no norm at all, weighted per image", "N4 5x4 C16 K16 out=factor"},
     {"jobs of different shapes",
-     "N4 4x4 C16,8 K16 out=batch | N2 9x9 C36 K4 in=batch out=batch | N1 1x3 C4,4,4 K8"},
+     "N4 4x4 C16,8 K16 out=batch | N2 9x9 C36 K4 in=batch out=batch | N2 1x3 C4,4,4 K8"},
     {"jobs that share dx", "N3 8x7 C16,16 K16 in=batch out=batch & K32 out=batch"},
     {"jobs that share dx and add to it", "N3 4x4 C8,12 K8 in=add+batch & K8"},
     {"two that share dx, an image for each thread, 4 channels",

@@ -278,7 +278,9 @@ template <class Job, bool PAIRS>
 __global__ __launch_bounds__(THREADS, PAIRS ? 1 : 2) void forward_kernel(
     const call_of<pointwise_forward<Job>> call) {
     GPU_DYNAMIC(float, shared);
-    const place<pointwise_forward<Job>> p = find_place(call);
+    GPU_SHARED(place<pointwise_forward<Job>>, p); /* in registers, conv would spill on sm_86 */
+    find_place(call, &p);
+    __syncthreads();
     const pointwise s = view_of(call.jobs[p.first]);
     if (p.cut.each == PIXELS)
         forward_tiles<Job, PIXELS, PAIRS>(s, p, call, shared);
