@@ -369,6 +369,28 @@ worker *new_worker() {
     return w;
 }
 
+/* Of a thread that launches, and of the next one when it has ended. */
+struct lease {
+    worker *w = nullptr;
+    ~lease();
+};
+std::mutex idle_mutex;
+std::vector<worker *> &idle_workers = *new std::vector<worker *>; /* outlives all threads */
+lease::~lease() {
+    const std::lock_guard<std::mutex> lock(idle_mutex);
+    if (w) idle_workers.push_back(w);
+}
+worker *leased_worker() {
+    static thread_local lease mine;
+    const std::lock_guard<std::mutex> lock(idle_mutex);
+    if (!idle_workers.empty()) {
+        mine.w = idle_workers.back();
+        idle_workers.pop_back();
+    }
+    if (!mine.w) mine.w = new_worker();
+    return mine.w;
+}
+
 void run_block(worker *w, unsigned index) {
     launch *const l = w->job;
     w->block++;
@@ -790,7 +812,7 @@ pn_status pn_emulator_launch(const char *what, gpu_grid g, void (*call)(const vo
         shuffle(order.data(), g.blocks, &state);
         l.order = order.data();
     }
-    if (!me) me = new_worker();
+    if (!me) me = leased_worker();
     if (pn_emulator_watcher) {
         l.how.workers = 1;
         pn_emulator_watcher->launch(g.blocks, g.threads);
