@@ -39,10 +39,9 @@ typedef struct pn_chart {
     const char *rule_name;
     pn_chart_line line[PN_CHART_LINES];
     pn_chart_mark mark[PN_CHART_MARKS];
-    int lines, marks;
-    bool broken; /* a line ends where the run was, and begins anew where it was continued */
     pn_chart_points points[PN_CHART_LINES];
-    int groups; /* of points */
+    int lines, marks, groups; /* groups of points */
+    bool broken; /* a line ends where the run was, and begins anew where it was continued */
 } pn_chart;
 
 /* A line of a chart in buckets of equal width: NaN where a bucket has no value. */
