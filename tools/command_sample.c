@@ -128,7 +128,7 @@ static pn_status sample(const char *run, const pn_truth *truth) {
     pn_tables_make(&from.prior, &from.tables);
     const size_t room = o.top ? (size_t)o.top : 1;
     pn_arch *arch = malloc(room * sizeof *arch);
-    double *log_p = malloc(room * sizeof *log_p);
+    double *log_p = calloc(room, sizeof *log_p);
     const pn_status s = arch && log_p ? print_all(&from, truth, arch, log_p)
                                       : pn_fail(PN_EMEM, "no memory for %d architectures", o.top);
     free(arch);

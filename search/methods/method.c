@@ -7,10 +7,12 @@
 extern const pn_method pn_method_parsec, pn_method_random, pn_method_darts, pn_method_gdas;
 
 static const pn_method *const methods[] = {&pn_method_parsec, &pn_method_random, &pn_method_darts,
-                                           &pn_method_gdas};
+                                           &pn_method_gdas, NULL};
 
 const pn_method *pn_method_at(int i) {
-    return i >= 0 && i < (int)(sizeof methods / sizeof *methods) ? methods[i] : NULL;
+    int count = 0;
+    while (methods[count]) count++;
+    return i >= 0 && i < count ? methods[i] : NULL;
 }
 
 const pn_method *pn_method_find(const char *name) {

@@ -137,8 +137,8 @@ static bool may_stand_together(const node_terms *t, bool distinct, int a, int b)
         for (int node = 0; node < (m)->space.nodes; node++)
 
 void pn_mixture_cell(const pn_mixture *m, bool distinct, pn_arch *arch) {
-    double weight[PN_MAX_MIX];
-    node_terms t;
+    double weight[PN_MAX_MIX] = {0};
+    node_terms t = {0};
     pn_mixture_weights(m, NULL, 1, weight);
     memset(arch, 0, sizeof *arch);
     FOR_NODES(m) {
@@ -178,8 +178,8 @@ static int term_number(const node_terms *t, pn_choice c) {
 }
 
 double pn_mixture_log_p(const pn_mixture *m, bool distinct, const pn_arch *arch) {
-    double weight[PN_MAX_MIX], log_p = 0;
-    node_terms t;
+    double weight[PN_MAX_MIX] = {0}, log_p = 0;
+    node_terms t = {0};
     int pair[2];
     pn_mixture_weights(m, NULL, 1, weight);
     FOR_NODES(m) {
@@ -195,8 +195,8 @@ double pn_mixture_log_p(const pn_mixture *m, bool distinct, const pn_arch *arch)
 
 double pn_mixture_draw(const pn_mixture *m, bool distinct, uint64_t seed, uint64_t index,
                        pn_arch *arch) {
-    double weight[PN_MAX_MIX];
-    node_terms t;
+    double weight[PN_MAX_MIX] = {0};
+    node_terms t = {0};
     int pair[2] = {0, 1};
     pn_mixture_weights(m, NULL, 1, weight);
     memset(arch, 0, sizeof *arch);

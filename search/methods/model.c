@@ -98,12 +98,12 @@ static pn_status allocate_results(pn_model *m) {
 /* Weights of a supernet, (kinds, edges, ops), and their gradients, (layers, edges, ops). */
 static size_t mix_weights(const pn_model *m) {
     const pn_space *s = &m->network.space;
-    return (size_t)(s->kinds * pn_edges(s->nodes) * s->ops);
+    return (size_t)s->kinds * (size_t)pn_edges(s->nodes) * (size_t)s->ops;
 }
 
 static size_t mix_dweights(const pn_model *m) {
     const pn_space *s = &m->network.space;
-    return (size_t)(m->settings.network.layers * pn_edges(s->nodes) * s->ops);
+    return (size_t)m->settings.network.layers * (size_t)pn_edges(s->nodes) * (size_t)s->ops;
 }
 
 static pn_status allocate_mixture(pn_model *m) {
