@@ -371,7 +371,7 @@ static void check_alpha(const pn_whole *w, const float *weight, const json_t *al
         }
         for (int o = 0; o <= ops; o++) {
             const double want =
-                json_number_value(json_array_get(alpha, (size_t)(e * (1 + ops) + o)));
+                json_number_value(json_array_get(alpha, (size_t)e * (size_t)(1 + ops) + (size_t)o));
             const double d = share[o] * (slope[o] - mean) - want;
             off += d * d;
             size += want * want;

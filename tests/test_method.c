@@ -500,7 +500,8 @@ static void presets_are_those_published(void **state) {
         const pn_settings *r = &s.settings;
         const double got[] = {r->rate,       r->rate_end,    r->momentum, r->decay,  r->clip,
                               r->rate_alpha, r->decay_alpha, r->tau,      r->tau_end};
-        if (memcmp(got, &rows[i].rate, sizeof got) || r->nesterov != rows[i].nesterov)
+        const void *have = got, *want = &rows[i].rate;
+        if (memcmp(have, want, sizeof got) != 0 || r->nesterov != rows[i].nesterov)
             fail_msg("%s", rows[i].options);
         free(s.self);
     }

@@ -239,7 +239,7 @@ static void cells_by_darts_rule(void **state) {
     const pn_space space = pn_space_darts();
     for (int trial = 0; trial < 200; trial++) {
         /* Every second one has few different values, and so many ties. */
-        pn_mixture m = mixture_of(&space, (uint64_t)(100 + trial), 3);
+        pn_mixture m = mixture_of(&space, 100 + (uint64_t)trial, 3);
         for (int i = 0; trial % 2 && i < m.count; i++) m.logit[i] = round(m.logit[i] / 3);
         pn_arch arch;
         pn_mixture_weights(&m, NULL, 1, weight);

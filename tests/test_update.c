@@ -419,7 +419,7 @@ static void move(void **state) {
             for (int j = 0; j < FLOATS; j++) {
                 const double by = length == 0 ? 0 : step / length;
                 assert_true(fabs(a->value[j] - value->d[j]) <=
-                            2 * u * (fabs(start[j]) + 3 * fabs(by * along->start[j])));
+                            2 * u * (fabs((double)start[j]) + 3 * fabs(by * along->start[j])));
                 if (value->d[j] == value->start[j]) assert_true(a->value[j] == value->start[j]);
             }
             free(at);

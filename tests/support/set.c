@@ -198,7 +198,8 @@ const pn_member *pn_set_overrun(const pn_set *set) {
 
 /* Is element j as at `start`? */
 static bool as_begun(const pn_set *set, const pn_member *a, size_t j) {
-    if (!set->narrowed || !a->stored) return memcmp(&a->f[j], &a->start[j], sizeof a->f[j]) == 0;
+    const void *now = &a->f[j], *then = &a->start[j]; /* bits: either may be a NaN */
+    if (!set->narrowed || !a->stored) return memcmp(now, then, sizeof a->f[j]) == 0;
     return ((const uint16_t *)(const void *)a->f)[j] == pn_bf16_narrow(a->start[j]);
 }
 
