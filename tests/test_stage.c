@@ -39,7 +39,7 @@ static const pn_case cases[] = {
     {"weighted per image", "N5 4x4 C8 in=batch out=factor"},
     {"more tiles than a card's blocks", "N140 5x4 C8 in=batch out=batch"},
     {"partials that a card adds in two rounds, its last set a small one",
-     "N51 8x8 C64 R3 in=batch out=batch"},
+     "N51 8x8 C64 R3 out=batch"},
     {"channels in many slices", "N1 9x7 C260 R5 in=batch out=batch"},
     {"as wide as a card takes", "N1 2x3 C1024 in=batch out=batch"},
     {"jobs of different shapes",
