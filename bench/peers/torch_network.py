@@ -121,9 +121,9 @@ def cell(weight, name, s0, s1, terms, C, reduction, after_reduction):
     return torch.cat(states[2:], dim=1)
 
 
-def forward(weight, genotype, layers, channels, classes, images):
-    """Logits of `images`. weight(name, shape) gives the tensor of that name."""
-    normal, reduce = parse(genotype)
+def skeleton(weight, layers, channels, classes, images, make_cell):
+    """Logits of `images`: stem, cells, classifier. make_cell(layer, s0, s1, C, reduction,
+    after_reduction) is a cell."""
     C = channels
     x = F.conv2d(images, weight("stem.conv.weight", (3 * C, images.shape[1], 3, 3)), padding=1)
     s0 = s1 = F.batch_norm(x, None, None, weight("stem.bn.weight", (3 * C,)),
@@ -133,12 +133,21 @@ def forward(weight, genotype, layers, channels, classes, images):
         reduction = i in (layers // 3, 2 * layers // 3)
         if reduction:
             C *= 2
-        s0, s1 = s1, cell(weight, f"cells.{i}", s0, s1, reduce if reduction else normal, C,
-                          reduction, after_reduction)
+        s0, s1 = s1, make_cell(i, s0, s1, C, reduction, after_reduction)
         after_reduction = reduction
     pooled = s1.mean(dim=(2, 3))
     return F.linear(pooled, weight("classifier.weight", (classes, pooled.shape[1])),
                     weight("classifier.bias", (classes,)))
+
+
+def forward(weight, genotype, layers, channels, classes, images):
+    """Logits of `images`. weight(name, shape) gives the tensor of that name."""
+    normal, reduce = parse(genotype)
+
+    def make_cell(layer, s0, s1, C, reduction, after_reduction):
+        return cell(weight, f"cells.{layer}", s0, s1, reduce if reduction else normal, C,
+                    reduction, after_reduction)
+    return skeleton(weight, layers, channels, classes, images, make_cell)
 
 
 def edges():
@@ -174,22 +183,12 @@ def mixed_cell(weight, name, s0, s1, mixture, C, reduction, after_reduction, dro
 def supernet(weight, mixture, layers, channels, classes, images, drop_path=None, chosen=None):
     """Logits of the supernet: mixture (2, 14, 7) weighs the ops of a kind's edges; drop_path None
     or (layers, 14, N); chosen None or (2, 14)."""
-    C = channels
-    x = F.conv2d(images, weight("stem.conv.weight", (3 * C, images.shape[1], 3, 3)), padding=1)
-    s0 = s1 = F.batch_norm(x, None, None, weight("stem.bn.weight", (3 * C,)),
-                           weight("stem.bn.bias", (3 * C,)), training=True, eps=1e-5)
-    after_reduction = False
-    for i in range(layers):
-        reduction = i in (layers // 3, 2 * layers // 3)
-        if reduction:
-            C *= 2
-        s0, s1 = s1, mixed_cell(weight, f"cells.{i}", s0, s1, mixture[int(reduction)], C, reduction,
-                                after_reduction, None if drop_path is None else drop_path[i],
-                                None if chosen is None else chosen[int(reduction)])
-        after_reduction = reduction
-    pooled = s1.mean(dim=(2, 3))
-    return F.linear(pooled, weight("classifier.weight", (classes, pooled.shape[1])),
-                    weight("classifier.bias", (classes,)))
+    def make_cell(layer, s0, s1, C, reduction, after_reduction):
+        kind = int(reduction)
+        return mixed_cell(weight, f"cells.{layer}", s0, s1, mixture[kind], C, reduction,
+                          after_reduction, None if drop_path is None else drop_path[layer],
+                          None if chosen is None else chosen[kind])
+    return skeleton(weight, layers, channels, classes, images, make_cell)
 
 
 class Evaluation:
