@@ -59,23 +59,17 @@ static int list_tables(pn_storage storage, const pn_kernels *tables[TABLES]) {
     return count;
 }
 
-/* "avx2-bf16" means both, "bf16" the best of that type. */
-static pn_storage storage_of(const char *isa) {
-    const char *const type = &PN_BF16_SUFFIX[1];
-    const size_t length = strlen(isa), suffix = strlen(PN_BF16_SUFFIX);
-    if (!strcmp(isa, type)) return PN_STORED_BF16;
-    return length > suffix && !strcmp(isa + length - suffix, PN_BF16_SUFFIX) ? PN_STORED_BF16
-                                                                             : PN_STORED_FLOAT32;
-}
-
 const pn_kernels *pn_host_kernels(const char *isa) {
     static const char *const names[TABLES] = {"base", "avx2 base", "avx512 avx2 base"};
     const pn_kernels *tables[TABLES];
-    const pn_storage storage = isa ? storage_of(isa) : PN_STORED_FLOAT32;
-    const int count = list_tables(storage, tables);
-    if (!isa || !*isa || !strcmp(isa, &PN_BF16_SUFFIX[1])) return tables[0];
-    for (int i = 0; i < count; i++)
-        if (strcmp(tables[i]->name + strlen("host-"), isa) == 0) return tables[i];
+    int count = list_tables(PN_STORED_BF16, tables);
+    if (isa && !strcmp(isa, "bf16")) return tables[0];
+    for (int storage = PN_STORED_FLOAT32; storage <= PN_STORED_BF16; storage++) {
+        count = list_tables((pn_storage)storage, tables);
+        if (!isa || !*isa) return tables[0];
+        for (int i = 0; i < count; i++)
+            if (strcmp(tables[i]->name + strlen("host-"), isa) == 0) return tables[i];
+    }
     pn_fail(PN_EARG, "instruction set \"%s\": this machine has %s", isa, names[count - 1]);
     return NULL;
 }
