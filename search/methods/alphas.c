@@ -115,6 +115,11 @@ pn_status pn_alphas_move(pn_alphas *a, const double *gradient, pn_step_report *r
 
 /* ---- the state ------------------------------------------------------------------------------- */
 
+const char *pn_alphas_warmup_name(const pn_settings *settings) {
+    (void)settings;
+    return "warm-up";
+}
+
 int64_t pn_alphas_position(const void *self) { return ((const pn_alphas *)self)->step; }
 
 int pn_alphas_count(const void *self) { return 3 * ((const pn_alphas *)self)->mixture.count + 2; }

@@ -48,6 +48,7 @@ pn_status pn_alphas_validate(const pn_alphas *a, const pn_evaluator *e, const do
 pn_status pn_alphas_move(pn_alphas *a, const double *gradient, pn_step_report *report);
 
 /* The members of pn_method. */
+const char *pn_alphas_warmup_name(const pn_settings *settings);
 int64_t pn_alphas_position(const void *self);
 int pn_alphas_count(const void *self);
 void pn_alphas_save(const void *self, double *state);
@@ -62,12 +63,13 @@ double pn_alphas_log_p(const void *self, const pn_arch *arch);
 double pn_alphas_draw(const void *self, uint64_t seed, uint64_t index, pn_arch *arch);
 
 /* All of them, in a table's initialiser. */
-#define PN_ALPHAS_MEMBERS                                                                     \
-    .bytes = sizeof(pn_alphas), .position = pn_alphas_position, .count = pn_alphas_count,     \
-    .save = pn_alphas_save, .restore = pn_alphas_restore, .columns = pn_alphas_columns,       \
-    .column = pn_alphas_column, .probabilities = pn_alphas_probabilities,                     \
-    .believe = pn_alphas_believe, .derive = pn_alphas_derive, .conclude = pn_alphas_conclude, \
-    .log_p = pn_alphas_log_p, .draw = pn_alphas_draw
+#define PN_ALPHAS_MEMBERS                                                                   \
+    .warmup_name = pn_alphas_warmup_name, .bytes = sizeof(pn_alphas),                       \
+    .position = pn_alphas_position, .count = pn_alphas_count, .save = pn_alphas_save,       \
+    .restore = pn_alphas_restore, .columns = pn_alphas_columns, .column = pn_alphas_column, \
+    .probabilities = pn_alphas_probabilities, .believe = pn_alphas_believe,                 \
+    .derive = pn_alphas_derive, .conclude = pn_alphas_conclude, .log_p = pn_alphas_log_p,   \
+    .draw = pn_alphas_draw
 
 PN_API_END
 

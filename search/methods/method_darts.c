@@ -32,11 +32,6 @@ static void describe(const pn_settings *s, char text[PN_METHOD_TEXT]) {
              (long long)s->steps, s->rate_alpha, s->decay_alpha);
 }
 
-static const char *warmup_name(const pn_settings *s) {
-    (void)s;
-    return "warm-up";
-}
-
 static pn_status begin(void *self, const pn_space *space, const pn_settings *settings) {
     return pn_alphas_begin(self, space, settings, true);
 }
@@ -64,7 +59,6 @@ const pn_method pn_method_darts = {
     .resolve = resolve,
     .cost = cost,
     .describe = describe,
-    .warmup_name = warmup_name,
     .begin = begin,
     .step = step,
     PN_ALPHAS_MEMBERS,
