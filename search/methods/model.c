@@ -190,10 +190,10 @@ static pn_status take(pn_model *m, int half, int64_t step) {
     return pn_model_give(m, half, step, &batch);
 }
 
-/* Builds, compiles and binds a program on the batch of a half; `training`: with backward. arch
- * NULL: the supernet with this mixture. */
-static pn_status prepare(pn_model *m, const pn_arch *arch, const pn_mix *mix, int half,
-                         bool training, pn_result *result) {
+/* Builds and compiles a program; `training`: with backward. arch NULL: the supernet with this
+ * mixture. */
+static pn_status compile(pn_model *m, const pn_arch *arch, const pn_mix *mix, bool training,
+                         pn_result *result) {
     PN_TRY(pn_network_build(&m->network, arch, m->program,
                             &(pn_build){.N = m->settings.N,
                                         .training = training,
@@ -201,10 +201,20 @@ static pn_status prepare(pn_model *m, const pn_arch *arch, const pn_mix *mix, in
                                         .guarded = m->arena.checked,
                                         .mix = mix,
                                         .result = result}));
-    PN_TRY(pn_program_compile(m->program, &m->size));
+    return pn_program_compile(m->program, &m->size);
+}
+
+/* Binds it to the batch of a half. */
+static pn_status bind(pn_model *m, int half, bool training) {
     const pn_batch *batch = &m->device_batch[half].batch;
     return pn_program_bind(m->program, &m->arena, &m->network.parameters, batch->x, batch->labels,
                            training ? pn_update_scale(&m->update) : NULL);
+}
+
+static pn_status prepare(pn_model *m, const pn_arch *arch, const pn_mix *mix, int half,
+                         bool training, pn_result *result) {
+    PN_TRY(compile(m, arch, mix, training, result));
+    return bind(m, half, training);
 }
 
 /* Nothing is queued between two steps: the host may write. */
@@ -308,13 +318,14 @@ static pn_status sum_scores(pn_model *m, const pn_arch *arch, pn_batches *batche
     pn_result result;
     *out = (pn_evaluation){.bytes = 0};
     m->taken[VALIDATE] = -1; /* the batch at hand is none of a step's */
+    PN_TRY(compile(m, arch, NULL, false, m->found));
     for (int64_t step = 0; step < steps; step++) {
         pn_batch batch;
         double since = pn_now();
         PN_TRY(pn_batches_take(batches, stream, step, &batch));
         m->times.data += pn_lap(&since);
         PN_TRY(pn_device_batch_upload(&m->device_batch[VALIDATE], &batch));
-        PN_TRY(prepare(m, arch, NULL, VALIDATE, false, m->found));
+        PN_TRY(bind(m, VALIDATE, false));
         since = pn_now();
         PN_TRY(pn_program_forward(m->program));
         m->times.forward += pn_lap(&since);
