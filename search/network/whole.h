@@ -17,7 +17,7 @@
  * as by float32, and logits of some units by as many of them as there are cells. No image's
  * loss moves by more than twice what its logits do (the gradient of log softmax has a 1-norm of at
  * most 2). */
-#define PN_LOGIT_BOUND_BF16 3e-1
+#define PN_LOGIT_BOUND_BF16 2e-1
 #define PN_LOSS_BOUND_BF16 (2 * PN_LOGIT_BOUND_BF16)
 #define PN_GRADIENT_BOUND_BF16 4e-1
 #define PN_MIXTURE_BOUND_BF16 2e-1
