@@ -1015,8 +1015,15 @@ static void a_comparison_shows_what_there_is(void **state) {
     assert_lacks(text, "<h2>Trained alone");
     free(text);
 
+    text =
+        comparison_of("{\"command\": [\"/usr/bin/p\", \"compare\", \"a<b\", \"--random\", \"2\"]}");
+    assert_has(text, "<h2>How to repeat it</h2>");
+    assert_has(text, "<pre>parsec-nas compare &#39;a&lt;b&#39; --random 2</pre>");
+    free(text);
+
     text = comparison_of("{}");
     assert_has(text, "comparison of 0 cell pairs");
+    assert_lacks(text, "How to repeat");
     free(text);
 }
 
@@ -1181,6 +1188,7 @@ static void a_comparison_leaves_a_page(void **state) {
     assert_int_equal(pn_file_read(pn_in_folder("c/compare.html"), 1 << 24, &page, &size), PN_OK);
     assert_has(page, "for 2&nbsp;steps the search&#39;s cell pair reaches");
     assert_has(page, "better than");
+    assert_has(page, "<pre>parsec-nas compare c --random 1 --steps 2</pre>");
     free(page);
     assert_int_equal(unlink(pn_in_folder("c/compare.html")), 0);
     assert_int_equal(pn_process_program(&p, PN_PROGRAM, beside, LIMIT), 0);

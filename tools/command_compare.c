@@ -10,6 +10,7 @@
 #include "search/methods/standalone.h"
 #include "search/network/genotype.h"
 #include "search/report/report.h"
+#include "search/rundir/journal.h"
 #include "tools/commands.h"
 #include "tools/judged.h"
 #include "tools/progress.h"
@@ -336,7 +337,7 @@ static int set_cost(json_t *root, const comparison *c) {
 /* *bad: some part could not be made. */
 static json_t *whole_json(const comparison *c, int *bad) {
     json_t *rows = json_array(), *root = json_object();
-    int failed = 0;
+    int failed = json_object_set_new(root, "command", pn_journal_command());
     if (c->has_run)
         failed |=
             json_object_set_new(root, "run", pn_json_string(c->run.record.directory.place.path));

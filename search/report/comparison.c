@@ -426,6 +426,16 @@ static void put_settings(pn_page *p, const comparison *c) {
     pn_page_put(p, "</dl>\n</section>\n");
 }
 
+static void put_command(pn_page *p, const comparison *c) {
+    const json_t *words = json_object_get(c->root, "command");
+    if (json_array_size(words) < 2) return;
+    pn_page_put(p, "<section><h2>How to repeat it</h2>\n");
+    pn_section_typed(p, words);
+    pn_page_put(p,
+                "<p class=\"note\">On one device the same command trains to the same bits, "
+                "whatever the number of threads.</p>\n</section>\n");
+}
+
 pn_status pn_comparison_put(pn_page *p, const json_t *root) {
     comparison c;
     PN_TRY(take(&c, root));
@@ -442,6 +452,7 @@ pn_status pn_comparison_put(pn_page *p, const json_t *root) {
     put_drawn(p, c.own, "The search's cell pair");
     put_drawn(p, chosen(&c, true),
               c.own ? "The best of the others by validation: " : "The best by validation: ");
+    put_command(p, &c);
     put_settings(p, &c);
     free(c.list);
     return s;

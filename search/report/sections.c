@@ -461,20 +461,27 @@ static const json_t *typed_command(const pn_facts *f) {
     return NULL;
 }
 
-void pn_section_command(pn_page *p, const pn_facts *f) {
+void pn_section_typed(pn_page *p, const json_t *words) {
     size_t i;
+    const json_t *one;
+    pn_page_put(p, "<pre>parsec-nas");
+    json_array_foreach(words, i, one) {
+        if (!i) continue; /* wherever the program was */
+        pn_page_put(p, " ");
+        put_word(p, json_string_value(one) ? json_string_value(one) : "?");
+    }
+    pn_page_put(p, "</pre>\n");
+}
+
+void pn_section_command(pn_page *p, const pn_facts *f) {
     const char *name;
     json_t *one, *settings = json_object_get(f->view.root, "settings");
     const json_t *typed = typed_command(f);
     if (!typed && !settings) return;
     pn_page_put(p, "<section><h2>How to repeat it</h2>\n");
     if (typed) {
-        pn_page_put(p, "<p>It was begun with</p>\n<pre>parsec-nas");
-        json_array_foreach(typed, i, one) {
-            pn_page_put(p, i ? " " : "");
-            if (i) put_word(p, json_string_value(one) ? json_string_value(one) : "?");
-        }
-        pn_page_put(p, "</pre>\n");
+        pn_page_put(p, "<p>It was begun with</p>\n");
+        pn_section_typed(p, typed);
     }
     if (settings) {
         pn_page_put(p, "<p%s>%s</p>\n<pre>parsec-nas %s ",

@@ -5,6 +5,8 @@
 #include "search/export/page.h"
 #include "search/report/facts.h"
 
+struct json_t; /* jansson's */
+
 /* All there is to say of one run, from the verdict to its settings. */
 void pn_section_run(pn_page *page, const pn_facts *run);
 
@@ -30,6 +32,9 @@ void pn_section_sentences(pn_page *page, const pn_facts *run, const pn_verdict *
 /* Both cells as style.css shows them, wide or narrow; and in short notation, a line for each. */
 void pn_section_drawings(pn_page *page, const pn_arch *arch);
 void pn_section_cell(pn_page *page, const pn_arch *arch);
+
+/* What was typed, of the words of a command line; the first of them is the program. */
+void pn_section_typed(pn_page *page, const struct json_t *words);
 
 /* How to repeat a run. */
 void pn_section_command(pn_page *page, const pn_facts *run);

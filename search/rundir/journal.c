@@ -171,8 +171,7 @@ void pn_journal_event(pn_journal *j, const char *event, int64_t step, const char
     if (write_event(j, root, failed) != PN_OK) give_up(j, &j->events);
 }
 
-/* The words of the command line; NULL: no memory. */
-static json_t *command_json(void) {
+json_t *pn_journal_command(void) {
     json_t *list = json_array();
     char *words = calloc(1, COMMAND_BYTES);
     FILE *file = words ? fopen("/proc/self/cmdline", "re") : NULL;
@@ -204,7 +203,7 @@ void pn_journal_begin(pn_journal *j, bool resume, int64_t step, int64_t steps, c
     processor_text(processor);
     json_t *root = event_json(resume ? "resume" : "start", step);
     int failed = json_object_set_new(root, "steps", json_integer(steps));
-    failed |= json_object_set_new(root, "command", command_json());
+    failed |= json_object_set_new(root, "command", pn_journal_command());
     failed |= json_object_set_new(root, "host", pn_json_string(host));
     failed |= json_object_set_new(root, "version", json_string(PN_VERSION));
     failed |= json_object_set_new(root, "device", json_string(device));

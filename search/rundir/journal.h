@@ -52,6 +52,9 @@ void pn_journal_open(pn_journal *journal, const pn_place *place, const char *key
 void pn_journal_begin(pn_journal *journal, bool resume, int64_t step, int64_t steps,
                       const char *device);
 
+/* The words of this process's command line; NULL: no memory. Whoever asks lets go of it. */
+struct json_t *pn_journal_command(void);
+
 /* Any other event. `text` is the value of `key`; NULL: there is none. The line is with the system
  * when this returns. */
 void pn_journal_event(pn_journal *journal, const char *event, int64_t step, const char *key,
