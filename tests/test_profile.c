@@ -256,7 +256,18 @@ static void check_shape(const json_t *root, int repetitions) {
     (void)word(context, "date");
     (void)word(context, "device");
     assert_true(number(context, "num_cpus") >= 1 && number(context, "threads") == 1);
-    assert_true(json_is_boolean(json_object_get(context, "busy")));
+    const json_t *busy = json_object_get(context, "busy"),
+                 *others = json_object_get(context, "others"),
+                 *load = json_array_get(json_object_get(context, "load_avg"), 0);
+    const double processors = number(context, "num_cpus");
+    assert_true(json_is_boolean(busy));
+    assert_true(json_is_null(others) || number(context, "others") >= 0);
+    assert_int_equal(
+        json_is_true(busy),
+        number(context, "cpu_share") < 0.9 ||
+            (json_is_null(others)
+                 ? json_number_value(load) > processors
+                 : number(context, "threads") + json_number_value(others) > processors + 0.1));
     json_array_foreach(list, i, row) {
         const bool is_median = !strcmp(word(row, "run_type"), "aggregate");
         assert_string_equal(word(row, "time_unit"), "ms");

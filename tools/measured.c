@@ -1,6 +1,7 @@
 /* measured.c -- see measured.h. */
 #include "tools/measured.h"
 
+#include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,7 @@
 
 #include "runtime/json.h"
 
-static const double least_share = 0.9;
+static const double least_share = 0.9, most_others = 0.1;
 
 /* ---- spread ---------------------------------------------------------------------------------- */
 
@@ -43,22 +44,60 @@ const char *pn_spread_text(const pn_spread *s, char text[8]) {
 
 /* ---- trust ----------------------------------------------------------------------------------- */
 
+/* Seconds that all processors worked since the system began; -1: not known. */
+static double taken_by_all(void) {
+    long long user, nice, kernel, idle, waiting, interrupts, soft, stolen;
+    FILE *file = fopen("/proc/stat", "re");
+    if (!file) return -1;
+    const int got = fscanf(file, "cpu %lld %lld %lld %lld %lld %lld %lld %lld", &user, &nice,
+                           &kernel, &idle, &waiting, &interrupts, &soft, &stolen);
+    (void)fclose(file);
+    return got == 8 ? (double)(user + nice + kernel + interrupts + soft + stolen) /
+                          (double)sysconf(_SC_CLK_TCK)
+                    : -1;
+}
+
+static double seconds_of(clockid_t clock) {
+    struct timespec t;
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 void pn_trust_begin(pn_trust *t) {
     double load[1];
     *t = (pn_trust){.load = getloadavg(load, 1) == 1 ? load[0] : -1,
-                    .processors = omp_get_num_procs()};
+                    .others = -1,
+                    .processors = omp_get_num_procs(),
+                    .threads = omp_get_max_threads(),
+                    .from = seconds_of(CLOCK_MONOTONIC),
+                    .taken = taken_by_all(),
+                    .own = seconds_of(CLOCK_PROCESS_CPUTIME_ID)};
+    /* Whoever has a part of a machine cannot tell who works on that part. */
+    if (t->processors != sysconf(_SC_NPROCESSORS_ONLN)) t->taken = -1;
+}
+
+static bool is_busy(const pn_trust *t) {
+    if (t->cpu < least_share * t->wall) return true;
+    return t->others < 0 ? t->load > t->processors
+                         : t->threads + t->others > t->processors + most_others;
 }
 
 void pn_trust_judge(pn_trust *t, double wall, double cpu) {
+    const double span = seconds_of(CLOCK_MONOTONIC) - t->from, all = taken_by_all(),
+                 own = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - t->own;
     t->wall = wall;
     t->cpu = cpu;
-    t->busy = cpu < least_share * wall || t->load > t->processors;
+    if (t->taken >= 0 && all >= 0 && span >= 1) t->others = fmax(all - t->taken - own, 0) / span;
+    t->busy = is_busy(t);
 }
 
 void pn_trust_say(FILE *out, const pn_trust *t) {
     if (!t->busy) return;
     fprintf(out, "busy machine: this thread had %.0f %% of a processor", 100 * t->cpu / t->wall);
-    if (t->load >= 0) fprintf(out, ", load %.1f on %d", t->load, t->processors);
+    if (t->others >= 0)
+        fprintf(out, ", others %.1f of %d", t->others, t->processors);
+    else if (t->load >= 0)
+        fprintf(out, ", load %.1f on %d", t->load, t->processors);
     fputs(";\nthese times are not the program's alone\n", out);
 }
 
@@ -85,6 +124,8 @@ json_t *pn_measured_context(const pn_ceilings *c, const pn_trust *t) {
     failed |= json_object_set_new(context, "busy", json_boolean(t->busy));
     failed |=
         json_object_set_new(context, "cpu_share", json_real(t->wall > 0 ? t->cpu / t->wall : 1));
+    failed |=
+        json_object_set_new(context, "others", t->others < 0 ? json_null() : json_real(t->others));
     if (c->flop_rate > 0)
         failed |= json_object_set_new(context, "flops_per_second", json_real(c->flop_rate));
     for (int i = 0; i < PN_COPY_SIZES; i++) {

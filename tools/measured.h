@@ -30,12 +30,16 @@ static inline void pn_limits_want(pn_ceilings *c, bool wanted) {
 }
 
 /* Whether times are the program's, or those of a machine that did other work: the thread that
- * measures had less than 90 % of a processor, or more work waited than there are processors. */
+ * measures had less than 90 % of a processor, or other processes took more than a tenth of one that
+ * the program's threads had use for. Where the system does not tell what others took, a load above
+ * the number of processors counts instead, although it knows the minute before as well. */
 typedef struct pn_trust {
     double wall, cpu; /* seconds while something was timed: of the clock, of this thread */
     double load;      /* mean of the last minute, when it began; -1: not known */
-    int processors;
+    double others;    /* processors that others kept busy, on average; -1: not known */
+    int processors, threads;
     bool busy;
+    double from, taken, own; /* when it began: clock, seconds of all processors, of this process */
 } pn_trust;
 void pn_trust_begin(pn_trust *t);
 void pn_trust_judge(pn_trust *t, double wall, double cpu);
