@@ -711,6 +711,27 @@ static void the_page_answers(void **state) {
         "{\"name\": \"random 2\", \"random\": true, \"test_accuracy\": 0.58}]}");
     text = page_of("run");
     assert_has(text, "+2.00&nbsp;points against the mean of 2 random cells");
+    assert_has(text, "; by the table nasbench301 it is better than 91&nbsp;%");
+    free(text);
+
+    put("run", "compare.json",
+        "{\"truth\": {\"name\": \"nasbench301\", \"measure\": \"cifar10_valid\"}, \"cells\": ["
+        "{\"name\": \"derived\", \"random\": false, \"test_accuracy\": 0.61, \"truth\": "
+        "{\"judged\": true, \"accuracy\": 94.2168, \"error\": 0.0984, \"better_than\": 0.9963}},"
+        "{\"name\": \"random 1\", \"random\": true, \"test_accuracy\": 0.62, \"truth\": "
+        "{\"judged\": true, \"accuracy\": 91.1, \"error\": 0.1, \"better_than\": 0.001}}]}");
+    text = page_of("run");
+    assert_has(text, "-1.00&nbsp;points against the mean of 1 random cell ");
+    assert_has(
+        text,
+        "though one search proves little; by the table nasbench301 (cifar10_valid) it is better "
+        "than 99.6&nbsp;% of cells drawn by chance (94.22&nbsp;%, standard error 0.10)");
+    free(text);
+
+    put("run", "compare.json",
+        "{\"truth\": {}, \"cells\": [{\"name\": \"derived\", \"truth\": {\"judged\": false}}]}");
+    text = page_of("run");
+    assert_has(text, "By the table nasbench301 it is better than 91");
     free(text);
 }
 

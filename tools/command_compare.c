@@ -9,6 +9,7 @@
 #include "search/methods/run.h"
 #include "search/methods/standalone.h"
 #include "search/network/genotype.h"
+#include "search/report/html.h"
 #include "search/report/report.h"
 #include "search/rundir/journal.h"
 #include "tools/commands.h"
@@ -214,8 +215,9 @@ static void print_trained(const cell *one, const pn_score *score) {
 }
 
 static void print_truth(const pn_judgement *j) {
+    char share[PN_FIGURE_BYTES];
     if (j->judged)
-        printf("%10.2f %%%10.0f %%", j->accuracy, 100 * j->better_than);
+        printf("%10.2f %%%12s", j->accuracy, pn_figure_share(j->better_than, share));
     else
         printf("%12s%12s", "not judged", "");
 }

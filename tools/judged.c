@@ -4,11 +4,13 @@
 #include <stdio.h>
 
 #include "runtime/json.h"
+#include "search/report/html.h"
 
 const char *pn_judged_text(const pn_judgement *j, char text[PN_JUDGED_TEXT]) {
+    char share[PN_FIGURE_BYTES];
     if (j->judged)
-        snprintf(text, PN_JUDGED_TEXT, "%.2f %% (error %.2f), better than %.0f %% of all cells",
-                 j->accuracy, j->error, 100 * j->better_than);
+        snprintf(text, PN_JUDGED_TEXT, "%.2f %% (error %.2f), better than %s of all cells",
+                 j->accuracy, j->error, pn_figure_share(j->better_than, share));
     else
         snprintf(text, PN_JUDGED_TEXT, "not judged: %s", j->why);
     return text;

@@ -119,38 +119,78 @@ static void sure_of_search(const pn_facts *f, char text[PN_SENTENCE_WORDS]) {
     add(text, ".");
 }
 
-/* By the last row of truth.csv; false if the cell is not judged there. */
-static bool worth_by_table(const pn_facts *f, char text[PN_SENTENCE_WORDS]) {
+/* What a table says of the cell that was found. NaN: nothing. */
+typedef struct table_says {
+    char table[80];
+    double better, accuracy, error;
+    bool another; /* it says so of the cell that the search would hand over now */
+} table_says;
+
+/* What compare.json has of the search's own cell; NULL: nothing. */
+static const json_t *compared_cell(const pn_facts *f) {
+    size_t i;
+    json_t *one;
+    json_array_foreach(json_object_get(f->compare, "cells"), i, one) {
+        const char *name = json_string_value(json_object_get(one, "name"));
+        if (name && !strcmp(name, "derived") && !json_is_true(json_object_get(one, "random")))
+            return one;
+    }
+    return NULL;
+}
+
+static double number_of(const json_t *object, const char *name) {
+    const json_t *value = json_object_get(object, name);
+    return json_is_number(value) ? json_number_value(value) : NAN;
+}
+
+static void table_of_comparison(const pn_facts *f, table_says *s) {
+    const json_t *table = json_object_get(f->compare, "truth"),
+                 *truth = json_object_get(compared_cell(f), "truth");
+    const char *name = json_string_value(json_object_get(table, "name")),
+               *measure = json_string_value(json_object_get(table, "measure"));
+    char words[80];
+    s->better = number_of(truth, "better_than");
+    s->accuracy = number_of(truth, "accuracy");
+    s->error = number_of(truth, "error");
+    snprintf(words, sizeof words, "%.32s%s%.32s%s", name ? name : "", measure ? " (" : "",
+             measure ? measure : "", measure ? ")" : "");
+    pn_text_visible(words, s->table, sizeof s->table);
+}
+
+static void table_of_curve(const pn_facts *f, table_says *s) {
     const pn_columns *t = &f->truth;
     const int64_t last = t->rows - 1;
-    if (last < 0) return false;
-    const double better = pn_value_at(t, last, pn_column(t, "found_better_than")),
-                 accuracy = pn_value_at(t, last, pn_column(t, "found")),
-                 error = pn_value_at(t, last, pn_column(t, "found_error"));
-    if (isnan(better)) return false;
-    char table[32], share[PN_FIGURE_BYTES];
-    pn_text_visible(pn_cell_text(t, last, pn_column(t, "table")), table, sizeof table);
-    const bool another =
-        f->probable && !strcmp(pn_view_setting_text(&f->view, "found", ""), "supported");
-    add(text, "By the table %s %s is better than %s of cells drawn by chance", table,
-        another ? "the cell that it would hand over now" : "it", pn_figure_share(better, share));
-    if (!isnan(accuracy)) add(text, " (%.2f %%, standard error %.2f)", accuracy, error);
+    if (last < 0) return;
+    s->better = pn_value_at(t, last, pn_column(t, "found_better_than"));
+    s->accuracy = pn_value_at(t, last, pn_column(t, "found"));
+    s->error = pn_value_at(t, last, pn_column(t, "found_error"));
+    s->another = f->probable && !strcmp(pn_view_setting_text(&f->view, "found", ""), "supported");
+    pn_text_visible(pn_cell_text(t, last, pn_column(t, "table")), s->table, sizeof s->table);
+}
+
+/* By compare.json, else by the last row of truth.csv; false if the cell is not judged there. */
+static bool worth_by_table(const pn_facts *f, const char *by, char text[PN_SENTENCE_WORDS]) {
+    table_says says = {.better = NAN};
+    char share[PN_FIGURE_BYTES];
+    table_of_comparison(f, &says);
+    if (isnan(says.better)) table_of_curve(f, &says);
+    if (isnan(says.better)) return false;
+    add(text, "%s the table %s %s is better than %s of cells drawn by chance", by, says.table,
+        says.another ? "the cell that it would hand over now" : "it",
+        pn_figure_share(says.better, share));
+    if (!isnan(says.accuracy))
+        add(text, " (%.2f %%, standard error %.2f)", says.accuracy, says.error);
     return true;
 }
 
 /* By compare.json: what `compare --json` printed of this run. */
 static bool worth_by_training(const pn_facts *f, char text[PN_SENTENCE_WORDS]) {
-    double sum = 0, square = 0, ours = NAN;
+    double sum = 0, square = 0;
     int count = 0, below = 0;
     size_t i;
     json_t *one;
+    const double ours = number_of(compared_cell(f), "test_accuracy");
     const json_t *cells = json_object_get(f->compare, "cells");
-    json_array_foreach(cells, i, one) {
-        const char *name = json_string_value(json_object_get(one, "name"));
-        if (name && !strcmp(name, "derived") &&
-            json_is_number(json_object_get(one, "test_accuracy")))
-            ours = json_number_value(json_object_get(one, "test_accuracy"));
-    }
     json_array_foreach(cells, i, one) {
         const json_t *accuracy = json_object_get(one, "test_accuracy");
         if (!json_is_true(json_object_get(one, "random")) || !json_is_number(accuracy)) continue;
@@ -183,7 +223,9 @@ static void say_price(const pn_facts *f, char text[PN_SENTENCE_WORDS]) {
 static void worth_of_search(const pn_facts *f, pn_verdict *v) {
     if (!f->known)
         add(v->worth, "What it is worth against chance cannot be told yet");
-    else if (!worth_by_training(f, v->worth) && !worth_by_table(f, v->worth)) {
+    else if (worth_by_training(f, v->worth))
+        worth_by_table(f, "; by", v->worth);
+    else if (!worth_by_table(f, "By", v->worth)) {
         add(v->worth, "Whether that is better than chance one run cannot tell");
         add(v->command, "parsec-nas compare ");
         if (f->view.state == PN_VIEW_FINISHED) {
