@@ -104,7 +104,7 @@ static pn_status take_run(comparison *c, const char *directory) {
 
 static pn_status gather(comparison *c, const char *const *words) {
     for (int i = 0; words[i]; i++) {
-        char name[32], shown[21];
+        char name[32], shown[17];
         pn_path_kind kind;
         PN_TRY(pn_path_look(words[i], &kind));
         if (kind == PN_PATH_DIRECTORY) {
@@ -114,7 +114,7 @@ static pn_status gather(comparison *c, const char *const *words) {
         pn_arch arch;
         PN_TRY(pn_genotype_open(words[i], &arch));
         pn_text_visible(words[i], shown, sizeof shown);
-        snprintf(name, sizeof name, "%s%s", shown, strlen(words[i]) > 20 ? "..." : "");
+        snprintf(name, sizeof name, "%s%s", shown, strlen(words[i]) > 16 ? "..." : "");
         add_cell(c, name)->arch = arch;
     }
     pn_prior uniform;
@@ -224,14 +224,14 @@ static void print_truth(const pn_judgement *j) {
 
 static void print_table(const comparison *c) {
     const pn_space space = pn_space_darts();
-    printf("%-24s%12s%12s%12s", "", c->has_run ? "shared" : "", "validation", "test");
+    printf("%-20s%12s%12s%12s", "", c->has_run ? "shared" : "", "validation", "test");
     if (c->truth) printf("%12s%12s", "truth", "better than");
     puts("   cell");
     for (int i = 0; i < c->cells; i++) {
         const cell *one = &c->cell[i];
         char text[PN_SHORT_BYTES];
         pn_genotype_short(&space, &one->arch, text);
-        printf("%-24s", one->name);
+        printf("%-20s", one->name);
         print_accuracy(one->shared);
         print_trained(one, &one->validation);
         print_trained(one, &one->test);
@@ -290,7 +290,7 @@ static void print_summary(const comparison *c) {
 static void print_truth_summary(const comparison *c) {
     const pn_truth_facts *f = pn_truth_about(c->truth);
     char text[PN_JUDGED_TEXT];
-    printf("\ntruth: %s by %s, a model of %d cells that explains %.1f %% of the variance\n",
+    printf("\ntruth: %s by %s, a model of %d cells that explains\n%.1f %% of their variance\n",
            f->measure, f->name, f->cells, 100 * f->explained);
     if (c->has_run)
         printf("  the search's cell: %s\n", pn_judged_text(&c->cell[c->derived].truth, text));
