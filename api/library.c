@@ -5,6 +5,7 @@
 
 #include "api/parts.h"
 #include "search/methods/cost.h"
+#include "search/methods/step.h"
 #include "search/rundir/rows.h"
 
 int parsec_nas_abi(void) { return PARSEC_NAS_ABI; }
@@ -74,6 +75,8 @@ static const pn_field rows[] = {
     PN_FLAG("supernet", supernet, NULL, NULL),
     PN_ROW_AUXILIARY("1", NULL),
     PN_ROW_BATCH(NULL, NULL),
+    PN_ROW_SHARDS(NULL),
+    PN_INT("step-samples", step_samples, 1, PN_MAX_SAMPLES, NULL, NULL),
     PN_ROW_IMAGE(NULL, NULL),
     PN_ROW_CLASSES(NULL, NULL),
     PN_TEXT("device", device, NULL, "D", "cpu", NULL),

@@ -22,9 +22,9 @@ struct parsec_nas_trainer {
 
 /* ---- creating -------------------------------------------------------------------------------- */
 
-/* What the caller does himself; and two that mean something else here. */
+/* What the caller does himself, or need not do; and two that mean something else here. */
 static const char excluded[] =
-    "|data|time|epochs|rate|rate-end|cutout|augment|hold-out|score-every|drop-path|";
+    "|data|time|epochs|rate|rate-end|shards|cutout|augment|hold-out|score-every|drop-path|";
 
 #define PN_OF struct own_settings
 struct own_settings {
@@ -211,9 +211,8 @@ static pn_status describe(const parsec_nas_trainer *t, char **json) {
     failed |= json_object_set_new(root, "batch", json_integer(m->settings.batch));
     failed |= json_object_set_new(root, "step", json_integer(m->step));
     failed |= json_object_set_new(root, "auxiliary", json_boolean(m->settings.auxiliary));
-    failed |=
-        json_object_set_new(root, "parameter_bytes",
-                            json_integer((json_int_t)pn_parameters_bytes(&m->network.parameters)));
+    failed |= json_object_set_new(root, "parameter_bytes",
+                                  json_integer((json_int_t)pn_update_bytes(&m->update)));
     failed |=
         json_object_set_new(root, "arena_bytes", json_integer((json_int_t)m->size.arena_bytes));
     return pn_json_text(root, failed, 0, json);

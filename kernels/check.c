@@ -472,3 +472,31 @@ pn_status pn_check_sgd(pn_sgd s) {
         return pn_fail(PN_EARG, "sgd: nesterov %d, want 0 or 1", s.nesterov);
     return PN_OK;
 }
+
+pn_status pn_check_share(const pn_result *found, int samples, int shards, double temperature,
+                         double skip_below, const pn_share *share) {
+    if (!found || !share) return pn_fail(PN_EARG, "share: found or share is NULL");
+    if (samples < 1 || shards < 1)
+        return pn_fail(PN_EARG, "share: %d samples, %d shards, want 1 or more each", samples,
+                       shards);
+    if (!(temperature > 0) || !(skip_below >= 0))
+        return pn_fail(PN_EARG, "share: temperature %g, skip_below %g, want > 0 and >= 0",
+                       temperature, skip_below);
+    return PN_OK;
+}
+
+pn_status pn_check_tally(const pn_range *ranges, int count, const float *packed,
+                         const pn_share *share, const int64_t *sum, const float *scale) {
+    PN_TRY(pn_check_ranges("tally", ranges, count));
+    if (!share || !scale || (count > 0 && (!packed || !sum)))
+        return pn_fail(PN_EARG, "tally: packed, share, sum or scale is NULL");
+    return PN_OK;
+}
+
+pn_status pn_check_settle(const pn_range *ranges, int count, const int64_t *sum, const float *scale,
+                          const float *to) {
+    PN_TRY(pn_check_ranges("settle", ranges, count));
+    if (!scale || (count > 0 && (!sum || !to)))
+        return pn_fail(PN_EARG, "settle: sum, scale or to is NULL");
+    return PN_OK;
+}

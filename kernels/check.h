@@ -44,6 +44,12 @@ pn_status pn_check_head(const char *op, const pn_head *jobs, int count, int back
                         const pn_launch *l);
 pn_status pn_check_ranges(const char *op, const pn_range *ranges, int count);
 pn_status pn_check_sgd(pn_sgd s);
+pn_status pn_check_tally(const pn_range *ranges, int count, const float *packed,
+                         const pn_share *share, const int64_t *sum, const float *scale);
+pn_status pn_check_settle(const pn_range *ranges, int count, const int64_t *sum, const float *scale,
+                          const float *to);
+pn_status pn_check_share(const pn_result *found, int samples, int shards, double temperature,
+                         double skip_below, const pn_share *share);
 
 #ifdef __cplusplus
 }

@@ -271,23 +271,35 @@ typedef struct pn_head {
     const float *scale;
 } pn_head;
 
-/* The importance weights of K samples, computed online (as in online softmax), so that one
- * gradient buffer and one pass serve all samples. In memory of the device; all zeros, and
- * max = -INFINITY, before the first sample. */
+/* Whether the sample at hand can matter. In memory of the device; max = -INFINITY before the first
+ * sample of a step. */
 typedef struct pn_importance {
-    double max;      /* running maximum m of the log-likelihoods divided by the temperature */
-    double sum;      /* sum over the samples so far of exp(l_k - m) */
-    float scale;     /* exp(l_k - m) of the sample at hand; 0 if its backward is skipped */
-    float rescale;   /* what the gradient gathered so far must be multiplied by: exp(m_old - m) */
-    float inverse;   /* 1 / sum */
-    int32_t count;   /* samples so far */
-    int32_t skipped; /* of them without backward */
+    double max;  /* running maximum m of the log-likelihoods divided by the temperature */
+    float scale; /* 1; 0 if the backward is skipped */
 } pn_importance;
+
+/* What a sample's gradient counts in the sum over a step's samples. */
+typedef struct pn_share {
+    double weight;   /* w_k / shards, for each of its shards; 0 if w_k is too small to matter */
+    int64_t skipped; /* 1: it is */
+} pn_share;
 
 /* A stretch of the flat parameter ranges, in floats. */
 typedef struct pn_range {
     size_t first, count;
 } pn_range;
+
+/* Ranges are packed one after another, each from a multiple of so many floats on. */
+enum { PN_PACK = 16 };
+
+static inline size_t pn_aligned_floats(size_t floats) {
+    return (floats + PN_PACK - 1) & ~(size_t)(PN_PACK - 1);
+}
+
+/* Sums in fixed point have whole multiples of 2^-40, and terms below 2^22: with weights that are 1
+ * together no sum leaves 64 bits. */
+#define PN_QUANTUM 0x1p-40
+#define PN_TERM_LIMIT 0x1p22F
 
 /* Step size and its company. */
 typedef struct pn_sgd {
@@ -330,15 +342,30 @@ typedef struct pn_kernels {
 #undef PN_OP
 
     /* weigh: takes result->log_likelihood / temperature as the next sample's l_k, updates *w.
-     * A sample with exp(l_k - m) < skip_below gets scale 0 (it still counts in sum). An l_k that
-     * is NaN makes max and scale NaN, so that the caller sees it. Before the first sample the
-     * gradient must be finite: its rescale is exp(-infinity) = 0. */
+     * A sample with exp(l_k - m) < skip_below gets scale 0: whatever comes, its share is 0. An l_k
+     * that is NaN makes max and scale NaN, so that the caller sees it. */
     pn_status (*weigh)(const pn_result *result, double temperature, double skip_below,
                        pn_importance *w, const pn_launch *l);
 
-    /* rescale: gradient[range] *= *factor, for every range; nothing is done if *factor is 1. */
-    pn_status (*rescale)(const pn_range *ranges, int count, float *gradient, const float *factor,
-                         const pn_launch *l);
+    /* share: of a step whose sample k found[k * shards + d] is of. With l_k the sum over its shards
+     * divided by the temperature, m the largest and e_k = exp(l_k - m):
+     *   w_k = e_k / sum of all e,  share[k].weight = e_k < skip_below ? 0 : w_k / shards
+     * NaN where an l_k is. */
+    pn_status (*share)(const pn_result *found, int samples, int shards, double temperature,
+                       double skip_below, pn_share *share, const pn_launch *l);
+
+    /* tally: adds to a sum in fixed point, over all ranges (packed: above),
+     *   sum += weight * packed / PN_QUANTUM, as a double, rounded to the nearest whole number, of
+     *   two the even one.
+     * Whole numbers do not care in what order they are added: nor do the bits of a sum. Nothing is
+     * done if the weight is 0. A term of PN_TERM_LIMIT or more, or NaN, is not added, nor is one of
+     * a weight that is NaN: *scale becomes NaN.
+     * settle: to = keep * to + sum * PN_QUANTUM, the sum rounded to float first; keep 0: to is only
+     * written. Nothing is done if *scale is NaN. */
+    pn_status (*tally)(const pn_range *ranges, int count, const float *packed,
+                       const pn_share *share, int64_t *sum, float *scale, const pn_launch *l);
+    pn_status (*settle)(const pn_range *ranges, int count, const int64_t *sum, float keep,
+                        const float *scale, float *to, const pn_launch *l);
 
     /* sgd: with g = gradient * (*scale) (scale NULL: 1), norm = sqrt(sum of g^2) over all ranges,
      * g *= min(1, clip / (norm + 1e-6)) as PyTorch's clip_grad_norm_, g += decay * value, then

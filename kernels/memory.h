@@ -29,9 +29,10 @@ typedef struct pn_memory {
     void (*unstage)(void *block);
 
     /* Address space that fills from the front: base[0..bytes) is reserved, base[from..to) becomes
-     * usable; all three are multiples of `unit`. Contents are undefined after a commit, and a
-     * device without virtual memory may move the base. */
+     * usable; all three are multiples of `unit`. `moves`: a device without virtual memory may move
+     * the base in a commit, and what was there is lost. */
     size_t unit;
+    int moves;
     pn_status (*reserve)(size_t bytes, void **base);
     pn_status (*commit)(void **base, size_t from, size_t to);
     void (*unreserve)(void *base, size_t bytes, size_t committed);

@@ -33,7 +33,8 @@ bool pn_arena_checks(const pn_memory *memory);
 pn_status pn_arena_create(pn_arena *arena, const pn_memory *memory, size_t reserve, size_t limit);
 void pn_arena_destroy(pn_arena *arena);
 
-/* Makes base[0..bytes) usable. PN_EMEM names what is needed and what there is. */
+/* Makes base[0..bytes) usable. What is there stays, unless memory->moves. PN_EMEM names what is
+ * needed and what there is. */
 pn_status pn_arena_commit(pn_arena *arena, size_t bytes);
 
 /* In a checked arena (debug builds, and builds with AddressSanitizer) every buffer has a guard of

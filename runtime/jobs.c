@@ -97,8 +97,13 @@ static float *parameter(const sources *s, int index) {
 
 static float *gradient(const sources *s, int index) {
     const pn_parameters *p = s->binding->parameters;
-    return index < 0 || !p || !s->graph->training ? NULL
-                                                  : p->device.gradient + p->list[index].offset;
+    if (index < 0 || !p || !s->graph->training) return NULL;
+    return s->binding->gradient ? s->binding->gradient + s->binding->gradient_at[index]
+                                : p->device.gradient + p->list[index].offset;
+}
+
+static float *running(const sources *s, int index) {
+    return s->binding->gradient ? gradient(s, index) : parameter(s, index);
 }
 
 static void write_norm(const sources *s, const value *v, pn_norm *to) {
@@ -106,14 +111,14 @@ static void write_norm(const sources *s, const value *v, pn_norm *to) {
     if (n->mode == PN_NORM_NONE) return;
     to->mode = n->mode;
     to->eps = 1e-5F;
-    to->momentum = 0.1F;
+    to->momentum = PN_RUNNING_MOMENTUM;
     to->stats = at(s, s->buffers->places[v->op].stats);
     to->gamma = parameter(s, n->gamma);
     to->beta = parameter(s, n->beta);
     to->dgamma = gradient(s, n->gamma);
     to->dbeta = gradient(s, n->beta);
-    to->running_mean = parameter(s, n->running_mean);
-    to->running_var = parameter(s, n->running_var);
+    to->running_mean = running(s, n->running_mean);
+    to->running_var = running(s, n->running_var);
 }
 
 static void write_input(const sources *s, int u, pn_input *to) {

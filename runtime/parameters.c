@@ -50,7 +50,22 @@ static size_t range_floats(const pn_parameters *p) {
     return (p->floats + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
 }
 
-size_t pn_parameters_bytes(const pn_parameters *p) { return 3 * range_floats(p) * sizeof(float); }
+size_t pn_parameters_bytes(const pn_parameters *p) {
+    return (p->no_gradient ? 2 : 3) * range_floats(p) * sizeof(float);
+}
+
+int pn_parameters_ranges(const pn_parameters *p, const bool *wanted, pn_range *ranges) {
+    int count = 0;
+    for (int i = 0; i < p->count; i++) {
+        const pn_parameter *t = &p->list[i];
+        if (!wanted[i]) continue;
+        if (i > 0 && wanted[i - 1])
+            ranges[count - 1].count = t->offset + t->count - ranges[count - 1].first;
+        else
+            ranges[count++] = (pn_range){t->offset, t->count};
+    }
+    return count;
+}
 
 pn_status pn_parameters_allocate(pn_parameters *p, const pn_memory *memory) {
     const size_t range = range_floats(p);
@@ -60,8 +75,8 @@ pn_status pn_parameters_allocate(pn_parameters *p, const pn_memory *memory) {
     PN_TRY(memory->stage(p->block_bytes, &block));
     p->block = block;
     p->value = p->block;
-    p->gradient = p->value + range;
-    p->momentum = p->gradient + range;
+    p->gradient = p->no_gradient ? NULL : p->value + range;
+    p->momentum = (p->no_gradient ? p->value : p->gradient) + range;
     if (memory->plain) {
         device = block;
     } else {
@@ -69,8 +84,8 @@ pn_status pn_parameters_allocate(pn_parameters *p, const pn_memory *memory) {
     }
     p->device.block = device;
     p->device.value = p->device.block;
-    p->device.gradient = p->device.value + range;
-    p->device.momentum = p->device.gradient + range;
+    p->device.gradient = p->no_gradient ? NULL : p->device.value + range;
+    p->device.momentum = (p->no_gradient ? p->device.value : p->device.gradient) + range;
     return PN_OK;
 }
 

@@ -5,7 +5,8 @@
  * all three ranges across. On the host both are one.
  *
  * Values, gradient and momentum are three equal ranges of floats in one block, so that zeroing,
- * the update and a checkpoint each are one pass over a stretch. Inside the ranges a tensor has
+ * the update and a checkpoint each are one pass over a stretch; where gradients are gathered
+ * elsewhere (units.h) there are two. Inside the ranges a tensor has
  * the layout its kernel reads (kernels.h); names and shapes as the outside sees them are
  * PyTorch's, and pn_parameters_get/_set translate. */
 #ifndef PN_PARAMETERS_H
@@ -16,6 +17,7 @@
 #include <stdint.h>
 
 #include "kernels/api.h"
+#include "kernels/kernels.h"
 #include "kernels/memory.h"
 
 PN_API_BEGIN
@@ -53,8 +55,9 @@ typedef struct pn_parameter {
 typedef struct pn_parameters {
     pn_parameter *list;
     int count, capacity;
-    size_t floats; /* length of one range */
-    float *block;  /* values, gradient, momentum; NULL until pn_parameters_allocate */
+    size_t floats;    /* length of one range */
+    bool no_gradient; /* there is no such range: gradient is NULL. Set before allocating */
+    float *block;     /* values, gradient, momentum; NULL until pn_parameters_allocate */
     size_t block_bytes;
     float *value, *gradient, *momentum;
     const pn_memory *memory;
@@ -70,11 +73,11 @@ pn_status pn_parameters_add(pn_parameters *p, const char *name, pn_layout layout
                             pn_role role, int fan_in, bool adjacent, int rank, const int *shape,
                             int *index);
 
-/* Allocates the three ranges, zero-filled, when all tensors are known. PN_EMEM. */
+/* Allocates the ranges, zero-filled, when all tensors are known. PN_EMEM. */
 pn_status pn_parameters_allocate(pn_parameters *p, const pn_memory *memory);
 void pn_parameters_destroy(pn_parameters *p);
 
-/* The host's three ranges to the device; the device's to the host, waiting for them. */
+/* The host's ranges to the device; the device's to the host, waiting for them. */
 pn_status pn_parameters_push(const pn_parameters *p);
 pn_status pn_parameters_pull(const pn_parameters *p);
 
@@ -90,8 +93,12 @@ void pn_parameters_set(const pn_parameters *p, float *range, int index, const fl
 /* Index of a name, or -1. */
 int pn_parameters_find(const pn_parameters *p, const char *name);
 
-/* Bytes of the three ranges together. */
+/* Bytes of the ranges together. */
 size_t pn_parameters_bytes(const pn_parameters *p);
+
+/* The tensors wanted[index] as stretches of a range: neighbours become one, with the few floats of
+ * padding between. Gives their number; at most p->count. */
+int pn_parameters_ranges(const pn_parameters *p, const bool *wanted, pn_range *ranges);
 
 PN_API_END
 

@@ -97,6 +97,16 @@ void pn_program_touch(const pn_program *p, bool *touched) {
     }
 }
 
+void pn_program_track(const pn_program *p, bool *tracked) {
+    for (int i = 0; i < p->graph.op_count && p->graph.training; i++) {
+        const op *o = &p->graph.ops[i];
+        if (!o->alive || o->out < 0) continue;
+        const pn_norm_spec *n = &p->graph.values[o->out].norm;
+        if (n->mode == PN_NORM_BATCH && n->running_mean >= 0)
+            tracked[n->running_mean] = tracked[n->running_var] = true;
+    }
+}
+
 /* ---- kernels of a launch --------------------------------------------------------------------- */
 
 static size_t scratch_of(const pn_kernels *k, const launch *a, const void *jobs) {
@@ -192,11 +202,20 @@ size_t pn_program_floor(const pn_program *p) {
 
 /* ---- binding and running --------------------------------------------------------------------- */
 
+void pn_program_gradient(pn_program *p, float *base, const size_t *at) {
+    p->binding.gradient = base;
+    p->binding.gradient_at = at;
+}
+
 pn_status pn_program_bind(pn_program *p, pn_arena *arena, pn_parameters *parameters,
                           const float *image, const int32_t *labels, const float *scale) {
     if (!p->compiled) return pn_fail(PN_EARG, "program: bound before it is compiled");
     PN_TRY(pn_arena_commit(arena, p->arena_bytes));
-    p->binding = (pn_binding){arena, parameters, image, scale, labels};
+    p->binding.arena = arena;
+    p->binding.parameters = parameters;
+    p->binding.image = image;
+    p->binding.scale = scale;
+    p->binding.labels = labels;
     pn_jobs_write(&p->graph, &p->schedule, &p->buffers, &p->binding, &p->jobs);
     const pn_memory *memory = p->kernels->memory;
     return memory->plain ? PN_OK : pn_jobs_upload(&p->jobs, &p->schedule, p->kernels);

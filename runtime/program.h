@@ -35,6 +35,9 @@ typedef enum pn_family {
 
 typedef int pn_value; /* index of a tensor of the program; -1: none */
 
+/* running = (1 - momentum) * running + momentum * batch. */
+#define PN_RUNNING_MOMENTUM 0.1F
+
 /* BatchNorm of a value: mode, and indices into the parameter store, -1 where there is none. */
 typedef struct pn_norm_spec {
     pn_norm_mode mode;
@@ -113,6 +116,11 @@ pn_status pn_program_compile(pn_program *program, pn_program_size *size);
  * reports: it takes as long as all of compiling. */
 size_t pn_program_floor(const pn_program *program);
 
+/* Between compile and bind, of a program that trains: its gradients go elsewhere, that of parameter
+ * i to base + at[i], in memory of the device; and so do running statistics, old and new. Until it
+ * is compiled again. */
+void pn_program_gradient(pn_program *program, float *base, const size_t *at);
+
 /* Fills in the pointers: arena (committed here), parameters, and the batch (image (N,H,W,C),
  * labels (N), both NULL to have the size checked only). scale: what the heads' gradients are
  * multiplied by, and gate for all of backward; may be NULL. Where kernels do not work in the host's
@@ -121,7 +129,8 @@ size_t pn_program_floor(const pn_program *program);
 pn_status pn_program_bind(pn_program *program, pn_arena *arena, pn_parameters *parameters,
                           const float *image, const int32_t *labels, const float *scale);
 
-/* Runs the bound program; backward adds to the parameters' gradient range. */
+/* Runs the bound program; backward adds to the parameters' gradient range, or where
+ * pn_program_gradient says. */
 pn_status pn_program_forward(pn_program *program);
 pn_status pn_program_backward(pn_program *program);
 
@@ -133,8 +142,10 @@ const float *pn_program_logits(const pn_program *program, int index);
 int pn_program_batch(const pn_program *program);
 bool pn_program_trains(const pn_program *program);
 
-/* Marks in touched[index] (parameters->count flags) the parameters that the program uses. */
+/* Marks in touched[index] (parameters->count flags) the parameters that the program uses; and the
+ * running statistics that its forward pass moves in training. */
 void pn_program_touch(const pn_program *program, bool *touched);
+void pn_program_track(const pn_program *program, bool *tracked);
 
 PN_API_END
 

@@ -181,6 +181,8 @@ typedef struct pn_binding {
     const pn_parameters *parameters;
     const float *image, *scale;
     const int32_t *labels;
+    float *gradient; /* pn_program_gradient; NULL: the parameters' own range */
+    const size_t *gradient_at;
 } pn_binding;
 
 /* Terms and tables as the device reads them. The host fills one half of the staging block while the

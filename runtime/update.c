@@ -1,4 +1,4 @@
-/* update.c -- see update.h; the arithmetic is the backend's (weigh, rescale, sgd). */
+/* update.c -- see update.h; the arithmetic is the backend's (weigh, sgd). */
 #include "runtime/update.h"
 
 #include <math.h>
@@ -7,7 +7,7 @@
 
 #include "runtime/times.h"
 
-static pn_status create(pn_update *u) {
+static pn_status create(pn_update *u, const pn_unit_counts *units) {
     const pn_memory *memory = u->kernels->memory;
     const pn_parameters *p = u->parameters;
     const size_t n = (size_t)p->count;
@@ -21,14 +21,16 @@ static pn_status create(pn_update *u) {
     PN_TRY(memory->allocate(bytes, &u->scratch));
     PN_TRY(memory->allocate(sizeof *u->device, &block));
     u->device = block;
+    if (units) PN_TRY(pn_units_create(&u->units, u->kernels, p, *units));
     u->launch =
         (pn_launch){.scratch = u->scratch, .scratch_bytes = bytes, .stream = memory->stream()};
     return pn_update_begin(u);
 }
 
-pn_status pn_update_create(pn_update *u, const pn_kernels *kernels, pn_parameters *parameters) {
+pn_status pn_update_create(pn_update *u, const pn_kernels *kernels, pn_parameters *parameters,
+                           const pn_unit_counts *units) {
     *u = (pn_update){.kernels = kernels, .parameters = parameters};
-    const pn_status s = create(u);
+    const pn_status s = create(u, units);
     if (s != PN_OK) pn_update_destroy(u);
     return s;
 }
@@ -36,6 +38,7 @@ pn_status pn_update_create(pn_update *u, const pn_kernels *kernels, pn_parameter
 void pn_update_destroy(pn_update *u) {
     free(u->touched);
     free(u->ranges);
+    pn_units_destroy(&u->units);
     if (u->kernels) {
         u->kernels->memory->release(u->scratch);
         u->kernels->memory->release(u->device);
@@ -48,6 +51,7 @@ void pn_update_destroy(pn_update *u) {
 static pn_status clear_gradient(const pn_update *u) {
     const pn_parameters *p = u->parameters;
     const pn_memory *memory = u->kernels->memory;
+    if (p->no_gradient) return PN_OK;
     if (!memory->plain) return memory->clear(p->device.gradient, p->floats * sizeof(float));
     for (int i = 0; i < u->range_count; i++)
         PN_TRY(memory->clear(p->device.gradient + u->ranges[i].first,
@@ -68,51 +72,54 @@ static pn_status end_lap(const pn_update *u) {
 }
 
 pn_status pn_update_begin(pn_update *u) {
-    static const pn_update_state start = {.weights = {.max = -INFINITY}};
+    static const pn_update_state start = {.weights = {.max = -INFINITY}, .scale = 1};
     PN_TRY(begin_lap(u));
     PN_TRY(clear_gradient(u));
     memset(u->touched, 0, (size_t)u->parameters->count * sizeof *u->touched);
     u->range_count = 0;
+    u->gradient = u->parameters->device.gradient;
+    u->arena = NULL;
+    if (u->units.kernels) pn_units_begin(&u->units);
     PN_TRY(u->kernels->memory->upload(u->device, &start, sizeof start));
     return end_lap(u);
 }
 
-/* Neighbours in the enumeration become one stretch; the few floats of padding between are zero. */
-static void find_ranges(pn_update *u) {
-    u->range_count = 0;
-    for (int i = 0; i < u->parameters->count; i++) {
-        if (!u->touched[i]) continue;
-        const pn_parameter *t = &u->parameters->list[i];
-        if (i > 0 && u->touched[i - 1]) {
-            pn_range *last = &u->ranges[u->range_count - 1];
-            last->count = t->offset + t->count - last->first;
-        } else {
-            u->ranges[u->range_count++] = (pn_range){t->offset, t->count};
-        }
-    }
-}
-
 pn_status pn_update_sample(pn_update *u, const pn_program *program, const pn_result *result,
                            double temperature, double skip_below) {
-    pn_importance *weights = &u->device->weights;
     PN_TRY(begin_lap(u));
-    PN_TRY(u->kernels->weigh(result, temperature, skip_below, weights, &u->launch));
-    PN_TRY(u->kernels->rescale(u->ranges, u->range_count, u->parameters->device.gradient,
-                               &weights->rescale, &u->launch));
+    PN_TRY(u->kernels->weigh(result, temperature, skip_below, &u->device->weights, &u->launch));
     PN_TRY(end_lap(u));
+    if (u->units.kernels) return PN_OK;
     pn_program_touch(program, u->touched);
-    find_ranges(u);
+    u->range_count = pn_parameters_ranges(u->parameters, u->touched, u->ranges);
     return PN_OK;
 }
 
 const float *pn_update_scale(const pn_update *u) { return &u->device->weights.scale; }
 
+pn_status pn_update_sum(pn_update *u, const pn_result *found, double temperature, double skip_below,
+                        pn_arena *arena) {
+    float *gradient;
+    PN_TRY(begin_lap(u));
+    PN_TRY(pn_units_sum(&u->units, found, temperature, skip_below, arena, &u->device->scale,
+                        &u->launch, &gradient));
+    u->gradient = gradient;
+    u->arena = arena;
+    u->range_count = pn_parameters_ranges(u->parameters, u->units.touched, u->ranges);
+    return end_lap(u);
+}
+
 pn_status pn_update_apply(pn_update *u, pn_sgd sgd) {
     PN_TRY(begin_lap(u));
-    PN_TRY(u->kernels->sgd(u->ranges, u->range_count, u->parameters->device.value,
-                           u->parameters->device.gradient, u->parameters->device.momentum,
-                           &u->device->weights.inverse, sgd, &u->device->norm, &u->launch));
+    PN_TRY(u->kernels->sgd(u->ranges, u->range_count, u->parameters->device.value, u->gradient,
+                           u->parameters->device.momentum, &u->device->scale, sgd, &u->device->norm,
+                           &u->launch));
+    if (u->arena) PN_TRY(pn_units_end(&u->units, u->arena));
     return end_lap(u);
+}
+
+size_t pn_update_bytes(const pn_update *u) {
+    return pn_parameters_bytes(u->parameters) + pn_units_bytes(u->units.counts);
 }
 
 pn_status pn_update_read(pn_update *u) {

@@ -1,5 +1,6 @@
-/* update.h -- from the samples of a step to new weights: importance weights online, one gradient
- * buffer, clipping and SGD over what the step's architectures touched.
+/* update.h -- from the passes of a step to new weights: their gradients, clipping and SGD over what
+ * the step's architectures touched. A step of one pass adds to the parameters' gradient range; of
+ * several the sum is exact (units.h).
  *
  * Weights that no architecture of a step uses are left alone altogether (no decay, no momentum),
  * as PyTorch leaves a parameter without gradient: a search step costs what its samples cost, not
@@ -11,19 +12,24 @@
 #include "kernels/kernels.h"
 #include "runtime/parameters.h"
 #include "runtime/program.h"
+#include "runtime/units.h"
 
 PN_API_BEGIN
 
 typedef struct pn_update_state {
     pn_importance weights;
+    float scale; /* 1; NaN: the gradients of several units have no sum */
     double norm; /* of the last gradient before clipping; NaN or infinite: nothing was applied */
 } pn_update_state;
 
 typedef struct pn_update {
     const pn_kernels *kernels;
     pn_parameters *parameters;
-    bool *touched;    /* by the samples of this step, per parameter */
-    pn_range *ranges; /* the same as stretches of the flat ranges */
+    pn_units units;        /* none: its kernels are NULL */
+    const float *gradient; /* what apply takes */
+    pn_arena *arena;       /* where that lies, if in one */
+    bool *touched;         /* by the pass of this step, per parameter */
+    pn_range *ranges;      /* the same as stretches of the flat ranges */
     int range_count;
     pn_update_state *device; /* in memory of the device: what the kernels write */
     pn_update_state state;   /* the same as of the last pn_update_read */
@@ -31,23 +37,33 @@ typedef struct pn_update {
     pn_launch launch;
 } pn_update;
 
-/* Allocates for the worst case. The parameters must have their memory. PN_EMEM. */
-pn_status pn_update_create(pn_update *u, const pn_kernels *kernels, pn_parameters *parameters);
+/* Allocates for the worst case. The parameters must have their memory. units: of steps of several,
+ * whose parameters have no gradient; NULL: a step is one pass. PN_EMEM. */
+pn_status pn_update_create(pn_update *u, const pn_kernels *kernels, pn_parameters *parameters,
+                           const pn_unit_counts *units);
 void pn_update_destroy(pn_update *u);
 
 /* A new step: clears the gradient where the last step touched it, and the weights. */
 pn_status pn_update_begin(pn_update *u);
 
-/* Between a sample's forward and its backward: takes its log-likelihood into the online weights
- * and rescales the gradient gathered so far. Then run backward with scale = pn_update_scale(u). */
+/* Between a sample's forward and its backward, of one shard: finds out whether it can matter. Then
+ * run backward with scale = pn_update_scale(u). Of the one pass of a step it also says what is
+ * touched. */
 pn_status pn_update_sample(pn_update *u, const pn_program *program, const pn_result *result,
                            double temperature, double skip_below);
 
-/* The weight of the sample at hand, in memory of the device. */
+/* 1, or 0 if the sample at hand cannot matter, in memory of the device. */
 const float *pn_update_scale(const pn_update *u);
 
-/* Divides by the sum of weights, clips, steps. */
+/* After all units, before apply: pn_units_sum. Until then the arena is the sum's. */
+pn_status pn_update_sum(pn_update *u, const pn_result *found, double temperature, double skip_below,
+                        pn_arena *arena);
+
+/* Clips, steps. */
 pn_status pn_update_apply(pn_update *u, pn_sgd sgd);
+
+/* Bytes of values, momenta and all gradients. */
+size_t pn_update_bytes(const pn_update *u);
 
 /* Waits, and gets u->state. */
 pn_status pn_update_read(pn_update *u);

@@ -50,9 +50,18 @@ static const pn_kernels *host;
     X(*host, weigh,                                                                                \
       (const pn_result *r, double temperature, double skip, pn_importance *w, const pn_launch *l), \
       (r, temperature, skip, w, l))                                                                \
-    X(*host, rescale,                                                                              \
-      (const pn_range *r, int n, float *g, const float *factor, const pn_launch *l),               \
-      (r, n, g, factor, l))                                                                        \
+    X(*host, share,                                                                                \
+      (const pn_result *r, int samples, int shards, double temperature, double skip, pn_share *to, \
+       const pn_launch *l),                                                                        \
+      (r, samples, shards, temperature, skip, to, l))                                              \
+    X(*host, tally,                                                                                \
+      (const pn_range *r, int n, const float *packed, const pn_share *by, int64_t *sum, float *s,  \
+       const pn_launch *l),                                                                        \
+      (r, n, packed, by, sum, s, l))                                                               \
+    X(*host, settle,                                                                               \
+      (const pn_range *r, int n, const int64_t *sum, float keep, const float *scale, float *to,    \
+       const pn_launch *l),                                                                        \
+      (r, n, sum, keep, scale, to, l))                                                             \
     X(*host, sgd,                                                                                  \
       (const pn_range *r, int n, float *v, const float *g, float *m, const float *scale, pn_sgd s, \
        double *norm, const pn_launch *l),                                                          \

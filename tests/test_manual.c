@@ -226,7 +226,7 @@ static void bash_completes(void **state) {
         {"help t", "train trace"},
         {"info --", "--help --json --device --precision --threads"},
         {"sample --", "--help --count --top --distinct-inputs --seed --truth --json"},
-        {"plan --s", "--stem --samples --supernet --share-slot --seed"},
+        {"plan --s", "--stem --samples --supernet --shards --step-samples --share-slot --seed"},
         {"train d --no-", "--no-auxiliary --no-augment --no-hold-out --no-report"},
         {"search d --r",
          "--rule --restart --rate-alpha --rate-pi --rate --rate-end --recompute --report"},

@@ -1,6 +1,7 @@
-/* test_model.c -- the shared weights as an evaluator: equal bits for any number of threads, online
- * weights equal to weights applied afterwards, learning, and no allocation after the first step.
- * The linker sends every allocation of the program through the counters here (CMakeLists.txt). */
+/* test_model.c -- the shared weights as an evaluator: equal bits for any number of threads, and in
+ * any order of samples and shards; the sum of gradients is that; learning, and no allocation after
+ * the first step. The linker sends every allocation of the program through the counters here
+ * (CMakeLists.txt). */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -65,8 +66,9 @@ static void begin_of(setup *s, int64_t steps, pn_model_kind kind) {
     m.kind = kind;
     memset(s, 0, sizeof *s);
     assert_int_equal(pn_data_open("synthetic:400x12x12x3", PN_TRAIN, &s->data), PN_OK);
-    assert_int_equal(pn_model_create(&s->model, pn_host_kernels(NULL), &space, &m, &s->data, K),
-                     PN_OK);
+    const int samples = kind == PN_MODEL_CELLS ? K : 1;
+    assert_int_equal(
+        pn_model_create(&s->model, pn_host_kernels(NULL), &space, &m, &s->data, samples), PN_OK);
     assert_int_equal(pn_search_init(&s->search, &space, &settings), PN_OK);
 }
 
@@ -118,66 +120,244 @@ static void nothing_is_allocated_after_the_first_step(void **state) {
     end(&s);
 }
 
-/* The gradient that the step gathers online, with rescaling, is sum_k w_k g_k: here g_k is had one
- * by one, each with weight 1, and summed in double. Only the order of float32 roundings differs. */
-static void online_weights_are_the_weights(void **state) {
-    (void)state;
-    static setup s;
-    begin(&s, STEPS);
-    const pn_evaluator e = pn_model_evaluator(&s.model);
-    const pn_parameters *p = &s.model.network.parameters;
-    double *sum = calloc(p->floats, sizeof *sum);
+/* ---- several passes a step ------------------------------------------------------------------- */
+
+enum { SHARDS = 2 };
+
+/* A model of its own: three samples at most, so many shards, batches of 8. */
+static void begin_sharded(setup *s, int samples, int shards) {
+    const pn_space space = pn_space_darts();
+    pn_model_settings m = pn_model_defaults();
+    m.network = (pn_network_spec){
+        .layers = 3, .channels = 8, .H = 12, .W = 12, .image_channels = 3, .classes = 10};
+    m.N = 8;
+    m.shards = shards;
+    m.seed = 5;
+    m.temperature = 8; /* the mean: so that all weights matter */
+    memset(s, 0, sizeof *s);
+    assert_int_equal(pn_data_open("synthetic:400x12x12x3", PN_TRAIN, &s->data), PN_OK);
+    assert_int_equal(
+        pn_model_create(&s->model, pn_host_kernels(NULL), &space, &m, &s->data, samples), PN_OK);
+}
+
+static void draw_archs(pn_arch arch[K]) {
+    const pn_space space = pn_space_darts();
+    pn_prior prior;
+    assert_int_equal(pn_prior_init(&prior, &space, true), PN_OK);
+    for (int k = 0; k < K; k++) pn_prior_sample(&prior, 11, 0, (uint64_t)k, &arch[k]);
+}
+
+static void train_all(setup *s, const pn_arch *arch, int count, double rate, pn_evaluation *found,
+                      double *norm) {
+    const pn_evaluator e = pn_model_evaluator(&s->model);
+    assert_int_equal(e.begin(e.self, 0), PN_OK);
+    for (int k = 0; k < count; k++) assert_int_equal(e.train(e.self, k, &arch[k]), PN_OK);
+    assert_int_equal(e.update(e.self, rate), PN_OK);
+    assert_int_equal(e.finish(e.self, count, found, norm), PN_OK);
+}
+
+/* The gradient of a step, without decay or clipping, is what the momenta begin with. Here that of
+ * shard d is had as the gradient of a batch of its own, whose images are given, with one sample and
+ * so without units; the weighted sum is taken in double. Only the rounding of the sum differs: to
+ * quanta, and to a float. */
+static void check_sum(int samples, int shards) {
+    static setup s, one;
     pn_arch arch[K];
-    pn_evaluation found[K];
-    double norm, weight[K], l[K];
-    assert_non_null(sum);
-    s.model.settings.temperature = 8; /* the mean: so that all weights matter */
-    for (int k = 0; k < K; k++) pn_prior_sample(&s.search.prior, 11, 0, (uint64_t)k, &arch[k]);
-    for (int pass = 0; pass < 2; pass++) /* the log-likelihoods first, the weighted sum with them */
-        for (int k = 0; k < K; k++) {
+    pn_evaluation found[K], of_one;
+    double norm, weight[K], l[K] = {0};
+    draw_archs(arch);
+    begin_sharded(&s, samples, shards);
+    s.model.settings.decay = s.model.settings.clip = 0;
+    train_all(&s, arch, samples, 0, found, &norm);
+    const pn_parameters *p = &s.model.network.parameters;
+    double *sum = calloc(p->floats, sizeof *sum), *size = calloc(p->floats, sizeof *size);
+    assert_true(sum && size);
+    for (int k = 0; k < samples; k++) l[k] = found[k].train_ll;
+    (void)pn_importance_weights(l, samples, 8, weight);
+    const int N = s.model.settings.N / shards;
+    const pn_space space = pn_space_darts();
+    pn_model_settings m = s.model.settings;
+    m.N = N;
+    m.shards = 1;
+    assert_int_equal(pn_model_create(&one.model, pn_host_kernels(NULL), &space, &m, NULL, 1),
+                     PN_OK);
+    const pn_evaluator e = pn_model_evaluator(&one.model);
+    const pn_parameters *q = &one.model.network.parameters;
+    pn_batch all;
+    assert_int_equal(pn_batches_take(s.model.batches, 0, 0, &all), PN_OK);
+    for (int k = 0; k < samples; k++) {
+        double ll = 0;
+        for (int d = 0; d < shards; d++) {
+            const pn_batch shard = {N, all.x + (ptrdiff_t)d * N * 12 * 12 * 3,
+                                    all.labels + (ptrdiff_t)d * N};
+            assert_int_equal(pn_model_give(&one.model, 0, 0, &shard), PN_OK);
             assert_int_equal(e.begin(e.self, 0), PN_OK);
             assert_int_equal(e.train(e.self, 0, &arch[k]), PN_OK);
-            assert_int_equal(e.finish(e.self, 1, found, &norm), PN_OK);
-            l[k] = found[0].train_ll;
-            if (pass == 1)
-                for (size_t i = 0; i < p->floats; i++) sum[i] += weight[k] * p->gradient[i];
-            if (pass == 0 && k == K - 1) (void)pn_importance_weights(l, K, 8, weight);
+            assert_int_equal(e.finish(e.self, 1, &of_one, &norm), PN_OK);
+            ll += of_one.train_ll;
+            for (size_t i = 0; i < p->floats; i++) {
+                sum[i] += weight[k] / shards * q->gradient[i];
+                size[i] += fabs(weight[k] / shards * q->gradient[i]);
+            }
         }
-    assert_int_equal(e.begin(e.self, 0), PN_OK);
-    for (int k = 0; k < K; k++) assert_int_equal(e.train(e.self, k, &arch[k]), PN_OK);
-    double distance = 0, size = 0;
-    for (size_t i = 0; i < p->floats; i++) {
-        const double d = p->gradient[i] * (double)s.model.update.device->weights.inverse - sum[i];
-        distance += d * d;
-        size += sum[i] * sum[i];
+        assert_true(ll == found[k].train_ll);
     }
-    assert_true(size > 0);
-    assert_true(sqrt(distance / size) < 1e-5); /* a few hundred roundings of 6e-8, not in phase */
+    int there = 0;
+    for (size_t i = 0; i < p->floats; i++) {
+        assert_true(fabs(p->momentum[i] - sum[i]) <=
+                    samples * shards * PN_QUANTUM / 2 + 1e-12 * size[i] + 0x1p-24 * fabs(sum[i]));
+        there += sum[i] != 0;
+    }
+    assert_true(there > 1000);
     free(sum);
+    free(size);
+    pn_model_destroy(&one.model);
     end(&s);
 }
 
-static void a_sample_of_no_weight_skips_its_backward(void **state) {
+static void the_sum_is_that_of_single_passes(void **state) {
+    (void)state;
+    check_sum(K, 1);
+    check_sum(1, SHARDS);
+    check_sum(K, SHARDS);
+    check_sum(1, 8); /* an image each */
+}
+
+/* Whatever number a sample has: weights, momenta, norm. */
+static void samples_in_any_order_have_the_same_bits(void **state) {
+    (void)state;
+    static setup s[2];
+    for (int shards = 1; shards <= SHARDS; shards++) {
+        pn_arch arch[2][K];
+        pn_evaluation found[2][K];
+        double norm[2];
+        draw_archs(arch[0]);
+        for (int k = 0; k < K; k++) arch[1][k] = arch[0][(k + 1) % K];
+        for (int i = 0; i < 2; i++) {
+            begin_sharded(&s[i], K, shards);
+            train_all(&s[i], arch[i], K, 0.1, found[i], &norm[i]);
+        }
+        for (int k = 0; k < K; k++)
+            assert_true(found[1][k].train_ll == found[0][(k + 1) % K].train_ll);
+        const pn_parameters *a = &s[0].model.network.parameters,
+                            *b = &s[1].model.network.parameters;
+        assert_true(norm[0] == norm[1] && norm[0] > 0);
+        assert_memory_equal(a->block, b->block, a->block_bytes);
+        for (int i = 0; i < 2; i++) end(&s[i]);
+    }
+}
+
+/* Floats of a place for an architecture. */
+static size_t place_floats(setup *s, const pn_arch *arch) {
+    pn_program_size size;
+    size_t floats;
+    assert_int_equal(pn_network_build(&s->model.network, arch, s->model.program,
+                                      &(pn_build){.N = 8, .training = true}),
+                     PN_OK);
+    assert_int_equal(pn_program_compile(s->model.program, &size), PN_OK);
+    assert_int_equal(pn_units_floats(&s->model.network.parameters, s->model.program, &floats),
+                     PN_OK);
+    return floats;
+}
+
+/* As many bytes as the architectures of a step want, to the byte, and none of another step's; less
+ * than a gradient for the whole space. The sum lies in the arena. */
+static void memory_of_several_passes(void **state) {
     (void)state;
     static setup s;
-    begin(&s, STEPS);
-    const pn_evaluator e = pn_model_evaluator(&s.model);
     pn_arch arch[K];
     pn_evaluation found[K];
     double norm;
-    s.model.settings.temperature = 1e-3; /* exp(l / T): nothing but the best survives */
-    for (int k = 0; k < K; k++) pn_prior_sample(&s.search.prior, 11, 0, (uint64_t)k, &arch[k]);
-    assert_int_equal(e.begin(e.self, 0), PN_OK);
-    for (int k = 0; k < K; k++) assert_int_equal(e.train(e.self, k, &arch[k]), PN_OK);
-    assert_int_equal(e.update(e.self, 0.01), PN_OK);
-    assert_int_equal(e.finish(e.self, K, found, &norm), PN_OK);
-    double best = -INFINITY;
+    const pn_space space = pn_space_darts();
+    const pn_arch largest = pn_network_largest(&space);
+    for (int shards = 1; shards <= SHARDS; shards++) {
+        size_t floats = 0, most = 0;
+        draw_archs(arch);
+        begin_sharded(&s, K, shards);
+        const pn_update *u = &s.model.update;
+        const pn_parameters *p = &s.model.network.parameters;
+        assert_null(p->gradient);
+        assert_int_equal(u->units.counts.floats, place_floats(&s, &largest));
+        assert_int_equal(pn_update_bytes(u), p->block_bytes + pn_units_bytes(u->units.counts));
+        for (int step = 0; step < 2; step++) train_all(&s, arch, K, 0.1, found, &norm);
+        for (int k = 0; k < K; k++) {
+            floats += (size_t)shards * place_floats(&s, &arch[k]);
+            most = found[k].bytes > most ? found[k].bytes : most;
+        }
+        const size_t guard = u->units.places.checked ? PN_GUARD : 0;
+        assert_int_equal(u->units.places.high_water, floats * sizeof(float) + guard);
+        assert_true(shards > 1 || floats < p->floats);
+        const size_t sum = pn_units_arena_bytes(p);
+        assert_int_equal(s.model.arena.high_water, sum > most ? sum : most);
+        for (int k = 0; k < K; k++) arch[k] = largest; /* as many as are reserved */
+        train_all(&s, arch, K, 0.1, found, &norm);
+        assert_int_equal(u->units.places.high_water, pn_units_bytes(u->units.counts) + guard);
+        end(&s);
+    }
+}
+
+static void a_sample_of_no_weight_counts_for_nothing(void **state) {
+    (void)state;
+    static setup s;
+    pn_arch arch[K];
+    pn_evaluation found[K], alone;
+    double norm, norm_alone, best = -INFINITY;
+    int which = 0;
+    draw_archs(arch);
+    begin_sharded(&s, K, 1);
+    s.model.settings.temperature = 1e-6; /* exp(l / T): nothing but the best survives */
+    train_all(&s, arch, K, 0, found, &norm);
     for (int k = 0; k < K; k++) {
-        assert_int_equal(found[k].skipped, found[k].train_ll < best);
+        which = found[k].train_ll > best ? k : which;
         best = fmax(best, found[k].train_ll);
     }
-    assert_true(norm > 0);
+    for (int k = 0; k < K; k++) assert_int_equal(found[k].skipped, k != which);
+    train_all(&s, &arch[which], 1, 0, &alone, &norm_alone);
+    assert_true(norm == norm_alone && norm > 0);
     end(&s);
+}
+
+/* An image without contrast beyond measure, or a loss that is none: nothing moves. */
+static void a_sum_that_is_none_changes_nothing(void **state) {
+    (void)state;
+    static setup s;
+    pn_arch arch[K];
+    pn_evaluation found[K];
+    double norm;
+    draw_archs(arch);
+    begin_sharded(&s, K, 1);
+    pn_parameters *p = &s.model.network.parameters;
+    const int bias = p->count - 1; /* of the classifier */
+    float *before = malloc(p->block_bytes);
+    assert_non_null(before);
+    p->value[p->list[bias].offset] = NAN;
+    memcpy(before, p->block, p->block_bytes);
+    train_all(&s, arch, K, 0.1, found, &norm);
+    assert_true(isnan(norm));
+    assert_memory_equal(p->block, before, p->block_bytes);
+    p->value[p->list[bias].offset] = 0;
+    train_all(&s, arch, K, 0.1, found, &norm);
+    assert_true(norm > 0);
+    free(before);
+    end(&s);
+}
+
+static void shards_that_cannot_be_are_refused(void **state) {
+    (void)state;
+    const pn_space space = pn_space_darts();
+    pn_model_settings m = pn_model_defaults();
+    pn_model model;
+    m.network = (pn_network_spec){
+        .layers = 3, .channels = 8, .H = 12, .W = 12, .image_channels = 3, .classes = 10};
+    m.N = 8;
+    m.shards = 3;
+    assert_int_equal(pn_model_create(&model, pn_host_kernels(NULL), &space, &m, NULL, 1), PN_EARG);
+    assert_non_null(strstr(pn_error(), "--shards 3"));
+    m.shards = 2;
+    m.kind = PN_MODEL_MIXTURE;
+    assert_int_equal(pn_model_create(&model, pn_host_kernels(NULL), &space, &m, NULL, 1), PN_EARG);
+    m.shards = 1;
+    assert_int_equal(pn_model_create(&model, pn_host_kernels(NULL), &space, &m, NULL, 2), PN_EARG);
 }
 
 static void renewed_weights_are_others(void **state) {
@@ -193,7 +373,7 @@ static void renewed_weights_are_others(void **state) {
     for (int i = 0; i < 8; i++) step(&s);
     assert_int_equal(e.renew(e.self, 1), PN_OK);
     memcpy(second, p->value, bytes);
-    for (size_t i = 0; i < p->floats; i++) assert_true(p->momentum[i] == 0 && p->gradient[i] == 0);
+    for (size_t i = 0; i < p->floats; i++) assert_true(p->momentum[i] == 0);
     int same = 0, drawn = 0;
     for (size_t i = 0; i < p->floats; i++) { /* but for ones and zeros */
         drawn += first[i] != 0 && first[i] != 1;
@@ -339,8 +519,12 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equal_bits_for_any_number_of_threads),
         cmocka_unit_test(nothing_is_allocated_after_the_first_step),
-        cmocka_unit_test(online_weights_are_the_weights),
-        cmocka_unit_test(a_sample_of_no_weight_skips_its_backward),
+        cmocka_unit_test(the_sum_is_that_of_single_passes),
+        cmocka_unit_test(samples_in_any_order_have_the_same_bits),
+        cmocka_unit_test(memory_of_several_passes),
+        cmocka_unit_test(a_sample_of_no_weight_counts_for_nothing),
+        cmocka_unit_test(a_sum_that_is_none_changes_nothing),
+        cmocka_unit_test(shards_that_cannot_be_are_refused),
         cmocka_unit_test(renewed_weights_are_others),
         cmocka_unit_test(the_loss_falls),
         cmocka_unit_test(chosen_ops_are_weights_of_one),

@@ -300,6 +300,26 @@ static void bytes_of_one_architecture(void **state) {
     }
 }
 
+/* Without a gradient for the whole space; shards are smaller, and each has a gradient. */
+static void bytes_of_several_passes(void **state) {
+    (void)state;
+    static const char *const steps[][2] = {{"1", "1"}, {"4", "1"}, {"4", "4"}};
+    double parameters[3], arena[3];
+    for (int i = 0; i < 3; i++) {
+        json_t *root = json_of(OUTPUT("plan", "--json", "DARTS_V2", "--step-samples", steps[i][0],
+                                      "--shards", steps[i][1]));
+        parameters[i] = number(root, "parameter_bytes");
+        arena[i] = number(root, "arena_bytes");
+        assert_true(number(root, "total_bytes") ==
+                    parameters[i] + arena[i] + number(root, "batch_bytes"));
+        json_decref(root);
+    }
+    const double range = parameters[0] / 3, place = (parameters[1] - 2 * range) / 4;
+    assert_true(parameters[1] < parameters[0]);
+    assert_true(parameters[2] == 2 * range + 16 * place);
+    assert_true(arena[1] == arena[0] && arena[2] < arena[0] / 3);
+}
+
 static void smallest_mean_and_largest(void **state) {
     (void)state;
     json_t *root = json_of(OUTPUT("plan", "--json", "--samples", "20", "--batch", "8"));
@@ -1009,6 +1029,7 @@ int main(void) {
         cmocka_unit_test(parameters_of_one_cell_by_hand),
         cmocka_unit_test(every_spelling_of_a_genotype),
         cmocka_unit_test(bytes_of_one_architecture),
+        cmocka_unit_test(bytes_of_several_passes),
         cmocka_unit_test(smallest_mean_and_largest),
         cmocka_unit_test(supernet_costs_more_than_any_sample),
         cmocka_unit_test(the_largest_batch_fits_and_the_next_does_not),

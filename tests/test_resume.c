@@ -352,6 +352,13 @@ ROW(gdas, "--data", "synthetic:200x8x8x3", "--method", "gdas", "--rate-alpha", "
 ROW(one_cell_that_skips_backwards, "--warmup", "10", "--data", "synthetic:100x8x8x3", "--layers",
     "1", "--samples", "4", "--temperature-weights", "0.01", "--skip-below", "0.5")
 
+ROW(shards_of_several_samples, "--warmup", "10", "--data", "synthetic:200x8x8x3", "--samples", "2",
+    "--shards", "4", "--temperature-weights", "8")
+ROW(shards_of_one_sample, "--warmup", "10", "--data", "synthetic:200x8x8x3", "--rule", "evidence",
+    "--shards", "2")
+ROW(shards_of_a_random_search, "--data", "synthetic:200x8x8x3", "--method", "random", "--select",
+    "12", "--select-batches", "2", "--shards", "4")
+
 /* The other run is needed for the beginning only. */
 static void the_other_run_may_be_gone_when_continued(void **state) {
     (void)state;
@@ -507,13 +514,13 @@ static void a_training_killed_at_random_instants(void **state) {
 }
 
 /* With what else is random in a training: drop-path, cut squares; and with the auxiliary head, on
- * the emulated card too. */
+ * the emulated card too, and there in shards. */
 static void a_training_with_everything(void **state) {
     (void)state;
-    static const char *const all[][2] = {
-        {"cpu", "20"},
+    static const char *const all[][3] = {
+        {"cpu", "20", "1"},
 #ifdef PN_HAVE_EMULATOR
-        {"emulated", "8"},
+        {"emulated", "8", "2"},
 #endif
     };
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
@@ -523,7 +530,7 @@ static void a_training_with_everything(void **state) {
             "--batch",     "4",           "--epochs", "2",
             "--auxiliary", "--cutout",    all[i][1],  "--drop-path",
             "0.5",         "--smoothing", "0.1",      "--device",
-            all[i][0],     NULL};
+            all[i][0],     "--shards",    all[i][2],  NULL};
         finish("alone", arguments, train_usual);
         char *want = pn_run_text(pn_in_folder("alone"));
         kill_after("again", arguments, train_often, 0.2);
@@ -573,6 +580,9 @@ int main(void) {
         cmocka_unit_test(darts),
         cmocka_unit_test(gdas),
         cmocka_unit_test(one_cell_that_skips_backwards),
+        cmocka_unit_test(shards_of_several_samples),
+        cmocka_unit_test(shards_of_one_sample),
+        cmocka_unit_test(shards_of_a_random_search),
         cmocka_unit_test(the_other_run_may_be_gone_when_continued),
         cmocka_unit_test(judged_or_not_it_is_the_same_search),
         cmocka_unit_test(every_device),

@@ -12,6 +12,7 @@
 #include "runtime/data.h"
 #include "runtime/file.h"
 #include "runtime/npy.h"
+#include "runtime/rng.h"
 #include "search/network/weights.h"
 #include "search/train/trainer.h"
 #include "tests/support/process.h"
@@ -181,6 +182,102 @@ static void held_out_images_are_not_trained_on(void **state) {
         pn_trainer_destroy(&t);
     }
     pn_data_free(&data);
+}
+
+/* ---- shards ---------------------------------------------------------------------------------- */
+
+/* A network of one cell and its auxiliary head, for batches of the caller's. */
+static void begin_shards(pn_trainer *t, int64_t batch, int64_t shards, int64_t auxiliary) {
+    const pn_data like = {.name = "none", .count = 64, .H = 32, .W = 32, .C = 3, .classes = 10};
+    const pn_kernels *kernels;
+    pn_train_settings s = pn_train_defaults();
+    pn_arch arch;
+    assert_int_equal(pn_backend_open("cpu", &kernels), PN_OK);
+    assert_int_equal(pn_genotype_open("PDARTS", &arch), PN_OK);
+    pn_genotype_write(&arch, s.genotype);
+    s.layers = 3;
+    s.channels = 4;
+    s.batch = batch;
+    s.shards = shards;
+    s.auxiliary = auxiliary;
+    s.clip = s.decay = s.drop_path = 0;
+    assert_int_equal(pn_train_resolve(&s, &like), PN_OK);
+    if (pn_trainer_create(t, kernels, &s, &like, 0) != PN_OK) fail_msg("%s", pn_error());
+}
+
+/* A step of a batch in shards against steps of the shards by themselves, whose gradients and
+ * running statistics are averaged in double. What differs is rounding: of a sum of D terms to
+ * quanta, of the gradient to a float; of running statistics twice more, of what is kept and of the
+ * sum with it, and in each of the shards as they are had here. */
+static void a_step_in_shards(void **state) {
+    (void)state;
+    enum { D = 4, N = 8, PIXELS = 32 * 32 * 3 };
+    static pn_trainer whole, one;
+    static float image[N * PIXELS];
+    int32_t label[N];
+    pn_train_report report, of_one;
+    for (int i = 0; i < N * PIXELS; i++)
+        image[i] = (float)(2 * pn_uniform(1, PN_STREAM_INIT, 7, (uint64_t)i) - 1);
+    for (int i = 0; i < N; i++) label[i] = 3 * i % 10;
+    begin_shards(&whole, N, D, 1);
+    const pn_parameters *p = &whole.network.parameters;
+    double *gradient = calloc(p->floats, sizeof *gradient),
+           *value = calloc(p->floats, sizeof *value), *size = calloc(p->floats, sizeof *size),
+           loss = 0, auxiliary = 0;
+    int64_t correct = 0;
+    int moved = 0;
+    assert_true(gradient && value && size);
+    assert_int_equal(pn_trainer_step_on(&whole, &(pn_batch){N, image, label}, 0, 0, &report),
+                     PN_OK);
+    for (int d = 0; d < D; d++) {
+        begin_shards(&one, N / D, 1, 1);
+        const pn_batch shard = {N / D, image + (ptrdiff_t)d * (N / D) * PIXELS,
+                                label + d * (N / D)};
+        assert_int_equal(pn_trainer_step_on(&one, &shard, 0, 0, &of_one), PN_OK);
+        const pn_parameters *q = &one.network.parameters;
+        for (size_t i = 0; i < p->floats; i++) {
+            gradient[i] += q->momentum[i] / (double)D;
+            value[i] += q->value[i] / (double)D;
+            size[i] += fabs(q->momentum[i] / (double)D) + fabs(q->value[i] / (double)D);
+        }
+        loss += of_one.loss / D;
+        auxiliary += of_one.auxiliary_loss / D;
+        correct += of_one.correct;
+        pn_trainer_destroy(&one);
+    }
+    assert_true(fabs(report.loss - loss) < 1e-12 && report.correct == correct);
+    assert_true(fabs(report.auxiliary_loss - auxiliary) < 1e-12);
+    for (int t = 0; t < p->count; t++)
+        for (size_t i = p->list[t].offset; i < p->list[t].offset + p->list[t].count; i++) {
+            const double off = D * PN_QUANTUM / 2 + 1e-12 * size[i];
+            assert_true(fabs(p->momentum[i] - gradient[i]) <= off + 0x1p-24 * fabs(gradient[i]));
+            if (p->list[t].role != PN_ROLE_STATE) continue;
+            assert_true(fabs(p->value[i] - value[i]) <= off + 4 * 0x1p-24 * size[i]);
+            moved += p->value[i] != (p->list[t].init == PN_INIT_ONE);
+        }
+    assert_true(moved > 500);
+    free(gradient);
+    free(value);
+    free(size);
+    pn_trainer_destroy(&whole);
+}
+
+/* Drop-path draws for each shard, and scores take no more memory than was planned. */
+static void shards_of_a_training(void **state) {
+    (void)state;
+    assert_int_equal(RUN("train", "shards", "--genotype", "PDARTS", "--data", DATA, "--layers", "3",
+                         "--quiet", SIZE, "--shards", "4"),
+                     0);
+    double row[EPOCHS][COLUMNS];
+    read_metrics("shards/seed-1/metrics.csv", row);
+    assert_true(row[EPOCHS - 1][TRAIN_LOSS] < row[0][TRAIN_LOSS]);
+    char *json = text_of("shards/seed-1/run.json");
+    assert_non_null(strstr(json, "\"shards\": 4"));
+    free(json);
+    REFUSE(2, "--shards 3, want a divisor of --batch 32", "train", "new", "--genotype", "PDARTS",
+           "--data", DATA, SIZE, "--shards", "3");
+    REFUSE(2, "but this run was begun with 4", "train", "shards", "--genotype", "PDARTS", "--data",
+           DATA, "--layers", "3", "--quiet", SIZE, "--shards", "2");
 }
 
 /* The cosine of DARTS moves once an epoch, drop-path grows by the epoch. */
@@ -603,6 +700,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_stem_has_the_sizes_of_plan),
         cmocka_unit_test(held_out_images_are_not_trained_on),
+        cmocka_unit_test(a_step_in_shards),
+        cmocka_unit_test(shards_of_a_training),
         cmocka_unit_test(rates_follow_the_settings),
         cmocka_unit_test(results_are_the_seeds),
         cmocka_unit_test(eval_agrees_with_the_training),

@@ -1,4 +1,4 @@
-/* test_update.c -- importance weights online against the softmax itself; rescaling; SGD. */
+/* test_update.c -- importance weights, exact sums in any order, SGD. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "runtime/rng.h"
 #include "tests/support/check.h"
 
 /* Numbers that kernels read and write beside the arrays. */
@@ -51,7 +52,6 @@ static const struct sequence {
     {"likelihoods that no float can tell apart", {-1e9, -1e9 - 0.5, -1e9 + 0.25}, 3, 1, 0},
 };
 
-/* The gradient as a search gathers it: rescaled when the maximum grows, the sample's own scale. */
 static void weigh(void **state) {
     const struct sequence *s = *state;
     for (int backend = 0; backend < PN_BACKENDS; backend++) {
@@ -59,30 +59,104 @@ static void weigh(void **state) {
         if (!k) continue;
         const pn_launch l = launch_on(k, NULL, 0);
         numbers *n = new_numbers();
-        pn_importance w = n->w;
-        double gathered = 0, wanted = 0;
         for (int i = 0; i < s->count; i++) {
             n->result = (pn_result){.log_likelihood = s->l[i]};
             assert_int_equal(k->weigh(&n->result, s->temperature, s->skip_below, &n->w, &l), PN_OK);
             assert_int_equal(pn_finish(k), PN_OK);
-            w = n->w;
             const pn_importance want = pn_weigh_ref(s->l, i + 1, s->temperature, s->skip_below);
-            assert_true(w.max == want.max);
-            assert_true(fabs(w.sum - want.sum) <= 1e-14 * want.sum * s->count);
-            /* Rounded to float once, from doubles that agree to some 1e-15. */
-            assert_true(fabsf(w.scale - want.scale) <= 0x1p-23f * want.scale);
-            assert_true(fabsf(w.rescale - want.rescale) <= 0x1p-23f * want.rescale);
-            assert_true(fabsf(w.inverse - want.inverse) <= 0x1p-23f * want.inverse);
-            assert_int_equal(w.count, i + 1);
-            assert_int_equal(w.skipped, want.skipped);
-            gathered = gathered * w.rescale + w.scale * (i + 1.0);
+            assert_true(n->w.max == want.max && n->w.scale == want.scale);
         }
-        for (int i = 0; i < s->count; i++)
-            wanted += exp(s->l[i] / s->temperature - w.max) / w.sum * (i + 1.0);
         pn_unreach(n);
-        /* Each of up to 8 samples: 3 factors rounded to float; and what skipping leaves out. */
-        assert_true(fabs(gathered * w.inverse - wanted) <=
-                    (3 * 0x1p-24 * s->count + s->skip_below * s->count) * wanted);
+    }
+}
+
+/* One sample that is no number makes all that follow none. */
+static void weigh_sees_nan(void **state) {
+    (void)state;
+    static const double bad[] = {NAN, -INFINITY}; /* and -inf is none of the first sample's */
+    for (int backend = 0; backend < PN_BACKENDS; backend++)
+        for (int i = 0; i < 2 && pn_backend_at(backend); i++) {
+            const pn_kernels *k = pn_backend_at(backend);
+            const pn_launch l = launch_on(k, NULL, 0);
+            numbers *n = new_numbers();
+            n->result = (pn_result){.log_likelihood = bad[i]};
+            assert_int_equal(k->weigh(&n->result, 1, 0, &n->w, &l), PN_OK);
+            assert_int_equal(pn_finish(k), PN_OK);
+            assert_true(isnan(n->w.scale));
+            pn_unreach(n);
+        }
+}
+
+/* ---- share ----------------------------------------------------------------------------------- */
+
+enum { MOST_SHARDS = 3 };
+
+/* Log-likelihoods of samples, cut into shards: thirds and the rest, so that sums are not exact. */
+static pn_share *run_share(const pn_kernels *k, const struct sequence *s, int shards, double *cut) {
+    pn_result *found = pn_reach((size_t)s->count * (size_t)shards * sizeof *found);
+    pn_share *share = pn_reach((size_t)s->count * sizeof *share);
+    for (int i = 0; i < s->count * shards; i++) {
+        const double l = s->l[i / shards];
+        cut[i] = shards == 1 ? l : i % shards == 0 ? l / 3 : 2 * l / 3 / (shards - 1);
+        found[i] = (pn_result){.log_likelihood = cut[i]};
+    }
+    const pn_launch l = launch_on(k, NULL, 0);
+    assert_int_equal(k->share(found, s->count, shards, s->temperature, s->skip_below, share, &l),
+                     PN_OK);
+    assert_int_equal(pn_finish(k), PN_OK);
+    pn_unreach(found);
+    return share;
+}
+
+/* An exponential is off by a few 2^-53 of itself, and its argument, of which there are up to 1e9 of
+ * a unit, by as much: 1e-6 covers those, 1e-12 the others, whose arguments are below 1,000. */
+static void share(void **state) {
+    const struct sequence *s = *state;
+    double cut[MOST_SAMPLES * MOST_SHARDS];
+    for (int backend = 0; backend < PN_BACKENDS; backend++)
+        for (int shards = 1; shards <= MOST_SHARDS && pn_backend_at(backend); shards++) {
+            pn_share *got = run_share(pn_backend_at(backend), s, shards, cut), want[MOST_SAMPLES];
+            const double off = fabs(s->l[0]) > 1e8 ? 1e-6 : 1e-12;
+            double all = 0;
+            pn_share_ref(cut, s->count, shards, s->temperature, s->skip_below, want);
+            for (int k = 0; k < s->count; k++) {
+                assert_true(fabs(got[k].weight - want[k].weight) <= off * want[k].weight);
+                assert_int_equal(got[k].skipped, want[k].skipped);
+                assert_int_equal(got[k].skipped, s->skip_below > 0 && got[k].weight == 0);
+                all += got[k].weight * shards;
+            }
+            assert_true(fabs(all - 1) <= 1e-12 + s->skip_below * s->count);
+            pn_unreach(got);
+        }
+}
+
+static void share_of_nan(void **state) {
+    (void)state;
+    const struct sequence s = {"NaN", {-10, NAN, -11}, 3, 1, 0x1p-24};
+    double cut[MOST_SAMPLES * MOST_SHARDS];
+    for (int backend = 0; backend < PN_BACKENDS; backend++) {
+        if (!pn_backend_at(backend)) continue;
+        pn_share *got = run_share(pn_backend_at(backend), &s, 2, cut);
+        for (int k = 0; k < s.count; k++) assert_true(isnan(got[k].weight));
+        pn_unreach(got);
+    }
+}
+
+static void share_refuses(void **state) {
+    (void)state;
+    pn_result found = {0};
+    pn_share to = {.weight = -1};
+    for (int backend = 0; backend < PN_BACKENDS; backend++) {
+        const pn_kernels *k = pn_backend_at(backend);
+        if (!k) continue;
+        const pn_launch l = launch_on(k, NULL, 0);
+        assert_int_equal(k->share(NULL, 1, 1, 1, 0, &to, &l), PN_EARG);
+        assert_int_equal(k->share(&found, 1, 1, 1, 0, NULL, &l), PN_EARG);
+        assert_int_equal(k->share(&found, 0, 1, 1, 0, &to, &l), PN_EARG);
+        assert_int_equal(k->share(&found, 1, 0, 1, 0, &to, &l), PN_EARG);
+        assert_int_equal(k->share(&found, 1, 1, 0, 0, &to, &l), PN_EARG);
+        assert_int_equal(k->share(&found, 1, 1, 1, NAN, &to, &l), PN_EARG);
+        assert_true(to.weight == -1);
     }
 }
 
@@ -106,7 +180,7 @@ static void weigh_refuses(void **state) {
     }
 }
 
-/* ---- rescale and sgd ------------------------------------------------------------------------- */
+/* ---- arrays ---------------------------------------------------------------------------------- */
 
 /* Ranges with gaps between, out of order, one empty, one of a single float, one long. */
 static const pn_range ranges[] = {{900, 40}, {3, 17}, {64, 0}, {500, 1}, {1000, 70001}};
@@ -133,48 +207,229 @@ static void end_arrays(arrays *a) {
     free(a);
 }
 
-static void rescale(void **state) {
+/* ---- tally and settle ------------------------------------------------------------------------ */
+
+/* Terms of several places, and the sum of them. */
+enum { PLACES = 3, MANY_RANGES = 400 };
+typedef struct places {
+    const pn_range *ranges;
+    int count;
+    size_t packed; /* floats of a place */
+    float *at[PLACES];
+    pn_share *share;
+    int64_t *sum, *want;
+    float *scale;
+} places;
+
+static const double weights[PLACES] = {0.3, 1 / 3.0, 0x1p-20};
+
+/* Magnitudes from 2^-60, which is nothing in quanta, to 2^21. */
+static float term_of(uint64_t i) {
+    const double u = 2 * pn_uniform(3, PN_STREAM_INIT, i, 0) - 1;
+    return (float)ldexp(u, (int)pn_random_below(3, PN_STREAM_INIT, i, 1, 82) - 60);
+}
+
+static places *new_places(const pn_range *of, int count) {
+    places *p = calloc(1, sizeof *p);
+    if (!p) abort();
+    p->ranges = of;
+    p->count = count;
+    for (int r = 0; r < count; r++) p->packed += pn_aligned_floats(of[r].count);
+    for (int i = 0; i < PLACES; i++) {
+        p->at[i] = pn_guarded(p->packed * sizeof(float)); /* between ranges NaN: nobody reads it */
+        size_t first = 0;
+        for (int r = 0; r < count; first += pn_aligned_floats(of[r++].count))
+            for (size_t j = 0; j < of[r].count; j++)
+                p->at[i][first + j] = term_of((uint64_t)i * p->packed + first + j);
+    }
+    p->share = pn_reach(PLACES * sizeof *p->share);
+    for (int i = 0; i < PLACES; i++) p->share[i] = (pn_share){.weight = weights[i]};
+    p->sum = pn_guarded(FLOATS * sizeof *p->sum);
+    p->want = calloc(FLOATS, sizeof *p->want);
+    p->scale = pn_reach(sizeof *p->scale);
+    if (!p->want) abort();
+    return p;
+}
+
+static void end_places(places *p) {
+    for (int i = 0; i < PLACES; i++) {
+        assert_true(pn_guards_hold(p->at[i], p->packed * sizeof(float)));
+        pn_unguard(p->at[i]);
+    }
+    assert_true(pn_guards_hold(p->sum, FLOATS * sizeof *p->sum));
+    pn_unguard(p->sum);
+    pn_unreach(p->share);
+    pn_unreach(p->scale);
+    free(p->want);
+    free(p);
+}
+
+static void clear_sums(places *p) {
+    *p->scale = 1;
+    for (int i = 0; i < FLOATS; i++) p->sum[i] = p->want[i] = 7; /* what is not covered stays so */
+}
+
+static void tally_place(const pn_kernels *k, places *p, int i) {
+    const pn_launch l = launch_on(k, NULL, 0);
+    assert_int_equal(k->tally(p->ranges, p->count, p->at[i], &p->share[i], p->sum, p->scale, &l),
+                     PN_OK);
+    assert_int_equal(pn_finish(k), PN_OK);
+}
+
+static pn_range many[MANY_RANGES];
+static const pn_range *many_ranges(void) { /* of 0 to 6 floats: more than a launch takes */
+    for (size_t i = 0; i < MANY_RANGES; i++) many[i] = (pn_range){48 * i + i % 3, i % 7};
+    return many;
+}
+
+/* Every order of places, every order of work: the bits of the twin. */
+static void tally_in_any_order(void **state) {
     (void)state;
-    static const float factors[] = {1, 0.5f, 0, 1.7f};
-    arrays *a = new_arrays(false);
-    numbers *n = new_numbers();
+    static const int orders[][PLACES] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                         {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+    for (int shape = 0; shape < 2; shape++) {
+        places *p = new_places(shape ? many_ranges() : ranges, shape ? MANY_RANGES : RANGES);
+        for (int backend = 0; backend < PN_BACKENDS; backend++)
+            for (int o = 0; o < 6 && pn_backend_at(backend); o++) {
+                pn_backend_disturb(pn_backend_at(backend), o);
+                clear_sums(p);
+                for (int i = 0; i < PLACES; i++) {
+                    tally_place(pn_backend_at(backend), p, orders[o][i]);
+                    assert_true(pn_tally_ref(p->ranges, p->count, p->at[i], weights[i], p->want));
+                }
+                assert_memory_equal(p->sum, p->want, FLOATS * sizeof *p->sum);
+                assert_true(*p->scale == 1);
+                pn_backend_disturb(pn_backend_at(backend), 0);
+            }
+        end_places(p);
+    }
+}
+
+/* Each term is off by half a quantum, and by 2^-53 of itself as a double. */
+static void tally_is_the_sum(void **state) {
+    (void)state;
+    places *p = new_places(ranges, RANGES);
+    clear_sums(p);
+    for (int i = 0; i < PLACES; i++)
+        assert_true(pn_tally_ref(ranges, RANGES, p->at[i], weights[i], p->want));
+    size_t first = 0;
+    int largest = 0;
+    for (int r = 0; r < RANGES; first += pn_aligned_floats(ranges[r++].count))
+        for (size_t j = 0; j < ranges[r].count; j++) {
+            double sum = 7 * PN_QUANTUM, size = 0;
+            for (int i = 0; i < PLACES; i++) {
+                sum += weights[i] * p->at[i][first + j];
+                size += fabs(weights[i] * p->at[i][first + j]);
+            }
+            const double got = (double)p->want[ranges[r].first + j] * PN_QUANTUM;
+            assert_true(fabs(got - sum) <= PLACES * (PN_QUANTUM / 2 + 0x1p-52 * size));
+            largest += size > 1e5;
+        }
+    assert_true(largest > 100);
+    end_places(p);
+}
+
+/* What a sum cannot hold is left out, and said; half of 2^22, and less than all, it can. */
+static void tally_leaves_out_what_is_too_large(void **state) {
+    (void)state;
+    static const float bad[] = {NAN, INFINITY, -INFINITY, 0x1p22f, -0x1p22f, 0x1.fffffep21f};
+    places *p = new_places(ranges, RANGES);
+    const size_t where = pn_aligned_floats(40) + 5; /* of the second range */
+    for (int backend = 0; backend < PN_BACKENDS; backend++)
+        for (int i = 0; i < 6 && pn_backend_at(backend); i++) {
+            const float before = p->at[0][where];
+            p->at[0][where] = bad[i];
+            clear_sums(p);
+            tally_place(pn_backend_at(backend), p, 0);
+            assert_int_equal(pn_tally_ref(ranges, RANGES, p->at[0], weights[0], p->want), i == 5);
+            assert_true(i == 5 ? *p->scale == 1 : isnan(*p->scale));
+            assert_memory_equal(p->sum, p->want, FLOATS * sizeof *p->sum);
+            p->at[0][where] = before;
+        }
+    end_places(p);
+}
+
+/* A skipped sample's place may hold anything; a weight that is no number spoils the sum. */
+static void tally_of_no_weight(void **state) {
+    (void)state;
+    places *p = new_places(ranges, RANGES);
+    for (int backend = 0; backend < PN_BACKENDS; backend++)
+        for (int nan = 0; nan < 2 && pn_backend_at(backend); nan++) {
+            p->share[1].weight = nan ? NAN : 0;
+            p->at[1][3] = nan ? 1 : NAN;
+            clear_sums(p);
+            tally_place(pn_backend_at(backend), p, 1);
+            assert_true(nan ? isnan(*p->scale) : *p->scale == 1);
+            assert_memory_equal(p->sum, p->want, FLOATS * sizeof *p->sum);
+        }
+    end_places(p);
+}
+
+/* Without what was there: a float of the sum, to the bit. With it: two roundings more. */
+static void settle(void **state) {
+    (void)state;
+    static const float keeps[] = {0, 0.9f, 1};
+    const double u = 0x1p-24;
+    places *p = new_places(ranges, RANGES);
+    clear_sums(p);
+    for (int i = 0; i < PLACES; i++)
+        (void)pn_tally_ref(ranges, RANGES, p->at[i], weights[i], p->sum);
     for (int backend = 0; backend < PN_BACKENDS; backend++)
         for (int i = 0; i < 4 && pn_backend_at(backend); i++) {
             const pn_kernels *k = pn_backend_at(backend);
             const pn_launch l = launch_on(k, NULL, 0);
-            pn_set_restore(&a->set);
-            n->factor = factors[i];
-            assert_int_equal(k->rescale(ranges, RANGES, a->gradient, &n->factor, &l), PN_OK);
+            arrays *a = new_arrays(false);
+            const float keep = keeps[i % 3];
+            *p->scale = i == 3 ? NAN : 1;  /* then nothing is done */
+            if (i == 0) a->value[3] = NAN; /* not read */
+            assert_int_equal(k->settle(ranges, RANGES, p->sum, keep, p->scale, a->value, &l),
+                             PN_OK);
             assert_int_equal(pn_finish(k), PN_OK);
-            pn_member *g = pn_set_find(&a->set, a->gradient);
-            for (int j = 0; j < FLOATS; j++) g->d[j] = g->start[j];
-            pn_rescale_ref(ranges, RANGES, g->d, factors[i]);
-            for (int j = 0; j < FLOATS; j++) assert_true(a->gradient[j] == (float)g->d[j]);
+            pn_member *value = pn_set_find(&a->set, a->value);
+            for (int j = 0; j < FLOATS; j++) value->d[j] = value->start[j];
+            if (i != 3) pn_settle_ref(ranges, RANGES, p->sum, keep, value->d);
+            for (int j = 0; j < FLOATS; j++) {
+                const double kept = i == 3 ? 0 : keep * value->start[j];
+                if (keep == 0 || i == 3)
+                    assert_true(a->value[j] == (float)value->d[j]);
+                else
+                    assert_true(fabs(a->value[j] - value->d[j]) <=
+                                2 * u * (fabs(kept) + fabs(value->d[j] - kept)));
+            }
             assert_null(pn_set_overrun(&a->set));
+            end_arrays(a);
         }
-    pn_unreach(n);
-    end_arrays(a);
+    end_places(p);
 }
 
-/* A gradient that was never written may hold anything; times 1 it is not even read. */
-static void rescale_by_one_does_nothing(void **state) {
+static void tally_and_settle_refuse(void **state) {
     (void)state;
-    arrays *a = new_arrays(false);
-    numbers *n = new_numbers();
-    n->factor = 1;
-    a->gradient[5] = NAN;
-    pn_set_freeze(&a->set);
+    places *p = new_places(ranges, RANGES);
+    clear_sums(p);
+    float *const from = p->at[0], to = -1;
     for (int backend = 0; backend < PN_BACKENDS; backend++) {
         const pn_kernels *k = pn_backend_at(backend);
         if (!k) continue;
         const pn_launch l = launch_on(k, NULL, 0);
-        assert_int_equal(k->rescale(ranges, RANGES, a->gradient, &n->factor, &l), PN_OK);
-        assert_int_equal(pn_finish(k), PN_OK);
-        assert_null(pn_set_touched(&a->set));
+        assert_int_equal(k->tally(NULL, 1, from, p->share, p->sum, p->scale, &l), PN_EARG);
+        assert_int_equal(k->tally(ranges, -1, from, p->share, p->sum, p->scale, &l), PN_EARG);
+        assert_int_equal(k->tally(ranges, 1, NULL, p->share, p->sum, p->scale, &l), PN_EARG);
+        assert_int_equal(k->tally(ranges, 1, from, NULL, p->sum, p->scale, &l), PN_EARG);
+        assert_int_equal(k->tally(ranges, 1, from, p->share, NULL, p->scale, &l), PN_EARG);
+        assert_int_equal(k->tally(ranges, 1, from, p->share, p->sum, NULL, &l), PN_EARG);
+        assert_non_null(strstr(pn_error(), "tally"));
+        assert_int_equal(k->settle(ranges, -1, p->sum, 0, p->scale, &to, &l), PN_EARG);
+        assert_int_equal(k->settle(ranges, 1, NULL, 0, p->scale, &to, &l), PN_EARG);
+        assert_int_equal(k->settle(ranges, 1, p->sum, 0, NULL, &to, &l), PN_EARG);
+        assert_int_equal(k->settle(ranges, 1, p->sum, 0, p->scale, NULL, &l), PN_EARG);
+        assert_non_null(strstr(pn_error(), "settle"));
+        assert_true(to == -1 && *p->scale == 1);
+        assert_memory_equal(p->sum, p->want, FLOATS * sizeof *p->sum);
     }
-    pn_unreach(n);
-    end_arrays(a);
+    end_places(p);
 }
+
+/* ---- sgd ------------------------------------------------------------------------------------- */
 
 static double run_sgd(const pn_kernels *k, arrays *a, const float *scale, pn_sgd s, int order) {
     pn_set_restore(&a->set);
@@ -509,8 +764,6 @@ static void sgd_refuses(void **state) {
             PN_EARG);
         assert_int_equal(
             k->sgd(ranges, 1, a->value, a->gradient, a->velocity, NULL, s, &norm, &small), PN_EARG);
-        assert_int_equal(k->rescale(ranges, 1, NULL, a->value, &l), PN_EARG);
-        assert_int_equal(k->rescale(ranges, 1, a->gradient, NULL, &l), PN_EARG);
         assert_true(norm == -1);
         assert_null(pn_set_touched(&a->set));
     }
@@ -521,8 +774,15 @@ static void sgd_refuses(void **state) {
 int main(void) {
     static const struct CMUnitTest others[] = {
         cmocka_unit_test(weigh_refuses),
-        cmocka_unit_test(rescale),
-        cmocka_unit_test(rescale_by_one_does_nothing),
+        cmocka_unit_test(weigh_sees_nan),
+        cmocka_unit_test(share_of_nan),
+        cmocka_unit_test(share_refuses),
+        cmocka_unit_test(tally_in_any_order),
+        cmocka_unit_test(tally_is_the_sum),
+        cmocka_unit_test(tally_leaves_out_what_is_too_large),
+        cmocka_unit_test(tally_of_no_weight),
+        cmocka_unit_test(settle),
+        cmocka_unit_test(tally_and_settle_refuse),
         cmocka_unit_test(sgd_exact),
         cmocka_unit_test(sgd_by_hand),
         cmocka_unit_test(norm_that_is_not_finite_changes_nothing),
@@ -535,6 +795,8 @@ int main(void) {
     };
     return pn_run_rows("weigh", sequences, sizeof *sequences,
                        (int)(sizeof sequences / sizeof *sequences), weigh, NULL, 0) +
+           pn_run_rows("share", sequences, sizeof *sequences,
+                       (int)(sizeof sequences / sizeof *sequences), share, NULL, 0) +
            pn_run_rows("sgd", settings, sizeof *settings, (int)(sizeof settings / sizeof *settings),
                        sgd, others, (int)(sizeof others / sizeof *others));
 }

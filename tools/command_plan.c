@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "search/methods/cost.h"
+#include "search/methods/step.h"
 #include "tools/commands.h"
 
 static const char usage[] =
@@ -21,7 +22,8 @@ static const char legend[] =
     "  macs               multiply-adds per image: convolutions and classifier,\n"
     "                     whether or not a cell is read\n"
     "  parameter_bytes    values, gradient and momentum; of a search network for the\n"
-    "                     whole space\n"
+    "                     whole space. With several samples or shards a step each\n"
+    "                     has a gradient of its own, of one cell's network\n"
     "  activation_bytes   kept by the forward for the backward pass, as sampled:\n"
     "                     cells that nothing reads are dropped\n"
     "  arena_bytes        all of a training step, to the byte: activations, their\n"
@@ -80,6 +82,9 @@ static const pn_field rows[] = {
             "the network of all ops on all inputs, as DARTS searches it"),
     PN_ROW_AUXILIARY("1", "auxiliary head of an evaluation network, where it fits"),
     PN_ROW_BATCH(NULL, "images a batch [64; eval 96, imagenet 128]"),
+    PN_ROW_SHARDS(NULL),
+    PN_INT("step-samples", step_samples, 1, PN_MAX_SAMPLES, NULL,
+           "architectures a step of a search, --samples there [1]"),
     PN_ROW_IMAGE(NULL, "image size [32x32x3; imagenet 224x224x3]"),
     PN_ROW_CLASSES(NULL, "classes [10; imagenet 1000]"),
     PN_ROW_DEVICE(device, "cpu", "cpu or cuda (which need not be here): scratch is the device's"),

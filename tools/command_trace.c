@@ -407,7 +407,7 @@ static pn_status run_batch(tracer *t) {
     PN_TRY(
         pn_device_batch_create(&t->feed, memory, b->N, (size_t)b->H * (size_t)b->W * (size_t)b->C));
     PN_TRY(pn_device_batch_upload(&t->feed, &batch));
-    PN_TRY(pn_update_create(&t->update, t->kernels, p));
+    PN_TRY(pn_update_create(&t->update, t->kernels, p, NULL));
     PN_TRY(pn_arena_create(&t->arena, memory, t->size.arena_bytes, 0));
     PN_TRY(pn_program_bind(t->program, &t->arena, p, t->feed.batch.x, t->feed.batch.labels,
                            pn_update_scale(&t->update)));

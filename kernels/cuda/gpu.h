@@ -10,8 +10,8 @@
  * and no cooperative groups. What it may use as it is:
  * __global__, __device__, __host__, __forceinline__, __launch_bounds__, __restrict__, threadIdx.x,
  * blockIdx.x, blockDim.x, gridDim.x, __syncthreads, __syncwarp, __shfl_sync, __shfl_xor_sync,
- * __shfl_down_sync, __threadfence, atomicAdd on unsigned, __ldg, fmaf, float2, float4, int2, int4,
- * make_float4, #pragma unroll, templates, lambdas. */
+ * __shfl_down_sync, __threadfence, atomicAdd and atomicExch on unsigned, __ldg, fmaf, rint, float2,
+ * float4, int2, int4, make_float4, make_int4, #pragma unroll, templates, lambdas. */
 #ifndef PN_GPU_H
 #define PN_GPU_H
 

@@ -331,6 +331,7 @@ pn_memory make_memory() {
     m.stage = stage;
     m.unstage = unstage;
     m.unit = UNIT;
+    m.moves = !card.virtual_memory;
     m.reserve = reserve;
     m.commit = commit;
     m.unreserve = unreserve;

@@ -389,8 +389,13 @@ extern "C" {
 PN_OPS(PN_GPU_OP, )
 pn_status PN_GPU_NAME(pn_weigh)(const pn_result *result, double temperature, double skip_below,
                                 pn_importance *w, const pn_launch *launch);
-pn_status PN_GPU_NAME(pn_rescale)(const pn_range *ranges, int count, float *gradient,
-                                  const float *factor, const pn_launch *launch);
+pn_status PN_GPU_NAME(pn_share)(const pn_result *found, int samples, int shards, double temperature,
+                                double skip_below, pn_share *share, const pn_launch *launch);
+pn_status PN_GPU_NAME(pn_tally)(const pn_range *ranges, int count, const float *packed,
+                                const pn_share *share, int64_t *sum, float *scale,
+                                const pn_launch *launch);
+pn_status PN_GPU_NAME(pn_settle)(const pn_range *ranges, int count, const int64_t *sum, float keep,
+                                 const float *scale, float *to, const pn_launch *launch);
 size_t PN_GPU_NAME(pn_sgd_scratch)(const pn_range *ranges, int count);
 pn_status PN_GPU_NAME(pn_sgd)(const pn_range *ranges, int count, float *value,
                               const float *gradient, float *velocity, const float *scale, pn_sgd s,

@@ -28,7 +28,9 @@ static pn_kernels make_table() {
 #endif
     PN_OPS(OP, )
     t.weigh = PN_GPU_NAME(pn_weigh);
-    t.rescale = PN_GPU_NAME(pn_rescale);
+    t.share = PN_GPU_NAME(pn_share);
+    t.tally = PN_GPU_NAME(pn_tally);
+    t.settle = PN_GPU_NAME(pn_settle);
     t.sgd_scratch = PN_GPU_NAME(pn_sgd_scratch);
     t.sgd = PN_GPU_NAME(pn_sgd);
     t.length = PN_GPU_NAME(pn_length);

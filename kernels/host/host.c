@@ -9,12 +9,13 @@
     .op##_bwd_table = pn_##op##_bwd_table_##isa, .op##_fwd = pn_##op##_fwd_##isa,                 \
     .op##_bwd = pn_##op##_bwd_##isa,
 /* What touches no tensor between ops is there once, for floats. */
-#define ONE(isa, ops, type, suffix)                                                              \
-    {                                                                                            \
-        .name = "host-" #isa suffix, .storage = type, .memory = &pn_host_memory,                 \
-        PN_OPS(OP, ops).weigh = pn_weigh_##isa, .rescale = pn_rescale_##isa,                     \
-        .sgd_scratch = pn_sgd_scratch_##isa, .sgd = pn_sgd_##isa, .length = pn_length_##isa,     \
-        .move = pn_move_##isa, .flop_rate = pn_flop_rate_##isa, .copy_rate = pn_copy_rate_##isa, \
+#define ONE(isa, ops, type, suffix)                                                               \
+    {                                                                                             \
+        .name = "host-" #isa suffix, .storage = type, .memory = &pn_host_memory,                  \
+        PN_OPS(OP, ops).weigh = pn_weigh_##isa, .share = pn_share_##isa, .tally = pn_tally_##isa, \
+        .settle = pn_settle_##isa, .sgd_scratch = pn_sgd_scratch_##isa, .sgd = pn_sgd_##isa,      \
+        .length = pn_length_##isa, .move = pn_move_##isa, .flop_rate = pn_flop_rate_##isa,        \
+        .copy_rate = pn_copy_rate_##isa,                                                          \
     }
 enum { STORAGES = 2, TABLES = 3 };
 #define TABLE(isa)                                                               \

@@ -39,8 +39,13 @@
     PN_OPS(PN_DECLARE_OP, isa)                                                                     \
     pn_status pn_weigh_##isa(const pn_result *result, double temperature, double skip_below,       \
                              pn_importance *w, const pn_launch *launch);                           \
-    pn_status pn_rescale_##isa(const pn_range *ranges, int count, float *gradient,                 \
-                               const float *factor, const pn_launch *launch);                      \
+    pn_status pn_share_##isa(const pn_result *found, int samples, int shards, double temperature,  \
+                             double skip_below, pn_share *share, const pn_launch *launch);         \
+    pn_status pn_tally_##isa(const pn_range *ranges, int count, const float *packed,               \
+                             const pn_share *share, int64_t *sum, float *scale,                    \
+                             const pn_launch *launch);                                             \
+    pn_status pn_settle_##isa(const pn_range *ranges, int count, const int64_t *sum, float keep,   \
+                              const float *scale, float *to, const pn_launch *launch);             \
     size_t pn_sgd_scratch_##isa(const pn_range *ranges, int count);                                \
     pn_status pn_sgd_##isa(const pn_range *ranges, int count, float *value, const float *gradient, \
                            float *velocity, const float *scale, pn_sgd s, double *norm_out,        \

@@ -1,4 +1,4 @@
-/* update.c -- importance weights and the step of the shared weights.
+/* update.c -- importance weights, exact sums of gradients, and the step of the shared weights.
  *
  * Flat ranges are cut into blocks of BLOCK floats; a block is the unit of work. Its sum of
  * squares is a partial, added in the order of the blocks: the norm has the same bits for any number
@@ -34,32 +34,89 @@ pn_status PN_NAME(pn_weigh)(const pn_result *result, double temperature, double 
     if (!(temperature > 0) || !(skip_below >= 0))
         return pn_fail(PN_EARG, "weigh: temperature %g, skip_below %g, want > 0 and >= 0",
                        temperature, skip_below);
-    const double l = result->log_likelihood / temperature, max = max_or_nan(w->max, l);
-    const double rescale = exp(w->max - max), weight = exp(l - max);
-    const int skip = weight < skip_below;
-    w->sum = w->sum * rescale + weight;
-    w->max = max;
-    w->scale = skip ? 0 : (float)weight;
-    w->rescale = (float)rescale;
-    w->inverse = (float)(1 / w->sum);
-    w->count++;
-    w->skipped += skip;
+    const double l = result->log_likelihood / temperature;
+    w->max = max_or_nan(w->max, l);
+    const double weight = exp(l - w->max);
+    w->scale = isnan(weight) ? NAN : weight < skip_below ? 0 : 1;
     return PN_OK;
 }
 
-pn_status PN_NAME(pn_rescale)(const pn_range *ranges, int count, float *gradient,
-                              const float *factor, const pn_launch *launch) {
+static double likelihood(const pn_result *found, int k, int shards, double temperature) {
+    double l = 0;
+    for (int d = 0; d < shards; d++) l += found[(ptrdiff_t)k * shards + d].log_likelihood;
+    return l / temperature;
+}
+
+pn_status PN_NAME(pn_share)(const pn_result *found, int samples, int shards, double temperature,
+                            double skip_below, pn_share *share, const pn_launch *launch) {
     (void)launch;
-    PN_TRY(pn_check_ranges("rescale", ranges, count));
-    if (!factor || (count > 0 && !gradient))
-        return pn_fail(PN_EARG, "rescale: gradient or factor is NULL");
-    const float f = *factor;
-    if (f == 1) return PN_OK;
+    PN_TRY(pn_check_share(found, samples, shards, temperature, skip_below, share));
+    double max = -INFINITY, sum = 0;
+    for (int k = 0; k < samples; k++)
+        max = max_or_nan(max, likelihood(found, k, shards, temperature));
+    for (int k = 0; k < samples; k++)
+        sum += share[k].weight = exp(likelihood(found, k, shards, temperature) - max);
+    for (int k = 0; k < samples; k++) {
+        const double e = share[k].weight;
+        share[k] = (pn_share){e < skip_below ? 0 : e / sum / shards, e < skip_below};
+    }
+    return PN_OK;
+}
+
+/* Floats before block b of packed ranges. */
+static size_t packed_before(const pn_range *ranges, size_t b) {
+    size_t before = 0;
+    for (; b >= blocks_of(*ranges); ranges++) {
+        b -= blocks_of(*ranges);
+        before += pn_aligned_floats(ranges->count);
+    }
+    return before + b * BLOCK;
+}
+
+/* weight: in quanta. 1 if a term cannot be added. */
+static int tally_block(int64_t *sum, const float *packed, double weight, size_t n) {
+    int bad = 0;
+    for (size_t i = 0; i < n; i++) {
+        const float term = packed[i];
+        const int too_large = !(fabsf(term) < PN_TERM_LIMIT);
+        bad |= too_large;
+        sum[i] += too_large ? 0 : (int64_t)rint(weight * term);
+    }
+    return bad;
+}
+
+pn_status PN_NAME(pn_tally)(const pn_range *ranges, int count, const float *packed,
+                            const pn_share *share, int64_t *sum, float *scale,
+                            const pn_launch *launch) {
+    (void)launch;
+    PN_TRY(pn_check_tally(ranges, count, packed, share, sum, scale));
+    const double weight = share->weight / PN_QUANTUM;
+    const size_t blocks = weight != 0 && !isnan(weight) ? count_blocks(ranges, count) : 0;
+    int bad = isnan(weight);
+#pragma omp parallel for num_threads(pn_threads()) reduction(| : bad)
+    for (size_t b = 0; b < blocks; b++) {
+        const pn_range r = block_at(ranges, b);
+        bad |= tally_block(sum + r.first, packed + packed_before(ranges, b), weight, r.count);
+    }
+    if (bad) *scale = NAN;
+    return PN_OK;
+}
+
+static void settle_block(float *to, const int64_t *sum, float keep, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        to[i] = (keep == 0 ? 0 : keep * to[i]) + (float)sum[i] * (float)PN_QUANTUM;
+}
+
+pn_status PN_NAME(pn_settle)(const pn_range *ranges, int count, const int64_t *sum, float keep,
+                             const float *scale, float *to, const pn_launch *launch) {
+    (void)launch;
+    PN_TRY(pn_check_settle(ranges, count, sum, scale, to));
+    if (isnan(*scale)) return PN_OK;
     const size_t blocks = count_blocks(ranges, count);
 #pragma omp parallel for num_threads(pn_threads())
     for (size_t b = 0; b < blocks; b++) {
         const pn_range r = block_at(ranges, b);
-        for (size_t i = r.first; i < r.first + r.count; i++) gradient[i] *= f;
+        settle_block(to + r.first, sum + r.first, keep, r.count);
     }
     return PN_OK;
 }

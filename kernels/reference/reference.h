@@ -41,18 +41,25 @@ void pn_node_bwd_ref(const pn_node *job, const pn_twins *t);
 void pn_head_fwd_ref(const pn_head *job, const pn_twins *t); /* writes *job->result itself */
 void pn_head_bwd_ref(const pn_head *job, const pn_twins *t);
 
-/* What weigh must have said after the last of `count` samples: the softmax over all of them,
- * taken directly. `l` holds their log-likelihoods, not yet divided by the temperature. */
+/* What weigh must have said after the last of `count` samples. `l` holds their log-likelihoods, not
+ * yet divided by the temperature. */
 pn_importance pn_weigh_ref(const double *l, int count, double temperature, double skip_below);
 
-/* sgd, length, move and rescale on doubles; scale as the factor itself. The first two return the
- * norm. */
+/* share, of log-likelihoods l[k * shards + d]. */
+void pn_share_ref(const double *l, int samples, int shards, double temperature, double skip_below,
+                  pn_share *share);
+
+/* tally: 0 if a term was left out. settle on doubles, of a sum that a double holds exactly. */
+int pn_tally_ref(const pn_range *ranges, int count, const float *packed, double weight,
+                 int64_t *sum);
+void pn_settle_ref(const pn_range *ranges, int count, const int64_t *sum, double keep, double *to);
+
+/* sgd, length and move on doubles; scale as the factor itself. The first two return the norm. */
 double pn_sgd_ref(const pn_range *ranges, int count, double *value, const double *gradient,
                   double *velocity, double scale, pn_sgd s);
 double pn_length_ref(const pn_range *ranges, int count, const double *gradient, double scale);
 void pn_move_ref(const pn_range *ranges, int count, double *value, const double *from,
                  const double *along, double length, double step);
-void pn_rescale_ref(const pn_range *ranges, int count, double *gradient, double factor);
 
 /* ---- The two ends of deferred BatchNorm, shared by all ops ----------------------------------- */
 

@@ -6,6 +6,7 @@
 #include "kernels/backend.h"
 #include "runtime/json.h"
 #include "runtime/rng.h"
+#include "runtime/units.h"
 #include "search/methods/method.h"
 #include "search/methods/mixture.h"
 #include "search/network/budget.h"
@@ -44,6 +45,8 @@ static pn_status measure(planner *p, const subject *of, int batch, double figure
     const pn_arch *arch = of->has_arch ? &of->arch : NULL;
     const int8_t *chosen = of->has_chosen ? of->chosen : NULL;
     const bool evaluation = !strcmp(p->asked.network, "eval");
+    const bool several = p->asked.shards > 1 || p->asked.step_samples > 1;
+    const int N = (batch + p->asked.shards - 1) / p->asked.shards; /* of a shard */
     if (!p->created || evaluation) { /* an evaluation network has one architecture's weights */
         if (p->created) pn_network_destroy(&p->network);
         p->created = false;
@@ -67,7 +70,7 @@ static pn_status measure(planner *p, const subject *of, int batch, double figure
     float number = 0; /* an address for each learnt weight of a supernet: nothing runs */
     const pn_mix learnt = {.weight = chosen ? NULL : &number, .dweight = &number, .chosen = chosen},
                  *mix = arch ? NULL : &learnt;
-    const pn_build train = {.N = batch,
+    const pn_build train = {.N = N,
                             .training = true,
                             .mix = mix,
                             .recompute = p->asked.recompute,
@@ -76,10 +79,16 @@ static pn_status measure(planner *p, const subject *of, int batch, double figure
     PN_TRY(pn_network_build(&p->network, arch, p->program, &train));
     PN_TRY(pn_program_compile(p->program, &training));
     const size_t floor = pn_program_floor(p->program);
+    pn_unit_counts units = {p->asked.step_samples, p->asked.shards, 0};
+    if (several) PN_TRY(pn_units_floats(&p->network.parameters, p->program, &units.floats));
     PN_TRY(pn_network_build(&p->network, arch, p->program,
-                            &(pn_build){.N = batch, .inference = evaluation, .mix = mix}));
+                            &(pn_build){.N = N, .inference = evaluation, .mix = mix}));
     PN_TRY(pn_program_compile(p->program, &forward));
-    const double parameters = (double)pn_parameters_bytes(&p->network.parameters);
+    p->network.parameters.no_gradient = several;
+    const size_t sum = several ? pn_units_arena_bytes(&p->network.parameters) : 0;
+    const size_t arena = training.arena_bytes > sum ? training.arena_bytes : sum;
+    const double parameters =
+        (double)(pn_parameters_bytes(&p->network.parameters) + pn_units_bytes(units));
     const double batches = (double)pn_network_batch_bytes(&p->network.spec, batch);
     const double values[PN_COSTS] = {
         [PN_COST_PARAMS] = (double)weights,
@@ -88,10 +97,10 @@ static pn_status measure(planner *p, const subject *of, int batch, double figure
             arch ? pn_network_macs(&p->network, arch) : pn_network_mixed_macs(&p->network, chosen),
         [PN_COST_PARAMETER_BYTES] = parameters,
         [PN_COST_ACTIVATION_BYTES] = (double)training.activation_bytes,
-        [PN_COST_ARENA_BYTES] = (double)training.arena_bytes,
+        [PN_COST_ARENA_BYTES] = (double)arena,
         [PN_COST_ARENA_BYTES_EVAL] = (double)forward.arena_bytes,
         [PN_COST_BATCH_BYTES] = batches,
-        [PN_COST_TOTAL_BYTES] = parameters + batches + (double)training.arena_bytes,
+        [PN_COST_TOTAL_BYTES] = parameters + batches + (double)arena,
         [PN_COST_FLOOR_BYTES] = (double)floor,
         [PN_COST_LEVELS] = training.levels,
         [PN_COST_LAUNCHES_FWD] = training.launches_fwd,
@@ -185,6 +194,12 @@ static pn_status resolve(pn_cost_settings *o) {
         return pn_fail(PN_EARG, "--method %s searches no single cell, want --network search%s",
                        o->method, o->genotype ? " and no genotype" : "");
     if (model == PN_MODEL_MIXTURE) o->supernet = true;
+    if (!o->shards) o->shards = 1;
+    if (!o->step_samples) o->step_samples = 1;
+    if (o->shards > 1 && (model != PN_MODEL_CELLS || o->supernet))
+        return pn_fail(PN_EARG, "--shards %d, want 1: a supernet runs whole batches", o->shards);
+    if (o->step_samples > 1 && (model != PN_MODEL_CELLS || o->supernet || evaluation))
+        return pn_fail(PN_EARG, "--step-samples %d, want 1, or a search of cells", o->step_samples);
     if (!!o->genotype + !!o->samples + o->supernet > 1)
         return pn_fail(PN_EARG, "want one of --genotype, --samples and --supernet");
     if (o->supernet && evaluation)
@@ -194,6 +209,7 @@ static pn_status resolve(pn_cost_settings *o) {
     if (!o->channels) o->channels = usual.channels;
     if (!o->batch) o->batch = usual.batch;
     if (!o->classes) o->classes = usual.classes;
+    PN_TRY(pn_shards_check(o->shards, o->batch));
     if (!o->image[0]) memcpy(o->image, (int[]){usual.edge, usual.edge, 3}, sizeof o->image);
     return PN_OK;
 }

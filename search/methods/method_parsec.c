@@ -171,7 +171,7 @@ static double agreement(const void *self) {
 const pn_method pn_method_parsec = {
     .name = "parsec",
     .options =
-        "|rule|samples|warmup|temperature|temperature-weights|baseline|distinct-inputs|"
+        "|rule|samples|shards|warmup|temperature|temperature-weights|baseline|distinct-inputs|"
         "evidence|entropy-end|restart|found|freeze-weights|rate-pi|skip-below|prior|"
         "warmup-prior|keep-weights|",
     .resolve = resolve,

@@ -230,7 +230,7 @@ static pn_status read_prior(const pn_safetensors *checkpoint, const json_t *sett
 
 const pn_method pn_method_random = {
     .name = "random",
-    .options = "|select|select-batches|",
+    .options = "|shards|select|select-batches|",
     .resolve = resolve,
     .cost = cost,
     .describe = describe,

@@ -16,6 +16,7 @@ pn_model_settings pn_model_defaults(void) {
         .network =
             {.layers = 8, .channels = 16, .H = 32, .W = 32, .image_channels = 3, .classes = 10},
         .N = 64,
+        .shards = 1,
         .augment = true,
         .temperature = 1,
         .skip_below = 0x1p-24,
@@ -31,7 +32,19 @@ static void choose_largest(const pn_space *space, int8_t chosen[PN_MAX_MIX_EDGES
     memset(chosen, pn_op_choice(space, largest.cell[0].term[0][0].op), PN_MAX_MIX_EDGES);
 }
 
-/* The largest program of this kind, for batches of N; m->size says what it needs. */
+/* Several passes a step, of which each has a gradient of its own. */
+static bool has_units(const pn_model *m) { return m->samples > 1 || m->settings.shards > 1; }
+
+static pn_unit_counts unit_counts(const pn_model *m) {
+    return (pn_unit_counts){m->samples, m->settings.shards, m->unit_floats};
+}
+
+/* Images of a shard, if a batch has N; of a batch that shards do not divide, of the larger ones. */
+static int shard_of(const pn_model *m, int N) {
+    return (N + m->settings.shards - 1) / m->settings.shards;
+}
+
+/* The largest program of this kind, for batches of N; m->size and unit_floats say what it needs. */
 static pn_status measure(pn_model *m, int N) {
     const pn_arch largest = pn_network_largest(&m->network.space);
     float number = 0; /* an address for each weight of a supernet: nothing runs */
@@ -41,24 +54,31 @@ static pn_status measure(pn_model *m, int N) {
     if (m->settings.kind == PN_MODEL_EDGES) mix = (pn_mix){.dweight = &number, .chosen = chosen};
     const bool cells = m->settings.kind == PN_MODEL_CELLS;
     PN_TRY(pn_network_build(&m->network, cells ? &largest : NULL, m->program,
-                            &(pn_build){.N = N,
+                            &(pn_build){.N = shard_of(m, N),
                                         .training = true,
                                         .recompute = m->settings.recompute,
                                         .guarded = pn_arena_checks(m->kernels->memory),
                                         .mix = cells ? NULL : &mix}));
-    return pn_program_compile(m->program, &m->size);
+    PN_TRY(pn_program_compile(m->program, &m->size));
+    return pn_units_floats(&m->network.parameters, m->program, &m->unit_floats);
 }
 
-/* All but the arena: weights with gradient and momentum, two batches of each half. */
+static size_t arena_bytes(const pn_model *m) {
+    const size_t sum = has_units(m) ? pn_units_arena_bytes(&m->network.parameters) : 0;
+    return m->size.arena_bytes > sum ? m->size.arena_bytes : sum;
+}
+
+/* All but the arena: weights with gradients and momentum, two batches of each half. */
 static size_t fixed_bytes(const pn_model *m, int N) {
     return pn_parameters_bytes(&m->network.parameters) +
+           (has_units(m) ? pn_units_bytes(unit_counts(m)) : 0) +
            pn_network_batch_bytes(&m->settings.network, N);
 }
 
 static pn_status needed_bytes(void *self, int N, size_t *bytes) {
     pn_model *m = self;
     PN_TRY(measure(m, N));
-    *bytes = fixed_bytes(m, N) + m->size.arena_bytes;
+    *bytes = fixed_bytes(m, N) + arena_bytes(m);
     return PN_OK;
 }
 
@@ -74,23 +94,25 @@ static pn_status reserve(pn_model *m) {
     PN_TRY(measure(m, N));
     const size_t most =
         m->settings.kind == PN_MODEL_MIXTURE ? m->size.arena_bytes : 2 * m->size.unshared_bytes;
-    return pn_arena_create(&m->arena, m->kernels->memory, most + (64 << 20),
+    return pn_arena_create(&m->arena, m->kernels->memory, most + arena_bytes(m) + (64 << 20),
                            limit ? limit - fixed_bytes(m, N) : 0);
 }
 
-/* What the heads find, and the weights that follow: read once a step. */
+static size_t results(const pn_model *m) {
+    return 2 * (size_t)m->samples * (size_t)m->settings.shards;
+}
+
+/* What the heads find, and the shares that follow: read once a step. */
 static pn_status allocate_results(pn_model *m) {
     const pn_memory *memory = m->kernels->memory;
     const size_t n = (size_t)m->samples;
-    void *found, *weighed;
-    PN_TRY(memory->allocate(2 * n * sizeof *m->found, &found));
+    void *found;
+    PN_TRY(memory->allocate(results(m) * sizeof *m->found, &found));
     m->found = found;
-    PN_TRY(memory->allocate(n * sizeof *m->weighed, &weighed));
-    m->weighed = weighed;
-    m->result = calloc(2 * n, sizeof *m->result);
-    m->weights = calloc(n, sizeof *m->weights);
+    m->result = calloc(results(m), sizeof *m->result);
+    m->share = calloc(n, sizeof *m->share);
     m->evaluation = calloc(n, sizeof *m->evaluation);
-    return m->result && m->weights && m->evaluation
+    return m->result && m->share && m->evaluation
                ? PN_OK
                : pn_fail(PN_EMEM, "model: no memory for %d samples", m->samples);
 }
@@ -119,7 +141,12 @@ static pn_status allocate_mixture(pn_model *m) {
 }
 
 static pn_status create(pn_model *m, const pn_space *space, const pn_data *data) {
+    PN_TRY(pn_shards_check(m->settings.shards, m->settings.N));
+    if (has_units(m) && m->settings.kind != PN_MODEL_CELLS)
+        return pn_fail(PN_EARG, "a supernet with %d samples in %d shards, want 1 each", m->samples,
+                       m->settings.shards);
     PN_TRY(pn_network_create(&m->network, &m->settings.network, space, NULL));
+    m->network.parameters.no_gradient = has_units(m);
     const pn_network_spec *n = &m->settings.network;
     PN_TRY(pn_program_create(&m->program, m->kernels));
     PN_TRY(pn_program_reserve(m->program, m->network.max_ops, m->network.max_terms));
@@ -127,7 +154,9 @@ static pn_status create(pn_model *m, const pn_space *space, const pn_data *data)
     PN_TRY(pn_parameters_allocate(&m->network.parameters, m->kernels->memory));
     pn_parameters_init(&m->network.parameters, m->settings.seed);
     PN_TRY(pn_parameters_push(&m->network.parameters));
-    PN_TRY(pn_update_create(&m->update, m->kernels, &m->network.parameters));
+    const pn_unit_counts units = unit_counts(m);
+    PN_TRY(pn_update_create(&m->update, m->kernels, &m->network.parameters,
+                            has_units(m) ? &units : NULL));
     const pn_batch_stream streams[2] = {
         {.half = PN_HALF_FIRST, .N = m->settings.N, .augment = m->settings.augment},
         {.half = PN_HALF_SECOND, .N = m->settings.N, .augment = m->settings.augment},
@@ -157,13 +186,12 @@ void pn_model_destroy(pn_model *m) {
     for (int half = 0; half < 2; half++) pn_device_batch_destroy(&m->device_batch[half]);
     if (m->kernels) {
         m->kernels->memory->release(m->found);
-        m->kernels->memory->release(m->weighed);
         m->kernels->memory->release(m->mix_weight);
         m->kernels->memory->release(m->mix_dweight);
     }
     free(m->mix_host);
     free(m->result);
-    free(m->weights);
+    free(m->share);
     free(m->evaluation);
     pn_program_destroy(m->program);
     pn_arena_destroy(&m->arena);
@@ -195,7 +223,7 @@ static pn_status take(pn_model *m, int half, int64_t step) {
 static pn_status compile(pn_model *m, const pn_arch *arch, const pn_mix *mix, bool training,
                          pn_result *result) {
     PN_TRY(pn_network_build(&m->network, arch, m->program,
-                            &(pn_build){.N = m->settings.N,
+                            &(pn_build){.N = shard_of(m, m->settings.N),
                                         .training = training,
                                         .recompute = m->settings.recompute,
                                         .guarded = m->arena.checked,
@@ -204,17 +232,18 @@ static pn_status compile(pn_model *m, const pn_arch *arch, const pn_mix *mix, bo
     return pn_program_compile(m->program, &m->size);
 }
 
-/* Binds it to the batch of a half. */
-static pn_status bind(pn_model *m, int half, bool training) {
-    const pn_batch *batch = &m->device_batch[half].batch;
-    return pn_program_bind(m->program, &m->arena, &m->network.parameters, batch->x, batch->labels,
-                           training ? pn_update_scale(&m->update) : NULL);
+/* Binds it to shard d of the batch of a half. */
+static pn_status bind(pn_model *m, int half, int d, const float *scale) {
+    const pn_device_batch *from = &m->device_batch[half];
+    const size_t before = (size_t)d * (size_t)shard_of(m, m->settings.N);
+    return pn_program_bind(m->program, &m->arena, &m->network.parameters,
+                           from->batch.x + before * from->image_floats, from->batch.labels + before,
+                           scale);
 }
 
-static pn_status prepare(pn_model *m, const pn_arch *arch, const pn_mix *mix, int half,
-                         bool training, pn_result *result) {
-    PN_TRY(compile(m, arch, mix, training, result));
-    return bind(m, half, training);
+/* Of sample k, or of its shard d. */
+static pn_result *found_of(const pn_model *m, int half, int k, int d) {
+    return m->found + ((ptrdiff_t)half * m->samples + k) * m->settings.shards + d;
 }
 
 /* Nothing is queued between two steps: the host may write. */
@@ -235,21 +264,24 @@ static pn_status begin(void *self, int64_t step) {
     pn_model *m = self;
     if (step != m->step) begin_times(m); /* a step may begin twice: see mix */
     m->step = step;
-    PN_TRY(m->kernels->memory->clear(m->found, 2 * (size_t)m->samples * sizeof *m->found));
-    PN_TRY(m->kernels->memory->clear(m->weighed, (size_t)m->samples * sizeof *m->weighed));
+    PN_TRY(m->kernels->memory->clear(m->found, results(m) * sizeof *m->found));
     memset(m->evaluation, 0, (size_t)m->samples * sizeof *m->evaluation);
     return pn_update_begin(&m->update);
 }
 
-/* Forward, importance weight and backward of the program at hand, as sample k of the step. */
-static pn_status learn(pn_model *m, int k, const pn_result *result) {
+static pn_status forward(pn_model *m) {
     double since = pn_now();
-    PN_TRY(pn_program_forward(m->program));
+    const pn_status s = pn_program_forward(m->program);
     m->times.forward += pn_lap(&since);
+    return s;
+}
+
+/* Forward, importance weight and backward of the bound program, as sample k of the step. */
+static pn_status learn(pn_model *m, int k, const pn_result *result) {
+    PN_TRY(forward(m));
+    double since = pn_now();
     PN_TRY(pn_update_sample(&m->update, m->program, result, m->settings.temperature,
                             m->settings.skip_below));
-    PN_TRY(
-        m->kernels->memory->copy(&m->weighed[k], &m->update.device->weights, sizeof *m->weighed));
     m->evaluation[k].bytes = m->size.arena_bytes;
     m->times.update += pn_lap(&since);
     const pn_status s = pn_program_backward(m->program);
@@ -257,31 +289,64 @@ static pn_status learn(pn_model *m, int k, const pn_result *result) {
     return s;
 }
 
+/* The program writes what it finds in shard 0's place: so the others come before, last to first. */
+static pn_status keep_found(const pn_model *m, int half, int k, int d) {
+    return d ? m->kernels->memory->copy(found_of(m, half, k, d), found_of(m, half, k, 0),
+                                        sizeof *m->found)
+             : PN_OK;
+}
+
+/* With several shards nobody knows before the last forward what a sample counts. */
+static pn_status learn_shard(pn_model *m, int k, int d) {
+    if (has_units(m)) PN_TRY(pn_units_take(&m->update.units, k, d, m->program));
+    if (m->settings.shards == 1) {
+        PN_TRY(bind(m, TRAIN, d, pn_update_scale(&m->update)));
+        return learn(m, k, found_of(m, TRAIN, k, d));
+    }
+    PN_TRY(bind(m, TRAIN, d, NULL));
+    PN_TRY(forward(m));
+    m->evaluation[k].bytes = m->size.arena_bytes;
+    double since = pn_now();
+    const pn_status s = pn_program_backward(m->program);
+    m->times.backward += pn_lap(&since);
+    PN_TRY(s);
+    return keep_found(m, TRAIN, k, d);
+}
+
+static pn_status take_timed(pn_model *m, int half) {
+    double since = pn_now();
+    const pn_status s = take(m, half, m->step);
+    m->times.data += pn_lap(&since);
+    return s;
+}
+
 static pn_status train(void *self, int k, const pn_arch *arch) {
     pn_model *m = self;
-    double since = pn_now();
-    PN_TRY(take(m, TRAIN, m->step));
-    m->times.data += pn_lap(&since);
-    PN_TRY(prepare(m, arch, NULL, TRAIN, true, &m->found[k]));
-    return learn(m, k, &m->found[k]);
+    PN_TRY(take_timed(m, TRAIN));
+    PN_TRY(compile(m, arch, NULL, true, found_of(m, TRAIN, k, 0)));
+    for (int d = m->settings.shards - 1; d >= 0; d--) PN_TRY(learn_shard(m, k, d));
+    return PN_OK;
 }
 
 static pn_status validate(void *self, int k, const pn_arch *arch) {
     pn_model *m = self;
-    double since = pn_now();
-    PN_TRY(take(m, VALIDATE, m->step));
-    m->times.data += pn_lap(&since);
-    PN_TRY(prepare(m, arch, NULL, VALIDATE, false, &m->found[m->samples + k]));
+    PN_TRY(take_timed(m, VALIDATE));
+    PN_TRY(compile(m, arch, NULL, false, found_of(m, VALIDATE, k, 0)));
     if (m->size.arena_bytes > m->evaluation[k].bytes) m->evaluation[k].bytes = m->size.arena_bytes;
-    since = pn_now();
-    const pn_status s = pn_program_forward(m->program);
-    m->times.forward += pn_lap(&since);
-    return s;
+    for (int d = m->settings.shards - 1; d >= 0; d--) {
+        PN_TRY(bind(m, VALIDATE, d, NULL));
+        PN_TRY(forward(m));
+        PN_TRY(keep_found(m, VALIDATE, k, d));
+    }
+    return PN_OK;
 }
 
 static pn_status update(void *self, double rate) {
     pn_model *m = self;
     double since = pn_now();
+    if (has_units(m))
+        PN_TRY(pn_update_sum(&m->update, m->found, m->settings.temperature, m->settings.skip_below,
+                             &m->arena));
     const pn_status s = pn_update_apply(&m->update, (pn_sgd){.rate = (float)rate,
                                                              .momentum = m->settings.momentum,
                                                              .decay = m->settings.decay,
@@ -291,21 +356,29 @@ static pn_status update(void *self, double rate) {
     return s;
 }
 
+/* Over the shards, in their order. */
+static void add_results(const pn_model *m, const pn_result *of, double *log_likelihood,
+                        int64_t *correct) {
+    for (int d = 0; d < m->settings.shards; d++) {
+        *log_likelihood += of[d].log_likelihood;
+        *correct += of[d].correct;
+    }
+}
+
 static pn_status finish(void *self, int count, pn_evaluation *out, double *gradient_norm) {
     pn_model *m = self;
     const pn_memory *memory = m->kernels->memory;
-    const size_t n = (size_t)m->samples;
-    PN_TRY(memory->download(m->result, m->found, 2 * n * sizeof *m->result));
-    PN_TRY(memory->download(m->weights, m->weighed, n * sizeof *m->weights));
+    PN_TRY(memory->download(m->result, m->found, results(m) * sizeof *m->result));
     PN_TRY(pn_update_read(&m->update));
+    if (m->update.arena)
+        PN_TRY(memory->download(m->share, m->update.units.share, (size_t)count * sizeof *m->share));
     for (int k = 0; k < count; k++) {
-        const pn_result *t = &m->result[k], *v = &m->result[m->samples + k];
+        const pn_result *t = m->result + (found_of(m, TRAIN, k, 0) - m->found),
+                        *v = m->result + (found_of(m, VALIDATE, k, 0) - m->found);
         out[k] = m->evaluation[k];
-        out[k].skipped = m->weights[k].skipped - (k ? m->weights[k - 1].skipped : 0);
-        out[k].train_ll = t->log_likelihood;
-        out[k].train_correct = t->correct;
-        out[k].val_ll = v->log_likelihood;
-        out[k].val_correct = v->correct;
+        out[k].skipped = m->update.arena ? (int)m->share[k].skipped : 0;
+        add_results(m, t, &out[k].train_ll, &out[k].train_correct);
+        add_results(m, v, &out[k].val_ll, &out[k].val_correct);
     }
     *gradient_norm = m->update.state.norm;
     m->times.all = pn_now() - m->begun;
@@ -325,13 +398,13 @@ static pn_status sum_scores(pn_model *m, const pn_arch *arch, pn_batches *batche
         PN_TRY(pn_batches_take(batches, stream, step, &batch));
         m->times.data += pn_lap(&since);
         PN_TRY(pn_device_batch_upload(&m->device_batch[VALIDATE], &batch));
-        PN_TRY(bind(m, VALIDATE, false));
-        since = pn_now();
-        PN_TRY(pn_program_forward(m->program));
-        m->times.forward += pn_lap(&since);
-        PN_TRY(m->kernels->memory->download(&result, m->found, sizeof result));
-        out->val_ll += result.log_likelihood;
-        out->val_correct += result.correct;
+        for (int d = 0; d < m->settings.shards; d++) {
+            PN_TRY(bind(m, VALIDATE, d, NULL));
+            PN_TRY(forward(m));
+            PN_TRY(m->kernels->memory->download(&result, m->found, sizeof result));
+            out->val_ll += result.log_likelihood;
+            out->val_correct += result.correct;
+        }
         out->bytes = m->size.arena_bytes;
     }
     return PN_OK;
@@ -356,8 +429,8 @@ static pn_status upload_weights(pn_model *m, const double *weight) {
     return m->kernels->memory->upload(m->mix_weight, m->mix_host, count * sizeof *m->mix_host);
 }
 
-static pn_result *result_of(pn_model *m, pn_step_half half) {
-    return &m->found[half == PN_STEP_TRAIN ? 0 : m->samples];
+static pn_result *result_of(const pn_model *m, pn_step_half half) {
+    return found_of(m, half == PN_STEP_TRAIN ? TRAIN : VALIDATE, 0, 0);
 }
 
 static pn_status mix(void *self, pn_step_half half, const double *weight, const int8_t *chosen) {
@@ -365,12 +438,11 @@ static pn_status mix(void *self, pn_step_half half, const double *weight, const 
     const int which = half == PN_STEP_TRAIN ? TRAIN : VALIDATE;
     const pn_mix made = {
         .weight = chosen ? NULL : m->mix_weight, .dweight = m->mix_dweight, .chosen = chosen};
-    double since = pn_now();
-    PN_TRY(take(m, which, m->step));
-    m->times.data += pn_lap(&since);
+    PN_TRY(take_timed(m, which));
     if (!chosen) PN_TRY(upload_weights(m, weight));
     PN_TRY(m->kernels->memory->clear(m->mix_dweight, mix_dweights(m) * sizeof *m->mix_dweight));
-    PN_TRY(prepare(m, NULL, &made, which, true, result_of(m, half)));
+    PN_TRY(compile(m, NULL, &made, true, result_of(m, half)));
+    PN_TRY(bind(m, which, 0, pn_update_scale(&m->update)));
     return learn(m, 0, result_of(m, half));
 }
 

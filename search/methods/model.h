@@ -1,6 +1,6 @@
 /* model.h -- the one-shot model: shared weights that evaluate any architecture of the space. It
  * stands behind the callbacks of step.h. One arena, one program at a time, K architectures one
- * after another. */
+ * after another, each on the D shards of its batch one after another. */
 #ifndef PN_MODEL_H
 #define PN_MODEL_H
 
@@ -23,6 +23,8 @@ typedef enum pn_model_kind {
 typedef struct pn_model_settings {
     pn_network_spec network;
     int N;         /* batch */
+    int shards;    /* D: parts of a batch, each with BatchNorm statistics of its own; it divides N,
+                    * and is 1 but for cells */
     uint64_t seed; /* of weights and batches */
     bool augment;
     bool recompute;     /* keep less for the backward pass: pn_program_recompute */
@@ -34,8 +36,8 @@ typedef struct pn_model_settings {
     pn_model_kind kind; /* it sizes the arena; cells can be evaluated by all of them */
 } pn_model_settings;
 
-/* Batch 64, momentum 0.9, decay 3e-4, clip 5, augmentation, skip below 2^-24: a smaller relative
- * weight cannot change a float32 sum. */
+/* Batch 64 in one shard, momentum 0.9, decay 3e-4, clip 5, augmentation, skip below 2^-24: a
+ * smaller relative weight cannot change a float32 sum. */
 pn_model_settings pn_model_defaults(void);
 
 typedef struct pn_model {
@@ -45,11 +47,12 @@ typedef struct pn_model {
     pn_arena arena;
     pn_update update;
     pn_program *program;
-    pn_program_size size;   /* of the last program */
-    pn_result *found;       /* of each sample: training, then validation; in memory of the device */
-    pn_importance *weighed; /* the weights after each training sample, there too */
-    pn_result *result;      /* both, as of the end of the last step, on the host */
-    pn_importance *weights;
+    pn_program_size size; /* of the last program */
+    size_t unit_floats;   /* of the gradient of the largest program */
+    pn_result *found;     /* (halves, samples, shards): training, then validation; in memory of the
+                        * device */
+    pn_result *result;    /* the same as of the end of the last step, on the host */
+    pn_share *share;      /* (samples), there */
     pn_evaluation *evaluation;
     float *mix_weight, *mix_dweight; /* of a supernet, in memory of the device, */
     float *mix_host;                 /* and on the host: weights, then dweights */

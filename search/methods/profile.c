@@ -51,7 +51,7 @@ static pn_status open_network(bench *b, const pn_arch *arch, bool placed) {
     PN_TRY(pn_parameters_allocate(&b->network.parameters, b->kernels->memory));
     pn_parameters_init(&b->network.parameters, b->settings->seed);
     PN_TRY(pn_parameters_push(&b->network.parameters));
-    PN_TRY(pn_update_create(&b->update, b->kernels, &b->network.parameters));
+    PN_TRY(pn_update_create(&b->update, b->kernels, &b->network.parameters, NULL));
     b->placed = true;
     return PN_OK;
 }

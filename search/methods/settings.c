@@ -21,6 +21,7 @@ static const pn_field rows[] = {
     PN_ROW_LAYERS("8", "cells of the network"),
     PN_ROW_CHANNELS("16", "channels of the first cells, a multiple of 4"),
     PN_ROW_BATCH("64", "images a batch, of either half"),
+    PN_ROW_SHARDS("1"),
     PN_INT("samples", samples, 1, PN_MAX_SAMPLES, NULL, "* architectures a step (K)", .also = "k"),
     PN_ROW_EPOCHS("100", "passes over the training half, if --steps is not given"),
     PN_INT("steps", steps, 1, 1e12, NULL, "steps of the whole search",
@@ -101,6 +102,7 @@ pn_status pn_settings_resolve(pn_settings *s, const pn_data *data) {
     if (s->batch > half)
         return pn_fail(PN_EARG, "--batch %lld, want at most %lld: half of the %d images",
                        (long long)s->batch, (long long)half, data->count);
+    PN_TRY(pn_shards_check(s->shards, s->batch));
     if (s->recompute && s->freeze_weights)
         return pn_fail(PN_EARG,
                        "--recompute with --freeze-weights, want one of them: a search without "
@@ -124,6 +126,7 @@ pn_model_settings pn_settings_model(const pn_settings *s, const pn_data *data, s
                     .classes = data->classes,
                     .share_slot = s->share_slot},
         .N = (int)s->batch,
+        .shards = (int)s->shards,
         .seed = s->seed,
         .augment = s->augment,
         .recompute = s->recompute == 1,

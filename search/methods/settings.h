@@ -12,7 +12,7 @@ typedef struct pn_settings {
     char data[PN_TEXT_BYTES]; /* as pn_data_open takes it */
     char method[16];          /* a name of method.c */
     char rule[16];
-    int64_t layers, channels, batch, samples, epochs, steps, warmup;
+    int64_t layers, channels, batch, shards, samples, epochs, steps, warmup;
     uint64_t seed;
     double temperature, temperature_v, rate_pi, rate, rate_end, momentum, decay, clip, skip_below;
     double entropy_end, rate_alpha, decay_alpha, tau, tau_end;

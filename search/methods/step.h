@@ -22,7 +22,7 @@ enum { PN_MAX_SAMPLES = 256 };
 typedef struct pn_evaluation {
     double train_ll, val_ll; /* sums over the batch, nats */
     int64_t train_correct, val_correct;
-    int skipped;  /* 1: its backward was skipped, its weight being too small to matter */
+    int skipped;  /* 1: its weight is too small to matter, and its gradient is left out */
     size_t bytes; /* of the arena */
 } pn_evaluation;
 
@@ -38,8 +38,8 @@ typedef struct pn_evaluator {
 
     /* The batches of this step; gradient and online weights cleared. */
     pn_status (*begin)(void *self, int64_t step);
-    /* Queues the log-likelihood of the training batch under *a, and adds its gradient with the
-     * importance weight as known so far. k counts from 0. */
+    /* Queues the log-likelihood of the training batch under *a, and its gradient, which counts in
+     * `update` by its importance weight. k counts from 0. */
     pn_status (*train)(void *self, int k, const pn_arch *a);
     /* Queues the log-likelihood of the validation batch: forward only. */
     pn_status (*validate)(void *self, int k, const pn_arch *a);
@@ -88,7 +88,7 @@ typedef struct pn_step_report {
     double train_accuracy, val_accuracy; /* 0..1, likewise */
     double rate_v;                       /* given to update; 0 if there was none */
     double gradient_norm_v, gradient_norm_pi;
-    int skipped; /* backwards that were skipped */
+    int skipped; /* samples whose gradient was left out */
 } pn_step_report;
 
 /* Cosine from the first rate to the last, as PyTorch's CosineAnnealingLR: the rate at `step` of

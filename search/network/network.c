@@ -2,6 +2,7 @@
  * the tensors, building the program, counting. */
 #include "search/network/network.h"
 
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -535,6 +536,12 @@ static double term_macs(const pn_cell_shape *s, pn_op op, int input) {
     const int stages = pn_conv_stages(op, &R, &dilation);
     if (op == PN_SKIP_CONNECT && pn_term_stride(s, input) == 2) return pixels * square;
     return pixels * stages * ((double)R * R * s->C + square);
+}
+
+pn_status pn_shards_check(int64_t shards, int64_t batch) {
+    if (shards >= 1 && batch % shards == 0) return PN_OK;
+    return pn_fail(PN_EARG, "--shards %" PRId64 ", want a divisor of --batch %" PRId64, shards,
+                   batch);
 }
 
 size_t pn_network_batch_bytes(const pn_network_spec *spec, int N) {

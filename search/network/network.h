@@ -122,6 +122,9 @@ void pn_network_count(const pn_network *network, const pn_arch *arch, size_t *we
  * drop-path. */
 size_t pn_network_batch_bytes(const pn_network_spec *spec, int N);
 
+/* PN_EARG if batches cannot be cut into that many shards of equal size. */
+pn_status pn_shards_check(int64_t shards, int64_t batch);
+
 /* Multiply-adds of one image: convolutions and the classifier, without the auxiliary head. */
 double pn_network_macs(const pn_network *network, const pn_arch *arch);
 

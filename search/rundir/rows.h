@@ -36,6 +36,10 @@
             .also = "dataset|data-dir")
 #define PN_ROW_BATCH(usual, help) \
     PN_INT("batch", batch, 1, 1 << 20, usual, help, .also = "batch-size|bs")
+#define PN_ROW_SHARDS(usual)                                                                      \
+    PN_INT("shards", shards, 1, 1 << 20, usual,                                                   \
+           "parts of a batch, run one after another, each with BatchNorm statistics of its own; " \
+           "a divisor of --batch [1]")
 #define PN_ROW_SEED(help) PN_SEED("seed", seed, help)
 #define PN_ROW_EPOCHS(usual, help) \
     PN_INT("epochs", epochs, 1, 1e6, usual, help, .also = "num-epochs|max-epochs")

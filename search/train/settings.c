@@ -21,6 +21,7 @@ static const pn_field rows[] = {
     PN_ROW_EPOCHS("600", "passes over the training images"),
     PN_ROW_TIME("about how long for a seed, as 30m or 4h: chooses the epochs by the first steps"),
     PN_ROW_BATCH(NULL, "images a batch [96; imagenet 128]"),
+    PN_ROW_SHARDS("1"),
     PN_ROW_RATE("SGD's rate, of the first epoch, on a cosine"),
     PN_ROW_RATE_END("0", "where the cosine ends"),
     PN_ROWS_SGD,
@@ -88,6 +89,7 @@ pn_status pn_train_resolve(pn_train_settings *r, const pn_data *data) {
     if (r->batch > images)
         return pn_fail(PN_EARG, "--batch %lld, want at most %d: the images to train on",
                        (long long)r->batch, images);
+    PN_TRY(pn_shards_check(r->shards, r->batch));
     const pn_network_spec spec = pn_train_network(r, data);
     const bool fits = pn_network_auxiliary_fits(&spec);
     if (r->auxiliary == 1 && !fits)

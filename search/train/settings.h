@@ -20,7 +20,7 @@ typedef struct pn_train_settings {
     char genotype[PN_GENOTYPE_BYTES]; /* DARTS notation */
     char data[PN_TEXT_BYTES];         /* as pn_data_open takes it */
     char stem[16];                    /* cifar, imagenet */
-    int64_t layers, channels, epochs, batch, cutout, score_every;
+    int64_t layers, channels, epochs, batch, shards, cutout, score_every;
     uint64_t seed;
     double rate, rate_end, momentum, decay, clip, drop_path, auxiliary_weight, smoothing;
     double time; /* seconds by which `epochs` were chosen (pace.h), or PN_UNSET_REAL */

@@ -25,13 +25,15 @@ typedef struct pn_trainer {
     pn_update update;
     pn_batches *batches;
     pn_device_batch device_batch;
-    pn_result *found; /* of the head and of the auxiliary one, in memory of the device */
-    float *factor;    /* of drop-path, (layers, nodes, 2, N), there too; NULL: none */
-    float *staging;   /* twice that many on the host, to upload from */
-    size_t factors;   /* numbers */
-    int64_t mark[2];  /* of the upload from each half */
-    pn_batch bound;   /* the batch that the training program was bound to; zero: not bound */
-    int64_t step;     /* the next one */
+    pn_result *found;  /* (2): of the head and of the auxiliary one, in memory of the device */
+    pn_result *kept;   /* (2, shards): the same of each shard, there too; NULL of one shard */
+    pn_result *result; /* the same, on the host */
+    float *factor;     /* of drop-path, (layers, nodes, 2, N of a shard), there too; NULL: none */
+    float *staging;    /* (2, shards) times that on the host, to upload from */
+    size_t factors;    /* numbers, of a shard */
+    int64_t mark[2];   /* of the upload from each half */
+    pn_batch bound;    /* the batch that the training program was bound to; zero: not bound */
+    int64_t step;      /* the next one */
     int64_t steps_per_epoch;
     pn_step_times times; /* of all steps since the caller cleared it; `images` too */
 } pn_trainer;
@@ -44,10 +46,12 @@ typedef struct pn_train_report {
     double gradient_norm; /* before clipping */
 } pn_train_report;
 
-/* Weights from the settings' seed, step 0. `settings` is resolved, `data` outlives the trainer; if
- * it has sizes but no images (NULL), the batches are the caller's: pn_trainer_step_on alone.
- * memory: most bytes of weights, arena and batches, 0 = no limit; PN_EMEM before anything large is
- * touched, naming the batch that would fit. */
+/* Weights from the settings' seed, step 0. A batch is run in settings.shards parts, each with
+ * BatchNorm statistics of its own; the gradient is that of the whole batch, and running statistics
+ * move by the mean over the shards, both summed exactly (units.h). `settings` is resolved, `data`
+ * outlives the trainer; if it has sizes but no images (NULL), the batches are the caller's:
+ * pn_trainer_step_on alone. memory: most bytes of weights, arena and batches, 0 = no limit; PN_EMEM
+ * before anything large is touched, naming the batch that would fit. */
 pn_status pn_trainer_create(pn_trainer *trainer, const pn_kernels *kernels,
                             const pn_train_settings *settings, const pn_data *data, size_t memory);
 void pn_trainer_destroy(pn_trainer *trainer);
