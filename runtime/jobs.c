@@ -98,8 +98,8 @@ static float *parameter(const sources *s, int index) {
 static float *gradient(const sources *s, int index) {
     const pn_parameters *p = s->binding->parameters;
     if (index < 0 || !p || !s->graph->training) return NULL;
-    return s->binding->gradient ? s->binding->gradient + s->binding->gradient_at[index]
-                                : p->device.gradient + p->list[index].offset;
+    if (s->binding->gradient) return s->binding->gradient + s->binding->gradient_at[index];
+    return p->device.gradient ? p->device.gradient + p->list[index].offset : NULL;
 }
 
 static float *running(const sources *s, int index) {
