@@ -50,8 +50,10 @@ static size_t range_floats(const pn_parameters *p) {
     return (p->floats + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
 }
 
+size_t pn_parameters_range_bytes(const pn_parameters *p) { return range_floats(p) * sizeof(float); }
+
 size_t pn_parameters_bytes(const pn_parameters *p) {
-    return (p->no_gradient ? 2 : 3) * range_floats(p) * sizeof(float);
+    return (p->no_gradient ? 2 : 3) * pn_parameters_range_bytes(p);
 }
 
 int pn_parameters_ranges(const pn_parameters *p, const bool *wanted, pn_range *ranges) {

@@ -93,7 +93,8 @@ void pn_parameters_set(const pn_parameters *p, float *range, int index, const fl
 /* Index of a name, or -1. */
 int pn_parameters_find(const pn_parameters *p, const char *name);
 
-/* Bytes of the ranges together. */
+/* Bytes of one range, and of the ranges together. */
+size_t pn_parameters_range_bytes(const pn_parameters *p);
 size_t pn_parameters_bytes(const pn_parameters *p);
 
 /* The tensors wanted[index] as stretches of a range: neighbours become one, with the few floats of

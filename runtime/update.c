@@ -125,3 +125,34 @@ size_t pn_update_bytes(const pn_update *u) {
 pn_status pn_update_read(pn_update *u) {
     return u->kernels->memory->download(&u->state, u->device, sizeof u->state);
 }
+
+/* ---- weights elsewhere ----------------------------------------------------------------------- */
+
+/* What has been queued, and then a new beginning, which clears the norm with the rest. */
+static pn_status arrive(pn_update *u) {
+    PN_TRY(end_lap(u));
+    PN_TRY(pn_update_read(u));
+    return pn_update_begin(u);
+}
+
+pn_status pn_update_ahead(pn_update *u, pn_sgd sgd, float *value, float *velocity) {
+    const pn_memory *memory = u->kernels->memory;
+    const pn_parameters *p = u->parameters;
+    const size_t bytes = pn_parameters_range_bytes(p);
+    sgd.clip = 0;
+    PN_TRY(begin_lap(u));
+    PN_TRY(memory->copy(value, p->device.value, bytes));
+    PN_TRY(memory->copy(velocity, p->device.momentum, bytes));
+    PN_TRY(u->kernels->sgd(u->ranges, u->range_count, value, p->device.gradient, velocity,
+                           &u->device->scale, sgd, &u->device->norm, &u->launch));
+    return arrive(u);
+}
+
+pn_status pn_update_aside(pn_update *u, const float *along, float step, float *value) {
+    double *const length = &u->device->norm;
+    PN_TRY(begin_lap(u));
+    PN_TRY(u->kernels->length(u->ranges, u->range_count, along, NULL, length, &u->launch));
+    PN_TRY(u->kernels->move(u->ranges, u->range_count, value, u->parameters->device.value, along,
+                            length, step, &u->launch));
+    return arrive(u);
+}

@@ -68,6 +68,18 @@ size_t pn_update_bytes(const pn_update *u);
 /* Waits, and gets u->state. */
 pn_status pn_update_read(pn_update *u);
 
+/* Weights elsewhere, for samples of the same step whose program is bound to them; the parameters'
+ * own, and their momentum, stay as they are. value, velocity and along: as large as a range of the
+ * parameters, in memory of the device. Both wait, leave in u->state.norm the length of what they
+ * went along, and end like pn_update_begin: the gradient so far is gone.
+ *
+ * ahead: value = where pn_update_apply would take the weights, but without clipping; velocity is
+ * overwritten. If the norm is not finite, value = the weights.
+ * aside: value = weights + step / |along| * along, over what the samples since the last of these
+ * calls touched; the rest of value stays. With |along| = 0 it is the weights. */
+pn_status pn_update_ahead(pn_update *u, pn_sgd sgd, float *value, float *velocity);
+pn_status pn_update_aside(pn_update *u, const float *along, float step, float *value);
+
 PN_API_END
 
 #endif

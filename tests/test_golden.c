@@ -18,6 +18,7 @@
 #include "search/network/genotype.h"
 #include "search/network/whole.h"
 #include "tests/support/check.h"
+#include "tests/support/golden.h"
 
 /* Bounds of the projection of a gradient, relative to its norm: a gradient as a whole feels a ReLU
  * that float32 decides otherwise (make_golden.py). */
@@ -30,48 +31,12 @@
 #define EVALUATION_LOSS_BOUND 1e-6
 #define STATISTICS_BOUND 1e-5
 
-static uint32_t bits(const char *name, uint32_t i) {
-    uint32_t x = 0x811C9DC5U;
-    for (; *name; name++) x = (x ^ (unsigned char)*name) * 0x01000193U;
-    x += i;
-    x = (x ^ x >> 16) * 0x7FEB352DU;
-    x = (x ^ x >> 15) * 0x846CA68BU;
-    return x ^ x >> 16;
-}
-
-static float uniform(const char *name, size_t i) {
-    return (float)((int32_t)bits(name, (uint32_t)i) >> 8) * 0x1p-23F;
-}
-
-/* Weights, and below images and labels, in place of the random ones of pn_whole_create. */
-static void fill_weights(pn_whole *w) {
-    pn_parameters *p = &w->network.parameters;
-    for (int t = 0; t < p->count; t++) {
-        const pn_parameter *tensor = &p->list[t];
-        float *value = malloc(tensor->count * sizeof *value);
-        assert_non_null(value);
-        float fan_in = 1;
-        for (int d = 1; d < tensor->rank; d++) fan_in *= (float)tensor->shape[d];
-        for (size_t i = 0; i < tensor->count; i++) {
-            value[i] = uniform(tensor->name, i);
-            if (tensor->rank == 1)
-                value[i] = value[i] * 0.25F + (float)(tensor->init == PN_INIT_ONE);
-            else
-                value[i] *= 1.0F / sqrtf(fan_in);
-        }
-        pn_parameters_set(p, p->value, t, value);
-        free(value);
-    }
-}
-
+/* In place of the random ones of pn_whole_create. */
 static void fill_batch(pn_whole *w, const char *name) {
     const pn_network_spec *s = &w->network.spec;
     const int N = pn_program_batch(w->program);
-    const size_t C = (size_t)s->image_channels, plane = (size_t)s->H * (size_t)s->W;
-    for (size_t i = 0; i < (size_t)N * C * plane; i++) /* i counts (N,C,H,W); ours is (N,H,W,C) */
-        w->image[(i / plane / C * plane + i % plane) * C + i / plane % C] = uniform(name, i) * 1.7F;
-    for (int i = 0; i < N; i++)
-        w->labels[i] = (int32_t)(bits("labels", (uint32_t)i) % (uint32_t)s->classes);
+    pn_golden_images(name, N, s->H, s->W, s->image_channels, w->image);
+    pn_golden_labels("labels", N, s->classes, w->labels);
 }
 
 static double number(const json_t *object, const char *key) {
@@ -99,22 +64,11 @@ static const bounds of_bf16 = {PN_LOGIT_BOUND_BF16, PN_LOSS_BOUND_BF16, PN_GRADI
  * `more`. */
 static void compare(const pn_parameters *p, const float *range, int t, const json_t *pair,
                     double more, double *norm, double *projection) {
-    const pn_parameter *tensor = &p->list[t];
     const double want = json_number_value(json_array_get(pair, 0)),
                  scale = more + (want > 0 ? want : 1);
-    float *g = malloc(tensor->count * sizeof *g);
-    char direction[128];
-    snprintf(direction, sizeof direction, "%s.direction", tensor->name);
-    assert_non_null(g);
-    pn_parameters_get(p, range, t, g);
-    double square = 0, along = 0;
-    for (size_t i = 0; i < tensor->count; i++) {
-        square += (double)g[i] * g[i];
-        along += (double)g[i] * uniform(direction, i);
-    }
-    free(g);
-    *norm = fabs(sqrt(square) - want) / scale;
-    *projection = fabs(along - json_number_value(json_array_get(pair, 1))) / scale;
+    const pn_golden_pair got = pn_golden_pair_of(p, range, t);
+    *norm = fabs(got.norm - want) / scale;
+    *projection = fabs(got.along - json_number_value(json_array_get(pair, 1))) / scale;
 }
 
 static double norm_of_all(const json_t *gradients) {
@@ -219,7 +173,7 @@ static void check_search(const json_t *settings, const json_t *golden, const pn_
     pn_whole w;
     const pn_whole_case c = case_of(settings, golden, &arch);
     if (pn_whole_create(&w, &c, &arch, k, 1) != PN_OK) fail_msg("%s: %s", c.why, pn_error());
-    fill_weights(&w);
+    pn_golden_weights(&w.network.parameters);
     fill_batch(&w, "input");
     run_whole(&w, &c);
     check_pass(&w, &c, &arch, golden, k->storage == PN_STORED_BF16 ? of_bf16 : of_search, most);
@@ -244,8 +198,9 @@ static void fill_factors(pn_whole *w, const pn_arch *arch) {
                 char name[64];
                 snprintf(name, sizeof name, "drop_path.%d.%d.%d", layer, node, slot);
                 for (int i = 0; i < N; i++)
-                    pair[slot * N + i] =
-                        identity || bits(name, (uint32_t)i) % 5 ? (identity ? 1 : 1 / 0.8F) : 0;
+                    pair[slot * N + i] = identity || pn_golden_bits(name, (uint32_t)i) % 5
+                                             ? (identity ? 1 : 1 / 0.8F)
+                                             : 0;
             }
             const bool reduce = t[0].op == PN_SKIP_CONNECT && kind == PN_REDUCTION &&
                                 t[0].input < 2; /* has weights */
@@ -264,8 +219,8 @@ static void cut_out(pn_whole *w, int edge) {
     const size_t floats = (size_t)s->H * (size_t)s->W * (size_t)s->image_channels;
     for (int n = 0; edge && n < pn_program_batch(w->program); n++)
         pn_cut_out(s->H, s->W, s->image_channels, edge,
-                   (int)(bits("cutout", 2 * (uint32_t)n) % (uint32_t)s->H),
-                   (int)(bits("cutout", 2 * (uint32_t)n + 1) % (uint32_t)s->W),
+                   (int)(pn_golden_bits("cutout", 2 * (uint32_t)n) % (uint32_t)s->H),
+                   (int)(pn_golden_bits("cutout", 2 * (uint32_t)n + 1) % (uint32_t)s->W),
                    w->image + (size_t)n * floats);
 }
 
@@ -322,7 +277,7 @@ static void check_evaluation(const json_t *settings, const json_t *golden, const
         !strcmp(json_string_value(json_object_get(settings, "stem")), "imagenet");
     c.spec.smoothing = (float)number(golden, "smoothing");
     if (pn_whole_create(&w, &c, &arch, k, 1) != PN_OK) fail_msg("%s: %s", c.why, pn_error());
-    fill_weights(&w);
+    pn_golden_weights(&w.network.parameters);
     if (w.factor.count) fill_factors(&w, &arch);
     for (int step = 0; step < 3; step++) {
         fill_batch(&w, batches[step]);
@@ -348,7 +303,7 @@ static void fill_edge_factors(pn_whole *w) {
         char name[64];
         snprintf(name, sizeof name, "drop_path.%d.%d", place / edges, place % edges);
         for (int i = 0; i < N; i++)
-            w->factor.host[place * N + i] = bits(name, (uint32_t)i) % 5 ? 1 / 0.8F : 0;
+            w->factor.host[place * N + i] = pn_golden_bits(name, (uint32_t)i) % 5 ? 1 / 0.8F : 0;
     }
 }
 
@@ -419,7 +374,7 @@ static void check_supernet(const json_t *settings, const json_t *golden, const p
     const size_t count = sizeof weight / sizeof *weight;
     fill_array(json_object_get(golden, "mixture"), weight, count);
     if (!list) memcpy(w.weight.host, weight, sizeof weight);
-    fill_weights(&w);
+    pn_golden_weights(&w.network.parameters);
     fill_batch(&w, "input");
     if (c.keep > 0) fill_edge_factors(&w);
     run_whole(&w, &c);

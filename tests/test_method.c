@@ -35,6 +35,8 @@ typedef struct fake {
     int trained, validated;
     bool bad; /* log-likelihoods, or one gradient, that are no numbers */
     int mixes[2];
+    double place;                                    /* of the weights: see slope_at */
+    double norm;                                     /* that looking ahead gives */
     bool has_mixed;                                  /* on the training half, in this step */
     double mixed[PN_MAX_MIX], of_weight[PN_MAX_MIX]; /* of the last mix */
 } fake;
@@ -61,6 +63,7 @@ static pn_status begin(void *self, int64_t step) {
     f->step = step;
     f->trained = f->validated = 0;
     f->has_mixed = false;
+    f->place = 0;
     return called(f);
 }
 
@@ -123,11 +126,14 @@ static double worth_of(int half, int64_t step, int i) {
                  : 0;
 }
 
+/* But at other weights it is larger by so much for each unit of what they differ by. */
+static double slope_at(double place, int i) { return 1 + (0.3 + i % 5) * place; }
+
 static pn_status mix(void *self, pn_step_half half, const double *weight, const int8_t *chosen) {
     fake *f = self;
     for (int i = 0; i < PN_MAX_MIX; i++) {
         const bool in = !chosen || (i % 8 && chosen[i / 8] == i % 8 - 1);
-        f->of_weight[i] = in ? -worth_of(half, f->step, i) : 0;
+        f->of_weight[i] = in ? -worth_of(half, f->step, i) * slope_at(f->place, i) : 0;
         f->mixed[i] = chosen ? in : weight[i];
     }
     if (f->bad) f->of_weight[8 * 7 + 4] = NAN; /* normal, node 2, input 2: sep_conv_3x3 */
@@ -148,6 +154,21 @@ static pn_status mixed(void *self, pn_step_half half, pn_evaluation *out, double
     return called(f);
 }
 
+/* Ahead by the rate, aside by the step over the norm: weights of one dimension. */
+static pn_status ahead(void *self, double rate, double *norm) {
+    fake *f = self;
+    f->place = rate;
+    *norm = f->norm;
+    return called(f);
+}
+
+static pn_status aside(void *self, double distance, double *norm) {
+    fake *f = self;
+    f->place = f->norm == 0 ? 0 : distance / f->norm;
+    *norm = f->norm;
+    return called(f);
+}
+
 static pn_evaluator evaluator_of(fake *f) {
     return (pn_evaluator){.self = f,
                           .batch = BATCH,
@@ -159,7 +180,9 @@ static pn_evaluator evaluator_of(fake *f) {
                           .renew = renew,
                           .score = score,
                           .mix = mix,
-                          .mixed = mixed};
+                          .mixed = mixed,
+                          .ahead = ahead,
+                          .aside = aside};
 }
 
 /* ---- searches -------------------------------------------------------------------------------- */
@@ -190,7 +213,7 @@ static pn_settings settings_of(const char *options) {
 
 static searching start(const char *options) {
     const pn_space space = pn_space_darts();
-    searching s = {.settings = settings_of(options)};
+    searching s = {.settings = settings_of(options), .f = {.norm = 2.5}};
     s.method = pn_method_of(&s.settings);
     assert_non_null(s.method);
     if (pn_method_check(&s.settings) != PN_OK || pn_settings_resolve(&s.settings, &like) != PN_OK)
@@ -237,6 +260,7 @@ static const struct {
     {"random", "method=random steps=30 select=12 select-batches=3", 0},
     {"random, of which one cell is judged", "method=random steps=30", 0},
     {"DARTS", "method=darts steps=30 rate-alpha=0.1", 0},
+    {"DARTS, second order", "method=darts order=2 steps=30 rate-alpha=0.1", 0},
     {"GDAS", "method=gdas steps=30 rate-alpha=0.1", 0},
     {"random, without training", "method=random steps=30 select=30", 0},
 };
@@ -532,6 +556,49 @@ static void darts_takes_its_steps(void **state) {
     free(s.self);
 }
 
+/* The gradient that Adam got, by its first moment, is the formula: that of the validation batch at
+ * the weights ahead, less the rate times what the training batch's changes by along the slope,
+ * which here is (.3 + i % 5) of itself for each unit. Where there is no slope there is nowhere to
+ * go aside, and the first term is left. */
+static void darts_looks_ahead(void **state) {
+    (void)state;
+    searching s = start("method=darts order=2 steps=30 rate-alpha=0.25 decay-alpha=0");
+    double weight[PN_MAX_MIX], back[PN_MAX_MIX], of_weight[PN_MAX_MIX], after[PN_MAX_MIX];
+    assert_true(s.settings.order == 2 && s.settings.epsilon == 0.01);
+    s.method->probabilities(s.self, weight);
+    const pn_mixture m = {.space = pn_space_darts(), .count = PN_MAX_MIX};
+    const double rate = 0.025;
+    for (int flat = 1; flat >= 0; flat--) {
+        searching one = start("method=darts order=2 steps=30 rate-alpha=0.25 decay-alpha=0");
+        if (flat) one.f.norm = 0;
+        for (int i = 0; i < PN_MAX_MIX; i++) {
+            const double train_slope = -worth_of(PN_STEP_TRAIN, 0, i),
+                         val_slope = -worth_of(PN_STEP_VALIDATE, 0, i);
+            of_weight[i] =
+                val_slope * slope_at(rate, i) - (flat ? 0 : rate * train_slope * (0.3 + i % 5));
+        }
+        pn_mixture_back(&m, weight, 1, of_weight, back);
+        go_on(&one, 1);
+        double *moved = state_of(&one);
+        for (int i = 0; i < PN_MAX_MIX; i++)
+            assert_true(fabs(moved[PN_MAX_MIX + i] + 0.5 * back[i]) < 1e-12);
+        free(moved);
+        free(one.self);
+    }
+    go_on(&s, 1);
+    s.method->probabilities(s.self, after);
+    assert_memory_equal(s.f.mixed, after, sizeof after); /* the weights' step has the new ones */
+    assert_true(s.f.place == 0);                         /* and is taken where they are */
+    assert_true(s.f.mixes[PN_STEP_TRAIN] == 4 && s.f.mixes[PN_STEP_VALIDATE] == 1);
+    assert_true(report.images == 5 * (int64_t)BATCH);
+    assert_true(s.method->cost(&s.settings, 2) == 5 * 6.7 * 2);
+    const pn_evaluator e = evaluator_of(&s.f);
+    s.f.norm = NAN;
+    assert_int_equal(s.method->step(s.self, &e, &report), PN_EDIVERGED);
+    assert_non_null(strstr(pn_error(), "step 1: norm of the weights' gradient, looking ahead"));
+    free(s.self);
+}
+
 /* One op an edge, with noise of its own for either batch; the same in another search of this
  * seed. */
 static void gdas_draws_an_op_an_edge(void **state) {
@@ -591,7 +658,7 @@ static void a_mixture_that_diverges(void **state) {
 }
 
 /* What resolving refuses. */
-static void sizes_of_a_selection(void **state) {
+static void what_does_not_go_together(void **state) {
     (void)state;
     static const char *const refused[][2] = {
         {"method=random steps=30 select=31",
@@ -605,9 +672,10 @@ static void sizes_of_a_selection(void **state) {
         assert_int_equal(pn_settings_resolve(&s, &like), PN_EARG);
         assert_string_equal(pn_error(), refused[i][1]);
     }
-    const searching s = start("method=random steps=50000");
+    const searching s = start("method=random steps=50000"), few = start("method=random steps=300");
     assert_true(s.settings.select == 1000 && s.settings.select_batches == 10);
     free(s.self);
+    free(few.self);
 }
 
 static void every_name_is_a_method(void **state) {
@@ -636,9 +704,10 @@ int main(void) {
         cmocka_unit_test(random_chooses_the_best),
         cmocka_unit_test(presets_are_those_published),
         cmocka_unit_test(darts_takes_its_steps),
+        cmocka_unit_test(darts_looks_ahead),
         cmocka_unit_test(gdas_draws_an_op_an_edge),
         cmocka_unit_test(a_mixture_that_diverges),
-        cmocka_unit_test(sizes_of_a_selection),
+        cmocka_unit_test(what_does_not_go_together),
         cmocka_unit_test(every_name_is_a_method),
     };
     return cmocka_run_group_tests_name("method", tests, NULL, NULL);

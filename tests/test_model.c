@@ -19,6 +19,7 @@
 #include "search/methods/parsec.h"
 
 static int allocations;
+static size_t allocated; /* bytes */
 void *__real_malloc(size_t n);
 void *__real_calloc(size_t n, size_t m);
 void *__real_realloc(void *p, size_t n);
@@ -29,10 +30,12 @@ void *__wrap_realloc(void *p, size_t n);
 void *__wrap_aligned_alloc(size_t a, size_t n);
 void *__wrap_malloc(size_t n) {
     __atomic_fetch_add(&allocations, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&allocated, n, __ATOMIC_RELAXED);
     return __real_malloc(n);
 }
 void *__wrap_calloc(size_t n, size_t m) {
     __atomic_fetch_add(&allocations, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&allocated, n * m, __ATOMIC_RELAXED);
     return __real_calloc(n, m);
 }
 void *__wrap_realloc(void *p, size_t n) {
@@ -41,6 +44,7 @@ void *__wrap_realloc(void *p, size_t n) {
 }
 void *__wrap_aligned_alloc(size_t a, size_t n) {
     __atomic_fetch_add(&allocations, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&allocated, n, __ATOMIC_RELAXED);
     return __real_aligned_alloc(a, n);
 }
 
@@ -52,7 +56,8 @@ typedef struct setup {
 
 enum { STEPS = 24, K = 3 };
 
-static void begin_of(setup *s, int64_t steps, pn_model_kind kind) {
+static pn_status create(setup *s, int64_t steps, pn_model_kind kind, bool look_ahead,
+                        size_t memory) {
     const pn_space space = pn_space_darts();
     pn_model_settings m = pn_model_defaults();
     pn_search_settings settings = pn_rule_practical(steps, 8);
@@ -64,12 +69,21 @@ static void begin_of(setup *s, int64_t steps, pn_model_kind kind) {
     m.N = 8;
     m.seed = 5;
     m.kind = kind;
+    m.look_ahead = look_ahead;
+    m.memory = memory;
     memset(s, 0, sizeof *s);
     assert_int_equal(pn_data_open("synthetic:400x12x12x3", PN_TRAIN, &s->data), PN_OK);
-    const int samples = kind == PN_MODEL_CELLS ? K : 1;
-    assert_int_equal(
-        pn_model_create(&s->model, pn_host_kernels(NULL), &space, &m, &s->data, samples), PN_OK);
     assert_int_equal(pn_search_init(&s->search, &space, &settings), PN_OK);
+    const int samples = kind == PN_MODEL_CELLS ? K : 1;
+    return pn_model_create(&s->model, pn_host_kernels(NULL), &space, &m, &s->data, samples);
+}
+
+static void begin_of(setup *s, int64_t steps, pn_model_kind kind) {
+    if (create(s, steps, kind, false, 0) != PN_OK) fail_msg("%s", pn_error());
+}
+
+static void begin_looking_ahead(setup *s) {
+    if (create(s, 1, PN_MODEL_MIXTURE, true, 0) != PN_OK) fail_msg("%s", pn_error());
 }
 
 static void begin(setup *s, int64_t steps) { begin_of(s, steps, PN_MODEL_CELLS); }
@@ -485,32 +499,179 @@ static void gradients_of_the_weights(void **state) {
     end(&s);
 }
 
+/* A step of the weights; of them and their momenta there is then one to speak of. */
+static void take_a_step(setup *s, int64_t at, const double *weight) {
+    const pn_evaluator e = pn_model_evaluator(&s->model);
+    pn_evaluation found;
+    double norm;
+    assert_int_equal(e.begin(e.self, at), PN_OK);
+    assert_int_equal(e.mix(e.self, PN_STEP_TRAIN, weight, NULL), PN_OK);
+    assert_int_equal(e.update(e.self, 0.02), PN_OK);
+    assert_int_equal(e.finish(e.self, 1, &found, &norm), PN_OK);
+    assert_true(found.train_ll < 0 && norm > 0);
+}
+
+/* The passes of second order; of_weight: of the last. */
+static void look_ahead(setup *s, int64_t at, const double *weight, double of_weight[PN_MAX_MIX]) {
+    const pn_evaluator e = pn_model_evaluator(&s->model);
+    pn_evaluation found;
+    double norm;
+    assert_int_equal(e.begin(e.self, at), PN_OK);
+    assert_int_equal(e.mix(e.self, PN_STEP_TRAIN, weight, NULL), PN_OK);
+    assert_int_equal(e.ahead(e.self, 0.02, &norm), PN_OK);
+    assert_int_equal(e.mix(e.self, PN_STEP_VALIDATE, weight, NULL), PN_OK);
+    assert_int_equal(e.mixed(e.self, PN_STEP_VALIDATE, &found, of_weight), PN_OK);
+    for (int sign = 1; sign >= -1; sign -= 2) {
+        assert_int_equal(e.aside(e.self, sign * 0.01, &norm), PN_OK);
+        assert_int_equal(e.mix(e.self, PN_STEP_TRAIN, weight, NULL), PN_OK);
+        assert_int_equal(e.mixed(e.self, PN_STEP_TRAIN, &found, of_weight), PN_OK);
+    }
+}
+
+static double distance(const float *a, const float *b, size_t n) {
+    double square = 0;
+    for (size_t i = 0; i < n; i++) square += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+    return sqrt(square);
+}
+
+/* Ahead lies what SGD's formula says, and aside what is as far away as asked for, on either side;
+ * the weights themselves and their momenta keep their bits, and so does the next step. */
+static void looking_ahead_leaves_the_weights(void **state) {
+    (void)state;
+    static setup s, same;
+    double weight[PN_MAX_MIX], of_weight[PN_MAX_MIX], norm;
+    pn_evaluation found;
+    for (int i = 0; i < PN_MAX_MIX; i++) weight[i] = 0.02 * (i % PN_MIX_OPS);
+    begin_looking_ahead(&s);
+    begin_of(&same, 1, PN_MODEL_MIXTURE);
+    const pn_evaluator e = pn_model_evaluator(&s.model);
+    const pn_parameters *p = &s.model.network.parameters, *q = &same.model.network.parameters;
+    float *at_first = malloc(p->block_bytes), *const gradient = at_first + (p->gradient - p->value);
+    assert_non_null(at_first);
+    take_a_step(&s, 0, weight);
+    take_a_step(&same, 0, weight);
+
+    assert_int_equal(e.begin(e.self, 1), PN_OK);
+    assert_int_equal(e.mix(e.self, PN_STEP_TRAIN, weight, NULL), PN_OK);
+    memcpy(at_first, p->block, p->block_bytes);
+    assert_int_equal(e.ahead(e.self, 0.02, &norm), PN_OK);
+    double square = 0;
+    for (size_t i = 0; i < p->floats; i++) {
+        const double w = p->value[i], by = 0.9F * (double)p->momentum[i] + gradient[i] + 3e-4F * w;
+        assert_true(fabs(s.model.ahead[i] - (w - 0.02F * by)) <= 0x1p-22 * (fabs(w) + fabs(by)));
+        square += (double)gradient[i] * gradient[i];
+    }
+    assert_true(norm > 0 && fabs(norm - sqrt(square)) < 1e-6 * norm);
+    assert_int_equal(e.mix(e.self, PN_STEP_VALIDATE, weight, NULL), PN_OK);
+    assert_int_equal(e.mixed(e.self, PN_STEP_VALIDATE, &found, of_weight), PN_OK);
+    square = 0;
+    for (size_t i = 0; i < p->floats; i++) {
+        assert_true(p->gradient[i] == 0); /* it is kept elsewhere */
+        square += (double)s.model.slope[i] * s.model.slope[i];
+    }
+    for (int sign = 1; sign >= -1; sign -= 2) {
+        double along = 0;
+        assert_int_equal(e.aside(e.self, sign * 0.5, &norm), PN_OK);
+        assert_true(norm > 0 && fabs(norm - sqrt(square)) < 1e-6 * norm);
+        /* The roundings of the weights, 6e-8 of the norm of all, are some 1e-5 of that length. */
+        assert_true(fabs(distance(s.model.ahead, p->value, p->floats) - 0.5) < 1e-4);
+        for (size_t i = 0; i < p->floats; i++)
+            along += ((double)s.model.ahead[i] - p->value[i]) * s.model.slope[i];
+        assert_true(fabs(along / norm - sign * 0.5) < 1e-4);
+        assert_int_equal(e.mix(e.self, PN_STEP_TRAIN, weight, NULL), PN_OK);
+        assert_int_equal(e.mixed(e.self, PN_STEP_TRAIN, &found, of_weight), PN_OK);
+    }
+    assert_memory_equal(p->value, at_first, p->floats * sizeof *p->value);
+    assert_memory_equal(p->momentum, at_first + (p->momentum - p->value),
+                        p->floats * sizeof *p->momentum);
+
+    take_a_step(&s, 1, weight);
+    take_a_step(&same, 1, weight);
+    assert_memory_equal(p->value, q->value, p->floats * sizeof *p->value);
+    assert_memory_equal(p->momentum, q->momentum, p->floats * sizeof *p->momentum);
+    free(at_first);
+    end(&s);
+    end(&same);
+}
+
+/* Beside what a supernet needs there are two copies of the weights, up to the rounding of a block,
+ * and nothing that comes later; and so says what limits a search. */
+static void looking_ahead_takes_two_copies_of_the_weights(void **state) {
+    (void)state;
+    static setup s[2];
+    double weight[PN_MAX_MIX] = {0}, of_weight[PN_MAX_MIX];
+    size_t bytes[2];
+    for (int i = 0; i < 2; i++) {
+        allocated = 0;
+        assert_int_equal(create(&s[i], 1, PN_MODEL_MIXTURE, i == 1, 0), PN_OK);
+        bytes[i] = allocated;
+    }
+    const pn_model *m = &s[1].model;
+    const size_t copy = pn_parameters_range_bytes(&m->network.parameters),
+                 more = bytes[1] - bytes[0];
+    assert_true(more >= 2 * copy && more <= 2 * copy + 512);
+    assert_int_equal(m->size.arena_bytes, s[0].model.size.arena_bytes);
+    look_ahead(&s[1], 0, weight, of_weight);
+    take_a_step(&s[1], 0, weight);
+    const int before = allocations;
+    look_ahead(&s[1], 1, weight, of_weight);
+    take_a_step(&s[1], 1, weight);
+    assert_int_equal(allocations, before);
+    assert_int_equal(m->arena.high_water, m->size.arena_bytes);
+    const size_t planned = pn_parameters_bytes(&m->network.parameters) +
+                           pn_model_ahead_bytes(&m->network.parameters, true) +
+                           pn_network_batch_bytes(&m->settings.network, m->settings.N) +
+                           m->size.arena_bytes;
+    assert_int_equal(pn_model_ahead_bytes(&m->network.parameters, true), 2 * copy);
+    assert_int_equal(pn_model_ahead_bytes(&m->network.parameters, false), 0);
+    for (int i = 0; i < 2; i++) end(&s[i]);
+    assert_int_equal(create(&s[0], 1, PN_MODEL_MIXTURE, true, planned - 1), PN_EMEM);
+    end(&s[0]);
+    assert_int_equal(create(&s[0], 1, PN_MODEL_MIXTURE, true, planned), PN_OK);
+    end(&s[0]);
+}
+
+/* The supernet's program is that of before, unless another has taken its place. */
+static void a_supernet_is_compiled_once(void **state) {
+    (void)state;
+    static setup s;
+    double weight[PN_MAX_MIX], of_weight[2][PN_MAX_MIX];
+    pn_arch arch;
+    pn_evaluation found;
+    for (int i = 0; i < PN_MAX_MIX; i++) weight[i] = 0.02 * (i % PN_MIX_OPS);
+    begin_of(&s, 1, PN_MODEL_MIXTURE);
+    const pn_evaluator e = pn_model_evaluator(&s.model);
+    const double loss = mix(&s, weight, NULL, of_weight[0]);
+    pn_prior_sample(&s.search.prior, 2, 0, 0, &arch);
+    for (int between = 0; between < 2; between++) {
+        if (between) assert_int_equal(e.score(e.self, &arch, 1, &found), PN_OK);
+        assert_true(s.model.supernet != between);
+        assert_true(mix(&s, weight, NULL, of_weight[1]) == loss);
+        assert_memory_equal(of_weight[0], of_weight[1], sizeof of_weight[0]);
+    }
+    end(&s);
+}
+
 /* Weights, momenta and gradients of a mixture, as of PARSEC's steps. */
 static void a_mixture_has_equal_bits_for_any_number_of_threads(void **state) {
     (void)state;
     static setup s[2];
-    double weight[PN_MAX_MIX], of_weight[2][PN_MAX_MIX], norm[2];
+    double weight[PN_MAX_MIX], of_weight[2][2][PN_MAX_MIX];
     const int threads = omp_get_max_threads();
     for (int i = 0; i < PN_MAX_MIX; i++) weight[i] = 0.02 * (i % PN_MIX_OPS);
     for (int t = 0; t < 2; t++) {
-        pn_evaluation found;
         omp_set_num_threads(1 + 2 * t);
-        begin_of(&s[t], 1, PN_MODEL_MIXTURE);
-        const pn_evaluator e = pn_model_evaluator(&s[t].model);
+        begin_looking_ahead(&s[t]);
         for (int i = 0; i < 3; i++) {
-            (void)mix(&s[t], weight, NULL, of_weight[t]);
-            assert_int_equal(e.begin(e.self, i), PN_OK);
-            assert_int_equal(e.mix(e.self, PN_STEP_TRAIN, weight, NULL), PN_OK);
-            assert_int_equal(e.update(e.self, 0.02), PN_OK);
-            assert_int_equal(e.finish(e.self, 1, &found, &norm[t]), PN_OK);
-            assert_true(found.train_ll < 0 && norm[t] > 0);
+            (void)mix(&s[t], weight, NULL, of_weight[t][0]);
+            look_ahead(&s[t], i, weight, of_weight[t][1]);
+            take_a_step(&s[t], i, weight);
         }
     }
     omp_set_num_threads(threads);
     const pn_parameters *a = &s[0].model.network.parameters, *b = &s[1].model.network.parameters;
     assert_memory_equal(a->value, b->value, a->floats * sizeof *a->value);
     assert_memory_equal(of_weight[0], of_weight[1], sizeof of_weight[0]);
-    assert_true(norm[0] == norm[1]);
     end(&s[0]);
     end(&s[1]);
 }
@@ -529,6 +690,9 @@ int main(void) {
         cmocka_unit_test(the_loss_falls),
         cmocka_unit_test(chosen_ops_are_weights_of_one),
         cmocka_unit_test(gradients_of_the_weights),
+        cmocka_unit_test(looking_ahead_leaves_the_weights),
+        cmocka_unit_test(looking_ahead_takes_two_copies_of_the_weights),
+        cmocka_unit_test(a_supernet_is_compiled_once),
         cmocka_unit_test(a_mixture_has_equal_bits_for_any_number_of_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

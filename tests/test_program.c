@@ -353,6 +353,22 @@ static void supernet_costs_more_than_any_sample(void **state) {
     json_decref(samples);
 }
 
+/* Second order: beside value, gradient and momentum two copies of the values, and nothing else. */
+static void looking_ahead_costs_two_copies(void **state) {
+    (void)state;
+    json_t *first = json_of(OUTPUT("plan", "--json", "--method", "darts", "--batch", "8")),
+           *second = json_of(
+               OUTPUT("plan", "--json", "--method", "darts", "--batch", "8", "--order", "2"));
+    const double copies = 2 * number(first, "parameter_bytes") / 3;
+    for (int f = 0; f < FIGURES; f++) {
+        const bool more =
+            !strcmp(figures[f], "parameter_bytes") || !strcmp(figures[f], "total_bytes");
+        assert_true(number(second, figures[f]) == number(first, figures[f]) + (more ? copies : 0));
+    }
+    json_decref(first);
+    json_decref(second);
+}
+
 static void the_largest_batch_fits_and_the_next_does_not(void **state) {
     (void)state;
     const double memory = 512. * (1 << 20);
@@ -1032,6 +1048,7 @@ int main(void) {
         cmocka_unit_test(bytes_of_several_passes),
         cmocka_unit_test(smallest_mean_and_largest),
         cmocka_unit_test(supernet_costs_more_than_any_sample),
+        cmocka_unit_test(looking_ahead_costs_two_copies),
         cmocka_unit_test(the_largest_batch_fits_and_the_next_does_not),
         cmocka_unit_test(a_plan_that_does_not_fit_ends_with_4),
         cmocka_unit_test(plans_of_a_card_that_is_not_here),

@@ -348,6 +348,8 @@ ROW(a_random_search, "--data", "synthetic:200x8x8x3", "--method", "random", "--s
     "--select-batches", "4")
 ROW(darts, "--data", "synthetic:200x8x8x3", "--method", "darts", "--rate-alpha", "0.05", "--steps",
     "12")
+ROW(darts_that_looks_ahead, "--data", "synthetic:200x8x8x3", "--method", "darts", "--order", "2",
+    "--rate-alpha", "0.05", "--steps", "5")
 ROW(gdas, "--data", "synthetic:200x8x8x3", "--method", "gdas", "--rate-alpha", "0.05")
 ROW(one_cell_that_skips_backwards, "--warmup", "10", "--data", "synthetic:100x8x8x3", "--layers",
     "1", "--samples", "4", "--temperature-weights", "0.01", "--skip-below", "0.5")
@@ -578,6 +580,7 @@ int main(void) {
         cmocka_unit_test(by_evidence),
         cmocka_unit_test(a_random_search),
         cmocka_unit_test(darts),
+        cmocka_unit_test(darts_that_looks_ahead),
         cmocka_unit_test(gdas),
         cmocka_unit_test(one_cell_that_skips_backwards),
         cmocka_unit_test(shards_of_several_samples),

@@ -23,7 +23,8 @@ static const char legend[] =
     "                     whether or not a cell is read\n"
     "  parameter_bytes    values, gradient and momentum; of a search network for the\n"
     "                     whole space. With several samples or shards a step each\n"
-    "                     has a gradient of its own, of one cell's network\n"
+    "                     has a gradient of its own, of one cell's network; with\n"
+    "                     --order 2 there are two copies of the values more\n"
     "  activation_bytes   kept by the forward for the backward pass, as sampled:\n"
     "                     cells that nothing reads are dropped\n"
     "  arena_bytes        all of a training step, to the byte: activations, their\n"
@@ -78,6 +79,8 @@ static const pn_field rows[] = {
     PN_TEXT("method", method, "parsec|random|darts|gdas", "METHOD", NULL,
             "programs of a search by this method: of darts the supernet, of gdas N random ones of "
             "an op an edge [parsec: random architectures]"),
+    PN_INT("order", order, 1, 2, NULL,
+           "of --method darts: 2 keeps two more copies of the weights [1]"),
     PN_FLAG("supernet", supernet, NULL,
             "the network of all ops on all inputs, as DARTS searches it"),
     PN_ROW_AUXILIARY("1", "auxiliary head of an evaluation network, where it fits"),

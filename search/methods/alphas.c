@@ -29,7 +29,9 @@ pn_status pn_alphas_begin(pn_alphas *a, const pn_space *space, const pn_settings
                      .rate = s->rate,
                      .rate_end = s->rate_end,
                      .tau = s->tau,
-                     .tau_end = s->tau_end};
+                     .tau_end = s->tau_end,
+                     .order = s->order == 2 ? 2 : 1,
+                     .epsilon = s->epsilon};
     return pn_mixture_init(&a->mixture, space, INITIAL_DEVIATION, s->seed);
 }
 
@@ -65,28 +67,37 @@ pn_status pn_alphas_train(const pn_alphas *a, const pn_evaluator *e, const doubl
     return PN_OK;
 }
 
-pn_status pn_alphas_validate(const pn_alphas *a, const pn_evaluator *e, const double *weight,
-                             const int8_t *chosen, double *of_weight, pn_step_report *r) {
+pn_status pn_alphas_slope(const pn_alphas *a, const pn_evaluator *e, pn_step_half half,
+                          const double *weight, const int8_t *chosen, double *of_weight,
+                          pn_step_report *r) {
+    const bool trains = half == PN_STEP_TRAIN;
+    const char *const which = trains ? "training" : "validation";
     pn_evaluation found;
     char name[PN_NAME_BYTES];
-    PN_TRY(e->begin(e->self, a->step));
-    PN_TRY(e->mix(e->self, PN_STEP_VALIDATE, weight, chosen));
-    PN_TRY(e->mixed(e->self, PN_STEP_VALIDATE, &found, of_weight));
+    PN_TRY(e->mix(e->self, half, weight, chosen));
+    PN_TRY(e->mixed(e->self, half, &found, of_weight));
+    const double likelihood = trains ? found.train_ll : found.val_ll;
     for (int i = 0; i < a->mixture.count; i++) {
         if (isfinite(of_weight[i])) continue;
         pn_mixture_name(&a->mixture.space, i, name);
         return pn_fail(PN_EDIVERGED,
-                       "step %lld: the gradient of %s is %g, want a finite number (validation "
+                       "step %lld: the gradient of %s is %g, want a finite number (%s "
                        "log-likelihood %g)",
-                       (long long)a->step, name, of_weight[i], found.val_ll);
+                       (long long)a->step, name, of_weight[i], which, likelihood);
     }
-    if (!isfinite(found.val_ll))
-        return pn_fail(PN_EDIVERGED,
-                       "step %lld: validation log-likelihood is %g, want a finite number",
-                       (long long)a->step, found.val_ll);
-    r->val_loss = -found.val_ll / e->batch;
+    if (!isfinite(likelihood))
+        return pn_fail(PN_EDIVERGED, "step %lld: %s log-likelihood is %g, want a finite number",
+                       (long long)a->step, which, likelihood);
+    if (trains) return PN_OK;
+    r->val_loss = -likelihood / e->batch;
     r->val_accuracy = (double)found.val_correct / e->batch;
     return PN_OK;
+}
+
+pn_status pn_alphas_validate(const pn_alphas *a, const pn_evaluator *e, const double *weight,
+                             const int8_t *chosen, double *of_weight, pn_step_report *r) {
+    PN_TRY(e->begin(e->self, a->step));
+    return pn_alphas_slope(a, e, PN_STEP_VALIDATE, weight, chosen, of_weight, r);
 }
 
 pn_status pn_alphas_move(pn_alphas *a, const double *gradient, pn_step_report *r) {

@@ -23,6 +23,8 @@ typedef struct pn_alphas {
     pn_adam adam;
     double rate, rate_end; /* SGD's, on a cosine */
     double tau, tau_end;   /* on a line; of a method that has them */
+    int order;             /* of the logits' gradient; and of the second, */
+    double epsilon;        /* how far from the weights its two points lie */
 } pn_alphas;
 
 /* Settings that all of them have, as DARTS has published them: 3e-4, betas .5 and .999, L2 1e-3;
@@ -38,8 +40,14 @@ pn_status pn_alphas_report(const pn_alphas *a, const pn_evaluator *e, pn_step_re
 pn_status pn_alphas_train(const pn_alphas *a, const pn_evaluator *e, const double *weight,
                           const int8_t *chosen, pn_step_report *report);
 
-/* A supernet of the validation half: of_weight as of pn_evaluator.mixed. PN_EDIVERGED names the
+/* A supernet of a half with the evaluator's weights as they are: of_weight as of
+ * pn_evaluator.mixed; of the validation half the loss goes into the report. PN_EDIVERGED names the
  * step, and edge and op where a gradient is not finite. */
+pn_status pn_alphas_slope(const pn_alphas *a, const pn_evaluator *e, pn_step_half half,
+                          const double *weight, const int8_t *chosen, double *of_weight,
+                          pn_step_report *report);
+
+/* The same of the validation half, as a beginning. */
 pn_status pn_alphas_validate(const pn_alphas *a, const pn_evaluator *e, const double *weight,
                              const int8_t *chosen, double *of_weight, pn_step_report *report);
 

@@ -1,6 +1,7 @@
 /* cost.c -- see cost.h. */
 #include "search/methods/cost.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "kernels/backend.h"
@@ -88,7 +89,8 @@ static pn_status measure(planner *p, const subject *of, int batch, double figure
     const size_t sum = several ? pn_units_arena_bytes(&p->network.parameters) : 0;
     const size_t arena = training.arena_bytes > sum ? training.arena_bytes : sum;
     const double parameters =
-        (double)(pn_parameters_bytes(&p->network.parameters) + pn_units_bytes(units));
+        (double)(pn_parameters_bytes(&p->network.parameters) + pn_units_bytes(units) +
+                 pn_model_ahead_bytes(&p->network.parameters, p->asked.order == 2));
     const double batches = (double)pn_network_batch_bytes(&p->network.spec, batch);
     const double values[PN_COSTS] = {
         [PN_COST_PARAMS] = (double)weights,
@@ -184,12 +186,21 @@ static pn_status find(planner *p, pn_cost *cost) {
     return largest_batch(p, &largest, &cost->largest_batch);
 }
 
+/* As of a search: an option of one of the methods. */
+static pn_status check_order(const pn_cost_settings *o) {
+    pn_settings search = pn_settings_defaults();
+    snprintf(search.method, sizeof search.method, "%s", o->method);
+    if (o->order) search.order = o->order;
+    return pn_method_check(&search);
+}
+
 static pn_status resolve(pn_cost_settings *o) {
     bool evaluation;
     pn_network_sizes usual;
     PN_TRY(pn_network_asked(o->network, o->stem, &evaluation, &usual));
     if (!o->method) o->method = "parsec";
     const pn_model_kind model = pn_method_find(o->method)->model;
+    PN_TRY(check_order(o));
     if (model != PN_MODEL_CELLS && (o->genotype || evaluation))
         return pn_fail(PN_EARG, "--method %s searches no single cell, want --network search%s",
                        o->method, o->genotype ? " and no genotype" : "");

@@ -68,9 +68,14 @@ static size_t arena_bytes(const pn_model *m) {
     return m->size.arena_bytes > sum ? m->size.arena_bytes : sum;
 }
 
-/* All but the arena: weights with gradients and momentum, two batches of each half. */
+size_t pn_model_ahead_bytes(const pn_parameters *p, bool look_ahead) {
+    return look_ahead ? 2 * pn_parameters_range_bytes(p) : 0;
+}
+
+/* All but the arena: weights with what belongs to them, two batches of each half. */
 static size_t fixed_bytes(const pn_model *m, int N) {
     return pn_parameters_bytes(&m->network.parameters) +
+           pn_model_ahead_bytes(&m->network.parameters, m->settings.look_ahead) +
            (has_units(m) ? pn_units_bytes(unit_counts(m)) : 0) +
            pn_network_batch_bytes(&m->settings.network, N);
 }
@@ -140,6 +145,19 @@ static pn_status allocate_mixture(pn_model *m) {
     return m->mix_host ? PN_OK : pn_fail(PN_EMEM, "model: no memory for a mixture");
 }
 
+static pn_status allocate_elsewhere(pn_model *m) {
+    const pn_memory *memory = m->kernels->memory;
+    const size_t bytes = pn_parameters_range_bytes(&m->network.parameters);
+    void *ahead, *slope;
+    m->place = &m->network.parameters;
+    if (!m->settings.look_ahead) return PN_OK;
+    PN_TRY(memory->allocate(bytes, &ahead));
+    m->ahead = ahead;
+    PN_TRY(memory->allocate(bytes, &slope));
+    m->slope = slope;
+    return PN_OK;
+}
+
 static pn_status create(pn_model *m, const pn_space *space, const pn_data *data) {
     PN_TRY(pn_shards_check(m->settings.shards, m->settings.N));
     if (has_units(m) && m->settings.kind != PN_MODEL_CELLS)
@@ -166,6 +184,7 @@ static pn_status create(pn_model *m, const pn_space *space, const pn_data *data)
         PN_TRY(pn_device_batch_create(&m->device_batch[half], m->kernels->memory, m->settings.N,
                                       (size_t)n->H * (size_t)n->W * (size_t)n->image_channels));
     PN_TRY(allocate_mixture(m));
+    PN_TRY(allocate_elsewhere(m));
     return allocate_results(m);
 }
 
@@ -188,6 +207,8 @@ void pn_model_destroy(pn_model *m) {
         m->kernels->memory->release(m->found);
         m->kernels->memory->release(m->mix_weight);
         m->kernels->memory->release(m->mix_dweight);
+        m->kernels->memory->release(m->ahead);
+        m->kernels->memory->release(m->slope);
     }
     free(m->mix_host);
     free(m->result);
@@ -222,6 +243,7 @@ static pn_status take(pn_model *m, int half, int64_t step) {
  * mixture. */
 static pn_status compile(pn_model *m, const pn_arch *arch, const pn_mix *mix, bool training,
                          pn_result *result) {
+    m->supernet = false;
     PN_TRY(pn_network_build(&m->network, arch, m->program,
                             &(pn_build){.N = shard_of(m, m->settings.N),
                                         .training = training,
@@ -236,7 +258,7 @@ static pn_status compile(pn_model *m, const pn_arch *arch, const pn_mix *mix, bo
 static pn_status bind(pn_model *m, int half, int d, const float *scale) {
     const pn_device_batch *from = &m->device_batch[half];
     const size_t before = (size_t)d * (size_t)shard_of(m, m->settings.N);
-    return pn_program_bind(m->program, &m->arena, &m->network.parameters,
+    return pn_program_bind(m->program, &m->arena, m->place,
                            from->batch.x + before * from->image_floats, from->batch.labels + before,
                            scale);
 }
@@ -264,6 +286,7 @@ static pn_status begin(void *self, int64_t step) {
     pn_model *m = self;
     if (step != m->step) begin_times(m); /* a step may begin twice: see mix */
     m->step = step;
+    m->place = &m->network.parameters;
     PN_TRY(m->kernels->memory->clear(m->found, results(m) * sizeof *m->found));
     memset(m->evaluation, 0, (size_t)m->samples * sizeof *m->evaluation);
     return pn_update_begin(&m->update);
@@ -341,17 +364,21 @@ static pn_status validate(void *self, int k, const pn_arch *arch) {
     return PN_OK;
 }
 
+static pn_sgd sgd_of(const pn_model *m, double rate) {
+    return (pn_sgd){.rate = (float)rate,
+                    .momentum = m->settings.momentum,
+                    .decay = m->settings.decay,
+                    .clip = m->settings.clip,
+                    .nesterov = m->settings.nesterov};
+}
+
 static pn_status update(void *self, double rate) {
     pn_model *m = self;
     double since = pn_now();
     if (has_units(m))
         PN_TRY(pn_update_sum(&m->update, m->found, m->settings.temperature, m->settings.skip_below,
                              &m->arena));
-    const pn_status s = pn_update_apply(&m->update, (pn_sgd){.rate = (float)rate,
-                                                             .momentum = m->settings.momentum,
-                                                             .decay = m->settings.decay,
-                                                             .clip = m->settings.clip,
-                                                             .nesterov = m->settings.nesterov});
+    const pn_status s = pn_update_apply(&m->update, sgd_of(m, rate));
     m->times.update += pn_lap(&since);
     return s;
 }
@@ -391,6 +418,7 @@ static pn_status sum_scores(pn_model *m, const pn_arch *arch, pn_batches *batche
     pn_result result;
     *out = (pn_evaluation){.bytes = 0};
     m->taken[VALIDATE] = -1; /* the batch at hand is none of a step's */
+    m->place = &m->network.parameters;
     PN_TRY(compile(m, arch, NULL, false, m->found));
     for (int64_t step = 0; step < steps; step++) {
         pn_batch batch;
@@ -429,21 +457,26 @@ static pn_status upload_weights(pn_model *m, const double *weight) {
     return m->kernels->memory->upload(m->mix_weight, m->mix_host, count * sizeof *m->mix_host);
 }
 
-static pn_result *result_of(const pn_model *m, pn_step_half half) {
-    return found_of(m, half == PN_STEP_TRAIN ? TRAIN : VALIDATE, 0, 0);
+/* That of all ops is the same in every pass, for either half: it is compiled once, until another
+ * program takes its place. */
+static pn_status compile_mixture(pn_model *m, const int8_t *chosen) {
+    const pn_mix made = {
+        .weight = chosen ? NULL : m->mix_weight, .dweight = m->mix_dweight, .chosen = chosen};
+    if (m->supernet && !chosen) return PN_OK;
+    PN_TRY(compile(m, NULL, &made, true, m->found));
+    m->supernet = !chosen;
+    return PN_OK;
 }
 
 static pn_status mix(void *self, pn_step_half half, const double *weight, const int8_t *chosen) {
     pn_model *m = self;
     const int which = half == PN_STEP_TRAIN ? TRAIN : VALIDATE;
-    const pn_mix made = {
-        .weight = chosen ? NULL : m->mix_weight, .dweight = m->mix_dweight, .chosen = chosen};
     PN_TRY(take_timed(m, which));
     if (!chosen) PN_TRY(upload_weights(m, weight));
     PN_TRY(m->kernels->memory->clear(m->mix_dweight, mix_dweights(m) * sizeof *m->mix_dweight));
-    PN_TRY(compile(m, NULL, &made, true, result_of(m, half)));
+    PN_TRY(compile_mixture(m, chosen));
     PN_TRY(bind(m, which, 0, pn_update_scale(&m->update)));
-    return learn(m, 0, result_of(m, half));
+    return learn(m, 0, m->found);
 }
 
 /* Each cell has its own gradients: they are added in double, cell after cell. */
@@ -465,13 +498,42 @@ static pn_status mixed(void *self, pn_step_half half, pn_evaluation *out, double
     const pn_memory *memory = m->kernels->memory;
     float *dweight = m->mix_host + mix_weights(m);
     pn_result found;
-    PN_TRY(memory->download(&found, result_of(m, half), sizeof found));
+    PN_TRY(memory->download(&found, m->found, sizeof found));
     PN_TRY(memory->download(dweight, m->mix_dweight, mix_dweights(m) * sizeof *dweight));
     sum_dweights(m, dweight, of_weight);
     *out = (pn_evaluation){.bytes = m->evaluation[0].bytes};
     *(half == PN_STEP_TRAIN ? &out->train_ll : &out->val_ll) = found.log_likelihood;
     *(half == PN_STEP_TRAIN ? &out->train_correct : &out->val_correct) = found.correct;
     m->times.all = pn_now() - m->begun;
+    return PN_OK;
+}
+
+/* The next programs are bound to `ahead`, and give their gradient to `gradient`. */
+static void stand_elsewhere(pn_model *m, float *gradient) {
+    m->elsewhere = m->network.parameters;
+    m->elsewhere.device.value = m->ahead;
+    m->elsewhere.device.gradient = gradient;
+    m->place = &m->elsewhere;
+}
+
+static pn_status ahead(void *self, double rate, double *norm) {
+    pn_model *m = self;
+    double since = pn_now();
+    PN_TRY(pn_update_ahead(&m->update, sgd_of(m, rate), m->ahead, m->slope));
+    PN_TRY(m->kernels->memory->clear(m->slope, pn_parameters_range_bytes(&m->network.parameters)));
+    m->times.update += pn_lap(&since);
+    stand_elsewhere(m, m->slope);
+    *norm = m->update.state.norm;
+    return PN_OK;
+}
+
+static pn_status aside(void *self, double step, double *norm) {
+    pn_model *m = self;
+    double since = pn_now();
+    PN_TRY(pn_update_aside(&m->update, m->slope, (float)step, m->ahead));
+    m->times.update += pn_lap(&since);
+    stand_elsewhere(m, m->network.parameters.device.gradient);
+    *norm = m->update.state.norm;
     return PN_OK;
 }
 
@@ -486,7 +548,9 @@ pn_evaluator pn_model_evaluator(pn_model *m) {
                           .renew = renew,
                           .score = score,
                           .mix = mix,
-                          .mixed = mixed};
+                          .mixed = mixed,
+                          .ahead = m->ahead ? ahead : NULL,
+                          .aside = m->ahead ? aside : NULL};
 }
 
 pn_status pn_model_score_on(pn_model *m, const pn_arch *arch, pn_batches *batches, int stream,

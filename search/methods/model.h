@@ -33,6 +33,7 @@ typedef struct pn_model_settings {
     double skip_below;  /* a sample whose weight relative to the largest is below skips backward */
     float momentum, decay, clip; /* SGD */
     bool nesterov;
+    bool look_ahead;    /* room for `ahead` and `aside`: two more copies of the weights */
     pn_model_kind kind; /* it sizes the arena; cells can be evaluated by all of them */
 } pn_model_settings;
 
@@ -56,7 +57,12 @@ typedef struct pn_model {
     pn_evaluation *evaluation;
     float *mix_weight, *mix_dweight; /* of a supernet, in memory of the device, */
     float *mix_host;                 /* and on the host: weights, then dweights */
-    int samples;                     /* most there can be */
+    bool supernet;                   /* the program at hand is that of all ops */
+    /* The weights of a mix: the network's, or the same tensors with other ranges on the device,
+     * `ahead` their values, `slope` the gradient that is kept; NULL without look_ahead. */
+    pn_parameters *place, elsewhere;
+    float *ahead, *slope;
+    int samples;         /* most there can be */
     pn_batches *batches; /* stream 0: the half that trains v; 1: the half that trains pi */
     int64_t step;
     int64_t taken[2]; /* step of the batch at hand of each stream, -1: none */
@@ -73,6 +79,9 @@ typedef struct pn_model {
 pn_status pn_model_create(pn_model *model, const pn_kernels *kernels, const pn_space *space,
                           const pn_model_settings *settings, const pn_data *data, int samples);
 void pn_model_destroy(pn_model *model);
+
+/* Bytes of what a search that looks ahead has beside its weights: two copies of them. */
+size_t pn_model_ahead_bytes(const pn_parameters *weights, bool look_ahead);
 
 /* Batch of the host's, of settings.N normalised images, for the step to come: stream 0 trains v,
  * 1 trains pi. It may be changed when the step is done. */

@@ -48,6 +48,11 @@ static const pn_field rows[] = {
            "of --method random: the last steps judge a cell each [a tenth, at most 1000]"),
     PN_INT("select-batches", select_batches, 1, 1e6, NULL,
            "of --method random: validation batches that judge a cell [10]"),
+    PN_INT("order", order, 1, 2, NULL,
+           "of darts: of the logits' gradient; 2 looks one step of the weights ahead: five passes "
+           "of the supernet in place of two [1]"),
+    PN_REAL("epsilon", epsilon, 1e-9, 1e3, "X", NULL,
+            "of --order 2: how far from the weights its finite difference is taken [0.01]"),
     PN_REAL("rate-alpha", rate_alpha, 1e-9, 1e3, "X", NULL,
             "of darts and gdas: Adam's rate for the logits [0.0003]"),
     PN_REAL("decay-alpha", decay_alpha, 0, 1e3, "X", NULL,
@@ -137,6 +142,7 @@ pn_model_settings pn_settings_model(const pn_settings *s, const pn_data *data, s
         .decay = (float)s->decay,
         .clip = (float)s->clip,
         .nesterov = s->nesterov,
+        .look_ahead = s->order == 2,
         .kind = pn_method_of(s)->model,
     };
 }

@@ -30,8 +30,9 @@ typedef enum pn_step_half { PN_STEP_TRAIN, PN_STEP_VALIDATE } pn_step_half;
 
 /* The calls of a step, in this order, each as often as the method wants it:
  *     begin, train, validate, update, finish
- * or score alone; or, with a supernet, begin, mix and mixed or update and finish, for a half. A
- * status other than PN_OK ends the step at once and is passed on. */
+ * or score alone; or, with a supernet, begin, mix and mixed or update and finish, for a half; and
+ * between begin and the last mixed also ahead, then aside. A status other than PN_OK ends the step
+ * at once and is passed on. */
 typedef struct pn_evaluator {
     void *self;
     int batch; /* images in either batch */
@@ -46,7 +47,7 @@ typedef struct pn_evaluator {
     /* Queues clipping and SGD on the shared weights with this learning rate. */
     pn_status (*update)(void *self, double rate);
     /* Waits, and reads everything: out[0..count-1], and the norm of v's gradient before clipping
-     * (0 if there was no update). */
+     * (0 if there was no update). A supernet's numbers are those of out[0]'s training. */
     pn_status (*finish)(void *self, int count, pn_evaluation *out, double *gradient_norm);
 
     /* Between two steps: v as initialised once more, from other draws each time (1, 2, ...), and
@@ -67,6 +68,14 @@ typedef struct pn_evaluator {
      * gradient of the batch's mean loss with respect to every weight, summed over the cells; 0 of
      * what was not in the supernet. */
     pn_status (*mixed)(void *self, pn_step_half half, pn_evaluation *out, double *of_weight);
+
+    /* Looking ahead (DARTS, second order): other weights than v for every mix until `begin`. v
+     * stays as it is. Both wait, and give the norm of what they went along. May be NULL likewise.
+     * ahead: to where `update` with this rate would take v by the gradient since begin, without
+     * clipping. The gradient of the next mix, with respect to these weights, is kept.
+     * aside: to v + step * g / |g|, g being the gradient that was kept. */
+    pn_status (*ahead)(void *self, double rate, double *norm);
+    pn_status (*aside)(void *self, double step, double *norm);
 } pn_evaluator;
 
 /* What happened in a step. */

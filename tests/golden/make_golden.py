@@ -25,6 +25,13 @@ A file of the supernet ("network": "supernet") has, instead of a genotype, "mixt
 loss with respect to logits (kinds, edges, 1 + ops, `none` first) whose softmax the weights are;
 "chosen" (kinds, edges), or nothing where all ops are there; and whether there is "drop_path".
 
+A file of steps ("network": "steps") has methods of search that learn logits, three steps of each
+from given logits, weights and momenta. "options" are those of the search, all others its usual
+ones; "logits" has the logits (kinds, edges, 1 + ops) after each step, "gradient" what Adam got in
+each, without its decay; "moved" the pair of all weights' way from the first ones after each step,
+"gradients" such pairs of each tensor after the last. "exact", of the second order: what its finite
+difference stands for, the whole derivative with respect to the logits, of the first step.
+
 Inputs are not stored. They follow from a tensor's name, in the same few lines of C and Python:
 
     hash       = 32-bit FNV-1a of the name's bytes
@@ -34,6 +41,9 @@ Inputs are not stored. They follow from a tensor's name, in the same few lines o
     label      = bits mod classes         name "labels", i counts images
     weight     = uniform * (1 / sqrtf(product of all sizes of its shape but the first))
     vector     = uniform * 0.25f, and 1 is added for BatchNorm's scale and running variance
+    momentum   = uniform * 2^-6, of its weight's name and ".momentum"
+    logit      = 2 uniform, name "alpha.1" or another of that kind
+    of a step  = names "train.STEP", "validation.STEP", and those and ".labels"
     drop-path  = bits mod 5 ? 1 / 0.8f : 0   name "drop_path.LAYER.NODE.SLOT", of the supernet
                  "drop_path.LAYER.EDGE", i counts images
     cutout     = zeros in a square about row bits(2n) mod H, column bits(2n+1) mod W of image n,
@@ -268,6 +278,19 @@ SUPERNET_CASES = {
 }
 
 
+def method_case(method, alpha, **options):
+    return {"method": method, "alpha": alpha,
+            "options": {"steps": 3, "seed": 7, "rate-alpha": 0.02, **options}}
+
+
+STEP_SIZES = {"steps": dict(settings(3, 4, 10, 4, 16, 16, 3), network="steps")}
+STEP_CASES = {
+    "DARTS": method_case("darts", "alpha.1"),
+    "DARTS, second order": method_case("darts", "alpha.1", order=2),
+    "GDAS": method_case("gdas", "alpha.1"),
+}
+
+
 def digits(v):
     """Nine significant digits, as many as tell all float32 apart."""
     return float(f"{v:.9g}")
@@ -346,6 +369,187 @@ def run_supernet(s, options, dtype):
             "mixture": mixture.detach().double().numpy(), "alpha": alpha,
             "gradients": {name: (torch.zeros_like(w) if w.grad is None else w.grad).double().numpy()
                           for name, w in learnt.items()}}
+
+
+def uniform_philox(seed, stream, step, count, first=0):
+    """pn_uniform of runtime/rng.h for indices first .. first + count - 1."""
+    index = numpy.arange(first, first + count, dtype=numpy.uint64)
+    low, mask = numpy.uint64(32), numpy.uint64(0xFFFFFFFF)
+    c = [index & mask, index >> low | numpy.uint64(stream << 16),
+         numpy.full(count, step & 0xFFFFFFFF, numpy.uint64),
+         numpy.full(count, step >> 32, numpy.uint64)]
+    key = [seed & 0xFFFFFFFF, seed >> 32]
+    for _ in range(10):
+        p0, p1 = c[0] * numpy.uint64(0xD2511F53), c[2] * numpy.uint64(0xCD9E8D57)
+        c = [p1 >> low ^ c[1] ^ numpy.uint64(key[0]), p1 & mask,
+             p0 >> low ^ c[3] ^ numpy.uint64(key[1]), p0 & mask]
+        key = [key[0] + 0x9E3779B9 & 0xFFFFFFFF, key[1] + 0xBB67AE85 & 0xFFFFFFFF]
+    return ((c[0] << low | c[1]) >> numpy.uint64(11)).astype(float) * 2.0**-53
+
+
+GUMBEL = 9  # the stream's number
+
+
+class Search:
+    """Weights and logits of a search, and the optimizers of the public code."""
+
+    def __init__(self, s, case, dtype):
+        self.s, self.case, self.dtype = s, case, dtype
+        self.weights = {}
+        self.shape = (2, len(net.edges()), 1 + len(net.OPS))
+        alpha = uniform(case["alpha"], int(numpy.prod(self.shape))).astype(float) * 2
+        self.alpha = torch.tensor(alpha.reshape(self.shape), requires_grad=True)  # always float64
+        with torch.no_grad():
+            self.loss("train.0", self.weights, torch.softmax(self.alpha, dim=-1))  # makes them
+        self.first = {name: w.detach().clone() for name, w in self.weights.items()}
+        gdas = case["method"] == "gdas"
+        self.momentum, self.decay = 0.9, 5e-4 if gdas else 3e-4
+        self.sgd = torch.optim.SGD(list(self.weights.values()), lr=1, momentum=self.momentum,
+                                   weight_decay=self.decay, nesterov=gdas)
+        for name, w in self.weights.items():
+            m = uniform(name + ".momentum", w.numel()).reshape(w.shape) * numpy.float32(2**-6)
+            self.sgd.state[w]["momentum_buffer"] = torch.tensor(m).to(dtype)
+        self.adam = torch.optim.Adam([self.alpha], lr=case["options"]["rate-alpha"],
+                                     betas=(0.5, 0.999), weight_decay=1e-3)
+
+    def loss(self, batch, weights, mixture, chosen=None):
+        """Of the supernet; mixture (2, 14, 8), `none` first, in double."""
+        def weight(name, shape):
+            if name not in weights:  # the first time
+                w = torch.as_tensor(make_weight(name, shape)).to(self.dtype)
+                weights[name] = w.requires_grad_()
+            return weights[name]
+        s = self.s
+        shape = [s[key] for key in ("batch", "image_channels", "height", "width")]
+        images = (uniform(batch, int(numpy.prod(shape))) * numpy.float32(1.7)).reshape(shape)
+        labels = (bits(batch + ".labels", shape[0]) % s["classes"]).astype(numpy.int64)
+        out = net.supernet(weight, mixture[..., 1:].to(self.dtype), s["layers"], s["channels"],
+                           s["classes"], torch.tensor(images, dtype=self.dtype), None, chosen)
+        return F.cross_entropy(out, torch.tensor(labels))
+
+    def mixture(self):
+        return torch.softmax(self.alpha, dim=-1)
+
+    def learn_weights(self, loss, rate):
+        for group in self.sgd.param_groups:
+            group["lr"] = rate
+        self.sgd.zero_grad(set_to_none=True)
+        loss.backward(inputs=list(self.weights.values()))
+        torch.nn.utils.clip_grad_norm_([w for w in self.weights.values() if w.grad is not None], 5)
+        self.sgd.step()
+
+    def learn_logits(self, gradient):
+        self.alpha.grad = gradient.detach().clone()
+        self.adam.step()
+
+    def second_order(self, train, validation, rate, epsilon):
+        """DARTS' gradient of the logits, and the derivative that it stands for."""
+        names = list(self.weights)
+        w = [self.weights[name] for name in names]
+
+        def of(batch, values, create_graph=False):
+            found = self.loss(batch, dict(zip(names, values)), self.mixture())
+            return found, torch.autograd.grad(found, [*values, self.alpha],
+                                              create_graph=create_graph)
+        _, slope = of(train, w, create_graph=True)
+        ahead = [v - rate * (self.momentum * self.sgd.state[v]["momentum_buffer"] + g
+                             + self.decay * v) for v, g in zip(w, slope)]
+        whole = self.loss(validation, dict(zip(names, ahead)), self.mixture())
+        exact, = torch.autograd.grad(whole, [self.alpha])
+        _, found = of(validation, [v.detach().requires_grad_() for v in ahead])
+        along, gradient = found[:-1], found[-1]
+        e = epsilon / torch.sqrt(sum((g.double()**2).sum() for g in along)).item()
+        beside = [of(train, [(v + sign * e * g).detach().requires_grad_()
+                             for v, g in zip(w, along)])[1][-1] for sign in (1, -1)]
+        return gradient - rate * (beside[0] - beside[1]) / (2 * e), exact
+
+    def gumbel_choice(self, step, number, tau):
+        """GDAS: the softmax of what is drawn, as a weight of 1 with that one's gradient."""
+        count = int(numpy.prod(self.shape))
+        u = uniform_philox(self.case["options"]["seed"], GUMBEL, 1 + step, count, number * count)
+        noise = torch.tensor(-numpy.log(-numpy.log(u))).reshape(self.shape)
+        p = torch.softmax((torch.log_softmax(self.alpha, dim=-1) + noise) / tau, dim=-1)
+        index = p.argmax(dim=-1, keepdim=True)
+        hard = torch.zeros_like(p).scatter_(-1, index, 1.0)
+        return hard - p.detach() + p, (index[..., 0] - 1).tolist()
+
+    def step(self, step, steps):
+        """The gradient of the logits, before their decay; and of the second order the exact one."""
+        options, exact = self.case["options"], None
+        rate = 0.001 + (0.025 - 0.001) * (1 + numpy.cos(numpy.pi * step / steps)) / 2
+        train, validation = f"train.{step}", f"validation.{step}"
+        if self.case["method"] == "gdas":
+            tau = 10 + step / (steps - 1) * (0.1 - 10)
+            self.learn_weights(self.loss(train, self.weights, *self.gumbel_choice(step, 0, tau)),
+                               rate)
+            found = self.loss(validation, self.weights, *self.gumbel_choice(step, 1, tau))
+            gradient, = torch.autograd.grad(found, [self.alpha])
+            self.learn_logits(gradient)
+            return gradient, exact
+        if options.get("order") == 2:
+            gradient, exact = self.second_order(train, validation, rate, 0.01)
+        else:
+            gradient, = torch.autograd.grad(
+                self.loss(validation, self.weights, self.mixture()), [self.alpha])
+        self.learn_logits(gradient)
+        self.learn_weights(self.loss(train, self.weights, self.mixture().detach()), rate)
+        return gradient, exact
+
+
+def take_steps(s, case, dtype):
+    search, steps = Search(s, case, dtype), case["options"]["steps"]
+    found = {"logits": [], "gradient": [], "moved": []}
+    for step in range(steps):
+        gradient, exact = search.step(step, steps)
+        if step == 0 and exact is not None:
+            found["exact"] = exact.numpy().ravel()
+        moved = {name: (w.detach() - search.first[name]).double().numpy()
+                 for name, w in search.weights.items()}
+        found["logits"].append(search.alpha.detach().numpy().ravel().copy())
+        found["gradient"].append(gradient.numpy().ravel())
+        found["moved"].append(moved)
+    return found
+
+
+def pair_of_all(tensors):
+    """As one tensor."""
+    norm, along = numpy.array(list(pairs(tensors).values())).T
+    return [digits(numpy.linalg.norm(norm)), digits(along.sum())]
+
+
+def write_steps(size, s, cases):
+    def off(a, b):
+        return numpy.linalg.norm(numpy.subtract(a, b)) / numpy.linalg.norm(b)
+    written = []
+    for name, case in cases.items():
+        want, got = (take_steps(s, case, dtype) for dtype in (torch.float64, torch.float32))
+        print(f"  {name}: float32 differs relatively by",
+              " ".join(f"{off(a, b):.1e}" for a, b in zip(got["gradient"], want["gradient"])),
+              "in the logits' gradients,",
+              " ".join(f"{distances_of(a, b):.1e}" for a, b in zip(got["moved"], want["moved"])),
+              "in a tensor's way")
+        more = {}
+        if "exact" in want:
+            finite = off(want["gradient"][0], want["exact"])
+            print(f"    the finite difference is off by {finite:.1e}")
+            more = {"exact": [digits(v) for v in want["exact"]]}
+        written.append({"name": name, "method": case["method"], "alpha": case["alpha"],
+                        "options": case["options"], **more,
+                        "logits": table(want["logits"]), "gradient": table(want["gradient"]),
+                        "moved": [pair_of_all(m) for m in want["moved"]],
+                        "gradients": pairs(want["moved"][-1])})
+    path = os.path.join(here, size + ".json")
+    with open(path, "w", encoding="ascii") as file:
+        file.write('{"made_by": "make_golden.py, which says what the numbers mean",\n'
+                   f'"settings": {json.dumps(s)},\n"cases": [\n'
+                   + ",\n".join(map(line_by_line, written)) + "\n]}\n")
+    print(f"{size}.json: {len(written)} methods, {os.path.getsize(path)} bytes")
+
+
+def distances_of(got, want):
+    """The largest relative difference of a tensor."""
+    return max(numpy.linalg.norm(got[name] - w) / (numpy.linalg.norm(w) or 1)
+               for name, w in want.items())
 
 
 def write_supernet(size, s, cases):
@@ -498,6 +702,8 @@ def main():
         write_golden(size, s, evaluation_case, EVALUATION_CASES)
     for size, s in SUPERNET_SIZES.items():
         write_supernet(size, s, SUPERNET_CASES)
+    for size, s in STEP_SIZES.items():
+        write_steps(size, s, STEP_CASES)
     return 0
 
 
