@@ -4,6 +4,7 @@
  *
  * The evaluator is a function of architecture, step and pass, without a network. */
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include "search/methods/adam.h"
 #include "search/methods/method.h"
 #include "search/methods/mixture.h"
+#include "search/methods/parsec.h"
 
 /* cmocka.h wants the others before it. */
 /* clang-format off */
@@ -257,6 +259,7 @@ static const struct {
     {"the literal rule", "steps=30 rule=paper samples=4", 0x205233568d49ac86},
     {"by evidence", "steps=30 rule=evidence restart=7 warmup=12", 0xed2c3b0830e1a40b},
     {"frozen weights", "steps=30 freeze-weights=1", 0xb797b7b6ea9382c4},
+    {"as many samples as entropy", "steps=30 samples-per-nat=0.1 warmup=8 rate-pi=0.3", 0},
     {"random", "method=random steps=30 select=12 select-batches=3", 0},
     {"random, of which one cell is judged", "method=random steps=30", 0},
     {"DARTS", "method=darts steps=30 rate-alpha=0.1", 0},
@@ -462,6 +465,10 @@ static void options_of_another_method(void **state) {
         {"method=darts samples=4", "--samples is an option of --method parsec, not of darts"},
         {"method=darts tau=1", "--tau is an option of --method gdas, not of darts"},
         {"method=gdas select=3", "--select is an option of --method random, not of gdas"},
+        {"method=gdas order=1", "--order is an option of --method darts, not of gdas"},
+        {"method=random epsilon=1", "--epsilon is an option of --method darts, not of random"},
+        {"method=darts samples-per-nat=1",
+         "--samples-per-nat is an option of --method parsec, not of darts"},
         {"rate-alpha=1", "--rate-alpha is an option of --method darts or gdas, not of parsec"},
         {"nesterov=1", "--nesterov is an option of --method darts or gdas, not of parsec"},
         {"select=3", "--select is an option of --method random, not of parsec"},
@@ -504,6 +511,34 @@ static void random_chooses_the_best(void **state) {
     }
     assert_true(s.method->cost(&s.settings, 18) == 18 && s.method->cost(&s.settings, 21) == 21);
     free(s.self);
+}
+
+/* K is that of the entropy before the step, and so is the control variate 1/K. */
+static void samples_follow_the_entropy(void **state) {
+    (void)state;
+    searching s = start("steps=30 samples-per-nat=0.1 warmup=8 rate-pi=0.5");
+    const pn_prior *pi = s.method->prior(s.self);
+    int most = 0, least = PN_MAX_SAMPLES;
+    assert_int_equal(s.settings.samples, ceil(0.1 * pn_prior_entropy_uniform(pi)));
+    for (int step = 0; step < STEPS; step++) {
+        const pn_prior before = *pi;
+        const double samples = ceil(0.1 * pn_prior_entropy(&before, NULL));
+        go_on(&s, 1);
+        assert_int_equal(report.count, step < 8 ? 1 : fmax(2, fmin(samples, 5)));
+        assert_int_equal(report.images, (step < 8 ? 1 : 2 * report.count) * (int64_t)BATCH);
+        if (step < 8) continue;
+        double gradient[PN_MAX_LOGITS] = {0}, square = 0;
+        pn_pi_gradient(&before, report.arch, report.weight_pi, report.count, 1.0 / report.count,
+                       gradient);
+        for (int i = 0; i < before.count; i++) square += gradient[i] * gradient[i];
+        assert_true(report.gradient_norm_pi == sqrt(square));
+        most = report.count > most ? report.count : most;
+        least = report.count < least ? report.count : least;
+    }
+    assert_true(most == 5 && least == 2);
+    free(s.self);
+    assert_true(pn_samples_at(50, 0.25) == 13 && pn_samples_at(48, 0.25) == 12);
+    assert_true(pn_samples_at(0, 0.25) == 2 && pn_samples_at(1e9, 100) == INT_MAX);
 }
 
 /* What the public code sets. */
@@ -665,6 +700,17 @@ static void what_does_not_go_together(void **state) {
          "--select 31, want at most the 30 steps of the search"},
         {"method=random steps=30 select-batches=32",
          "--select-batches 32, want at most 31: those of the half"},
+        {"method=random steps=30 finalists=4", "--finalists 4, want at most the 3 of --select"},
+        {"method=random steps=30 select=28 finalists=3",
+         "--finalists 3 behind --select 28, want at most the 30 steps of the search together"},
+        {"method=random steps=30 final-batches=32",
+         "--final-batches 32, want at most 31: those of the half"},
+        {"samples=4 samples-per-nat=0.25", "want one of --samples and --samples-per-nat"},
+        {"rule=evidence samples-per-nat=0.25",
+         "--samples-per-nat 0.25 with --evidence, which draws one architecture a step"},
+        {"samples-per-nat=6",
+         "--samples-per-nat 6 makes 283 samples of the uniform distribution, want at most 256"},
+        {"method=darts steps=30 epsilon=0.1", "--epsilon 0.1 wants --order 2"},
         {NULL, NULL},
     };
     for (int i = 0; refused[i][0]; i++) {
@@ -702,6 +748,7 @@ int main(void) {
         cmocka_unit_test(adam_is_its_formula),
         cmocka_unit_test(options_of_another_method),
         cmocka_unit_test(random_chooses_the_best),
+        cmocka_unit_test(samples_follow_the_entropy),
         cmocka_unit_test(presets_are_those_published),
         cmocka_unit_test(darts_takes_its_steps),
         cmocka_unit_test(darts_looks_ahead),

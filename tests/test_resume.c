@@ -339,6 +339,8 @@ ROW(the_literal_rule, "--warmup", "10", "--data", "synthetic:200x8x8x3", "--rule
     "--samples", "4")
 ROW(frozen_weights_and_the_pi_of_another_run, "--warmup", "10", "--data", "synthetic:200x8x8x3",
     "--freeze-weights", "--samples", "2", "--prior", "reference")
+ROW(samples_by_the_entropy, "--warmup", "5", "--data", "synthetic:200x8x8x3", "--samples-per-nat",
+    "0.1", "--rate-pi", "0.5", "--steps", "20")
 ROW(grey_images_of_odd_size, "--warmup", "10", "--data", "synthetic:100x9x7x1", "--no-augment",
     "--share-slot", "--no-baseline", "--no-distinct-inputs", "--samples", "2", "--clip", "0",
     "--seed", "7")
@@ -576,6 +578,7 @@ int main(void) {
         cmocka_unit_test(run_again_when_finished),
         cmocka_unit_test(the_literal_rule),
         cmocka_unit_test(frozen_weights_and_the_pi_of_another_run),
+        cmocka_unit_test(samples_by_the_entropy),
         cmocka_unit_test(grey_images_of_odd_size),
         cmocka_unit_test(by_evidence),
         cmocka_unit_test(a_random_search),

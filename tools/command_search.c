@@ -136,7 +136,7 @@ static void show(const pn_run *r, progress *p, bool force) {
         g.images_per_s = (double)p->images / (t - p->phase_begun);
     }
     glance_at_steps(p, &g);
-    g.samples = r->settings.samples;
+    g.samples = r->report.validated ? r->report.count : r->settings.samples;
     g.entropy = r->report.entropy;
     g.uniform = r->belief.entropy_uniform;
     g.course = p->entropy;

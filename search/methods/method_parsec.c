@@ -14,7 +14,30 @@
 /* By evidence a step has one sample, trained, and the first pi is uniform. */
 static bool wants_samples(const pn_settings *s) {
     return (s->samples != PN_UNSET && s->samples > 1) || s->evidence == 0 || s->freeze_weights ||
-           s->prior[0] || s->rate_pi != PN_UNSET_REAL || s->temperature != PN_UNSET_REAL;
+           s->prior[0] || s->rate_pi != PN_UNSET_REAL || s->temperature != PN_UNSET_REAL ||
+           s->samples_per_nat != PN_UNSET_REAL;
+}
+
+/* The most there can be, of the uniform pi. A run that goes on has both settings. */
+static pn_status resolve_samples_per_nat(pn_settings *s) {
+    const pn_space space = pn_space_darts();
+    pn_prior uniform;
+    if (s->samples_per_nat == PN_UNSET_REAL) return PN_OK;
+    if (s->evidence)
+        return pn_fail(PN_EARG,
+                       "--samples-per-nat %g with --evidence, which draws one architecture a step",
+                       s->samples_per_nat);
+    PN_TRY(pn_prior_init(&uniform, &space, s->distinct_inputs));
+    const int most = pn_samples_at(pn_prior_entropy_uniform(&uniform), s->samples_per_nat);
+    if (most > PN_MAX_SAMPLES)
+        return pn_fail(PN_EARG,
+                       "--samples-per-nat %g makes %d samples of the uniform distribution, want at "
+                       "most %d",
+                       s->samples_per_nat, most, PN_MAX_SAMPLES);
+    if (s->samples != PN_UNSET && s->samples != most)
+        return pn_fail(PN_EARG, "want one of --samples and --samples-per-nat");
+    s->samples = most;
+    return PN_OK;
 }
 
 static pn_status resolve(pn_settings *s, const pn_data *data) {
@@ -25,6 +48,8 @@ static pn_status resolve(pn_settings *s, const pn_data *data) {
     PN_TRY(pn_rule_read(s->rule, &rule));
     const pn_search_settings preset = pn_rule_preset(rule, s->steps, (int)s->batch);
     pn_settings_fill(&s->evidence, preset.evidence);
+    pn_settings_fill(&s->distinct_inputs, preset.distinct_inputs);
+    PN_TRY(resolve_samples_per_nat(s));
     pn_settings_fill(&s->samples, s->evidence ? 1 : preset.samples > 1 ? preset.samples : 4);
     if (s->rate_end == PN_UNSET_REAL) s->rate_end = s->evidence ? s->rate : preset.rate_v_end;
     if (s->entropy_end == PN_UNSET_REAL) s->entropy_end = pn_rule_evidence(1).entropy_end;
@@ -38,7 +63,6 @@ static pn_status resolve(pn_settings *s, const pn_data *data) {
     if (s->keep_weights && !s->prior[0])
         return pn_fail(PN_EARG, "--keep-weights wants --prior RUN, whose weights are kept");
     pn_settings_fill(&s->baseline, preset.baseline);
-    pn_settings_fill(&s->distinct_inputs, preset.distinct_inputs);
     if (s->temperature == PN_UNSET_REAL) s->temperature = preset.temperature;
     if (s->warmup > s->steps)
         return pn_fail(PN_EARG, "--warmup %lld, want at most the %lld steps of the search",
@@ -50,6 +74,7 @@ pn_search_settings pn_settings_search(const pn_settings *s) {
     pn_search_settings out = pn_rule_paper(s->steps);
     (void)pn_rule_read(s->rule, &out.rule); /* it has been read before */
     out.samples = (int)s->samples;
+    out.samples_per_nat = s->samples_per_nat == PN_UNSET_REAL ? 0 : s->samples_per_nat;
     out.warmup = s->warmup;
     out.warmup_prior = s->warmup_prior;
     out.temperature = s->temperature;
@@ -78,13 +103,17 @@ static double cost(const pn_settings *s, int64_t steps) {
 static const char *warmup_name(const pn_settings *s) { return s->evidence ? "uniform" : "warm-up"; }
 
 static void describe(const pn_settings *s, char text[PN_METHOD_TEXT]) {
-    char anew[64] = "", rule[64];
+    char anew[64] = "", rule[96], samples[48];
+    snprintf(samples, sizeof samples, "K = %lld", (long long)s->samples);
+    if (s->samples_per_nat != PN_UNSET_REAL)
+        snprintf(samples, sizeof samples, "K = %g a nat, at most %lld", s->samples_per_nat,
+                 (long long)s->samples);
     if (s->evidence && s->restart)
         snprintf(anew, sizeof anew, "new weights every %lld, ", (long long)s->restart);
     if (s->evidence)
         snprintf(rule, sizeof rule, "to %g nats", s->entropy_end);
     else
-        snprintf(rule, sizeof rule, "K = %lld, T = %g%s", (long long)s->samples, s->temperature,
+        snprintf(rule, sizeof rule, "%s, T = %g%s", samples, s->temperature,
                  s->baseline ? ", control variate" : "");
     snprintf(text, PN_METHOD_TEXT, "rule %s: %lld steps, %lld of them %s, %s%s%s", s->rule,
              (long long)s->steps, (long long)s->warmup, warmup_name(s), anew, rule,
@@ -171,9 +200,9 @@ static double agreement(const void *self) {
 const pn_method pn_method_parsec = {
     .name = "parsec",
     .options =
-        "|rule|samples|shards|warmup|temperature|temperature-weights|baseline|distinct-inputs|"
-        "evidence|entropy-end|restart|found|freeze-weights|rate-pi|skip-below|prior|"
-        "warmup-prior|keep-weights|",
+        "|rule|samples|samples-per-nat|shards|warmup|temperature|temperature-weights|baseline|"
+        "distinct-inputs|evidence|entropy-end|restart|found|freeze-weights|rate-pi|skip-below|"
+        "prior|warmup-prior|keep-weights|",
     .resolve = resolve,
     .cost = cost,
     .describe = describe,

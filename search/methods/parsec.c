@@ -16,6 +16,7 @@
  * likelihoods of different cells draw together. */
 #include "search/methods/parsec.h"
 
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
@@ -73,6 +74,11 @@ pn_search_settings pn_rule_preset(pn_rule rule, int64_t steps, int batch) {
                                        : pn_rule_evidence(steps);
 }
 
+int pn_samples_at(double entropy, double per_nat) {
+    const double samples = ceil(entropy * per_nat);
+    return samples > INT_MAX ? INT_MAX : samples > 2 ? (int)samples : 2;
+}
+
 const char *pn_rule_name(pn_rule rule) { return rule_name[rule]; }
 
 pn_status pn_rule_read(const char *name, pn_rule *rule) {
@@ -116,6 +122,7 @@ static pn_status check(const pn_search_settings *s) {
     if (s->warmup < 0 || s->warmup > s->steps)
         return pn_fail(PN_EARG, "%lld steps of warm-up, want 0..%lld (all steps)",
                        (long long)s->warmup, (long long)s->steps);
+    PN_TRY(check_number("samples a nat", s->samples_per_nat, true));
     PN_TRY(check_number("temperature", s->temperature, false));
     PN_TRY(check_number("temperature of v's weights", s->temperature_v, false));
     PN_TRY(check_number("rate of pi", s->rate_pi, true));
@@ -195,6 +202,14 @@ static void draw(const pn_search *search, pn_step_report *r) {
     }
 }
 
+/* Of the entropy that the step begins with; rounding may lift a uniform pi's above the most. */
+static int samples_of(const pn_search *search) {
+    const pn_search_settings *s = &search->settings;
+    if (s->samples_per_nat == 0) return s->samples;
+    const int samples = pn_samples_at(pn_prior_entropy(&search->prior, NULL), s->samples_per_nat);
+    return samples < s->samples ? samples : s->samples;
+}
+
 static bool born_again(const pn_search *search) {
     const int64_t restart = search->settings.restart;
     return restart && search->step && search->step % restart == 0;
@@ -240,7 +255,7 @@ pn_status pn_search_step(pn_search *search, const pn_evaluator *evaluator, pn_st
     r->warmup = search->step < s->warmup;
     r->trained = !s->freeze_weights;
     r->validated = !r->warmup && !s->evidence;
-    r->count = r->warmup ? 1 : s->samples;
+    r->count = r->warmup ? 1 : samples_of(search);
     r->images = (int64_t)(r->trained + r->validated) * r->count * evaluator->batch;
     draw(search, r);
     PN_TRY(evaluate(search, evaluator, r));

@@ -30,15 +30,16 @@ typedef enum pn_rule { PN_RULE_PAPER, PN_RULE_PRACTICAL, PN_RULE_EVIDENCE, PN_RU
 
 /* How to search. Take a preset, then change what you like: each is independent of the others. */
 typedef struct pn_search_settings {
-    pn_rule rule;         /* which preset this began as; for the records */
-    int samples;          /* K, 2..PN_MAX_SAMPLES; by evidence 1 */
-    int64_t steps;        /* of the whole search */
-    int64_t warmup;       /* the first of them: v alone, one architecture a step */
-    double temperature;   /* T of pi's weights: 1 = the paper's sum of log-probabilities, the
+    pn_rule rule;           /* which preset this began as; for the records */
+    int samples;            /* K, 2..PN_MAX_SAMPLES; by evidence 1 */
+    double samples_per_nat; /* not 0: K follows pi's entropy, up to `samples`: pn_samples_at */
+    int64_t steps;          /* of the whole search */
+    int64_t warmup;         /* the first of them: v alone, one architecture a step */
+    double temperature;     /* T of pi's weights: 1 = the paper's sum of log-probabilities, the
                            * batch size = their mean over the batch */
-    double temperature_v; /* T of v's weights. The evaluator applies it; here for the report */
-    double entropy_end;   /* of pi at the end, by evidence; nats */
-    int64_t restart;      /* by evidence: v begins anew after every so many steps; 0 = never */
+    double temperature_v;   /* T of v's weights. The evaluator applies it; here for the report */
+    double entropy_end;     /* of pi at the end, by evidence; nats */
+    int64_t restart;        /* by evidence: v begins anew after every so many steps; 0 = never */
     bool warmup_prior; /* the warm-up draws from pi as it is, not uniformly: for a pi that knows */
     bool baseline;     /* b = 1/K, a control variate without bias; otherwise b = 0 */
     bool distinct_inputs;         /* a node's two inputs differ */
@@ -65,6 +66,10 @@ pn_search_settings pn_rule_evidence(int64_t steps);
 
 /* The preset of a rule. */
 pn_search_settings pn_rule_preset(pn_rule rule, int64_t steps, int batch);
+
+/* K = max(2, entropy * per_nat, rounded up), as FP-NAS has it (Yan et al. 2021, section 4.1):
+ * architectures that a step draws from a pi of this entropy, in nats. */
+int pn_samples_at(double entropy, double per_nat);
 
 const char *pn_rule_name(pn_rule rule);                  /* "paper", "practical", "evidence" */
 pn_status pn_rule_read(const char *name, pn_rule *rule); /* PN_EARG */

@@ -91,11 +91,15 @@ static pn_status begin_prior(pn_run *r, const pn_warm_start *source) {
     return s == PN_OK ? write_prior(r) : s;
 }
 
+/* A step draws as many architectures as the settings say, but where they follow pi. */
+static bool counts_samples(const pn_run *r) { return r->settings.samples_per_nat != PN_UNSET_REAL; }
+
 static pn_status write_headers(pn_run *r, const pn_warm_start *source) {
     PN_TRY(pn_table_printf(
         r->record.table[METRICS],
         "step,phase,entropy,ess_v,ess_pi,train_loss,val_loss,train_accuracy,val_accuracy,rate,"
-        "gradient_norm_v,gradient_norm_pi,skipped,free_ops,input0,cells_reached\n"));
+        "gradient_norm_v,gradient_norm_pi,skipped,free_ops,input0,cells_reached%s\n",
+        counts_samples(r) ? ",samples" : ""));
     PN_TRY(pn_table_printf(
         r->record.table[SAMPLES],
         "step,sample,phase,log_p,train_log_likelihood,val_log_likelihood,weight_v,weight_pi,"
@@ -119,16 +123,17 @@ static pn_status write_metrics(pn_run *r, const char *phase) {
     const pn_step_report *p = &r->report;
     const pn_health *h = &r->health;
     const bool trained = p->trained, validated = p->validated, known = r->belief.known;
-    char t[5][32], v[4][32], b[3][32];
+    char t[5][32], v[4][32], b[3][32], samples[32] = "";
+    if (counts_samples(r)) snprintf(samples, sizeof samples, ",%d", p->count);
     return pn_table_printf(
-        r->record.table[METRICS], "%" PRId64 ",%s,%.9g,%s,%s,%s,%s,%s,%s,%s,%s,%s,%d,%s,%s,%s\n",
+        r->record.table[METRICS], "%" PRId64 ",%s,%.9g,%s,%s,%s,%s,%s,%s,%s,%s,%s,%d,%s,%s,%s%s\n",
         p->step, phase, p->entropy, cell(p->ess_v > 0, 6, p->ess_v, t[0]),
         cell(p->ess_pi > 0, 6, p->ess_pi, v[0]), cell(trained, 9, p->train_loss, t[1]),
         cell(validated, 9, p->val_loss, v[1]), cell(trained, 6, p->train_accuracy, t[2]),
         cell(validated, 6, p->val_accuracy, v[2]), cell(trained, 9, p->rate_v, t[3]),
         cell(trained, 6, p->gradient_norm_v, t[4]), cell(validated, 6, p->gradient_norm_pi, v[3]),
         p->skipped, cell(known, 4, h->free_ops_all, b[0]), cell(known, 6, h->input[0], b[1]),
-        cell(known, 9, h->reached, b[2]));
+        cell(known, 9, h->reached, b[2]), samples);
 }
 
 static pn_status write_rows(pn_run *r) {

@@ -23,6 +23,9 @@ static const pn_field rows[] = {
     PN_ROW_BATCH("64", "images a batch, of either half"),
     PN_ROW_SHARDS("1"),
     PN_INT("samples", samples, 1, PN_MAX_SAMPLES, NULL, "* architectures a step (K)", .also = "k"),
+    PN_REAL("samples-per-nat", samples_per_nat, 1e-3, 100, "X", NULL,
+            "in place of --samples: K = X times the entropy of pi in nats, at least 2 (FP-NAS: "
+            "0.25)"),
     PN_ROW_EPOCHS("100", "passes over the training half, if --steps is not given"),
     PN_INT("steps", steps, 1, 1e12, NULL, "steps of the whole search",
            .also = "iterations|max-steps"),

@@ -36,7 +36,8 @@ pn_status pn_standalone_train(const pn_kernels *kernels, const pn_standalone_set
                               pn_score *validation, pn_score *held_out);
 
 /* What a search costs in SGD steps of one architecture. A step: K times forward and backward, and
- * K times forward, a third of the two; warm-up steps and those of evidence are one. */
+ * K times forward, a third of the two; warm-up steps and those of evidence are one. Where K follows
+ * the entropy, the most that it can cost. */
 double pn_search_cost(const pn_search_settings *settings);
 
 /* The score to be expected of the best of n cells, drawn from `count` without putting back: best by
