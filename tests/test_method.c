@@ -35,7 +35,8 @@ typedef struct fake {
     int calls, fails; /* the call, from 1, that fails; 0: none */
     pn_arch train[PN_MAX_SAMPLES], val[PN_MAX_SAMPLES];
     int trained, validated;
-    bool bad; /* log-likelihoods, or one gradient, that are no numbers */
+    bool coarse; /* scores are */
+    bool bad;    /* log-likelihoods, or one gradient, that are no numbers */
     int mixes[2];
     double place;                                    /* of the weights: see slope_at */
     double norm;                                     /* that looking ahead gives */
@@ -116,6 +117,7 @@ static pn_status score(void *self, const pn_arch *a, int64_t batches, pn_evaluat
     *out = (pn_evaluation){.bytes = 500};
     for (int64_t i = 0; i < batches; i++) out->val_ll += likelihood(a, 3, i);
     out->val_correct = (int64_t)(out->val_ll + 3 * BATCH * (double)batches) / 4;
+    if (f->coarse) *out = (pn_evaluation){.bytes = 500, .val_correct = out->val_correct / 4};
     if (f->bad) out->val_ll = NAN;
     return called(f);
 }
@@ -265,6 +267,8 @@ static const struct {
     {"DARTS", "method=darts steps=30 rate-alpha=0.1", 0},
     {"DARTS, second order", "method=darts order=2 steps=30 rate-alpha=0.1", 0},
     {"GDAS", "method=gdas steps=30 rate-alpha=0.1", 0},
+    {"random, of which the best are judged again",
+     "method=random steps=30 select=12 select-batches=2 finalists=5 final-batches=6", 0},
     {"random, without training", "method=random steps=30 select=30", 0},
 };
 enum { SEARCHES = sizeof searches / sizeof *searches, STEPS = 30 };
@@ -484,7 +488,7 @@ static void options_of_another_method(void **state) {
 
 static void random_chooses_the_best(void **state) {
     (void)state;
-    searching s = start("method=random steps=30 select=12 select-batches=3");
+    searching s = start("method=random steps=30 select=12 select-batches=3 finalists=0");
     const pn_evaluator e = evaluator_of(&s.f);
     pn_arch best = {0}, found;
     double most = -1, likely = 0;
@@ -511,6 +515,69 @@ static void random_chooses_the_best(void **state) {
     }
     assert_true(s.method->cost(&s.settings, 18) == 18 && s.method->cost(&s.settings, 21) == 21);
     free(s.self);
+}
+
+/* Cells that a round has judged, and what it made of them. */
+typedef struct round {
+    int count;
+    pn_arch arch[STEPS];
+    double accuracy[STEPS], likelihood[STEPS];
+} round_of;
+
+static void note(round_of *r) {
+    r->arch[r->count] = report.arch[0];
+    r->accuracy[r->count] = report.val_accuracy;
+    r->likelihood[r->count++] = report.evaluation[0].val_ll;
+}
+
+/* The place of the k-th best, of equals the first. */
+static int rank_of(const round_of *r, int k) {
+    for (int i = 0; i < r->count; i++) {
+        int before = 0;
+        for (int j = 0; j < r->count; j++) {
+            const bool equal =
+                r->accuracy[j] == r->accuracy[i] && r->likelihood[j] == r->likelihood[i];
+            before += r->accuracy[j] > r->accuracy[i] ||
+                      (r->accuracy[j] == r->accuracy[i] && r->likelihood[j] > r->likelihood[i]) ||
+                      (equal && j < i);
+        }
+        if (before == k) return i;
+    }
+    fail_msg("no cell of rank %d", k);
+    return 0;
+}
+
+/* The best five of eighteen come again, the best first, on more batches; what those say decides,
+ * whatever the first round said. Without likelihoods there are many equals. */
+static void the_finalists_are_judged_again(void **state) {
+    (void)state;
+    for (int coarse = 0; coarse < 2; coarse++) {
+        searching s = start(
+            "method=random steps=30 seed=4 select=18 select-batches=1 finalists=5 "
+            "final-batches=20");
+        round_of first = {0}, final = {0};
+        int other = 0;
+        s.f.coarse = coarse;
+        for (int step = 0; step < STEPS; step++) {
+            go_on(&s, 1);
+            assert_int_equal(report.warmup, step < 7);
+            if (report.warmup) continue;
+            assert_int_equal(report.images, (step < 25 ? 1 : 20) * (int64_t)BATCH);
+            note(step < 25 ? &first : &final);
+            if (step < 25) continue;
+            const int want = rank_of(&first, step - 25);
+            assert_memory_equal(&report.arch[0], &first.arch[want], sizeof report.arch[0]);
+            pn_arch found;
+            s.method->derive(s.self, &found);
+            const int best = rank_of(&final, 0);
+            assert_memory_equal(&found, &final.arch[best], sizeof found);
+            assert_true((report.weight_pi[0] == 1) == (best == final.count - 1));
+            other += best != 0;
+        }
+        assert_true(coarse || other > 0); /* the second round has changed the order */
+        assert_true(s.method->cost(&s.settings, 30) == 7 + (18 * 1 + 5 * 20) / 3.0);
+        free(s.self);
+    }
 }
 
 /* K is that of the entropy before the step, and so is the control variate 1/K. */
@@ -720,6 +787,9 @@ static void what_does_not_go_together(void **state) {
     }
     const searching s = start("method=random steps=50000"), few = start("method=random steps=300");
     assert_true(s.settings.select == 1000 && s.settings.select_batches == 10);
+    assert_true(s.settings.finalists == 10 && s.settings.final_batches == 31);
+    assert_true(s.settings.warmup == 48990);
+    assert_true(few.settings.select == 30 && few.settings.finalists == 3);
     free(s.self);
     free(few.self);
 }
@@ -748,6 +818,7 @@ int main(void) {
         cmocka_unit_test(adam_is_its_formula),
         cmocka_unit_test(options_of_another_method),
         cmocka_unit_test(random_chooses_the_best),
+        cmocka_unit_test(the_finalists_are_judged_again),
         cmocka_unit_test(samples_follow_the_entropy),
         cmocka_unit_test(presets_are_those_published),
         cmocka_unit_test(darts_takes_its_steps),

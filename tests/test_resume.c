@@ -347,7 +347,7 @@ ROW(grey_images_of_odd_size, "--warmup", "10", "--data", "synthetic:100x9x7x1", 
 ROW(by_evidence, "--warmup", "10", "--data", "synthetic:200x8x8x3", "--rule", "evidence",
     "--restart", "3")
 ROW(a_random_search, "--data", "synthetic:200x8x8x3", "--method", "random", "--select", "12",
-    "--select-batches", "4")
+    "--select-batches", "2", "--finalists", "6")
 ROW(darts, "--data", "synthetic:200x8x8x3", "--method", "darts", "--rate-alpha", "0.05", "--steps",
     "12")
 ROW(darts_that_looks_ahead, "--data", "synthetic:200x8x8x3", "--method", "darts", "--order", "2",

@@ -48,9 +48,15 @@ static const pn_field rows[] = {
     PN_TEXT("found", found, "auto|mode|supported", "CELL", "auto",
             "* cell found: pi's mode, or the best that is like those trained in the warm-up"),
     PN_INT("select", select, 1, 1e6, NULL,
-           "of --method random: the last steps judge a cell each [a tenth, at most 1000]"),
+           "of --method random: so many of the last steps judge a cell each [a tenth, at most "
+           "1000]"),
     PN_INT("select-batches", select_batches, 1, 1e6, NULL,
            "of --method random: validation batches that judge a cell [10]"),
+    PN_INT("finalists", finalists, 0, 100, NULL,
+           "of --method random: the best of --select, a step each behind theirs judges them once "
+           "more [a tenth, at most 10]"),
+    PN_INT("final-batches", final_batches, 1, 1e9, NULL,
+           "of --method random: validation batches that judge a finalist [the whole half]"),
     PN_INT("order", order, 1, 2, NULL,
            "of darts: of the logits' gradient; 2 looks one step of the weights ahead: five passes "
            "of the supernet in place of two [1]"),

@@ -16,7 +16,7 @@ typedef struct pn_settings {
     uint64_t seed;
     double temperature, temperature_v, rate_pi, rate, rate_end, momentum, decay, clip, skip_below;
     double samples_per_nat, entropy_end, rate_alpha, decay_alpha, epsilon, tau, tau_end;
-    int64_t restart, select, select_batches, order;
+    int64_t restart, select, select_batches, finalists, final_batches, order;
     char found[16]; /* "mode", "supported"; "auto": as the rule has it */
     double time;    /* seconds by which `steps` were chosen (pace.h), or PN_UNSET_REAL */
     int64_t evidence, baseline, distinct_inputs, freeze_weights, augment, share_slot, warmup_prior,
