@@ -376,10 +376,18 @@ static void beliefs(void **state) {
                 assert_true(p[c] >= 0 && p[c] <= 1 && strlen(name) > 3);
             }
             free(p);
-            pn_arch found;
+            pn_arch found, top[3];
+            double log_p[3];
+            int count;
             s.method->derive(s.self, &found);
             s.method->conclude(s.self, &found, text);
             assert_true(strlen(text) > 10);
+            assert_true(!s.method->prior == (s.method->log_p && s.method->draw && s.method->top));
+            if (s.method->top) { /* log p of the same cell, whatever the order of its terms */
+                assert_int_equal(s.method->top(s.self, 3, top, log_p, &count), PN_OK);
+                assert_true(count == 3 && log_p[0] >= log_p[1] && log_p[1] >= log_p[2]);
+                assert_true(fabs(log_p[0] - s.method->log_p(s.self, &found)) < 1e-9);
+            }
             if (b.known && b.derived) assert_memory_equal(&found, &b.arch, sizeof found);
         }
         char text[PN_METHOD_TEXT];

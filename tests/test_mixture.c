@@ -326,6 +326,58 @@ static void the_distribution_over_cells(void **state) {
     }
 }
 
+static int by_log_p(const void *a, const void *b) {
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x < y) - (x > y);
+}
+
+/* All cells of a space of one node of one input pair and of one of three, 15 * 36 with any inputs:
+ * the list is as long as asked for, sorted, without repetition, and begins with the cell found. */
+static void the_most_probable_cells(void **state) {
+    (void)state;
+    enum { ALL = 540, TERMS0 = 6, TERMS1 = 9 };
+    pn_space space = small_space(2, 3);
+    space.kinds = 1;
+    static const int wants[] = {1, 7, 100, ALL, 2 * ALL};
+    static pn_arch top[2 * ALL], named;
+    static double log_p[2 * ALL], every[ALL];
+    const pn_mixture m = mixture_of(&space, 6, 1);
+    for (int distinct = 0; distinct < 2; distinct++) {
+        int all = 0, found;
+        for (int i = 0; i < TERMS0 * TERMS0 * TERMS1 * TERMS1; i++) {
+            const int term[2][2] = {{i % TERMS0, i / TERMS0 % TERMS0},
+                                    {i / 36 % TERMS1, i / 36 / TERMS1}};
+            pn_arch cell = {0};
+            if (term[0][0] >= term[0][1] || term[1][0] >= term[1][1]) continue;
+            for (int t = 0; t < 4; t++) {
+                const int number = term[t / 2][t % 2];
+                cell.cell[0].term[t / 2][t % 2] =
+                    (pn_choice){space.op[number % 3], (uint8_t)(number / 3)};
+            }
+            const double p = pn_mixture_log_p(&m, distinct, &cell);
+            if (p > -INFINITY) every[all++] = p;
+        }
+        assert_int_equal(all, distinct ? 9 * 27 : ALL);
+        qsort(every, (size_t)all, sizeof *every, by_log_p);
+        for (int w = 0; w < 5; w++) {
+            assert_int_equal(pn_mixture_top(&m, distinct, wants[w], top, log_p, &found), PN_OK);
+            assert_int_equal(found, wants[w] < all ? wants[w] : all);
+            for (int i = 0; i < found; i++) {
+                assert_true(fabs(log_p[i] - every[i]) < 1e-12);
+                assert_true(fabs(pn_mixture_log_p(&m, distinct, &top[i]) - log_p[i]) < 1e-12);
+                for (int j = 0; j < i; j++)
+                    assert_memory_not_equal(&top[i], &top[j], sizeof top[i]);
+            }
+        }
+        pn_mixture_cell(&m, distinct, &named);
+        assert_true(fabs(pn_mixture_log_p(&m, distinct, &named) - log_p[0]) < 1e-12);
+    }
+    int found = 3;
+    assert_int_equal(pn_mixture_top(&m, true, 0, top, log_p, &found), PN_EARG);
+    assert_int_equal(pn_mixture_top(&m, true, PN_MAX_TOP + 1, top, log_p, &found), PN_EARG);
+    assert_int_equal(found, 0);
+}
+
 static void bad_logits(void **state) {
     (void)state;
     const double bad[] = {NAN, INFINITY, -INFINITY, 101, -101};
@@ -353,6 +405,7 @@ int main(void) {
         cmocka_unit_test(cells_by_darts_rule),
         cmocka_unit_test(none_and_ties),
         cmocka_unit_test(the_distribution_over_cells),
+        cmocka_unit_test(the_most_probable_cells),
         cmocka_unit_test(bad_logits),
     };
     return cmocka_run_group_tests_name("mixture", tests, NULL, NULL);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "runtime/rng.h"
+#include "search/methods/mixture.h"
 #include "search/network/genotype.h"
 #include "search/report/chart.h"
 #include "search/report/curves.h"
@@ -581,6 +582,66 @@ static void the_warm_up_is_one_column(void **state) {
     assert_int_equal(row[0], 30);
     assert_int_equal(row[n - 1], 1000);
     pn_columns_free(&f.prior);
+}
+
+static int times_in(const char *text, const char *part) {
+    int count = 0;
+    for (const char *at = text; (at = strstr(at, part)); at++) count++;
+    return count;
+}
+
+/* Of a search that learns weights of ops on edges: a map for each edge, what is in the cell in
+ * bold. */
+static void weights_of_edges_have_maps(void **state) {
+    (void)state;
+    const pn_space space = pn_space_darts();
+    pn_mixture m;
+    pn_facts f;
+    pn_page page = {0};
+    pn_arch cell;
+    char text[4096], name[PN_NAME_BYTES], genotype[PN_GENOTYPE_BYTES], *html;
+    double weight[PN_MAX_MIX];
+    size_t size;
+    snprintf(text, sizeof text, run_json, "finished", 20L, "synthetic", 20L, 0L);
+    put("edges", "run.json", text);
+    FILE *prior = create("edges", "prior.csv");
+    assert_int_equal(pn_mixture_init(&m, &space, 1, 5), PN_OK);
+    fputs("step", prior);
+    for (int i = 0; i < m.count; i++) {
+        pn_mixture_name(&space, i, name);
+        fprintf(prior, ",%s", name);
+    }
+    for (int row = 0; row <= 20; row++) {
+        pn_mixture_weights(&m, NULL, 30 - row, weight);
+        fprintf(prior, "\n%d", row);
+        for (int i = 0; i < m.count; i++) fprintf(prior, ",%.9g", weight[i]);
+    }
+    fputc('\n', prior);
+    fclose(prior);
+    pn_mixture_cell(&m, true, &cell);
+    pn_genotype_write(&cell, genotype);
+    put("edges", "genotype.txt", genotype);
+
+    assert_int_equal(pn_facts_read(&f, pn_in_folder("edges"), false), PN_OK);
+    assert_true(f.known && !f.distributed);
+    pn_heat_put(&page, &f);
+    assert_int_equal(pn_page_finish(&page, "maps", &html, &size), PN_OK);
+    assert_has(html, "The weights over time");
+    assert_has(html, "up to step 20");
+    assert_has(html, "node 3, from node 2</figcaption>");
+    assert_int_equal(times_in(html, "class=\"factor\""), 28);
+    assert_int_equal(times_in(html, "class=\"on\""), 16);
+    assert_int_equal(times_in(html, "<li>none</li>"), 28);
+    assert_lacks(html, "nan");
+    int largest = 0; /* of the first edge; weights are of the last row */
+    for (int i = 1; i < PN_MIX_OPS; i++) largest = weight[i] > weight[largest] ? i : largest;
+    static const char *const brief[] = {"none",    "max pool", "avg pool", "skip",
+                                        "sep 3x3", "sep 5x5",  "dil 3x3",  "dil 5x5"};
+    snprintf(text, sizeof text, "normal cell, node 0, from cell k-2: largest at the end is %s with",
+             brief[largest]);
+    assert_has(html, text);
+    free(html);
+    pn_facts_free(&f);
 }
 
 /* ---- text ------------------------------------------------------------------------------------ */
@@ -1255,6 +1316,7 @@ int main(void) {
         cmocka_unit_test(a_training_is_continued_in_an_epoch),
         cmocka_unit_test(ticks_are_round_and_few),
         cmocka_unit_test(the_warm_up_is_one_column),
+        cmocka_unit_test(weights_of_edges_have_maps),
         cmocka_unit_test(text_of_others_is_escaped),
         cmocka_unit_test(figures_are_short),
         cmocka_unit_test(the_page_answers),

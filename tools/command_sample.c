@@ -20,8 +20,7 @@ static const char usage[] =
     "that it is better than (- and -: not judged, --json says why).\n"
     "\n"
     "Of a search by DARTS or GDAS, which has no distribution of cells, two terms of\n"
-    "a node are drawn by the product of their weights, and the most probable cells\n"
-    "are not listed.\n"
+    "a node are as probable as the product of their weights.\n"
     "\n";
 
 enum { MOST = 1000000 };
@@ -81,9 +80,10 @@ static pn_status read_run(origin *from, const pn_warm_start *source) {
     const pn_method *method;
     PN_TRY(pn_warm_start_method(source, &method));
     if (method->read_prior) return pn_warm_start_prior(source, &from->prior);
-    if (o.distinct || o.top)
-        return pn_fail(PN_EARG, "--%s wants a search with a pi, not one by --method %s",
-                       o.top ? "top" : "distinct-inputs", method->name);
+    if (o.distinct)
+        return pn_fail(PN_EARG,
+                       "--distinct-inputs wants a search with a pi, not one by --method %s",
+                       method->name);
     return pn_warm_start_state(source, &from->method, &from->self);
 }
 
@@ -108,7 +108,9 @@ static pn_status print_all(const origin *from, const pn_truth *truth, pn_arch *a
                            double *log_p) {
     const pn_space space = pn_space_darts();
     int found = o.count ? o.count : 10;
-    if (o.top) PN_TRY(pn_prior_top(&from->prior, o.top, arch, log_p, &found));
+    if (o.top)
+        PN_TRY(from->method ? from->method->top(from->self, o.top, arch, log_p, &found)
+                            : pn_prior_top(&from->prior, o.top, arch, log_p, &found));
     if (o.json) puts("[");
     for (int i = 0; i < found; i++) {
         pn_arch *a = o.top ? &arch[i] : arch;

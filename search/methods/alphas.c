@@ -219,3 +219,8 @@ double pn_alphas_draw(const void *self, uint64_t seed, uint64_t index, pn_arch *
     const pn_alphas *a = self;
     return pn_mixture_draw(&a->mixture, a->distinct, seed, index, arch);
 }
+
+pn_status pn_alphas_top(const void *self, int want, pn_arch *arch, double *log_p, int *found) {
+    const pn_alphas *a = self;
+    return pn_mixture_top(&a->mixture, a->distinct, want, arch, log_p, found);
+}

@@ -69,6 +69,7 @@ void pn_alphas_derive(const void *self, pn_arch *arch);
 void pn_alphas_conclude(const void *self, const pn_arch *arch, char text[PN_METHOD_TEXT]);
 double pn_alphas_log_p(const void *self, const pn_arch *arch);
 double pn_alphas_draw(const void *self, uint64_t seed, uint64_t index, pn_arch *arch);
+pn_status pn_alphas_top(const void *self, int want, pn_arch *arch, double *log_p, int *found);
 
 /* All of them, in a table's initialiser. */
 #define PN_ALPHAS_MEMBERS                                                                   \
@@ -77,7 +78,7 @@ double pn_alphas_draw(const void *self, uint64_t seed, uint64_t index, pn_arch *
     .restore = pn_alphas_restore, .columns = pn_alphas_columns, .column = pn_alphas_column, \
     .probabilities = pn_alphas_probabilities, .believe = pn_alphas_believe,                 \
     .derive = pn_alphas_derive, .conclude = pn_alphas_conclude, .log_p = pn_alphas_log_p,   \
-    .draw = pn_alphas_draw
+    .draw = pn_alphas_draw, .top = pn_alphas_top
 
 PN_API_END
 

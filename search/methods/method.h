@@ -70,10 +70,11 @@ typedef struct pn_method {
     pn_status (*read_prior)(const pn_safetensors *checkpoint, const struct json_t *settings,
                             pn_prior *prior);
     /* What a method without pi has in its place: log p of a cell, -INFINITY of one that it
-     * cannot hand over; and the `index`-th cell of those drawn with this seed, whose log p it
-     * gives back. */
+     * cannot hand over; the `index`-th cell of those drawn with this seed, whose log p it
+     * gives back; and the most probable cells, as pn_prior_top. */
     double (*log_p)(const void *self, const pn_arch *arch);
     double (*draw)(const void *self, uint64_t seed, uint64_t index, pn_arch *arch);
+    pn_status (*top)(const void *self, int want, pn_arch *arch, double *log_p, int *found);
     /* How well two halves of the steps agree (effects.h); NAN where it is not known. */
     double (*agreement)(const void *self);
 } pn_method;

@@ -210,3 +210,57 @@ double pn_mixture_draw(const pn_mixture *m, bool distinct, uint64_t seed, uint64
     }
     return pn_mixture_log_p(m, distinct, arch);
 }
+
+/* ---- the most probable cells ----------------------------------------------------------------- */
+
+enum { MOST_PAIRS = MOST_TERMS * (MOST_TERMS - 1) / 2 };
+
+/* What a node can be. */
+typedef struct node_pairs {
+    int kind, node, count;
+    node_terms terms;
+    int pair[MOST_PAIRS][2];
+    double log_p[MOST_PAIRS];
+} node_pairs;
+
+static void node_pairs_of(const pn_mixture *m, const double *weight, bool distinct, int kind,
+                          int node, node_pairs *p) {
+    int last[2];
+    p->kind = kind;
+    p->node = node;
+    p->count = 0;
+    node_terms_of(m, weight, kind, node, &p->terms);
+    const node_terms *t = &p->terms;
+    const double all = log(sum_pairs(t, distinct, INFINITY, last));
+    for (int a = 0; a < t->count; a++)
+        for (int b = a + 1; b < t->count; b++) {
+            if (!may_stand_together(t, distinct, a, b)) continue;
+            p->pair[p->count][0] = a;
+            p->pair[p->count][1] = b;
+            p->log_p[p->count++] = log(t->weight[a]) + log(t->weight[b]) - all;
+        }
+}
+
+static void take_pair(const void *self, int i, pn_arch *arch) {
+    const node_pairs *p = self;
+    for (int slot = 0; slot < 2; slot++)
+        arch->cell[p->kind].term[p->node][slot] = p->terms.term[p->pair[i][slot]];
+}
+
+pn_status pn_mixture_top(const pn_mixture *m, bool distinct, int want, pn_arch *arch, double *log_p,
+                         int *found) {
+    double weight[PN_MAX_MIX] = {0};
+    node_pairs p = {0};
+    pn_top top;
+    *found = 0;
+    PN_TRY(pn_top_begin(&top, want));
+    pn_status status = PN_OK;
+    pn_mixture_weights(m, NULL, 1, weight);
+    FOR_NODES(m) {
+        node_pairs_of(m, weight, distinct, kind, node, &p);
+        if (status == PN_OK) status = pn_top_continue(&top, p.log_p, p.count, take_pair, &p);
+    }
+    if (status == PN_OK) *found = pn_top_list(&top, arch, log_p);
+    pn_top_end(&top);
+    return status;
+}

@@ -83,6 +83,11 @@ double pn_mixture_log_p(const pn_mixture *mixture, bool distinct, const pn_arch 
 double pn_mixture_draw(const pn_mixture *mixture, bool distinct, uint64_t seed, uint64_t index,
                        pn_arch *arch);
 
+/* Its `want` most probable cells, as pn_prior_top; of a node's terms the lower input first.
+ * PN_EARG, PN_EMEM. */
+pn_status pn_mixture_top(const pn_mixture *mixture, bool distinct, int want, pn_arch *arch,
+                         double *log_p, int *found);
+
 PN_API_END
 
 #endif

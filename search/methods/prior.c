@@ -285,57 +285,31 @@ void pn_prior_mode(const pn_prior *prior, pn_arch *arch) {
     }
 }
 
-/* A beginning of an architecture (the blocks so far), for the search for the best ones. */
-typedef struct prefix {
-    pn_arch arch;
-    double log_p;
-    int order; /* ties are broken by it, so that the list does not hang on qsort */
-} prefix;
+/* A block of a node, to be taken. */
+typedef struct part {
+    const pn_space *space;
+    int kind, node, block;
+} part;
 
-static int better_first(const void *a, const void *b) {
-    const prefix *x = a, *y = b;
-    if (x->log_p != y->log_p) return x->log_p > y->log_p ? -1 : 1;
-    return x->order < y->order ? -1 : x->order > y->order;
+static void take_part(const void *self, int i, pn_arch *arch) {
+    const part *p = self;
+    block_take(p->space, arch->cell[p->kind].term[p->node], p->node, p->block, i);
 }
 
-/* The best `want` of a product of independent blocks begin with the best `want` beginnings: so
- * block by block, every kept beginning is continued in every way and the best are kept. */
+/* Blocks are independent. */
 pn_status pn_prior_top(const pn_prior *prior, int want, pn_arch *arch, double *log_p, int *found) {
-    *found = 0;
-    if (want < 1 || want > PN_MAX_TOP)
-        return pn_fail(PN_EARG, "the %d most probable architectures, want 1..%d", want, PN_MAX_TOP);
-    prefix *kept = calloc((size_t)want, sizeof *kept);
-    prefix *next = calloc((size_t)want, PAIRS * sizeof *next);
-    pn_status status = PN_OK;
-    if (!kept || !next) {
-        status = pn_fail(PN_EMEM, "no memory for the %d most probable architectures", want);
-        goto done;
-    }
-    int count = 1;
+    pn_top top;
     double table[PAIRS];
+    *found = 0;
+    PN_TRY(pn_top_begin(&top, want));
+    pn_status status = PN_OK;
     FOR_BLOCKS(prior) {
-        int n = block_table(prior, kind, node, block, table), made = 0;
-        for (int k = 0; k < count; k++)
-            for (int i = 0; i < n; i++) {
-                if (table[i] == -INFINITY) continue;
-                next[made] = kept[k];
-                next[made].log_p += table[i];
-                next[made].order = made;
-                block_take(&prior->space, next[made].arch.cell[kind].term[node], node, block, i);
-                made++;
-            }
-        qsort(next, (size_t)made, sizeof *next, better_first);
-        count = made < want ? made : want;
-        memcpy(kept, next, (size_t)count * sizeof *kept);
+        const part one = {&prior->space, kind, node, block};
+        const int n = block_table(prior, kind, node, block, table);
+        if (status == PN_OK) status = pn_top_continue(&top, table, n, take_part, &one);
     }
-    for (int k = 0; k < count; k++) {
-        arch[k] = kept[k].arch;
-        if (log_p) log_p[k] = kept[k].log_p;
-    }
-    *found = count;
-done:
-    free(next);
-    free(kept);
+    if (status == PN_OK) *found = pn_top_list(&top, arch, log_p);
+    pn_top_end(&top);
     return status;
 }
 

@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 #include "kernels/api.h"
+#include "search/methods/top.h"
 #include "search/network/space.h"
 
 PN_API_BEGIN
@@ -105,7 +106,6 @@ void pn_prior_mode(const pn_prior *prior, pn_arch *arch);
 /* The `want` most probable architectures, best first (equals in a fixed order), and their
  * log-probabilities (log_p may be NULL). *found is below `want` only if the space has fewer.
  * PN_EARG, PN_EMEM. */
-enum { PN_MAX_TOP = 100000 };
 pn_status pn_prior_top(const pn_prior *prior, int want, pn_arch *arch, double *log_p, int *found);
 
 /* How many architectures have a probability above zero. */
