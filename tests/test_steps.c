@@ -361,27 +361,33 @@ static void create_twin(twin *t, const golden *g) {
         if (i % PN_MIX_OPS) weight[i / PN_MIX_OPS * PN_MAX_OPS + i % PN_MIX_OPS - 1] = t->weight[i];
 }
 
-/* The formula of method_darts.c, of the first step. */
-static void second_order(twin *t, double epsilon, double gradient[PN_MAX_MIX]) {
+/* The first term of the formula of method_darts.c, of the first step, and the slope of the second,
+ * t->along: of_ahead is with respect to the weights of the ops. */
+static void look_ahead(twin *t, double of_ahead[PN_MAX_MIX]) {
     const pn_range all = {0, t->floats};
     const pn_sgd sgd = {.rate = 0.025F, .momentum = 0.9F, .decay = 3e-4F};
-    const double rate = 0.025;
-    double ahead[PN_MAX_MIX], beside[2][PN_MAX_MIX];
     memcpy(t->value, t->first, t->floats * sizeof *t->value);
-    pass(t, "train.0", ahead);
+    pass(t, "train.0", of_ahead);
     memcpy(t->along, t->momentum, t->floats * sizeof *t->along); /* SGD's velocity, for now */
     (void)pn_sgd_ref(&all, 1, t->value, t->gradient, t->along, 1, sgd);
-    pass(t, "validation.0", ahead);
+    pass(t, "validation.0", of_ahead);
     memcpy(t->along, t->gradient, t->floats * sizeof *t->along);
-    const double length = pn_length_ref(&all, 1, t->along, 1);
+}
+
+/* And all of it. */
+static void second_order(twin *t, const double *of_ahead, double epsilon,
+                         double gradient[PN_MAX_MIX]) {
+    const pn_range all = {0, t->floats};
+    const double rate = 0.025, length = pn_length_ref(&all, 1, t->along, 1);
+    double beside[2][PN_MAX_MIX], of_weight[PN_MAX_MIX];
     for (int i = 0; i < 2; i++) {
         pn_move_ref(&all, 1, t->value, t->first, t->along, length, i ? -epsilon : epsilon);
         pass(t, "train.0", beside[i]);
     }
     for (int i = 0; i < PN_MAX_MIX; i++)
-        ahead[i] -= rate * length / (2 * epsilon) * (beside[0][i] - beside[1][i]);
+        of_weight[i] = of_ahead[i] - rate * length / (2 * epsilon) * (beside[0][i] - beside[1][i]);
     const pn_mixture m = {.space = pn_space_darts(), .count = PN_MAX_MIX};
-    pn_mixture_back(&m, t->weight, 1, ahead, gradient);
+    pn_mixture_back(&m, t->weight, 1, of_weight, gradient);
 }
 
 /* At the usual epsilon PyTorch does the same in float64: what is left are the float32 roundings of
@@ -395,12 +401,13 @@ static void second_order(twin *t, double epsilon, double gradient[PN_MAX_MIX]) {
 
 static void check_twins(const golden *g) {
     static twin t;
-    double want[PN_MAX_MIX], got[PN_MAX_MIX];
+    double want[PN_MAX_MIX], got[PN_MAX_MIX], of_ahead[PN_MAX_MIX];
     create_twin(&t, g);
-    second_order(&t, 0.01, got);
+    look_ahead(&t, of_ahead);
+    second_order(&t, of_ahead, 0.01, got);
     numbers(json_array_get(json_object_get(g->one, "gradient"), 0), want);
     const double formula = off(got, want);
-    second_order(&t, TINY_EPSILON, got);
+    second_order(&t, of_ahead, TINY_EPSILON, got);
     const double finite = off(want, got);
     numbers(json_object_get(g->one, "exact"), want);
     const double derivative = off(got, want);
@@ -425,8 +432,8 @@ static golden golden_at(size_t i) {
                     json_string_value(json_object_get(one, "name"))};
 }
 
-/* The emulated card, which takes seconds for a step, takes one of each; and so does everybody under
- * a sanitizer, which looks at accesses. */
+/* The emulated card takes seconds for a step: it takes one, of that which does all that the others
+ * do. Under a sanitizer, which looks at accesses, the others take one each. */
 static void three_steps(void **state) {
     (void)state;
     const size_t count = json_array_size(json_object_get(root, "cases"));
@@ -434,13 +441,15 @@ static void three_steps(void **state) {
     for (int backend = 0; backend < PN_BACKENDS; backend++) {
         const pn_kernels *k = pn_backend_at(backend);
         if (!k) continue;
+        const bool emulated = !strcmp(pn_backend_labels[backend], "emulated");
 #ifdef PN_ASAN
-        const int steps = 1;
+        const int steps = emulated ? 0 : 1;
 #else
-        const int steps = strcmp(pn_backend_labels[backend], "emulated") != 0 ? STEPS : 1;
+        const int steps = emulated ? 1 : STEPS;
 #endif
-        for (size_t i = 0; i < count; i++) {
+        for (size_t i = 0; steps && i < count; i++) {
             const golden g = golden_at(i);
+            if (emulated && !json_object_get(g.one, "exact")) continue;
             check_steps(&g, k, pn_backend_labels[backend], steps);
         }
     }
