@@ -356,6 +356,38 @@ static void a_sum_that_is_none_changes_nothing(void **state) {
     end(&s);
 }
 
+/* Without a gradient, or room for a backward pass; likelihoods are the same. */
+static void frozen_weights_take_less(void **state) {
+    (void)state;
+    static setup s;
+    const pn_space space = pn_space_darts();
+    pn_arch arch[K];
+    pn_evaluation found[2][K];
+    double norm;
+    size_t bytes[2], arena[2];
+    draw_archs(arch);
+    for (int frozen = 0; frozen < 2; frozen++) {
+        begin_sharded(&s, K, SHARDS);
+        if (frozen) {
+            pn_model_settings m = s.model.settings;
+            m.frozen = true;
+            pn_model_destroy(&s.model);
+            assert_int_equal(
+                pn_model_create(&s.model, pn_host_kernels(NULL), &space, &m, &s.data, K), PN_OK);
+        }
+        const pn_evaluator e = pn_model_evaluator(&s.model);
+        bytes[frozen] = pn_update_bytes(&s.model.update);
+        arena[frozen] = s.model.size.arena_bytes; /* of the largest program */
+        assert_int_equal(e.begin(e.self, 0), PN_OK);
+        for (int k = 0; k < K; k++) assert_int_equal(e.validate(e.self, k, &arch[k]), PN_OK);
+        assert_int_equal(e.finish(e.self, K, found[frozen], &norm), PN_OK);
+        assert_int_equal(e.train(e.self, 0, &arch[0]), frozen ? PN_EARG : PN_OK);
+        end(&s);
+    }
+    for (int k = 0; k < K; k++) assert_true(found[0][k].val_ll == found[1][k].val_ll);
+    assert_true(bytes[1] < bytes[0] && arena[1] < arena[0] / 2);
+}
+
 static void shards_that_cannot_be_are_refused(void **state) {
     (void)state;
     const pn_space space = pn_space_darts();
@@ -685,6 +717,7 @@ int main(void) {
         cmocka_unit_test(memory_of_several_passes),
         cmocka_unit_test(a_sample_of_no_weight_counts_for_nothing),
         cmocka_unit_test(a_sum_that_is_none_changes_nothing),
+        cmocka_unit_test(frozen_weights_take_less),
         cmocka_unit_test(shards_that_cannot_be_are_refused),
         cmocka_unit_test(renewed_weights_are_others),
         cmocka_unit_test(the_loss_falls),

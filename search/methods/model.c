@@ -33,7 +33,9 @@ static void choose_largest(const pn_space *space, int8_t chosen[PN_MAX_MIX_EDGES
 }
 
 /* Several passes a step, of which each has a gradient of its own. */
-static bool has_units(const pn_model *m) { return m->samples > 1 || m->settings.shards > 1; }
+static bool has_units(const pn_model *m) {
+    return !m->settings.frozen && (m->samples > 1 || m->settings.shards > 1);
+}
 
 static pn_unit_counts unit_counts(const pn_model *m) {
     return (pn_unit_counts){m->samples, m->settings.shards, m->unit_floats};
@@ -55,7 +57,7 @@ static pn_status measure(pn_model *m, int N) {
     const bool cells = m->settings.kind == PN_MODEL_CELLS;
     PN_TRY(pn_network_build(&m->network, cells ? &largest : NULL, m->program,
                             &(pn_build){.N = shard_of(m, N),
-                                        .training = true,
+                                        .training = !m->settings.frozen,
                                         .recompute = m->settings.recompute,
                                         .guarded = pn_arena_checks(m->kernels->memory),
                                         .mix = cells ? NULL : &mix}));
@@ -160,11 +162,11 @@ static pn_status allocate_elsewhere(pn_model *m) {
 
 static pn_status create(pn_model *m, const pn_space *space, const pn_data *data) {
     PN_TRY(pn_shards_check(m->settings.shards, m->settings.N));
-    if (has_units(m) && m->settings.kind != PN_MODEL_CELLS)
-        return pn_fail(PN_EARG, "a supernet with %d samples in %d shards, want 1 each", m->samples,
-                       m->settings.shards);
+    if ((has_units(m) || m->settings.frozen) && m->settings.kind != PN_MODEL_CELLS)
+        return pn_fail(PN_EARG, "a supernet with %d samples in %d shards, want 1 each, and trained",
+                       m->samples, m->settings.shards);
     PN_TRY(pn_network_create(&m->network, &m->settings.network, space, NULL));
-    m->network.parameters.no_gradient = has_units(m);
+    m->network.parameters.no_gradient = has_units(m) || m->settings.frozen;
     const pn_network_spec *n = &m->settings.network;
     PN_TRY(pn_program_create(&m->program, m->kernels));
     PN_TRY(pn_program_reserve(m->program, m->network.max_ops, m->network.max_terms));
@@ -345,6 +347,7 @@ static pn_status take_timed(pn_model *m, int half) {
 
 static pn_status train(void *self, int k, const pn_arch *arch) {
     pn_model *m = self;
+    if (m->settings.frozen) return pn_fail(PN_EARG, "frozen weights are not trained");
     PN_TRY(take_timed(m, TRAIN));
     PN_TRY(compile(m, arch, NULL, true, found_of(m, TRAIN, k, 0)));
     for (int d = m->settings.shards - 1; d >= 0; d--) PN_TRY(learn_shard(m, k, d));

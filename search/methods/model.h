@@ -27,6 +27,7 @@ typedef struct pn_model_settings {
                     * and is 1 but for cells */
     uint64_t seed; /* of weights and batches */
     bool augment;
+    bool frozen;        /* v is not trained: no gradient, no backward pass */
     bool recompute;     /* keep less for the backward pass: pn_program_recompute */
     size_t memory;      /* most bytes of weights, arena and batches; 0 = no limit */
     double temperature; /* of the weights of v: 1 = the paper's */

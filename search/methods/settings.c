@@ -143,6 +143,7 @@ pn_model_settings pn_settings_model(const pn_settings *s, const pn_data *data, s
         .shards = (int)s->shards,
         .seed = s->seed,
         .augment = s->augment,
+        .frozen = s->freeze_weights == 1,
         .recompute = s->recompute == 1,
         .memory = memory,
         .temperature = s->temperature_v,
