@@ -11,7 +11,8 @@
  * __global__, __device__, __host__, __forceinline__, __launch_bounds__, __restrict__, threadIdx.x,
  * blockIdx.x, blockDim.x, gridDim.x, __syncthreads, __syncwarp, __shfl_sync, __shfl_xor_sync,
  * __shfl_down_sync, __threadfence, atomicAdd and atomicExch on unsigned, __ldg, fmaf, rint, float2,
- * float4, int2, int4, make_float4, make_int4, #pragma unroll, templates, lambdas. */
+ * float4, int2, int4, make_float2, make_float4, make_int4, __float_as_uint, __uint_as_float,
+ * #pragma unroll, templates, lambdas. */
 #ifndef PN_GPU_H
 #define PN_GPU_H
 
@@ -35,7 +36,7 @@
     extern __shared__ __align__(16) char gpu_dynamic_[]; \
     type *const name = reinterpret_cast<type *>(gpu_dynamic_)
 
-/* 16 bytes at once; p must be aligned to them. gpu_read4: of what the kernel never writes. */
+/* 16 bytes at once, 8, 4; p must be aligned to them. gpu_read*: of what the kernel never writes. */
 __device__ __forceinline__ float4 gpu_load4(const float *p) {
     return *reinterpret_cast<const float4 *>(p);
 }
@@ -44,6 +45,47 @@ __device__ __forceinline__ float4 gpu_read4(const float *p) {
 }
 __device__ __forceinline__ void gpu_store4(float *p, float4 v) {
     *reinterpret_cast<float4 *>(p) = v;
+}
+
+__device__ __forceinline__ float gpu_load1(const float *p) { return *p; }
+__device__ __forceinline__ float gpu_read1(const float *p) { return __ldg(p); }
+__device__ __forceinline__ void gpu_store2(float *p, float2 v) {
+    *reinterpret_cast<float2 *>(p) = v;
+}
+
+/* Tensor cores (mma.h). Are products of floats faster on them, each as three of tf32? By their
+ * data sheets a multiprocessor of sm_80 makes 512 products of tf32 a clock, one of sm_90 1024; of
+ * sm_86, 89 and 120 128, as many as of floats. */
+#if defined(__CUDA_ARCH__) && \
+    (__CUDA_ARCH__ == 800 || __CUDA_ARCH__ / 100 == 9 || __CUDA_ARCH__ / 100 == 10)
+#define PN_GPU_MMA 1
+#else
+#define PN_GPU_MMA 0
+#endif
+__device__ constexpr bool gpu_prefers_mma() { return PN_GPU_MMA; }
+
+/* sum += a b, 16 x 8 += 16 x 8 times 8 x 8, by a whole warp, of numbers that are a sum of two: as
+ * low high + high low + high high, of whose operands the 13 lowest bits are not looked at. Who has
+ * what of them says mma.h. */
+struct gpu_mma_a {
+    unsigned high[4], low[4];
+};
+struct gpu_mma_b {
+    unsigned high[2], low[2];
+};
+__device__ __forceinline__ void gpu_mma_part(float4 &sum, const unsigned (&a)[4],
+                                             const unsigned (&b)[2]) {
+#if PN_GPU_MMA
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+        "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+        : "+f"(sum.x), "+f"(sum.y), "+f"(sum.z), "+f"(sum.w)
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
+#endif
+}
+__device__ __forceinline__ void gpu_mma(float4 &sum, const gpu_mma_a &a, const gpu_mma_b &b) {
+    gpu_mma_part(sum, a.low, b.high);
+    gpu_mma_part(sum, a.high, b.low);
+    gpu_mma_part(sum, a.high, b.high);
 }
 
 /* What every kernel says, before it reads anything that a launch before it may have written: wait

@@ -68,6 +68,16 @@ __device__ __forceinline__ void accumulate(float4 (&sums)[COUNT], const float *a
     }
 }
 
+/* partial[j] = the sum over the segments of room[segment][floats], in their order; synchronises. */
+__device__ inline void fold_segments(const float *room, int segments, int floats, float *partial) {
+    for (int j = (int)threadIdx.x; j < floats; j += THREADS) {
+        float total = 0;
+        for (int s = 0; s < segments; s++) total += room[s * floats + j];
+        partial[j] = total;
+    }
+    __syncthreads();
+}
+
 /* dw[c][k] = sum over the block's tiles and their pixels of a[p][c] g[p][k], into its partial
  * of C * K floats. A thread owns 4x4 of them. Where that leaves threads over, several share a 4x4
  * and take different pixels; where it does not suffice, the sums wait in the partial from tile to
@@ -134,12 +144,7 @@ struct outer4 {
             for (int i = 0; i < 4; i++)
                 gpu_store4(item_at(room + (size_t)segment * C * K, item) + i * K, sum[i]);
         __syncthreads();
-        for (int j = (int)threadIdx.x; j < C * K; j += THREADS) {
-            float total = 0;
-            for (int s = 0; s < segments; s++) total += room[s * C * K + j];
-            partial[j] = total;
-        }
-        __syncthreads();
+        fold_segments(room, segments, C * K, partial);
     }
 };
 

@@ -18,14 +18,15 @@
  * depend on the input alone, so that jobs that share dx agree on them; a job with a large K takes a
  * tile in several steps. A step: x into registers (each thread the pixels and the quad whose dx it
  * will make), r and g into shared memory; dw += r^T g; then da = g w^T with w transposed in shared
- * memory, masked by the x in registers.
+ * memory, masked by the x in registers. Of one grid, where tensor cores are faster (gpu.h), both
+ * products are theirs: w then comes through L1, and da through shared memory, in the place of r.
  *
  * Grids that have no whole number of quads (K/2 = 2, 6, 10 ...) are taken in pairs of channels:
  * `PAIRS`, an even K/2 in general; slower, and no network of ours has it. */
 #ifndef PN_GPU_POINTWISE_H
 #define PN_GPU_POINTWISE_H
 
-#include "kernels/cuda/matrix.h"
+#include "kernels/cuda/mma.h"
 #include "kernels/cuda/places.h"
 
 namespace {
@@ -354,6 +355,11 @@ __host__ __device__ inline backward_step backward_step_of(const pointwise &s,
     return step;
 }
 
+/* On tensor cores (of one grid) w is read through L1, and rows of r have gaps (mma.h). */
+__host__ __device__ inline int mma_floats(int pixels, const backward_cut &cut, int K) {
+    return pixels * (pitch_of(cut.slice) + pitch_of(K));
+}
+
 /* A partial: dw (slice,K), then the sums (2,grids,slice). */
 template <class Job_>
 struct pointwise_backward : plain_sums {
@@ -448,12 +454,7 @@ struct slice_sums {
             for (int i = 0; i < 4; i++)
                 gpu_store4(item_at(room + (size_t)segment * floats, item) + i * row, sum[i]);
         __syncthreads();
-        for (int j = (int)threadIdx.x; j < floats; j += THREADS) {
-            float total = 0;
-            for (int i = 0; i < segments; i++) total += room[i * floats + j];
-            partial[j] = total;
-        }
-        __syncthreads();
+        fold_segments(room, segments, floats, partial);
     }
 };
 
@@ -473,6 +474,35 @@ __device__ inline void load_g(const pointwise &s, const run &t, float *g, int pi
         const float4 z = dz.batch ? gpu_read4(out.z + at) : splat(0);
         const float f = out.factor ? weight_of(out, image_of(s, t, p)) : weight_of(out);
         gpu_store4(g + p * pitch + 4 * k.quad, dz(f, dy, z));
+    }
+}
+
+/* x of the pixels of a run whose dx this thread makes, 0 outside; and r, rows of `pitch`. */
+template <int GRIDS>
+__device__ __forceinline__ void load_x(const pointwise &s, const run &t, const corner *corners,
+                                       const columns &k, int f, const source &from,
+                                       float4 (&v)[PIXELS]) {
+    const float *const x = from.in->x + 4 * from.quad;
+#pragma unroll
+    for (int i = 0; i < PIXELS; i++) {
+        const int p = k.row + i * k.rows;
+        v[i] = splat(0);
+        if (!k.active || p >= t.pixels) continue;
+        const spot here = spot_of<GRIDS>(s, t, corners, p, f);
+        if (here.inside) v[i] = gpu_read4(x + here.pixel * from.in->C);
+    }
+}
+template <int GRIDS>
+__device__ __forceinline__ void store_r(const pointwise &s, const run &t, const corner *corners,
+                                        const columns &k, int f, const source &from,
+                                        const float4 (&v)[PIXELS], float *r, int pitch) {
+    const norm4 norm = load_norm(from.in->norm, from.in->C, from.quad);
+#pragma unroll
+    for (int i = 0; i < PIXELS; i++) {
+        const int p = k.row + i * k.rows;
+        if (!k.active || p >= t.pixels) continue;
+        const bool inside = spot_of<GRIDS>(s, t, corners, p, f).inside;
+        gpu_store4(r + p * pitch, inside ? relu4(norm(v[i])) : splat(0));
     }
 }
 
@@ -634,6 +664,53 @@ __device__ inline void backward_tiles(const pointwise &s, const place<pointwise_
     fold_columns(k, both, shared, partial + (size_t)C * s.K);
 }
 
+/* The same on tensor cores: of one grid. */
+template <class Job>
+__device__ inline void backward_tiles_mma(const pointwise &s,
+                                          const place<pointwise_backward<Job>> &at, int pixels,
+                                          float *shared, float *const &partial) {
+    const auto c0 = [&] { return at.slice * at.cut.slice; };
+    const int C = min_of(at.cut.slice, s.C - c0());
+    const int wide = pitch_of(C), pitch = pitch_of(s.K);
+    float *const r = shared, *const g = r + pixels * wide;
+    const columns k = columns_of(C);
+    const source from = source_of(s.in, c0() + 4 * k.quad);
+    const bool wanted = k.active && from.in->dx;
+    outer_mma dw;
+    float4 dw_sums[4] = {splat(0), splat(0), splat(0), splat(0)};
+    sums4 sums = {splat(0), splat(0)};
+    dw.begin(C, s.K);
+    for (int tile = at.block; tile < at.tiles; tile += at.blocks)
+        for (int begin = 0; begin < at.cut.pixels; begin += pixels) {
+            const run t = run_of(s, (size_t)tile * at.cut.pixels + begin,
+                                 min_of(pixels, at.cut.pixels - begin));
+            if (t.pixels <= 0) break;
+            __syncthreads();
+            float4 v[PIXELS];
+            load_x<1>(s, t, nullptr, k, 0, from, v);
+            load_g(s, t, g, pitch);
+            store_r<1>(s, t, nullptr, k, 0, from, v, r + 4 * k.quad, wide);
+            __syncthreads();
+            dw.add_or_wait(
+                dw_sums, C, s.K, [&](int p) { return r + p * wide; }, g, pitch, t.pixels, partial,
+                tile == at.block && begin == 0);
+            __syncthreads();
+            /* In place of r; of parts without a dx, too. */
+            multiply_rows<1>(g, pitch, t.pixels, s.K, s.w + (size_t)c0() * s.K, s.K, C,
+                             [&](int p, int c, float2 d) { gpu_store2(r + p * wide + c, d); });
+            __syncthreads();
+            if (!wanted) continue;
+            float4 da[PIXELS];
+#pragma unroll
+            for (int i = 0; i < PIXELS; i++)
+                da[i] = gpu_load4(r + min_of(k.row + i * k.rows, t.pixels - 1) * wide + 4 * k.quad);
+            store_dx<1>(s, t, nullptr, k, 0, from, v, da, sums);
+        }
+    dw.end(dw_sums, C, s.K, shared, partial);
+    const float4 both[2] = {sums.s1, sums.s2};
+    fold_columns(k, both, shared, partial + (size_t)C * s.K);
+}
+
 /* By the last block of a slice: dw += the partials. */
 template <int GRIDS>
 __device__ inline void finish_weights(const pointwise &s, int c0, int C, const float *partials,
@@ -702,6 +779,14 @@ __global__ __launch_bounds__(THREADS, PAIRS ? 1 : 2) void backward_kernel(
         if (threadIdx.x == 0 && ++job < at.end) partial = partial_of(call, at, job);
         __syncthreads();
         if (job == at.end) break;
+        if (GRIDS == 1 && gpu_prefers_mma()) {
+            const pointwise s = view_of(call.jobs[job]);
+            const int pixels = backward_step_of<Job>(s, at.cut).pixels;
+            if (mma_floats(pixels, at.cut, s.K) <= BACKWARD_FLOATS) {
+                backward_tiles_mma<Job>(s, at, pixels, shared, partial);
+                continue;
+            }
+        }
         backward_tiles<Job, PAIRS>(view_of(call.jobs[job]), at, shared, partial);
     }
     if (!last_of_slice(call, at)) return;
@@ -748,8 +833,14 @@ inline pn_status launch_backward(const checked_call<pointwise_backward<Job>> &ca
     for (int first = 0, end; first < call.count; first = end) {
         end = group_end<pointwise_backward<Job>>(call.jobs, call.count, first);
         const backward_cut cut = backward_cut_of<Job>(view_of(call.jobs[first]));
-        for (int j = first; j < end; j++)
-            floats = max_of(floats, backward_step_of<Job>(view_of(call.jobs[j]), cut).floats);
+        for (int j = first; j < end; j++) {
+            const pointwise s = view_of(call.jobs[j]);
+            const backward_step step = backward_step_of<Job>(s, cut);
+            const int with_gaps = mma_floats(step.pixels, cut, s.K);
+            floats = max_of(floats, step.floats);
+            if (grids_of<Job> == 1 && with_gaps <= BACKWARD_FLOATS)
+                floats = max_of(floats, with_gaps);
+        }
     }
     return call.launch(has_pairs(call.jobs, call.count) ? backward_kernel<Job, grids_of<Job> != 1>
                                                         : backward_kernel<Job, false>,

@@ -34,7 +34,7 @@
  * needs all of them: 44 are the sums that a thread keeps from tile to tile (5x5), 36 those of a
  * strip and its taps. So what all threads agree on is in shared memory, and what a thread can
  * compute again is not kept. */
-#include "kernels/cuda/matrix.h"
+#include "kernels/cuda/mma.h"
 #include "kernels/cuda/places.h"
 
 namespace {
@@ -499,18 +499,23 @@ __device__ inline void load_run(const pn_stage &s, const work &t, int first, int
     }
 }
 
-/* dpw: as outer4, in fewer registers, and with the pixels of u where the table says. */
+/* dpw: as outer4, in fewer registers, and with the pixels of u where the table says; or on tensor
+ * cores, where that is faster. */
 struct products {
     float4 sum[4];
-    unsigned packed; /* quad of u, of g, the thread's number among those that share both */
+    outer_mma mma; /* else, packed: quad of u, of g, this thread's number among who share both */
 
     __device__ inline void begin(int C, int K) {
-        outer4 whole;
-        whole.begin(C, K);
-        packed = 0; /* not used then */
-        if (whole.segments)
-            packed = (unsigned)whole.segment << 16 | (unsigned)(whole.item / (K / 4)) << 8 |
-                     (unsigned)(whole.item % (K / 4));
+        if (gpu_prefers_mma()) {
+            mma.begin(C, K);
+        } else {
+            outer4 whole;
+            whole.begin(C, K);
+            mma.packed = 0; /* not used then */
+            if (whole.segments)
+                mma.packed = (unsigned)whole.segment << 16 | (unsigned)(whole.item / (K / 4)) << 8 |
+                             (unsigned)(whole.item % (K / 4));
+        }
         clear();
     }
 
@@ -536,6 +541,13 @@ struct products {
         const int *const at = reinterpret_cast<const int *>(shared + t.at);
         const float *const g = shared + t.g;
         const int quads = K / 4, items = t.C / 4 * quads, pitch = pitch_of(K);
+        if (gpu_prefers_mma()) {
+            mma.add_or_wait(
+                sum, t.C, K, [&](int p) { return shared + at[p]; }, g, pitch, pixels, t.partial,
+                first);
+            return;
+        }
+        const unsigned packed = mma.packed;
         if (items <= THREADS) {
             const int segments = THREADS / items, segment = (int)(packed >> 16);
             if (segment < segments)
@@ -555,6 +567,10 @@ struct products {
     }
 
     __device__ inline void end(int C, int K, float *room, float *partial) {
+        if (gpu_prefers_mma()) {
+            mma.end(sum, C, K, room, partial);
+            return;
+        }
         outer4 whole;
         whole.begin(C, K);
 #pragma unroll
@@ -594,10 +610,15 @@ __device__ __forceinline__ void make_some_du(int first, int apart, int end, int 
 /* du = g pw^T of a run, in place of u: of as many outputs at once as there are for a thread, up to
  * 4, since they share the weights; and of as few threads as then are needed. */
 __device__ inline void make_du(const pn_stage &s, const work &t, int pixels, float *shared) {
-    const columns k = columns_of(t.C);
-    if (!k.active) return;
     const int K = s.out.K;
     const int *const at = reinterpret_cast<const int *>(shared + t.at);
+    if (gpu_prefers_mma()) {
+        multiply_rows<1>(shared + t.g, pitch_of(K), pixels, K, s.pw + (size_t)t.c0 * K, K, t.C,
+                         [&](int p, int c, float2 v) { gpu_store2(shared + at[p] + c, v); });
+        return;
+    }
+    const columns k = columns_of(t.C);
+    if (!k.active) return;
     const float *const w = s.pw + (size_t)(t.c0 + 4 * k.quad) * K, *const g = shared + t.g;
     float *const du = shared + 4 * k.quad;
     const int span = div_up(pixels, div_up(pixels, 4 * k.rows));

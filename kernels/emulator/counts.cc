@@ -19,7 +19,7 @@ enum { MAX_THREADS = 1024, LANES = 32, WARPS = MAX_THREADS / LANES, BANKS = 32, 
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
-/* Where accesses come from: a line, or for less than 16 bytes an instruction. */
+/* Where accesses come from: a line, or where a kernel has no word of gpu.h an instruction. */
 struct site {
     const void *at;
     int line; /* 0: at is an instruction */
@@ -61,7 +61,7 @@ struct {
     std::vector<stretch> asked[WARPS]; /* by site */
     std::vector<int> touched[WARPS];
     std::unordered_set<uintptr_t> sectors; /* that the block has read */
-    uint32_t fma[MAX_THREADS];
+    uint32_t fma[MAX_THREADS], mma[MAX_THREADS];
 } now;
 
 int number_of(const site &s) {
@@ -140,30 +140,32 @@ struct chain {
     double near, far;
 };
 
-void add_wide(const request &r, const site &s, pn_counts *c, chain *w) {
-    unsigned quarters = 0, cycles = 0;
+/* By a word of gpu.h: 128 bytes at a time, so all lanes, sixteen, or eight. */
+void add_word(const request &r, const site &s, pn_counts *c, chain *w) {
+    unsigned turns = 0, cycles = 0;
+    const unsigned words = s.bytes / 4, at_once = LANES / words;
     const bool shared = is_shared(r);
-    for (unsigned q = 0; q < 4; q++) {
-        const uint32_t lanes = r.lanes & 0xffu << 8 * q;
-        quarters += lanes != 0;
-        if (shared) cycles += conflicts(r, lanes, 4);
+    for (unsigned q = 0; q < words; q++) {
+        const uint32_t lanes = r.lanes & (0xffffffffu >> (LANES - at_once)) << at_once * q;
+        turns += lanes != 0;
+        if (shared) cycles += conflicts(r, lanes, words);
     }
     if (shared) {
         c->shared++;
         c->shared_cycles += cycles;
-        c->shared_least += quarters;
-        w->near += !s.writes;
+        c->shared_least += turns;
+        if (!s.writes) w->near += s.bytes / 16.;
         return;
     }
     const sectors t = sectors_of(r, !s.writes);
     c->global++;
-    c->global_cycles += std::max(quarters, (t.all + 3) / 4);
+    c->global_cycles += std::max(turns, (t.all + 3) / 4);
     if (s.writes) {
         c->written += t.all;
         return;
     }
     c->read += t.fresh;
-    (t.fresh ? w->far : w->near) += 1;
+    (t.fresh ? w->far : w->near) += t.fresh ? 1 : s.bytes / 16.;
 }
 
 void add_narrow(const request &r, const site &s, pn_counts *c) {
@@ -197,7 +199,7 @@ void end_interval(const char *file, int line) {
             const site &s = now.sites[(size_t)n];
             for (size_t i = 0; i < t.used; i++) {
                 if (s.line)
-                    add_wide(t.requests[i], s, &c, &w);
+                    add_word(t.requests[i], s, &c, &w);
                 else
                     add_narrow(t.requests[i], s, &c);
             }
@@ -209,8 +211,12 @@ void end_interval(const char *file, int line) {
         c.chain_near = std::max(c.chain_near, w.near);
         c.chain_far = std::max(c.chain_far, w.far);
         c.chain_fma = std::max<double>(c.chain_fma, fma);
+        const uint32_t mma = now.mma[v * LANES]; /* of all lanes alike */
+        c.mma += mma;
+        c.chain_mma = std::max<double>(c.chain_mma, mma);
     }
     memset(now.fma, 0, sizeof now.fma);
+    memset(now.mma, 0, sizeof now.mma);
     pn_interval *i =
         interval_of(now.of_block.data(), (int)now.of_block.size(), file, line, now.tail);
     if (!i) {
@@ -314,6 +320,17 @@ float4 pn_hooked_load4(const float *p, const char *file, int line) {
 void pn_hooked_store4(float *p, const float4 &v, const char *file, int line) {
     note(p, {file, line, true, 16});
     *reinterpret_cast<float4 *>(p) = v;
+}
+float pn_hooked_load1(const float *p, const char *file, int line) {
+    note(p, {file, line, false, 4});
+    return *p;
+}
+void pn_hooked_store2(float *p, const float2 &v, const char *file, int line) {
+    note(p, {file, line, true, 8});
+    *reinterpret_cast<float2 *>(p) = v;
+}
+void pn_hooked_mma(void) {
+    if (now.counts && pn_emulator_self) now.mma[threadIdx.x] += 3;
 }
 float pn_hooked_fma(float a, float b, float c) {
     if (now.counts && pn_emulator_self) now.fma[threadIdx.x]++;

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cmath>
 #include <condition_variable>
 #include <cstdarg>
 #include <cstdio>
@@ -69,6 +70,14 @@ settings from_environment() {
 settings &configuration() {
     static settings s = from_environment();
     return s;
+}
+
+int card_from_environment() {
+    const char *card = getenv("PN_EMULATOR_CARD");
+    if (!card || !*card || !strcmp(card, "80")) return 80;
+    if (!strcmp(card, "75")) return 75;
+    fprintf(stderr, "PN_EMULATOR_CARD=%s: want 75 or 80\n", card);
+    exit(2);
 }
 
 /* ---- numbers for random orders: splitmix64 (Steele, Lea, Flood 2014) ------------------------- */
@@ -171,6 +180,7 @@ __thread worker *me;
 __thread const pn_emulator_thread *pn_emulator_self;
 __thread pn_emulator_block pn_emulator_at;
 const pn_emulator_watch *pn_emulator_watcher;
+int pn_emulator_card = card_from_environment();
 
 namespace {
 
@@ -178,7 +188,8 @@ namespace {
 
 const char *kind_name(int kind) {
     static const char *const names[] = {"__syncwarp",       "__shfl_sync",    "__shfl_xor_sync",
-                                        "__shfl_down_sync", "__shfl_up_sync", "__ballot_sync"};
+                                        "__shfl_down_sync", "__shfl_up_sync", "__ballot_sync",
+                                        "mma.sync"};
     return names[kind];
 }
 
@@ -544,12 +555,12 @@ pool *helpers(unsigned workers) {
 
 /* ---- what kernels call ----------------------------------------------------------------------- */
 
-void pn_emulator_misaligned(const void *p, const char *file, int line) {
+void pn_emulator_misaligned(const void *p, unsigned bytes, const char *file, int line) {
     if (!pn_emulator_self) {
-        fprintf(stderr, "%s:%d: 16 bytes at %p outside a kernel\n", file, line, p);
+        fprintf(stderr, "%s:%d: %u bytes at %p outside a kernel\n", file, line, bytes, p);
         abort();
     }
-    fault(me, "16 bytes at %p, which is no multiple of 16 (%s:%d)", p, file, line);
+    fault(me, "%u bytes at %p, which is no multiple of %u (%s:%d)", bytes, p, bytes, file, line);
 }
 
 void pn_emulator_fault(void (*explain)(char *to, size_t bytes)) {
@@ -643,6 +654,63 @@ int pn_emulator_barrier(int kind, int value, const char *file, int line) {
 
 namespace {
 
+/* What the tensor cores read of 32 bits: those of tf32. */
+double operand(unsigned bits) { return (double)__uint_as_float(bits & 0xffffe000u); }
+
+float toward_zero(double v) {
+    const float f = (float)v;
+    const bool beyond = std::isfinite(f) && std::fabs((double)f) > std::fabs(v);
+    return beyond ? __uint_as_float(__float_as_uint(f) - 1) : f;
+}
+
+/* sum += a b, by one mma.sync.m16n8k8. Products are exact; their sum with the one before loses what
+ * is beyond a float, as tensor cores have been seen to do (Fasi, Higham, Mikaitis, Pranesh:
+ * Numerical behavior of NVIDIA tensor cores, PeerJ CS 2021). */
+enum { M = 16, COLUMNS = 8, SLOTS = 8 };
+void multiply_add(const double (&a)[M][SLOTS], const double (&b)[SLOTS][COLUMNS],
+                  float (&sum)[M][COLUMNS]) {
+    for (int m = 0; m < M; m++) {
+        double row[COLUMNS];
+        for (int n = 0; n < COLUMNS; n++) row[n] = (double)sum[m][n];
+        for (int k = 0; k < SLOTS; k++)
+            for (int n = 0; n < COLUMNS; n++) row[n] += a[m][k] * b[k][n];
+        for (int n = 0; n < COLUMNS; n++) sum[m][n] = toward_zero(row[n]);
+    }
+}
+
+/* Fragments (PTX ISA, "Matrix Fragments for mma.m16n8k8", .tf32): lane 4 g + t has of a (g,t),
+ * (g+8,t), (g,t+4), (g+8,t+4), of b (t,g), (t+4,g), of the sums (g,2t), (g,2t+1), (g+8,2t),
+ * (g+8,2t+1). */
+void multiply(warp *v) {
+    double high_a[M][SLOTS], low_a[M][SLOTS], high_b[SLOTS][COLUMNS], low_b[SLOTS][COLUMNS];
+    float sum[M][COLUMNS];
+    const pn_emulator_product *lane[LANES];
+    for (int l = 0; l < LANES; l++) {
+        const int g = l / 4, t = l % 4;
+        lane[l] = reinterpret_cast<const pn_emulator_product *>((uintptr_t)v->lane[l].value);
+        for (int i = 0; i < 4; i++) {
+            high_a[g + i % 2 * 8][t + i / 2 * 4] = operand(lane[l]->a->high[i]);
+            low_a[g + i % 2 * 8][t + i / 2 * 4] = operand(lane[l]->a->low[i]);
+        }
+        for (int i = 0; i < 2; i++) {
+            high_b[t + 4 * i][g] = operand(lane[l]->b->high[i]);
+            low_b[t + 4 * i][g] = operand(lane[l]->b->low[i]);
+        }
+        const float4 *const s = lane[l]->sum;
+        sum[g][2 * t] = s->x;
+        sum[g][2 * t + 1] = s->y;
+        sum[g + 8][2 * t] = s->z;
+        sum[g + 8][2 * t + 1] = s->w;
+    }
+    multiply_add(low_a, high_b, sum);
+    multiply_add(high_a, low_b, sum);
+    multiply_add(high_a, high_b, sum);
+    for (int l = 0; l < LANES; l++) {
+        const int g = l / 4, t = 2 * (l % 4);
+        *lane[l]->sum = make_float4(sum[g][t], sum[g][t + 1], sum[g + 8][t], sum[g + 8][t + 1]);
+    }
+}
+
 /* All lanes of the mask have come: checks that they mean the same, gives each its result. */
 void complete(worker *w, warp *v, unsigned base, unsigned mask, int kind) {
     const thread *const self = w->self;
@@ -663,6 +731,10 @@ void complete(worker *w, warp *v, unsigned base, unsigned mask, int kind) {
     }
     if (kind == PN_EMULATOR_SYNC) {
         if (pn_emulator_watcher) pn_emulator_watcher->syncwarp(base / LANES, mask);
+        return;
+    }
+    if (kind == PN_EMULATOR_MMA) {
+        multiply(v);
         return;
     }
     for (unsigned lanes = mask; lanes; lanes &= lanes - 1) {

@@ -20,6 +20,8 @@
  *   PN_EMULATOR_ORDER    forward (default), reverse, or a number: the seed of a random order
  *   PN_EMULATOR_THREADS  OS threads that run blocks; default: all cores. With 1, launches that come
  *                        from several OS threads run at once, as on several streams
+ *   PN_EMULATOR_CARD     75: a card without tensor cores for floats; 80 (default): one with them,
+ *                        where kernels take those products that gpu_prefers_mma() speaks of
  *   PN_EMULATOR_TIMEOUT  seconds of processor time after which a launch is given up; 0 (default):
  *                        never
  *
@@ -122,13 +124,17 @@ void *pn_emulator_dynamic(void);
 
 #define GPU_DYNAMIC(type, name) type *const name = static_cast<type *>(pn_emulator_dynamic())
 
-/* ---- 16 bytes at once ------------------------------------------------------------------------ */
+/* ---- 4 and 16 bytes at once ------------------------------------------------------------------ */
 
-[[noreturn]] void pn_emulator_misaligned(const void *p, const char *file, int line);
+[[noreturn]] void pn_emulator_misaligned(const void *p, unsigned bytes, const char *file, int line);
 
 #ifdef PN_EMULATOR_HOOKS /* reported as one access, whatever the compiler makes of it */
 float4 pn_hooked_load4(const float *p, const char *file, int line);
 void pn_hooked_store4(float *p, const float4 &v, const char *file, int line);
+float pn_hooked_load1(const float *p, const char *file, int line);
+void pn_hooked_store2(float *p, const float2 &v, const char *file, int line);
+#define pn_emulator_load1 pn_hooked_load1
+#define pn_emulator_store2 pn_hooked_store2
 #define pn_emulator_load4 pn_hooked_load4
 #define pn_emulator_store4 pn_hooked_store4
 #else
@@ -138,18 +144,32 @@ static inline float4 pn_emulator_load4(const float *p, const char *, int) {
 static inline void pn_emulator_store4(float *p, const float4 &v, const char *, int) {
     *reinterpret_cast<float4 *>(p) = v;
 }
+static inline float pn_emulator_load1(const float *p, const char *, int) { return *p; }
+static inline void pn_emulator_store2(float *p, const float2 &v, const char *, int) {
+    *reinterpret_cast<float2 *>(p) = v;
+}
 #endif
 
 static __forceinline__ float4 gpu_load4(const float *p, PN_EMULATOR_SITE) {
-    if (reinterpret_cast<uintptr_t>(p) % 16) pn_emulator_misaligned(p, file, line);
+    if (reinterpret_cast<uintptr_t>(p) % 16) pn_emulator_misaligned(p, 16, file, line);
     return pn_emulator_load4(p, file, line);
 }
 static __forceinline__ float4 gpu_read4(const float *p, PN_EMULATOR_SITE) {
     return gpu_load4(p, file, line);
 }
 static __forceinline__ void gpu_store4(float *p, float4 v, PN_EMULATOR_SITE) {
-    if (reinterpret_cast<uintptr_t>(p) % 16) pn_emulator_misaligned(p, file, line);
+    if (reinterpret_cast<uintptr_t>(p) % 16) pn_emulator_misaligned(p, 16, file, line);
     pn_emulator_store4(p, v, file, line);
+}
+static __forceinline__ float gpu_load1(const float *p, PN_EMULATOR_SITE) {
+    return pn_emulator_load1(p, file, line);
+}
+static __forceinline__ float gpu_read1(const float *p, PN_EMULATOR_SITE) {
+    return pn_emulator_load1(p, file, line);
+}
+static __forceinline__ void gpu_store2(float *p, float2 v, PN_EMULATOR_SITE) {
+    if (reinterpret_cast<uintptr_t>(p) % 8) pn_emulator_misaligned(p, 8, file, line);
+    pn_emulator_store2(p, v, file, line);
 }
 template <class T>
 static __forceinline__ T __ldg(const T *p) {
@@ -192,7 +212,8 @@ enum {
     PN_EMULATOR_SHFL_XOR,
     PN_EMULATOR_SHFL_DOWN,
     PN_EMULATOR_SHFL_UP,
-    PN_EMULATOR_BALLOT
+    PN_EMULATOR_BALLOT,
+    PN_EMULATOR_MMA
 };
 uint64_t pn_emulator_warp(int kind, unsigned mask, uint64_t value, int arg, int width,
                           const char *file, int line);
@@ -280,6 +301,32 @@ static inline float __uint_as_float(unsigned a) {
     return b;
 }
 static inline float __int_as_float(int a) { return __uint_as_float((unsigned)a); }
+
+/* ---- tensor cores ---------------------------------------------------------------------------- */
+
+extern int pn_emulator_card; /* PN_EMULATOR_CARD; for tests, between launches, to change */
+static inline bool gpu_prefers_mma() { return pn_emulator_card >= 80; }
+
+struct gpu_mma_a {
+    unsigned high[4], low[4];
+};
+struct gpu_mma_b {
+    unsigned high[2], low[2];
+};
+struct pn_emulator_product { /* what a lane brings to an mma */
+    const gpu_mma_a *a;
+    const gpu_mma_b *b;
+    float4 *sum;
+};
+void pn_hooked_mma(void);
+static inline void gpu_mma(float4 &sum, const gpu_mma_a &a, const gpu_mma_b &b, PN_EMULATOR_SITE) {
+#ifdef PN_EMULATOR_HOOKS
+    pn_hooked_mma();
+#endif
+    pn_emulator_product mine = {&a, &b, &sum};
+    pn_emulator_warp(PN_EMULATOR_MMA, 0xffffffffu, reinterpret_cast<uintptr_t>(&mine), 0, 32, file,
+                     line);
+}
 
 /* A launch has run when gpu_launch returns. */
 static inline void gpu_wait_for_launches() {}

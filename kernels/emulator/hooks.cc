@@ -397,6 +397,15 @@ void pn_hooked_store4(float *p, const float4 &v, const char *, int) {
     touch(p, 16, true, false, HERE);
     *reinterpret_cast<float4 *>(p) = v;
 }
+float pn_hooked_load1(const float *p, const char *, int) {
+    touch(p, 4, false, false, HERE);
+    return *p;
+}
+void pn_hooked_store2(float *p, const float2 &v, const char *, int) {
+    touch(p, 8, true, false, HERE);
+    *reinterpret_cast<float2 *>(p) = v;
+}
 float pn_hooked_fma(float a, float b, float c) { return a * b + c; }
+void pn_hooked_mma(void) {}
 
 #include "kernels/emulator/reports.h"

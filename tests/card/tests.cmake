@@ -1,7 +1,16 @@
-# tools/gpu-pack and tools/gpu-check, without a card. (Included by tests/CMakeLists.txt, after
-# static/tests.cmake, which looks for Python.)
+# tools/gpu-pack and tools/gpu-check, without a card; and a test for one. (Included by
+# tests/CMakeLists.txt, after static/tests.cmake, which looks for Python.)
 if(Python3_FOUND AND PN_EMULATOR AND TARGET test_pool AND NOT PN_SANITIZE AND NOT PN_TSAN
    AND NOT PN_COVERAGE)
   add_test(NAME card COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/card/check_card ${CMAKE_BINARY_DIR})
   set_tests_properties(card PROPERTIES TIMEOUT 900)
+endif()
+if(TARGET pn_cuda) # emulator/test_mma.cu once more, by nvcc
+  configure_file(emulator/test_mma.cu ${CMAKE_CURRENT_BINARY_DIR}/card/test_mma.cu COPYONLY)
+  add_executable(test_mma_cuda ${CMAKE_CURRENT_BINARY_DIR}/card/test_mma.cu)
+  set_target_properties(test_mma_cuda PROPERTIES CUDA_STANDARD 17 CUDA_RUNTIME_LIBRARY Static)
+  target_compile_options(test_mma_cuda PRIVATE --diag-suppress=177)
+  target_link_libraries(test_mma_cuda PRIVATE pn_kernels PkgConfig::CMOCKA)
+  add_test(NAME test_mma_cuda COMMAND test_mma_cuda)
+  set_tests_properties(test_mma_cuda PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77)
 endif()

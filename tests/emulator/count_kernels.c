@@ -54,8 +54,9 @@ static const struct column {
     COLUMN(read, true),          COLUMN(written, true),
     COLUMN(narrow, false),       COLUMN(narrow_cycles, false),
     COLUMN(narrow_read, false),  COLUMN(narrow_written, false),
-    COLUMN(fma, true),           COLUMN(chain_near, false),
-    COLUMN(chain_far, false),    COLUMN(chain_fma, false),
+    COLUMN(fma, true),           COLUMN(mma, true),
+    COLUMN(chain_near, false),   COLUMN(chain_far, false),
+    COLUMN(chain_fma, false),    COLUMN(chain_mma, false),
 #undef COLUMN
 };
 enum { COLUMNS = sizeof columns / sizeof *columns };

@@ -55,6 +55,24 @@ __global__ void words(int step) {
     *(volatile float *)(s + (size_t)threadIdx.x * (unsigned)step) = 1;
 }
 
+alignas(64) float ones[32];
+
+/* Two products, of words `step` floats from group to group of four lanes; two pairs of floats. */
+__global__ void fragments(int step, float *out) {
+    GPU_DYNAMIC(float, s);
+    const unsigned lane = threadIdx.x % 32;
+    gpu_store2(s + (size_t)2 * threadIdx.x, make_float2(1, 1));
+    __syncthreads();
+    gpu_mma_a a = {};
+    gpu_mma_b b = {};
+    for (unsigned &v : a.high)
+        v = __float_as_uint(gpu_load1(s + lane / 4 * (unsigned)step + lane % 4));
+    for (unsigned &v : b.high) v = __float_as_uint(gpu_read1(ones + lane));
+    float4 sum = make_float4(0, 0, 0, 0);
+    for (int i = 0; i < 2; i++) gpu_mma(sum, a, b);
+    if (sum.x == -1) gpu_store4(out, sum);
+}
+
 alignas(64) float memory[16 * THREADS], output[4];
 
 template <class... P, class... A>
@@ -108,6 +126,24 @@ void test_sectors(void **) {
     assert_true(c.read == 5 && c.global == 2 && c.global_cycles == 2 * 2 && c.fma == 2);
 }
 
+void test_fragments(void **) {
+    static const struct {
+        int step;
+        double cycles; /* of a request of 4 bytes a lane */
+    } rows[] = {{4, 1}, {12, 1}, {0, 1}, {8, 2}, {32, 8}};
+    for (float &v : ones) v = 1;
+    for (const auto &row : rows) {
+        pn_counted launch;
+        const pn_counts c = count(&launch, 1, 1, fragments, row.step, out);
+        assert_true(c.mma == 2 * 3 * WARPS && c.chain_mma == 2 * 3);
+        assert_true(c.shared == 5 * WARPS && c.shared_least == (4 + 2) * WARPS);
+        assert_true(c.shared_cycles == (4 * row.cycles + 2) * WARPS);
+        assert_true(c.global == 2 * WARPS && c.global_cycles == 2 * WARPS && c.read == 4);
+        /* The first warp reads once from L2 and once from L1, the second twice from L1. */
+        assert_true(c.chain_near == 4. / 4 + 2. / 4 && c.chain_far == 1);
+    }
+}
+
 void test_blocks(void **) {
     enum { BLOCKS = 10 };
     for (unsigned stride = 1; stride <= 4; stride += 3) { /* of 4: blocks 0, 4, 8, 9 */
@@ -131,6 +167,6 @@ void test_blocks(void **) {
 
 int main() {
     const CMUnitTest tests[] = {cmocka_unit_test(test_conflicts), cmocka_unit_test(test_sectors),
-                                cmocka_unit_test(test_blocks)};
+                                cmocka_unit_test(test_fragments), cmocka_unit_test(test_blocks)};
     return cmocka_run_group_tests_name("counts", tests, nullptr, nullptr);
 }

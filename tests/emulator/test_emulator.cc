@@ -161,6 +161,31 @@ __global__ void two_operations(float *y) {
         y[t] = (float)__shfl_down_sync(FULL, t, 0u);
 }
 
+const unsigned ONE = 0x3f800000;
+const gpu_mma_a ones_a = {{ONE, ONE, ONE, ONE}, {0, 0, 0, 0}};
+const gpu_mma_b ones_b = {{ONE, ONE}, {0, 0}};
+
+template <bool BROKEN>
+__global__ void product_of_31(float *y) {
+    const int t = (int)threadIdx.x;
+    float4 sum = make_float4(-8, 0, 0, 0);
+    y[t] = (float)t;
+    if (BROKEN && t % 32 == 9) return;
+    gpu_mma(sum, ones_a, ones_b);
+    y[t] = (float)t + sum.x;
+}
+
+template <bool BROKEN>
+__global__ void two_products(float *y) {
+    const int t = (int)threadIdx.x;
+    float4 sum = make_float4(0, -8, 0, 0);
+    if (BROKEN && t % 32 < 4)
+        gpu_mma(sum, ones_a, ones_b);
+    else
+        gpu_mma(sum, ones_a, ones_b);
+    y[t] = (float)t + sum.y;
+}
+
 template <bool BROKEN>
 __global__ void two_masks(float *y) {
     const int t = (int)threadIdx.x;
@@ -511,6 +536,16 @@ const struct row {
      call<two_operations<false>>,
      SAYS,
      {"__shfl_xor_sync", "__shfl_down_sync"}},
+    {"a product without one lane",
+     call<product_of_31<true>>,
+     call<product_of_31<false>>,
+     SAYS,
+     {"mma.sync", "ends|has ended"}},
+    {"two products in one warp",
+     call<two_products<true>>,
+     call<two_products<false>>,
+     SAYS,
+     {"mma.sync with mask ffffffff", "test_emulator.cc:"}},
     {"two masks in one warp",
      call<two_masks<true>>,
      call<two_masks<false>>,

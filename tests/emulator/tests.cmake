@@ -11,6 +11,10 @@ endfunction()
 pn_emulator_test(test_emulator test_emulator.cc)
 target_link_libraries(test_emulator PRIVATE pn_emulator)
 
+set_source_files_properties(emulator/test_mma.cu PROPERTIES LANGUAGE CXX)
+pn_emulator_test(test_mma test_mma.cu)
+target_link_libraries(test_mma PRIVATE pn_emulator)
+
 if(NOT PN_SANITIZE)
   # A program of its own objects, so that all of it has the sanitizers.
   set(sanitizers -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=all)
@@ -26,9 +30,13 @@ if(TARGET pn_hooks)
   pn_emulator_test(test_emulator_hooked test_emulator.cc -fsanitize=thread -O1 -g)
   target_sources(test_emulator_hooked PRIVATE $<TARGET_OBJECTS:pn_hooks>)
   target_link_libraries(test_emulator_hooked PRIVATE pn_contract ${CMAKE_DL_LIBS})
+  pn_emulator_test(test_mma_hooked test_mma.cu -fsanitize=thread -O1 -g)
+  target_sources(test_mma_hooked PRIVATE $<TARGET_OBJECTS:pn_hooks>)
+  target_link_libraries(test_mma_hooked PRIVATE pn_contract ${CMAKE_DL_LIBS})
 endif()
 
-# What the kernels ask of a card must not grow unseen: counts.csv is what was recorded.
+# What the kernels ask of a card must not grow unseen: counts.csv is what was recorded,
+# counts_75.csv of a card without their tensor cores.
 if(TARGET pn_counts)
   pn_emulator_test(test_counts test_counts.cc -fsanitize=thread -O1)
   target_sources(test_counts PRIVATE $<TARGET_OBJECTS:pn_counts>)
@@ -38,6 +46,9 @@ if(TARGET pn_counts)
   add_test(NAME count_kernels
            COMMAND count_kernels --check ${CMAKE_CURRENT_SOURCE_DIR}/emulator/counts.csv)
   set_tests_properties(count_kernels PROPERTIES TIMEOUT 600)
+  add_test(NAME count_kernels_75 COMMAND count_kernels --check
+                                         ${CMAKE_CURRENT_SOURCE_DIR}/emulator/counts_75.csv)
+  set_tests_properties(count_kernels_75 PROPERTIES TIMEOUT 600 ENVIRONMENT PN_EMULATOR_CARD=75)
 endif()
 if(Python3_FOUND)
   add_test(NAME predict_kernels
@@ -57,3 +68,12 @@ function(pn_hooked_test name)
       ENVIRONMENT "PN_TEST_BACKEND=emulated;PN_TEST_ORDERS=1;OMP_WAIT_POLICY=passive")
   endif()
 endfunction()
+
+# The kernels of a card whose tensor cores they do not use, where others do.
+if(NOT PN_SANITIZE AND NOT PN_TSAN)
+  foreach(op stage conv1x1)
+    add_test(NAME test_${op}_75 COMMAND test_${op} WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
+    set_tests_properties(test_${op}_75 PROPERTIES TIMEOUT 300 ENVIRONMENT
+      "PN_EMULATOR_CARD=75;PN_TEST_BACKEND=emulated;PN_TEST_ORDERS=1;OMP_WAIT_POLICY=passive")
+  endforeach()
+endif()
