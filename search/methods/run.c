@@ -26,13 +26,13 @@ static const pn_record_kind kind = {
 
 /* What run.json holds beside what every kind of run has. */
 static json_t *more(const pn_run *r) {
-    const json_int_t bytes = (json_int_t)(pn_update_bytes(&r->model.update) +
-                                          pn_model_ahead_bytes(&r->model.network.parameters,
-                                                               r->model.settings.look_ahead));
+    const size_t bytes =
+        pn_update_bytes(&r->model.update) +
+        pn_model_ahead_bytes(&r->model.network.parameters, r->model.settings.look_ahead);
     const double halves = r->finished && r->method->agreement ? r->method->agreement(r->self) : NAN;
     json_t *agreement = isnan(halves) ? NULL : pn_json_number(halves);
-    return json_pack("{s:I, s:o*, s:o}", "parameter_bytes", bytes, "agreement", agreement, "images",
-                     pn_images_json(&r->images));
+    return json_pack("{s:I, s:o*, s:o}", "parameter_bytes", (json_int_t)bytes, "agreement",
+                     agreement, "images", pn_images_json(&r->images));
 }
 
 int64_t pn_run_position(const pn_run *r) { return r->method->position(r->self); }
