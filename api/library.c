@@ -26,7 +26,7 @@ static json_t *cell_json(const pn_cell *cell) {
     int failed = 0;
     for (int node = 0; node < PN_MAX_NODES; node++) {
         json_t *terms = json_array();
-        for (int i = 0; i < PN_NODE_TERMS; i++) {
+        for (int i = 0; i < pn_slots(cell, node); i++) {
             const pn_choice c = cell->term[node][i];
             failed |=
                 json_array_append_new(terms, json_pack("[s,i]", pn_op_name[c.op], (int)c.input));

@@ -82,10 +82,11 @@ int parsec_nas_threads(int count);
 
 /* ---- what costs no training ------------------------------------------------------------------ */
 
-/* Reads an architecture: a published name (DARTS_V1, DARTS_V2, PDARTS, PC_DARTS_cifar), DARTS
- * notation, the short notation, a file that holds one, or a directory of a run. *json: "genotype"
- * (DARTS notation), "short", and the cells "normal" and "reduce", each a list of nodes of two
- * [op, input]. EARG, EINPUT, EIO. */
+/* Reads an architecture: a published name (DARTS_V1, DARTS_V2, PDARTS, PC_DARTS_cifar, SNAS_mild,
+ * ...), DARTS notation, the short notation, a file that holds one, or a directory of a run. *json:
+ * "genotype" (DARTS notation), "short", and the cells "normal" and "reduce", each a list of nodes
+ * of two [op, input], or of one for each of its inputs; "none" is an op that is not there. EARG,
+ * EINPUT, EIO. */
 int parsec_nas_genotype(const char *text, char **json);
 
 /* What a network costs, before anything is allocated: the text of `parsec-nas plan --json` for

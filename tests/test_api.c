@@ -180,11 +180,16 @@ static void genotypes(void **state) {
         for (int kind = 0; kind < PN_KINDS; kind++) {
             const json_t *cell = json_object_get(root, kind == PN_NORMAL ? "normal" : "reduce");
             assert_int_equal(json_array_size(cell), PN_MAX_NODES);
-            for (size_t j = 0; j < PN_MAX_NODES * (size_t)PN_NODE_TERMS; j++) {
-                const json_t *term = json_array_get(json_array_get(cell, j / 2), j % 2);
-                const pn_choice c = arch.cell[kind].term[j / 2][j % 2];
-                assert_string_equal(json_string_value(json_array_get(term, 0)), pn_op_name[c.op]);
-                assert_int_equal(json_integer_value(json_array_get(term, 1)), c.input);
+            for (int node = 0; node < PN_MAX_NODES; node++) {
+                const json_t *terms = json_array_get(cell, (size_t)node);
+                assert_int_equal(json_array_size(terms), pn_slots(&arch.cell[kind], node));
+                for (size_t j = 0; j < json_array_size(terms); j++) {
+                    const json_t *term = json_array_get(terms, j);
+                    const pn_choice c = arch.cell[kind].term[node][j];
+                    assert_string_equal(json_string_value(json_array_get(term, 0)),
+                                        pn_op_name[c.op]);
+                    assert_int_equal(json_integer_value(json_array_get(term, 1)), c.input);
+                }
             }
         }
         must(parsec_nas_genotype(text_at(root, "short"), &text)); /* and back */

@@ -18,23 +18,36 @@
 #include <cmocka.h>
 /* clang-format on */
 
-enum { ARCHITECTURES = 300, TERMS = PN_MAX_NODES * PN_NODE_TERMS };
+enum { ARCHITECTURES = 300 };
 
 static int draw(uint64_t i, uint64_t *drawn, int below) {
     return (int)(pn_uniform(1, PN_STREAM_TEST, i, (*drawn)++) * below);
 }
 
+/* Every third of every edge, two thirds of which are none, and some with none among two terms. */
 static pn_arch random_arch(uint64_t i) {
     pn_arch arch = {0};
     uint64_t drawn = 0;
-    for (int kind = 0; kind < PN_KINDS; kind++)
-        for (int t = 0; t < TERMS; t++) {
-            const int node = t / PN_NODE_TERMS, op = draw(i, &drawn, PN_MAX_OPS),
-                      input = draw(i, &drawn, pn_inputs(node));
-            arch.cell[kind].term[node][t % PN_NODE_TERMS] =
-                (pn_choice){(uint8_t)op, (uint8_t)input};
-        }
+    const int ops = i % 3 == 0 ? 2 * PN_MAX_OPS : i % 3 == 1 ? PN_NONE + 1 : PN_MAX_OPS;
+    for (int kind = 0; kind < PN_KINDS; kind++) {
+        pn_cell *cell = &arch.cell[kind];
+        cell->every_edge = i % 3 == 0;
+        for (int node = 0; node < PN_MAX_NODES; node++)
+            for (int slot = 0; slot < pn_slots(cell, node); slot++) {
+                const int op = draw(i, &drawn, ops), input = cell->every_edge
+                                                                 ? (slot + (int)i) % pn_inputs(node)
+                                                                 : draw(i, &drawn, pn_inputs(node));
+                cell->term[node][slot] =
+                    (pn_choice){(uint8_t)(op < PN_NONE ? op : PN_NONE), (uint8_t)input};
+            }
+    }
     return arch;
+}
+
+static int terms_of(const pn_cell *cell) {
+    int terms = 0;
+    for (int node = 0; node < PN_MAX_NODES; node++) terms += pn_node_terms(cell, node);
+    return terms;
 }
 
 static int count(const char *text, const char *word) {
@@ -62,17 +75,20 @@ static void an_arrow_for_each_term(void **state) {
         assert_int_equal(pn_drawing_dot(&arch, &text), PN_OK);
         assert_int_equal(pn_genotype_find(text, strlen(text), &found), PN_OK);
         assert_memory_equal(&found, &arch, sizeof arch);
-        assert_int_equal(count(text, " -> "), PN_KINDS * (TERMS + PN_MAX_NODES));
+        assert_int_equal(count(text, " -> "), terms_of(&arch.cell[0]) + terms_of(&arch.cell[1]) +
+                                                  PN_KINDS * PN_MAX_NODES);
         for (int kind = 0; kind < PN_KINDS; kind++)
-            for (int t = 0; t < TERMS; t++) {
-                const pn_choice c = arch.cell[kind].term[t / PN_NODE_TERMS][t % PN_NODE_TERMS];
-                char op[16], arrow[96];
-                words_of(c.op, op);
-                snprintf(arrow, sizeof arrow, "%s_%s%d -> %s_%d [label=\"%s\"", name[kind],
-                         c.input < 2 ? "in" : "", c.input < 2 ? c.input : c.input - 2, name[kind],
-                         t / PN_NODE_TERMS, op);
-                assert_non_null(strstr(text, arrow));
-            }
+            for (int node = 0; node < PN_MAX_NODES; node++)
+                for (int slot = 0; slot < pn_slots(&arch.cell[kind], node); slot++) {
+                    const pn_choice c = arch.cell[kind].term[node][slot];
+                    char op[16], arrow[96];
+                    if (c.op == PN_NONE) continue;
+                    words_of(c.op, op);
+                    snprintf(arrow, sizeof arrow, "%s_%s%d -> %s_%d [label=\"%s\"", name[kind],
+                             c.input < 2 ? "in" : "", c.input < 2 ? c.input : c.input - 2,
+                             name[kind], node, op);
+                    assert_non_null(strstr(text, arrow));
+                }
         free(text);
     }
 }
@@ -155,9 +171,11 @@ static int check_lines(const char *cell, const char *end, const box *boxes, int 
 
 /* What the pointer is told of every term. */
 static void check_titles(const char *cell, const char *end, const pn_arch *arch, int kind) {
-    for (int t = 0; t < TERMS; t++) {
-        const pn_choice c = arch->cell[kind].term[t / PN_NODE_TERMS][t % PN_NODE_TERMS];
+    for (int edge = 0; edge < PN_MAX_NODES * PN_MOST_TERMS; edge++) {
+        const int node = edge / PN_MOST_TERMS, slot = edge % PN_MOST_TERMS;
+        const pn_choice c = arch->cell[kind].term[node][slot];
         char title[96];
+        if (slot >= pn_slots(&arch->cell[kind], node) || c.op == PN_NONE) continue;
         if (c.input < 2)
             snprintf(title, sizeof title, "<title>%s on the output of cell k-%d%s</title>",
                      pn_op_name[c.op], 2 - c.input, kind == PN_REDUCTION ? ", stride 2" : "");
@@ -200,7 +218,8 @@ static void boxes_and_lines_keep_clear_of_each_other(void **state) {
                             boxes[a].y + boxes[a].height + top < height);
                 for (int b = 0; b < a; b++) assert_false(overlap(&boxes[a], &boxes[b]));
             }
-            assert_int_equal(check_lines(cell, end, boxes, n), TERMS + PN_MAX_NODES);
+            assert_int_equal(check_lines(cell, end, boxes, n),
+                             terms_of(&arch.cell[kind]) + PN_MAX_NODES);
             for (int a = 0; a < n; a++)
                 if (boxes[a].y + boxes[a].height + top > bottom)
                     bottom = boxes[a].y + boxes[a].height + top;
@@ -229,7 +248,8 @@ static int arcs_to(const char *cell, double from, double to, double x) {
 }
 
 /* The middles of an op's boxes in a node; how many. */
-static int op_middles(const char *cell, const box *node, const char *name, double y[2]) {
+static int op_middles(const char *cell, const box *node, const char *name,
+                      double y[PN_MOST_TERMS]) {
     int n = 0;
     char want[96];
     snprintf(want, sizeof want, ">%s</text>", name);
@@ -268,7 +288,7 @@ static void a_narrow_cell_fits_a_telephone(void **state) {
             assert_true(b[k].y > 0 && b[k].y + b[k].height < b[k + 1].y);
         assert_true(b[2 + PN_MAX_NODES].y + b[2 + PN_MAX_NODES].height < height);
         const double left = b[2].x, right = b[2].x + b[2].width;
-        assert_int_equal(count(cell, " d=\"M"), TERMS + PN_MAX_NODES);
+        assert_int_equal(count(cell, " d=\"M"), terms_of(&arch.cell[kind]) + PN_MAX_NODES);
         for (const char *at = cell; (at = strstr(at, " C")); at++) { /* it bends by 3/4 of that */
             const double x = strtod(at + 2, NULL), edge = x < left ? left : right;
             const double most = edge + 0.75 * (x - edge);
@@ -277,11 +297,12 @@ static void a_narrow_cell_fits_a_telephone(void **state) {
         for (int node = 0; node < PN_MAX_NODES; node++) {
             assert_int_equal(
                 arcs_to(cell, middle(&b[2 + node]), middle(&b[2 + PN_MAX_NODES]), right), 1);
-            for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
+            for (int slot = 0; slot < pn_slots(&arch.cell[kind], node); slot++) {
                 const pn_choice *term = arch.cell[kind].term[node], c = term[slot];
                 char op[16];
-                double y[2];
+                double y[PN_MOST_TERMS];
                 int arcs = 0;
+                if (c.op == PN_NONE) continue;
                 words_of(c.op, op);
                 const int places = op_middles(cell, &b[2 + node], op, y);
                 for (int k = 0; k < places; k++)

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "runtime/rng.h"
 #include "search/methods/prior.h"
 #include "search/network/genotype.h"
 
@@ -70,9 +71,28 @@ static void published_ones_are_as_published(void **state) {
         {"PC_DARTS_cifar",
          "normal s3@1 sk@0 | s3@0 d3@1 | s5@0 s3@1 | ap@0 d3@1 reduce s5@1 mp@0 | s5@1 s5@2 | "
          "s3@0 s3@3 | s3@1 s3@2"},
+        {"SNAS_mild",
+         "normal s3@0 s3@1 | sk@0 d3@1 | sk@0 sk@1 | sk@0 s3@1 reduce mp@0 mp@1 | mp@1 sk@2 | "
+         "mp@1 sk@2 | mp@0 d5@2"},
+        {"SNAS_moderate",
+         "normal d5@0 sk@1 | s3@0 sk@1 | sk@0 sk@1 | s3@0 d5@1 reduce mp@0 mp@1 | s5@0 d5@1 | "
+         "s5@0 s5@1 | s5@0 s5@1"},
+        {"SNAS_aggressive",
+         "normal s5@0 sk@1 | sk@0 sk@1 | d5@1 sk@0 | sk@0 d5@1 reduce s5@0 no@1 | s5@0 no@1 | "
+         "no@1 no@0 | no@1 no@0"},
+        {"SNAS_mild_edge_all",
+         "normal s3@0 s3@1 | sk@0 d3@1 no@2 | sk@0 sk@1 no@3 no@2 | sk@0 s3@1 no@4 no@3 no@2 "
+         "reduce mp@0 mp@1 | no@0 mp@1 sk@2 | no@0 mp@1 sk@2 no@3 | mp@0 d5@2 no@1 no@3 no@4"},
+        {"SNAS_moderate_edge_all",
+         "normal d5@0 sk@1 | s3@0 sk@1 no@2 | sk@0 no@3 no@2 sk@1 | s3@0 d5@1 no@4 no@3 no@2 "
+         "reduce mp@0 mp@1 | s5@0 no@2 d5@1 | no@3 no@2 s5@0 s5@1 | no@4 no@3 no@2 s5@0 s5@1"},
+        {"SNAS_aggressive_edge_all",
+         "normal s5@0 sk@1 | sk@0 sk@1 no@2 | d5@1 sk@0 no@2 no@3 | sk@0 d5@1 no@2 no@3 no@4 "
+         "reduce s5@0 no@1 | s5@0 no@1 no@2 | no@0 no@1 no@2 no@3 | no@0 no@1 no@2 no@3 no@4"},
     };
     pn_space space = pn_space_darts();
-    for (int i = 0; i < 4; i++) {
+    enum { PUBLISHED = sizeof want / sizeof *want };
+    for (int i = 0; i < PUBLISHED; i++) {
         pn_arch arch = the_published(want[i][0]), back;
         char text[PN_SHORT_BYTES];
         pn_genotype_short(&space, &arch, text);
@@ -82,7 +102,7 @@ static void published_ones_are_as_published(void **state) {
         assert_int_equal(read_text(text, &back), PN_OK);
         assert_memory_equal(&back, &arch, sizeof arch);
     }
-    assert_null(pn_genotype_published(4, NULL));
+    assert_null(pn_genotype_published(PUBLISHED, NULL));
     assert_null(pn_genotype_published(-1, NULL));
 }
 
@@ -113,6 +133,68 @@ static void every_choice_survives_both_notations(void **state) {
         assert_int_equal(read_text(line, &back), PN_OK);
         assert_memory_equal(&back, &arch, sizeof arch);
     }
+}
+
+/* A cell of every edge with 0 to 5 terms a node, its edges in any order, and one of two terms. */
+static pn_arch of_every_edge(uint64_t i) {
+    pn_arch arch = {0};
+    uint64_t drawn = 0;
+    for (int kind = 0; kind < PN_KINDS; kind++) {
+        pn_cell *cell = &arch.cell[kind];
+        cell->every_edge = kind == 0 || i % 2;
+        for (int node = 0; node < PN_MAX_NODES; node++)
+            for (int slot = 0; slot < pn_slots(cell, node); slot++) {
+                const uint32_t other =
+                    pn_random_below(1, PN_STREAM_TEST, i, drawn++, (uint32_t)slot + 1);
+                cell->term[node][slot] = cell->term[node][other];
+                cell->term[node][other] = (pn_choice){
+                    (uint8_t)pn_random_below(1, PN_STREAM_TEST, i, drawn++, PN_NONE + 1),
+                    (uint8_t)slot};
+            }
+    }
+    return arch;
+}
+
+static void every_edge_survives_both_notations(void **state) {
+    (void)state;
+    const pn_space space = pn_space_darts();
+    int terms[PN_MOST_TERMS + 1] = {0};
+    for (uint64_t i = 0; i < 1000; i++) {
+        const pn_arch arch = of_every_edge(i);
+        pn_arch back;
+        char text[PN_GENOTYPE_BYTES], line[PN_SHORT_BYTES];
+        pn_genotype_write(&arch, text);
+        assert_int_equal(read_text(text, &back), PN_OK);
+        assert_memory_equal(&back, &arch, sizeof arch);
+        pn_genotype_short(&space, &arch, line);
+        assert_null(strpbrk(line, ",\"'\n"));
+        assert_int_equal(read_text(line, &back), PN_OK);
+        assert_memory_equal(&back, &arch, sizeof arch);
+        assert_false(pn_space_has(&space, &arch));
+        for (int node = 0; node < PN_MAX_NODES; node++) terms[pn_node_terms(&arch.cell[0], node)]++;
+    }
+    for (int n = 0; n <= PN_MOST_TERMS; n++) assert_true(n == 0 || terms[n] > 0);
+}
+
+/* The longest there are fit, to the last byte that is written. */
+static void the_longest_texts_fit(void **state) {
+    (void)state;
+    const pn_space space = pn_space_darts();
+    pn_arch arch = {0}, back;
+    char text[PN_GENOTYPE_BYTES], line[PN_SHORT_BYTES];
+    for (int kind = 0; kind < PN_KINDS; kind++) {
+        arch.cell[kind].every_edge = 1;
+        for (int node = 0; node < PN_MAX_NODES; node++)
+            for (int slot = 0; slot < pn_inputs(node); slot++)
+                arch.cell[kind].term[node][slot] = (pn_choice){PN_MAX_POOL_3X3, (uint8_t)slot};
+    }
+    pn_genotype_write(&arch, text);
+    pn_genotype_short(&space, &arch, line);
+    assert_true(strlen(text) < sizeof text - 1 && strlen(line) < sizeof line - 1);
+    assert_int_equal(read_text(text, &back), PN_OK);
+    assert_memory_equal(&back, &arch, sizeof arch);
+    assert_int_equal(read_text(line, &back), PN_OK);
+    assert_memory_equal(&back, &arch, sizeof arch);
 }
 
 static void short_notation_shows_only_what_a_small_space_has(void **state) {
@@ -181,6 +263,15 @@ static void all_spellings_of_python_are_read(void **state) {
     "('sep_conv_3x3', 1), ('sep_conv_3x3', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 1), " \
     "('skip_connect', 0), ('skip_connect', 0)"
 
+/* Edges of a cell that has all of them. */
+#define NINE                                                                         \
+    "('none', 0), ('none', 1), ('none', 2), ('none', 3), ('none', 0), ('none', 4), " \
+    "('none', 2), ('none', 3), ('none', 1)"
+#define ELEVEN                                                                       \
+    "('none', 0), ('none', 1), ('none', 0), ('none', 1), ('none', 2), ('none', 0), " \
+    "('none', 1), ('none', 2), ('none', 3), ('none', 0), ('none', 2)"
+#define FOURTEEN ELEVEN ", ('none', 1), ('none', 3), ('none', 4)"
+
 static const struct {
     const char *why, *text, *named, *accepted;
 } refused[] = {
@@ -191,7 +282,8 @@ static const struct {
      "PDARTS"},
     {"bytes that cannot be printed", "\x01\xff(", "'  ('", "PDARTS"},
     {"an op that is not of the space",
-     WITH("[('none', 0), ('sep_conv_3x3', 0), " SIX "]", "range(2, 6)"), "'none'", "dil_conv_5x5"},
+     WITH("[('sep_conv_7x7', 0), ('sep_conv_3x3', 0), " SIX "]", "range(2, 6)"), "'sep_conv_7x7'",
+     "dil_conv_5x5, none"},
     {"an op that begins like one", WITH("[('sep_conv_3x33', 0), " SIX "]", "range(2, 6)"),
      "'sep_conv_3x33'", "sep_conv_3x3"},
     {"an empty op", WITH("[('', 0), " SIX "]", "range(2, 6)"), "''", "sep_conv_3x3"},
@@ -208,7 +300,24 @@ static const struct {
     {"nine pairs",
      WITH("[('sep_conv_3x3', 0), " SIX ", ('skip_connect', 0), ('skip_connect', 0)]",
           "range(2, 6)"),
-     "more than 8", "two for each of 4"},
+     "normal: 9 pairs", "two for each of 4"},
+    {"a node too many",
+     WITH("[" SIX ", ('none', 0), ('none', 0), ('sep_conv_3x3', 5), ('sep_conv_3x3', 0)]",
+          "range(2, 6)"),
+     "input 5 of node 3", "0..4"},
+    {"five nodes of two terms",
+     WITH("[" SIX ", ('none', 0), ('none', 0), ('sep_conv_3x3', 3), ('sep_conv_3x3', 0)]",
+          "range(2, 6)"),
+     "normal: 10 pairs", "one for each of 14 edges"},
+    {"an edge too many", WITH("[" FOURTEEN ", ('none', 0)]", "range(2, 6)"), "more than 14 pairs",
+     "one for each of 14 edges"},
+    {"every edge, an input twice",
+     WITH("[" ELEVEN ", ('sep_conv_3x3', 1), ('none', 3), ('sep_conv_3x3', 3)]", "range(2, 6)"),
+     "input 3 of node 3 twice", "5 inputs once"},
+    {"every edge, a node that reads a later one",
+     WITH("[('none', 0), ('none', 1), ('none', 0), ('none', 1), ('none', 3), " NINE "]",
+          "range(2, 6)"),
+     "input 3 of node 1", "0..2"},
     {"no pairs", WITH("[]", "range(2, 6)"), "normal: 0 pairs", "two for each of 4"},
     {"AmoebaNet's concatenation", WITH(NORMAL, "[4, 5, 6]"), "'[4, 5, 6]", "[2, 3, 4, 5]"},
     {"a concatenation without a node", WITH(NORMAL, "[2, 3, 4]"), "'[2, 3, 4]", "range(2, 6)"},
@@ -233,6 +342,14 @@ static const struct {
     {"short: an unknown op", "normal c3@0", "'c3@0'", "s5"},
     {"short: a node that reads itself", "normal s3@2", "input 2 of node 0", "0..1"},
     {"short: no bar", "normal s3@0 s3@1 s3@0", "'s3@0'", "|"},
+    {"short: three terms at node 1 and two at node 2",
+     "normal s3@0 s3@1 | s3@0 s3@1 no@2 | s3@0 s3@1 | s3@0 s3@1", "'|", "one of mp"},
+    {"short: three terms at node 2 alone", "normal s3@0 s3@1 | s3@0 s3@1 | s3@0 s3@1 no@2",
+     "'no@2'", "|"},
+    {"short: every edge, an input twice",
+     "normal s3@0 s3@1 | s3@0 s3@1 no@1 | s3@0 s3@1 no@2 no@3 | "
+     "no@0 no@1 no@2 no@3 no@4 reduce",
+     "input 1 of node 1 twice", "3 inputs once"},
     {"short: no reduction cell", "normal s3@0 s3@1 | s3@0 s3@1 | s3@1 sk@0 | sk@0 d3@2",
      "the end of the text", "reduce"},
     {"short: no input", "normal s3", "the end of the text", "@"},
@@ -375,8 +492,8 @@ static void a_wrong_file_is_blamed_by_name(void **state) {
 
     assert_int_equal(pn_genotype_open("runs/nowhere", &arch), PN_EARG);
     assert_non_null(strstr(pn_error(), "'runs/nowhere' is no file"));
-    assert_int_equal(pn_genotype_open("Genotype(normal=[('none', 0)])", &arch), PN_EARG);
-    assert_non_null(strstr(pn_error(), "'none'"));
+    assert_int_equal(pn_genotype_open("Genotype(normal=[('noon', 0)])", &arch), PN_EARG);
+    assert_non_null(strstr(pn_error(), "'noon'"));
 }
 
 int main(void) {
@@ -384,6 +501,8 @@ int main(void) {
         cmocka_unit_test(published_ones_are_as_published),
         cmocka_unit_test(text_is_exactly_what_python_prints),
         cmocka_unit_test(every_choice_survives_both_notations),
+        cmocka_unit_test(every_edge_survives_both_notations),
+        cmocka_unit_test(the_longest_texts_fit),
         cmocka_unit_test(short_notation_shows_only_what_a_small_space_has),
         cmocka_unit_test(all_spellings_of_python_are_read),
         cmocka_unit_test(mistakes_are_refused_with_the_value_and_what_is_accepted),

@@ -52,12 +52,14 @@ static pn_status called(fake *f) {
 static double likelihood(const pn_arch *a, uint64_t pass, int64_t step) {
     uint64_t number = 0;
     double worth = 0;
-    for (size_t i = 0; i < sizeof *a; i++)
-        number = (number * 1000003 + ((const uint8_t *)a)[i]) % ((uint64_t)1 << 40);
     for (int kind = 0; kind < PN_KINDS; kind++)
         for (int node = 0; node < PN_MAX_NODES; node++)
-            for (int slot = 0; slot < PN_NODE_TERMS; slot++)
-                worth += 0.02 * a->cell[kind].term[node][slot].op;
+            for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
+                const pn_choice c = a->cell[kind].term[node][slot];
+                number = (number * 1000003 + c.op) % ((uint64_t)1 << 40);
+                number = (number * 1000003 + c.input) % ((uint64_t)1 << 40);
+                worth += 0.02 * c.op;
+            }
     return BATCH * (worth - 2.5 + 0.2 * pn_uniform(pass, PN_STREAM_TEST, (uint64_t)step, number));
 }
 

@@ -652,8 +652,7 @@ static void looking_ahead_takes_two_copies_of_the_weights(void **state) {
     assert_int_equal(m->arena.high_water, m->size.arena_bytes);
     const size_t planned = pn_parameters_bytes(&m->network.parameters) +
                            pn_model_ahead_bytes(&m->network.parameters, true) +
-                           pn_network_batch_bytes(&m->settings.network, m->settings.N) +
-                           m->size.arena_bytes;
+                           pn_network_batch_bytes(&m->network, m->settings.N) + m->size.arena_bytes;
     assert_int_equal(pn_model_ahead_bytes(&m->network.parameters, true), 2 * copy);
     assert_int_equal(pn_model_ahead_bytes(&m->network.parameters, false), 0);
     for (int i = 0; i < 2; i++) end(&s[i]);

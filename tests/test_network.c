@@ -48,6 +48,24 @@ static pn_arch random_arch(uint64_t i) {
     return arch;
 }
 
+/* Nodes of 0 to 5 terms: of every edge, also with empty nodes that others read, that nothing but
+ * skips make, or all of them; and a term that is none beside another. */
+static const char *const of_all_terms[] = {
+    "normal s3@1 mp@0 | sk@0 ap@2 d5@1 | s5@3 sk@1 no@0 mp@2 | d3@4 sk@0 s3@1 mp@3 ap@2 "
+    "reduce sk@0 mp@1 | no@0 no@1 no@2 | s3@2 d3@3 sk@1 sk@0 | sk@4 sk@3 sk@2 s5@0 mp@1",
+    "normal no@0 no@1 | s3@2 no@1 no@0 | sk@0 sk@2 no@1 no@3 | no@4 no@0 sk@3 no@1 no@2 "
+    "reduce no@1 sk@0 | no@0 no@1 no@2 | no@0 sk@3 no@2 no@1 | no@1 mp@3 no@2 no@0 no@4",
+    "normal s3@0 no@1 | no@0 no@0 | sk@3 sk@2 | no@4 d3@4 reduce mp@0 mp@1 | no@2 sk@2 | sk@0 sk@0 "
+    "| no@0 s5@1",
+    "normal sk@0 sk@1 | sk@0 sk@1 sk@2 | sk@0 sk@1 sk@2 sk@3 | sk@0 sk@1 sk@2 sk@3 sk@4 "
+    "reduce sk@0 sk@1 | sk@0 sk@1 sk@2 | sk@0 sk@1 sk@2 sk@3 | sk@0 sk@1 sk@2 sk@3 sk@4",
+    "SNAS_aggressive",
+    "SNAS_moderate_edge_all",
+    "normal no@0 no@1 | no@0 no@1 | no@0 no@1 | no@0 no@1 "
+    "reduce no@0 no@1 | no@0 no@1 no@2 | no@0 no@1 no@2 no@3 | no@0 no@1 no@2 no@3 no@4",
+};
+enum { ALL_TERMS = sizeof of_all_terms / sizeof *of_all_terms };
+
 /* ---- tensors and counts ---------------------------------------------------------------------- */
 
 static void parameters_of_published_networks(void **state) {
@@ -55,8 +73,15 @@ static void parameters_of_published_networks(void **state) {
     static const struct {
         const char *name;
         size_t weights;
-    } published[] = {{"DARTS_V2", 3349342}, {"PDARTS", 3433798}};
-    for (int i = 0; i < 2; i++) {
+    } published[] = {{"DARTS_V2", 3349342},
+                     {"PDARTS", 3433798},
+                     {"SNAS_mild", 2661382},
+                     {"SNAS_moderate", 2847358},
+                     {"SNAS_aggressive", 2313622},
+                     {"SNAS_mild_edge_all", 2661382},
+                     {"SNAS_moderate_edge_all", 2847358},
+                     {"SNAS_aggressive_edge_all", 2313622}};
+    for (size_t i = 0; i < sizeof published / sizeof *published; i++) {
         const pn_space space = pn_space_darts();
         const pn_network_spec spec = EVALUATION(20, 36, 32, 32, 3);
         const pn_arch arch = genotype(published[i].name);
@@ -68,6 +93,33 @@ static void parameters_of_published_networks(void **state) {
         assert_int_equal(auxiliary, 476426);
         pn_network_destroy(&n);
     }
+}
+
+/* `_ops.P`: the place in the genotype's list, as the public code of SNAS has it. */
+static void tensors_of_every_edge(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        bool there;
+    } wanted[] = {
+        {"cells.0._ops.0.op.1.weight", true},    /* sep_conv_3x3 on 0 */
+        {"cells.0._ops.1.op.7.weight", true},    /* its second half */
+        {"cells.0._ops.3.op.2.weight", true},    /* dil_conv_3x3 on 1 */
+        {"cells.0._ops.10.op.5.weight", true},   /* sep_conv_3x3 of node 3 on 1 */
+        {"cells.1._ops.10.op.1.weight", true},   /* of the reduction, dil_conv_5x5 of node 3 */
+        {"cells.1._ops.4.conv_1.weight", false}, /* skip of stride 1 */
+        {"cells.0._ops.4.op.1.weight", false},   /* none */
+        {"cells.0._ops.7.op.1.weight", false},   {"cells.0._ops.13.op.1.weight", false},
+    };
+    const pn_space space = pn_space_darts();
+    const pn_network_spec spec = EVALUATION(3, 8, 32, 32, 3);
+    const pn_arch arch = genotype("SNAS_mild_edge_all");
+    pn_network n;
+    assert_int_equal(pn_network_create(&n, &spec, &space, &arch), PN_OK);
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
+        if ((pn_parameters_find(&n.parameters, wanted[i].name) >= 0) != wanted[i].there)
+            fail_msg("%s", wanted[i].name);
+    pn_network_destroy(&n);
 }
 
 static void names_and_shapes_of_the_search_network(void **state) {
@@ -269,6 +321,26 @@ static void equal_to_the_reference(void **state) {
         }
 }
 
+/* In both networks, of any number of terms a node; with drop-path where there is one. */
+static void any_number_of_terms(void **state) {
+    (void)state;
+    static const pn_whole_case cases[] = {
+        {"search", SEARCH(3, 8, 7, 9, 3), 3, true, false, false, 0},
+        {"training", EVALUATION(4, 4, 8, 8, 3), 3, true, false, false, 0},
+        {"drop-path", EVALUATION(3, 8, 9, 10, 1), 5, true, false, false, 0.7},
+        {"inference", EVALUATION(5, 8, 8, 8, 3), 3, false, true, false, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        for (int a = 0; a < ALL_TERMS; a++) {
+            pn_whole_case c = cases[i];
+            char why[64];
+            snprintf(why, sizeof why, "%s of cell %d", cases[i].why, a);
+            c.why = why;
+            const pn_arch arch = genotype(of_all_terms[a]);
+            against_reference(&c, &arch);
+        }
+}
+
 /* Of a supernet: all ops cost what each of them costs alone. */
 static void multiply_adds_of_supernets(void **state) {
     (void)state;
@@ -442,7 +514,7 @@ static void coinciding_terms_count_twice(void **state) {
     pn_whole_case by_slot = c;
     by_slot.spec.share_slot = true;
     for (int op = 0; op < PN_MAX_OPS; op++) {
-        pn_arch arch;
+        pn_arch arch = {0};
         for (int kind = 0; kind < PN_KINDS; kind++)
             for (int node = 0; node < PN_MAX_NODES; node++)
                 for (int slot = 0; slot < PN_NODE_TERMS; slot++)
@@ -529,6 +601,41 @@ static void terms_are_dropped_apart(void **state) {
         assert_true(i / IMAGES % 2 || one >= 1);
         assert_true(i / IMAGES % 2 || one + (&again[0][0][0][0])[i + IMAGES] == 2);
     }
+    pn_network_destroy(&n);
+}
+
+/* 0 where there is no term, 1 of the identity, and every edge drawn apart. */
+static void edges_are_dropped_apart(void **state) {
+    (void)state;
+    typedef float edge_factors[LAYERS][PN_MAX_NODES][PN_MOST_TERMS][IMAGES];
+    static edge_factors f;
+    const pn_space space = pn_space_darts();
+    const pn_network_spec spec = EVALUATION(LAYERS, 4, 32, 32, 3);
+    const pn_arch arch = genotype(of_all_terms[0]);
+    pn_network n;
+    assert_int_equal(pn_network_create(&n, &spec, &space, &arch), PN_OK);
+    assert_int_equal(n.slots, PN_MOST_TERMS);
+    pn_network_drop_path(&n, &arch, 0.8, 5, 17, &f[0][0][0][0], IMAGES);
+    for (int layer = 0; layer < LAYERS; layer++)
+        for (int node = 0; node < PN_MAX_NODES; node++)
+            for (int slot = 0; slot < PN_MOST_TERMS; slot++) {
+                const pn_kind kind = pn_kind_at(layer, LAYERS);
+                const pn_cell *cell = &arch.cell[kind];
+                const pn_choice t = cell->term[node][slot];
+                const bool there = slot < pn_slots(cell, node) && t.op != PN_NONE,
+                           same = t.op == PN_SKIP_CONNECT && (kind == PN_NORMAL || t.input >= 2);
+                int kept = 0, ones = 0;
+                for (int i = 0; i < IMAGES; i++) {
+                    kept += f[layer][node][slot][i] == (float)(1 / 0.8);
+                    ones += f[layer][node][slot][i] == 1;
+                }
+                assert_int_equal(ones, there && same ? IMAGES : 0);
+                if (!there || same)
+                    assert_int_equal(kept, 0);
+                else
+                    assert_true(abs(kept - 3200) < 150);
+            }
+    assert_memory_not_equal(f[0][3][2], f[0][3][3], sizeof f[0][3][2]);
     pn_network_destroy(&n);
 }
 
@@ -666,12 +773,14 @@ static void windows_that_fit_and_one_that_does_not(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parameters_of_published_networks),
+        cmocka_unit_test(tensors_of_every_edge),
         cmocka_unit_test(names_and_shapes_of_the_search_network),
         cmocka_unit_test(layouts_go_out_and_come_back),
         cmocka_unit_test(multiply_adds_by_hand),
         cmocka_unit_test(multiply_adds_of_supernets),
         cmocka_unit_test(settings_that_cannot_be),
         cmocka_unit_test(equal_to_the_reference),
+        cmocka_unit_test(any_number_of_terms),
         cmocka_unit_test(the_supernet_sums_everything),
         cmocka_unit_test(mixtures_are_as_the_reference_says),
         cmocka_unit_test(the_gradient_of_a_mixture_is_its_slope),
@@ -679,6 +788,7 @@ int main(void) {
         cmocka_unit_test(coinciding_terms_count_twice),
         cmocka_unit_test(forward_only_gives_the_bits_of_training),
         cmocka_unit_test(terms_are_dropped_apart),
+        cmocka_unit_test(edges_are_dropped_apart),
         cmocka_unit_test(where_the_auxiliary_head_fits),
         cmocka_unit_test(planned_bytes_are_used_bytes),
         cmocka_unit_test(the_largest_architecture_bounds_all),

@@ -104,6 +104,19 @@ static const network_case cases[] = {
      "normal sk@0 sk@0 | mp@1 mp@1 | s3@2 s3@2 | ap@3 ap@3 "
      "reduce sk@0 sk@0 | ap@1 ap@1 | d3@0 d3@0 | sk@2 sk@2",
      3, 4, 7, 6, 3, false},
+    {"nodes of 0 to 5 terms",
+     "normal s3@1 mp@0 | sk@0 ap@2 d5@1 | s5@3 sk@1 no@0 mp@2 | d3@4 sk@0 s3@1 mp@3 ap@2 "
+     "reduce sk@0 mp@1 | no@0 no@1 no@2 | s3@2 d3@3 sk@1 sk@0 | sk@4 sk@3 sk@2 s5@0 mp@1",
+     3, 4, 7, 6, 3, false},
+    {"empty nodes", "SNAS_aggressive", 4, 4, 6, 9, 3, false},
+    {"nodes that are an input or one op",
+     "normal s3@0 no@1 | no@0 sk@2 | sk@1 no@0 | no@4 sk@0 "
+     "reduce no@0 mp@1 | no@2 sk@2 | sk@0 no@0 | no@0 s5@1",
+     4, 4, 8, 5, 3, false},
+    {"sums of inputs",
+     "normal sk@0 sk@1 | sk@0 sk@1 sk@2 | sk@0 sk@1 sk@2 sk@3 | sk@0 sk@1 sk@2 sk@3 sk@4 "
+     "reduce sk@0 sk@1 | sk@0 sk@1 sk@2 | sk@0 sk@1 sk@2 sk@3 | sk@0 sk@1 sk@2 sk@3 sk@4",
+     3, 4, 6, 6, 1, false},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 

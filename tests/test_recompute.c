@@ -33,7 +33,7 @@ static pn_arch random_arch(uint64_t i) {
 
 /* One op in all terms: on two inputs, and in the later nodes twice on one, which is one term. */
 static pn_arch both_terms(int which) {
-    pn_arch arch;
+    pn_arch arch = {0};
     for (int kind = 0; kind < PN_KINDS; kind++)
         for (int node = 0; node < PN_MAX_NODES; node++)
             for (int slot = 0; slot < PN_NODE_TERMS; slot++)

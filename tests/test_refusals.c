@@ -617,7 +617,7 @@ static void genotypes_with_one_flaw(void **state) {
          USAGE,
          "7 pairs",
          {"plan", "--genotype", GENOTYPE(PAIR("skip_connect", 0), SIX)}},
-        {"a pair too many", USAGE, "more than 8", {"plan", "--genotype", GENOTYPE(SIX, SIX)}},
+        {"a pair too many", USAGE, "12 pairs", {"plan", "--genotype", GENOTYPE(SIX, SIX)}},
         {"cut off",
          USAGE,
          "end of the text",

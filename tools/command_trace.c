@@ -166,11 +166,11 @@ static pn_status read_drop_path(tracer *t) {
     pn_array *f = &t->drop_path;
     PN_TRY(pn_npy_read(path, f));
     if (f->dtype != PN_F32 || f->rank != 4 || f->shape[0] != o.layers ||
-        f->shape[1] != t->network.space.nodes || f->shape[2] != PN_NODE_TERMS ||
+        f->shape[1] != t->network.space.nodes || f->shape[2] != t->network.slots ||
         f->shape[3] != t->batch.N)
         return pn_fail(PN_EINPUT, "%s: %s of shape %s, want F32 of shape (%d,%d,%d,%d)", path,
                        pn_dtype_name(f->dtype), pn_shape_text(f->rank, f->shape), o.layers,
-                       t->network.space.nodes, PN_NODE_TERMS, t->batch.N);
+                       t->network.space.nodes, t->network.slots, t->batch.N);
     return PN_OK;
 }
 
@@ -494,9 +494,11 @@ static const pn_field rows[] = {
             "mode of an evaluation network: training or inference"),
     PN_ROW_AUXILIARY(NULL, "with the auxiliary head of an evaluation network"),
     PN_ROW_AUXILIARY_WEIGHT("weight of the auxiliary loss in the gradient"),
-    PN_PATH("drop-path", drop_path, NULL, "F.npy", NULL,
-            "what terms are multiplied by, float32 (layers,4,2,N); of two equal terms without "
-            "weights the first's counts, for both; the identity's are not looked at"),
+    PN_PATH(
+        "drop-path", drop_path, NULL, "F.npy", NULL,
+        "what terms are multiplied by, float32 (layers,4,2,N), with every edge (layers,4,5,N); of "
+        "two equal terms without "
+        "weights the first's counts, for both; the identity's are not looked at"),
     PN_REAL("smoothing", smoothing, 0, 1, "X", "0", "label smoothing"),
     PN_ROW_DATA(NULL, "first images of this data set's training split, not augmented"),
     PN_ROW_BATCH("64", "with --data: how many"),

@@ -63,8 +63,9 @@ static void dot_cell(pn_page *p, const pn_cell *cell, const char *name) {
         pn_page_put(p, "    %s_%d [label=\"%d\", fillcolor=\"#f6f8fa\"];\n", name, node, node);
     pn_page_put(p, "    %s_out [label=\"cell k\"];\n", name);
     for (int node = 0; node < PN_MAX_NODES; node++)
-        for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
+        for (int slot = 0; slot < pn_slots(cell, node); slot++) {
             const pn_choice t = cell->term[node][slot];
+            if (t.op == PN_NONE) continue;
             const struct family *family = family_of(t.op);
             char op[16];
             pn_page_put(p,
@@ -108,7 +109,6 @@ enum {
     OP_HEIGHT = 22,
     OP_GAP = 6,
     NODE_WIDTH = OP_WIDTH + 42,
-    NODE_HEIGHT = 2 * OP_HEIGHT + 3 * OP_GAP,
     END_WIDTH = 76, /* of inputs and output */
     END_HEIGHT = 30,
     LANE_HEIGHT = 6,
@@ -127,28 +127,44 @@ typedef struct layout {
     int order[COLUMNS][BOXES]; /* boxes and lanes, the lane of a box by the box's number */
     int count[COLUMNS];
     double y[COLUMNS][BOXES]; /* their middles, around 0 */
-    bool flip[BOXES];         /* a node's second op above its first: they are a sum */
+    bool flip[BOXES];         /* a node's last op above its first: they are a sum */
     double height;
 } layout;
 
+/* Lines into a box, at most. */
+static int slots_of(const pn_cell *cell, int box) {
+    return box == OUT ? 1 : box < INPUTS ? 0 : pn_slots(cell, box - INPUTS);
+}
+
 static bool reads(const layout *l, int box, int slot, int other) {
     if (box == OUT) return slot == 0 && other >= INPUTS && other < OUT;
-    return box >= INPUTS && l->cell->term[box - INPUTS][slot].input == other;
+    if (box < INPUTS) return false;
+    const pn_choice t = l->cell->term[box - INPUTS][slot];
+    return t.op != PN_NONE && t.input == other;
+}
+
+/* Of a node with so many ops; an empty one has the height of one. */
+static int node_height(const pn_cell *cell, int node) {
+    const int ops = pn_node_terms(cell, node), rows = ops ? ops : 1;
+    return rows * OP_HEIGHT + (rows + 1) * OP_GAP;
 }
 
 static int box_height(const layout *l, int column, int box) {
     if (l->column[box] != column) return LANE_HEIGHT;
-    return box >= INPUTS && box < OUT ? NODE_HEIGHT : END_HEIGHT;
+    return box >= INPUTS && box < OUT ? node_height(l->cell, box - INPUTS) : END_HEIGHT;
 }
 
-/* Where an op stands in its node, below the node's middle; flip: the second above the first. */
-static double op_y(bool flip, int slot) {
-    return (flip == (slot == 0) ? 0.5 : -0.5) * (OP_HEIGHT + OP_GAP);
+/* Where an op stands in its node, below the node's middle; flip: the last above the first. */
+static double op_y(const pn_cell *cell, int node, bool flip, int slot) {
+    const int ops = pn_node_terms(cell, node);
+    int row = 0;
+    for (int i = 0; i < slot; i++) row += cell->term[node][i].op != PN_NONE;
+    return ((flip ? ops - 1 - row : row) - (ops - 1) / 2.0) * (OP_HEIGHT + OP_GAP);
 }
 
 /* Where a line enters a box, below the box's middle. */
 static double port(const layout *l, int box, int slot) {
-    return box == OUT ? 0 : op_y(l->flip[box], slot);
+    return box == OUT ? 0 : op_y(l->cell, box - INPUTS, l->flip[box], slot);
 }
 
 static void place_column(layout *l, int c) {
@@ -168,16 +184,16 @@ typedef struct segment {
     double from, to;
 } segment;
 
-/* The lines between a column and the next, in pieces: at most two to each node, one to each lane
- * and to the output. */
-enum { SEGMENTS = PN_NODE_TERMS * BOXES + BOXES };
+/* The lines between a column and the next, in pieces: at most one to each of a node's ops, to each
+ * lane, and from each node to the output. */
+enum { SEGMENTS = PN_MAX_EDGES + 2 * BOXES };
 static int segments_at(const layout *l, int c, segment list[SEGMENTS]) {
     int n = 0;
     for (int i = 0; i < l->count[c]; i++) {
         const int from = l->order[c][i];
         if (l->last[from] > c + 1) list[n++] = (segment){l->y[c][from], l->y[c + 1][from]};
         for (int box = INPUTS; box < BOXES; box++)
-            for (int slot = 0; slot < PN_NODE_TERMS; slot++)
+            for (int slot = 0; slot < slots_of(l->cell, box); slot++)
                 if (l->column[box] == c + 1 && reads(l, box, slot, from))
                     list[n++] = (segment){l->y[c][from], l->y[c + 1][box] + port(l, box, slot)};
     }
@@ -239,16 +255,18 @@ static void untangle(layout *l) {
 
 static layout lay_out(const pn_cell *cell) {
     layout l = {.cell = cell};
-    for (int box = INPUTS; box < BOXES; box++)
-        for (int slot = 0; slot < PN_NODE_TERMS; slot++)
+    for (int box = INPUTS; box < BOXES; box++) {
+        l.column[box] = 1; /* an empty node's too */
+        for (int slot = 0; slot < slots_of(cell, box); slot++)
             for (int other = 0; other < box; other++)
                 if (reads(&l, box, slot, other) && l.column[other] >= l.column[box])
                     l.column[box] = l.column[other] + 1;
+    }
     l.columns = l.column[OUT] + 1;
     for (int other = 0; other < BOXES; other++) {
         l.last[other] = l.column[other];
         for (int box = INPUTS; box < BOXES; box++)
-            for (int slot = 0; slot < PN_NODE_TERMS; slot++)
+            for (int slot = 0; slot < slots_of(cell, box); slot++)
                 if (reads(&l, box, slot, other) && l.column[box] > l.last[other])
                     l.last[other] = l.column[box];
         for (int c = l.column[other]; c == l.column[other] || c < l.last[other]; c++)
@@ -298,15 +316,16 @@ static void svg_end(pn_page *p, double x, double y, const char *text) {
 
 static void svg_node(pn_page *p, const pn_cell *cell, int node, double x, double y, bool flip,
                      bool reduction) {
+    const int height = node_height(cell, node);
     pn_page_put(p,
                 "    <rect class=\"node\" x=\"%g\" y=\"%g\" width=\"%d\" height=\"%d\" rx=\"8\"/>\n"
                 "    <text class=\"number\" x=\"%g\" y=\"%g\">+ %d</text>\n",
-                x, y - NODE_HEIGHT / 2.0, NODE_WIDTH, NODE_HEIGHT, x + NODE_WIDTH - 20, y + 4,
-                node);
-    for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
+                x, y - height / 2.0, NODE_WIDTH, height, x + NODE_WIDTH - 20, y + 4, node);
+    for (int slot = 0; slot < pn_slots(cell, node); slot++) {
         const pn_choice t = cell->term[node][slot];
-        const double at = y + op_y(flip, slot);
+        const double at = y + op_y(cell, node, flip, slot);
         char op[16];
+        if (t.op == PN_NONE) continue;
         pn_page_put(p, "    <g><title>%s on ", pn_op_name[t.op]);
         if (t.input < INPUTS)
             pn_page_put(p, "the output of cell k-%d%s", INPUTS - t.input,
@@ -342,7 +361,7 @@ static void svg_cell(pn_page *p, const layout *l, pn_kind kind, double top) {
     svg_heading(p, MARGIN, top, kind);
     pn_page_put(p, "  <g transform=\"translate(0 %g)\">\n", top + HEADING + l->height / 2);
     for (int box = OUT; box >= INPUTS; box--)
-        for (int slot = 0; slot < PN_NODE_TERMS; slot++)
+        for (int slot = 0; slot < slots_of(l->cell, box); slot++)
             for (int from = 0; from < box; from++)
                 if (reads(l, box, slot, from)) svg_line(p, l, from, box, slot);
     for (int box = 0; box < BOXES; box++) svg_box(p, l, box, kind);
@@ -353,54 +372,66 @@ static void svg_cell(pn_page *p, const layout *l, pn_kind kind, double top) {
 
 /* Pixels: of the arcs on either side, between boxes, around all of it. */
 enum { LEFT_ARCS = 74, RIGHT_ARCS = 58, BOX_GAP = 16, EDGE = 4 };
-enum {
-    NARROW_WIDTH = EDGE + LEFT_ARCS + NODE_WIDTH + RIGHT_ARCS + EDGE,
-    NARROW_HEIGHT =
-        HEADING + 3 * END_HEIGHT + PN_MAX_NODES * NODE_HEIGHT + (BOXES - 1) * BOX_GAP + EDGE
-};
+enum { NARROW_WIDTH = EDGE + LEFT_ARCS + NODE_WIDTH + RIGHT_ARCS + EDGE };
+
+static int narrow_height(const pn_cell *cell, int box) {
+    return end_name[box] ? END_HEIGHT : node_height(cell, box - INPUTS);
+}
 
 /* The middle of a box. */
-static double narrow_y(int box) {
+static double narrow_y(const pn_cell *cell, int box) {
     double y = HEADING + END_HEIGHT / 2.0;
     for (int i = 1; i <= box; i++)
-        y += BOX_GAP + ((end_name[i - 1] ? END_HEIGHT : NODE_HEIGHT) +
-                        (end_name[i] ? END_HEIGHT : NODE_HEIGHT)) /
-                           2.0;
+        y += BOX_GAP + (narrow_height(cell, i - 1) + narrow_height(cell, i)) / 2.0;
     return y;
 }
 
 /* From a box to one that is `rows` below it, where the line ends at `to`; it bends to the left
  * (side -1) or to the right, the farther the more. */
-static void svg_arc(pn_page *p, double x, int from, double to, int rows, int side, bool out) {
-    const double y = narrow_y(from), bent = x + side * (8 + 17.0 * rows);
+static void svg_arc(pn_page *p, const pn_cell *cell, double x, int from, double to, int rows,
+                    int side, bool out) {
+    const double y = narrow_y(cell, from), bent = x + side * (8 + 17.0 * rows);
     pn_page_put(p, "  <path class=\"line%s\" d=\"M%g %g C%g %g %g %g %g %g\"/>\n",
                 out ? " out" : "", x, y, bent, y, bent, to, x, to);
 }
 
-/* A node's nearer input is that of its upper op: the arcs then lie within each other. */
-static bool narrow_flip(const pn_choice term[PN_NODE_TERMS]) {
-    return term[0].input < term[1].input;
+/* A node's nearest input is that of its uppermost op: the arcs then lie within each other. */
+static pn_cell narrow_order(const pn_cell *cell) {
+    pn_cell sorted = *cell;
+    for (int node = 0; node < PN_MAX_NODES; node++) {
+        pn_choice *t = sorted.term[node];
+        for (int i = 1; i < pn_slots(cell, node); i++)
+            for (int j = i; j > 0 && t[j].input > t[j - 1].input; j--) {
+                const pn_choice first = t[j - 1];
+                t[j - 1] = t[j];
+                t[j] = first;
+            }
+    }
+    return sorted;
 }
 
-static void svg_narrow(pn_page *p, const pn_cell *cell, pn_kind kind) {
+static void svg_narrow(pn_page *p, const pn_cell *of, pn_kind kind) {
     const double left = EDGE + LEFT_ARCS, right = left + NODE_WIDTH;
+    const pn_cell sorted = narrow_order(of), *cell = &sorted;
     svg_heading(p, EDGE, 0, kind);
     for (int box = INPUTS; box < OUT; box++) {
-        const pn_choice *term = cell->term[box - INPUTS];
-        svg_arc(p, right, box, narrow_y(OUT), OUT - box, 1, true);
-        for (int slot = 0; slot < PN_NODE_TERMS; slot++)
-            svg_arc(p, left, term[slot].input, narrow_y(box) + op_y(narrow_flip(term), slot),
-                    box - term[slot].input, -1, false);
+        svg_arc(p, cell, right, box, narrow_y(cell, OUT), OUT - box, 1, true);
+        for (int slot = 0; slot < pn_slots(cell, box - INPUTS); slot++) {
+            const pn_choice t = cell->term[box - INPUTS][slot];
+            if (t.op != PN_NONE)
+                svg_arc(p, cell, left, t.input,
+                        narrow_y(cell, box) + op_y(cell, box - INPUTS, false, slot), box - t.input,
+                        -1, false);
+        }
     }
     for (int box = 0; box < BOXES; box++) {
-        const double y = narrow_y(box);
+        const double y = narrow_y(cell, box);
         if (box == OUT)
             svg_end(p, right - END_WIDTH, y, end_name[box]);
         else if (box < INPUTS)
             svg_end(p, left, y, end_name[box]);
         else
-            svg_node(p, cell, box - INPUTS, left, y, narrow_flip(cell->term[box - INPUTS]),
-                     kind == PN_REDUCTION);
+            svg_node(p, cell, box - INPUTS, left, y, false, kind == PN_REDUCTION);
     }
 }
 
@@ -458,8 +489,9 @@ void pn_drawing_cell(pn_page *p, const pn_arch *arch, pn_kind kind) {
 }
 
 void pn_drawing_narrow_cell(pn_page *p, const pn_arch *arch, pn_kind kind) {
-    open_svg(p, "narrow", NARROW_WIDTH, NARROW_HEIGHT, kind);
-    svg_narrow(p, &arch->cell[kind], kind);
+    const pn_cell *cell = &arch->cell[kind];
+    open_svg(p, "narrow", NARROW_WIDTH, narrow_y(cell, OUT) + END_HEIGHT / 2.0 + EDGE, kind);
+    svg_narrow(p, cell, kind);
     pn_page_put(p, "</svg>\n");
 }
 

@@ -14,7 +14,7 @@
 pn_status pn_drawing_dot(const pn_arch *arch, char **text);
 
 /* A page of SVG that needs nothing else: no script, no font, light or dark as the viewer asks for
- * it. A box is a node and holds its two ops; a line is a tensor. *text is the caller's. PN_EMEM.
+ * it. A box is a node and holds its ops; a line is a tensor. *text is the caller's. PN_EMEM.
  * The architecture is one of the whole space; the same one gives the same bytes. */
 pn_status pn_drawing_svg(const pn_arch *arch, char **text);
 

@@ -166,22 +166,75 @@ static int add_term(lister *l, const pn_cell_shape *s, pn_choice t, int x, int w
     return t.op == PN_SKIP_CONNECT && stride == 2 ? add_reduce(l, x, w) : x;
 }
 
-static int add_node(lister *l, const pn_cell_shape *s, int cell, int node, const pn_choice *choice,
+/* A 1x1 convolution with `value` on its diagonal: 1 copies, 0 makes zeros. For a node that is one
+ * of its inputs, or nothing: all that reads layers knows convolutions. */
+static int add_diagonal(lister *l, int x, int stride, float value, const char *name) {
+    const pn_activation a = l->to->activation[x];
+    const size_t C = (size_t)a.C;
+    pn_layer layer = {.kind = PN_LAYER_CONV,
+                      .inputs = 1,
+                      .input = {x},
+                      .groups = 1,
+                      .R = 1,
+                      .stride = stride,
+                      .dilation = 1};
+    float *weight = l->to->weights + l->to->floats; /* which are zeros */
+    layer.weight = weight;
+    layer.bias = weight + C * C;
+    l->to->floats += C * C + C;
+    for (size_t c = 0; c < C; c++) weight[c * C + c] = value;
+    snprintf(layer.name, sizeof layer.name, "%s", name);
+    return append(l, layer, a.C, pn_out_size(a.H, stride), pn_out_size(a.W, stride));
+}
+
+static bool is_identity(const pn_cell_shape *s, pn_choice t) {
+    return t.op == PN_SKIP_CONNECT && pn_term_stride(s, t.input) == 1;
+}
+
+/* The slots that have a term. Of more than two the inputs themselves come first: they are there
+ * when the first of the others is made. */
+static int slots_of(const pn_cell_shape *s, const pn_cell *cell, int node,
+                    int slots[PN_MOST_TERMS]) {
+    const bool sorted = pn_node_terms(cell, node) > 2;
+    int count = 0;
+    for (int pass = !sorted; pass < 2; pass++)
+        for (int slot = 0; slot < pn_slots(cell, node); slot++) {
+            const pn_choice t = cell->term[node][slot];
+            if (t.op != PN_NONE && (!sorted || is_identity(s, t) == (pass == 0)))
+                slots[count++] = slot;
+        }
+    return count;
+}
+
+/* Sums of two: what a node has, one term after another. */
+static int add_node(lister *l, const pn_cell_shape *s, int cell, int node, const pn_cell *of,
                     const int *input) {
     const pn_cell_weights *w = &l->network->cell[cell];
-    pn_layer sum = {.kind = PN_LAYER_ADD, .inputs = PN_NODE_TERMS};
-    for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
-        const pn_choice t = choice[slot];
-        char name[80];
-        snprintf(name, sizeof name, "cells.%d._ops.%d", cell, PN_NODE_TERMS * node + slot);
-        sum.input[slot] =
-            slot > 0 && pn_equal_terms(w, node, choice)
-                ? sum.input[0]
-                : add_term(l, s, t, input[t.input], w->op[node][slot][t.input][t.op], name);
+    const bool twice = pn_equal_terms(w, of, node);
+    int slots[PN_MOST_TERMS], sum = -1;
+    const int count = slots_of(s, of, node, slots);
+    char name[80], node_name[40];
+    snprintf(node_name, sizeof node_name, "cells.%d.node.%d", cell, node);
+    for (int i = 0; i < count; i++) {
+        const pn_choice t = of->term[node][slots[i]];
+        snprintf(name, sizeof name, "cells.%d._ops.%d", cell, pn_slot_place(of, node, slots[i]));
+        const int term = i > 0 && twice ? sum
+                                        : add_term(l, s, t, input[t.input],
+                                                   pn_term_weights(w, of, node, slots[i]), name);
+        if (i == 0) {
+            sum = term;
+            continue;
+        }
+        const pn_activation a = l->to->activation[sum];
+        pn_layer add = {.kind = PN_LAYER_ADD, .inputs = 2, .input = {sum, term}};
+        snprintf(add.name, sizeof add.name, "%s", node_name);
+        if (i < count - 1) snprintf(add.name, sizeof add.name, "%s.%d", node_name, i);
+        sum = append(l, add, a.C, a.H, a.W);
     }
-    const pn_activation a = l->to->activation[sum.input[0]];
-    snprintf(sum.name, sizeof sum.name, "cells.%d.node.%d", cell, node);
-    return append(l, sum, a.C, a.H, a.W);
+    if (count == 0) return add_diagonal(l, input[0], pn_term_stride(s, 0), 0, node_name);
+    if (count == 1 && is_identity(s, of->term[node][slots[0]]))
+        return add_diagonal(l, sum, 1, 1, node_name);
+    return sum;
 }
 
 static void add_stem(lister *l, int before[2]) {
@@ -211,7 +264,7 @@ static void add_cell(lister *l, const pn_cell_shape *s, int cell, const pn_arch 
                                         : add_conv_norm(l, conv, before[j], w, w + 1);
     }
     for (int node = 0; node < nodes; node++)
-        input[2 + node] = add_node(l, s, cell, node, arch->cell[s->kind].term[node], input);
+        input[2 + node] = add_node(l, s, cell, node, &arch->cell[s->kind], input);
     snprintf(name, sizeof name, "cells.%d", cell);
     before[0] = before[1];
     before[1] = add_concat(l, input + 2, nodes, name);
@@ -261,6 +314,13 @@ static void keep_what_is_read(pn_layers *l, int *number) {
     l->activation[l->logits].last = l->count;
 }
 
+/* Numbers of add_diagonal's in a cell, at most. */
+static size_t diagonals(const pn_network *n, const pn_cell *cell, int C) {
+    size_t nodes = 0;
+    for (int node = 0; node < n->space.nodes; node++) nodes += pn_node_terms(cell, node) < 2;
+    return nodes * (size_t)C * (size_t)(C + 1);
+}
+
 pn_status pn_layers_create(const pn_network *n, const pn_arch *arch, bool fold_norms,
                            pn_layers *out) {
     *out = (pn_layers){0};
@@ -268,13 +328,17 @@ pn_status pn_layers_create(const pn_network *n, const pn_arch *arch, bool fold_n
         return pn_fail(PN_EARG,
                        "a search network has no weights of its own to export; want an "
                        "evaluation network with weights");
-    /* A cell has two preprocessings, a sum for each node, a concatenation, and two terms a node;
-     * the longest of them are a separable convolution and a factorized reduce. */
+    /* A cell has two preprocessings, a concatenation, and at most a term for every edge, or two a
+     * node, each with a sum; the longest are a separable convolution and a factorized reduce. */
     enum { STEM_AND_HEAD = 2 * PN_IMAGENET_STEM + 2, LONGEST = 6 };
     const int nodes = n->space.nodes;
     const int most = STEM_AND_HEAD +
-                     n->spec.layers * (2 * LONGEST + nodes + 1 + PN_NODE_TERMS * nodes * LONGEST);
+                     n->spec.layers * (2 * LONGEST + nodes + 1 + pn_edges(nodes) * (LONGEST + 1));
     size_t floats = 1; /* at least; a bias needs no more than the norm that it comes from */
+    pn_cell_shape shape[PN_MAX_LAYERS];
+    pn_cell_shapes(&n->spec, nodes, shape);
+    for (int i = 0; i < n->spec.layers; i++)
+        floats += diagonals(n, &arch->cell[shape[i].kind], shape[i].C);
     for (int i = 0; i < n->parameters.count; i++) floats += n->parameters.list[i].count;
     int *number = calloc((size_t)most + 1, sizeof *number);
     out->layer = calloc((size_t)most, sizeof *out->layer);
@@ -286,8 +350,6 @@ pn_status pn_layers_create(const pn_network *n, const pn_arch *arch, bool fold_n
         return pn_fail(PN_EMEM, "no memory for a list of %d layers", most);
     }
     lister l = {n, out, fold_norms};
-    pn_cell_shape shape[PN_MAX_LAYERS];
-    pn_cell_shapes(&n->spec, nodes, shape);
     out->activation[out->activations++] =
         (pn_activation){n->spec.image_channels, n->spec.H, n->spec.W, -1, 0};
     int before[2];

@@ -3,6 +3,8 @@
  * No cell, no genotype: every layer names the activations that it reads and the one that it makes,
  * and stands behind those that make what it reads. What nothing reads is not there: neither a cell
  * that the next two do not use, nor the auxiliary head. Weights are copies, in PyTorch's order.
+ * A node of more than two terms is a row of sums; one that is empty, or one of its inputs as it is,
+ * is a 1x1 convolution with 0, or 1, on its diagonal.
  *
  * BatchNorm is folded into the convolution before it (in double precision, rounded once), where it
  * is asked for:

@@ -157,9 +157,10 @@ static float largest(const pn_ranges *r, int a) {
 
 static double scale_for(float most) { return most > 0 ? (double)most / HIGHEST : 1; }
 
-/* The halves of a factorized reduce have the scale of the whole: they may be a term of a sum. */
+/* The halves of a factorized reduce have the scale of the whole: they may be a term of a sum. The
+ * parts of a cell are more than two, and may be made by a convolution too. */
 static bool is_halves(const pn_layers *l, const pn_layer *concat) {
-    return maker_of(l, concat->input[0])->kind == PN_LAYER_CONV;
+    return concat->inputs == 2 && maker_of(l, concat->input[0])->kind == PN_LAYER_CONV;
 }
 
 static void find_scales(quantizer *q) {

@@ -30,6 +30,19 @@ static void count_readers(maker *m) {
         }
 }
 
+static bool is_sum(const maker *m, int activation) {
+    const pn_layer *layer = producer(m, activation);
+    return layer && layer->kind == PN_LAYER_ADD;
+}
+
+/* Whether a term of a sum that was made before the other one, which is a sum itself, would be lost
+ * where that is made. */
+static bool is_written_over(const maker *m, const pn_layer *sum, int j) {
+    const int term = sum->input[j], other = sum->input[!j];
+    const pn_activation *at = m->layers->activation;
+    return is_sum(m, other) && at[term].producer < at[other].producer && m->readers[other] == 1;
+}
+
 /* ---- where activations lie ------------------------------------------------------------------- */
 
 /* Readers first: so the place of a whole is known before that of its parts. */
@@ -47,19 +60,21 @@ static void place(maker *m) {
             }
         if (layer->kind == PN_LAYER_ADD)
             for (int j = 0; j < 2; j++)
-                if (m->readers[layer->input[j]] == 1 && layer->input[j] > 0)
+                if (m->readers[layer->input[j]] == 1 && layer->input[j] > 0 &&
+                    !is_written_over(m, layer, j))
                     view[layer->input[j]] = at;
     }
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
-/* Which term of a sum is made last, if nothing else reads it: the sum is made with it. -1: none. */
+/* Which term of a sum is made last, if nothing else reads it and it is no sum itself: the sum is
+ * made with it. -1: none. */
 static int last_term(const maker *m, const pn_layer *sum) {
     const int a = sum->input[0], b = sum->input[1];
     const pn_activation *at = m->layers->activation;
     const int last = at[a].producer > at[b].producer ? a : b;
-    return a != b && m->readers[last] == 1 ? last : -1;
+    return a != b && m->readers[last] == 1 && !is_sum(m, last) ? last : -1;
 }
 
 /* What is added to what a step makes, since that is the last term of a sum, or a part of it. */
@@ -116,8 +131,12 @@ static void make_stage(const maker *m, const pn_layer *layer, pn_step *step) {
 /* Whether a layer takes a step, and which. */
 static bool make_step(const maker *m, int i, pn_step *step) {
     const pn_layer *layer = &m->layers->layer[i];
-    *step =
-        (pn_step){.layer = i, .second = -1, .x = layer->input[0], .out = layer->output, .add = -1};
+    *step = (pn_step){.layer = i,
+                      .second = -1,
+                      .x = layer->input[0],
+                      .out = layer->output,
+                      .made = layer->output,
+                      .add = -1};
     switch (layer->kind) {
         case PN_LAYER_CONV:
             if (layer->groups > 1)

@@ -91,7 +91,7 @@ static pn_status measure(planner *p, const subject *of, int batch, double figure
     const double parameters =
         (double)(pn_parameters_bytes(&p->network.parameters) + pn_units_bytes(units) +
                  pn_model_ahead_bytes(&p->network.parameters, p->asked.order == 2));
-    const double batches = (double)pn_network_batch_bytes(&p->network.spec, batch);
+    const double batches = (double)pn_network_batch_bytes(&p->network, batch);
     const double values[PN_COSTS] = {
         [PN_COST_PARAMS] = (double)weights,
         [PN_COST_PARAMS_AUXILIARY] = (double)auxiliary,

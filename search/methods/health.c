@@ -18,9 +18,9 @@ static void warn(pn_health *h, const char *format, ...) {
 static void cell_reads(const pn_space *space, const pn_cell *cell, bool reads[2]) {
     reads[0] = reads[1] = false;
     for (int node = 0; node < space->nodes; node++)
-        for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
-            int input = cell->term[node][slot].input;
-            if (input < 2) reads[input] = true;
+        for (int slot = 0; slot < pn_slots(cell, node); slot++) {
+            const pn_choice t = cell->term[node][slot];
+            if (t.op != PN_NONE && t.input < 2) reads[t.input] = true;
         }
 }
 
@@ -57,12 +57,14 @@ void pn_prior_belief(const pn_prior *prior, pn_belief *b) {
 }
 
 void pn_arch_inputs(const pn_space *s, const pn_arch *arch, double share[2 + PN_MAX_NODES - 1]) {
-    const double terms = s->kinds * s->nodes * PN_NODE_TERMS;
+    const int terms = pn_arch_terms(s, arch);
     memset(share, 0, (2 + PN_MAX_NODES - 1) * sizeof *share);
     for (int kind = 0; kind < s->kinds; kind++)
         for (int node = 0; node < s->nodes; node++)
-            for (int slot = 0; slot < PN_NODE_TERMS; slot++)
-                share[arch->cell[kind].term[node][slot].input] += 1 / terms;
+            for (int slot = 0; slot < pn_slots(&arch->cell[kind], node); slot++) {
+                const pn_choice t = arch->cell[kind].term[node][slot];
+                if (t.op != PN_NONE) share[t.input] += 1.0 / terms;
+            }
 }
 
 void pn_health_check(const pn_prior *prior, int layers, pn_health *h) {
@@ -76,11 +78,15 @@ void pn_health_of(const pn_space *s, const pn_belief *belief, int layers, pn_hea
     h->layers = layers;
     if (!belief->known) return;
     for (int kind = 0; kind < s->kinds; kind++) {
-        int without = 0;
+        const pn_cell *cell = &belief->arch.cell[kind];
+        int without = 0, terms = 0;
         for (int node = 0; node < s->nodes; node++)
-            for (int slot = 0; slot < PN_NODE_TERMS; slot++)
-                without += !pn_op_has_weights((pn_op)belief->arch.cell[kind].term[node][slot].op);
-        h->free_ops[kind] = (double)without / (s->nodes * PN_NODE_TERMS);
+            for (int slot = 0; slot < pn_slots(cell, node); slot++) {
+                const pn_op op = (pn_op)cell->term[node][slot].op;
+                terms += op != PN_NONE;
+                without += op != PN_NONE && !pn_op_has_weights(op);
+            }
+        h->free_ops[kind] = terms ? (double)without / terms : 0;
         h->free_ops_all += h->free_ops[kind] / s->kinds;
     }
     memcpy(h->input, belief->input, sizeof h->input);

@@ -79,7 +79,7 @@ static size_t fixed_bytes(const pn_model *m, int N) {
     return pn_parameters_bytes(&m->network.parameters) +
            pn_model_ahead_bytes(&m->network.parameters, m->settings.look_ahead) +
            (has_units(m) ? pn_units_bytes(unit_counts(m)) : 0) +
-           pn_network_batch_bytes(&m->settings.network, N);
+           pn_network_batch_bytes(&m->network, N);
 }
 
 static pn_status needed_bytes(void *self, int N, size_t *bytes) {

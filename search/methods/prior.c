@@ -213,6 +213,7 @@ void pn_tables_make(const pn_prior *prior, pn_tables *t) {
 
 double pn_tables_log_p(const pn_tables *t, const pn_arch *arch) {
     double sum = 0;
+    if (!pn_space_has(&t->space, arch)) return -INFINITY;
     FOR_BLOCKS(t)
     sum += t->log_p[block_at(kind, node, block)]
                    [block_entry(&t->space, arch->cell[kind].term[node], node, block)];

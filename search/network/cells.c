@@ -36,7 +36,9 @@ void pn_cell_shapes(const pn_network_spec *spec, int nodes, pn_cell_shape *shape
     }
 }
 
-bool pn_equal_terms(const pn_cell_weights *w, int node, const pn_choice *t) {
-    return t[0].op == t[1].op && t[0].input == t[1].input &&
-           w->op[node][0][t[0].input][t[0].op] == w->op[node][1][t[1].input][t[1].op];
+bool pn_equal_terms(const pn_cell_weights *w, const pn_cell *cell, int node) {
+    const pn_choice *t = cell->term[node];
+    return !cell->every_edge && t[0].op != PN_NONE && t[0].op == t[1].op &&
+           t[0].input == t[1].input &&
+           pn_term_weights(w, cell, node, 0) == pn_term_weights(w, cell, node, 1);
 }

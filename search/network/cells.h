@@ -30,8 +30,16 @@ static inline int pn_term_stride(const pn_cell_shape *s, int input) {
     return s->kind == PN_REDUCTION && input < 2 ? 2 : 1;
 }
 
+/* First parameter of a term's op; -1 if it has none. Where a cell has every edge, no two terms of a
+ * node are on one input, and all have the first slot's weights. */
+static inline int pn_term_weights(const pn_cell_weights *w, const pn_cell *cell, int node,
+                                  int slot) {
+    const pn_choice t = cell->term[node][slot];
+    return t.op == PN_NONE ? -1 : w->op[node][cell->every_edge ? 0 : slot][t.input][t.op];
+}
+
 /* Whether both terms of a node are one: the same op without weights, or with the same ones, on the
  * same input. */
-bool pn_equal_terms(const pn_cell_weights *w, int node, const pn_choice *terms);
+bool pn_equal_terms(const pn_cell_weights *w, const pn_cell *cell, int node);
 
 #endif

@@ -15,9 +15,10 @@
 
 #include "runtime/file.h"
 
-enum { TERMS = PN_MAX_NODES * PN_NODE_TERMS, WORD = 32 };
+enum { PAIRS = PN_MAX_NODES * PN_NODE_TERMS, EDGES = PN_MAX_EDGES, WORD = 32 };
 
-static const char *const short_name[PN_MAX_OPS] = {"mp", "ap", "sk", "s3", "s5", "d3", "d5"};
+enum { OPS = PN_MAX_OPS + 1 }; /* with `none` */
+static const char *const short_name[OPS] = {"mp", "ap", "sk", "s3", "s5", "d3", "d5", "no"};
 static const char *const cell_name[PN_KINDS] = {"normal", "reduce"};
 
 #define N(o, i) \
@@ -29,32 +30,65 @@ static const char *const cell_name[PN_KINDS] = {"normal", "reduce"};
 #define SK(i) N(SKIP_CONNECT, i)
 #define MP(i) N(MAX_POOL_3X3, i)
 #define AP(i) N(AVG_POOL_3X3, i)
+#define NO(i) N(NONE, i)
+#define PAIR(...)               \
+    {                           \
+        .term = { __VA_ARGS__ } \
+    }
+#define EVERY(...) \
+    { .term = {__VA_ARGS__}, .every_edge = 1 }
 
-/* From the genotypes.py of DARTS (Liu et al. 2019), P-DARTS (Chen et al. 2019) and PC-DARTS (Xu
- * et al. 2020); a row is a node. */
+/* From the genotypes.py of DARTS (Liu et al. 2019), P-DARTS (Chen et al. 2019), PC-DARTS (Xu et
+ * al. 2020) and SNAS (Xie et al. 2019); a row is a node. */
 static const struct {
     const char *name;
     pn_arch arch;
 } published[] = {
     {"DARTS_V1",
-     {{{{{S3(1), S3(0)}, {SK(0), S3(1)}, {SK(0), S3(1)}, {S3(0), SK(2)}}},
-       {{{MP(0), MP(1)}, {SK(2), MP(0)}, {MP(0), SK(2)}, {SK(2), AP(0)}}}}}},
+     {{PAIR({S3(1), S3(0)}, {SK(0), S3(1)}, {SK(0), S3(1)}, {S3(0), SK(2)}),
+       PAIR({MP(0), MP(1)}, {SK(2), MP(0)}, {MP(0), SK(2)}, {SK(2), AP(0)})}}},
     {"DARTS_V2",
-     {{{{{S3(0), S3(1)}, {S3(0), S3(1)}, {S3(1), SK(0)}, {SK(0), D3(2)}}},
-       {{{MP(0), MP(1)}, {SK(2), MP(1)}, {MP(0), SK(2)}, {SK(2), MP(1)}}}}}},
+     {{PAIR({S3(0), S3(1)}, {S3(0), S3(1)}, {S3(1), SK(0)}, {SK(0), D3(2)}),
+       PAIR({MP(0), MP(1)}, {SK(2), MP(1)}, {MP(0), SK(2)}, {SK(2), MP(1)})}}},
     {"PDARTS",
-     {{{{{SK(0), D3(1)}, {SK(0), S3(1)}, {S3(1), S3(3)}, {S3(0), D5(4)}}},
-       {{{AP(0), S5(1)}, {S3(0), D5(2)}, {MP(0), D3(1)}, {D3(1), D5(3)}}}}}},
+     {{PAIR({SK(0), D3(1)}, {SK(0), S3(1)}, {S3(1), S3(3)}, {S3(0), D5(4)}),
+       PAIR({AP(0), S5(1)}, {S3(0), D5(2)}, {MP(0), D3(1)}, {D3(1), D5(3)})}}},
     {"PC_DARTS_cifar",
-     {{{{{S3(1), SK(0)}, {S3(0), D3(1)}, {S5(0), S3(1)}, {AP(0), D3(1)}}},
-       {{{S5(1), MP(0)}, {S5(1), S5(2)}, {S3(0), S3(3)}, {S3(1), S3(2)}}}}}},
+     {{PAIR({S3(1), SK(0)}, {S3(0), D3(1)}, {S5(0), S3(1)}, {AP(0), D3(1)}),
+       PAIR({S5(1), MP(0)}, {S5(1), S5(2)}, {S3(0), S3(3)}, {S3(1), S3(2)})}}},
+    {"SNAS_mild",
+     {{PAIR({S3(0), S3(1)}, {SK(0), D3(1)}, {SK(0), SK(1)}, {SK(0), S3(1)}),
+       PAIR({MP(0), MP(1)}, {MP(1), SK(2)}, {MP(1), SK(2)}, {MP(0), D5(2)})}}},
+    {"SNAS_moderate",
+     {{PAIR({D5(0), SK(1)}, {S3(0), SK(1)}, {SK(0), SK(1)}, {S3(0), D5(1)}),
+       PAIR({MP(0), MP(1)}, {S5(0), D5(1)}, {S5(0), S5(1)}, {S5(0), S5(1)})}}},
+    {"SNAS_aggressive",
+     {{PAIR({S5(0), SK(1)}, {SK(0), SK(1)}, {D5(1), SK(0)}, {SK(0), D5(1)}),
+       PAIR({S5(0), NO(1)}, {S5(0), NO(1)}, {NO(1), NO(0)}, {NO(1), NO(0)})}}},
+    {"SNAS_mild_edge_all",
+     {{EVERY({S3(0), S3(1)}, {SK(0), D3(1), NO(2)}, {SK(0), SK(1), NO(3), NO(2)},
+             {SK(0), S3(1), NO(4), NO(3), NO(2)}),
+       EVERY({MP(0), MP(1)}, {NO(0), MP(1), SK(2)}, {NO(0), MP(1), SK(2), NO(3)},
+             {MP(0), D5(2), NO(1), NO(3), NO(4)})}}},
+    {"SNAS_moderate_edge_all",
+     {{EVERY({D5(0), SK(1)}, {S3(0), SK(1), NO(2)}, {SK(0), NO(3), NO(2), SK(1)},
+             {S3(0), D5(1), NO(4), NO(3), NO(2)}),
+       EVERY({MP(0), MP(1)}, {S5(0), NO(2), D5(1)}, {NO(3), NO(2), S5(0), S5(1)},
+             {NO(4), NO(3), NO(2), S5(0), S5(1)})}}},
+    {"SNAS_aggressive_edge_all",
+     {{EVERY({S5(0), SK(1)}, {SK(0), SK(1), NO(2)}, {D5(1), SK(0), NO(2), NO(3)},
+             {SK(0), D5(1), NO(2), NO(3), NO(4)}),
+       EVERY({S5(0), NO(1)}, {S5(0), NO(1), NO(2)}, {NO(0), NO(1), NO(2), NO(3)},
+             {NO(0), NO(1), NO(2), NO(3), NO(4)})}}},
 };
 enum { PUBLISHED = sizeof published / sizeof *published };
 
-#define ACCEPTED_NAMES "DARTS_V1, DARTS_V2, PDARTS, PC_DARTS_cifar"
+#define ACCEPTED_NAMES                                                                        \
+    "DARTS_V1, DARTS_V2, PDARTS, PC_DARTS_cifar, SNAS_mild, SNAS_moderate, SNAS_aggressive, " \
+    "the last three with _edge_all too"
 #define ACCEPTED_OPS                                                                       \
     "max_pool_3x3, avg_pool_3x3, skip_connect, sep_conv_3x3, sep_conv_5x5, dil_conv_3x3, " \
-    "dil_conv_5x5"
+    "dil_conv_5x5, none"
 
 const char *pn_genotype_published(int i, pn_arch *arch) {
     if (i < 0 || i >= PUBLISHED) return NULL;
@@ -140,10 +174,17 @@ static bool take_number(cursor *c, int *number) {
     return true;
 }
 
-/* ('op', input) as term `t` of a cell. */
+static pn_status check_input(pn_status mistake, const char *cell, int node, int input) {
+    if (input >= 0 && input < pn_inputs(node)) return PN_OK;
+    return pn_fail(mistake, "genotype, %s: input %d of node %d, want 0..%d", cell, input, node,
+                   pn_inputs(node) - 1);
+}
+
+/* ('op', input) as pair `t` of a cell. */
 static pn_status read_pair(cursor *c, const char *cell, int t, pn_choice *term) {
     char word[WORD];
     int node = t / PN_NODE_TERMS, input, op = 0;
+    if (node >= PN_MAX_NODES) node = PN_MAX_NODES - 1; /* of every edge: see place_terms */
     char close = take_open(c);
     if (!close) return unexpected(c, cell, "a pair ('op', input)");
 
@@ -154,10 +195,10 @@ static pn_status read_pair(cursor *c, const char *cell, int t, pn_choice *term) 
     const char *name_end = memchr(name, quote, (size_t)(c->end - name));
     if (!name_end) return unexpected(c, cell, "a closing quote");
     size_t length = (size_t)(name_end - name);
-    while (op < PN_MAX_OPS &&
+    while (op < OPS &&
            (strlen(pn_op_name[op]) != length || memcmp(pn_op_name[op], name, length) != 0))
         op++;
-    if (op == PN_MAX_OPS) {
+    if (op == OPS) {
         cursor whole = {c->at + 1, name_end, c->mistake};
         return pn_fail(c->mistake, "genotype, %s: op %s, want one of " ACCEPTED_OPS, cell,
                        length ? here(&whole, word) : "''");
@@ -166,37 +207,65 @@ static pn_status read_pair(cursor *c, const char *cell, int t, pn_choice *term) 
 
     if (!take(c, ',')) return unexpected(c, cell, "a comma after the op");
     if (!take_number(c, &input)) return unexpected(c, cell, "the number of an input");
-    if (input < 0 || input >= pn_inputs(node))
-        return pn_fail(c->mistake, "genotype, %s: input %d of node %d, want 0..%d", cell, input,
-                       node, pn_inputs(node) - 1);
+    PN_TRY(check_input(c->mistake, cell, node, input));
     take(c, ',');
     if (!take(c, close)) return unexpected(c, cell, "the end of the pair");
     *term = (pn_choice){(uint8_t)op, (uint8_t)input};
     return PN_OK;
 }
 
-/* [pair, pair, ...]: two pairs a node, eight in all. */
+/* Each input of a node once: an edge has one op. */
+static pn_status check_edges(pn_status mistake, const char *name, const pn_cell *cell) {
+    for (int node = 0; cell->every_edge && node < PN_MAX_NODES; node++) {
+        unsigned seen = 0;
+        for (int slot = 0; slot < pn_slots(cell, node); slot++) {
+            const int input = cell->term[node][slot].input;
+            PN_TRY(check_input(mistake, name, node, input));
+            if (seen >> input & 1)
+                return pn_fail(
+                    mistake,
+                    "genotype, %s: input %d of node %d twice, want each of its %d inputs "
+                    "once where every edge is listed",
+                    name, input, node, pn_inputs(node));
+            seen |= 1U << input;
+        }
+    }
+    return PN_OK;
+}
+
+/* A list of terms as those of the nodes. */
+static pn_status place_terms(pn_status mistake, const char *name, const pn_choice *list, int count,
+                             pn_cell *cell) {
+    if (count != PAIRS && count != EDGES)
+        return pn_fail(
+            mistake,
+            "genotype, %s: %s%d pairs, want two for each of %d nodes, or one for each of "
+            "%d edges",
+            name, count > EDGES ? "more than " : "", count > EDGES ? EDGES : count, PN_MAX_NODES,
+            EDGES);
+    cell->every_edge = count == EDGES;
+    for (int node = 0; node < PN_MAX_NODES; node++)
+        for (int slot = 0; slot < pn_slots(cell, node); slot++)
+            cell->term[node][slot] = list[pn_slot_place(cell, node, slot)];
+    return check_edges(mistake, name, cell);
+}
+
+/* [pair, pair, ...]: two pairs a node, eight in all, or one of every edge. */
 static pn_status read_cell(cursor *c, const char *name, pn_cell *cell) {
+    pn_choice list[EDGES];
     char close = take_open(c);
     if (!close) return unexpected(c, name, "a list of pairs ('op', input)");
     int count = 0;
     while (!take(c, close)) {
-        if (count == TERMS)
-            return pn_fail(c->mistake,
-                           "genotype, %s: more than %d pairs, want two for each of %d nodes", name,
-                           TERMS, PN_MAX_NODES);
-        PN_TRY(
-            read_pair(c, name, count, &cell->term[count / PN_NODE_TERMS][count % PN_NODE_TERMS]));
+        if (count == EDGES) return place_terms(c->mistake, name, list, count + 1, cell);
+        PN_TRY(read_pair(c, name, count, &list[count]));
         count++;
         if (!take(c, ',')) {
             if (!take(c, close)) return unexpected(c, name, "a comma or the end of the list");
             break;
         }
     }
-    if (count < TERMS)
-        return pn_fail(c->mistake, "genotype, %s: %d pairs, want two for each of %d nodes", name,
-                       count, PN_MAX_NODES);
-    return PN_OK;
+    return place_terms(c->mistake, name, list, count, cell);
 }
 
 /* [2, 3, 4, 5] or range(2, 6): all four nodes, nothing else is built here. */
@@ -257,33 +326,52 @@ static pn_status read_darts(cursor *c, pn_arch *arch) {
     return PN_OK;
 }
 
-/* normal op@input op@input | ... reduce ...; the cursor stands before "normal". */
+/* op@input, of a node. */
+static pn_status read_term(cursor *c, const char *cell, int node, pn_choice *term) {
+    char word[WORD];
+    int op = 0, input;
+    skip_space(c);
+    const cursor begin = *c;
+    const bool read = take_word(c, word);
+    while (read && op < OPS && strcmp(word, short_name[op]) != 0) op++;
+    if (!read || op == OPS)
+        return unexpected(&begin, cell, "one of mp, ap, sk, s3, s5, d3, d5, no");
+    if (!take(c, '@') || !take_number(c, &input))
+        return unexpected(c, cell, "@ and the number of an input");
+    PN_TRY(check_input(c->mistake, cell, node, input));
+    *term = (pn_choice){(uint8_t)op, (uint8_t)input};
+    return PN_OK;
+}
+
+/* Whether another term follows; a cell ends with a bar, the word "reduce" or the text. */
+static bool at_term(const cursor *c) {
+    cursor ahead = *c;
+    char word[WORD];
+    skip_space(&ahead);
+    return ahead.at < ahead.end && is_word(*ahead.at) &&
+           !(take_word(&ahead, word) && strcmp(word, cell_name[PN_REDUCTION]) == 0);
+}
+
+/* normal op@input op@input | ... reduce ...; the cursor stands before "normal". A third term of
+ * node 1 tells that the cell has every edge. */
 static pn_status read_short(cursor *c, pn_arch *arch) {
     char word[WORD];
     for (int kind = 0; kind < PN_KINDS; kind++) {
-        const char *cell = cell_name[kind];
+        const char *name = cell_name[kind];
+        pn_cell *cell = &arch->cell[kind];
         cursor begin = *c;
         skip_space(&begin);
-        if (!take_word(c, word) || strcmp(word, cell) != 0)
+        if (!take_word(c, word) || strcmp(word, name) != 0)
             return unexpected(&begin, "short notation",
                               kind ? "the word reduce" : "the word normal");
-        for (int t = 0; t < TERMS; t++) {
-            int node = t / PN_NODE_TERMS, slot = t % PN_NODE_TERMS, op = 0, input;
-            if (node > 0 && slot == 0 && !take(c, '|'))
-                return unexpected(c, cell, "| between nodes");
-            skip_space(c);
-            begin = *c;
-            bool read = take_word(c, word);
-            while (read && op < PN_MAX_OPS && strcmp(word, short_name[op]) != 0) op++;
-            if (!read || op == PN_MAX_OPS)
-                return unexpected(&begin, cell, "one of mp, ap, sk, s3, s5, d3, d5");
-            if (!take(c, '@') || !take_number(c, &input))
-                return unexpected(c, cell, "@ and the number of an input");
-            if (input < 0 || input >= pn_inputs(node))
-                return pn_fail(c->mistake, "genotype, %s: input %d of node %d, want 0..%d", cell,
-                               input, node, pn_inputs(node) - 1);
-            arch->cell[kind].term[node][slot] = (pn_choice){(uint8_t)op, (uint8_t)input};
+        for (int node = 0; node < PN_MAX_NODES; node++) {
+            if (node > 0 && !take(c, '|')) return unexpected(c, name, "| between nodes");
+            for (int slot = 0; slot < pn_slots(cell, node); slot++) {
+                PN_TRY(read_term(c, name, node, &cell->term[node][slot]));
+                if (node == 1 && slot == PN_NODE_TERMS - 1) cell->every_edge = at_term(c);
+            }
         }
+        PN_TRY(check_edges(c->mistake, name, cell));
     }
     return PN_OK;
 }
@@ -388,10 +476,12 @@ void pn_genotype_write(const pn_arch *arch, char text[PN_GENOTYPE_BYTES]) {
     add(text, size, "Genotype(");
     for (int kind = 0; kind < PN_KINDS; kind++) {
         add(text, size, "%s%s=[", kind ? ", " : "", cell_name[kind]);
-        for (int t = 0; t < TERMS; t++) {
-            pn_choice c = arch->cell[kind].term[t / PN_NODE_TERMS][t % PN_NODE_TERMS];
-            add(text, size, "%s('%s', %d)", t ? ", " : "", pn_op_name[c.op], c.input);
-        }
+        const pn_cell *cell = &arch->cell[kind];
+        for (int node = 0; node < PN_MAX_NODES; node++)
+            for (int slot = 0; slot < pn_slots(cell, node); slot++) {
+                const pn_choice c = cell->term[node][slot];
+                add(text, size, "%s('%s', %d)", node + slot ? ", " : "", pn_op_name[c.op], c.input);
+            }
         add(text, size, "], %s_concat=[2, 3, 4, 5]", cell_name[kind]);
     }
     add(text, size, ")");
@@ -405,7 +495,7 @@ void pn_genotype_short(const pn_space *space, const pn_arch *arch, char text[PN_
         add(text, size, "%s%s", kind ? " " : "", cell_name[kind]);
         for (int node = 0; node < space->nodes; node++) {
             if (node) add(text, size, " |");
-            for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
+            for (int slot = 0; slot < pn_slots(&arch->cell[kind], node); slot++) {
                 pn_choice c = arch->cell[kind].term[node][slot];
                 add(text, size, " %s@%d", short_name[c.op], c.input);
             }

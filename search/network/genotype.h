@@ -4,14 +4,17 @@
  *     Genotype(normal=[('sep_conv_3x3', 0), ...], normal_concat=[2, 3, 4, 5],
  *              reduce=[...], reduce_concat=[2, 3, 4, 5])
  * with two pairs (op, input) a node, node after node; inputs 0 and 1 are the cell's, 2.. the
- * nodes. It always speaks of the whole space: both kinds of cell, four nodes, all of them
- * concatenated. Read are all spellings that Python accepts for it: keywords in any order, single
- * or double quotes, lists or range(2, 6), white space, newlines and # comments anywhere, a comma
- * after the last item, and "NAME =" in front.
+ * nodes. Or, as SNAS writes its cells, with a pair for every edge, 14 in all: of each node as many
+ * as it has inputs, in any order. The op 'none' is a term that is not there. A genotype always
+ * speaks of the whole space: both kinds of cell, four nodes, all of them concatenated. Read are all
+ * spellings that Python accepts for it: keywords in any order, single or double quotes, lists or
+ * range(2, 6), white space, newlines and # comments anywhere, a comma after the last item, and
+ * "NAME =" in front.
  *
  * The short notation fits into a cell of a CSV file (no comma, no quote, no newline):
  *     normal s3@0 s3@1 | s3@0 s3@1 | s3@1 sk@0 | sk@0 d3@2 reduce mp@0 mp@1 | ...
- * op@input, with mp, ap max and average pool, sk skip, s3, s5 sep_conv, d3, d5 dil_conv. */
+ * op@input, with mp, ap max and average pool, sk skip, s3, s5 sep_conv, d3, d5 dil_conv, no none;
+ * two or, of every edge, as many terms a node as it has inputs. */
 #ifndef PN_GENOTYPE_H
 #define PN_GENOTYPE_H
 
@@ -23,12 +26,13 @@
 PN_API_BEGIN
 
 /* Bytes that hold any architecture in either notation, the final zero included. */
-enum { PN_GENOTYPE_BYTES = 512, PN_SHORT_BYTES = 160 };
+enum { PN_GENOTYPE_BYTES = 768, PN_SHORT_BYTES = 192 };
 
 /* Reads one architecture from `length` bytes of text (no final zero needed): a published name
- * (DARTS_V1, DARTS_V2, PDARTS, PC_DARTS_cifar), DARTS notation, or the short notation. Nothing
- * but white space and comments may follow. PN_EARG with one sentence that names the value at
- * fault and what is accepted; *arch is then unchanged. */
+ * (DARTS_V1, DARTS_V2, PDARTS, PC_DARTS_cifar, SNAS_mild, SNAS_moderate, SNAS_aggressive; of the
+ * last three also with every edge: SNAS_mild_edge_all), DARTS notation, or the short notation.
+ * Nothing but white space and comments may follow. PN_EARG with one sentence that names the value
+ * at fault and what is accepted; *arch is then unchanged. */
 pn_status pn_genotype_read(const char *text, size_t length, pn_arch *arch);
 
 /* The same for text that may have anything in front and behind, a log or a Python module: the

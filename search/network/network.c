@@ -137,13 +137,15 @@ static void add_shared_ops(enumerator *e, int layer, const pn_cell_shape *s) {
 
 /* The ops of one architecture. */
 static void add_own_ops(enumerator *e, int layer, const pn_cell_shape *s, const pn_arch *arch) {
+    const pn_cell *cell = &arch->cell[s->kind];
     for (int node = 0; node < e->network->space.nodes; node++)
-        for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
-            const pn_choice t = arch->cell[s->kind].term[node][slot];
+        for (int slot = 0; slot < pn_slots(cell, node); slot++) {
+            const pn_choice t = cell->term[node][slot];
             char prefix[64];
+            if (t.op == PN_NONE) continue;
             snprintf(prefix, sizeof prefix, "cells.%d._ops.%d.", layer,
-                     PN_NODE_TERMS * node + slot);
-            e->network->cell[layer].op[node][slot][t.input][t.op] =
+                     pn_slot_place(cell, node, slot));
+            e->network->cell[layer].op[node][cell->every_edge ? 0 : slot][t.input][t.op] =
                 add_op(e, prefix, t.op, s->C, pn_term_stride(s, t.input));
         }
 }
@@ -222,7 +224,9 @@ pn_status pn_network_create(pn_network *n, const pn_network_spec *spec, const pn
                             const pn_arch *arch) {
     PN_TRY(check_spec(spec));
     PN_TRY(pn_space_check(space));
-    *n = (pn_network){.spec = *spec, .space = *space, .auxiliary = -1};
+    *n = (pn_network){.spec = *spec, .space = *space, .auxiliary = -1, .slots = PN_NODE_TERMS};
+    for (int kind = 0; spec->evaluation && kind < space->kinds; kind++)
+        if (arch->cell[kind].every_edge) n->slots = PN_MOST_TERMS;
     memset(n->cell, -1, sizeof n->cell);
     pn_cell_shape shape[PN_MAX_LAYERS];
     pn_cell_shapes(spec, space->nodes, shape);
@@ -243,7 +247,8 @@ pn_status pn_network_create(pn_network *n, const pn_network_spec *spec, const pn
                         (int[]){spec->classes, C});
     add(&e, "classifier.bias", PN_LAYOUT_SAME, PN_INIT_UNIFORM, C, false, 1, &spec->classes);
 
-    const int terms = PN_NODE_TERMS * space->nodes;
+    const int terms =
+        n->slots > PN_NODE_TERMS ? pn_edges(space->nodes) : PN_NODE_TERMS * space->nodes;
     enum { STEM_AND_HEADS = PN_IMAGENET_STEM + 1 + 3 };
     n->max_ops = STEM_AND_HEADS + spec->layers * (2 + 2 * terms + space->nodes);
     n->max_terms = STEM_AND_HEADS + 2 * PN_PARTS + spec->layers * (2 * PN_PARTS + 3 * terms);
@@ -293,22 +298,25 @@ enum { MAX_TERMS = (2 + PN_MAX_NODES - 1) * PN_MAX_OPS };
 
 /* The factors of a term for each image, NULL: 1. */
 static const float *factor_of(const builder *b, int layer, int node, int slot) {
-    const int place = (layer * b->network->space.nodes + node) * PN_NODE_TERMS + slot;
+    const int place = (layer * b->network->space.nodes + node) * b->network->slots + slot;
     return b->how->drop_path ? b->how->drop_path + (size_t)place * (size_t)b->how->N : NULL;
 }
 
-/* The two terms of a node; one if they are equal, since the same term twice is computed once. */
+/* The terms of a node; one if there are two equal ones, since the same term twice is computed
+ * once. */
 static int own_terms(const builder *b, const pn_cell_shape *s, int layer, int node,
-                     const pn_choice *choice, const pn_value *input, pn_term_spec *terms) {
+                     const pn_cell *cell, const pn_value *input, pn_term_spec *terms) {
     const pn_cell_weights *w = &b->network->cell[layer];
-    const bool twice = pn_equal_terms(w, node, choice);
-    const int count = twice ? 1 : PN_NODE_TERMS;
-    for (int slot = 0; slot < count; slot++) {
-        const pn_choice t = choice[slot];
-        const int weights = w->op[node][slot][t.input][t.op];
+    const bool twice = pn_equal_terms(w, cell, node);
+    const int slots = twice ? 1 : pn_slots(cell, node);
+    int count = 0;
+    for (int slot = 0; slot < slots; slot++) {
+        const pn_choice t = cell->term[node][slot];
+        const int weights = pn_term_weights(w, cell, node, slot);
+        if (t.op == PN_NONE) continue;
         const bool identity = t.op == PN_SKIP_CONNECT && pn_term_stride(s, t.input) == 1;
         const float *factor = identity ? NULL : factor_of(b, layer, node, slot);
-        terms[slot] =
+        terms[count++] =
             (pn_term_spec){.value = build_op(b, s, t.op, t.input, input[t.input], weights),
                            .coef = twice && !factor ? 2 : 1,
                            .factor = factor};
@@ -423,9 +431,8 @@ pn_status pn_network_build(const pn_network *n, const pn_arch *arch, pn_program 
         }
         for (int node = 0; node < n->space.nodes; node++) {
             pn_term_spec terms[MAX_TERMS];
-            const int count =
-                arch ? own_terms(&b, s, i, node, arch->cell[s->kind].term[node], input, terms)
-                     : all_terms(&b, i, s, node, input, terms);
+            const int count = arch ? own_terms(&b, s, i, node, &arch->cell[s->kind], input, terms)
+                                   : all_terms(&b, i, s, node, input, terms);
             input[2 + node] =
                 count ? pn_program_node(p, terms, count) : pn_program_zeros(p, s->P, s->Q, s->C);
         }
@@ -467,15 +474,18 @@ void pn_network_drop_path(const pn_network *n, const pn_arch *arch, double keep,
     pn_cell_shapes(&n->spec, n->space.nodes, shape);
     for (int layer = 0; layer < n->spec.layers; layer++)
         for (int node = 0; node < n->space.nodes; node++) {
-            const pn_choice *terms = arch->cell[shape[layer].kind].term[node];
+            const pn_cell *cell = &arch->cell[shape[layer].kind];
+            const int slots = pn_slots(cell, node);
             float *const pair = factor;
-            for (int slot = 0; slot < PN_NODE_TERMS; slot++, place++, factor += N) {
+            for (int slot = 0; slot < n->slots; slot++, place++, factor += N) {
+                const pn_choice none = {PN_NONE, 0},
+                                t = slot < slots ? cell->term[node][slot] : none;
                 drop_term(keep, seed, step, place, factor, N);
-                if (terms[slot].op == PN_SKIP_CONNECT &&
-                    pn_term_stride(&shape[layer], terms[slot].input) == 1)
+                if (t.op == PN_SKIP_CONNECT && pn_term_stride(&shape[layer], t.input) == 1)
                     for (int i = 0; i < N; i++) factor[i] = 1;
+                if (t.op == PN_NONE) memset(factor, 0, (size_t)N * sizeof *factor);
             }
-            if (pn_equal_terms(&n->cell[layer], node, terms))
+            if (pn_equal_terms(&n->cell[layer], cell, node))
                 for (int i = 0; i < N; i++) {
                     pair[i] += pair[N + i];
                     pair[N + i] = 0;
@@ -507,12 +517,12 @@ void pn_network_uses(const pn_network *n, const pn_arch *arch, bool *used) {
     for (int i = 0; i < n->spec.layers; i++) {
         mark(used, n->cell[i].preprocess[0], shape[i].reduce0 ? 2 : 1);
         mark(used, n->cell[i].preprocess[1], 1);
+        const pn_cell *cell = &arch->cell[shape[i].kind];
         for (int node = 0; node < n->space.nodes; node++)
-            for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
-                const pn_choice t = arch->cell[shape[i].kind].term[node][slot];
+            for (int slot = 0; slot < pn_slots(cell, node); slot++) {
                 int R, dilation;
-                const int stages = pn_conv_stages(t.op, &R, &dilation);
-                mark(used, n->cell[i].op[node][slot][t.input][t.op], stages ? 2 * stages : 2);
+                const int stages = pn_conv_stages(cell->term[node][slot].op, &R, &dilation);
+                mark(used, pn_term_weights(&n->cell[i], cell, node, slot), stages ? 2 * stages : 2);
             }
     }
 }
@@ -544,10 +554,11 @@ pn_status pn_shards_check(int64_t shards, int64_t batch) {
                    batch);
 }
 
-size_t pn_network_batch_bytes(const pn_network_spec *spec, int N) {
+size_t pn_network_batch_bytes(const pn_network *n, int N) {
+    const pn_network_spec *spec = &n->spec;
     const size_t numbers = (size_t)spec->H * (size_t)spec->W * (size_t)spec->image_channels;
     const size_t batch = (size_t)N * (numbers * sizeof(float) + sizeof(int32_t));
-    const size_t terms = (size_t)spec->layers * PN_MAX_NODES * PN_NODE_TERMS;
+    const size_t terms = (size_t)spec->layers * (size_t)n->space.nodes * (size_t)n->slots;
     return spec->evaluation ? 2 * batch + terms * (size_t)N * sizeof(float) : 4 * batch;
 }
 
@@ -570,7 +581,7 @@ static double node_macs(const pn_network *n, const pn_cell_shape *s, const pn_ar
                         const int8_t *chosen, int node) {
     const int first = (int)s->kind * pn_edges(n->space.nodes);
     double macs = 0;
-    for (int slot = 0; arch && slot < PN_NODE_TERMS; slot++) {
+    for (int slot = 0; arch && slot < pn_slots(&arch->cell[s->kind], node); slot++) {
         const pn_choice t = arch->cell[s->kind].term[node][slot];
         macs += term_macs(s, t.op, t.input);
     }

@@ -6,7 +6,8 @@
  * - the evaluation network holds the weights of one architecture; BatchNorm has scale and shift
  *   and running statistics, pools have none, and the two terms of a node never share weights.
  * Names and shapes of the search network's tensors: `cells.I.nodes.J.input.M.OP.dw1.weight`, M the
- * input's index; the evaluation network's are those of the public PyTorch code of DARTS. */
+ * input's index; the evaluation network's are those of the public PyTorch code of DARTS, and of
+ * SNAS: `cells.I._ops.P.op.1.weight`, P the op's place in the genotype's list. */
 #ifndef PN_NETWORK_H
 #define PN_NETWORK_H
 
@@ -53,6 +54,7 @@ typedef struct pn_network {
     int auxiliary;        /* first of: weight, BatchNorm..., weight, [BatchNorm...], weight, bias */
     pn_cell_weights cell[PN_MAX_LAYERS];
     int max_ops, max_terms; /* of any architecture's program */
+    int slots; /* places of a node in drop-path: 2, or 5 if the one architecture has every edge */
 } pn_network;
 
 /* Enumerates the tensors. `arch`: the one architecture of an evaluation network; ignored (may be
@@ -80,7 +82,7 @@ typedef struct pn_build {
     bool guarded;           /* for a checked arena */
     bool auxiliary;         /* with the auxiliary head; result[1] is its */
     float auxiliary_weight; /* of its loss in the gradient: 0.4 in DARTS */
-    const float *drop_path; /* NULL, or (layers, nodes, 2, N) factors in memory of the device, as
+    const float *drop_path; /* NULL, or (layers, nodes, slots, N) factors on the device, as
                              * pn_network_drop_path makes them; of a mixture (layers, edges, N), as
                              * pn_network_drop_edges makes them */
     const pn_mix *mix;      /* of the supernet; NULL: each op has the same share */
@@ -93,11 +95,11 @@ typedef struct pn_build {
 pn_status pn_network_build(const pn_network *network, const pn_arch *arch, pn_program *program,
                            const pn_build *how);
 
-/* Fills factor (layers, nodes, 2, N), on the host, for one step of drop-path (Larsson, Maire,
+/* Fills factor (layers, nodes, slots, N), on the host, for one step of drop-path (Larsson, Maire,
  * Shakhnarovich 2017, as DARTS has it): for every image a term is dropped or divided by `keep`, the
  * probability that it is not; 1 for the identity (skip_connect at stride 1), which is never
  * dropped. Of two equal terms of a node without weights, which the program computes once, the first
- * has the sum. A function of (seed, step) and the place. */
+ * has the sum; 0 where there is no term. A function of (seed, step) and the place. */
 void pn_network_drop_path(const pn_network *network, const pn_arch *arch, double keep,
                           uint64_t seed, int64_t step, float *factor, int N);
 
@@ -120,7 +122,7 @@ void pn_network_count(const pn_network *network, const pn_arch *arch, size_t *we
 /* Bytes (they cannot overflow in a network that was created) of batches of N images and labels: of
  * a search two of each half of the data, of an evaluation network two, and the factors of
  * drop-path. */
-size_t pn_network_batch_bytes(const pn_network_spec *spec, int N);
+size_t pn_network_batch_bytes(const pn_network *network, int N);
 
 /* PN_EARG if batches cannot be cut into that many shards of equal size. */
 pn_status pn_shards_check(int64_t shards, int64_t batch);

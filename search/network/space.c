@@ -1,12 +1,11 @@
 /* space.c -- names of the ops, and which spaces there are. */
 #include "search/network/space.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 
-const char *const pn_op_name[PN_MAX_OPS] = {"max_pool_3x3", "avg_pool_3x3", "skip_connect",
-                                            "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3",
-                                            "dil_conv_5x5"};
+const char *const pn_op_name[PN_MAX_OPS + 1] = {"max_pool_3x3", "avg_pool_3x3", "skip_connect",
+                                                "sep_conv_3x3", "sep_conv_5x5", "dil_conv_3x3",
+                                                "dil_conv_5x5", "none"};
 
 pn_space pn_space_darts(void) {
     return (pn_space){.kinds = PN_KINDS,
@@ -34,6 +33,34 @@ pn_status pn_space_check(const pn_space *space) {
         seen[op] = true;
     }
     return PN_OK;
+}
+
+int pn_node_terms(const pn_cell *cell, int node) {
+    int count = 0;
+    for (int slot = 0; slot < pn_slots(cell, node); slot++)
+        count += cell->term[node][slot].op != PN_NONE;
+    return count;
+}
+
+int pn_arch_terms(const pn_space *space, const pn_arch *arch) {
+    int count = 0;
+    for (int kind = 0; kind < space->kinds; kind++)
+        for (int node = 0; node < space->nodes; node++)
+            count += pn_node_terms(&arch->cell[kind], node);
+    return count;
+}
+
+bool pn_space_has(const pn_space *space, const pn_arch *arch) {
+    for (int kind = 0; kind < space->kinds; kind++) {
+        const pn_cell *cell = &arch->cell[kind];
+        if (cell->every_edge) return false;
+        for (int node = 0; node < space->nodes; node++)
+            for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
+                const int op = cell->term[node][slot].op;
+                if (op != space->op[pn_op_choice(space, op)]) return false;
+            }
+    }
+    return true;
 }
 
 void pn_space_text(const pn_space *space, char text[PN_SPACE_BYTES]) {

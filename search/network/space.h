@@ -1,9 +1,13 @@
 /* space.h -- what can be sampled: cells of nodes, each a sum of two terms, each term an op applied
  * to an input (DARTS' space; Liu, Simonyan, Yang 2019). A whole space has both kinds of cell, four
- * nodes and seven ops; tests use smaller ones that can be enumerated. */
+ * nodes and seven ops; tests use smaller ones that can be enumerated.
+ *
+ * What is found, read or trained may have more: a cell of every edge, as SNAS finds it (Xie, Zheng,
+ * Liu, Lin 2019), and `none` in the place of an op, so that a node sums 0 to 5 terms. */
 #ifndef PN_SPACE_H
 #define PN_SPACE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "kernels/api.h"
@@ -12,6 +16,7 @@
 PN_API_BEGIN
 
 enum { PN_MAX_NODES = 4, PN_NODE_TERMS = 2, PN_KINDS = 2, PN_MAX_OPS = 7 };
+enum { PN_MOST_TERMS = 2 + PN_MAX_NODES - 1 }; /* of a node with all of its edges */
 
 typedef enum pn_kind { PN_NORMAL, PN_REDUCTION } pn_kind;
 
@@ -23,18 +28,22 @@ typedef enum pn_op {
     PN_SEP_CONV_3X3,
     PN_SEP_CONV_5X5,
     PN_DIL_CONV_3X3,
-    PN_DIL_CONV_5X5
+    PN_DIL_CONV_5X5,
+    PN_NONE /* no op: its term is not there. Of no space's ops */
 } pn_op;
 
-extern const char *const pn_op_name[PN_MAX_OPS]; /* "max_pool_3x3", ... */
+extern const char *const pn_op_name[PN_MAX_OPS + 1]; /* "max_pool_3x3", ..., "none" */
 
 typedef struct pn_choice {
     uint8_t op;    /* a pn_op */
     uint8_t input; /* 0, 1: the cell's inputs; 2 + j: node j, j below this node */
 } pn_choice;
 
+/* Two terms a node; or of every edge one, in any order, so that the inputs of a node differ. Slots
+ * are counted as a list of the terms has them, `none` too. */
 typedef struct pn_cell {
-    pn_choice term[PN_MAX_NODES][PN_NODE_TERMS];
+    pn_choice term[PN_MAX_NODES][PN_MOST_TERMS];
+    uint8_t every_edge;
 } pn_cell;
 
 /* An architecture: one cell of each kind, indexed by pn_kind. Zero-filled where unused, so that
@@ -69,6 +78,21 @@ enum { PN_MAX_EDGES = PN_MAX_NODES * (PN_MAX_NODES + 3) / 2 };
 static inline int pn_edges(int nodes) { return nodes * (nodes + 3) / 2; }
 static inline int pn_edge(int node, int input) { return pn_edges(node) + input; }
 
+/* Slots of a node; and the number of one in the list of all of a cell's. */
+static inline int pn_slots(const pn_cell *cell, int node) {
+    return cell->every_edge ? pn_inputs(node) : PN_NODE_TERMS;
+}
+static inline int pn_slot_place(const pn_cell *cell, int node, int slot) {
+    return cell->every_edge ? pn_edge(node, slot) : PN_NODE_TERMS * node + slot;
+}
+
+/* Terms that there are: of a node; of an architecture. */
+int pn_node_terms(const pn_cell *cell, int node);
+int pn_arch_terms(const pn_space *space, const pn_arch *arch);
+
+/* Whether the space has this architecture: two terms a node, each with one of its ops. */
+bool pn_space_has(const pn_space *space, const pn_arch *arch);
+
 /* Which choice of the op factor is `op`, one of the space's. */
 static inline int pn_op_choice(const pn_space *space, int op) {
     int i = 0;
@@ -84,7 +108,7 @@ static inline pn_kind pn_kind_at(int layer, int layers) {
 
 /* Whether an op has weights of its own: pools and the skip have none (at stride 2 the skip is a
  * factorized reduce with weights, but it is chosen for being a skip). */
-static inline int pn_op_has_weights(pn_op op) { return op > PN_SKIP_CONNECT; }
+static inline int pn_op_has_weights(pn_op op) { return op > PN_SKIP_CONNECT && op < PN_NONE; }
 
 PN_API_END
 

@@ -49,7 +49,7 @@ static void destroy_array(const pn_whole *w, pn_whole_array *a) {
 static pn_status create_factors(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
                                 uint64_t seed) {
     const int nodes = w->network.space.nodes;
-    const int terms = arch ? nodes * PN_NODE_TERMS : pn_edges(nodes);
+    const int terms = arch ? nodes * w->network.slots : pn_edges(nodes);
     PN_TRY(create_array(w, &w->factor, (size_t)c->spec.layers * (size_t)terms * (size_t)c->N));
     if (arch)
         pn_network_drop_path(&w->network, arch, c->keep, seed, 0, w->factor.host, c->N);

@@ -56,6 +56,7 @@ void pn_prior_of_marginals(const double probability[PN_MAX_LOGITS], pn_prior *pr
 double pn_network_log_p(const pn_prior *prior, const pn_arch *arch) {
     const double log_p = pn_prior_log_p(prior, arch);
     double sum = log_p;
+    if (!pn_space_has(&prior->space, arch)) return log_p;
     for (int kind = 0; kind < prior->space.kinds; kind++)
         for (int node = 0; node < prior->space.nodes; node++) {
             pn_arch swapped = *arch;

@@ -81,7 +81,7 @@ static void subject_of_factor(const pn_facts *f, const pn_factor *factor, subjec
         pn_logit_name(&f->pi.space, factor->first + i, name);
         s->column[i] = pn_column(&f->prior, name);
         (factor->ops ? name_op : name_input)(i, s->name[i]);
-        s->on[i] = f->known && i == taken;
+        s->on[i] = f->known && pn_space_has(&f->pi.space, &f->arch) && i == taken;
     }
 }
 
@@ -98,9 +98,10 @@ static void subject_of_edge(const pn_facts *f, const pn_space *space, int kind, 
         pn_mixture_name(space, first + i, name);
         s->column[i] = pn_column(&f->prior, name);
         name_op(i - 1, s->name[i]);
-        for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
+        for (int slot = 0; slot < pn_slots(&f->arch.cell[kind], node); slot++) {
             const pn_choice of = f->arch.cell[kind].term[node][slot];
-            s->on[i] |= f->known && of.input == input && i == 1 + pn_op_choice(space, of.op);
+            const int taken = of.op == PN_NONE ? 0 : 1 + pn_op_choice(space, of.op);
+            s->on[i] |= f->known && of.input == input && i == taken;
         }
     }
 }

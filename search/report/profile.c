@@ -15,16 +15,17 @@ void pn_report_profile_free(pn_report_profile *all) {
     *all = (pn_report_profile){0};
 }
 
+static int by_input(const void *a, const void *b) {
+    const pn_choice *x = a, *y = b;
+    return x->input != y->input ? x->input - y->input : x->op - y->op;
+}
+
 static pn_arch ordered(const pn_arch *arch) {
     pn_arch a = *arch;
     for (int kind = 0; kind < PN_KINDS; kind++)
-        for (int node = 0; node < PN_MAX_NODES; node++) {
-            pn_choice *t = a.cell[kind].term[node], swap = t[0];
-            if (t[0].input < t[1].input || (t[0].input == t[1].input && t[0].op <= t[1].op))
-                continue;
-            t[0] = t[1];
-            t[1] = swap;
-        }
+        for (int node = 0; node < PN_MAX_NODES; node++)
+            qsort(a.cell[kind].term[node], (size_t)pn_slots(&a.cell[kind], node),
+                  sizeof *a.cell[kind].term[node], by_input);
     return a;
 }
 

@@ -241,7 +241,7 @@ static void put_top(pn_page *p, const pn_facts *f) {
 
 static void put_ops(pn_page *p, const pn_facts *f) {
     double probability[PN_MAX_LOGITS], share[PN_KINDS][PN_MAX_OPS] = {{0}}, most = 0;
-    int count[PN_MAX_OPS] = {0};
+    int count[PN_NONE + 1] = {0};
     pn_factor factor[PN_MAX_FACTORS];
     if (!f->distributed) return;
     const int factors = pn_factors(&f->pi.space, factor);
@@ -253,8 +253,11 @@ static void put_ops(pn_page *p, const pn_facts *f) {
     for (int kind = 0; kind < PN_KINDS; kind++)
         for (int op = 0; op < PN_MAX_OPS; op++) most = fmax(most, share[kind][op]);
     for (int kind = 0; kind < PN_KINDS && f->known; kind++)
-        for (int i = 0; i < PN_MAX_NODES * PN_NODE_TERMS; i++)
-            count[f->arch.cell[kind].term[i / PN_NODE_TERMS][i % PN_NODE_TERMS].op]++;
+        for (int node = 0; node < PN_MAX_NODES; node++)
+            for (int slot = 0; slot < pn_slots(&f->arch.cell[kind], node); slot++)
+                count[f->arch.cell[kind].term[node][slot].op]++;
+    const int terms =
+        f->known ? pn_arch_terms(&f->pi.space, &f->arch) : PN_KINDS * PN_MAX_NODES * PN_NODE_TERMS;
     most = fmax(most, 1.0 / PN_MAX_OPS);
     pn_page_put(p,
                 "<section><h2>Ops</h2>\n<p>How much of the distribution each op has: "
@@ -270,8 +273,7 @@ static void put_ops(pn_page *p, const pn_facts *f) {
                     "style=\"left:%.1f%%\"></b></span><span>%.0f %% / %.0f %%, %d of %d</span>\n",
                     pn_op_name[op], 100 * share[0][op], 100 * share[1][op],
                     100 * share[0][op] / most, 100 * share[1][op] / most, 100.0 / PN_MAX_OPS / most,
-                    100 * share[0][op], 100 * share[1][op], count[op],
-                    PN_KINDS * PN_MAX_NODES * PN_NODE_TERMS);
+                    100 * share[0][op], 100 * share[1][op], count[op], terms);
     pn_page_put(p,
                 "</div>\n<p class=\"note\">Behind the shares: how many of the cell pair's terms "
                 "have the op.</p>\n");

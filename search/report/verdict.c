@@ -30,8 +30,9 @@ static void count_terms(const pn_arch *arch, int *with, int *pools, int *skips) 
     *with = *pools = *skips = 0;
     for (int kind = 0; kind < PN_KINDS; kind++)
         for (int node = 0; node < PN_MAX_NODES; node++)
-            for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
+            for (int slot = 0; slot < pn_slots(&arch->cell[kind], node); slot++) {
                 const pn_op op = (pn_op)arch->cell[kind].term[node][slot].op;
+                if (op == PN_NONE) continue;
                 *(pn_op_has_weights(op) ? with : op == PN_SKIP_CONNECT ? skips : pools) += 1;
             }
 }
@@ -88,7 +89,7 @@ static void found_by_search(const pn_facts *f, char text[PN_SENTENCE_WORDS]) {
     }
     add(text, " %d convolution%s, %d pool%s and %d skip%s in its %d terms", with,
         with == 1 ? "" : "s", pools, pools == 1 ? "" : "s", skips, skips == 1 ? "" : "s",
-        PN_KINDS * PN_MAX_NODES * PN_NODE_TERMS);
+        with + pools + skips);
     say_cost_of_cell(f, text);
     add(text, ".");
 }

@@ -9,9 +9,12 @@
 
 /* ---- the network ----------------------------------------------------------------------------- */
 
-#define PN_ROW_GENOTYPE(help)                                                                 \
-    PN_PATH("genotype", genotype, "DARTS_V1|DARTS_V2|PDARTS|PC_DARTS_cifar", "G", NULL, help, \
-            .also = "arch|cell")
+#define PN_ROW_GENOTYPE(help)                                                  \
+    PN_PATH("genotype", genotype,                                              \
+            "DARTS_V1|DARTS_V2|PDARTS|PC_DARTS_cifar|SNAS_mild|SNAS_moderate|" \
+            "SNAS_aggressive|SNAS_mild_edge_all|SNAS_moderate_edge_all|"       \
+            "SNAS_aggressive_edge_all",                                        \
+            "G", NULL, help, .also = "arch|cell")
 #define PN_ROW_STEM(usual, help) PN_TEXT("stem", stem, "cifar|imagenet", "STEM", usual, help)
 #define PN_ROW_LAYERS(usual, help) \
     PN_INT("layers", layers, 1, PN_MAX_LAYERS, usual, help, .also = "cells|depth")

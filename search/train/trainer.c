@@ -54,8 +54,7 @@ static pn_status measure(void *self, int N, size_t *bytes) {
     pn_unit_counts units;
     PN_TRY(arena_bytes(t, N, bytes));
     PN_TRY(count_units(t, &units));
-    *bytes += pn_parameters_bytes(&t->network.parameters) +
-              pn_network_batch_bytes(&t->network.spec, N) +
+    *bytes += pn_parameters_bytes(&t->network.parameters) + pn_network_batch_bytes(&t->network, N) +
               (units.shards > 1 ? pn_units_bytes(units) : 0);
     return PN_OK;
 }
@@ -109,8 +108,8 @@ static pn_status create(pn_trainer *t, const pn_data *data, size_t limit) {
     t->result = calloc(2 * (size_t)shards, sizeof *t->result);
     if (!t->result) return pn_fail(PN_EMEM, "trainer: no memory for %d shards", shards);
     if (r->drop_path > 0)
-        t->factors =
-            (size_t)r->layers * (size_t)space.nodes * PN_NODE_TERMS * (size_t)shard_of(t, N);
+        t->factors = (size_t)r->layers * (size_t)space.nodes * (size_t)t->network.slots *
+                     (size_t)shard_of(t, N);
     PN_TRY(allocate(t, &block, t->factors * sizeof(float)));
     t->factor = block;
     if (t->factors) {

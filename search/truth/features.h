@@ -43,7 +43,7 @@ enum {
     PN_COUNTS
 };
 
-/* Of an architecture of the whole space. */
+/* Of an architecture that the whole space has (pn_space_has). */
 void pn_features(const pn_arch *arch, pn_ridge_row *row);
 void pn_counts(const pn_cell *cell, int count[PN_COUNTS]);
 

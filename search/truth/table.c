@@ -45,6 +45,7 @@ static pn_status read_head(const char *line, size_t length, pn_known *known) {
 }
 
 static pn_status read_row(const char *line, size_t length, int number, pn_known_cell *cell) {
+    const pn_space space = pn_space_darts();
     const char *comma = line + length;
     char text[32], *end = text;
     while (comma > line && *comma != ',') comma--;
@@ -52,6 +53,9 @@ static pn_status read_row(const char *line, size_t length, int number, pn_known_
         return pn_fail(PN_EINPUT, "line %d has no comma, want CELL,ACCURACY", number);
     if (pn_genotype_read(line, (size_t)(comma - line), &cell->arch) != PN_OK)
         return pn_fail_in(PN_EINPUT, "line %d", number);
+    if (!pn_space_has(&space, &cell->arch))
+        return pn_fail(PN_EINPUT, "line %d: a cell with another number of terms a node than two",
+                       number);
     const size_t digits = (size_t)(line + length - comma) - 1;
     snprintf(text, sizeof text, "%.*s", (int)digits, comma + 1);
     cell->accuracy = strtod(text, &end);

@@ -78,8 +78,13 @@ static bool counts_known(const pn_truth *t, const pn_arch *arch, char why[PN_TRU
 
 void pn_truth_judge(const pn_truth *t, const pn_arch *arch, pn_judgement *j) {
     const pn_truth_facts *f = &t->facts;
+    const pn_space space = pn_space_darts();
     pn_ridge_row row;
     memset(j, 0, sizeof *j);
+    if (!pn_space_has(&space, arch)) {
+        snprintf(j->why, sizeof j->why, "its nodes do not all have two terms as the table's have");
+        return;
+    }
     pn_features(arch, &row);
     j->accuracy = straight(t, pn_ridge_predict(&t->ridge, &row));
     j->leverage = pn_ridge_leverage(&t->ridge, &row);

@@ -10,7 +10,8 @@
  * of each, 96 % within two.
  *
  * A cell unlike those of the table is *not judged*: a linear model goes on as it began where nobody
- * has measured anything. There are three reasons:
+ * has measured anything. There are four reasons:
+ *   - it is not of the space: a node has another number of terms than two;
  *   - a count of the cell (of an op, of an input's readers, ... features.h) is one that no cell of
  *     the table reaches;
  *   - its leverage is larger than that of any cell of the table that is left out;
