@@ -276,7 +276,7 @@ static void a_narrow_cell_fits_a_telephone(void **state) {
         char *cell;
         size_t size;
         double width, height;
-        box b[8];
+        box b[8] = {{0, 0, 0, 0}};
         pn_drawing_narrow_cell(&page, &arch, (pn_kind)kind);
         assert_int_equal(pn_page_finish(&page, "a cell", &cell, &size), PN_OK);
         check_xml(cell);

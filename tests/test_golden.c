@@ -15,6 +15,8 @@
 
 #include "kernels/poison.h"
 #include "runtime/batches.h"
+#include "search/methods/method.h"
+#include "search/methods/mixture.h"
 #include "search/network/genotype.h"
 #include "search/network/whole.h"
 #include "tests/support/check.h"
@@ -386,6 +388,184 @@ static void check_supernet(const json_t *settings, const json_t *golden, const p
     pn_whole_destroy(&w);
 }
 
+/* ---- SNAS, step by step ---------------------------------------------------------------------- */
+
+/* A search as the file's settings say, whose weights are the file's. */
+typedef struct snas {
+    pn_model model;
+    void *self;
+    const pn_method *method;
+    float *image;
+    int32_t *labels;
+    double moment[PN_MAX_MIX]; /* the first one, as it should be */
+    bool small[PN_MAX_MIX];    /* of a gradient that was small once */
+} snas;
+
+static void begin_snas(snas *s, const json_t *settings, const pn_kernels *k) {
+    const pn_space space = pn_space_darts();
+    const pn_data like = {.count = 1000,
+                          .H = (int)number(settings, "height"),
+                          .W = (int)number(settings, "width"),
+                          .C = (int)number(settings, "image_channels"),
+                          .classes = (int)number(settings, "classes")};
+    pn_settings of = pn_settings_defaults();
+    snprintf(of.method, sizeof of.method, "snas");
+    of.layers = (int64_t)number(settings, "layers");
+    of.channels = (int64_t)number(settings, "channels");
+    of.batch = (int64_t)number(settings, "batch");
+    of.steps = (int64_t)number(settings, "steps");
+    of.seed = (uint64_t)number(settings, "seed");
+    of.tau = number(settings, "tau");
+    of.tau_end = number(settings, "tau_end");
+    of.drop_path = number(settings, "drop_path");
+    of.resource_weight = number(settings, "resource");
+    of.rate = number(settings, "rate");
+    of.rate_end = number(settings, "rate_end");
+    of.rate_alpha = number(settings, "rate_alpha");
+    of.decay_alpha = number(settings, "decay_alpha");
+    assert_int_equal(pn_settings_resolve(&of, &like), PN_OK);
+    const pn_model_settings model = pn_settings_model(&of, &like, 0);
+    assert_true(model.momentum == (float)number(settings, "momentum") &&
+                model.decay == (float)number(settings, "decay") &&
+                model.clip == (float)number(settings, "clip"));
+    *s = (snas){.method = pn_method_of(&of)};
+    if (pn_model_create(&s->model, k, &space, &model, NULL, 1) != PN_OK) fail_msg("%s", pn_error());
+    const size_t N = (size_t)of.batch;
+    s->image = aligned_alloc(64, N * (size_t)(like.H * like.W * like.C) * 64);
+    s->labels = calloc(N, sizeof *s->labels);
+    s->self = calloc(1, s->method->bytes);
+    assert_true(s->image && s->labels && s->self);
+    assert_int_equal(s->method->begin(s->self, &space, &of), PN_OK);
+}
+
+/* The host's kernels read the batch where it is, until the step is done. */
+static void give_batch(snas *s, int64_t step) {
+    const pn_network_spec *spec = &s->model.settings.network;
+    char name[32] = "input";
+    if (step) snprintf(name, sizeof name, "input.%d", (int)step);
+    const int N = s->model.settings.N;
+    pn_golden_images(name, N, spec->H, spec->W, spec->image_channels, s->image);
+    pn_golden_labels("labels", N, spec->classes, s->labels);
+    const pn_batch batch = {.n = s->model.settings.N, .x = s->image, .labels = s->labels};
+    assert_int_equal(pn_model_give(&s->model, 0, step, &batch), PN_OK);
+}
+
+/* The first moment, as a vector, is as near as the gradients it is made of. A logit moves by its
+ * rate times a quotient of moments, which is as near as its own gradient: within a tenth where that
+ * is a thousandth of all of it. */
+static void check_logits_of(snas *s, const json_t *settings, const json_t *step, int number_of_it,
+                            const double *before, worst *most) {
+    const json_t *gradient = json_object_get(step, "gradient"),
+                 *logits = json_object_get(step, "logits");
+    const double rate = number(settings, "rate_alpha"), decay = number(settings, "decay_alpha");
+    double state[3 * PN_MAX_MIX + 2], off = 0, size = 0, square = 0;
+    assert_int_equal(json_array_size(gradient), PN_MAX_MIX);
+    assert_int_equal(s->method->count(s->self), 3 * PN_MAX_MIX + 2);
+    s->method->save(s->self, state);
+    for (size_t i = 0; i < PN_MAX_MIX; i++) {
+        const double g = json_number_value(json_array_get(gradient, i));
+        square += g * g;
+        s->moment[i] = 0.5 * s->moment[i] - 0.5 * (g + decay * before[i]);
+        const double d = state[PN_MAX_MIX + i] - s->moment[i];
+        off += d * d;
+        size += s->moment[i] * s->moment[i];
+    }
+    assert_true(square < 100); /* no clip */
+    off = sqrt(off / size);
+    if (!(off <= PN_MIXTURE_BOUND))
+        fail_msg("snas, step %d: moment off by %.1e", number_of_it, off);
+    most->alpha = fmax(most->alpha, off);
+    int seen = 0;
+    for (size_t i = 0; i < PN_MAX_MIX; i++) {
+        const double g = json_number_value(json_array_get(gradient, i)) + decay * before[i],
+                     want = json_number_value(json_array_get(logits, i));
+        s->small[i] |= fabs(g) < 1e-3 * sqrt(square);
+        seen += !s->small[i];
+        if (!s->small[i] && fabs(state[i] - want) > 0.1 * rate * (number_of_it + 1))
+            fail_msg("snas, step %d: logit %zu is %.9g, want %.9g", number_of_it, i, state[i],
+                     want);
+    }
+    assert_true(seen > PN_MAX_MIX / 2);
+}
+
+/* All weights have gone as far from where they began as they should, within the bound of the
+ * gradients that took them there. */
+static void check_weights(const snas *s, const float *first, const json_t *weights, worst *most) {
+    const pn_parameters *p = &s->model.network.parameters;
+    size_t seen = 0;
+    for (int t = 0; t < p->count; t++) {
+        const json_t *pair = json_object_get(weights, p->list[t].name);
+        double norm, projection, square = 0, size = 0;
+        assert_non_null(pair);
+        compare(p, p->value, t, pair, 0, &norm, &projection);
+        for (size_t i = p->list[t].offset; i < p->list[t].offset + p->list[t].count; i++) {
+            square += ((double)p->value[i] - first[i]) * ((double)p->value[i] - first[i]);
+            size += (double)p->value[i] * p->value[i];
+        }
+        const double moved = sqrt(square / size), rounding = 1e-6;
+        if (!(norm <= PN_GRADIENT_BOUND * moved + rounding) ||
+            !(projection <= PROJECTION_BOUND * moved + rounding))
+            fail_msg("snas, %s: norm off by %.1e, projection by %.1e; it moved by %.1e",
+                     p->list[t].name, norm, projection, moved);
+        most->norm = fmax(most->norm, norm);
+        most->projection = fmax(most->projection, projection);
+        seen++;
+    }
+    assert_int_equal(seen, json_object_size(weights));
+}
+
+static void check_snas(const json_t *root, const pn_kernels *k, worst *most) {
+    const json_t *settings = json_object_get(root, "settings"),
+                 *steps = json_object_get(root, "steps");
+    static snas s;
+    static pn_step_report report;
+    begin_snas(&s, settings, k);
+    pn_parameters *p = &s.model.network.parameters;
+    const pn_evaluator e = pn_model_evaluator(&s.model);
+    float *first = malloc(p->floats * sizeof *first);
+    assert_non_null(first);
+    pn_golden_weights(p);
+    memcpy(first, p->value, p->floats * sizeof *first);
+    assert_int_equal(pn_parameters_push(p), PN_OK);
+    for (size_t i = 0; i < json_array_size(steps); i++) {
+        const json_t *step = json_array_get(steps, i);
+        double before[3 * PN_MAX_MIX + 2];
+        s.method->save(s.self, before);
+        give_batch(&s, (int64_t)i);
+        if (s.method->step(s.self, &e, &report) != PN_OK) fail_msg("%s", pn_error());
+        const double off = fabs(report.train_loss - number(step, "loss"));
+        if (!(off <= PN_LOSS_BOUND))
+            fail_msg("snas, step %zu: loss %.9g, want %.9g", i, report.train_loss,
+                     number(step, "loss"));
+        most->loss = fmax(most->loss, off);
+        check_logits_of(&s, settings, step, (int)i, before, most);
+    }
+    assert_int_equal(pn_parameters_pull(p), PN_OK);
+    check_weights(&s, first, json_object_get(root, "weights"), most);
+    free(first);
+    free(s.self);
+    free(s.image);
+    free(s.labels);
+    pn_model_destroy(&s.model);
+}
+
+static void three_steps_of_snas(void **state) {
+    (void)state;
+    json_t *root = json_load_file("golden/snas.json", 0, NULL);
+    assert_non_null(root);
+    for (int backend = 0; backend < PN_ALL_BACKENDS; backend++) {
+        const pn_kernels *k = pn_backend_at(backend);
+        worst most = {0};
+        if (!k || k->storage == PN_STORED_BF16) continue;
+        check_snas(root, k, &most);
+        print_message(
+            "snas, %s: worst loss %.1e, moment %.1e, norm of weights %.1e, projection "
+            "%.1e\n",
+            pn_backend_labels[backend], most.loss, most.alpha, most.norm, most.projection);
+    }
+    json_decref(root);
+}
+
 static void check_file(const char *path) {
     json_t *root = json_load_file(path, 0, NULL);
     if (!root) fail_msg("cannot read %s", path);
@@ -458,6 +638,7 @@ static void the_evaluation_network_for_imagenet(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(three_steps_of_snas),
         cmocka_unit_test(small),
         cmocka_unit_test(grey),
         cmocka_unit_test(odd_edges),

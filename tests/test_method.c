@@ -15,6 +15,7 @@
 #include "search/methods/method.h"
 #include "search/methods/mixture.h"
 #include "search/methods/parsec.h"
+#include "search/methods/resource.h"
 
 /* cmocka.h wants the others before it. */
 /* clang-format off */
@@ -40,6 +41,7 @@ typedef struct fake {
     int mixes[2];
     double place;                                    /* of the weights: see slope_at */
     double norm;                                     /* that looking ahead gives */
+    double keep;                                     /* of drop, in this step */
     bool has_mixed;                                  /* on the training half, in this step */
     double mixed[PN_MAX_MIX], of_weight[PN_MAX_MIX]; /* of the last mix */
 } fake;
@@ -69,6 +71,7 @@ static pn_status begin(void *self, int64_t step) {
     f->trained = f->validated = 0;
     f->has_mixed = false;
     f->place = 0;
+    f->keep = 1;
     return called(f);
 }
 
@@ -175,9 +178,19 @@ static pn_status aside(void *self, double distance, double *norm) {
     return called(f);
 }
 
+static pn_status drop(void *self, double keep) {
+    fake *f = self;
+    f->keep = keep;
+    return called(f);
+}
+
+static const pn_network_spec network = {
+    .layers = 8, .channels = 16, .H = 32, .W = 32, .image_channels = 3, .classes = 10};
+
 static pn_evaluator evaluator_of(fake *f) {
     return (pn_evaluator){.self = f,
                           .batch = BATCH,
+                          .network = &network,
                           .begin = begin,
                           .train = train,
                           .validate = validate,
@@ -188,7 +201,8 @@ static pn_evaluator evaluator_of(fake *f) {
                           .mix = mix,
                           .mixed = mixed,
                           .ahead = ahead,
-                          .aside = aside};
+                          .aside = aside,
+                          .drop = drop};
 }
 
 /* ---- searches -------------------------------------------------------------------------------- */
@@ -203,7 +217,7 @@ typedef struct searching {
 /* Options: "name=value name=value". */
 static pn_settings settings_of(const char *options) {
     pn_settings s = pn_settings_defaults();
-    char words[256], *rest = words, *word;
+    char words[512], *rest = words, *word;
     snprintf(words, sizeof words, "batch=32 %s", options);
     while ((word = strtok_r(rest, " ", &rest))) {
         char *value = strchr(word, '=');
@@ -271,6 +285,11 @@ static const struct {
     {"GDAS", "method=gdas steps=30 rate-alpha=0.1", 0},
     {"random, of which the best are judged again",
      "method=random steps=30 select=12 select-batches=2 finalists=5 final-batches=6", 0},
+    {"SNAS", "method=snas steps=30 rate-alpha=0.1 decay-alpha=1", 0},
+    {"SNAS, the expected cost, nothing dropped",
+     "method=snas steps=30 rate-alpha=0.1 resource=aggressive resource-form=linear "
+     "resource-of=expected drop-path=0",
+     0},
     {"random, without training", "method=random steps=30 select=30", 0},
 };
 enum { SEARCHES = sizeof searches / sizeof *searches, STEPS = 30 };
@@ -477,14 +496,24 @@ static void options_of_another_method(void **state) {
         {"method=random skip-below=0.5",
          "--skip-below is an option of --method parsec, not of random"},
         {"method=darts samples=4", "--samples is an option of --method parsec, not of darts"},
-        {"method=darts tau=1", "--tau is an option of --method gdas, not of darts"},
+        {"method=darts tau=1", "--tau is an option of --method gdas or snas, not of darts"},
+        {"method=darts drop-path=0.1", "--drop-path is an option of --method snas, not of darts"},
+        {"method=gdas resource=mild", "--resource is an option of --method snas, not of gdas"},
+        {"method=gdas resource-weight=1",
+         "--resource-weight is an option of --method snas, not of gdas"},
+        {"method=gdas resource-form=log",
+         "--resource-form is an option of --method snas, not of gdas"},
+        {"resource-of=drawn", "--resource-of is an option of --method snas, not of parsec"},
+        {"all-images=1", "--all-images is an option of --method snas, not of parsec"},
+        {"method=snas select=3", "--select is an option of --method random, not of snas"},
         {"method=gdas select=3", "--select is an option of --method random, not of gdas"},
         {"method=gdas order=1", "--order is an option of --method darts, not of gdas"},
         {"method=random epsilon=1", "--epsilon is an option of --method darts, not of random"},
         {"method=darts samples-per-nat=1",
          "--samples-per-nat is an option of --method parsec, not of darts"},
-        {"rate-alpha=1", "--rate-alpha is an option of --method darts or gdas, not of parsec"},
-        {"nesterov=1", "--nesterov is an option of --method darts or gdas, not of parsec"},
+        {"rate-alpha=1",
+         "--rate-alpha is an option of --method darts, gdas or snas, not of parsec"},
+        {"nesterov=1", "--nesterov is an option of --method darts, gdas or snas, not of parsec"},
         {"select=3", "--select is an option of --method random, not of parsec"},
         {"select-batches=3", "--select-batches is an option of --method random, not of parsec"},
         {NULL, NULL},
@@ -629,6 +658,7 @@ static void presets_are_those_published(void **state) {
         {"method=random", 0.025, 0.001, 0.9, 3e-4, 0.25, -1, -1, -1, -1, 0},
         {"method=darts", 0.025, 0.001, 0.9, 3e-4, 5, 3e-4, 1e-3, -1, -1, 0},
         {"method=gdas", 0.025, 0.001, 0.9, 5e-4, 5, 3e-4, 1e-3, 10, 0.1, 1},
+        {"method=snas", 0.025, 0.001, 0.9, 3e-4, 5, 3e-4, 1e-3, 1, 0.03, 0},
         {"method=parsec rule=practical", 0.025, 0.001, 0.9, 3e-4, 5, -1, -1, -1, -1, 0},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -741,11 +771,115 @@ static void gdas_draws_an_op_an_edge(void **state) {
     free(s.self);
 }
 
+/* Of SNAS: epochs are of all images, and what the resource term is multiplied by. */
+static void presets_of_snas(void **state) {
+    (void)state;
+    static const struct {
+        const char *options;
+        double weight, drop_path;
+        int64_t steps;
+        const char *form, *of;
+    } rows[] = {
+        {"method=snas epochs=1", 1.5e-3, 0.3, 62, "log", "drawn"},
+        {"method=snas epochs=1 all-images=0", 1.5e-3, 0.3, 31, "log", "drawn"},
+        {"method=snas steps=5 resource=none drop-path=0", 0, 0, 5, "log", "drawn"},
+        {"method=snas steps=5 resource=moderate", 4e-3, 0.3, 5, "log", "drawn"},
+        {"method=snas steps=5 resource=aggressive", 1e-2, 0.3, 5, "log", "drawn"},
+        {"method=snas steps=5 resource=aggressive resource-of=expected", 1e-2, 0.3, 5, "log",
+         "expected"},
+        {"method=snas steps=5 resource=aggressive resource-form=linear", 1e-5, 0.3, 5, "linear",
+         "drawn"},
+        {"method=snas steps=5 resource-form=linear resource-of=expected", 1.5e-5, 0.3, 5, "linear",
+         "expected"},
+        {"method=snas steps=5 resource=mild resource-weight=7", 7, 0.3, 5, "log", "drawn"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const searching s = start(rows[i].options);
+        const pn_settings *r = &s.settings;
+        if (fabs(r->resource_weight - rows[i].weight) > 1e-12 ||
+            fabs(r->drop_path - rows[i].drop_path) > 1e-12 || r->steps != rows[i].steps ||
+            strcmp(r->resource_form, rows[i].form) != 0 || strcmp(r->resource_of, rows[i].of) != 0)
+            fail_msg("%s", rows[i].options);
+        free(s.self);
+    }
+    const searching other = start("method=darts epochs=1");
+    assert_int_equal(other.settings.all_images, 0);
+    assert_int_equal(other.settings.steps, 31);
+    free(other.self);
+}
+
+/* Step by step: the draw that the supernet gets, and the first step of Adam, downhill along the
+ * loss and what the cell costs. */
+static void snas_draws_its_weights(void **state) {
+    (void)state;
+    static const char *const terms[] = {
+        "resource=none",
+        "resource-weight=0.5",
+        "resource-weight=0.5 resource-of=expected",
+        "resource-weight=0.001 resource-form=linear",
+        "resource-weight=0.001 resource-form=linear resource-of=expected",
+        "resource-weight=0.01 resource-form=linear"};
+    const pn_space space = pn_space_darts();
+    for (int t = 0; t < 6; t++) {
+        char options[160];
+        snprintf(options, sizeof options,
+                 "method=snas steps=30 rate-alpha=0.25 decay-alpha=0 tau=0.8 %s", terms[t]);
+        searching s = start(options);
+        double noise[PN_MAX_MIX], weight[PN_MAX_MIX], mean[PN_MAX_MIX], of_weight[PN_MAX_MIX],
+            gradient[PN_MAX_MIX], cost[PN_MAX_MIX], back[PN_MAX_MIX], size = 0;
+        double *logits = state_of(&s);
+        pn_mixture m = {.space = space, .count = PN_MAX_MIX};
+        memcpy(m.logit, logits, sizeof m.logit);
+        for (int i = 0; i < PN_MAX_MIX; i++) size += fabs(logits[i] - 1) / PN_MAX_MIX;
+        assert_true(size > 0.006 && size < 0.01); /* .01 sqrt(2 / pi) = .008 */
+        pn_mixture_noise(&m, s.settings.seed, 0, 0, noise);
+        pn_mixture_weights(&m, noise, 0.8, weight);
+        pn_mixture_weights(&m, NULL, 1, mean);
+        for (int i = 0; i < PN_MAX_MIX; i++) of_weight[i] = -worth_of(PN_STEP_TRAIN, 0, i);
+        pn_mixture_back(&m, weight, 0.8, of_weight, gradient);
+        const bool expected = t == 2 || t == 4;
+        (void)pn_resource(&network, &space, t > 2, expected ? mean : weight, cost);
+        pn_mixture_back(&m, expected ? mean : weight, expected ? 1 : 0.8, cost, back);
+        for (int i = 0; i < PN_MAX_MIX; i++) gradient[i] += s.settings.resource_weight * back[i];
+        go_on(&s, 1);
+        assert_memory_equal(s.f.mixed, weight, sizeof weight);
+        assert_true(s.f.keep == 1 - 0.3);
+        assert_true(s.f.mixes[PN_STEP_TRAIN] == 1 && s.f.mixes[PN_STEP_VALIDATE] == 0);
+        assert_true(report.trained && !report.validated && report.images == BATCH);
+        double *moved = state_of(&s), squares = 0;
+        for (int i = 0; i < PN_MAX_MIX; i++) squares += gradient[i] * gradient[i];
+        const double clip = squares > 100 ? 10 / sqrt(squares) : 1;
+        for (int i = 0; i < PN_MAX_MIX; i++) { /* the first moment is half of the gradient */
+            assert_true(fabs(moved[PN_MAX_MIX + i] + 0.5 * clip * gradient[i]) < 1e-12);
+            if (fabs(clip * gradient[i]) > 1e-4)
+                assert_true(fabs(moved[i] - logits[i] + copysign(0.25, gradient[i])) < 1e-4);
+        }
+        assert_true((clip < 1) == (t == 5));
+        free(logits);
+        free(moved);
+        free(s.self);
+    }
+    /* tau falls evenly to its last value. */
+    searching s = start("method=snas steps=30");
+    for (int64_t step = 0; step < STEPS; step++) {
+        double noise[PN_MAX_MIX], weight[PN_MAX_MIX];
+        double *logits = state_of(&s);
+        pn_mixture m = {.space = space, .count = PN_MAX_MIX};
+        memcpy(m.logit, logits, sizeof m.logit);
+        pn_mixture_noise(&m, s.settings.seed, step, 0, noise);
+        pn_mixture_weights(&m, noise, 1 + (double)step / (STEPS - 1) * (0.03 - 1), weight);
+        go_on(&s, 1);
+        assert_memory_equal(s.f.mixed, weight, sizeof weight);
+        free(logits);
+    }
+    free(s.self);
+}
+
 /* A gradient that is none names step, edge and op; so does a logit that runs away. */
 static void a_mixture_that_diverges(void **state) {
     (void)state;
-    static const char *const names[] = {"darts", "gdas"};
-    for (int i = 0; i < 2; i++) {
+    static const char *const names[] = {"darts", "gdas", "snas"};
+    for (int i = 0; i < 3; i++) {
         char options[64];
         snprintf(options, sizeof options, "method=%s steps=30", names[i]);
         searching s = start(options);
@@ -834,6 +968,8 @@ int main(void) {
         cmocka_unit_test(darts_takes_its_steps),
         cmocka_unit_test(darts_looks_ahead),
         cmocka_unit_test(gdas_draws_an_op_an_edge),
+        cmocka_unit_test(presets_of_snas),
+        cmocka_unit_test(snas_draws_its_weights),
         cmocka_unit_test(a_mixture_that_diverges),
         cmocka_unit_test(what_does_not_go_together),
         cmocka_unit_test(every_name_is_a_method),

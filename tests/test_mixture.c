@@ -378,6 +378,118 @@ static void the_most_probable_cells(void **state) {
     assert_int_equal(found, 0);
 }
 
+/* genotype_edge_all() of the public code: of each edge the first of the largest weights, `none`
+ * among them, edges sorted by it (a stable sort). */
+static void edges_parse(const pn_mixture *m, const double *weight, int kind, int node,
+                        pn_choice term[PN_MOST_TERMS]) {
+    double most[PN_MOST_TERMS] = {0};
+    int best[PN_MOST_TERMS] = {0};
+    bool taken[PN_MOST_TERMS] = {false};
+    for (int input = 0; input < 2 + node; input++) {
+        const double *w = weight + 8 * (14 * kind + node * (node + 3) / 2 + input);
+        for (int o = 0; o < 8; o++)
+            if (w[o] > most[input]) {
+                most[input] = w[o];
+                best[input] = o;
+            }
+    }
+    for (int t = 0; t < 2 + node; t++) {
+        int next = -1;
+        for (int i = 0; i < 2 + node; i++)
+            if (!taken[i] && (next < 0 || most[i] > most[next])) next = i;
+        taken[next] = true;
+        const int op = best[next] ? m->space.op[best[next] - 1] : PN_NONE;
+        term[t] = (pn_choice){(uint8_t)op, (uint8_t)next};
+    }
+}
+
+static void cells_of_every_edge(void **state) {
+    (void)state;
+    double weight[PN_MAX_MIX];
+    const pn_space space = pn_space_darts();
+    int none = 0, terms[PN_MOST_TERMS + 1] = {0};
+    for (int trial = 0; trial < 200; trial++) {
+        pn_mixture m = mixture_of(&space, 100 + (uint64_t)trial, 3);
+        for (int i = 0; trial % 2 && i < m.count; i++) m.logit[i] = round(m.logit[i] / 3);
+        for (int i = 0; i < m.count; i += 8) m.logit[i] += 1.5;
+        pn_arch arch;
+        pn_mixture_weights(&m, NULL, 1, weight);
+        pn_mixture_edges_cell(&m, &arch);
+        for (int kind = 0; kind < 2; kind++)
+            for (int node = 0; node < 4; node++) {
+                pn_choice want[PN_MOST_TERMS] = {{0, 0}};
+                edges_parse(&m, weight, kind, node, want);
+                assert_true(arch.cell[kind].every_edge == 1);
+                assert_memory_equal(arch.cell[kind].term[node], want, sizeof want);
+                terms[pn_node_terms(&arch.cell[kind], node)]++;
+                none += 2 + node - pn_node_terms(&arch.cell[kind], node);
+            }
+    }
+    for (int n = 0; n < 5; n++) assert_true(terms[n] > 0);
+    assert_true(none > 500);
+}
+
+/* Two edges of four choices. */
+static void the_distribution_over_edges(void **state) {
+    (void)state;
+    enum { DRAWS = 4000, CHOICES = 4 };
+    pn_space space = small_space(1, 3);
+    space.kinds = 1;
+    const pn_mixture m = mixture_of(&space, 5, 1);
+    double sum = 0, most = 0, p[CHOICES][CHOICES];
+    int times[CHOICES][CHOICES] = {{0}};
+    pn_arch cell, named, drawn;
+    for (int a = 0; a < CHOICES; a++)
+        for (int b = 0; b < CHOICES; b++) {
+            memset(&cell, 0, sizeof cell);
+            cell.cell[0].every_edge = 1;
+            cell.cell[0].term[0][0] = (pn_choice){a ? space.op[a - 1] : (uint8_t)PN_NONE, 0};
+            cell.cell[0].term[0][1] = (pn_choice){b ? space.op[b - 1] : (uint8_t)PN_NONE, 1};
+            p[a][b] = exp(pn_mixture_edges_log_p(&m, &cell));
+            sum += p[a][b];
+            most = fmax(most, p[a][b]);
+            const pn_choice first = cell.cell[0].term[0][0]; /* the order says nothing */
+            cell.cell[0].term[0][0] = cell.cell[0].term[0][1];
+            cell.cell[0].term[0][1] = first;
+            assert_true(fabs(exp(pn_mixture_edges_log_p(&m, &cell)) - p[a][b]) < 1e-15);
+        }
+    assert_true(fabs(sum - 1) < 1e-12);
+    pn_mixture_edges_cell(&m, &named);
+    assert_true(fabs(exp(pn_mixture_edges_log_p(&m, &named)) - most) < 1e-15);
+    for (int d = 0; d < DRAWS; d++) {
+        const double log_p = pn_mixture_edges_draw(&m, 4, (uint64_t)d, &drawn);
+        int choice[2];
+        for (int i = 0; i < 2; i++) {
+            const pn_choice t = drawn.cell[0].term[0][i];
+            assert_int_equal(t.input, i);
+            choice[i] = t.op == PN_NONE ? 0 : 1 + pn_op_choice(&space, t.op);
+        }
+        assert_true(fabs(exp(log_p) - p[choice[0]][choice[1]]) < 1e-15);
+        times[choice[0]][choice[1]]++;
+    }
+    for (int a = 0; a < CHOICES; a++)
+        for (int b = 0; b < CHOICES; b++)
+            assert_true(fabs(times[a][b] - DRAWS * p[a][b]) <=
+                        5 * sqrt(DRAWS * p[a][b] * (1 - p[a][b])));
+    static pn_arch top[2 * CHOICES * CHOICES];
+    double log_p[2 * CHOICES * CHOICES];
+    int found;
+    assert_int_equal(pn_mixture_edges_top(&m, 2 * CHOICES * CHOICES, top, log_p, &found), PN_OK);
+    assert_int_equal(found, CHOICES * CHOICES); /* all there are, the best first */
+    assert_true(fabs(exp(log_p[0]) - most) < 1e-15);
+    for (int i = 0; i < found; i++) {
+        assert_true(fabs(log_p[i] - pn_mixture_edges_log_p(&m, &top[i])) < 1e-12);
+        assert_true(i == 0 || log_p[i] <= log_p[i - 1]);
+        for (int j = 0; j < i; j++) assert_memory_not_equal(&top[i], &top[j], sizeof *top);
+    }
+    memset(&cell, 0, sizeof cell); /* two terms a node, and an op that the space has not */
+    assert_true(isinf(pn_mixture_edges_log_p(&m, &cell)));
+    cell.cell[0].every_edge = 1;
+    cell.cell[0].term[0][1] = (pn_choice){PN_DIL_CONV_5X5, 1};
+    assert_true(isinf(pn_mixture_edges_log_p(&m, &cell)));
+    assert_true(isinf(pn_mixture_log_p(&m, true, &cell)));
+}
+
 static void bad_logits(void **state) {
     (void)state;
     const double bad[] = {NAN, INFINITY, -INFINITY, 101, -101};
@@ -406,6 +518,8 @@ int main(void) {
         cmocka_unit_test(none_and_ties),
         cmocka_unit_test(the_distribution_over_cells),
         cmocka_unit_test(the_most_probable_cells),
+        cmocka_unit_test(cells_of_every_edge),
+        cmocka_unit_test(the_distribution_over_edges),
         cmocka_unit_test(bad_logits),
     };
     return cmocka_run_group_tests_name("mixture", tests, NULL, NULL);

@@ -56,6 +56,8 @@ typedef struct setup {
 
 enum { STEPS = 24, K = 3 };
 
+static bool drops, takes_all; /* of the next model */
+
 static pn_status create(setup *s, int64_t steps, pn_model_kind kind, bool look_ahead,
                         size_t memory) {
     const pn_space space = pn_space_darts();
@@ -71,6 +73,8 @@ static pn_status create(setup *s, int64_t steps, pn_model_kind kind, bool look_a
     m.kind = kind;
     m.look_ahead = look_ahead;
     m.memory = memory;
+    m.drop_path = drops;
+    m.all_images = takes_all;
     memset(s, 0, sizeof *s);
     assert_int_equal(pn_data_open("synthetic:400x12x12x3", PN_TRAIN, &s->data), PN_OK);
     assert_int_equal(pn_search_init(&s->search, &space, &settings), PN_OK);
@@ -80,6 +84,14 @@ static pn_status create(setup *s, int64_t steps, pn_model_kind kind, bool look_a
 
 static void begin_of(setup *s, int64_t steps, pn_model_kind kind) {
     if (create(s, steps, kind, false, 0) != PN_OK) fail_msg("%s", pn_error());
+}
+
+static void begin_with(setup *s, int64_t steps, pn_model_kind kind, bool drop_path,
+                       bool all_images) {
+    drops = drop_path;
+    takes_all = all_images;
+    begin_of(s, steps, kind);
+    drops = takes_all = false;
 }
 
 static void begin_looking_ahead(setup *s) {
@@ -707,6 +719,56 @@ static void a_mixture_has_equal_bits_for_any_number_of_threads(void **state) {
     end(&s[1]);
 }
 
+/* Loss of a supernet on the training batch of a step, some edges dropped; its gradient. */
+static double mix_dropped(setup *s, int64_t step, double keep, const double *weight,
+                          double of_weight[PN_MAX_MIX]) {
+    const pn_evaluator e = pn_model_evaluator(&s->model);
+    pn_evaluation found;
+    assert_int_equal(e.begin(e.self, step), PN_OK);
+    if (keep < 1) assert_int_equal(e.drop(e.self, keep), PN_OK);
+    assert_int_equal(e.mix(e.self, PN_STEP_TRAIN, weight, NULL), PN_OK);
+    assert_int_equal(e.mixed(e.self, PN_STEP_TRAIN, &found, of_weight), PN_OK);
+    assert_true(found.bytes > 0 && found.val_ll == 0);
+    return -found.train_ll / s->model.settings.N;
+}
+
+/* In this step alone, the same edges for the same step; also the gradient feels it: an edge of
+ * which nothing is kept has none. */
+static void dropped_edges(void **state) {
+    (void)state;
+    static setup s, without;
+    double weight[PN_MAX_MIX], whole[PN_MAX_MIX], some[PN_MAX_MIX], again[PN_MAX_MIX];
+    for (int i = 0; i < PN_MAX_MIX; i++) weight[i] = 1.0 / PN_MIX_OPS;
+    begin_with(&s, 1, PN_MODEL_MIXTURE, true, false);
+    const double loss = mix_dropped(&s, 0, 1, weight, whole);
+    const double dropped = mix_dropped(&s, 0, 0.7, weight, some);
+    assert_true(loss != dropped && mix_dropped(&s, 0, 0.7, weight, again) == dropped);
+    assert_memory_equal(some, again, sizeof some);
+    assert_true(mix_dropped(&s, 0, 1, weight, again) == loss);
+    assert_memory_equal(whole, again, sizeof whole);
+    assert_int_equal(s.model.arena.high_water, s.model.size.arena_bytes);
+    (void)mix_dropped(&s, 0, 1e-9, weight, some); /* of no image is any edge kept */
+    for (int i = 0; i < PN_MAX_MIX; i++) assert_true(some[i] == 0);
+    begin_of(&without, 1, PN_MODEL_MIXTURE);
+    const pn_evaluator e = pn_model_evaluator(&without.model);
+    assert_int_equal(e.drop(e.self, 0.7), PN_EARG);
+    assert_true(mix_dropped(&without, 0, 1, weight, again) == loss); /* a place changes nothing */
+    end(&s);
+    end(&without);
+}
+
+/* 400 images in batches of 8. */
+static void all_images_or_a_half(void **state) {
+    (void)state;
+    static setup s;
+    for (int all = 0; all < 2; all++) {
+        begin_with(&s, 1, PN_MODEL_MIXTURE, false, all);
+        assert_int_equal(pn_batches_steps_per_epoch(s.model.batches, 0), all ? 50 : 25);
+        assert_int_equal(pn_batches_steps_per_epoch(s.model.batches, 1), 25);
+        end(&s);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(equal_bits_for_any_number_of_threads),
@@ -725,6 +787,8 @@ int main(void) {
         cmocka_unit_test(looking_ahead_leaves_the_weights),
         cmocka_unit_test(looking_ahead_takes_two_copies_of_the_weights),
         cmocka_unit_test(a_supernet_is_compiled_once),
+        cmocka_unit_test(dropped_edges),
+        cmocka_unit_test(all_images_or_a_half),
         cmocka_unit_test(a_mixture_has_equal_bits_for_any_number_of_threads),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -353,6 +353,8 @@ ROW(darts, "--data", "synthetic:200x8x8x3", "--method", "darts", "--rate-alpha",
 ROW(darts_that_looks_ahead, "--data", "synthetic:200x8x8x3", "--method", "darts", "--order", "2",
     "--rate-alpha", "0.05", "--steps", "5")
 ROW(gdas, "--data", "synthetic:200x8x8x3", "--method", "gdas", "--rate-alpha", "0.05")
+ROW(snas, "--data", "synthetic:200x8x8x3", "--method", "snas", "--rate-alpha", "0.05", "--steps",
+    "12", "--resource", "aggressive")
 ROW(one_cell_that_skips_backwards, "--warmup", "10", "--data", "synthetic:100x8x8x3", "--layers",
     "1", "--samples", "4", "--temperature-weights", "0.01", "--skip-below", "0.5")
 
@@ -585,6 +587,7 @@ int main(void) {
         cmocka_unit_test(darts),
         cmocka_unit_test(darts_that_looks_ahead),
         cmocka_unit_test(gdas),
+        cmocka_unit_test(snas),
         cmocka_unit_test(one_cell_that_skips_backwards),
         cmocka_unit_test(shards_of_several_samples),
         cmocka_unit_test(shards_of_one_sample),

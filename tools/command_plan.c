@@ -76,9 +76,9 @@ static void print_text(const pn_cost *cost) {
 static const pn_field rows[] = {
     PN_ROWS_EITHER_NETWORK,
     PN_INT("samples", samples, 1, 1e6, NULL, "that many random architectures of the space [100]"),
-    PN_TEXT("method", method, "parsec|random|darts|gdas", "METHOD", NULL,
-            "programs of a search by this method: of darts the supernet, of gdas N random ones of "
-            "an op an edge [parsec: random architectures]"),
+    PN_TEXT("method", method, "parsec|random|darts|gdas|snas", "METHOD", NULL,
+            "programs of a search by this method: of darts and snas the supernet, of gdas N random "
+            "ones of an op an edge [parsec: random architectures]"),
     PN_INT("order", order, 1, 2, NULL,
            "of --method darts: 2 keeps two more copies of the weights [1]"),
     PN_FLAG("supernet", supernet, NULL,

@@ -49,12 +49,34 @@ pn_status pn_alphas_report(const pn_alphas *a, const pn_evaluator *e, pn_step_re
     return PN_OK;
 }
 
-pn_status pn_alphas_train(const pn_alphas *a, const pn_evaluator *e, const double *weight,
-                          const int8_t *chosen, pn_step_report *r) {
+static pn_status check_gradient(const pn_alphas *a, const double *of_weight, const char *half,
+                                double log_likelihood) {
+    char name[PN_NAME_BYTES];
+    for (int i = 0; i < a->mixture.count; i++) {
+        if (isfinite(of_weight[i])) continue;
+        pn_mixture_name(&a->mixture.space, i, name);
+        return pn_fail(PN_EDIVERGED,
+                       "step %lld: the gradient of %s is %g, want a finite number (%s "
+                       "log-likelihood %g)",
+                       (long long)a->step, name, of_weight[i], half, log_likelihood);
+    }
+    return PN_OK;
+}
+
+double pn_alphas_temperature(const pn_alphas *a) {
+    const double gone = a->steps > 1 ? (double)a->step / (double)(a->steps - 1) : 0;
+    return a->tau + gone * (a->tau_end - a->tau);
+}
+
+/* SGD along the gradient of the training batch that is queued. of_weight NULL: not wanted. */
+static pn_status descend(const pn_alphas *a, const pn_evaluator *e, double *of_weight,
+                         pn_step_report *r) {
     pn_evaluation found;
-    PN_TRY(e->begin(e->self, a->step));
-    PN_TRY(e->mix(e->self, PN_STEP_TRAIN, weight, chosen));
     PN_TRY(e->update(e->self, r->rate_v));
+    if (of_weight) {
+        PN_TRY(e->mixed(e->self, PN_STEP_TRAIN, &found, of_weight));
+        PN_TRY(check_gradient(a, of_weight, "training", found.train_ll));
+    }
     PN_TRY(e->finish(e->self, 1, &found, &r->gradient_norm_v));
     if (!isfinite(found.train_ll) || !isfinite(r->gradient_norm_v))
         return pn_fail(PN_EDIVERGED,
@@ -67,24 +89,31 @@ pn_status pn_alphas_train(const pn_alphas *a, const pn_evaluator *e, const doubl
     return PN_OK;
 }
 
+pn_status pn_alphas_train(const pn_alphas *a, const pn_evaluator *e, const double *weight,
+                          const int8_t *chosen, pn_step_report *r) {
+    PN_TRY(e->begin(e->self, a->step));
+    PN_TRY(e->mix(e->self, PN_STEP_TRAIN, weight, chosen));
+    return descend(a, e, NULL, r);
+}
+
+pn_status pn_alphas_train_both(const pn_alphas *a, const pn_evaluator *e, const double *weight,
+                               double keep, double *of_weight, pn_step_report *r) {
+    PN_TRY(e->begin(e->self, a->step));
+    if (keep < 1) PN_TRY(e->drop(e->self, keep));
+    PN_TRY(e->mix(e->self, PN_STEP_TRAIN, weight, NULL));
+    return descend(a, e, of_weight, r);
+}
+
 pn_status pn_alphas_slope(const pn_alphas *a, const pn_evaluator *e, pn_step_half half,
                           const double *weight, const int8_t *chosen, double *of_weight,
                           pn_step_report *r) {
     const bool trains = half == PN_STEP_TRAIN;
     const char *const which = trains ? "training" : "validation";
     pn_evaluation found;
-    char name[PN_NAME_BYTES];
     PN_TRY(e->mix(e->self, half, weight, chosen));
     PN_TRY(e->mixed(e->self, half, &found, of_weight));
     const double likelihood = trains ? found.train_ll : found.val_ll;
-    for (int i = 0; i < a->mixture.count; i++) {
-        if (isfinite(of_weight[i])) continue;
-        pn_mixture_name(&a->mixture.space, i, name);
-        return pn_fail(PN_EDIVERGED,
-                       "step %lld: the gradient of %s is %g, want a finite number (%s "
-                       "log-likelihood %g)",
-                       (long long)a->step, name, of_weight[i], which, likelihood);
-    }
+    PN_TRY(check_gradient(a, of_weight, which, likelihood));
     if (!isfinite(likelihood))
         return pn_fail(PN_EDIVERGED, "step %lld: %s log-likelihood is %g, want a finite number",
                        (long long)a->step, which, likelihood);
@@ -199,7 +228,10 @@ void pn_alphas_believe(const void *self, pn_belief *b) {
 
 void pn_alphas_derive(const void *self, pn_arch *arch) {
     const pn_alphas *a = self;
-    pn_mixture_cell(&a->mixture, a->distinct, arch);
+    if (a->every_edge)
+        pn_mixture_edges_cell(&a->mixture, arch);
+    else
+        pn_mixture_cell(&a->mixture, a->distinct, arch);
 }
 
 void pn_alphas_conclude(const void *self, const pn_arch *arch, char text[PN_METHOD_TEXT]) {
@@ -212,15 +244,18 @@ void pn_alphas_conclude(const void *self, const pn_arch *arch, char text[PN_METH
 
 double pn_alphas_log_p(const void *self, const pn_arch *arch) {
     const pn_alphas *a = self;
-    return pn_mixture_log_p(&a->mixture, a->distinct, arch);
+    return a->every_edge ? pn_mixture_edges_log_p(&a->mixture, arch)
+                         : pn_mixture_log_p(&a->mixture, a->distinct, arch);
 }
 
 double pn_alphas_draw(const void *self, uint64_t seed, uint64_t index, pn_arch *arch) {
     const pn_alphas *a = self;
-    return pn_mixture_draw(&a->mixture, a->distinct, seed, index, arch);
+    return a->every_edge ? pn_mixture_edges_draw(&a->mixture, seed, index, arch)
+                         : pn_mixture_draw(&a->mixture, a->distinct, seed, index, arch);
 }
 
 pn_status pn_alphas_top(const void *self, int want, pn_arch *arch, double *log_p, int *found) {
     const pn_alphas *a = self;
-    return pn_mixture_top(&a->mixture, a->distinct, want, arch, log_p, found);
+    return a->every_edge ? pn_mixture_edges_top(&a->mixture, want, arch, log_p, found)
+                         : pn_mixture_top(&a->mixture, a->distinct, want, arch, log_p, found);
 }

@@ -1,7 +1,7 @@
-/* alphas.h -- what DARTS and GDAS have in common: logits of every op on every edge (mixture.h),
- * which Adam moves by the gradient of the validation half, and the shared weights, which SGD
- * moves by that of the training half. They differ in the supernet that a step makes of the
- * logits. */
+/* alphas.h -- what DARTS, GDAS and SNAS have in common: logits of every op on every edge
+ * (mixture.h), which Adam moves by the gradient of the validation half (of SNAS by that of all
+ * images), and the shared weights, which SGD moves by that of the training half. They differ in the
+ * supernet that a step makes of the logits. */
 #ifndef PN_ALPHAS_H
 #define PN_ALPHAS_H
 
@@ -19,7 +19,8 @@ typedef struct pn_alphas {
     int64_t step, updates;
     int64_t steps;
     uint64_t seed;
-    bool distinct; /* the two inputs of a node of the cell found differ */
+    bool distinct;   /* the two inputs of a node of the cell found differ */
+    bool every_edge; /* or: the cell has all edges whose best choice is an op */
     pn_adam adam;
     double rate, rate_end; /* SGD's, on a cosine */
     double tau, tau_end;   /* on a line; of a method that has them */
@@ -39,6 +40,14 @@ pn_status pn_alphas_report(const pn_alphas *a, const pn_evaluator *e, pn_step_re
 /* A supernet of the training half: weights, gradient, SGD. Its loss goes into the report. */
 pn_status pn_alphas_train(const pn_alphas *a, const pn_evaluator *e, const double *weight,
                           const int8_t *chosen, pn_step_report *report);
+
+/* The same, and of_weight as of pn_evaluator.mixed, of all ops on every edge, of which each is kept
+ * with probability `keep` for an image. PN_EDIVERGED likewise. */
+pn_status pn_alphas_train_both(const pn_alphas *a, const pn_evaluator *e, const double *weight,
+                               double keep, double *of_weight, pn_step_report *report);
+
+/* On a line from tau at the first step to tau_end at the last. */
+double pn_alphas_temperature(const pn_alphas *a);
 
 /* A supernet of a half with the evaluator's weights as they are: of_weight as of
  * pn_evaluator.mixed; of the validation half the loss goes into the report. PN_EDIVERGED names the
@@ -72,12 +81,12 @@ double pn_alphas_draw(const void *self, uint64_t seed, uint64_t index, pn_arch *
 pn_status pn_alphas_top(const void *self, int want, pn_arch *arch, double *log_p, int *found);
 
 /* All of them, in a table's initialiser. */
-#define PN_ALPHAS_MEMBERS                                                                   \
-    .warmup_name = pn_alphas_warmup_name, .bytes = sizeof(pn_alphas),                       \
-    .position = pn_alphas_position, .count = pn_alphas_count, .save = pn_alphas_save,       \
-    .restore = pn_alphas_restore, .columns = pn_alphas_columns, .column = pn_alphas_column, \
-    .probabilities = pn_alphas_probabilities, .believe = pn_alphas_believe,                 \
-    .derive = pn_alphas_derive, .conclude = pn_alphas_conclude, .log_p = pn_alphas_log_p,   \
+#define PN_ALPHAS_MEMBERS                                                                 \
+    .warmup_name = pn_alphas_warmup_name, .position = pn_alphas_position,                 \
+    .count = pn_alphas_count, .save = pn_alphas_save, .restore = pn_alphas_restore,       \
+    .columns = pn_alphas_columns, .column = pn_alphas_column,                             \
+    .probabilities = pn_alphas_probabilities, .believe = pn_alphas_believe,               \
+    .derive = pn_alphas_derive, .conclude = pn_alphas_conclude, .log_p = pn_alphas_log_p, \
     .draw = pn_alphas_draw, .top = pn_alphas_top
 
 PN_API_END

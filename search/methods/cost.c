@@ -71,9 +71,11 @@ static pn_status measure(planner *p, const subject *of, int batch, double figure
     float number = 0; /* an address for each learnt weight of a supernet: nothing runs */
     const pn_mix learnt = {.weight = chosen ? NULL : &number, .dweight = &number, .chosen = chosen},
                  *mix = arch ? NULL : &learnt;
+    const bool drops = mix && pn_method_find(p->asked.method)->drop_path;
     const pn_build train = {.N = N,
                             .training = true,
                             .mix = mix,
+                            .drop_path = drops ? &number : NULL,
                             .recompute = p->asked.recompute,
                             .auxiliary = evaluation && p->asked.auxiliary &&
                                          pn_network_auxiliary_fits(&p->network.spec)};

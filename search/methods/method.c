@@ -4,10 +4,11 @@
 #include <stdio.h>
 #include <string.h>
 
-extern const pn_method pn_method_parsec, pn_method_random, pn_method_darts, pn_method_gdas;
+extern const pn_method pn_method_parsec, pn_method_random, pn_method_darts, pn_method_gdas,
+    pn_method_snas;
 
 static const pn_method *const methods[] = {&pn_method_parsec, &pn_method_random, &pn_method_darts,
-                                           &pn_method_gdas, NULL};
+                                           &pn_method_gdas,   &pn_method_snas,   NULL};
 
 const pn_method *pn_method_at(int i) {
     int count = 0;
@@ -29,14 +30,19 @@ static bool has_option(const pn_method *m, const char *name) {
     return strstr(m->options, word) != NULL;
 }
 
-/* The methods with this option, "a or b"; "": everybody has it. */
+/* The methods with this option, "a, b or c"; "": everybody has it. */
 static void owners(const char *name, char text[PN_METHOD_TEXT]) {
+    int left = 0;
     *text = 0;
+    for (int i = 0; pn_method_at(i); i++) left += has_option(methods[i], name);
     for (int i = 0; pn_method_at(i); i++) {
         const size_t used = strlen(text);
-        if (has_option(methods[i], name))
-            snprintf(text + used, PN_METHOD_TEXT - used, "%s%s", used ? " or " : "",
-                     methods[i]->name);
+        if (!has_option(methods[i], name)) continue;
+        left--;
+        snprintf(text + used, PN_METHOD_TEXT - used, "%s%s", methods[i]->name,
+                 left > 1    ? ", "
+                 : left == 1 ? " or "
+                             : "");
     }
 }
 

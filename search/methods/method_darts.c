@@ -108,6 +108,7 @@ const pn_method pn_method_darts = {
     .resolve = resolve,
     .cost = cost,
     .describe = describe,
+    .bytes = sizeof(pn_alphas),
     .begin = begin,
     .step = step,
     PN_ALPHAS_MEMBERS,

@@ -43,17 +43,11 @@ static pn_status begin(void *self, const pn_space *space, const pn_settings *set
     return pn_alphas_begin(self, space, settings, false);
 }
 
-/* From the first step, at tau, to the last, at tau_end. */
-static double temperature(const pn_alphas *a) {
-    const double gone = a->steps > 1 ? (double)a->step / (double)(a->steps - 1) : 0;
-    return a->tau + gone * (a->tau_end - a->tau);
-}
-
 /* The softmax and its largest of each edge. pass: 0 of training, 1 of validation. */
 static void draw(const pn_alphas *a, int pass, double *weight, int8_t *chosen) {
     double noise[PN_MAX_MIX];
     pn_mixture_noise(&a->mixture, a->seed, a->step, pass, noise);
-    pn_mixture_weights(&a->mixture, noise, temperature(a), weight);
+    pn_mixture_weights(&a->mixture, noise, pn_alphas_temperature(a), weight);
     pn_mixture_choose(&a->mixture, weight, chosen);
 }
 
@@ -66,7 +60,7 @@ static pn_status step(void *self, const pn_evaluator *e, pn_step_report *r) {
     PN_TRY(pn_alphas_train(a, e, weight, chosen, r));
     draw(a, 1, weight, chosen);
     PN_TRY(pn_alphas_validate(a, e, weight, chosen, of_weight, r));
-    pn_mixture_back(&a->mixture, weight, temperature(a), of_weight, gradient);
+    pn_mixture_back(&a->mixture, weight, pn_alphas_temperature(a), of_weight, gradient);
     PN_TRY(pn_alphas_move(a, gradient, r));
     a->step++;
     return PN_OK;
@@ -79,6 +73,7 @@ const pn_method pn_method_gdas = {
     .resolve = resolve,
     .cost = cost,
     .describe = describe,
+    .bytes = sizeof(pn_alphas),
     .begin = begin,
     .step = step,
     PN_ALPHAS_MEMBERS,

@@ -182,6 +182,7 @@ double pn_mixture_log_p(const pn_mixture *m, bool distinct, const pn_arch *arch)
     node_terms t = {0};
     int pair[2];
     pn_mixture_weights(m, NULL, 1, weight);
+    if (!pn_space_has(&m->space, arch)) return -INFINITY;
     FOR_NODES(m) {
         node_terms_of(m, weight, kind, node, &t);
         const int a = term_number(&t, arch->cell[kind].term[node][0]),
@@ -259,6 +260,103 @@ pn_status pn_mixture_top(const pn_mixture *m, bool distinct, int want, pn_arch *
     FOR_NODES(m) {
         node_pairs_of(m, weight, distinct, kind, node, &p);
         if (status == PN_OK) status = pn_top_continue(&top, p.log_p, p.count, take_pair, &p);
+    }
+    if (status == PN_OK) *found = pn_top_list(&top, arch, log_p);
+    pn_top_end(&top);
+    return status;
+}
+
+/* ---- cells of every edge --------------------------------------------------------------------- */
+
+/* Which choice of an edge: 0 is `none`, the ops follow. */
+static uint8_t op_of(const pn_mixture *m, int choice) {
+    return choice ? m->space.op[choice - 1] : (uint8_t)PN_NONE;
+}
+
+void pn_mixture_edges_cell(const pn_mixture *m, pn_arch *arch) {
+    double weight[PN_MAX_MIX] = {0}, best[PN_MOST_TERMS] = {0};
+    pn_mixture_weights(m, NULL, 1, weight);
+    memset(arch, 0, sizeof *arch);
+    FOR_NODES(m) {
+        pn_choice *term = arch->cell[kind].term[node];
+        arch->cell[kind].every_edge = 1;
+        for (int input = 0; input < pn_inputs(node); input++) {
+            const double *w = weight + edge_at(m, kind, node, input);
+            int most = 0, at = input;
+            for (int i = 1; i < ops_of(m); i++)
+                if (w[i] > w[most]) most = i;
+            for (; at > 0 && best[at - 1] < w[most]; at--) {
+                best[at] = best[at - 1];
+                term[at] = term[at - 1];
+            }
+            best[at] = w[most];
+            term[at] = (pn_choice){op_of(m, most), (uint8_t)input};
+        }
+    }
+}
+
+double pn_mixture_edges_log_p(const pn_mixture *m, const pn_arch *arch) {
+    double weight[PN_MAX_MIX] = {0}, log_p = 0;
+    pn_mixture_weights(m, NULL, 1, weight);
+    FOR_NODES(m) {
+        const pn_cell *cell = &arch->cell[kind];
+        if (!cell->every_edge) return -INFINITY;
+        for (int slot = 0; slot < pn_slots(cell, node); slot++) {
+            const pn_choice t = cell->term[node][slot];
+            int choice = 0;
+            while (choice < ops_of(m) && op_of(m, choice) != t.op) choice++;
+            if (choice == ops_of(m)) return -INFINITY;
+            log_p += log(weight[edge_at(m, kind, node, t.input) + choice]);
+        }
+    }
+    return log_p;
+}
+
+double pn_mixture_edges_draw(const pn_mixture *m, uint64_t seed, uint64_t index, pn_arch *arch) {
+    double weight[PN_MAX_MIX] = {0};
+    pn_mixture_weights(m, NULL, 1, weight);
+    memset(arch, 0, sizeof *arch);
+    FOR_NODES(m) {
+        arch->cell[kind].every_edge = 1;
+        for (int input = 0; input < pn_inputs(node); input++) {
+            const int at = edge_at(m, kind, node, input);
+            const uint64_t number = index * PN_MAX_MIX_EDGES + (uint64_t)(at / ops_of(m));
+            double left = pn_uniform(seed, PN_STREAM_SAMPLE, 0, number);
+            int choice = 0;
+            while (choice < ops_of(m) - 1 && left >= weight[at + choice])
+                left -= weight[at + choice++];
+            arch->cell[kind].term[node][input] = (pn_choice){op_of(m, choice), (uint8_t)input};
+        }
+    }
+    return pn_mixture_edges_log_p(m, arch);
+}
+
+typedef struct edge_choices {
+    const pn_mixture *mixture;
+    int kind, node, input;
+} edge_choices;
+
+static void take_choice(const void *self, int i, pn_arch *arch) {
+    const edge_choices *e = self;
+    pn_cell *cell = &arch->cell[e->kind];
+    cell->every_edge = 1;
+    cell->term[e->node][e->input] = (pn_choice){op_of(e->mixture, i), (uint8_t)e->input};
+}
+
+pn_status pn_mixture_edges_top(const pn_mixture *m, int want, pn_arch *arch, double *log_p,
+                               int *found) {
+    double weight[PN_MAX_MIX] = {0};
+    pn_top top;
+    *found = 0;
+    PN_TRY(pn_top_begin(&top, want));
+    pn_status status = PN_OK;
+    pn_mixture_weights(m, NULL, 1, weight);
+    FOR_NODES(m)
+    for (int input = 0; input < pn_inputs(node); input++) {
+        const edge_choices e = {m, kind, node, input};
+        double of[PN_MIX_OPS];
+        for (int i = 0; i < ops_of(m); i++) of[i] = log(weight[edge_at(m, kind, node, input) + i]);
+        if (status == PN_OK) status = pn_top_continue(&top, of, ops_of(m), take_choice, &e);
     }
     if (status == PN_OK) *found = pn_top_list(&top, arch, log_p);
     pn_top_end(&top);

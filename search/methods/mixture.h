@@ -88,6 +88,21 @@ double pn_mixture_draw(const pn_mixture *mixture, bool distinct, uint64_t seed, 
 pn_status pn_mixture_top(const pn_mixture *mixture, bool distinct, int want, pn_arch *arch,
                          double *log_p, int *found);
 
+/* The cell of every edge (SNAS): on each its choice of largest weight, `none` too; of equals the
+ * first. Of a node the edges whose weight is largest stand first, as the public code lists them; of
+ * equals the lower input. */
+void pn_mixture_edges_cell(const pn_mixture *mixture, pn_arch *arch);
+
+/* The distribution of which that cell is the most probable: every edge has a choice of its own.
+ * -INFINITY of a cell that has not every edge. Otherwise as above. */
+double pn_mixture_edges_log_p(const pn_mixture *mixture, const pn_arch *arch);
+double pn_mixture_edges_draw(const pn_mixture *mixture, uint64_t seed, uint64_t index,
+                             pn_arch *arch);
+
+/* Its `want` most probable cells, as pn_mixture_top; the inputs of a node in their order. */
+pn_status pn_mixture_edges_top(const pn_mixture *mixture, int want, pn_arch *arch, double *log_p,
+                               int *found);
+
 PN_API_END
 
 #endif

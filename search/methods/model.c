@@ -60,7 +60,8 @@ static pn_status measure(pn_model *m, int N) {
                                         .training = !m->settings.frozen,
                                         .recompute = m->settings.recompute,
                                         .guarded = pn_arena_checks(m->kernels->memory),
-                                        .mix = cells ? NULL : &mix}));
+                                        .mix = cells ? NULL : &mix,
+                                        .drop_path = m->settings.drop_path ? &number : NULL}));
     PN_TRY(pn_program_compile(m->program, &m->size));
     return pn_units_floats(&m->network.parameters, m->program, &m->unit_floats);
 }
@@ -135,6 +136,21 @@ static size_t mix_dweights(const pn_model *m) {
     return (size_t)m->settings.network.layers * (size_t)pn_edges(s->nodes) * (size_t)s->ops;
 }
 
+/* Of drop-path: (layers, edges, N). */
+static size_t mix_factors(const pn_model *m) {
+    const size_t edges = (size_t)pn_edges(m->network.space.nodes);
+    return (size_t)m->settings.network.layers * edges * (size_t)m->settings.N;
+}
+
+static pn_status allocate_factors(pn_model *m) {
+    void *factor;
+    if (!m->settings.drop_path) return PN_OK;
+    PN_TRY(m->kernels->memory->allocate(mix_factors(m) * sizeof(float), &factor));
+    m->mix_factor = factor;
+    m->factor_host = calloc(mix_factors(m), sizeof *m->factor_host);
+    return m->factor_host ? PN_OK : pn_fail(PN_EMEM, "model: no memory for drop-path");
+}
+
 static pn_status allocate_mixture(pn_model *m) {
     const pn_memory *memory = m->kernels->memory;
     void *weight, *dweight;
@@ -144,7 +160,8 @@ static pn_status allocate_mixture(pn_model *m) {
     PN_TRY(memory->allocate(mix_dweights(m) * sizeof(float), &dweight));
     m->mix_dweight = dweight;
     m->mix_host = calloc(mix_weights(m) + mix_dweights(m), sizeof *m->mix_host);
-    return m->mix_host ? PN_OK : pn_fail(PN_EMEM, "model: no memory for a mixture");
+    if (!m->mix_host) return pn_fail(PN_EMEM, "model: no memory for a mixture");
+    return allocate_factors(m);
 }
 
 static pn_status allocate_elsewhere(pn_model *m) {
@@ -178,7 +195,9 @@ static pn_status create(pn_model *m, const pn_space *space, const pn_data *data)
     PN_TRY(pn_update_create(&m->update, m->kernels, &m->network.parameters,
                             has_units(m) ? &units : NULL));
     const pn_batch_stream streams[2] = {
-        {.half = PN_HALF_FIRST, .N = m->settings.N, .augment = m->settings.augment},
+        {.half = m->settings.all_images ? PN_HALF_BOTH : PN_HALF_FIRST,
+         .N = m->settings.N,
+         .augment = m->settings.augment},
         {.half = PN_HALF_SECOND, .N = m->settings.N, .augment = m->settings.augment},
     };
     if (data) PN_TRY(pn_batches_create(data, streams, 2, m->settings.seed, &m->batches));
@@ -211,8 +230,10 @@ void pn_model_destroy(pn_model *m) {
         m->kernels->memory->release(m->mix_dweight);
         m->kernels->memory->release(m->ahead);
         m->kernels->memory->release(m->slope);
+        m->kernels->memory->release(m->mix_factor);
     }
     free(m->mix_host);
+    free(m->factor_host);
     free(m->result);
     free(m->share);
     free(m->evaluation);
@@ -252,6 +273,7 @@ static pn_status compile(pn_model *m, const pn_arch *arch, const pn_mix *mix, bo
                                         .recompute = m->settings.recompute,
                                         .guarded = m->arena.checked,
                                         .mix = mix,
+                                        .drop_path = mix && m->mix_keep < 1 ? m->mix_factor : NULL,
                                         .result = result}));
     return pn_program_compile(m->program, &m->size);
 }
@@ -289,6 +311,7 @@ static pn_status begin(void *self, int64_t step) {
     if (step != m->step) begin_times(m); /* a step may begin twice: see mix */
     m->step = step;
     m->place = &m->network.parameters;
+    m->mix_keep = 1;
     PN_TRY(m->kernels->memory->clear(m->found, results(m) * sizeof *m->found));
     memset(m->evaluation, 0, (size_t)m->samples * sizeof *m->evaluation);
     return pn_update_begin(&m->update);
@@ -465,9 +488,22 @@ static pn_status upload_weights(pn_model *m, const double *weight) {
 static pn_status compile_mixture(pn_model *m, const int8_t *chosen) {
     const pn_mix made = {
         .weight = chosen ? NULL : m->mix_weight, .dweight = m->mix_dweight, .chosen = chosen};
-    if (m->supernet && !chosen) return PN_OK;
+    const bool drops = m->mix_keep < 1;
+    if (m->supernet && !chosen && m->supernet_drops == drops) return PN_OK;
     PN_TRY(compile(m, NULL, &made, true, m->found));
     m->supernet = !chosen;
+    m->supernet_drops = drops;
+    return PN_OK;
+}
+
+static pn_status drop(void *self, double keep) {
+    pn_model *m = self;
+    if (!m->mix_factor) return pn_fail(PN_EARG, "model: drop-path without a place for its factors");
+    pn_network_drop_edges(&m->network, keep, m->settings.seed, m->step, m->factor_host,
+                          m->settings.N);
+    PN_TRY(m->kernels->memory->upload(m->mix_factor, m->factor_host,
+                                      mix_factors(m) * sizeof *m->factor_host));
+    m->mix_keep = keep;
     return PN_OK;
 }
 
@@ -543,6 +579,7 @@ static pn_status aside(void *self, double step, double *norm) {
 pn_evaluator pn_model_evaluator(pn_model *m) {
     return (pn_evaluator){.self = m,
                           .batch = m->settings.N,
+                          .network = &m->settings.network,
                           .begin = begin,
                           .train = train,
                           .validate = validate,
@@ -553,7 +590,8 @@ pn_evaluator pn_model_evaluator(pn_model *m) {
                           .mix = mix,
                           .mixed = mixed,
                           .ahead = m->ahead ? ahead : NULL,
-                          .aside = m->ahead ? aside : NULL};
+                          .aside = m->ahead ? aside : NULL,
+                          .drop = drop};
 }
 
 pn_status pn_model_score_on(pn_model *m, const pn_arch *arch, pn_batches *batches, int stream,

@@ -28,6 +28,8 @@ typedef struct pn_model_settings {
     uint64_t seed; /* of weights and batches */
     bool augment;
     bool frozen;        /* v is not trained: no gradient, no backward pass */
+    bool all_images;    /* the half that trains v is all of them; the other one is as ever */
+    bool drop_path;     /* mixes may have edges that are dropped */
     bool recompute;     /* keep less for the backward pass: pn_program_recompute */
     size_t memory;      /* most bytes of weights, arena and batches; 0 = no limit */
     double temperature; /* of the weights of v: 1 = the paper's */
@@ -58,12 +60,14 @@ typedef struct pn_model {
     pn_evaluation *evaluation;
     float *mix_weight, *mix_dweight; /* of a supernet, in memory of the device, */
     float *mix_host;                 /* and on the host: weights, then dweights */
-    bool supernet;                   /* the program at hand is that of all ops */
+    bool supernet, supernet_drops;   /* the program at hand is that of all ops, with drop-path */
     /* The weights of a mix: the network's, or the same tensors with other ranges on the device,
      * `ahead` their values, `slope` the gradient that is kept; NULL without look_ahead. */
     pn_parameters *place, elsewhere;
     float *ahead, *slope;
-    int samples;         /* most there can be */
+    float *mix_factor, *factor_host; /* of drop-path, (layers, edges, N); NULL without */
+    double mix_keep;                 /* of the mixes of this step; 1: nothing is dropped */
+    int samples;                     /* most there can be */
     pn_batches *batches; /* stream 0: the half that trains v; 1: the half that trains pi */
     int64_t step;
     int64_t taken[2]; /* step of the batch at hand of each stream, -1: none */

@@ -123,6 +123,7 @@ static pn_status write_metrics(pn_run *r, const char *phase) {
     const pn_step_report *p = &r->report;
     const pn_health *h = &r->health;
     const bool trained = p->trained, validated = p->validated, known = r->belief.known;
+    const bool moved = validated || p->gradient_norm_pi > 0;
     char t[5][32], v[4][32], b[3][32], samples[32] = "";
     if (counts_samples(r)) snprintf(samples, sizeof samples, ",%d", p->count);
     return pn_table_printf(
@@ -131,7 +132,7 @@ static pn_status write_metrics(pn_run *r, const char *phase) {
         cell(p->ess_pi > 0, 6, p->ess_pi, v[0]), cell(trained, 9, p->train_loss, t[1]),
         cell(validated, 9, p->val_loss, v[1]), cell(trained, 6, p->train_accuracy, t[2]),
         cell(validated, 6, p->val_accuracy, v[2]), cell(trained, 9, p->rate_v, t[3]),
-        cell(trained, 6, p->gradient_norm_v, t[4]), cell(validated, 6, p->gradient_norm_pi, v[3]),
+        cell(trained, 6, p->gradient_norm_v, t[4]), cell(moved, 6, p->gradient_norm_pi, v[3]),
         p->skipped, cell(known, 4, h->free_ops_all, b[0]), cell(known, 6, h->input[0], b[1]),
         cell(known, 9, h->reached, b[2]), samples);
 }

@@ -10,10 +10,10 @@ static const pn_field rows[] = {
     PN_ROW_DATA("fashion-mnist",
                 "images: fashion-mnist, cifar10, synthetic[:COUNTxHxWxC], a directory, "
                 "or what 'data pack' wrote; DIR@96: pictures at 96x96; NAME/2: at half the size"),
-    PN_TEXT("method", method, "parsec|random|darts|gdas", "METHOD", "parsec",
+    PN_TEXT("method", method, "parsec|random|darts|gdas|snas", "METHOD", "parsec",
             "how to search: parsec, a distribution over cells; random: uniform cells, of which the "
             "best by the shared weights is found; darts: weights of all ops on all edges; gdas: "
-            "one drawn op an edge"),
+            "one drawn op an edge; snas: drawn weights of all, and what they cost"),
     PN_TEXT("rule", rule, "auto|paper|practical|evidence", "RULE", "auto",
             "preset of the options marked *: paper (literal), practical or evidence; auto: "
             "evidence, but practical with --samples, --prior, --freeze-weights, --rate-pi or "
@@ -63,11 +63,28 @@ static const pn_field rows[] = {
     PN_REAL("epsilon", epsilon, 1e-9, 1e3, "X", NULL,
             "of --order 2: how far from the weights its finite difference is taken [0.01]"),
     PN_REAL("rate-alpha", rate_alpha, 1e-9, 1e3, "X", NULL,
-            "of darts and gdas: Adam's rate for the logits [0.0003]"),
+            "of darts, gdas and snas: Adam's rate for the logits [0.0003]"),
     PN_REAL("decay-alpha", decay_alpha, 0, 1e3, "X", NULL,
-            "of darts and gdas: L2 term of the logits [0.001]"),
-    PN_REAL("tau", tau, 1e-3, 1e3, "X", NULL, "of gdas: first temperature of its noise [10]"),
-    PN_REAL("tau-end", tau_end, 1e-3, 1e3, "X", NULL, "of gdas: last one, falling evenly [0.1]"),
+            "of darts, gdas and snas: L2 term of the logits [0.001]"),
+    PN_REAL("tau", tau, 1e-3, 1e3, "X", NULL,
+            "of gdas and snas: first temperature of their noise [10; snas 1]"),
+    PN_REAL("tau-end", tau_end, 1e-3, 1e3, "X", NULL,
+            "of gdas and snas: last one, falling evenly [0.1; snas 0.03]"),
+    PN_REAL("drop-path", drop_path, 0, 0.9, "P", NULL,
+            "of snas: probability that an image's edge is dropped [0.3]"),
+    PN_TEXT(
+        "resource", resource, "auto|none|mild|moderate|aggressive", "HOW", "auto",
+        "of snas: how much a cell's cost counts beside the loss; which weights made the cells "
+        "of these names is published nowhere: here mild is 0.15 of the code's own, moderate 0.4, "
+        "aggressive all of it [mild]"),
+    PN_REAL("resource-weight", resource_weight, 0, 1e12, "X", NULL,
+            "of snas: what the cost is multiplied by [mild, of logarithms: 0.0015]"),
+    PN_TEXT("resource-form", resource_form, "auto|log|linear", "FORM", "auto",
+            "of snas: logarithms of size, flops and memory access, or a sum of them [log]"),
+    PN_TEXT("resource-of", resource_of, "auto|drawn|expected", "OF", "auto",
+            "of snas: cost of the weights as drawn, or of the softmax of the logits [drawn]"),
+    PN_FLAG("all-images", all_images, NULL,
+            "of snas: train on all images and keep no half for validation [on]"),
     PN_FLAG("freeze-weights", freeze_weights, "0", "learn pi alone, forward only"),
     PN_REAL("rate-pi", rate_pi, 1e-9, 1e3, "X", NULL,
             "Adam's rate for pi [50 / steps of pi, at most 0.1]"),
@@ -121,7 +138,8 @@ pn_status pn_settings_resolve(pn_settings *s, const pn_data *data) {
         return pn_fail(PN_EARG,
                        "--recompute with --freeze-weights, want one of them: a search without "
                        "backward passes keeps nothing for them");
-    pn_settings_fill(&s->steps, s->epochs * (half / s->batch));
+    pn_settings_fill(&s->all_images, pn_method_of(s)->all_images);
+    pn_settings_fill(&s->steps, s->epochs * ((s->all_images ? data->count : half) / s->batch));
     PN_TRY(pn_method_of(s)->resolve(s, data));
     pn_settings_fill_real(&s->rate_end, 0.001);
     pn_settings_fill_real(&s->decay, 0.0003);
@@ -144,6 +162,8 @@ pn_model_settings pn_settings_model(const pn_settings *s, const pn_data *data, s
         .seed = s->seed,
         .augment = s->augment,
         .frozen = s->freeze_weights == 1,
+        .all_images = s->all_images == 1,
+        .drop_path = pn_method_of(s)->drop_path && s->drop_path > 0,
         .recompute = s->recompute == 1,
         .memory = memory,
         .temperature = s->temperature_v,

@@ -15,13 +15,15 @@ typedef struct pn_settings {
     int64_t layers, channels, batch, shards, samples, epochs, steps, warmup;
     uint64_t seed;
     double temperature, temperature_v, rate_pi, rate, rate_end, momentum, decay, clip, skip_below;
-    double samples_per_nat, entropy_end, rate_alpha, decay_alpha, epsilon, tau, tau_end;
+    double samples_per_nat, entropy_end, rate_alpha, decay_alpha, epsilon, tau, tau_end, drop_path,
+        resource_weight;
     int64_t restart, select, select_batches, finalists, final_batches, order;
+    char resource[16], resource_form[16], resource_of[16];
     char found[16]; /* "mode", "supported"; "auto": as the rule has it */
     double time;    /* seconds by which `steps` were chosen (pace.h), or PN_UNSET_REAL */
     int64_t evidence, baseline, distinct_inputs, freeze_weights, augment, share_slot, warmup_prior,
-        keep_weights, nesterov, recompute; /* 0, 1, PN_UNSET */
-    char prior[PN_TEXT_BYTES];             /* where pi came from; "" = uniform */
+        keep_weights, nesterov, recompute, all_images; /* 0, 1, PN_UNSET */
+    char prior[PN_TEXT_BYTES];                         /* where pi came from; "" = uniform */
 } pn_settings;
 
 extern const pn_fields pn_settings_fields;

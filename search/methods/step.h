@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "kernels/api.h"
-#include "search/network/space.h"
+#include "search/network/network.h"
 
 PN_API_BEGIN
 
@@ -30,12 +30,13 @@ typedef enum pn_step_half { PN_STEP_TRAIN, PN_STEP_VALIDATE } pn_step_half;
 
 /* The calls of a step, in this order, each as often as the method wants it:
  *     begin, train, validate, update, finish
- * or score alone; or, with a supernet, begin, mix and mixed or update and finish, for a half; and
- * between begin and the last mixed also ahead, then aside. A status other than PN_OK ends the step
- * at once and is passed on. */
+ * or score alone; or, with a supernet, begin, drop, mix, and mixed, or update and finish, or
+ * update, mixed and finish, for a half; and between begin and the last mixed also ahead, then
+ * aside. A status other than PN_OK ends the step at once and is passed on. */
 typedef struct pn_evaluator {
     void *self;
-    int batch; /* images in either batch */
+    int batch;                      /* images in either batch */
+    const pn_network_spec *network; /* of the shared weights; may be NULL as renew may */
 
     /* The batches of this step; gradient and online weights cleared. */
     pn_status (*begin)(void *self, int64_t step);
@@ -76,6 +77,10 @@ typedef struct pn_evaluator {
      * aside: to v + step * g / |g|, g being the gradient that was kept. */
     pn_status (*ahead)(void *self, double rate, double *norm);
     pn_status (*aside)(void *self, double step, double *norm);
+    /* Drop-path for the mixes of this step that follow: of every edge of every cell, an image's
+     * part is kept with this probability, and then divided by it (network.h). May be NULL
+     * likewise. */
+    pn_status (*drop)(void *self, double keep);
 } pn_evaluator;
 
 /* What happened in a step. */

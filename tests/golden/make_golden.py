@@ -32,6 +32,11 @@ each, without its decay; "moved" the pair of all weights' way from the first one
 "gradients" such pairs of each tensor after the last. "exact", of the second order: what its finite
 difference stands for, the whole derivative with respect to the logits, of the first step.
 
+snas.json (run_snas) is of the first steps of a search by SNAS: for each the loss, the gradient of
+the logits before its clip and the logits after the step, flat, and after the last one such pairs
+of all weights. Noise, initial logits and drop-path are the program's own, from Philox; batches have
+the names "input", "input.1", "input.2".
+
 Inputs are not stored. They follow from a tensor's name, in the same few lines of C and Python:
 
     hash       = 32-bit FNV-1a of the name's bytes
@@ -552,6 +557,121 @@ def distances_of(got, want):
                for name, w in want.items())
 
 
+# ---- SNAS, step by step ----
+
+INIT_MEAN, INIT_DEVIATION, DROP_PATH = 1.0, 1e-2, 7
+SNAS = dict(settings(3, 4, 10, 8, 8, 8, 3), seed=3, steps=30, taken=3, tau=1.0, tau_end=0.03,
+            drop_path=0.3, resource=0.01, rate=0.025, rate_end=0.001, momentum=0.9, decay=3e-4,
+            clip=5.0, rate_alpha=3e-4, decay_alpha=1e-3)
+
+
+def initial_logits(s, count):
+    u = uniform_philox(s["seed"], GUMBEL, 0, 2 * count)
+    normal = numpy.sqrt(-2 * numpy.log(1 - u[::2])) * numpy.cos(2 * numpy.pi * u[1::2])
+    return INIT_MEAN + INIT_DEVIATION * normal
+
+
+def gumbel(s, step, count):
+    u = uniform_philox(s["seed"], GUMBEL, 1 + step, count)
+    return -numpy.log(-numpy.log(u))
+
+
+def dropped(s, step):
+    keep, E, N = 1 - s["drop_path"], len(net.edges()), s["batch"]
+    u = numpy.concatenate([uniform_philox(s["seed"], DROP_PATH, step, N, place << 32)
+                           for place in range(s["layers"] * E)])
+    return ((u < keep) * numpy.float32(1 / keep)).astype(numpy.float32).reshape(-1, E, N)
+
+
+def op_costs(C, pixels, stride):
+    """Size, flops and memory access of every op, `none` first, as the public code of SNAS counts
+    them."""
+    def conv(size, inputs, extra):
+        return [size, size * pixels, pixels * (inputs + (extra if stride == 2 else 0)) * C + size]
+    pool = [0, 9 * pixels * C, (5 if stride == 2 else 2) * pixels * C]
+    skip = ([0, 0, 2 * C * pixels] if stride == 1
+            else [C * C, C * C * pixels, pixels * 2 * (4 * C + C // 2) + C * C])
+    return [[0, 0, 0], pool, pool, skip] + [
+        conv(2 * C * k * k + 2 * C * C, 8, 3) for k in (3, 5)] + [
+        conv(C * k * k + C * C, 4, 3) for k in (3, 5)]
+
+
+def resource(s, Z):
+    """The logarithmic form, the mean over the cells of either kind."""
+    reductions = {s["layers"] // 3, 2 * s["layers"] // 3}
+    count = [s["layers"] - len(reductions), len(reductions)]
+    C, edge, total = s["channels"], s["height"], 0
+    for layer in range(s["layers"]):
+        kind = int(layer in reductions)
+        C, edge = C << kind, edge >> kind
+        for e, (_, source) in enumerate(net.edges()):
+            costs = torch.tensor(op_costs(C, edge * edge, 2 if kind and source < 2 else 1),
+                                 dtype=Z.dtype)
+            sums = Z[kind, e] @ costs
+            total = total + torch.log(torch.clamp(sums, min=1)).sum() / 3 / count[kind]
+    return total
+
+
+def run_snas(s, dtype=torch.float64):
+    """SGD on the weights and Adam on the logits, by one loss of one batch."""
+    weights, moments = {}, {}
+    shape = (2, len(net.edges()), 1 + len(net.OPS))
+    count = int(numpy.prod(shape))
+    alpha = torch.tensor(initial_logits(s, count)).requires_grad_()
+    adam = torch.optim.Adam([alpha], s["rate_alpha"], (0.5, 0.999), 1e-8, s["decay_alpha"])
+
+    def weight(name, size):
+        if name not in weights:
+            weights[name] = torch.as_tensor(make_weight(name, size)).to(dtype).requires_grad_()
+        return weights[name]
+
+    taken = []
+    for step in range(s["taken"]):
+        tau = s["tau"] + step / (s["steps"] - 1) * (s["tau_end"] - s["tau"])
+        rate = s["rate_end"] + (s["rate"] - s["rate_end"]) * (
+            1 + numpy.cos(numpy.pi * step / s["steps"])) / 2
+        images, labels = make_batch(s, "input" + (f".{step}" if step else ""))
+        Z = torch.softmax((alpha + torch.tensor(gumbel(s, step, count))).reshape(shape) / tau, -1)
+        out = net.supernet(weight, Z[..., 1:].to(dtype), s["layers"], s["channels"], s["classes"],
+                           torch.tensor(images, dtype=dtype),
+                           torch.tensor(dropped(s, step), dtype=dtype))
+        loss = F.cross_entropy(out, torch.tensor(labels))
+        adam.zero_grad()
+        for w in weights.values():
+            w.grad = None
+        (loss + s["resource"] * resource(s, Z)).backward()
+        gradient = alpha.grad.clone()
+        torch.nn.utils.clip_grad_norm_([alpha], 10.0)
+        torch.nn.utils.clip_grad_norm_(list(weights.values()), s["clip"])
+        adam.step()
+        with torch.no_grad():
+            for name, w in weights.items():
+                g = torch.zeros_like(w) if w.grad is None else w.grad
+                moments[name] = s["momentum"] * moments.get(name, 0) + g + s["decay"] * w
+                w -= rate * moments[name]
+        taken.append({"loss": loss.item(), "gradient": gradient.tolist(),
+                      "logits": alpha.detach().clone().tolist()})
+    return taken, {name: w.detach().double().numpy() for name, w in weights.items()}
+
+
+def write_snas():
+    want, got = run_snas(SNAS), run_snas(SNAS, torch.float32)
+    for a, b in zip(got[0], want[0]):
+        off = {key: numpy.linalg.norm(numpy.subtract(a[key], b[key]))
+               for key in ("gradient", "logits")}
+        print(f"snas.json: float32 differs by {abs(a['loss'] - b['loss']):.1e} in the loss, "
+              f"{off['gradient'] / numpy.linalg.norm(b['gradient']):.1e} in the gradient, "
+              f"{off['logits']:.1e} in the logits")
+    steps = [{key: [digits(v) for v in value] if isinstance(value, list) else value
+              for key, value in step.items()} for step in want[0]]
+    with open(os.path.join(here, "snas.json"), "w", encoding="ascii") as file:
+        file.write('{"made_by": "make_golden.py, which says what the numbers mean",\n'
+                   f'"settings": {json.dumps(SNAS)},\n"steps": [\n'
+                   + ",\n".join(json.dumps(step) for step in steps) + '\n],\n"weights": {\n'
+                   + ",\n".join(f'"{name}": {json.dumps(pair)}'
+                                for name, pair in pairs(want[1]).items()) + "}}\n")
+
+
 def write_supernet(size, s, cases):
     written = []
     for name, options in cases.items():
@@ -696,6 +816,7 @@ def main():
             return compare(arguments.directory)
         except (OSError, ValueError, KeyError) as error:
             sys.exit(f"{arguments.directory}: {error}")
+    write_snas()
     for size, s in SIZES.items():
         write_golden(size, s, search_case, {name: {} for name in GENOTYPES})
     for size, s in EVALUATION_SIZES.items():
