@@ -69,7 +69,8 @@ typedef struct job {
         "--drop-path", "0.1"
 #define OF_DATA NETWORK, "--samples", "2", "--steps", "1", "--warmup", "0", OFTEN, ONE
 
-/* --quiet is last where there is progress: what comes again is run without. */
+/* --quiet is last where there is progress: what comes again is run without. (Not so of compare,
+ * whose page shows the words of the command line.) */
 static const job jobs[] = {
     {"search", {NULL}, "run", {"search", "run", IMAGES, SEARCH, ONE, "--quiet"}},
     {"resume", {"halted"}, "halted", {"search", "halted", OFTEN, ONE, "--quiet"}},
@@ -129,7 +130,7 @@ static const job jobs[] = {
     {"compare",
      {"source"},
      NULL,
-     {"compare", "source", "PDARTS", "--random", "1", "--steps", "2", "--json", ONE, "--quiet"}},
+     {"compare", "source", "PDARTS", "--random", "1", "--steps", "2", "--json", "--quiet", ONE}},
     {"watch", {"source"}, NULL, {"watch", "source"}},
     {"watch-json", {"trained"}, NULL, {"watch", "trained", "--json"}},
     {"profile",
