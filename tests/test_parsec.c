@@ -1005,7 +1005,8 @@ static void published_cells_are_healthy(void **state) {
                 {2 / 8.0, 1, 6 / 16.0},
                 {2 / 8.0, 2 / 8.0, 6 / 16.0},
                 {2 / 8.0, 1 / 8.0, 6 / 16.0}};
-    for (int i = 0; pn_genotype_published(i, &arch); i++) {
+    for (size_t i = 0; i < sizeof want / sizeof *want; i++) { /* those of two terms a node */
+        assert_non_null(pn_genotype_published((int)i, &arch));
         prior_of(&space, &arch, 60, &prior); /* so sure that probabilities are 0 and 1 */
         pn_health_check(&prior, 20, &h);
         assert_true(h.free_ops[PN_NORMAL] == want[i].normal);

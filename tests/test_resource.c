@@ -6,6 +6,7 @@
 #include "runtime/rng.h"
 #include "search/methods/mixture.h"
 #include "search/methods/resource.h"
+#include "search/network/cells.h"
 
 /* cmocka.h wants the others before it. */
 /* clang-format off */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "search/methods/mixture.h"
+#include "search/network/cells.h"
 
 pn_op_cost pn_op_cost_of(const pn_cell_shape *s, pn_op op, int input) {
     int R, dilation;

@@ -19,16 +19,18 @@
 #define PN_RESOURCE_H
 
 #include "kernels/api.h"
-#include "search/network/cells.h"
+#include "search/network/network.h"
 
 PN_API_BEGIN
+
+struct pn_cell_shape; /* search/network/cells.h */
 
 typedef struct pn_op_cost {
     double size, flops, mac;
 } pn_op_cost;
 
 /* Of an op, also of `none`, on an input of a cell. */
-pn_op_cost pn_op_cost_of(const pn_cell_shape *shape, pn_op op, int input);
+pn_op_cost pn_op_cost_of(const struct pn_cell_shape *shape, pn_op op, int input);
 
 /* R, and of_weight[kinds * edges * (1 + ops)] = dR / dweight, in the order of mixture.h. */
 double pn_resource(const pn_network_spec *spec, const pn_space *space, bool linear,
