@@ -584,10 +584,12 @@ static void check_file(const char *path) {
         const bool emulated = !strcmp(pn_backend_labels[backend], "emulated");
 #ifdef PN_ASAN
         const size_t few = 1;
+        const bool slow = evaluation || emulated;
 #else
         const size_t few = 2;
+        const bool slow = evaluation && emulated;
 #endif
-        const size_t count = evaluation && (emulated || few == 1) ? few : json_array_size(cases);
+        const size_t count = slow ? few : json_array_size(cases);
         for (size_t i = 0; i < count; i++)
             (supernet     ? check_supernet
              : evaluation ? check_evaluation

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "kernels/backend.h"
+#include "kernels/poison.h"
 #include "kernels/reference/backend.h"
 #include "search/methods/model.h"
 #include "search/methods/parsec.h"
@@ -259,7 +260,11 @@ static void made_just_before_it_is_read(void **state) {
 
 /* The network of the paper's search: mean bytes of its arena, and the multiply-adds made again. */
 static void bytes_of_the_space(const char *device) {
+#ifdef PN_ASAN
+    enum { COUNT = 10 };
+#else
     enum { COUNT = 100 };
+#endif
     const pn_space space = pn_space_darts();
     const pn_network_spec spec = SEARCH(8, 16, 32, 32, 3);
     const pn_kernels *k;
