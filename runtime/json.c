@@ -104,6 +104,16 @@ json_t *pn_json_string(const char *text) {
 
 json_t *pn_json_number(double x) { return isfinite(x) ? json_real(x) : json_null(); }
 
+double pn_json_number_in(const json_t *object, const char *name) {
+    const json_t *value = json_object_get(object, name);
+    return json_is_number(value) ? json_number_value(value) : (double)NAN;
+}
+
+const char *pn_json_text_in(const json_t *object, const char *name) {
+    const char *text = json_string_value(json_object_get(object, name));
+    return text ? text : "";
+}
+
 json_t *pn_json_seed(uint64_t seed) {
     char digits[24];
     if (seed <= INT64_MAX) return json_integer((json_int_t)seed);

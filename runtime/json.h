@@ -36,6 +36,11 @@ json_t *pn_json_number(double x);
 /* A whole number of 64 bits; JSON's end at 2^63 - 1, so a larger one is a string of its digits. */
 json_t *pn_json_seed(uint64_t seed);
 
+/* What an object has under a name, where it is a number, else NaN; where it is a string, else "".
+ * The object may be NULL. */
+double pn_json_number_in(const json_t *object, const char *name);
+const char *pn_json_text_in(const json_t *object, const char *name);
+
 /* Among the flags below: every real in the fewest digits that read back as the same double, .025
  * and not 0.025000000000000001. Of 1e300 and all others it stays a real: 1.0, not 1. */
 #define PN_JSON_EXACT JSON_REAL_PRECISION(17)

@@ -77,21 +77,11 @@ static bool begins(const json_t *event) {
     return is_event(event, "start") || is_event(event, "resume");
 }
 
-static const char *text_in(const json_t *event, const char *key) {
-    const char *text = json_string_value(json_object_get(event, key));
-    return text ? text : "";
-}
-
-static double number_in(const json_t *event, const char *key) {
-    const json_t *value = json_object_get(event, key);
-    return json_is_number(value) ? json_number_value(value) : NAN;
-}
-
 /* Seconds since 1970; NAN if it is no time. */
 static double time_of(const json_t *event) {
     struct tm t = {0};
-    if (sscanf(text_in(event, "time"), "%d-%d-%dT%d:%d:%dZ", &t.tm_year, &t.tm_mon, &t.tm_mday,
-               &t.tm_hour, &t.tm_min, &t.tm_sec) != 6)
+    if (sscanf(pn_json_text_in(event, "time"), "%d-%d-%dT%d:%d:%dZ", &t.tm_year, &t.tm_mon,
+               &t.tm_mday, &t.tm_hour, &t.tm_min, &t.tm_sec) != 6)
         return NAN;
     t.tm_year -= 1900;
     t.tm_mon--;
@@ -112,19 +102,19 @@ static last_process process_of(const json_t *events) {
     double before = NAN;
     for (size_t i = 0; i < json_array_size(events); i++) {
         const json_t *e = json_array_get(events, i);
-        const double at = time_of(e), step = number_in(e, "step");
+        const double at = time_of(e), step = pn_json_number_in(e, "step");
         if (begins(e)) {
             p = (last_process){.begun = e, .warning = "", .step_seconds = NAN};
-            p.steps = number_in(e, "steps");
+            p.steps = pn_json_number_in(e, "steps");
             before = at;
         }
         if (at - before > p.longest) p.longest = at - before;
         before = at;
         if (isfinite(step)) p.step = step;
-        if (is_event(e, "warning")) p.warning = text_in(e, "text");
+        if (is_event(e, "warning")) p.warning = pn_json_text_in(e, "text");
         if (is_event(e, "stop") || is_event(e, "diverged") || is_event(e, "finish")) p.end = e;
         if (is_event(e, "checkpoint") && p.begun) {
-            const double done = step - number_in(p.begun, "step");
+            const double done = step - pn_json_number_in(p.begun, "step");
             if (done > 0) p.step_seconds = (at - time_of(p.begun)) / done;
         }
     }
@@ -274,7 +264,7 @@ static bool look_at_state(const pn_facts *f, const last_process *p, holder lock,
     const double quiet = seconds_quiet(&f->view.place);
     (void)gethostname(host, sizeof host - 1);
     pn_duration_text(isfinite(quiet) ? quiet : 0, about);
-    const bool here = p->begun && !strcmp(host, text_in(p->begun, "host"));
+    const bool here = p->begun && !strcmp(host, pn_json_text_in(p->begun, "host"));
     if (f->view.state == PN_VIEW_FINISHED || f->view.state == PN_VIEW_DIVERGED) {
         const bool finished = f->view.state == PN_VIEW_FINISHED;
         snprintf(g->phase, sizeof g->phase, "%s", finished ? "finished" : "diverged");
@@ -285,7 +275,7 @@ static bool look_at_state(const pn_facts *f, const last_process *p, holder lock,
     if (p->end && is_event(p->end, "stop") && lock != HELD) {
         snprintf(g->phase, sizeof g->phase, "stopped");
         snprintf(g->warning, sizeof g->warning, "stopped by %s; the same command continues",
-                 text_in(p->end, "reason"));
+                 pn_json_text_in(p->end, "reason"));
         g->left = g->steps_per_s = g->images_per_s = NAN;
         return true;
     }

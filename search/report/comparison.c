@@ -39,28 +39,18 @@ typedef struct comparison {
     int at_cost;        /* 0: not known */
 } comparison;
 
-static double number_in(const json_t *object, const char *name) {
-    const json_t *value = json_object_get(object, name);
-    return json_is_number(value) ? json_number_value(value) : (double)NAN;
-}
-
-static const char *text_in(const json_t *object, const char *name) {
-    const char *text = json_string_value(json_object_get(object, name));
-    return text ? text : "";
-}
-
 static cell read_cell(const json_t *row) {
     const json_t *truth = json_object_get(row, "truth");
-    const char *genotype = text_in(row, "genotype");
-    cell c = {.name = text_in(row, "name"),
+    const char *genotype = pn_json_text_in(row, "genotype");
+    cell c = {.name = pn_json_text_in(row, "name"),
               .random = json_is_true(json_object_get(row, "random")),
               .diverged = json_is_true(json_object_get(row, "diverged")),
-              .shared = 100 * number_in(row, "shared_accuracy"),
-              .validation = 100 * number_in(row, "validation_accuracy"),
-              .test = 100 * number_in(row, "test_accuracy"),
-              .truth = number_in(truth, "accuracy"),
-              .truth_error = number_in(truth, "error"),
-              .better = number_in(truth, "better_than")};
+              .shared = 100 * pn_json_number_in(row, "shared_accuracy"),
+              .validation = 100 * pn_json_number_in(row, "validation_accuracy"),
+              .test = 100 * pn_json_number_in(row, "test_accuracy"),
+              .truth = pn_json_number_in(truth, "accuracy"),
+              .truth_error = pn_json_number_in(truth, "error"),
+              .better = pn_json_number_in(truth, "better_than")};
     c.searched = !strcmp(c.name, "derived") && !c.random;
     if (c.searched) c.name = "the search's";
     c.drawn = pn_genotype_read(genotype, strlen(genotype), &c.arch) == PN_OK;
@@ -82,14 +72,15 @@ static pn_status take(comparison *c, const json_t *root) {
     const json_t *cells = json_object_get(root, "cells"), *cost = json_object_get(root, "at_cost");
     const int count = (int)json_array_size(cells);
     double square = 0;
-    *c = (comparison){.root = root, .mean = 0, .error = NAN, .best = 100 * number_in(cost, "best")};
+    *c = (comparison){
+        .root = root, .mean = 0, .error = NAN, .best = 100 * pn_json_number_in(cost, "best")};
     c->list = malloc(((size_t)count + 1) * sizeof *c->list);
     if (!c->list) return pn_fail(PN_EMEM, "no memory for %d cells", count);
     for (; c->count < count; c->count++)
         c->list[c->count] = read_cell(json_array_get(cells, (size_t)c->count));
     qsort(c->list, (size_t)count, sizeof *c->list, better_first);
-    c->steps = (int)fmax(0, number_in(root, "steps"));
-    c->at_cost = (int)fmax(0, number_in(cost, "cells"));
+    c->steps = (int)fmax(0, pn_json_number_in(root, "steps"));
+    c->at_cost = (int)fmax(0, pn_json_number_in(cost, "cells"));
     for (int i = 0; i < count; i++) {
         const cell *one = &c->list[i];
         if (one->searched) c->own = one;
@@ -191,7 +182,7 @@ static void say_truth(pn_page *p, const comparison *c) {
     if (!table) return;
     for (int i = 0; i < c->count; i++) judged += !isnan(c->list[i].truth);
     pn_page_put(p, "<p>By the table ");
-    pn_html(p, text_in(table, "name"));
+    pn_html(p, pn_json_text_in(table, "name"));
     if (c->own && !isnan(c->own->truth))
         say(p,
             " the search's cell pair is worth %.2f %% (standard error %.2f), better than %s of "
@@ -201,8 +192,8 @@ static void say_truth(pn_page *p, const comparison *c) {
         say(p, " the search's cell pair cannot be judged");
     else
         say(p, " %d of %d cell pairs can be judged", judged, c->count);
-    if (!isnan(number_in(table, "uniform")))
-        say(p, "; a uniform cell is worth %.2f %% on average", number_in(table, "uniform"));
+    if (!isnan(pn_json_number_in(table, "uniform")))
+        say(p, "; a uniform cell is worth %.2f %% on average", pn_json_number_in(table, "uniform"));
     pn_page_put(p, ".</p>\n");
 }
 
@@ -439,11 +430,11 @@ static void put_command(pn_page *p, const comparison *c) {
 pn_status pn_comparison_put(pn_page *p, const json_t *root) {
     comparison c;
     PN_TRY(take(&c, root));
-    const char *run = text_in(root, "run");
+    const char *run = pn_json_text_in(root, "run");
     pn_page_put(p, "<p class=\"kind\">parsec-nas comparison of %d cell pair%s%s</p>\n<h1>", c.count,
                 c.count == 1 ? "" : "s", *run ? ", one of them found by" : "");
-    pn_html(p, *run ? run : text_in(root, "data"));
-    if (!*run && !*text_in(root, "data")) pn_page_put(p, "Cells");
+    pn_html(p, *run ? run : pn_json_text_in(root, "data"));
+    if (!*run && !*pn_json_text_in(root, "data")) pn_page_put(p, "Cells");
     pn_page_put(p, "</h1>\n");
     put_verdict(p, &c);
     put_strips(p, &c);

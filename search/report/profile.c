@@ -52,11 +52,6 @@ static double ms_of(const json_t *row) {
                                                                    : 1);
 }
 
-static double number_in(const json_t *row, const char *name) {
-    const json_t *value = json_object_get(row, name);
-    return json_is_number(value) ? json_number_value(value) : (double)NAN;
-}
-
 static void add_op(pn_report_profile *all, const char *name, double ms) {
     int i = 0;
     while (i < all->ops && strcmp(all->op[i].name, name) != 0) i++;
@@ -97,8 +92,8 @@ static pn_status add_row(pn_report_profile *all, const json_t *row) {
     pn_profiled *cell = cell_at(all, (int)number);
     if (!cell) return pn_fail(PN_EMEM, "no memory for a profile of %u cells", number + 1);
     cell->ms[backward] = ms_of(row);
-    cell->macs = number_in(row, "macs");
-    cell->bytes = number_in(row, "arena_bytes");
+    cell->macs = pn_json_number_in(row, "macs");
+    cell->bytes = pn_json_number_in(row, "arena_bytes");
     cell->named = label && pn_genotype_read(label, strlen(label), &cell->arch) == PN_OK;
     if (cell->named) cell->arch = ordered(&cell->arch);
     return PN_OK;

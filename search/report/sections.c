@@ -68,8 +68,7 @@ static void put_tile(pn_page *p, const char *name, const char *value, const char
 }
 
 double pn_last_accuracy(const pn_facts *f) {
-    const json_t *accuracy = json_object_get(json_object_get(f->view.root, "last"), "accuracy");
-    return json_is_number(accuracy) ? json_number_value(accuracy) : NAN;
+    return pn_json_number_in(json_object_get(f->view.root, "last"), "accuracy");
 }
 
 static void put_tiles(pn_page *p, const pn_facts *f) {

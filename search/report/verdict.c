@@ -139,20 +139,15 @@ static const json_t *compared_cell(const pn_facts *f) {
     return NULL;
 }
 
-static double number_of(const json_t *object, const char *name) {
-    const json_t *value = json_object_get(object, name);
-    return json_is_number(value) ? json_number_value(value) : NAN;
-}
-
 static void table_of_comparison(const pn_facts *f, table_says *s) {
     const json_t *table = json_object_get(f->compare, "truth"),
                  *truth = json_object_get(compared_cell(f), "truth");
     const char *name = json_string_value(json_object_get(table, "name")),
                *measure = json_string_value(json_object_get(table, "measure"));
     char words[80];
-    s->better = number_of(truth, "better_than");
-    s->accuracy = number_of(truth, "accuracy");
-    s->error = number_of(truth, "error");
+    s->better = pn_json_number_in(truth, "better_than");
+    s->accuracy = pn_json_number_in(truth, "accuracy");
+    s->error = pn_json_number_in(truth, "error");
     snprintf(words, sizeof words, "%.32s%s%.32s%s", name ? name : "", measure ? " (" : "",
              measure ? measure : "", measure ? ")" : "");
     pn_text_visible(words, s->table, sizeof s->table);
@@ -190,7 +185,7 @@ static bool worth_by_training(const pn_facts *f, char text[PN_SENTENCE_WORDS]) {
     int count = 0, below = 0;
     size_t i;
     json_t *one;
-    const double ours = number_of(compared_cell(f), "test_accuracy");
+    const double ours = pn_json_number_in(compared_cell(f), "test_accuracy");
     const json_t *cells = json_object_get(f->compare, "cells");
     json_array_foreach(cells, i, one) {
         const json_t *accuracy = json_object_get(one, "test_accuracy");
