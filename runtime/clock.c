@@ -3,11 +3,13 @@
 
 #include <time.h>
 
-double pn_now(void) {
+static double seconds_of(clockid_t clock) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
+
+double pn_now(void) { return seconds_of(CLOCK_MONOTONIC); }
 
 double pn_lap(double *since) {
     const double before = *since;
@@ -15,8 +17,6 @@ double pn_lap(double *since) {
     return *since - before;
 }
 
-double pn_cpu_now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
+double pn_cpu_now(void) { return seconds_of(CLOCK_THREAD_CPUTIME_ID); }
+
+double pn_process_now(void) { return seconds_of(CLOCK_PROCESS_CPUTIME_ID); }

@@ -8,7 +8,8 @@ double pn_now(void);
 /* Seconds since *since, which becomes now. */
 double pn_lap(double *since);
 
-/* Seconds that a processor has worked for this thread. */
+/* Seconds that processors have worked: one for this thread, all for this process. */
 double pn_cpu_now(void);
+double pn_process_now(void);
 
 #endif

@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "runtime/clock.h"
 #include "runtime/json.h"
 
 static const double least_share = 0.9, most_others = 0.1;
@@ -57,21 +58,15 @@ static double taken_by_all(void) {
                     : -1;
 }
 
-static double seconds_of(clockid_t clock) {
-    struct timespec t;
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 void pn_trust_begin(pn_trust *t) {
     double load[1];
     *t = (pn_trust){.load = getloadavg(load, 1) == 1 ? load[0] : -1,
                     .others = -1,
                     .processors = omp_get_num_procs(),
                     .threads = omp_get_max_threads(),
-                    .from = seconds_of(CLOCK_MONOTONIC),
+                    .from = pn_now(),
                     .taken = taken_by_all(),
-                    .own = seconds_of(CLOCK_PROCESS_CPUTIME_ID)};
+                    .own = pn_process_now()};
     /* Whoever has a part of a machine cannot tell who works on that part. */
     if (t->processors != sysconf(_SC_NPROCESSORS_ONLN)) t->taken = -1;
 }
@@ -83,8 +78,7 @@ static bool is_busy(const pn_trust *t) {
 }
 
 void pn_trust_judge(pn_trust *t, double wall, double cpu) {
-    const double span = seconds_of(CLOCK_MONOTONIC) - t->from, all = taken_by_all(),
-                 own = seconds_of(CLOCK_PROCESS_CPUTIME_ID) - t->own;
+    const double span = pn_now() - t->from, all = taken_by_all(), own = pn_process_now() - t->own;
     t->wall = wall;
     t->cpu = cpu;
     if (t->taken >= 0 && all >= 0 && span >= 1) t->others = fmax(all - t->taken - own, 0) / span;
