@@ -611,17 +611,10 @@ __device__ inline void backward_tiles(const pointwise &s, const place<pointwise_
             corners += swap, swap = -swap;
             fill_corners<Job>(s, t, corners);
             __syncthreads();
-            const float *const x = from.in->x + 4 * from.quad;
-            float4 v[PIXELS]; /* x of the pixels whose dx this thread makes */
-#pragma unroll
-            for (int i = 0; i < PIXELS; i++) {
-                const int p = k.row + i * k.rows;
-                v[i] = splat(0);
-                if (!k.active || p >= t.pixels) continue;
-                const spot here = spot_of<GRIDS>(s, t, corners, p, f);
-                if (here.inside) v[i] = gpu_read4(x + here.pixel * from.in->C);
-            }
+            float4 v[PIXELS];
+            load_x<GRIDS>(s, t, corners, k, f, from, v);
             load_g(s, t, g, pitch);
+            /* store_r, in so many words: a call of it spills 16 bytes on sm_120. */
             const norm4 norm = load_norm(from.in->norm, from.in->C, from.quad);
 #pragma unroll
             for (int i = 0; i < PIXELS; i++) {
