@@ -2,7 +2,8 @@
 
 Costs are counted in passes: forward and backward of one architecture on one batch. A forward pass
 alone is a third. So a step of a search costs K * 4/3; a step of its warm-up, of a search by
-evidence or of a training costs 1.
+evidence or of a training costs 1. Steps of other methods cost what `cost` of
+search/methods/method_*.c says: passes of a supernet count their multiply-adds.
 """
 
 import functools
@@ -18,6 +19,11 @@ QUICKSTART = 3767  # passes: 1,100 steps of warm-up and 500 with K = 4
 WARMUP = 1100 / QUICKSTART
 # K, and the warm-up's share of the budget
 PRESETS = {"practical": (4, WARMUP), "paper": (16, 0.0), "evidence": (1, 1.0)}
+SUPERNET, ONE_OP_AN_EDGE = 6.7, 1.2  # passes that a pass of it costs
+METHODS = {"darts": 2 * SUPERNET, "gdas": 2 * ONE_OP_AN_EDGE}  # a step
+SECOND_ORDER = 5 * SUPERNET
+# What the last rounds of random search cost, all of which its rule has to say
+ROUNDS = ("--select", "--select-batches", "--finalists", "--final-batches")
 DRAWS, LARGEST_OF = 1_000_000, 1000  # seed of the cells of seed 0; how many `largest` looks at
 RANK_SEED, JUDGE_SEED = 3_000_000, 2_000_000
 WORDS = 60  # genotypes of one command
@@ -60,7 +66,35 @@ class Rule:
             raise Refused(f"rule {self.name}: {name} {value}, want a number") from None
 
     def steps(self, passes):
-        """Steps, warm-up and passes of a search that costs `passes`, or what its options say."""
+        """Steps, warm-up (None: it has none) and passes of a search that costs `passes`, or what
+        its options say."""
+        method = option(self.words, "--method") or "parsec"
+        if method == "parsec":
+            return self.parsec_steps(passes)
+        each, rounds, judged = 1.0, 0.0, 0
+        if method == "random":
+            select, batches, finalists, again = (self.number(name) for name in ROUNDS)
+            if None in (select, batches, finalists, again):
+                raise Refused(f"rule {self.name}: random search wants {', '.join(ROUNDS)}")
+            rounds, judged = (select * batches + finalists * again) / 3, select + finalists
+        elif method not in METHODS:
+            raise Refused(f"rule {self.name}: --method {method}, want parsec, random, "
+                          f"{' or '.join(METHODS)}, whose cells have two terms a node")
+        else:
+            each = SECOND_ORDER if self.number("--order") == 2 else METHODS[method]
+        steps = self.number("--steps")
+        if steps is None:
+            steps = judged + max(1, round((passes - rounds) / each))
+        cost = rounds + (steps - judged) * each
+        self.check_cost(cost, passes, each, f"{steps} steps")
+        return steps, None, cost
+
+    def check_cost(self, cost, passes, step, what):
+        if abs(cost - passes) > max(step, 0.02 * passes):
+            raise Refused(f"rule {self.name}: {what}, cost {cost:,.0f} passes, and the budget is "
+                          f"{passes:,.0f}")
+
+    def parsec_steps(self, passes):
         frozen = "--freeze-weights" in self.words
         given = self.number("--samples")
         drawn = frozen or "--prior" in self.words or (given or 1) > 1  # as the program chooses
@@ -79,9 +113,7 @@ class Rule:
         if steps is None:
             steps = max(1, warmup + round((passes - warmup) / step))
         cost = search_cost(steps, warmup, step)
-        if abs(cost - passes) > max(step, 0.02 * passes):
-            raise Refused(f"rule {self.name}: {steps} steps, {warmup} of warm-up, cost {cost:,.0f} "
-                          f"passes, and the budget is {passes:,.0f}")
+        self.check_cost(cost, passes, step, f"{steps} steps, {warmup} of warm-up")
         return steps, warmup, cost
 
 
@@ -95,6 +127,16 @@ def search_cost(steps, warmup, step):
     """As pn_search_cost of search/methods/standalone.h."""
     warm = min(steps, warmup)
     return warm + (steps - warm) * step
+
+
+def cost_of(settings, planned):
+    """What a search cost by the settings in its run.json. Those of other methods than parsec were
+    all asked for, as planned."""
+    if settings.get("method", "parsec") != "parsec":
+        return planned
+    step = step_cost(settings["samples"], settings["freeze-weights"],
+                     settings.get("evidence", False))
+    return search_cost(settings["steps"], settings["warmup"], step)
 
 
 def rungs(passes, scoring=0.0):
@@ -231,17 +273,13 @@ class Protocol:
         run = os.path.join(self.runner.out, place)
         words = list(rule.words)
         for name, value in (("--steps", steps), ("--warmup", warmup)):
-            if option(words, name) is None:
+            if value is not None and option(words, name) is None:
                 words += [name, str(value)]
         if self.o["curve"]:
             words += ["--truth", self.o["truth"]]
 
         def finish(record):
-            ran = load(os.path.join(run, "run.json"))
-            settings = ran["settings"]
-            step = step_cost(settings["samples"], settings["freeze-weights"],
-                             settings.get("evidence", False))
-            counted = ran.get("cost") or search_cost(settings["steps"], settings["warmup"], step)
+            counted = cost_of(load(os.path.join(run, "run.json"))["settings"], cost)
             if abs(counted - cost) > 1e-6 * cost:
                 raise Failed(f"{run} cost {counted:,.0f} passes by its run.json, planned were "
                              f"{cost:,.0f}: rule {rule.name} wants --samples, --steps or --warmup")
