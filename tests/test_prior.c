@@ -196,28 +196,152 @@ static void gradient_agrees_with_finite_differences(void **state) {
     }
 }
 
-/* Made once, for any number of architectures, and of the prior as it was. */
-static void tables_are_the_prior_of_the_time(void **state) {
-    (void)state;
-    for (int i = 0; i < CASES; i++) {
-        pn_prior p, then;
-        pn_tables t;
-        make(i, 3, &p);
-        then = p;
-        pn_tables_make(&p, &t);
-        for (int j = 0; j < p.count; j++) p.logit[j] += j;
-        double one[PN_MAX_LOGITS] = {0}, many[PN_MAX_LOGITS] = {0};
-        for (uint64_t k = 0; k < 50; k++) {
-            pn_arch a, b;
-            pn_prior_sample(&then, 3, k / 10, k, &a);
-            pn_tables_sample(&t, 3, k / 10, k, &b);
-            assert_memory_equal(&a, &b, sizeof a);
-            assert_true(pn_prior_log_p(&then, &a) == pn_tables_log_p(&t, &a));
-            pn_prior_gradient(&then, &a, 0.5 + (double)k, one);
-            pn_tables_gradient(&t, &a, 0.5 + (double)k, many);
-        }
-        assert_memory_equal(one, many, sizeof one);
+/* ---- tables made once are the tables made for every architecture ----------------------------- */
+
+/* Log-probabilities of a block, anew: of a node's pair of inputs (block 0), or of the op of a slot.
+ * The order of the operations is the prior's own, so that all bits are the same. */
+enum { MOST = (PN_MAX_NODES + 1) * (PN_MAX_NODES + 1) };
+static int table_alone(const pn_prior *p, int kind, int node, int block, double table[MOST]) {
+    pn_factor factor[PN_MAX_FACTORS];
+    double max = -INFINITY, sum = 0;
+    (void)pn_factors(&p->space, factor);
+    const pn_factor *f = factor + (kind * p->space.nodes + node) * 4; /* input, op, input, op */
+    int n = 0;
+    if (block > 0) {
+        for (; n < p->space.ops; n++) table[n] = p->logit[f[2 * block - 1].first + n];
+    } else {
+        for (int i = 0; i < f[0].choices; i++)
+            for (int j = 0; j < f[0].choices; j++)
+                table[n++] = p->distinct && i == j
+                                 ? -INFINITY
+                                 : p->logit[f[0].first + i] + p->logit[f[2].first + j];
     }
+    for (int i = 0; i < n; i++) max = fmax(max, table[i]);
+    for (int i = 0; i < n; i++) sum += exp(table[i] - max);
+    const double log_sum = log(sum);
+    for (int i = 0; i < n; i++) table[i] = (table[i] - max) - log_sum;
+    return n;
+}
+
+static int entry_alone(const pn_prior *p, const pn_choice *term, int node, int block) {
+    return block > 0 ? pn_op_choice(&p->space, term[block - 1].op)
+                     : term[0].input * pn_inputs(node) + term[1].input;
+}
+
+static double log_p_alone(const pn_prior *p, const pn_arch *a) {
+    double table[MOST], sum = 0;
+    if (!pn_space_has(&p->space, a)) return -INFINITY;
+    for (int kind = 0; kind < p->space.kinds; kind++)
+        for (int node = 0; node < p->space.nodes; node++)
+            for (int block = 0; block < 3; block++) {
+                (void)table_alone(p, kind, node, block, table);
+                sum += table[entry_alone(p, a->cell[kind].term[node], node, block)];
+            }
+    return sum;
+}
+
+static void gradient_alone(const pn_prior *p, const pn_arch *a, double weight, double *gradient) {
+    double probability[PN_MAX_LOGITS];
+    pn_factor factor[PN_MAX_FACTORS];
+    const int factors = pn_factors(&p->space, factor);
+    pn_prior_marginals(p, probability);
+    for (int i = 0; i < p->count; i++) gradient[i] -= weight * probability[i];
+    for (int f = 0; f < factors; f++) {
+        const pn_choice c = a->cell[factor[f].kind].term[factor[f].node][factor[f].slot];
+        gradient[factor[f].first + (factor[f].ops ? pn_op_choice(&p->space, c.op) : c.input)] +=
+            weight;
+    }
+}
+
+/* Entry after entry, until the number that was drawn is used up. */
+static void sample_alone(const pn_prior *p, uint64_t step, uint64_t index, pn_arch *a) {
+    memset(a, 0, sizeof *a);
+    for (int kind = 0; kind < p->space.kinds; kind++)
+        for (int node = 0; node < p->space.nodes; node++)
+            for (int block = 0; block < 3; block++) {
+                double table[MOST];
+                const int n = table_alone(p, kind, node, block, table), inputs = pn_inputs(node);
+                const int b = (kind * PN_MAX_NODES + node) * 3 + block;
+                double left = pn_uniform(3, PN_STREAM_SAMPLE, step, index * 32 + (uint64_t)b);
+                int take = 0;
+                for (int i = 0; i < n; i++) {
+                    const double probability = exp(table[i]);
+                    if (probability <= 0) continue;
+                    take = i;
+                    if (left < probability) break;
+                    left -= probability;
+                }
+                pn_choice *term = a->cell[kind].term[node];
+                if (block > 0) {
+                    term[block - 1].op = p->space.op[take];
+                } else {
+                    term[0].input = (uint8_t)(take / inputs);
+                    term[1].input = (uint8_t)(take % inputs);
+                }
+            }
+}
+
+static void assert_alone(const pn_prior *prior, int draws) {
+    pn_prior p = *prior;
+    pn_tables t;
+    double one[PN_MAX_LOGITS] = {0}, many[PN_MAX_LOGITS] = {0};
+    pn_tables_make(&p, &t);
+    for (int j = 0; j < p.count; j++) p.logit[j] += j; /* the tables are of the time before */
+    for (uint64_t k = 0; k < (uint64_t)draws; k++) {
+        pn_arch a, b, c;
+        sample_alone(prior, k / 10, k, &a);
+        pn_tables_sample(&t, 3, k / 10, k, &b);
+        pn_prior_sample(prior, 3, k / 10, k, &c);
+        assert_memory_equal(&a, &b, sizeof a);
+        assert_memory_equal(&a, &c, sizeof a);
+        const double log_p = log_p_alone(prior, &a);
+        assert_true(log_p == pn_tables_log_p(&t, &a) && log_p == pn_prior_log_p(prior, &a));
+        gradient_alone(prior, &a, 0.5 + (double)k, one);
+        pn_tables_gradient(&t, &a, 0.5 + (double)k, many);
+        for (int j = 0; j < p.count; j++) assert_true(one[j] == many[j]);
+    }
+}
+
+/* Logits of -SPREAD to SPREAD: equal ones, usual ones, and such that most entries have probability
+ * 0, so that a block ends in those. */
+static void tables_made_once_have_the_bits_of_tables_made_anew(void **state) {
+    (void)state;
+    static const double spread[] = {0, 3, 40, 2000};
+    enum { SPREADS = sizeof spread / sizeof *spread };
+    for (int k = 0; k < SPREADS; k++) {
+        pn_prior p;
+        for (int i = 0; i < CASES; i++) {
+            make(i, spread[k], &p);
+            assert_alone(&p, 50);
+        }
+        const pn_space darts = pn_space_darts();
+        for (int distinct = 0; distinct < 2; distinct++) {
+            assert_int_equal(pn_prior_init(&p, &darts, distinct), PN_OK);
+            pn_random_logits(&p, spread[k], 99);
+            assert_alone(&p, 300);
+        }
+    }
+}
+
+/* What the space has not, has no probability; whatever stands in a cell that it has not. */
+static void an_architecture_of_another_space_has_no_probability(void **state) {
+    (void)state;
+    pn_prior p;
+    pn_arch a;
+    make(4, 3, &p); /* one kind, two nodes, three ops from the end of the list */
+    pn_prior_sample(&p, 3, 0, 0, &a);
+    assert_true(pn_prior_log_p(&p, &a) > -INFINITY);
+    a.cell[PN_REDUCTION].term[0][0].op = PN_NONE;
+    assert_true(pn_prior_log_p(&p, &a) > -INFINITY);
+    for (int slot = 0; slot < PN_NODE_TERMS; slot++) {
+        pn_arch b = a;
+        b.cell[PN_NORMAL].term[1][slot].op = PN_MAX_POOL_3X3;
+        assert_true(pn_prior_log_p(&p, &b) == -INFINITY);
+        b.cell[PN_NORMAL].term[1][slot].op = PN_NONE;
+        assert_true(pn_prior_log_p(&p, &b) == -INFINITY);
+    }
+    a.cell[PN_NORMAL].every_edge = 1;
+    assert_true(pn_prior_log_p(&p, &a) == -INFINITY);
 }
 
 static void mean_gradient_is_zero(void **state) {
@@ -489,7 +613,8 @@ int main(void) {
         cmocka_unit_test(log_p_is_the_definition_and_sums_to_one),
         cmocka_unit_test(coinciding_inputs_have_no_probability_if_distinct),
         cmocka_unit_test(gradient_agrees_with_finite_differences),
-        cmocka_unit_test(tables_are_the_prior_of_the_time),
+        cmocka_unit_test(tables_made_once_have_the_bits_of_tables_made_anew),
+        cmocka_unit_test(an_architecture_of_another_space_has_no_probability),
         cmocka_unit_test(mean_gradient_is_zero),
         cmocka_unit_test(entropy_and_marginals_are_sums_over_the_space),
         cmocka_unit_test(mode_and_top_are_those_of_the_whole_space),

@@ -71,13 +71,7 @@ static int block_table(const pn_prior *p, int kind, int node, int block, double 
     return n;
 }
 
-/* Which entry of a block's table an architecture takes, and the reverse. */
-static int block_entry(const pn_space *s, const pn_choice term[PN_NODE_TERMS], int node,
-                       int block) {
-    if (block > 0) return pn_op_choice(s, term[block - 1].op);
-    return term[0].input * pn_inputs(node) + term[1].input;
-}
-
+/* Has an architecture take an entry of a block's table. */
 static void block_take(const pn_space *s, pn_choice term[PN_NODE_TERMS], int node, int block,
                        int entry) {
     if (block > 0) {
@@ -200,23 +194,38 @@ void pn_prior_marginals(const pn_prior *prior, double probability[PN_MAX_LOGITS]
 /* ---- one architecture ------------------------------------------------------------------------ */
 
 void pn_tables_make(const pn_prior *prior, pn_tables *t) {
+    const pn_space *s = &prior->space;
     memset(t, 0, sizeof *t);
-    t->space = prior->space;
+    t->space = *s;
     t->logits = prior->count;
+    memset(t->choice, PN_MAX_OPS, sizeof t->choice);
+    for (int i = 0; i < s->ops; i++) t->choice[s->op[i]] = (uint8_t)i;
     FOR_BLOCKS(prior) {
         const int b = block_at(kind, node, block);
-        t->entries[b] = block_table(prior, kind, node, block, t->log_p[b]);
-        for (int i = 0; i < t->entries[b]; i++) t->probability[b][i] = exp(t->log_p[b][i]);
-        block_marginals(&prior->space, kind, node, block, t->log_p[b], t->marginal);
+        const int n = block_table(prior, kind, node, block, t->log_p[b]);
+        for (int i = 0; i < n; i++) {
+            t->probability[b][i] = exp(t->log_p[b][i]);
+            if (t->probability[b][i] > 0) t->last[b] = i;
+        }
+        block_marginals(s, kind, node, block, t->log_p[b], t->marginal);
     }
 }
 
+/* The terms of a sum are added in the order of the blocks. */
 double pn_tables_log_p(const pn_tables *t, const pn_arch *arch) {
     double sum = 0;
-    if (!pn_space_has(&t->space, arch)) return -INFINITY;
-    FOR_BLOCKS(t)
-    sum += t->log_p[block_at(kind, node, block)]
-                   [block_entry(&t->space, arch->cell[kind].term[node], node, block)];
+    for (int kind = 0; kind < t->space.kinds; kind++) {
+        if (arch->cell[kind].every_edge) return -INFINITY;
+        for (int node = 0; node < t->space.nodes; node++) {
+            const pn_choice *term = arch->cell[kind].term[node];
+            const int b = block_at(kind, node, 0);
+            const int first = t->choice[term[0].op], second = t->choice[term[1].op];
+            if (first == PN_MAX_OPS || second == PN_MAX_OPS) return -INFINITY;
+            sum += t->log_p[b][term[0].input * pn_inputs(node) + term[1].input];
+            sum += t->log_p[b + 1][first];
+            sum += t->log_p[b + 2][second];
+        }
+    }
     return sum;
 }
 
@@ -231,9 +240,21 @@ void pn_tables_gradient(const pn_tables *t, const pn_arch *arch, double weight, 
                 const pn_choice c = arch->cell[kind].term[node][slot];
                 gradient[at + c.input] += weight;
                 at += pn_inputs(node);
-                gradient[at + pn_op_choice(s, c.op)] += weight;
+                gradient[at + t->choice[c.op]] += weight;
                 at += s->ops;
             }
+}
+
+/* Which entry of a block a number of [0, 1) falls on. What is left of it stays below zero once it
+ * is, so the entries that it passes are counted without a branch, which would often be
+ * mispredicted. */
+static int entry_at(const pn_tables *t, int b, double left) {
+    int passed = 0;
+    for (int i = 0; i < t->last[b]; i++) { /* which also takes what rounding may leave */
+        left -= t->probability[b][i];
+        passed += left >= 0;
+    }
+    return passed;
 }
 
 void pn_tables_sample(const pn_tables *t, uint64_t seed, uint64_t step, uint64_t index,
@@ -241,16 +262,8 @@ void pn_tables_sample(const pn_tables *t, uint64_t seed, uint64_t step, uint64_t
     memset(arch, 0, sizeof *arch);
     FOR_BLOCKS(t) {
         const int b = block_at(kind, node, block);
-        double left = pn_uniform(seed, PN_STREAM_SAMPLE, step, index * DRAWS + (uint64_t)b);
-        int take = 0; /* the last possible entry, should rounding leave a rest */
-        for (int i = 0; i < t->entries[b]; i++) {
-            const double probability = t->probability[b][i];
-            if (probability <= 0) continue;
-            take = i;
-            if (left < probability) break;
-            left -= probability;
-        }
-        block_take(&t->space, arch->cell[kind].term[node], node, block, take);
+        const double number = pn_uniform(seed, PN_STREAM_SAMPLE, step, index * DRAWS + (uint64_t)b);
+        block_take(&t->space, arch->cell[kind].term[node], node, block, entry_at(t, b, number));
     }
 }
 

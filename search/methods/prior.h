@@ -87,8 +87,9 @@ void pn_prior_sample(const pn_prior *prior, uint64_t seed, uint64_t step, uint64
  * it was made. */
 typedef struct pn_tables {
     pn_space space;
-    int logits;                 /* of the prior */
-    int entries[PN_MAX_BLOCKS]; /* of each block */
+    int logits;                     /* of the prior */
+    uint8_t choice[PN_MAX_OPS + 1]; /* of the op factor: a pn_op's; PN_MAX_OPS: not of the space */
+    int last[PN_MAX_BLOCKS];        /* of each block: its last entry of a probability above 0 */
     double log_p[PN_MAX_BLOCKS][PN_MAX_ENTRIES], probability[PN_MAX_BLOCKS][PN_MAX_ENTRIES];
     double marginal[PN_MAX_LOGITS]; /* as pn_prior_marginals */
 } pn_tables;
