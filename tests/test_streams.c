@@ -238,6 +238,7 @@ static void a_signal_saves(void **state) {
     INTERRUPTED(BY_CODE, SIGHUP);
     INTERRUPTED(BY_CODE, SIGINT);
     INTERRUPTED(BY_CODE, SIGTERM);
+    INTERRUPTED(BY_CODE, SIGUSR1);
     INTERRUPTED(BY_CODE, SIGPIPE);
 }
 
@@ -246,6 +247,7 @@ static void a_second_hangup_does_no_harm(void **state) {
     (void)state;
     INTERRUPTED(BY_ANY_CODE, SIGHUP, SIGHUP, SIGPIPE);
     INTERRUPTED(BY_ANY_CODE, SIGTERM, SIGHUP);
+    INTERRUPTED(BY_ANY_CODE, SIGUSR1, SIGUSR1, SIGTERM);
 }
 
 static void a_second_signal_ends_at_once(void **state) {

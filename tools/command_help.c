@@ -38,7 +38,7 @@ static const pn_exit exits[] = {
     {"7", "diverged (NaN)"},
     {"8", "directory in use"},
     {"128 + N",
-     "interrupted by signal N (Ctrl-C 130, TERM 143, HUP 129, PIPE 141); "
+     "interrupted by signal N (Ctrl-C 130, TERM 143, HUP 129, USR1 138, PIPE 141); "
      "the same command continues"},
     {NULL, NULL},
 };

@@ -114,7 +114,7 @@ static void on_signal(int signal_number) {
 }
 
 void pn_stop_on_signals(void) {
-    static const int all[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE};
+    static const int all[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGPIPE};
     enum { COUNT = sizeof all / sizeof *all };
     struct sigaction before, action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     for (int i = 0; i < COUNT; i++) (void)sigaddset(&action.sa_mask, all[i]);
@@ -128,6 +128,7 @@ void pn_tell_stop(pn_journal *journal, int64_t step, pn_status status) {
     const char *name = pn_stopped == SIGINT    ? "SIGINT"
                        : pn_stopped == SIGTERM ? "SIGTERM"
                        : pn_stopped == SIGHUP  ? "SIGHUP"
+                       : pn_stopped == SIGUSR1 ? "SIGUSR1"
                                                : "SIGPIPE";
     if (status == PN_OK || status == PN_EDIVERGED || status == PN_EBUSY) return;
     snprintf(why, sizeof why, "%s", pn_error());

@@ -35,11 +35,12 @@ void pn_say_forecast(const char *length, double seconds, int64_t steps, const ch
 /* "3:05", "2:10:00". */
 void pn_clock_text(double seconds, char text[32]);
 
-/* From now on SIGINT, SIGTERM, SIGHUP (the terminal is gone) and SIGPIPE (nobody reads our messages
- * any more) set pn_stopped, the first of them, to their number. A second SIGINT or SIGTERM ends the
- * program at once; a SIGHUP does not, since kernel and shell both send one, nor does a SIGPIPE,
- * which comes with every message. A signal that is ignored stays so (nohup, a job in the
- * background of a script). */
+/* From now on SIGINT, SIGTERM, SIGHUP (the terminal is gone), SIGUSR1 (what batch systems send
+ * before the time is up, and mpirun and srun hand on to all processes) and SIGPIPE (nobody reads
+ * our messages any more) set pn_stopped, the first of them, to their number. A second SIGINT or
+ * SIGTERM ends the program at once; a SIGHUP does not, since kernel and shell both send one, nor
+ * does a SIGUSR1, nor a SIGPIPE, which comes with every message. A signal that is ignored stays so
+ * (nohup, a job in the background of a script). */
 extern volatile sig_atomic_t pn_stopped;
 void pn_stop_on_signals(void);
 
