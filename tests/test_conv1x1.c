@@ -2,13 +2,13 @@
 #include "tests/support/op_test.h"
 
 static const pn_case cases[] = {
-    {"evaluation cells of 144 channels", "N2 9x9 C144,144,144,144 K144 in=batch+affine out=batch"},
-    {"as wide as a card takes", "N1 5x5 C1024,4 K1024 in=batch out=batch+factor"},
-    {"more tiles than a card's blocks", "N40 32x64 C12 K16 out=batch+factor"},
+    {"evaluation cells of 144 channels", "N1 9x9 C144,144,144,144 K144 in=batch+affine out=batch"},
+    {"as wide as a card takes", "N1 3x3 C1024,4 K1024 in=batch out=batch+factor"},
+    {"more tiles than a card's blocks", "N22 32x64 C12 K16 out=batch+factor"},
     {"partials that a card adds in two rounds, its last set a small one",
-     "N5 31x31 C16,16,16,16 K32 in=batch out=batch & K16"},
+     "N2 33x33 C16,16,16,16 K32 in=batch out=batch & K16"},
     {"jobs that share dx, K of all kinds",
-     "N3 8x9 C80,40 K16 in=batch out=batch & K516 out=batch & K100 out=batch+affine"},
+     "N2 8x9 C80,40 K16 in=batch out=batch & K516 out=batch & K100 out=batch+affine"},
     {"one pixel", "N1 1x1 C4 K4 in=open"},
     {"one pixel, normalised: no variance", "N1 1x1 C8 K8 in=batch out=batch+affine"},
     {"two pixels: unbiased variance is twice the biased", "N1 1x2 C8 K8 in=batch out=batch+affine"},

@@ -82,6 +82,9 @@ __device__ __forceinline__ void gpu_mma_part(float4 &sum, const unsigned (&a)[4]
         : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif
 }
+/* The sum may be looked at behind gpu_mma_end(), which a whole warp calls: the emulator does many
+ * products at once. */
+__device__ __forceinline__ void gpu_mma_end() {}
 __device__ __forceinline__ void gpu_mma(float4 &sum, const gpu_mma_a &a, const gpu_mma_b &b) {
     gpu_mma_part(sum, a.low, b.high);
     gpu_mma_part(sum, a.high, b.low);

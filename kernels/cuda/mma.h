@@ -123,6 +123,7 @@ struct outer_mma {
                 if (++n == columns) n = 0, m++;
             }
         }
+        gpu_mma_end();
     }
 
     template <class X>
@@ -217,6 +218,7 @@ __device__ inline void multiply_rows(const float *g, int pitch, int pixels, int 
                 for (int n = 0; n < N; n++) gpu_mma(sum[m][n], a, b[n]);
             }
         }
+        gpu_mma_end();
 #pragma unroll
         for (int m = 0; m < M; m++)
 #pragma unroll

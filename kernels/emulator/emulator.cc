@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <cmath>
+#include <cfenv>
 #include <condition_variable>
 #include <cstdarg>
 #include <cstdio>
@@ -121,6 +121,7 @@ struct launch {
 enum state : uint8_t { RUNS, WAITS, WAITS_IN_WARP, ENDED };
 
 struct thread : pn_emulator_thread {
+    unsigned products; /* put aside */
     pn_fiber *fiber;
     const char *file; /* where it waits */
     int line;
@@ -132,9 +133,21 @@ struct deposit {
     unsigned mask;
     int kind, arg, width;
 };
+
+/* One mma.sync.m16n8k8 of a warp, put together by its lanes. */
+enum { M = 16, COLUMNS = 8, SLOTS = 8, PRODUCTS = 8 };
+struct product {
+    float high_a[M][SLOTS], low_a[M][SLOTS], high_b[SLOTS][COLUMNS], low_b[SLOTS][COLUMNS];
+    float4 *sum[LANES];
+    const char *file; /* that the first lane came from */
+    int line;
+};
+
 struct warp {
     unsigned waiting, ended; /* lanes */
+    unsigned products;       /* that a lane has put aside */
     deposit lane[LANES];
+    product aside[PRODUCTS];
 };
 
 struct static_array { /* one GPU_SHARED */
@@ -292,7 +305,16 @@ void wait(worker *w) {
     enter(w, self);
 }
 
+/* Of tensor cores, that the thread has put aside, where it does something else. */
+void check_products(worker *w, const char *what) {
+    if (w->self->products)
+        fault(w, "%s, and nobody has waited for its mma.sync at %s:%d", what,
+              w->warps[w->self->index.x / LANES].aside[0].file,
+              w->warps[w->self->index.x / LANES].aside[0].line);
+}
+
 void thread_ended(worker *w, unsigned t) {
+    check_products(w, "ends");
     w->states[t] = ENDED;
     w->ended++;
     if (w->at_barrier) {
@@ -410,7 +432,9 @@ void run_block(worker *w, unsigned index) {
     pn_emulator_at.index = dim3(index, 0, 0);
     order_threads(w);
     memset(w->states, RUNS, w->count);
-    for (unsigned v = 0; v * LANES < w->count; v++) w->warps[v].waiting = w->warps[v].ended = 0;
+    for (unsigned v = 0; v * LANES < w->count; v++)
+        w->warps[v].waiting = w->warps[v].ended = w->warps[v].products = 0;
+    for (unsigned t = 0; t < w->count; t++) w->threads[t].products = 0;
     begin_shared(w);
     if (pn_emulator_watcher) {
         pn_emulator_watcher->block(index, w->dynamic, w->arena_bytes);
@@ -618,6 +642,7 @@ int pn_emulator_barrier(int kind, int value, const char *file, int line) {
     worker *const w = me;
     thread *const self = w->self;
     const unsigned t = (unsigned)(self - w->threads);
+    check_products(w, "comes to a barrier");
     if (w->ended) {
         unsigned ended = 0;
         while (w->states[ended] != ENDED) ended++;
@@ -655,60 +680,88 @@ int pn_emulator_barrier(int kind, int value, const char *file, int line) {
 namespace {
 
 /* What the tensor cores read of 32 bits: those of tf32. */
-double operand(unsigned bits) { return (double)__uint_as_float(bits & 0xffffe000u); }
+float operand(unsigned bits) { return __uint_as_float(bits & 0xffffe000u); }
 
-float toward_zero(double v) {
-    const float f = (float)v;
-    const bool beyond = std::isfinite(f) && std::fabs((double)f) > std::fabs(v);
-    return beyond ? __uint_as_float(__float_as_uint(f) - 1) : f;
+/* Four columns at once. */
+typedef float float_4 __attribute__((vector_size(16)));
+typedef double double_4 __attribute__((vector_size(32)));
+
+template <int ROWS>
+__forceinline__ void widen(const float (&from)[ROWS][8], double (&to)[ROWS][8]) {
+    for (int i = 0; i < ROWS; i++)
+        for (int j = 0; j < 8; j++) to[i][j] = (double)from[i][j];
 }
 
-/* sum += a b, by one mma.sync.m16n8k8. Products are exact; their sum with the one before loses what
- * is beyond a float, as tensor cores have been seen to do (Fasi, Higham, Mikaitis, Pranesh:
- * Numerical behavior of NVIDIA tensor cores, PeerJ CS 2021). */
-enum { M = 16, COLUMNS = 8, SLOTS = 8 };
-void multiply_add(const double (&a)[M][SLOTS], const double (&b)[SLOTS][COLUMNS],
-                  float (&sum)[M][COLUMNS]) {
+/* sum += a b, by one mma.sync.m16n8k8, where numbers are rounded toward 0. Products are exact;
+ * their sum with the one before loses what is beyond a float, as tensor cores have been seen to do
+ * (Fasi, Higham, Mikaitis, Pranesh: Numerical behavior of NVIDIA tensor cores, PeerJ CS 2021).
+ * Fused or not, the same bits: no product of two numbers of 11 bits is rounded. */
+__forceinline__ void multiply_add(const double (&a)[M][SLOTS], const double (&b)[SLOTS][COLUMNS],
+                                  float_4 (&sum)[M][2]) {
     for (int m = 0; m < M; m++) {
-        double row[COLUMNS];
-        for (int n = 0; n < COLUMNS; n++) row[n] = (double)sum[m][n];
+        double_4 all[2];
+        for (int i = 0; i < 2; i++) all[i] = __builtin_convertvector(sum[m][i], double_4);
         for (int k = 0; k < SLOTS; k++)
-            for (int n = 0; n < COLUMNS; n++) row[n] += a[m][k] * b[k][n];
-        for (int n = 0; n < COLUMNS; n++) sum[m][n] = toward_zero(row[n]);
+            for (int i = 0; i < 2; i++) {
+                double_4 row;
+                memcpy(&row, &b[k][4 * i], sizeof row);
+                all[i] += a[m][k] * row;
+            }
+        for (int i = 0; i < 2; i++) sum[m][i] = __builtin_convertvector(all[i], float_4);
     }
 }
 
-/* Fragments (PTX ISA, "Matrix Fragments for mma.m16n8k8", .tf32): lane 4 g + t has of a (g,t),
- * (g+8,t), (g,t+4), (g+8,t+4), of b (t,g), (t+4,g), of the sums (g,2t), (g,2t+1), (g+8,2t),
- * (g+8,2t+1). */
-void multiply(warp *v) {
-    double high_a[M][SLOTS], low_a[M][SLOTS], high_b[SLOTS][COLUMNS], low_b[SLOTS][COLUMNS];
-    float sum[M][COLUMNS];
-    const pn_emulator_product *lane[LANES];
-    for (int l = 0; l < LANES; l++) {
-        const int g = l / 4, t = l % 4;
-        lane[l] = reinterpret_cast<const pn_emulator_product *>((uintptr_t)v->lane[l].value);
-        for (int i = 0; i < 4; i++) {
-            high_a[g + i % 2 * 8][t + i / 2 * 4] = operand(lane[l]->a->high[i]);
-            low_a[g + i % 2 * 8][t + i / 2 * 4] = operand(lane[l]->a->low[i]);
+/* Fragments: see pn_emulator_mma. */
+__forceinline__ void multiply_all(const product *list, unsigned count) {
+    for (const product *p = list; p < list + count; p++) {
+        double high_a[M][SLOTS], low_a[M][SLOTS], high_b[SLOTS][COLUMNS], low_b[SLOTS][COLUMNS];
+        widen(p->high_a, high_a);
+        widen(p->low_a, low_a);
+        widen(p->high_b, high_b);
+        widen(p->low_b, low_b);
+        float_4 sum[M][2];
+        for (int l = 0; l < LANES; l += 2) {
+            const float4 *const s = p->sum[l], *const t = p->sum[l + 1];
+            sum[l / 4][l % 4 / 2] = float_4{s->x, s->y, t->x, t->y};
+            sum[l / 4 + 8][l % 4 / 2] = float_4{s->z, s->w, t->z, t->w};
         }
-        for (int i = 0; i < 2; i++) {
-            high_b[t + 4 * i][g] = operand(lane[l]->b->high[i]);
-            low_b[t + 4 * i][g] = operand(lane[l]->b->low[i]);
+        multiply_add(low_a, high_b, sum);
+        multiply_add(high_a, low_b, sum);
+        multiply_add(high_a, high_b, sum);
+        for (int l = 0; l < LANES; l += 2) {
+            const float_4 low = sum[l / 4][l % 4 / 2], high = sum[l / 4 + 8][l % 4 / 2];
+            *p->sum[l] = make_float4(low[0], low[1], high[0], high[1]);
+            *p->sum[l + 1] = make_float4(low[2], low[3], high[2], high[3]);
         }
-        const float4 *const s = lane[l]->sum;
-        sum[g][2 * t] = s->x;
-        sum[g][2 * t + 1] = s->y;
-        sum[g + 8][2 * t] = s->z;
-        sum[g + 8][2 * t + 1] = s->w;
     }
-    multiply_add(low_a, high_b, sum);
-    multiply_add(high_a, low_b, sum);
-    multiply_add(high_a, high_b, sum);
-    for (int l = 0; l < LANES; l++) {
-        const int g = l / 4, t = 2 * (l % 4);
-        *lane[l]->sum = make_float4(sum[g][t], sum[g][t + 1], sum[g + 8][t], sum[g + 8][t + 1]);
-    }
+}
+
+__attribute__((noinline)) void multiply_anywhere(const product *list, unsigned count) {
+    multiply_all(list, count);
+}
+#ifdef __x86_64__
+__attribute__((noinline, target("avx2,fma"))) void multiply_avx2(const product *list,
+                                                                 unsigned count) {
+    multiply_all(list, count);
+}
+#else
+void multiply_avx2(const product *, unsigned) {}
+#endif
+
+bool has_avx2() {
+#ifdef __x86_64__
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+#else
+    return false;
+#endif
+}
+
+void multiply(const product *list, unsigned count) {
+    static const bool wide = has_avx2();
+    const int usual = fegetround();
+    fesetround(FE_TOWARDZERO);
+    (wide ? multiply_avx2 : multiply_anywhere)(list, count);
+    fesetround(usual);
 }
 
 /* All lanes of the mask have come: checks that they mean the same, gives each its result. */
@@ -723,6 +776,9 @@ void complete(worker *w, warp *v, unsigned base, unsigned mask, int kind) {
         const thread *const t = &w->threads[base + lane];
         const bool elsewhere =
             t->line != self->line || (t->file != self->file && strcmp(t->file, self->file) != 0);
+        if (kind == PN_EMULATOR_MMA && d->kind == kind && d->arg != (int)v->products)
+            fault(w, "%d products of mma.sync at %s:%d, and thread %u %d", (int)v->products,
+                  self->file, self->line, base + lane, d->arg);
         if (d->mask != mask || d->kind != kind || (elsewhere && kind != PN_EMULATOR_SYNC))
             fault(w, "%s with mask %08x at %s:%d, and thread %u %s with mask %08x at %s:%d",
                   kind_name(kind), mask, self->file, self->line, base + lane, kind_name(d->kind),
@@ -734,7 +790,8 @@ void complete(worker *w, warp *v, unsigned base, unsigned mask, int kind) {
         return;
     }
     if (kind == PN_EMULATOR_MMA) {
-        multiply(v);
+        multiply(v->aside, v->products);
+        v->products = 0;
         return;
     }
     for (unsigned lanes = mask; lanes; lanes &= lanes - 1) {
@@ -776,6 +833,7 @@ uint64_t pn_emulator_warp(int kind, unsigned mask, uint64_t value, int arg, int 
     const unsigned there = w->count - base < LANES ? (1u << (w->count - base)) - 1 : FULL;
     self->file = file;
     self->line = line;
+    if (kind != PN_EMULATOR_MMA) check_products(w, kind_name(kind));
     if (!(mask >> lane & 1) || (mask & ~there) || (mask & v->ended)) {
         const unsigned who = mask & ~there ? mask & ~there : mask & v->ended;
         if (!(mask >> lane & 1))
@@ -808,6 +866,43 @@ uint64_t pn_emulator_warp(int kind, unsigned mask, uint64_t value, int arg, int 
     }
     wait(w);
     return v->lane[lane].value;
+}
+
+/* Fragments (PTX ISA, "Matrix Fragments for mma.m16n8k8", .tf32): lane 4 g + t has of a (g,t),
+ * (g+8,t), (g,t+4), (g+8,t+4), of b (t,g), (t+4,g), of the sums (g,2t), (g,2t+1), (g+8,2t),
+ * (g+8,2t+1). */
+void pn_emulator_mma(float4 *sum, const gpu_mma_a &a, const gpu_mma_b &b, const char *file,
+                     int line) {
+    worker *const w = me;
+    thread *const self = w->self;
+    const unsigned thread = self->index.x, lane = thread % LANES, g = lane / 4, t = lane % 4;
+    warp *const v = &w->warps[thread / LANES];
+    if (self->products == PRODUCTS) pn_emulator_mma_end(file, line);
+    product *const p = &v->aside[self->products++];
+    if (self->products > v->products) {
+        v->products = self->products;
+        p->file = file;
+        p->line = line;
+    } else if (p->line != line || (p->file != file && strcmp(p->file, file) != 0)) {
+        fault(w, "mma.sync with mask %08x at %s:%d, and another lane at %s:%d", FULL, file, line,
+              p->file, p->line);
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        p->high_a[g + i % 2 * 8][t + i / 2 * 4] = operand(a.high[i]);
+        p->low_a[g + i % 2 * 8][t + i / 2 * 4] = operand(a.low[i]);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        p->high_b[t + 4 * i][g] = operand(b.high[i]);
+        p->low_b[t + 4 * i][g] = operand(b.low[i]);
+    }
+    p->sum[lane] = sum;
+}
+
+void pn_emulator_mma_end(const char *file, int line) {
+    thread *const self = me->self;
+    const int products = (int)self->products;
+    self->products = 0;
+    pn_emulator_warp(PN_EMULATOR_MMA, FULL, 0, products, LANES, file, line);
 }
 
 #define ATOMICS(T)                                                                            \

@@ -11,10 +11,11 @@
  *
  * What ends a launch with PN_EDEVICE and a sentence that names block, thread and source line: a
  * barrier that not all threads reach, or not the same one; a warp's operation that lanes in its
- * mask do not join, or with other masks, or from which a lane reads that is not there; 16 bytes at
- * once from an address that is no multiple of 16; more shared memory than a card has. Shared memory
- * is filled with NaN (0xff) before each block. An AddressSanitizer build sees what is out of
- * bounds, and with kernels compiled for hooks.cc, every race (see there).
+ * mask do not join, or with other masks, or from which a lane reads that is not there; products of
+ * tensor cores that nobody has waited for; 16 bytes at once from an address that is no multiple of
+ * 16; more shared memory than a card has. Shared memory is filled with NaN (0xff) before each
+ * block. An AddressSanitizer build sees what is out of bounds, and with kernels compiled for
+ * hooks.cc, every race (see there).
  *
  * Environment (read once):
  *   PN_EMULATOR_ORDER    forward (default), reverse, or a number: the seed of a random order
@@ -313,20 +314,19 @@ struct gpu_mma_a {
 struct gpu_mma_b {
     unsigned high[2], low[2];
 };
-struct pn_emulator_product { /* what a lane brings to an mma */
-    const gpu_mma_a *a;
-    const gpu_mma_b *b;
-    float4 *sum;
-};
+/* What the lanes bring is put aside; the warp comes together at gpu_mma_end, or sooner if there is
+ * no more room. A lane that waits elsewhere, or ends, with products put aside ends the launch. */
+void pn_emulator_mma(float4 *sum, const gpu_mma_a &a, const gpu_mma_b &b, const char *file,
+                     int line);
+void pn_emulator_mma_end(const char *file, int line);
 void pn_hooked_mma(void);
 static inline void gpu_mma(float4 &sum, const gpu_mma_a &a, const gpu_mma_b &b, PN_EMULATOR_SITE) {
 #ifdef PN_EMULATOR_HOOKS
     pn_hooked_mma();
 #endif
-    pn_emulator_product mine = {&a, &b, &sum};
-    pn_emulator_warp(PN_EMULATOR_MMA, 0xffffffffu, reinterpret_cast<uintptr_t>(&mine), 0, 32, file,
-                     line);
+    pn_emulator_mma(&sum, a, b, file, line);
 }
+static inline void gpu_mma_end(PN_EMULATOR_SITE) { pn_emulator_mma_end(file, line); }
 
 /* A launch has run when gpu_launch returns. */
 static inline void gpu_wait_for_launches() {}

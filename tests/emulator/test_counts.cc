@@ -70,6 +70,7 @@ __global__ void fragments(int step, float *out) {
     for (unsigned &v : b.high) v = __float_as_uint(gpu_read1(ones + lane));
     float4 sum = make_float4(0, 0, 0, 0);
     for (int i = 0; i < 2; i++) gpu_mma(sum, a, b);
+    gpu_mma_end();
     if (sum.x == -1) gpu_store4(out, sum);
 }
 

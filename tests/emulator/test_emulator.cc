@@ -172,6 +172,7 @@ __global__ void product_of_31(float *y) {
     y[t] = (float)t;
     if (BROKEN && t % 32 == 9) return;
     gpu_mma(sum, ones_a, ones_b);
+    gpu_mma_end();
     y[t] = (float)t + sum.x;
 }
 
@@ -183,7 +184,46 @@ __global__ void two_products(float *y) {
         gpu_mma(sum, ones_a, ones_b);
     else
         gpu_mma(sum, ones_a, ones_b);
+    gpu_mma_end();
     y[t] = (float)t + sum.y;
+}
+
+/* More than are put aside at once. */
+template <bool BROKEN>
+__global__ void one_product_less(float *y) {
+    const int t = (int)threadIdx.x;
+    float4 sum = make_float4(-8 * 11, 0, 0, 0);
+    for (int i = 0; i < (BROKEN && t % 32 == 20 ? 10 : 11); i++) gpu_mma(sum, ones_a, ones_b);
+    gpu_mma_end();
+    y[t] = (float)t + sum.x;
+}
+
+template <bool BROKEN>
+__global__ void product_and_barrier(float *y) {
+    const int t = (int)threadIdx.x;
+    float4 sum = make_float4(0, 0, -8, 0);
+    gpu_mma(sum, ones_a, ones_b);
+    if (!BROKEN) gpu_mma_end();
+    __syncthreads();
+    y[t] = (float)t + sum.z;
+}
+
+template <bool BROKEN>
+__global__ void product_and_shuffle(float *y) {
+    const int t = (int)threadIdx.x;
+    float4 sum = make_float4(0, 0, -8, 0);
+    gpu_mma(sum, ones_a, ones_b);
+    if (!BROKEN) gpu_mma_end();
+    y[t] = __shfl_sync(FULL, (float)t + sum.z, t);
+}
+
+template <bool BROKEN>
+__global__ void product_and_end(float *y) {
+    const int t = (int)threadIdx.x;
+    float4 sum = make_float4(0, 0, -8, 0);
+    gpu_mma(sum, ones_a, ones_b);
+    if (!BROKEN) gpu_mma_end();
+    y[t] = (float)t + sum.z;
 }
 
 template <bool BROKEN>
@@ -546,6 +586,26 @@ const struct row {
      call<two_products<false>>,
      SAYS,
      {"mma.sync with mask ffffffff", "test_emulator.cc:"}},
+    {"one product less in a lane",
+     call<one_product_less<true>>,
+     call<one_product_less<false>>,
+     SAYS,
+     {"products of mma.sync", "and thread"}},
+    {"a product that nobody waits for, and a barrier",
+     call<product_and_barrier<true>>,
+     call<product_and_barrier<false>>,
+     SAYS,
+     {"comes to a barrier, and nobody has waited for its mma.sync", "test_emulator.cc:"}},
+    {"a product that nobody waits for, and a shuffle",
+     call<product_and_shuffle<true>>,
+     call<product_and_shuffle<false>>,
+     SAYS,
+     {"__shfl_sync, and nobody has waited for its mma.sync", "test_emulator.cc:"}},
+    {"a product that nobody waits for, and the end",
+     call<product_and_end<true>>,
+     call<product_and_end<false>>,
+     SAYS,
+     {"ends, and nobody has waited for its mma.sync", "test_emulator.cc:"}},
     {"two masks in one warp",
      call<two_masks<true>>,
      call<two_masks<false>>,

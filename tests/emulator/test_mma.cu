@@ -78,6 +78,7 @@ __global__ void product(const float *a, const float *b, float *sum) {
     float4 s = make_float4(low[0], low[1], high[0], high[1]);
     gpu_mma(s, load_a([&](int i, int half) { return a[(g + 8 * i) * 8 + t + 4 * half]; }),
             load_b([&](int half) { return b[(t + 4 * half) * 8 + g]; }));
+    gpu_mma_end();
     low[0] = s.x;
     low[1] = s.y;
     high[0] = s.z;
