@@ -169,6 +169,16 @@ PN_INLINE void pn_z_block(const int px, int n, const int nb, int lanes, pn_vf ac
         pn_add_to(partial + 2 * Kp + b * PN_LANES, squares);
     }
 }
+/* The same of a block of which fewer pixels are left than it has. Once for all sizes: whole blocks
+ * are what takes the time, and every copy takes the compiler's. The caller hands over a copy, or
+ * its accumulators would live in memory. */
+PN_OUTLINE void pn_z_tail(int n, int nb, int lanes, pn_vf acc[PN_BLOCK][2], pn_stored *z,
+                          size_t z_step, float *partial, int Kp) {
+    if (nb == 2)
+        pn_z_block(PN_WIDE, n, 2, lanes, acc, z, z_step, partial, Kp);
+    else
+        pn_z_block(PN_BLOCK, n, 1, lanes, acc, z, z_step, partial, Kp);
+}
 PN_INLINE void pn_z_strip(const int px, const int nb, int lanes, const int C, int Kp,
                           const float *in, const size_t in_step, int n, const float *w,
                           pn_stored *z, size_t z_step, size_t ahead, int first, float *partial,
@@ -184,10 +194,14 @@ PN_INLINE void pn_z_strip(const int px, const int nb, int lanes, const int C, in
         if (first && p == 0) {
             PN_UNROLL for (int b = 0; b < nb; b++) pn_store(partial + b * PN_LANES, acc[0][b]);
         }
-        if (p + px <= n)
+        if (p + px <= n) {
             pn_z_block(px, px, nb, lanes, acc, z, z_step, partial, Kp);
-        else
-            pn_z_block(px, n - p, nb, lanes, acc, z, z_step, partial, Kp);
+        } else {
+            pn_vf last[PN_BLOCK][2];
+            PN_UNROLL for (int i = 0; i < px; i++) PN_UNROLL for (int b = 0; b < nb; b++)
+                last[i][b] = acc[i][b];
+            pn_z_tail(n - p, nb, lanes, last, z, z_step, partial, Kp);
+        }
     }
 }
 /* z = W^T in for n pixels, z_step floats apart, and the sums in the chunk's partial of three rows
@@ -254,6 +268,19 @@ PN_INLINE void pn_dx_block(const pn_dx *d, const size_t step, const size_t r_ste
     PN_UNROLL for (int i = 0; i < px; i++) {
         if (i < n) pn_narrow_lanes(dx + i * step, t[i], lanes);
     }
+}
+
+PN_OUTLINE void pn_dx_tail_of(const pn_dx *d, size_t step, size_t r_step, size_t p, int c, int n,
+                              int lanes, const pn_vf *acc, float *sums, int Cp) {
+    pn_dx_block(d, step, r_step, p, c, PN_BLOCK, n, lanes, 1, acc, sums, Cp);
+}
+/* The same of a block of px pixels of which n are left; out of line as pn_z_tail. */
+PN_INLINE void pn_dx_tail(const pn_dx *d, size_t step, size_t r_step, size_t p, int c, const int px,
+                          int n, int lanes, const int stride, const pn_vf *acc, float *sums,
+                          int Cp) {
+    pn_vf last[PN_BLOCK] = {{0}};
+    PN_UNROLL for (int i = 0; i < px; i++) last[i] = acc[i * stride];
+    pn_dx_tail_of(d, step, r_step, p, c, n, lanes, last, sums, Cp);
 }
 
 /* ---- the partials of a weight gradient ------------------------------------------------------- */

@@ -221,7 +221,7 @@ PN_INLINE void pn_dx_strip(const int px, const int nb, int lanes, const int Kg, 
             if (p + px <= n)
                 pn_dx_block(d, step, r_step, p, k, px, px, lanes, 2, &acc[0][b], sums, Cp);
             else
-                pn_dx_block(d, step, r_step, p, k, px, n - p, lanes, 2, &acc[0][b], sums, Cp);
+                pn_dx_tail(d, step, r_step, p, k, px, n - p, lanes, 2, &acc[0][b], sums, Cp);
         }
     }
 }

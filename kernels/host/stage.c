@@ -162,7 +162,7 @@ PN_INLINE void dx_row_of(const int R, const int D, const int S, const int C, int
             if (q + PN_BLOCK <= W)
                 pn_dx_block(d, C, Cp, q, c, PN_BLOCK, PN_BLOCK, lanes, 1, acc, sums, Cp);
             else
-                pn_dx_block(d, C, Cp, q, c, PN_BLOCK, W - q, lanes, 1, acc, sums, Cp);
+                pn_dx_tail(d, C, Cp, q, c, PN_BLOCK, W - q, lanes, 1, acc, sums, Cp);
         }
     }
 }
@@ -235,48 +235,42 @@ PN_INLINE void du_row_of(const int C, const int S, int Q, const float *g, const 
             X(C, __VA_ARGS__);  \
     } while (0)
 
-/* Every filter: kind, R, dilation, stride. */
+/* Every filter: kind, R, dilation, stride, and what else X takes. */
 /* clang-format off */
-#define FILTERS(X)                  \
-    X(0, 3, 1, 1) X(1, 3, 1, 2)     \
-    X(2, 3, 2, 1) X(3, 3, 2, 2)     \
-    X(4, 5, 1, 1) X(5, 5, 1, 2)     \
-    X(6, 5, 2, 1) X(7, 5, 2, 2)
+#define FILTERS(X, ...)                                           \
+    X(0, 3, 1, 1, __VA_ARGS__) X(1, 3, 1, 2, __VA_ARGS__)         \
+    X(2, 3, 2, 1, __VA_ARGS__) X(3, 3, 2, 2, __VA_ARGS__)         \
+    X(4, 5, 1, 1, __VA_ARGS__) X(5, 5, 1, 2, __VA_ARGS__)         \
+    X(6, 5, 2, 1, __VA_ARGS__) X(7, 5, 2, 2, __VA_ARGS__)
 /* clang-format on */
 
-static void u_row(const prepared *s, const float *const *rows, float *u, pn_prefetches *ahead) {
-#define CASE_OF(C, R, D, S) u_row_of(R, D, S, pn_padded(C), s->Q, rows, s->dw, u, ahead)
-#define CASE(kind, R, D, S)                  \
-    case kind:                               \
-        BY_CHANNELS(s->C, CASE_OF, R, D, S); \
+/* A function for every filter, which ROW makes for every number of channels, and one that calls
+ * the job's. All of them in one function take the compiler twice as long. */
+#define FILTER_FUNCTION(kind, R, D, S, name, declared, ROW) \
+    PN_OUTLINE void name##_##kind declared { BY_CHANNELS(s->C, ROW, R, D, S); }
+#define FILTER_CASE(kind, R, D, S, name, given) \
+    case kind:                                  \
+        name##_##kind given;                    \
         break;
-    switch (s->kind) { FILTERS(CASE) }
-#undef CASE
-#undef CASE_OF
-}
+#define BY_FILTER(name, declared, given, ROW)                  \
+    FILTERS(FILTER_FUNCTION, name, declared, ROW)              \
+    static void name declared {                                \
+        switch (s->kind) { FILTERS(FILTER_CASE, name, given) } \
+    }
 
-static void dx_row(const prepared *s, const float *const *rows, const pn_dx *d, float *sums,
-                   pn_prefetches *ahead) {
-#define CASE_OF(C, R, D, S) dx_row_of(R, D, S, C, s->job->W, rows, s->dw_flipped, d, sums, ahead)
-#define CASE(kind, R, D, S)                  \
-    case kind:                               \
-        BY_CHANNELS(s->C, CASE_OF, R, D, S); \
-        break;
-    switch (s->kind) { FILTERS(CASE) }
-#undef CASE
-#undef CASE_OF
-}
+#define U_ROW(C, R, D, S) u_row_of(R, D, S, pn_padded(C), s->Q, rows, s->dw, u, ahead)
+BY_FILTER(u_row, (const prepared *s, const float *const *rows, float *u, pn_prefetches *ahead),
+          (s, rows, u, ahead), U_ROW)
 
-static void ddw_row(const prepared *s, const float *const *rows, const float *du, float *ddw) {
-#define CASE_OF(C, R, D, S) ddw_row_of(R, D, S, pn_padded(C), s->Q, rows, du, ddw)
-#define CASE(kind, R, D, S)                  \
-    case kind:                               \
-        BY_CHANNELS(s->C, CASE_OF, R, D, S); \
-        break;
-    switch (s->kind) { FILTERS(CASE) }
-#undef CASE
-#undef CASE_OF
-}
+#define DX_ROW(C, R, D, S) dx_row_of(R, D, S, C, s->job->W, rows, s->dw_flipped, d, sums, ahead)
+BY_FILTER(dx_row,
+          (const prepared *s, const float *const *rows, const pn_dx *d, float *sums,
+           pn_prefetches *ahead),
+          (s, rows, d, sums, ahead), DX_ROW)
+
+#define DDW_ROW(C, R, D, S) ddw_row_of(R, D, S, pn_padded(C), s->Q, rows, du, ddw)
+BY_FILTER(ddw_row, (const prepared *s, const float *const *rows, const float *du, float *ddw),
+          (s, rows, du, ddw), DDW_ROW)
 
 static void r_row(const prepared *s, const pn_stored *x, float *r) {
 #define CASE_OF(C, ...) pn_relu_pixels(C, x, C, s->job->W, 0, s->scale, s->shift, r, pn_padded(C))

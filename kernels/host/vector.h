@@ -17,6 +17,7 @@ typedef float pn_vf __attribute__((vector_size(PN_LANES * 4), aligned(4), may_al
 typedef int32_t pn_vi __attribute__((vector_size(PN_LANES * 4), aligned(4), may_alias));
 
 #define PN_INLINE static inline __attribute__((always_inline))
+#define PN_OUTLINE static __attribute__((noinline, unused)) /* of a header: not all use it */
 #ifdef __clang__
 #define PN_UNROLL _Pragma("clang loop unroll(full)")
 #else
