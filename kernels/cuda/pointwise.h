@@ -9,7 +9,9 @@
  * Forward is bound by memory at the few channels of a search (C 64 to K 16: 6 operations a byte).
  * A tile is 4 pixels (2 where that makes too few tiles for a big card) of every thread's quad of
  * K. Their r comes through shared memory a chunk of channels at a time, while the sums wait in
- * registers: 40 KB whatever C is. Read x once, write z once. Two blocks a multiprocessor.
+ * registers: 40 KB whatever C is. Read x once, write z once. Two blocks a multiprocessor. Of one
+ * grid, where tensor cores are faster (gpu.h), they make the sums, of up to 40 tiles of 16 pixels
+ * by 8 k; z then comes through shared memory, in the place of r.
  *
  * Backward reads dy, z and x once, writes dx once, at C of up to 128. More channels are cut into
  * *slices* of about 64, each with blocks, tickets and partials of its own: a block then keeps the
@@ -18,8 +20,8 @@
  * depend on the input alone, so that jobs that share dx agree on them; a job with a large K takes a
  * tile in several steps. A step: x into registers (each thread the pixels and the quad whose dx it
  * will make), r and g into shared memory; dw += r^T g; then da = g w^T with w transposed in shared
- * memory, masked by the x in registers. Of one grid, where tensor cores are faster (gpu.h), both
- * products are theirs: w then comes through L1, and da through shared memory, in the place of r.
+ * memory, masked by the x in registers. Of one grid, on tensor cores, w comes through L1, and da
+ * through shared memory, in the place of r.
  *
  * Grids that have no whole number of quads (K/2 = 2, 6, 10 ...) are taken in pairs of channels:
  * `PAIRS`, an even K/2 in general; slower, and no network of ours has it. */
@@ -275,15 +277,64 @@ __device__ inline void forward_tiles(const pointwise &s, const place<pointwise_f
     store_moments(k, m, seen, shared, partial_of(call, p, p.first));
 }
 
+/* The same on tensor cores: of one grid. z goes through shared memory, that a thread owns a quad of
+ * channels. */
+template <class Job>
+__device__ inline void forward_tiles_mma(const pointwise &s, const place<pointwise_forward<Job>> &p,
+                                         const call_of<pointwise_forward<Job>> &call,
+                                         float *shared) {
+    const forward_cut &cut = p.cut;
+    const int pitch = pitch_of(cut.chunk), z_pitch = pitch_of(s.K);
+    const columns k = columns_of(s.K);
+    corner *const corners =
+        reinterpret_cast<corner *>(shared + cut.pixels * pitch + PLANE_GAP); /* conv's */
+    moments m = no_moments();
+    int seen = 0;
+#pragma unroll 1
+    for (int tile = p.block; tile < p.tiles; tile += p.blocks) {
+        const run t = run_of(s, (size_t)tile * cut.pixels, cut.pixels);
+        inner_mma z;
+        float4 sum[inner_mma::MOST];
+#pragma unroll
+        for (int i = 0; i < inner_mma::MOST; i++) sum[i] = splat(0);
+        z.begin(t.pixels, s.K);
+        __syncthreads();
+        fill_corners<Job>(s, t, corners);
+#pragma unroll 1
+        for (int c = 0; c < s.C; c += cut.chunk) {
+            const int C = min_of(cut.chunk, s.C - c);
+            __syncthreads();
+            load_r<Job>(s, t, corners, c, C, shared, pitch, 0);
+            __syncthreads();
+            z.add(sum, shared, pitch, t.pixels, C, s.w + (size_t)c * s.K, s.K);
+        }
+        __syncthreads();
+        z.put(sum, t.pixels, s.K, shared, z_pitch);
+        __syncthreads();
+        if (k.active)
+            for (int pixel = k.row; pixel < t.pixels; pixel += k.rows) {
+                const float4 v = gpu_load4(shared + pixel * z_pitch + 4 * k.quad);
+                gpu_store4(s.out->z + (t.first + pixel) * s.K + 4 * k.quad, v);
+                m.add(v);
+            }
+        seen += t.pixels;
+    }
+    if (s.out->norm.mode != PN_NORM_BATCH) return;
+    store_moments(k, m, seen, shared, partial_of(call, p, p.first));
+}
+
 template <class Job, bool PAIRS>
 __global__ __launch_bounds__(THREADS, PAIRS ? 1 : 2) void forward_kernel(
     const call_of<pointwise_forward<Job>> call) {
     GPU_DYNAMIC(float, shared);
     GPU_SHARED(place<pointwise_forward<Job>>, p); /* in registers, conv would spill on sm_86 */
+    GPU_SHARED(pointwise, s);
     find_place(call, &p);
+    if (threadIdx.x == 0) s = view_of(call.jobs[p.first]);
     __syncthreads();
-    const pointwise s = view_of(call.jobs[p.first]);
-    if (p.cut.each == PIXELS)
+    if (grids_of<Job> == 1 && gpu_prefers_mma() && inner_mma::fits(p.cut.pixels, s.K))
+        forward_tiles_mma<Job>(s, p, call, shared);
+    else if (p.cut.each == PIXELS)
         forward_tiles<Job, PIXELS, PAIRS>(s, p, call, shared);
     else
         forward_tiles<Job, PIXELS / 2, PAIRS>(s, p, call, shared);

@@ -16,7 +16,8 @@
  * Forward: a tile is a rectangle of outputs of one image. A chunk of channels at a time, the
  * inputs it needs come into shared memory as r = relu(v(x)), with zeros around the image; a thread
  * makes STRIP outputs of a column at once, so that a row of r is looked at once for all of them;
- * u stays in shared memory, and when all channels are there the tile times pw is z.
+ * u stays in shared memory, and when all channels are there the tile times pw is z: on tensor
+ * cores, where they are faster, z replaces u, that a thread gets the quad whose moments it sums.
  *
  * Backward in one launch: a tile is a rectangle of *inputs* (the same for all jobs that share dx),
  * and the channels are cut into slices, each with blocks, tickets and partials of its own: what
@@ -256,11 +257,15 @@ __global__ void __launch_bounds__(THREADS, 2)
         const columns k = columns_of(C);
         const int P = div_up(s.H, s.stride), Q = div_up(s.W, s.stride), wide = t.at.columns;
         float *const z = s.out.z + (((size_t)t.at.n * P + t.at.h) * Q + t.at.w) * C + 4 * k.quad;
-        multiply(k, shared, pitch, t.at.rows * wide, C, s.pw, C, [&](int pixel, float4 v) {
+        const auto done = [&](int pixel, float4 v) {
             const int row = pixel / wide;
             gpu_store4(z + (size_t)(row * Q + pixel - row * wide) * C, v);
             m.add(v);
-        });
+        };
+        if (gpu_prefers_mma() && inner_mma::most_pixels(C))
+            multiply_in_place(k, shared, pitch, t.at.rows * wide, C, s.pw, done);
+        else
+            multiply(k, shared, pitch, t.at.rows * wide, C, s.pw, C, done);
     }
     const int C = s.in.C;
     const pn_norm &norm = s.out.norm;

@@ -199,6 +199,43 @@ __global__ void block_products(const float *x, const float *g, const float *w, f
                      [&](int p, int c, float2 v) { gpu_store2(da + (size_t)p * C + c, v); });
 }
 
+/* z (pixels,K) = x w, in place: x and w (C,K) of C = K; else `chunk` channels at a time. */
+__global__ void block_inner(const float *x, const float *w, float *z, int C, int K, int pixels,
+                            int chunk) {
+    GPU_DYNAMIC(float, shared);
+    const columns k = columns_of(K);
+    if (chunk == 0) {
+        const int pitch = pitch_of(C);
+        for (int i = (int)threadIdx.x; i < pixels * C; i += THREADS)
+            shared[i / C * pitch + i % C] = x[i];
+        __syncthreads();
+        multiply_in_place(k, shared, pitch, pixels, C, w,
+                          [&](int p, float4 v) { gpu_store4(z + (size_t)p * C + 4 * k.quad, v); });
+        return;
+    }
+    const int most = inner_mma::most_pixels(K), pitch = pitch_of(chunk), z_pitch = pitch_of(K);
+    for (int first = 0; first < pixels; first += most) {
+        const int count = min_of(most, pixels - first);
+        inner_mma product;
+        float4 sum[inner_mma::MOST] = {splat(0), splat(0), splat(0), splat(0), splat(0)};
+        product.begin(count, K);
+        for (int c = 0; c < C; c += chunk) {
+            const int part = min_of(chunk, C - c);
+            __syncthreads();
+            for (int i = (int)threadIdx.x; i < count * part; i += THREADS)
+                shared[i / part * pitch + i % part] =
+                    x[(size_t)(first + i / part) * C + c + i % part];
+            __syncthreads();
+            product.add(sum, shared, pitch, count, part, w + (size_t)c * K, K);
+        }
+        __syncthreads();
+        product.put(sum, count, K, shared, z_pitch);
+        __syncthreads();
+        for (int i = (int)threadIdx.x; i < count * K; i += THREADS)
+            z[(size_t)first * K + i] = shared[i / K * z_pitch + i % K];
+    }
+}
+
 struct shape {
     const char *why;
     int C, K, pixels;
@@ -211,10 +248,45 @@ struct shape {
     {"all sums a warp has", 64, 64, 40},
     {"long and narrow", 4, 256, 17},
     {"wide and flat", 256, 4, 9},
+    {"as many tiles as the warps have room for", 320, 320, 21},
+    {"a tile more than there is room for, several times", 16, 36, 300},
     {"conv1x1's slice of 72", 72, 36, 56},
     {"more sums than there is room for", 128, 64, 11},
     {"the same, and no whole number of tiles", 76, 76, 56},
 };
+
+/* Whole numbers exactly, others within the bound; the same bits in every order. */
+void test_inner(const shape *s, int chunk, int most) {
+    const size_t C = (size_t)s->C, K = chunk ? (size_t)s->K : C, pixels = (size_t)s->pixels;
+    const size_t floats = pixels * (size_t)(pitch_of((int)C) + pitch_of((int)K)) + 4096;
+    numbers x(pixels * C), w(C * K), z(pixels * K, NAN);
+    x.fill(most);
+    w.fill(most);
+    std::vector<float> first;
+    for (int again = 0; again < 3; again++) {
+#ifndef __CUDACC__
+        pn_emulator_order(again, (uint64_t)chunk);
+#endif
+        run("block_inner", THREADS, floats, block_inner, static_cast<const float *>(x.on_card()),
+            static_cast<const float *>(w.on_card()), z.on_card(), s->C, (int)K, s->pixels, chunk);
+        z.fetch();
+        if (!again) first = z.host;
+        assert_memory_equal(first.data(), z.host.data(), z.host.size() * sizeof(float));
+        z.host.assign(z.host.size(), NAN);
+    }
+    const int parts = chunk ? div_up(s->C, chunk) : 1; /* each may leave slots of a sum empty */
+    for (size_t p = 0; p < pixels; p++)
+        for (size_t k = 0; k < K; k++) {
+            double want = 0, magnitude = 0;
+            for (size_t c = 0; c < C; c++) {
+                const double term = (double)x.host[p * C + c] * (double)w.host[c * K + k];
+                want += term;
+                magnitude += fabs(term);
+            }
+            const double may = bound(s->C + 7 * parts, magnitude);
+            assert_true(fabs(first[p * K + k] - want) <= (most ? 0 : may));
+        }
+}
 
 void test_block(void **state_of) {
     const shape *const s = static_cast<const shape *>(*state_of);
@@ -244,6 +316,8 @@ void test_block(void **state_of) {
             dw.host.assign(dw.host.size(), NAN);
             da.host.assign(da.host.size(), NAN);
         }
+        test_inner(s, round < 2 ? s->C : 12, most);
+        if (inner_mma::most_pixels(s->C) > 0) test_inner(s, 0, most);
         for (size_t c = 0; c < C; c++)
             for (size_t k = 0; k < K; k++) {
                 double want = 0, magnitude = 0;
