@@ -1,0 +1,82 @@
+/* group.h -- several processes at one run: ranks, numbered from 0, as a launcher starts them.
+ *
+ * A group that is NULL is one process: every call returns at once and changes nothing. So whoever
+ * calls need not ask whether there is a group.
+ *
+ * All members make the same calls in the same order. What fails on one of them alone fails on all:
+ * every call begins with the question whether anybody has failed, and he who has goes straight to
+ * pn_group_agree, wherever the others are. There all get the same status and the same sentence,
+ * "rank 3 (host h2): ...", and from then on every call gives them back.
+ *
+ * Who waits sleeps between two looks, so that he takes no core from one who computes. A wait longer
+ * than `patience` is told once on stderr, by rank 0 and by rank 1 (rank 0 may be what is waited
+ * for); one of ten times that ends all processes with exit code 6. */
+#ifndef PN_GROUP_H
+#define PN_GROUP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kernels/kernels.h"
+#include "kernels/memory.h"
+#include "kernels/status.h"
+
+typedef struct pn_group pn_group;
+
+/* What the environment of this process says of a launcher, before anything is opened: how many it
+ * has started (1: none, or one; 0: a launcher that does not say how many), which of them this is,
+ * and by which variable. SLURM_NTASKS alone is no launcher: a script of sbatch has it too. */
+typedef struct pn_launch_words {
+    int size, rank;
+    const char *variable;
+} pn_launch_words;
+pn_launch_words pn_group_environment(void);
+
+/* how: "auto": a group if there is a launcher (above) and it has started more than one; "none":
+ * never; "mpi": at any rate, also of one. *group is NULL if this is one process. PN_EDEVICE: a
+ * launcher, but MPI knows nothing of it, or this build has no MPI. Once a process. */
+pn_status pn_group_open(pn_group **group, const char *how);
+
+/* After the last call of all members. NULL is allowed. */
+void pn_group_close(pn_group *group);
+
+/* What MPI this build has, for a person: "Open MPI v4.1.4", or "none". */
+const char *pn_group_built(char text[128]);
+
+/* 0, 1, 1 of one process. local: which of those on this host; locals: how many there are. */
+int pn_group_rank(const pn_group *group);
+int pn_group_size(const pn_group *group);
+int pn_group_local(const pn_group *group);
+int pn_group_locals(const pn_group *group);
+
+/* What a wait that is too long is called: "step 12". Seconds of patience, above 0. */
+void pn_group_at(pn_group *group, const char *what, int64_t number);
+void pn_group_patience(pn_group *group, double seconds);
+
+/* Wishes of a member that become those of all: of each the largest. */
+typedef struct pn_wishes {
+    int stop; /* the number of a signal: to end after this step; 0: none */
+    int save; /* 1: a checkpoint now */
+} pn_wishes;
+
+/* The worst status of all members, of equals that of the lowest rank, and its sentence, for all.
+ * wishes: in and out, or NULL for none. */
+pn_status pn_group_agree(pn_group *group, pn_status mine, pn_wishes *wishes);
+
+/* Rank 0's bytes, which lie on the host, to all. */
+pn_status pn_group_share(pn_group *group, void *host, size_t bytes);
+
+/* Elementwise over all members, in place: the largest of numbers of the host's, and the sum of
+ * numbers in a backend's memory over these ranges. Whole numbers: the sum does not depend on who
+ * adds in which order, and it joins what each has in places of its own, zeros elsewhere, whatever
+ * the bits mean. Waits. */
+pn_status pn_group_most(pn_group *group, int64_t *numbers, size_t count);
+pn_status pn_group_sum(pn_group *group, const pn_memory *memory, int64_t *numbers,
+                       const pn_range *ranges, int count);
+
+/* PN_EARG, on all, if a word (a version, a checksum) is not the same everywhere: "rank 1 (host h2):
+ * images d00d, want beef as rank 0 has". Words of less than 256 bytes. */
+pn_status pn_group_same(pn_group *group, const char *what, const char *word);
+
+#endif
