@@ -84,6 +84,14 @@ int pn_program_batch(const pn_program *p) { return p->graph.N; }
 
 bool pn_program_trains(const pn_program *p) { return p->graph.training; }
 
+pn_status pn_program_mark(pn_program *p, int *ops) {
+    if (p->graph.failed != PN_OK) return p->graph.failed;
+    pn_graph_mark(&p->graph);
+    *ops = 0;
+    for (int i = 0; i < p->graph.op_count; i++) *ops += p->graph.ops[i].alive;
+    return PN_OK;
+}
+
 void pn_program_touch(const pn_program *p, bool *touched) {
     for (int i = 0; i < p->graph.op_count; i++) {
         const op *o = &p->graph.ops[i];

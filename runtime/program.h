@@ -142,6 +142,10 @@ const float *pn_program_logits(const pn_program *program, int index);
 int pn_program_batch(const pn_program *program);
 bool pn_program_trains(const pn_program *program);
 
+/* Without compiling: finds out which ops of what was built the heads need, for pn_program_touch and
+ * pn_program_track, and gives their number. Errors of building. */
+pn_status pn_program_mark(pn_program *program, int *ops);
+
 /* Marks in touched[index] (parameters->count flags) the parameters that the program uses; and the
  * running statistics that its forward pass moves in training. */
 void pn_program_touch(const pn_program *program, bool *touched);

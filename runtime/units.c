@@ -1,8 +1,11 @@
 /* units.c -- see units.h. */
 #include "runtime/units.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "runtime/group.h"
 
 /* ---- places ---------------------------------------------------------------------------------- */
 
@@ -63,11 +66,14 @@ static pn_status create(pn_units *u) {
     u->first = calloc(samples, sizeof *u->first);
     u->floats = calloc(samples, sizeof *u->floats);
     u->used = calloc(samples * n, sizeof *u->used);
+    u->taken_here = calloc(samples * (size_t)u->counts.shards, sizeof *u->taken_here);
     u->touched = calloc(n, sizeof *u->touched);
     u->tracked = calloc(n, sizeof *u->tracked);
+    u->either = calloc(n, sizeof *u->either);
     u->at = calloc(n, sizeof *u->at);
     u->ranges = calloc(n, sizeof *u->ranges);
-    return u->first && u->floats && u->used && u->touched && u->tracked && u->at && u->ranges
+    return u->first && u->floats && u->used && u->taken_here && u->touched && u->tracked &&
+                   u->either && u->at && u->ranges
                ? PN_OK
                : pn_fail(PN_EMEM, "units: no memory for %d samples", u->counts.samples);
 }
@@ -88,8 +94,10 @@ void pn_units_destroy(pn_units *u) {
     free(u->first);
     free(u->floats);
     free(u->used);
+    free(u->taken_here);
     free(u->touched);
     free(u->tracked);
+    free(u->either);
     free(u->at);
     free(u->ranges);
     *u = (pn_units){0};
@@ -110,6 +118,8 @@ void pn_units_begin(pn_units *u) {
     memset(u->touched, 0, n * sizeof *u->touched);
     memset(u->tracked, 0, n * sizeof *u->tracked);
     memset(u->floats, 0, (size_t)u->counts.samples * sizeof *u->floats);
+    memset(u->taken_here, 0,
+           (size_t)u->counts.samples * (size_t)u->counts.shards * sizeof *u->taken_here);
     u->taken = 0;
     u->samples = 0;
 }
@@ -122,19 +132,28 @@ static pn_status make_places(pn_units *u, int k, size_t floats) {
     u->first[k] = u->taken;
     u->floats[k] = floats;
     u->taken += (size_t)u->counts.shards * floats;
-    if (k >= u->samples) u->samples = k + 1;
     PN_TRY(commit_places(u, u->taken * sizeof(float)));
     pn_arena_born(&u->places, u->first[k] * sizeof(float),
                   (u->taken - u->first[k]) * sizeof(float));
     return PN_OK;
 }
 
+void pn_units_note(pn_units *u, int k, const pn_program *program) {
+    if (k >= u->samples) u->samples = k + 1;
+    pn_program_touch(program, u->touched);
+    pn_program_track(program, u->tracked);
+}
+
+static bool *taken_at(const pn_units *u, int k, int d) {
+    return u->taken_here + (size_t)k * (size_t)u->counts.shards + (size_t)d;
+}
+
 pn_status pn_units_take(pn_units *u, int k, int d, pn_program *program) {
     bool *const used = used_by(u, k);
     memset(used, 0, (size_t)u->parameters->count * sizeof *used);
     find_used(program, used);
-    pn_program_touch(program, u->touched);
-    pn_program_track(program, u->tracked);
+    pn_units_note(u, k, program);
+    *taken_at(u, k, d) = true;
     const size_t floats = lay_out(u->parameters, used, u->at);
     if (u->floats[k] == 0) PN_TRY(make_places(u, k, floats));
     pn_program_gradient(program, place_of(u, k, d), u->at);
@@ -142,14 +161,11 @@ pn_status pn_units_take(pn_units *u, int k, int d, pn_program *program) {
 }
 
 /* On the host only what is summed; a device clears all faster than it starts two launches. */
-static pn_status clear_sum(const pn_units *u, int64_t *sum) {
+static pn_status clear_sum(const pn_units *u, int count, int64_t *sum) {
     const pn_memory *memory = u->kernels->memory;
     if (!memory->plain) return memory->clear(sum, u->parameters->floats * sizeof *sum);
-    for (int k = 0; k < u->samples; k++) {
-        const int count = pn_parameters_ranges(u->parameters, used_by(u, k), u->ranges);
-        for (int i = 0; i < count; i++)
-            PN_TRY(memory->clear(sum + u->ranges[i].first, u->ranges[i].count * sizeof *sum));
-    }
+    for (int i = 0; i < count; i++)
+        PN_TRY(memory->clear(sum + u->ranges[i].first, u->ranges[i].count * sizeof *sum));
     return PN_OK;
 }
 
@@ -157,11 +173,49 @@ static pn_status tally(const pn_units *u, int64_t *sum, float *scale, const pn_l
     for (int k = 0; k < u->samples; k++) {
         const int count = pn_parameters_ranges(u->parameters, used_by(u, k), u->ranges);
         for (int d = 0; d < u->counts.shards; d++)
-            PN_TRY(u->kernels->tally(u->ranges, count, place_of(u, k, d), &u->share[k], sum, scale,
-                                     launch));
+            if (*taken_at(u, k, d))
+                PN_TRY(u->kernels->tally(u->ranges, count, place_of(u, k, d), &u->share[k], sum,
+                                         scale, launch));
     }
     return PN_OK;
 }
+
+/* What the units of a step touch: its stretches, in u->ranges. */
+static int stretches(pn_units *u) {
+    for (int i = 0; i < u->parameters->count; i++) u->either[i] = u->touched[i] || u->tracked[i];
+    return pn_parameters_ranges(u->parameters, u->either, u->ranges);
+}
+
+/* ---- with others ----------------------------------------------------------------------------- */
+
+/* What the others have found, in its places. */
+static pn_status join_found(const pn_units *u, pn_result *found) {
+    enum { NUMBERS = sizeof(pn_result) / sizeof(int64_t) };
+    _Static_assert(sizeof(pn_result) == NUMBERS * sizeof(int64_t), "results are whole numbers");
+    const size_t units = (size_t)u->samples * (size_t)u->counts.shards;
+    return pn_group_sum(u->counts.group, u->kernels->memory, (int64_t *)(void *)found,
+                        &(pn_range){0, units * NUMBERS}, 1);
+}
+
+/* A term beyond the limit on one rank leaves all without a sum. */
+static pn_status join_scale(const pn_units *u, float *scale) {
+    const pn_memory *memory = u->kernels->memory;
+    float here;
+    PN_TRY(memory->download(&here, scale, sizeof here));
+    int64_t none = isnan(here) ? 1 : 0;
+    PN_TRY(pn_group_most(u->counts.group, &none, 1));
+    here = NAN;
+    return none ? memory->upload(scale, &here, sizeof here) : PN_OK;
+}
+
+static pn_status join_sum(pn_units *u, float *scale, int64_t *sum) {
+    if (!u->counts.group) return PN_OK;
+    PN_TRY(join_scale(u, scale));
+    const int count = stretches(u);
+    return pn_group_sum(u->counts.group, u->kernels->memory, sum, u->ranges, count);
+}
+
+/* ---- the sum --------------------------------------------------------------------------------- */
 
 static pn_status settle(const pn_units *u, const bool *which, const int64_t *sum, float keep,
                         const float *scale, float *to, const pn_launch *launch) {
@@ -169,17 +223,19 @@ static pn_status settle(const pn_units *u, const bool *which, const int64_t *sum
     return count ? u->kernels->settle(u->ranges, count, sum, keep, scale, to, launch) : PN_OK;
 }
 
-pn_status pn_units_sum(pn_units *u, const pn_result *found, double temperature, double skip_below,
+pn_status pn_units_sum(pn_units *u, pn_result *found, double temperature, double skip_below,
                        pn_arena *arena, float *scale, const pn_launch *launch, float **gradient) {
     const pn_parameters *p = u->parameters;
+    PN_TRY(join_found(u, found));
     PN_TRY(pn_arena_commit(arena, pn_units_arena_bytes(p)));
     pn_arena_born(arena, 0, sum_bytes(p));
     int64_t *const sum = (int64_t *)(void *)arena->base;
     *gradient = (float *)(void *)(sum + pn_aligned_floats(p->floats));
     PN_TRY(u->kernels->share(found, u->samples, u->counts.shards, temperature, skip_below, u->share,
                              launch));
-    PN_TRY(clear_sum(u, sum));
+    PN_TRY(clear_sum(u, stretches(u), sum));
     PN_TRY(tally(u, sum, scale, launch));
+    PN_TRY(join_sum(u, scale, sum));
     PN_TRY(settle(u, u->touched, sum, 0, scale, *gradient, launch));
     return settle(u, u->tracked, sum, 1 - PN_RUNNING_MOMENTUM, scale, p->device.value, launch);
 }

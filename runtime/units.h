@@ -27,11 +27,14 @@
 
 PN_API_BEGIN
 
+struct pn_group; /* group.h */
+
 /* How many there are in a step at most, and the floats of the largest place; samples and shards are
- * 1 or more. */
+ * 1 or more. group: who runs the others, NULL: nobody, all are run here. */
 typedef struct pn_unit_counts {
     int samples, shards;
     size_t floats;
+    struct pn_group *group;
 } pn_unit_counts;
 
 typedef struct pn_units {
@@ -44,7 +47,9 @@ typedef struct pn_units {
     size_t *floats;          /* (samples): of each of them; 0: there is none */
     pn_share *share;         /* (samples), in memory of the device */
     bool *used;              /* (samples, parameters): what has a place */
-    bool *touched, *tracked; /* (parameters), of any: weights, running statistics */
+    bool *taken_here;        /* (samples, shards): the units that have one */
+    bool *touched, *tracked; /* (parameters), of any unit, also of others': weights, statistics, */
+    bool *either;            /* and both */
     size_t *at;              /* of each parameter in the place at hand */
     pn_range *ranges;        /* room for the most there can be */
     int samples;             /* so far in this step, from 0 */
@@ -70,13 +75,17 @@ void pn_units_begin(pn_units *units);
  * bound. The shards of a sample have one program. PN_EMEM if there is no room. */
 pn_status pn_units_take(pn_units *units, int k, int d, pn_program *program);
 
-/* Adds up the units so far. found: of unit (k, d) at [k * shards + d]. Commits the arena, and gives
- * where in it the gradient is, a range like those of the parameters, valid where a unit touched
+/* Of a group, before the places are taken: a program that is marked or compiled is that of sample
+ * k, here or elsewhere, so that all of the group know what the step touches. */
+void pn_units_note(pn_units *units, int k, const pn_program *program);
+
+/* Adds up the units so far, with a group those of all. found: of unit (k, d) at [k * shards + d],
+ * zeros of what is run elsewhere, and then that too. Commits the arena, and gives where in it the
+ * gradient is, a range like those of the parameters, valid where a unit touched
  * them. *scale: 1 before, in memory of the device, and NaN if a sum cannot be had (a term beyond
  * PN_TERM_LIMIT). Running statistics are then as they were; else they have moved. */
-pn_status pn_units_sum(pn_units *units, const pn_result *found, double temperature,
-                       double skip_below, pn_arena *arena, float *scale, const pn_launch *launch,
-                       float **gradient);
+pn_status pn_units_sum(pn_units *units, pn_result *found, double temperature, double skip_below,
+                       pn_arena *arena, float *scale, const pn_launch *launch, float **gradient);
 
 /* Gives the arena back, when the gradient is used. */
 pn_status pn_units_end(const pn_units *units, pn_arena *arena);

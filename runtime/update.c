@@ -97,7 +97,7 @@ pn_status pn_update_sample(pn_update *u, const pn_program *program, const pn_res
 
 const float *pn_update_scale(const pn_update *u) { return &u->device->weights.scale; }
 
-pn_status pn_update_sum(pn_update *u, const pn_result *found, double temperature, double skip_below,
+pn_status pn_update_sum(pn_update *u, pn_result *found, double temperature, double skip_below,
                         pn_arena *arena) {
     float *gradient;
     PN_TRY(begin_lap(u));

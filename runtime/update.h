@@ -56,7 +56,7 @@ pn_status pn_update_sample(pn_update *u, const pn_program *program, const pn_res
 const float *pn_update_scale(const pn_update *u);
 
 /* After all units, before apply: pn_units_sum. Until then the arena is the sum's. */
-pn_status pn_update_sum(pn_update *u, const pn_result *found, double temperature, double skip_below,
+pn_status pn_update_sum(pn_update *u, pn_result *found, double temperature, double skip_below,
                         pn_arena *arena);
 
 /* Clips, steps. */

@@ -21,7 +21,14 @@
 #include <cmocka.h>
 /* clang-format on */
 
-enum { MOST_ARGUMENTS = 12, LIMIT = 60, MOST_COMMANDS = 32, NAME = 40, SKIP = 77 };
+enum {
+    MOST_ARGUMENTS = 12,
+    LIMIT = 60,
+    MOST_COMMANDS = 32,
+    MOST_OPTIONS = 2 * PN_MAX_FIELDS,
+    NAME = 40,
+    SKIP = 77
+};
 
 /* argv[0] is found by its path; the caller frees `out` and `err`. */
 static pn_process finished(const char *const *argv) {
@@ -103,7 +110,7 @@ static void assert_named(const char *command, const char *option, const char *pa
 
 static void every_command_and_option_is_named(void **state) {
     (void)state;
-    char command[MOST_COMMANDS][NAME], option[PN_MAX_FIELDS][NAME], from[2 * NAME];
+    char command[MOST_COMMANDS][NAME], option[MOST_OPTIONS][NAME], from[2 * NAME];
     char *help = OUTPUT("help"), *page = OUTPUT("help", "--man"),
          *bash = OUTPUT("help", "--completion", "bash"),
          *zsh = OUTPUT("help", "--completion", "zsh"),
@@ -113,7 +120,7 @@ static void every_command_and_option_is_named(void **state) {
     assert_true(commands >= 11);
     for (int i = 0; i < commands; i++) {
         char *text = OUTPUT("help", command[i]);
-        const int options = names_of(text, "  --", option, PN_MAX_FIELDS);
+        const int options = names_of(text, "  --", option, MOST_OPTIONS);
         snprintf(from, sizeof from, ".SS %.39s\n", command[i]);
         char *of_page = part(page, from, i + 1 < commands ? ".SS " : ".SH EXIT");
         snprintf(from, sizeof from, "    %.39s) case ", command[i]);

@@ -207,7 +207,7 @@ static void an_image_has_one_answer(void **state) {
         open_weights(&c, 7);
         assert_same_images(&images, &c.images);
         assert_int_equal(pn_predict(c.kernels, &c.network, &c.arch, c.program, &c.arena, 7, &data,
-                                    PN_HALF_BOTH, 0, &want),
+                                    PN_HALF_BOTH, 0, NULL, &want),
                          PN_OK);
         pn_classifier_close(&c);
         for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) {

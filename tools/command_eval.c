@@ -157,7 +157,7 @@ static pn_status evaluate(evaluation *e) {
     const int N = o.batch < e->data.count ? o.batch : e->data.count;
     PN_TRY(open_network(e, N));
     PN_TRY(pn_predict(e->kernels, &c->network, &c->arch, c->program, &c->arena, N, &e->data,
-                      PN_HALF_BOTH, 0, &e->predictions));
+                      PN_HALF_BOTH, 0, NULL, &e->predictions));
     const pn_predictions *j = &e->predictions;
     if (o.logits)
         PN_TRY(pn_npy_write(

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "runtime/arena.h"
+#include "runtime/group.h"
 #include "runtime/json.h"
 #include "tools/commands.h"
 
@@ -33,6 +34,7 @@ static const pn_kernels *instruction_set(int i, bool *end) {
 
 static pn_status print_json(const pn_kernels *k, double bandwidth, double flops) {
     json_t *devices = json_array(), *root = json_object();
+    char mpi[128];
     int failed = 0;
     bool end = false;
     for (int i = 0; !end; i++) {
@@ -43,6 +45,7 @@ static pn_status print_json(const pn_kernels *k, double bandwidth, double flops)
     failed |= json_object_set_new(root, "compiler", json_string(__VERSION__));
     failed |= json_object_set_new(root, "device", json_string(k->name));
     failed |= json_object_set_new(root, "devices", devices);
+    failed |= json_object_set_new(root, "mpi", json_string(pn_group_built(mpi)));
     failed |= json_object_set_new(root, "threads", json_integer(omp_get_max_threads()));
     failed |= json_object_set_new(root, "memory_available_bytes",
                                   json_real((double)k->memory->available()));
@@ -52,7 +55,7 @@ static pn_status print_json(const pn_kernels *k, double bandwidth, double flops)
 }
 
 static void print_text(const pn_kernels *k, double bandwidth, double flops) {
-    char text[32];
+    char text[32], mpi[128];
     bool end = false;
     printf("parsec-nas %s, compiler %s\n", PN_VERSION, __VERSION__);
     printf("device             %s, %d threads (also here:", k->name, omp_get_max_threads());
@@ -63,6 +66,7 @@ static void print_text(const pn_kernels *k, double bandwidth, double flops) {
     printf(")\n");
     printf("backends           %s\n", pn_backend_names());
     print_cards();
+    printf("MPI                %s\n", pn_group_built(mpi));
     printf("memory available   %s\n", pn_bytes_text((double)k->memory->available(), text));
     printf("copy               %.1f GB/s read + write\n", bandwidth / 1e9);
     printf("multiply-add       %.0f GFLOP/s\n", flops / 1e9);

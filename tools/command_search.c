@@ -16,6 +16,7 @@
 #include "tools/judged.h"
 #include "tools/live.h"
 #include "tools/progress.h"
+#include "tools/ranks.h"
 
 static const char usage[] =
     "parsec-nas search DIR [OPTIONS]\n"
@@ -201,6 +202,7 @@ static void introduce(const pn_run *r) {
             (long long)s->layers, (long long)s->channels, (long long)s->batch);
     r->method->describe(s, method);
     pn_note("%s; %s, %d threads", method, r->model.kernels->name, omp_get_max_threads());
+    pn_ranks_introduce();
     pn_note("shared weights %s with gradient and momentum, arena %s for the largest program",
             pn_bytes_text((double)pn_update_bytes(&r->model.update), weights),
             pn_bytes_text((double)r->model.size.arena_bytes, arena));
@@ -261,8 +263,17 @@ static pn_status conclude(pn_run *r, const pn_curve *curve, bool quiet, bool rep
 
 /* First the curve, so that no checkpoint is ahead of it. */
 static pn_status save(pn_run *r, const pn_curve *curve) {
-    PN_TRY(pn_curve_write(curve, r));
+    if (pn_ranks_lead()) PN_TRY(pn_curve_write(curve, r));
     return pn_run_save(r);
+}
+
+static pn_status after_step(pn_run *r, pn_curve *curve, progress *p) {
+    PN_TRY(pn_curve_step(curve, r));
+    gather(p, r);
+    warn(r, p);
+    forecast(r, p);
+    show(r, p, false);
+    return PN_OK;
 }
 
 static pn_status loop(pn_run *r, pn_curve *curve, progress *p, double save_every) {
@@ -270,18 +281,19 @@ static pn_status loop(pn_run *r, pn_curve *curve, progress *p, double save_every
     p->begun = p->live.shown = p->phase_begun = saved;
     p->first_step = p->phase_step = pn_run_position(r);
     p->warmup = pn_run_position(r) < r->settings.warmup;
-    while (pn_run_position(r) < r->settings.steps && !pn_stopped) {
+    pn_wishes wish = {.stop = pn_stopped};
+    PN_TRY(pn_group_agree(r->group, PN_OK, &wish));
+    while (pn_run_position(r) < r->settings.steps && !wish.stop) {
         PN_TRY(pn_run_step(r));
-        PN_TRY(pn_curve_step(curve, r));
-        gather(p, r);
-        warn(r, p);
-        forecast(r, p);
-        show(r, p, false);
-        if (pn_now() - saved >= save_every) {
+        if (pn_ranks_lead()) PN_TRY(after_step(r, curve, p));
+        wish = (pn_wishes){pn_stopped, pn_ranks_lead() && pn_now() - saved >= save_every};
+        PN_TRY(pn_group_agree(r->group, PN_OK, &wish));
+        if (wish.save) {
             PN_TRY(save(r, curve));
             saved = pn_now();
         }
     }
+    if (wish.stop) pn_stopped = wish.stop; /* perhaps another rank's */
     if (p->count) show(r, p, true);
     pn_live_end();
     PN_TRY(save(r, curve));
@@ -312,6 +324,9 @@ static pn_status choose_steps(const char *directory, const pn_kernels *kernels) 
     PN_TRY(pn_path_join(json, sizeof json, directory, "run.json"));
     PN_TRY(pn_path_look(json, &kind));
     if (kind != PN_PATH_NOTHING) return PN_OK; /* that says how many */
+    if (pn_ranks())
+        return pn_fail(PN_EARG, "--time with %d ranks, want --steps: the pace is that of one",
+                       pn_group_size(pn_ranks()));
     if (pn_option_given(&pn_settings_fields, given, "steps") ||
         pn_option_given(&pn_settings_fields, given, "epochs"))
         return pn_fail(PN_EARG, "want one of --time, --steps and --epochs");
@@ -324,26 +339,29 @@ static pn_status choose_steps(const char *directory, const pn_kernels *kernels) 
 }
 
 static pn_status search(pn_run *r, pn_curve *curve, const char *directory) {
-    const pn_opening opening = {
-        .given = given, .change_device = o.work.change_device, .say = pn_warn};
     const bool as_json = !strcmp(o.work.log_format, "json");
     const pn_kernels *kernels;
     if (!directory) return pn_fail(PN_EARG, "want a directory: parsec-nas search DIR");
+    PN_TRY(pn_ranks_open(&o.work));
+    const bool lead = pn_ranks_lead();
+    const pn_opening opening = {
+        .given = given, .change_device = o.work.change_device, .say = pn_warn, .group = pn_ranks()};
+    if (!lead) o.work.quiet = true;
     pn_say_json(as_json);
-    PN_TRY(pn_device_open(&o.device, &kernels));
-    PN_TRY(pn_curve_open(curve, o.truth));
-    PN_TRY(choose_steps(directory, kernels));
+    PN_TRY(pn_ranks_device(&o.device, &kernels));
+    PN_TRY(pn_curve_open(curve, lead ? o.truth : NULL));
+    if (lead) PN_TRY(choose_steps(directory, kernels));
     PN_TRY(pn_run_open(r, directory, &settings, &opening, kernels, o.work.memory));
-    PN_TRY(pn_curve_begin(curve, r));
+    if (lead) PN_TRY(pn_curve_begin(curve, r));
     if (!o.work.quiet) introduce(r);
     progress p = {.live = pn_live_begin(STDERR_FILENO, as_json), .quiet = o.work.quiet};
     if (r->finished) {
-        PN_TRY(pn_curve_write(curve, r));
+        if (lead) PN_TRY(pn_curve_write(curve, r));
         PN_TRY(pn_run_finish(r)); /* perhaps killed between the last checkpoint and the genotype */
     } else {
         PN_TRY(loop(r, curve, &p, o.work.save_every));
     }
-    return conclude(r, curve, o.work.quiet || as_json, o.report);
+    return lead ? conclude(r, curve, o.work.quiet || as_json, o.report) : PN_OK;
 }
 
 static pn_status run(const char *const *words) {
@@ -352,11 +370,11 @@ static pn_status run(const char *const *words) {
     pn_stop_on_signals();
     const pn_status s = search(&r, &curve, words[0]);
     pn_live_end();
-    pn_tell_stop(&r.record.journal, r.self ? pn_run_position(&r) : 0, s);
+    if (pn_ranks_lead()) pn_tell_stop(&r.record.journal, r.self ? pn_run_position(&r) : 0, s);
     pn_curve_close(&curve);
     pn_run_close(&r);
     return s;
 }
 
-PN_COMMAND(search, "run or continue a search in a directory", .words = 1,
+PN_COMMAND(search, "run or continue a search in a directory", .words = 1, .ranks = true,
            .options = {{&pn_settings_fields, &settings, given}, PN_OPTIONS(rows, o)});

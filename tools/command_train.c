@@ -18,6 +18,7 @@
 #include "tools/commands.h"
 #include "tools/live.h"
 #include "tools/progress.h"
+#include "tools/ranks.h"
 
 static const char usage[] =
     "parsec-nas train DIR --genotype G [OPTIONS]\n"
@@ -137,6 +138,7 @@ static void introduce(const pn_training *t) {
     pn_note("weights %s with gradient and momentum, arena %s; %s, %d threads",
             pn_bytes_text((double)pn_update_bytes(&n->update), a),
             pn_bytes_text((double)n->size.arena_bytes, b), n->kernels->name, omp_get_max_threads());
+    pn_ranks_introduce();
 }
 
 static void conclude_epoch(const pn_training *t, progress *p) {
@@ -165,17 +167,22 @@ static pn_status loop(pn_training *t) {
     if (t->continued && !o.work.quiet)
         pn_note("continuing from step %lld of %lld", (long long)t->trainer.step,
                 (long long)t->steps);
-    while (t->trainer.step < t->steps && !pn_stopped) {
+    pn_wishes wish = {.stop = pn_stopped};
+    PN_TRY(pn_group_agree(t->group, PN_OK, &wish));
+    while (t->trainer.step < t->steps && !wish.stop) {
         PN_TRY(pn_training_step(t));
         keep_means(&p, &t->sums);
         conclude_epoch(t, &p);
         forecast(t, &p);
         show(t, &p, false);
-        if (pn_now() - saved >= o.work.save_every) {
+        wish = (pn_wishes){pn_stopped, pn_ranks_lead() && pn_now() - saved >= o.work.save_every};
+        PN_TRY(pn_group_agree(t->group, PN_OK, &wish));
+        if (wish.save) {
             PN_TRY(pn_training_save(t));
             saved = pn_now();
         }
     }
+    if (wish.stop) pn_stopped = wish.stop; /* perhaps another rank's */
     pn_live_clear();
     if (t->trainer.step == t->steps) return pn_training_finish(t);
     PN_TRY(pn_training_save(t));
@@ -200,6 +207,9 @@ static pn_status choose_epochs(const char *path, const pn_kernels *kernels) {
     if (kind != PN_PATH_NOTHING) return PN_OK; /* that says how many */
     if (pn_option_given(&pn_train_fields, o.given, "epochs"))
         return pn_fail(PN_EARG, "want one of --time and --epochs");
+    if (pn_ranks())
+        return pn_fail(PN_EARG, "--time with %d ranks, want --epochs: the pace is that of one",
+                       pn_group_size(pn_ranks()));
     PN_TRY(pn_training_pace(&o.settings, kernels, o.work.memory, &o.settings.epochs));
     pn_duration_text(o.settings.time, about);
     if (!o.work.quiet)
@@ -210,12 +220,14 @@ static pn_status choose_epochs(const char *path, const pn_kernels *kernels) {
 
 static pn_status train_seed(const pn_kernels *kernels, bool first, result *r) {
     static pn_training training; /* large: paths and a settings */
-    const pn_opening opening = {
-        .given = o.given, .change_device = o.work.change_device, .say = pn_warn};
+    const pn_opening opening = {.given = o.given,
+                                .change_device = o.work.change_device,
+                                .say = pn_warn,
+                                .group = pn_ranks()};
     char path[PN_TEXT_BYTES];
     PN_TRY(path_of_seed(r->seed, path));
     o.settings.seed = r->seed;
-    PN_TRY(choose_epochs(path, kernels));
+    if (pn_ranks_lead()) PN_TRY(choose_epochs(path, kernels));
     pn_status s = pn_training_open(&training, path, &o.settings, &opening, kernels, o.work.memory);
     if (s == PN_OK && first && !o.work.quiet) introduce(&training);
     if (s == PN_OK)
@@ -227,7 +239,7 @@ static pn_status train_seed(const pn_kernels *kernels, bool first, result *r) {
         o.settings = training.settings; /* resolved: for what is printed */
     }
     pn_live_end();
-    pn_tell_stop(&training.record.journal, training.trainer.step, s);
+    if (pn_ranks_lead()) pn_tell_stop(&training.record.journal, training.trainer.step, s);
     pn_training_close(&training);
     return s;
 }
@@ -406,20 +418,25 @@ static pn_status train(const char *directory) {
     pn_say_json(!strcmp(o.work.log_format, "json"));
     o.directory = directory;
     PN_TRY(read_seeds(o.seeds, list, &count));
-    if (o.settings.genotype[0]) { /* whatever it was called, the settings holds its notation */
+    PN_TRY(pn_ranks_open(&o.work));
+    const bool lead = pn_ranks_lead();
+    if (!lead) o.work.quiet = true;
+    if (lead &&
+        o.settings.genotype[0]) { /* whatever it was called, the settings holds its notation */
         pn_arch arch;
         PN_TRY(take_data(o.settings.genotype));
         PN_TRY(pn_genotype_open(o.settings.genotype, &arch));
         pn_genotype_write(&arch, o.settings.genotype);
     }
-    PN_TRY(pn_device_open(&o.device, &kernels));
+    PN_TRY(pn_ranks_device(&o.device, &kernels));
     int made = 0;
-    pn_status s = make_directory(o.directory, &made);
+    pn_status s = lead ? make_directory(o.directory, &made) : PN_OK;
     for (int i = 0; s == PN_OK && i < count; i++) s = train_seed(kernels, i == 0, &list[i]);
     if (s != PN_OK) {
         pn_directory_unmake(o.directory, made); /* if nothing was begun in it */
         return s;
     }
+    if (!lead) return PN_OK;
     PN_TRY(when_free(write_results));
     if (o.report) PN_TRY(when_free(pn_report_of_run)); /* of all seeds there */
     print_text(list, count);
@@ -441,4 +458,5 @@ static pn_status run(const char *const *words) {
 }
 
 PN_COMMAND(train, "train one cell from scratch by the protocol of the papers", .words = 1,
+           .ranks = true,
            .options = {{&pn_train_fields, &o.settings, o.given}, PN_OPTIONS(rows, o)});

@@ -78,6 +78,8 @@ typedef struct pn_work_options {
     double save_every;
     bool quiet, change_device;
     const char *log_format;
+    const char *group; /* pn_group_open's, and its patience */
+    double patience;
 } pn_work_options;
 #define PN_ROWS_WORK(alone)                                                                   \
     PN_BYTES("memory", work.memory,                                                           \
@@ -89,6 +91,10 @@ typedef struct pn_work_options {
                 "progress on stderr: text, or json, an object a line"),                       \
         PN_FLAG("change-device", work.change_device, NULL,                                    \
                 "continue a run of another device or instruction set, with other last bits"), \
+        PN_TEXT("group", work.group, "auto|none|mpi", "G", "auto",                            \
+                "auto: all processes that mpirun or srun has started run it together"),       \
+        PN_REAL("patience", work.patience, 1e-3, 1e9, "SECONDS", "60",                        \
+                "a wait for other ranks that is told; ten times as long ends all"),           \
         PN_ROWS_DEVICE
 
 #endif

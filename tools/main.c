@@ -11,6 +11,7 @@
 #include "runtime/text.h"
 #include "tools/commands.h"
 #include "tools/progress.h"
+#include "tools/ranks.h"
 #include "tools/times.h"
 
 #define ADDRESS(name) &pn_command_##name,
@@ -18,11 +19,13 @@ const pn_command *const pn_commands[] = {PN_COMMANDS(ADDRESS) NULL};
 #define ONE(name) +1
 enum { COMMANDS = PN_COMMANDS(ONE) };
 
+static bool speaks = true; /* this process, of those that run a command together */
+
 /* Says why, if a command failed, and gives the exit code. */
 static int report(const char *command, pn_status status) {
     char text[PN_SENTENCE_BYTES + 64];
     snprintf(text, sizeof text, "parsec-nas%s%s: %s", *command ? " " : "", command, pn_error());
-    if (status != PN_OK) pn_say_line(text);
+    if (status != PN_OK && speaks) pn_say_line(text);
     return status == PN_EINTR ? 128 + pn_stopped : (int)status;
 }
 
@@ -55,12 +58,27 @@ pn_status pn_command_find(const char *name, const pn_command **command) {
     return pn_fail(PN_EARG, "no command %s, want %s", shown, list);
 }
 
+/* What has failed on one rank, wherever it was, fails on all. */
+static pn_status end_together(pn_status s) {
+    char sentence[PN_SENTENCE_BYTES];
+    snprintf(sentence, sizeof sentence, "%s", pn_error());
+    const pn_status opened = pn_ranks_open(NULL); /* if it did not come to that */
+    if (s != PN_OK)
+        pn_say("%s", sentence);
+    else
+        s = opened;
+    s = pn_group_agree(pn_ranks(), s, NULL);
+    speaks = pn_ranks_lead();
+    return s;
+}
+
 static pn_status run(const pn_command *c, int argc, char **argv) {
     const char **words = calloc((size_t)argc + 1, sizeof *words);
     bool show = false;
     if (!words) return pn_fail(PN_EMEM, "no memory for %d words", argc);
     pn_status s = pn_options_parse(c, argc, argv, words, &show);
     if (s == PN_OK && !show) s = c->run(words);
+    if (c->ranks && !show) s = end_together(s);
     if (s == PN_OK && show) pn_options_print(stdout, c);
     free(words);
     return s;
@@ -119,6 +137,7 @@ static void left_by_openmp(int status, void *unused) {
 
 static void say(void *unused, const char *sentence) {
     (void)unused;
+    if (pn_ranks() && !pn_ranks_lead()) return;
     fprintf(stderr, "data: %s\n", sentence);
 }
 
@@ -135,6 +154,7 @@ int main(int argc, char **argv) {
         fputs("parsec-nas: cannot write to stdout\n", stderr);
         code = PN_EIO;
     }
+    pn_ranks_close();
     returned = true;
     return code;
 }

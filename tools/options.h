@@ -26,6 +26,7 @@ typedef struct pn_command {
     const char *usage; /* how it is called; an empty line; what it does; an empty line */
     const char *notes; /* below the options, or NULL */
     int words;         /* most that are no options */
+    bool ranks;        /* several processes can run it together: ranks.h */
     pn_options options[PN_OPTION_TABLES];
     pn_status (*run)(const char *const *words); /* NULL behind the last */
 } pn_command;

@@ -82,7 +82,7 @@ static pn_status measure(planner *p, const subject *of, int batch, double figure
     PN_TRY(pn_network_build(&p->network, arch, p->program, &train));
     PN_TRY(pn_program_compile(p->program, &training));
     const size_t floor = pn_program_floor(p->program);
-    pn_unit_counts units = {p->asked.step_samples, p->asked.shards, 0};
+    pn_unit_counts units = {p->asked.step_samples, p->asked.shards, 0, NULL};
     if (several) PN_TRY(pn_units_floats(&p->network.parameters, p->program, &units.floats));
     PN_TRY(pn_network_build(&p->network, arch, p->program,
                             &(pn_build){.N = N, .inference = evaluation, .mix = mix}));

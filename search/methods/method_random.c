@@ -134,6 +134,7 @@ static pn_status train(const random_search *s, const pn_evaluator *e, pn_step_re
     r->weight_v[0] = r->ess_v = 1;
     r->rate_v = pn_cosine_rate(s->rate, s->rate_end, r->step, first_judged(s));
     PN_TRY(e->begin(e->self, r->step));
+    if (e->deal) PN_TRY(e->deal(e->self, 1, r->arch));
     PN_TRY(e->train(e->self, 0, r->arch));
     PN_TRY(e->update(e->self, r->rate_v));
     PN_TRY(e->finish(e->self, 1, r->evaluation, &r->gradient_norm_v));

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "runtime/clock.h"
+#include "runtime/group.h"
+#include "search/methods/deal.h"
 #include "search/methods/mixture.h"
 #include "search/network/budget.h"
 
@@ -38,7 +40,7 @@ static bool has_units(const pn_model *m) {
 }
 
 static pn_unit_counts unit_counts(const pn_model *m) {
-    return (pn_unit_counts){m->samples, m->settings.shards, m->unit_floats};
+    return (pn_unit_counts){m->samples, m->settings.shards, m->unit_floats, m->settings.group};
 }
 
 /* Images of a shard, if a batch has N; of a batch that shards do not divide, of the larger ones. */
@@ -125,6 +127,75 @@ static pn_status allocate_results(pn_model *m) {
                : pn_fail(PN_EMEM, "model: no memory for %d samples", m->samples);
 }
 
+/* ---- who runs what --------------------------------------------------------------------------- */
+
+static size_t units_of(const pn_model *m) {
+    return (size_t)m->samples * (size_t)m->settings.shards;
+}
+
+enum { NUMBERS = sizeof(pn_result) / sizeof(int64_t) };
+_Static_assert(sizeof(pn_result) == NUMBERS * sizeof(int64_t), "results are joined as numbers");
+
+static pn_status allocate_dealing(pn_model *m) {
+    const size_t units = units_of(m), ranks = (size_t)pn_group_size(m->settings.group);
+    if (!m->settings.group) return PN_OK;
+    m->owner = calloc(units, sizeof *m->owner);
+    m->cost = calloc(units, sizeof *m->cost);
+    m->load = calloc(ranks, sizeof *m->load);
+    m->joined = calloc(units * NUMBERS + (size_t)m->samples, sizeof *m->joined);
+    return m->owner && m->cost && m->load && m->joined
+               ? PN_OK
+               : pn_fail(PN_EMEM, "model: no memory to deal %zu units", units);
+}
+
+/* Unit (k, d); of any shard with d -1. */
+static bool is_mine(const pn_model *m, int k, int d) {
+    const int shards = m->settings.shards, rank = pn_group_rank(m->settings.group);
+    if (!m->owner) return true;
+    if (d >= 0) return m->owner[k * shards + d] == rank;
+    while (++d < shards)
+        if (m->owner[k * shards + d] == rank) return true;
+    return false;
+}
+
+/* Multiply-adds as long as an op takes beside its own. */
+#define MACS_OF_AN_OP 1e6
+
+/* Every rank finds out of every architecture what it touches and what it will cost. That takes its
+ * graph, not a compiled program. */
+static pn_status look_at(pn_model *m, int k, const pn_arch *arch) {
+    const int shards = m->settings.shards;
+    int ops;
+    PN_TRY(pn_network_build(&m->network, arch, m->program,
+                            &(pn_build){.N = shard_of(m, m->settings.N),
+                                        .training = !m->settings.frozen,
+                                        .recompute = m->settings.recompute}));
+    PN_TRY(pn_program_mark(m->program, &ops));
+    if (has_units(m)) pn_units_note(&m->update.units, k, m->program);
+    const double cost =
+        pn_network_macs(&m->network, arch) * shard_of(m, m->settings.N) + ops * MACS_OF_AN_OP;
+    for (int d = 0; d < shards; d++) m->cost[k * shards + d] = cost;
+    return PN_OK;
+}
+
+static pn_status deal(void *self, int count, const pn_arch *arch) {
+    pn_model *m = self;
+    if (!m->owner) return PN_OK;
+    for (int k = 0; k < count; k++) PN_TRY(look_at(m, k, &arch[k]));
+    pn_deal(m->cost, count * m->settings.shards, m->load, pn_group_size(m->settings.group),
+            m->owner);
+    m->dealt = count;
+    return PN_OK;
+}
+
+static pn_status check_dealt(const pn_model *m, int k) {
+    return !m->owner || k < m->dealt
+               ? PN_OK
+               : pn_fail(PN_EARG, "sample %d of a step of which %d are dealt", k, m->dealt);
+}
+
+/* ---- supernets, and the rest of memory ------------------------------------------------------- */
+
 /* Weights of a supernet, (kinds, edges, ops), and their gradients, (layers, edges, ops). */
 static size_t mix_weights(const pn_model *m) {
     const pn_space *s = &m->network.space;
@@ -177,8 +248,16 @@ static pn_status allocate_elsewhere(pn_model *m) {
     return PN_OK;
 }
 
+static pn_status check_ranks(const pn_model *m) {
+    const int ranks = pn_group_size(m->settings.group);
+    if ((size_t)ranks <= units_of(m)) return PN_OK;
+    return pn_fail(PN_EARG, "%d ranks, want at most %zu: %d samples in %d shards each", ranks,
+                   units_of(m), m->samples, m->settings.shards);
+}
+
 static pn_status create(pn_model *m, const pn_space *space, const pn_data *data) {
     PN_TRY(pn_shards_check(m->settings.shards, m->settings.N));
+    PN_TRY(check_ranks(m));
     if ((has_units(m) || m->settings.frozen) && m->settings.kind != PN_MODEL_CELLS)
         return pn_fail(PN_EARG, "a supernet with %d samples in %d shards, want 1 each, and trained",
                        m->samples, m->settings.shards);
@@ -206,6 +285,7 @@ static pn_status create(pn_model *m, const pn_space *space, const pn_data *data)
                                       (size_t)n->H * (size_t)n->W * (size_t)n->image_channels));
     PN_TRY(allocate_mixture(m));
     PN_TRY(allocate_elsewhere(m));
+    PN_TRY(allocate_dealing(m));
     return allocate_results(m);
 }
 
@@ -237,6 +317,10 @@ void pn_model_destroy(pn_model *m) {
     free(m->result);
     free(m->share);
     free(m->evaluation);
+    free(m->owner);
+    free(m->cost);
+    free(m->load);
+    free(m->joined);
     pn_program_destroy(m->program);
     pn_arena_destroy(&m->arena);
     pn_update_destroy(&m->update);
@@ -312,6 +396,7 @@ static pn_status begin(void *self, int64_t step) {
     m->step = step;
     m->place = &m->network.parameters;
     m->mix_keep = 1;
+    m->dealt = 0;
     PN_TRY(m->kernels->memory->clear(m->found, results(m) * sizeof *m->found));
     memset(m->evaluation, 0, (size_t)m->samples * sizeof *m->evaluation);
     return pn_update_begin(&m->update);
@@ -337,11 +422,14 @@ static pn_status learn(pn_model *m, int k, const pn_result *result) {
     return s;
 }
 
-/* The program writes what it finds in shard 0's place: so the others come before, last to first. */
+/* The program writes what it finds in shard 0's place: so the others come before, last to first;
+ * and of a shard 0 that is another's nothing may be there. */
 static pn_status keep_found(const pn_model *m, int half, int k, int d) {
-    return d ? m->kernels->memory->copy(found_of(m, half, k, d), found_of(m, half, k, 0),
-                                        sizeof *m->found)
-             : PN_OK;
+    const pn_memory *memory = m->kernels->memory;
+    pn_result *const first = found_of(m, half, k, 0);
+    if (!d) return PN_OK;
+    PN_TRY(memory->copy(found_of(m, half, k, d), first, sizeof *m->found));
+    return is_mine(m, k, 0) ? PN_OK : memory->clear(first, sizeof *m->found);
 }
 
 /* With several shards nobody knows before the last forward what a sample counts. */
@@ -371,18 +459,24 @@ static pn_status take_timed(pn_model *m, int half) {
 static pn_status train(void *self, int k, const pn_arch *arch) {
     pn_model *m = self;
     if (m->settings.frozen) return pn_fail(PN_EARG, "frozen weights are not trained");
+    PN_TRY(check_dealt(m, k));
+    if (!is_mine(m, k, -1)) return PN_OK;
     PN_TRY(take_timed(m, TRAIN));
     PN_TRY(compile(m, arch, NULL, true, found_of(m, TRAIN, k, 0)));
-    for (int d = m->settings.shards - 1; d >= 0; d--) PN_TRY(learn_shard(m, k, d));
+    for (int d = m->settings.shards - 1; d >= 0; d--)
+        if (is_mine(m, k, d)) PN_TRY(learn_shard(m, k, d));
     return PN_OK;
 }
 
 static pn_status validate(void *self, int k, const pn_arch *arch) {
     pn_model *m = self;
+    PN_TRY(check_dealt(m, k));
+    if (!is_mine(m, k, -1)) return PN_OK;
     PN_TRY(take_timed(m, VALIDATE));
     PN_TRY(compile(m, arch, NULL, false, found_of(m, VALIDATE, k, 0)));
     if (m->size.arena_bytes > m->evaluation[k].bytes) m->evaluation[k].bytes = m->size.arena_bytes;
     for (int d = m->settings.shards - 1; d >= 0; d--) {
+        if (!is_mine(m, k, d)) continue;
         PN_TRY(bind(m, VALIDATE, d, NULL));
         PN_TRY(forward(m));
         PN_TRY(keep_found(m, VALIDATE, k, d));
@@ -418,10 +512,29 @@ static void add_results(const pn_model *m, const pn_result *of, double *log_like
     }
 }
 
+/* What others have found on the validation batch, which no kernel waits for, and the bytes of their
+ * programs; `update` has joined the other half. */
+static pn_status join(pn_model *m, int count) {
+    const size_t units = (size_t)count * (size_t)m->settings.shards;
+    int64_t *const bytes = m->joined + units * NUMBERS;
+    pn_result *const found = m->result + (found_of(m, VALIDATE, 0, 0) - m->found);
+    if (!m->owner) return PN_OK;
+    memcpy(m->joined, found, units * sizeof *found);
+    for (int k = 0; k < count; k++)
+        bytes[k] = is_mine(m, k, 0) ? (int64_t)m->evaluation[k].bytes : 0;
+    const pn_range all = {0, units * NUMBERS + (size_t)count};
+    PN_TRY(pn_group_sum(m->settings.group, &pn_host_memory, m->joined, &all, 1));
+    memcpy(found, m->joined, units * sizeof *found);
+    for (int k = 0; k < count; k++) m->evaluation[k].bytes = (size_t)bytes[k];
+    return PN_OK;
+}
+
 static pn_status finish(void *self, int count, pn_evaluation *out, double *gradient_norm) {
     pn_model *m = self;
     const pn_memory *memory = m->kernels->memory;
+    PN_TRY(check_dealt(m, count - 1));
     PN_TRY(memory->download(m->result, m->found, results(m) * sizeof *m->result));
+    PN_TRY(join(m, count));
     PN_TRY(pn_update_read(&m->update));
     if (m->update.arena)
         PN_TRY(memory->download(m->share, m->update.units.share, (size_t)count * sizeof *m->share));
@@ -438,36 +551,52 @@ static pn_status finish(void *self, int count, pn_evaluation *out, double *gradi
     return PN_OK;
 }
 
-/* Sums over the first batches of a stream. */
-static pn_status sum_scores(pn_model *m, const pn_arch *arch, pn_batches *batches, int stream,
-                            int64_t steps, pn_evaluation *out) {
-    pn_result result;
-    *out = (pn_evaluation){.bytes = 0};
+/* The first batches of a stream: what each shard of those finds that are ours. */
+static pn_status run_scores(pn_model *m, const pn_arch *arch, pn_batches *batches, int stream,
+                            int64_t steps, pn_group *group, pn_result *found) {
+    const int shards = m->settings.shards;
     m->taken[VALIDATE] = -1; /* the batch at hand is none of a step's */
     m->place = &m->network.parameters;
     PN_TRY(compile(m, arch, NULL, false, m->found));
-    for (int64_t step = 0; step < steps; step++) {
+    for (int64_t step = pn_group_rank(group); step < steps; step += pn_group_size(group)) {
         pn_batch batch;
         double since = pn_now();
         PN_TRY(pn_batches_take(batches, stream, step, &batch));
         m->times.data += pn_lap(&since);
         PN_TRY(pn_device_batch_upload(&m->device_batch[VALIDATE], &batch));
-        for (int d = 0; d < m->settings.shards; d++) {
+        for (int d = 0; d < shards; d++) {
             PN_TRY(bind(m, VALIDATE, d, NULL));
             PN_TRY(forward(m));
-            PN_TRY(m->kernels->memory->download(&result, m->found, sizeof result));
-            out->val_ll += result.log_likelihood;
-            out->val_correct += result.correct;
+            PN_TRY(
+                m->kernels->memory->download(&found[step * shards + d], m->found, sizeof *found));
         }
-        out->bytes = m->size.arena_bytes;
     }
     return PN_OK;
+}
+
+/* Sums over them, in their order, whoever has run which. */
+static pn_status sum_scores(pn_model *m, const pn_arch *arch, pn_batches *batches, int stream,
+                            int64_t steps, pn_group *group, pn_evaluation *out) {
+    const size_t count = (size_t)steps * (size_t)m->settings.shards;
+    pn_result *found = calloc(count, sizeof *found);
+    if (!found) return pn_fail(PN_EMEM, "model: no memory for the scores of %zu batches", count);
+    pn_status s = run_scores(m, arch, batches, stream, steps, group, found);
+    if (s == PN_OK)
+        s = pn_group_sum(group, &pn_host_memory, (int64_t *)(void *)found,
+                         &(pn_range){0, count * NUMBERS}, 1);
+    *out = (pn_evaluation){.bytes = m->size.arena_bytes};
+    for (size_t i = 0; i < count; i++) {
+        out->val_ll += found[i].log_likelihood;
+        out->val_correct += found[i].correct;
+    }
+    free(found);
+    return s;
 }
 
 static pn_status score(void *self, const pn_arch *arch, int64_t batches, pn_evaluation *out) {
     pn_model *m = self;
     begin_times(m);
-    PN_TRY(sum_scores(m, arch, m->batches, VALIDATE, batches, out));
+    PN_TRY(sum_scores(m, arch, m->batches, VALIDATE, batches, m->settings.group, out));
     m->times.all = pn_now() - m->begun;
     return PN_OK;
 }
@@ -581,6 +710,7 @@ pn_evaluator pn_model_evaluator(pn_model *m) {
                           .batch = m->settings.N,
                           .network = &m->settings.network,
                           .begin = begin,
+                          .deal = deal,
                           .train = train,
                           .validate = validate,
                           .update = update,
@@ -597,7 +727,7 @@ pn_evaluator pn_model_evaluator(pn_model *m) {
 pn_status pn_model_score_on(pn_model *m, const pn_arch *arch, pn_batches *batches, int stream,
                             int64_t steps, double *log_likelihood, double *accuracy) {
     pn_evaluation sum;
-    PN_TRY(sum_scores(m, arch, batches, stream, steps, &sum));
+    PN_TRY(sum_scores(m, arch, batches, stream, steps, NULL, &sum));
     const double images = (double)steps * m->settings.N;
     *log_likelihood = sum.val_ll / images;
     *accuracy = (double)sum.val_correct / images;

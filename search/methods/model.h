@@ -1,6 +1,7 @@
 /* model.h -- the one-shot model: shared weights that evaluate any architecture of the space. It
  * stands behind the callbacks of step.h. One arena, one program at a time, K architectures one
- * after another, each on the D shards of its batch one after another. */
+ * after another, each on the D shards of its batch one after another. With a group of processes,
+ * each runs the units (k, d) that are dealt to it; weights and results are the same on all. */
 #ifndef PN_MODEL_H
 #define PN_MODEL_H
 
@@ -36,8 +37,9 @@ typedef struct pn_model_settings {
     double skip_below;  /* a sample whose weight relative to the largest is below skips backward */
     float momentum, decay, clip; /* SGD */
     bool nesterov;
-    bool look_ahead;    /* room for `ahead` and `aside`: two more copies of the weights */
-    pn_model_kind kind; /* it sizes the arena; cells can be evaluated by all of them */
+    bool look_ahead;        /* room for `ahead` and `aside`: two more copies of the weights */
+    pn_model_kind kind;     /* it sizes the arena; cells can be evaluated by all of them */
+    struct pn_group *group; /* of cells; NULL: this process alone */
 } pn_model_settings;
 
 /* Batch 64 in one shard, momentum 0.9, decay 3e-4, clip 5, augmentation, skip below 2^-24: a
@@ -68,6 +70,10 @@ typedef struct pn_model {
     float *mix_factor, *factor_host; /* of drop-path, (layers, edges, N); NULL without */
     double mix_keep;                 /* of the mixes of this step; 1: nothing is dropped */
     int samples;                     /* most there can be */
+    int *owner;          /* (samples, shards): the rank that runs a unit of this step, */
+    int dealt;           /* of so many samples; NULL and 0 without a group */
+    double *cost, *load; /* room to deal: (samples, shards), (ranks) */
+    int64_t *joined;     /* what is joined at the end of a step: results, bytes */
     pn_batches *batches; /* stream 0: the half that trains v; 1: the half that trains pi */
     int64_t step;
     int64_t taken[2]; /* step of the batch at hand of each stream, -1: none */

@@ -219,6 +219,7 @@ static bool born_again(const pn_search *search) {
 static pn_status evaluate(const pn_search *search, const pn_evaluator *e, pn_step_report *r) {
     if (born_again(search)) PN_TRY(e->renew(e->self, search->step / search->settings.restart));
     PN_TRY(e->begin(e->self, r->step));
+    if (e->deal) PN_TRY(e->deal(e->self, r->count, r->arch));
     for (int k = 0; r->trained && k < r->count; k++) PN_TRY(e->train(e->self, k, &r->arch[k]));
     for (int k = 0; r->validated && k < r->count; k++) PN_TRY(e->validate(e->self, k, &r->arch[k]));
     if (r->trained) {

@@ -11,10 +11,10 @@
  * may begin anew several times, so that p(D | a) is a mean over initial weights too.
  *
  * The calls of a step (step.h):
- *     usual            begin, K x train, K x validate, update, finish
- *     during warm-up   begin, train, update, finish
- *     frozen weights   begin, K x validate, finish
- *     by evidence      begin, train, update, finish */
+ *     usual            begin, deal, K x train, K x validate, update, finish
+ *     during warm-up   begin, deal, train, update, finish
+ *     frozen weights   begin, deal, K x validate, finish
+ *     by evidence      begin, deal, train, update, finish */
 #ifndef PN_PARSEC_H
 #define PN_PARSEC_H
 

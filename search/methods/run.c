@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "runtime/clock.h"
+#include "runtime/group.h"
 #include "runtime/json.h"
 #include "search/methods/warm_start.h"
 #include "search/network/genotype.h"
@@ -34,6 +35,9 @@ static json_t *more(const pn_run *r) {
     return json_pack("{s:I, s:o*, s:o}", "parameter_bytes", (json_int_t)bytes, "agreement",
                      agreement, "images", pn_images_json(&r->images));
 }
+
+/* Whether this process has the record. */
+static bool leads(const pn_run *r) { return pn_group_rank(r->group) == 0; }
 
 int64_t pn_run_position(const pn_run *r) { return r->method->position(r->self); }
 
@@ -184,54 +188,102 @@ static void believe(pn_run *r) {
     pn_health_of(&space, &r->belief, (int)r->settings.layers, &r->health);
 }
 
+static pn_status save(pn_run *r, pn_group *group);
+
 /* The first rows, and, of a search that begins from another one, which may go on or be gone when
  * this one is continued, a checkpoint before the first step. */
 static pn_status begin_record(pn_run *r, const pn_warm_start *source) {
     PN_TRY(write_headers(r, source));
-    return source->checkpoint ? pn_run_save(r) : PN_OK;
+    return source->checkpoint ? save(r, NULL) : PN_OK; /* the others begin from the same */
+}
+
+static pn_status take_data(pn_run *r) {
+    char checksum[16];
+    PN_TRY(pn_data_open(r->settings.data, PN_TRAIN, &r->data));
+    const uint32_t sum = pn_data_checksum(&r->data);
+    snprintf(checksum, sizeof checksum, "%08" PRIx32, sum);
+    PN_TRY(pn_group_same(r->group, "images of checksum", checksum));
+    return leads(r) ? pn_record_same_images(&r->record, r->settings.data, sum) : PN_OK;
+}
+
+/* Several processes share the units of a step; a supernet is one. */
+static pn_status check_group(const pn_run *r) {
+    const int ranks = pn_group_size(r->group);
+    return ranks == 1 || r->method->model == PN_MODEL_CELLS
+               ? PN_OK
+               : pn_fail(PN_EARG,
+                         "%d ranks, want one: a step of --method %s is one pass after another",
+                         ranks, r->method->name);
+}
+
+/* What the directory holds, and where the search is to begin. */
+static pn_status begin_reading(pn_run *r, pn_warm_start *source) {
+    const pn_space space = pn_space_darts();
+    int64_t step = -1;
+    if (r->record.begun) PN_TRY(pn_checkpoint_newest(&r->record.directory.place, INT64_MAX, &step));
+    return step < 0 && r->settings.prior[0] ? pn_warm_start_open(source, r->settings.prior, &space)
+                                            : PN_OK;
+}
+
+/* The state of rank 0, which has read it. */
+static pn_status spread(pn_run *r) {
+    const int count = r->method->count(r->self);
+    if (!r->group) return PN_OK;
+    double *state = calloc((size_t)count, sizeof *state);
+    if (!state) return pn_fail(PN_EMEM, "no memory for the state of a checkpoint");
+    r->method->save(r->self, state);
+    pn_status s = pn_record_spread(r->group, &r->model.network.parameters, state, count);
+    if (s == PN_OK && !leads(r)) s = r->method->restore(r->self, state, count);
+    free(state);
+    return s;
+}
+
+/* The tables, and run.json of a run that begins. */
+static pn_status open_record(pn_run *r, const pn_opening *o, const pn_warm_start *source) {
+    bool begin;
+    if (!r->record.begun || o->change_device) PN_TRY(write_begun(r));
+    PN_TRY(pn_record_tables(&r->record, r->settings.steps, pn_run_position(r), o->say, &begin));
+    return begin ? begin_record(r, source) : PN_OK;
 }
 
 static pn_status open_run(pn_run *r, const char *directory, const pn_settings *asked,
                           const pn_opening *opening, const pn_kernels *kernels, size_t memory,
                           pn_warm_start *source) {
-    bool begin;
-    int64_t step = -1;
     pn_record *record = &r->record;
     pn_opening o = *opening;
     o.device = kernels->name;
     r->settings = pn_settings_defaults();
-    PN_TRY(pn_record_open(record, &kind, directory, &o, asked, &r->settings));
-    PN_TRY(pn_data_open(r->settings.data, PN_TRAIN, &r->data));
+    if (leads(r)) PN_TRY(pn_record_open(record, &kind, directory, &o, asked, &r->settings));
+    PN_TRY(pn_group_share(r->group, &r->settings, sizeof r->settings));
+    PN_TRY(take_data(r));
     PN_TRY(pn_images_of(&r->data, &r->images));
-    PN_TRY(pn_record_same_images(record, r->settings.data, pn_data_checksum(&r->data)));
     r->method = pn_method_of(&r->settings);
-    if (!record->begun) PN_TRY(pn_method_check(&r->settings));
+    PN_TRY(check_group(r));
+    if (leads(r) && !record->begun) PN_TRY(pn_method_check(&r->settings));
     const pn_status s = pn_settings_resolve(&r->settings, &r->data);
     if (s != PN_OK) /* nothing is open in ours */
         return record->begun ? pn_fail_in(PN_EINPUT, "%s/run.json", directory) : s;
     const pn_space space = pn_space_darts();
-    if (record->begun) PN_TRY(pn_checkpoint_newest(&record->directory.place, INT64_MAX, &step));
-    if (step < 0 && r->settings.prior[0])
-        PN_TRY(pn_warm_start_open(source, r->settings.prior, &space));
-    const pn_model_settings model = pn_settings_model(&r->settings, &r->data, memory);
+    if (leads(r)) PN_TRY(begin_reading(r, source));
+    pn_model_settings model = pn_settings_model(&r->settings, &r->data, memory);
+    model.group = r->group;
     PN_TRY(pn_model_create(&r->model, kernels, &space, &model, &r->data, (int)r->settings.samples));
 
     PN_TRY(begin_search(r, source));
-    PN_TRY(pn_record_load(record, &r->settings, &r->model.network.parameters,
-                          r->method->count(r->self), restore, r));
+    if (leads(r))
+        PN_TRY(pn_record_load(record, &r->settings, &r->model.network.parameters,
+                              r->method->count(r->self), restore, r));
+    PN_TRY(spread(r));
     r->continued = record->saved >= 0;
     r->finished = pn_run_position(r) == r->settings.steps;
     believe(r);
-    if (o.reading) return PN_OK;
-    if (!record->begun || o.change_device) PN_TRY(write_begun(r));
-    PN_TRY(pn_record_tables(record, r->settings.steps, pn_run_position(r), o.say, &begin));
-    return begin ? begin_record(r, source) : PN_OK;
+    return o.reading || !leads(r) ? PN_OK : open_record(r, &o, source);
 }
 
 pn_status pn_run_open(pn_run *r, const char *directory, const pn_settings *settings,
                       const pn_opening *opening, const pn_kernels *kernels, size_t memory) {
     pn_warm_start source = PN_NO_WARM_START;
-    *r = (pn_run){.record = PN_NO_RECORD};
+    *r = (pn_run){.record = PN_NO_RECORD, .group = opening->group};
     const pn_status s = open_run(r, directory, settings, opening, kernels, memory, &source);
     pn_warm_start_close(&source);
     if (s != PN_OK && !opening->reading) pn_directory_abandon(&r->record.directory);
@@ -255,7 +307,9 @@ static void write_times(pn_run *r, double begun, double decided) {
 pn_status pn_run_step(pn_run *r) {
     const pn_evaluator evaluator = pn_model_evaluator(&r->model);
     const double begun = pn_now();
+    pn_group_at(r->group, "step", pn_run_position(r));
     const pn_status s = r->method->step(r->self, &evaluator, &r->report);
+    if (!leads(r)) return s;
     if (s == PN_EDIVERGED)
         return pn_record_diverged(&r->record, pn_run_position(r), &r->settings, more(r));
     PN_TRY(s);
@@ -266,7 +320,7 @@ pn_status pn_run_step(pn_run *r) {
     return pn_record_rows(&r->record);
 }
 
-static pn_status save(pn_run *r, const double *state) {
+static pn_status write_checkpoint(pn_run *r, const double *state) {
     char text[PN_SPACE_BYTES], *images;
     const pn_space space = pn_space_darts();
     pn_space_text(&space, text);
@@ -279,24 +333,30 @@ static pn_status save(pn_run *r, const double *state) {
     return s;
 }
 
-pn_status pn_run_save(pn_run *r) {
-    double *state = malloc((size_t)r->method->count(r->self) * sizeof *state);
+/* group: those who have to have the same. */
+static pn_status save(pn_run *r, pn_group *group) {
+    const int count = r->method->count(r->self);
+    double *state = malloc((size_t)count * sizeof *state);
     if (!state) return pn_fail(PN_EMEM, "no memory for the state of a checkpoint");
     r->method->save(r->self, state);
-    const pn_status s = save(r, state);
+    pn_status s = pn_record_compare(group, &r->model.network.parameters, state, count);
+    if (s == PN_OK && leads(r)) s = write_checkpoint(r, state);
     free(state);
     return s;
 }
 
+pn_status pn_run_save(pn_run *r) { return save(r, r->group); }
+
 pn_status pn_run_finish(pn_run *r) {
     PN_TRY(pn_run_save(r));
+    r->finished = true;
+    if (!leads(r)) return PN_OK;
     pn_arch found;
     char text[PN_GENOTYPE_BYTES], line[PN_GENOTYPE_BYTES + 1];
     r->method->derive(r->self, &found);
     pn_genotype_write(&found, text);
     snprintf(line, sizeof line, "%s\n", text);
     PN_TRY(pn_record_text(&r->record, "genotype.txt", line));
-    r->finished = true;
     PN_TRY(pn_record_finished(&r->record, pn_run_position(r), &r->settings, more(r)));
     pn_checkpoint_remove(&r->record.directory.place, 1);
     return PN_OK;

@@ -10,6 +10,9 @@
  *   genotype.txt              the cell found (found.h), once the search is finished
  *   lock                      held by the process at work
  *
+ * With a group of processes (pn_opening) all open it and make the same calls: rank 0 does what is
+ * said here, the others compute. The files have the same bytes for any number of them.
+ *
  * A run may be killed at any moment. The tables are flushed to the disk before the checkpoint
  * that counts on them, and cut back to its lengths when the run goes on from there. */
 #ifndef PN_RUN_H
@@ -24,6 +27,7 @@ PN_API_BEGIN
 
 typedef struct pn_run {
     pn_record record;
+    struct pn_group *group; /* of which rank 0 alone has the record; NULL: one process */
     pn_settings settings;
     pn_data data;
     pn_images images; /* what the data say of themselves */

@@ -29,7 +29,7 @@ typedef struct pn_evaluation {
 typedef enum pn_step_half { PN_STEP_TRAIN, PN_STEP_VALIDATE } pn_step_half;
 
 /* The calls of a step, in this order, each as often as the method wants it:
- *     begin, train, validate, update, finish
+ *     begin, deal, train, validate, update, finish
  * or score alone; or, with a supernet, begin, drop, mix, and mixed, or update and finish, or
  * update, mixed and finish, for a half; and between begin and the last mixed also ahead, then
  * aside. A status other than PN_OK ends the step at once and is passed on. */
@@ -40,6 +40,9 @@ typedef struct pn_evaluator {
 
     /* The batches of this step; gradient and online weights cleared. */
     pn_status (*begin)(void *self, int64_t step);
+    /* The architectures of the step, of which several processes take their parts: what follows of
+     * another's returns at once. May be NULL where nobody deals. */
+    pn_status (*deal)(void *self, int count, const pn_arch *a);
     /* Queues the log-likelihood of the training batch under *a, and its gradient, which counts in
      * `update` by its importance weight. k counts from 0. */
     pn_status (*train)(void *self, int k, const pn_arch *a);

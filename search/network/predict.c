@@ -3,6 +3,9 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "runtime/group.h"
 
 static pn_status build(const pn_network *network, const pn_arch *arch, pn_program *program,
                        const pn_memory *memory, int N, pn_result *found, pn_program_size *size) {
@@ -80,26 +83,43 @@ static bool are_finite(const float *logits, size_t count) {
     return true;
 }
 
-static pn_status predict_all(pn_inference *p, pn_batches *batches, const pn_data *data,
-                             pn_predictions *out) {
-    const size_t images = (size_t)pn_batches_images(batches, 0), classes = (size_t)data->classes;
-    *out = (pn_predictions){.images = (int)images,
-                            .classes = data->classes,
-                            .confusion = calloc(classes * classes, sizeof *out->confusion),
-                            .logits = calloc(images * classes, sizeof *out->logits)};
-    if (!out->confusion || !out->logits)
-        return pn_fail(PN_EMEM, "no memory for the logits of %zu images", images);
-    float *logits = out->logits;
-    for (int64_t step = 0; step < pn_batches_steps_per_epoch(batches, 0); step++) {
+/* Numbers of 64 bits that hold so many of 32. */
+static size_t pairs(size_t count) { return (count + 1) / 2; }
+
+/* Logits and labels of the batches that are ours; zeros of others'. */
+static pn_status run_ours(pn_inference *p, pn_batches *batches, int N, pn_group *group,
+                          float *logits, int32_t *labels) {
+    const size_t classes = (size_t)p->network->spec.classes;
+    const int64_t steps = pn_batches_steps_per_epoch(batches, 0);
+    for (int64_t step = pn_group_rank(group); step < steps; step += pn_group_size(group)) {
+        const size_t first = (size_t)step * (size_t)N;
         pn_batch batch;
         PN_TRY(pn_batches_take(batches, 0, step, &batch));
-        PN_TRY(pn_inference_run(p, &batch, logits));
-        for (int i = 0; i < batch.n; i++, logits += classes)
-            take_image(out, logits, batch.labels[i]);
+        PN_TRY(pn_inference_run(p, &batch, logits + first * classes));
+        memcpy(labels + first, batch.labels, (size_t)batch.n * sizeof *labels);
+    }
+    return PN_OK;
+}
+
+static pn_status run_all(pn_inference *p, pn_batches *batches, int N, pn_group *group,
+                         float *logits, int32_t *labels) {
+    const size_t images = (size_t)pn_batches_images(batches, 0),
+                 all = images * (size_t)p->network->spec.classes;
+    PN_TRY(run_ours(p, batches, N, group, logits, labels));
+    PN_TRY(pn_group_sum(group, &pn_host_memory, (int64_t *)(void *)logits,
+                        &(pn_range){0, pairs(all)}, 1));
+    return pn_group_sum(group, &pn_host_memory, (int64_t *)(void *)labels,
+                        &(pn_range){0, pairs(images)}, 1);
+}
+
+static pn_status judge(pn_predictions *out, const int32_t *labels) {
+    const size_t images = (size_t)out->images, classes = (size_t)out->classes;
+    int broken = 0;
+    for (size_t i = 0; i < images; i++) {
+        take_image(out, out->logits + i * classes, labels[i]);
+        broken += !are_finite(out->logits + i * classes, out->classes);
     }
     out->loss /= (double)images;
-    int broken = 0;
-    for (size_t i = 0; i < images; i++) broken += !are_finite(out->logits + i * classes, classes);
     if (broken || !isfinite(out->loss))
         return pn_fail(
             PN_EDIVERGED,
@@ -108,9 +128,26 @@ static pn_status predict_all(pn_inference *p, pn_batches *batches, const pn_data
     return PN_OK;
 }
 
+static pn_status predict_all(pn_inference *p, pn_batches *batches, const pn_data *data, int N,
+                             pn_group *group, pn_predictions *out) {
+    const size_t images = (size_t)pn_batches_images(batches, 0), classes = (size_t)data->classes;
+    int32_t *labels = calloc(2 * pairs(images), sizeof *labels);
+    *out = (pn_predictions){.images = (int)images,
+                            .classes = data->classes,
+                            .confusion = calloc(classes * classes, sizeof *out->confusion),
+                            .logits = calloc(2 * pairs(images * classes), sizeof *out->logits)};
+    pn_status s = out->confusion && out->logits && labels
+                      ? PN_OK
+                      : pn_fail(PN_EMEM, "no memory for the logits of %zu images", images);
+    if (s == PN_OK) s = run_all(p, batches, N, group, out->logits, labels);
+    if (s == PN_OK) s = judge(out, labels);
+    free(labels);
+    return s;
+}
+
 pn_status pn_predict(const pn_kernels *kernels, pn_network *network, const pn_arch *arch,
                      pn_program *program, pn_arena *arena, int N, const pn_data *data, pn_half half,
-                     uint64_t seed, pn_predictions *out) {
+                     uint64_t seed, pn_group *group, pn_predictions *out) {
     const pn_network_spec *n = &network->spec;
     *out = (pn_predictions){0};
     if (n->classes != data->classes)
@@ -126,7 +163,7 @@ pn_status pn_predict(const pn_kernels *kernels, pn_network *network, const pn_ar
     pn_batches *batches = NULL;
     pn_status s = pn_batches_create(data, &stream, 1, seed, &batches);
     if (s == PN_OK) s = pn_inference_open(&p, stream.N);
-    if (s == PN_OK) s = predict_all(&p, batches, data, out);
+    if (s == PN_OK) s = predict_all(&p, batches, data, stream.N, group, out);
     pn_batches_free(batches);
     pn_inference_close(&p);
     if (s != PN_OK) pn_predictions_free(out);

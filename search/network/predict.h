@@ -10,6 +10,8 @@
 
 PN_API_BEGIN
 
+struct pn_group;
+
 /* An evaluation network ready to be run on batches: with weights that are on the device, and a
  * program and an arena of the caller's, which are its own until it is closed. */
 typedef struct pn_inference {
@@ -41,12 +43,13 @@ typedef struct pn_predictions {
 
 /* Runs an evaluation network whose weights are on the device over a data set, or over the half that
  * `seed` splits off as a training's batches do (batches.h), in batches of N, with a program and an
- * arena of the caller's (what they held is lost). To be freed.
+ * arena of the caller's (what they held is lost). To be freed. Of a group of processes
+ * (runtime/group.h) each runs its share of the batches, and all get the whole; NULL: one.
  * PN_EARG if the network has another number of classes or another kind of images than the data;
  * PN_EDIVERGED if a logit is not finite. */
 pn_status pn_predict(const pn_kernels *kernels, pn_network *network, const pn_arch *arch,
                      pn_program *program, pn_arena *arena, int N, const pn_data *data, pn_half half,
-                     uint64_t seed, pn_predictions *out);
+                     uint64_t seed, struct pn_group *group, pn_predictions *out);
 void pn_predictions_free(pn_predictions *predictions);
 
 double pn_predictions_accuracy(const pn_predictions *predictions); /* 0..1 */

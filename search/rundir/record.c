@@ -4,8 +4,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <zlib.h>
 
 #include "runtime/clock.h"
+#include "runtime/group.h"
 #include "runtime/json.h"
 #include "search/network/weights.h"
 
@@ -358,6 +360,43 @@ pn_status pn_record_text(const pn_record *r, const char *name, const char *text)
     PN_TRY(pn_directory_check(&r->directory));
     return pn_directory_written(&r->directory,
                                 pn_file_write_in(&r->directory.place, name, text, strlen(text)));
+}
+
+/* ---- a group --------------------------------------------------------------------------------- */
+
+pn_status pn_record_spread(pn_group *group, const pn_parameters *p, double *state, int count) {
+    const size_t bytes = pn_parameters_range_bytes(p);
+    if (!group) return PN_OK;
+    if (pn_group_rank(group) == 0) PN_TRY(pn_parameters_pull(p));
+    PN_TRY(pn_group_share(group, p->value, bytes));
+    PN_TRY(pn_group_share(group, p->momentum, bytes));
+    PN_TRY(pn_group_share(group, state, (size_t)count * sizeof *state));
+    return pn_parameters_push(p);
+}
+
+static uint32_t crc_of(const void *data, size_t bytes) {
+    return (uint32_t)crc32_z(crc32_z(0, NULL, 0), data, bytes);
+}
+
+pn_status pn_record_compare(pn_group *group, const pn_parameters *p, const double *state,
+                            int count) {
+    const size_t bytes = pn_parameters_range_bytes(p);
+    if (!group) return PN_OK;
+    PN_TRY(pn_parameters_pull(p));
+    const uint32_t mine[] = {crc_of(p->value, bytes), crc_of(p->momentum, bytes),
+                             crc_of(state, (size_t)count * sizeof *state)};
+    uint32_t first[3];
+    memcpy(first, mine, sizeof first);
+    PN_TRY(pn_group_share(group, first, sizeof first));
+    return pn_group_agree(
+        group,
+        memcmp(first, mine, sizeof first) == 0
+            ? PN_OK
+            : pn_fail(PN_ECHECK,
+                      "its weights, momenta and state have checksums %08x %08x %08x, want %08x "
+                      "%08x %08x as rank 0: its memory or processor cannot be trusted",
+                      mine[0], mine[1], mine[2], first[0], first[1], first[2]),
+        NULL);
 }
 
 void pn_record_close(pn_record *r) {

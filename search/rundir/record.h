@@ -60,14 +60,18 @@ typedef struct pn_record {
 
 /* How a run is opened. */
 typedef struct pn_opening {
-    const bool *given;   /* field i of the settings was asked for; NULL: none was */
-    const char *device;  /* name of the kernels */
-    bool change_device;  /* go on although it was begun on another one */
-    bool reading;        /* nothing is written, nothing is made */
-    pn_journal_say *say; /* what becomes of the journal; NULL: nobody listens */
+    const bool *given;      /* field i of the settings was asked for; NULL: none was */
+    const char *device;     /* name of the kernels */
+    bool change_device;     /* go on although it was begun on another one */
+    bool reading;           /* nothing is written, nothing is made */
+    pn_journal_say *say;    /* what becomes of the journal; NULL: nobody listens */
+    struct pn_group *group; /* runtime/group.h: of processes that all open it; NULL: one alone */
 } pn_opening;
 
-/* Opens a directory: a new one (made, as those above it), or one with a run in it. *settings
+/* Of a group rank 0 alone has a record: no other sees the directory, or calls what follows. What
+ * all have to know it tells them.
+ *
+ * Opens a directory: a new one (made, as those above it), or one with a run in it. *settings
  * holds the defaults and becomes the settings of the run, or, of a new one, *asked.
  * PN_EBUSY if another process works on it; PN_EINPUT for a damaged run.json, or one of a later
  * version; PN_EARG for a directory that holds something else, for a setting given that the run was
@@ -124,6 +128,16 @@ pn_status pn_record_finished(pn_record *record, int64_t step, const void *settin
 
 /* A small file of text beside them. */
 pn_status pn_record_text(const pn_record *record, const char *name, const char *text);
+
+/* Rank 0's state to all of a group: weights and momenta, which are then on the device too, and
+ * `count` numbers. */
+pn_status pn_record_spread(struct pn_group *group, const pn_parameters *p, double *state,
+                           int count);
+
+/* PN_ECHECK if weights, momenta and state are not the same to the bit on all of a group, as they
+ * must be: so a rank whose memory or processor fails is named before a checkpoint is written. */
+pn_status pn_record_compare(struct pn_group *group, const pn_parameters *p, const double *state,
+                            int count);
 
 /* Gives everything back; nothing is written. Rows since the last checkpoint, which would be cut off
  * when the run goes on, are lost. */

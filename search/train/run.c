@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "runtime/clock.h"
+#include "runtime/group.h"
 #include "runtime/json.h"
 #include "search/network/weights.h"
 
@@ -25,6 +26,9 @@ static const pn_record_kind kind = {
 const char *pn_training_scored_on(const pn_train_settings *r) {
     return r->hold_out ? "the other half of the training images" : "the test images";
 }
+
+/* Whether this process has the record. */
+static bool leads(const pn_training *t) { return pn_group_rank(t->group) == 0; }
 
 /* ---- run.json -------------------------------------------------------------------------------- */
 
@@ -145,44 +149,69 @@ static void write_times(pn_training *t, int64_t epoch, bool scored) {
     begin_times(t);
 }
 
-static pn_status open_training(pn_training *t, const char *directory,
-                               const pn_train_settings *asked, const pn_opening *opening,
-                               const pn_kernels *kernels, size_t memory) {
-    bool begin;
-    pn_record *record = &t->record;
-    pn_opening o = *opening;
-    o.device = kernels->name;
-    t->settings = pn_train_defaults();
-    PN_TRY(pn_record_open(record, &kind, directory, &o, asked, &t->settings));
+static pn_status open_images(pn_training *t) {
+    char checksum[16];
     if (t->settings.hold_out == 1)
         PN_TRY(pn_data_open(t->settings.data, PN_TRAIN, &t->data));
     else
         PN_TRY(pn_data_open_both(t->settings.data, &t->data, &t->held));
     PN_TRY(pn_images_of(&t->data, &t->images));
-    PN_TRY(pn_record_same_images(record, t->settings.data, pn_data_checksum(&t->data)));
-    const pn_status s = pn_train_resolve(&t->settings, &t->data);
-    if (s != PN_OK) return record->begun ? pn_fail_in(PN_EINPUT, "%s/run.json", directory) : s;
-    if (t->settings.hold_out) pn_data_free(&t->held); /* it turned out so */
-    PN_TRY(pn_trainer_create(&t->trainer, kernels, &t->settings, &t->data, memory));
-    t->steps = t->settings.epochs * t->trainer.steps_per_epoch;
+    const uint32_t sum = pn_data_checksum(&t->data);
+    snprintf(checksum, sizeof checksum, "%08" PRIx32, sum);
+    PN_TRY(pn_group_same(t->group, "images of checksum", checksum));
+    return leads(t) ? pn_record_same_images(&t->record, t->settings.data, sum) : PN_OK;
+}
 
-    PN_TRY(pn_record_load(record, &t->settings, &t->trainer.network.parameters, STATE, restore, t));
-    t->continued = record->saved >= 0;
-    t->finished = t->trainer.step == t->steps;
-    if (!record->begun || o.change_device) PN_TRY(write_begun(t));
+/* The newest checkpoint, if there is one; rank 0 reads it. */
+static pn_status load(pn_training *t) {
+    double state[STATE];
+    const pn_parameters *p = &t->trainer.network.parameters;
+    if (leads(t)) PN_TRY(pn_record_load(&t->record, &t->settings, p, STATE, restore, t));
+    save_state(t, state);
+    PN_TRY(pn_record_spread(t->group, p, state, STATE));
+    return leads(t) ? PN_OK : load_state(t, state);
+}
+
+static pn_status open_record(pn_training *t, const pn_opening *o) {
+    bool begin;
+    pn_record *record = &t->record;
+    if (!record->begun || o->change_device) PN_TRY(write_begun(t));
     PN_TRY(write_genotype(t));
     PN_TRY(pn_record_tables(record, t->steps, t->trainer.step / t->trainer.steps_per_epoch + 1,
-                            o.say, &begin));
-    begin_times(t);
+                            o->say, &begin));
     return begin ? pn_table_printf(record->table[0],
                                    "epoch,rate,drop_path,train_loss,"
                                    "auxiliary_loss,train_accuracy,gradient_norm,loss,accuracy\n")
                  : PN_OK;
 }
 
+static pn_status open_training(pn_training *t, const char *directory,
+                               const pn_train_settings *asked, const pn_opening *opening,
+                               const pn_kernels *kernels, size_t memory) {
+    pn_record *record = &t->record;
+    pn_opening o = *opening;
+    o.device = kernels->name;
+    t->settings = pn_train_defaults();
+    if (leads(t)) PN_TRY(pn_record_open(record, &kind, directory, &o, asked, &t->settings));
+    PN_TRY(pn_group_share(t->group, &t->settings, sizeof t->settings));
+    PN_TRY(open_images(t));
+    const pn_status s = pn_train_resolve(&t->settings, &t->data);
+    if (s != PN_OK) return record->begun ? pn_fail_in(PN_EINPUT, "%s/run.json", directory) : s;
+    if (t->settings.hold_out) pn_data_free(&t->held); /* it turned out so */
+    PN_TRY(pn_trainer_create(&t->trainer, kernels, &t->settings, &t->data, memory));
+    PN_TRY(pn_trainer_join(&t->trainer, t->group));
+    t->steps = t->settings.epochs * t->trainer.steps_per_epoch;
+    PN_TRY(load(t));
+    t->continued = record->saved >= 0;
+    t->finished = t->trainer.step == t->steps;
+    if (leads(t)) PN_TRY(open_record(t, &o));
+    begin_times(t);
+    return PN_OK;
+}
+
 pn_status pn_training_open(pn_training *t, const char *directory, const pn_train_settings *settings,
                            const pn_opening *opening, const pn_kernels *kernels, size_t memory) {
-    *t = (pn_training){.record = PN_NO_RECORD};
+    *t = (pn_training){.record = PN_NO_RECORD, .group = opening->group};
     const pn_status s = open_training(t, directory, settings, opening, kernels, memory);
     if (s != PN_OK) pn_directory_abandon(&t->record.directory);
     return s;
@@ -203,19 +232,16 @@ static pn_status score(pn_training *t, int64_t epoch) {
                               r->hold_out ? PN_HALF_SECOND : PN_HALF_BOTH, &j));
     t->last = (pn_epoch_score){epoch, j.loss, pn_predictions_accuracy(&j)};
     pn_predictions_free(&j);
-    PN_TRY(pn_parameters_pull(&t->trainer.network.parameters));
-    PN_TRY(write_weights(t, "last.safetensors"));
+    if (leads(t)) PN_TRY(pn_parameters_pull(&t->trainer.network.parameters));
+    if (leads(t)) PN_TRY(write_weights(t, "last.safetensors"));
     if (t->best.epoch && t->last.accuracy <= t->best.accuracy) return PN_OK;
     t->best = t->last;
-    return write_weights(t, "best.safetensors");
+    return leads(t) ? write_weights(t, "best.safetensors") : PN_OK;
 }
 
-static pn_status end_epoch(pn_training *t) {
+static pn_status write_epoch(pn_training *t, int64_t epoch, bool scored) {
     const pn_train_settings *r = &t->settings;
     const pn_epoch_sums *s = &t->sums;
-    const int64_t epoch = t->trainer.step / t->trainer.steps_per_epoch; /* done */
-    const bool scored = epoch % r->score_every == 0 || epoch == r->epochs;
-    if (scored) PN_TRY(score(t, epoch));
     PN_TRY(pn_table_printf(t->record.table[0], "%" PRId64 ",%.9g,%.9g,%.9g,%.9g,%.9g,%.6g,", epoch,
                            pn_train_rate(r, epoch - 1), pn_train_drop_path(r, epoch - 1),
                            s->loss / (double)s->steps, s->auxiliary_loss / (double)s->steps,
@@ -224,10 +250,18 @@ static pn_status end_epoch(pn_training *t) {
     PN_TRY(scored
                ? pn_table_printf(t->record.table[0], "%.9g,%.9g\n", t->last.loss, t->last.accuracy)
                : pn_table_printf(t->record.table[0], ",\n"));
-    t->sums = (pn_epoch_sums){0};
     write_times(t, epoch, scored);
     PN_TRY(pn_table_flush(t->record.table[0]));
     pn_journal_flush(&t->record.journal);
+    return PN_OK;
+}
+
+static pn_status end_epoch(pn_training *t) {
+    const int64_t epoch = t->trainer.step / t->trainer.steps_per_epoch; /* done */
+    const bool scored = epoch % t->settings.score_every == 0 || epoch == t->settings.epochs;
+    if (scored) PN_TRY(score(t, epoch));
+    if (leads(t)) PN_TRY(write_epoch(t, epoch, scored));
+    t->sums = (pn_epoch_sums){0};
     return PN_OK;
 }
 
@@ -244,8 +278,9 @@ static pn_status step_and_score(pn_training *t) {
 }
 
 pn_status pn_training_step(pn_training *t) {
+    pn_group_at(t->group, "step", t->trainer.step);
     const pn_status s = step_and_score(t);
-    if (s == PN_EDIVERGED)
+    if (s == PN_EDIVERGED && leads(t))
         return pn_record_diverged(&t->record, t->trainer.step, &t->settings, more(t));
     return s;
 }
@@ -254,6 +289,8 @@ pn_status pn_training_save(pn_training *t) {
     double state[STATE];
     char *images;
     save_state(t, state);
+    PN_TRY(pn_record_compare(t->group, &t->trainer.network.parameters, state, STATE));
+    if (!leads(t)) return PN_OK;
     PN_TRY(pn_images_text(&t->images, &images));
     const pn_status s =
         pn_record_save(&t->record, t->trainer.step, &t->settings, &t->trainer.network.parameters,
@@ -264,9 +301,10 @@ pn_status pn_training_save(pn_training *t) {
 
 pn_status pn_training_finish(pn_training *t) {
     PN_TRY(pn_training_save(t));
+    t->finished = true;
+    if (!leads(t)) return PN_OK;
     PN_TRY(pn_record_finished(&t->record, t->trainer.step, &t->settings, more(t)));
     pn_checkpoint_remove(&t->record.directory.place, 1);
-    t->finished = true;
     return PN_OK;
 }
 

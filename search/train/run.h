@@ -35,6 +35,7 @@ typedef struct pn_epoch_sums {
 
 typedef struct pn_training {
     pn_record record;
+    struct pn_group *group; /* as in search/methods/run.h */
     pn_train_settings settings;
     pn_data data, held; /* to train on; the test split */
     pn_images images;   /* what the data say of themselves */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "runtime/clock.h"
+#include "runtime/group.h"
 #include "search/network/budget.h"
 
 /* ---- setting up ------------------------------------------------------------------------------ */
@@ -145,6 +146,14 @@ void pn_trainer_destroy(pn_trainer *t) {
     *t = (pn_trainer){0};
 }
 
+pn_status pn_trainer_join(pn_trainer *t, pn_group *group) {
+    if (pn_group_size(group) > shards_of(t))
+        return pn_fail(PN_EARG, "%d ranks, want at most the %d of --shards", pn_group_size(group),
+                       shards_of(t));
+    t->group = t->update.units.counts.group = group;
+    return PN_OK;
+}
+
 /* ---- a step ---------------------------------------------------------------------------------- */
 
 /* Which terms are dropped in shard d of this step. */
@@ -153,7 +162,7 @@ static pn_status drop_paths(pn_trainer *t, int d, double dropped) {
     const int half = (int)(t->step & 1), shards = shards_of(t);
     float *from = t->staging + ((size_t)half * (size_t)shards + (size_t)d) * t->factors;
     if (!t->factors) return PN_OK;
-    if (d == 0) PN_TRY(memory->wait(t->mark[half]));
+    if (d == pn_group_rank(t->group)) PN_TRY(memory->wait(t->mark[half])); /* our first */
     pn_network_drop_path(&t->network, &t->arch, 1 - dropped, t->settings.seed, t->step * shards + d,
                          from, shard_of(t, (int)t->settings.batch));
     PN_TRY(memory->upload(t->factor, from, t->factors * sizeof *from));
@@ -213,9 +222,21 @@ static pn_status learn_shard(pn_trainer *t, int d, double dropped) {
     return keep_found(t, d);
 }
 
+/* What others have found at the auxiliary head; pn_update_sum joins the rest. */
+static pn_status join_auxiliary(pn_trainer *t) {
+    const size_t shards = (size_t)shards_of(t);
+    if (!t->settings.auxiliary) return PN_OK;
+    return pn_group_sum(t->group, t->kernels->memory, (int64_t *)(void *)(t->kept + shards),
+                        &(pn_range){0, shards * sizeof *t->kept / sizeof(int64_t)}, 1);
+}
+
 static pn_status learn_shards(pn_trainer *t, double dropped) {
+    const size_t bytes = 2 * (size_t)shards_of(t) * sizeof *t->kept;
     PN_TRY(pn_update_begin(&t->update));
-    for (int d = 0; d < shards_of(t); d++) PN_TRY(learn_shard(t, d, dropped));
+    if (t->group) PN_TRY(t->kernels->memory->clear(t->kept, bytes));
+    for (int d = pn_group_rank(t->group); d < shards_of(t); d += pn_group_size(t->group))
+        PN_TRY(learn_shard(t, d, dropped));
+    PN_TRY(join_auxiliary(t));
     double since = pn_now();
     const pn_status s = pn_update_sum(&t->update, t->kept, 1, 0, &t->arena);
     t->times.update += pn_lap(&since);
@@ -274,5 +295,6 @@ pn_status pn_trainer_predict(pn_trainer *t, const pn_data *data, pn_half half,
                              pn_predictions *out) {
     pn_trainer_forget(t);
     return pn_predict(t->kernels, &t->network, &t->arch, t->inference, &t->arena,
-                      shard_of(t, (int)t->settings.batch), data, half, t->settings.seed, out);
+                      shard_of(t, (int)t->settings.batch), data, half, t->settings.seed, t->group,
+                      out);
 }

@@ -35,7 +35,8 @@ typedef struct pn_trainer {
     pn_batch bound;    /* the batch that the training program was bound to; zero: not bound */
     int64_t step;      /* the next one */
     int64_t steps_per_epoch;
-    pn_step_times times; /* of all steps since the caller cleared it; `images` too */
+    struct pn_group *group; /* each rank runs its share of the shards; NULL: one process */
+    pn_step_times times;    /* of all steps since the caller cleared it; `images` too */
 } pn_trainer;
 
 /* What a step did; losses are means over the batch, in nats. */
@@ -55,6 +56,11 @@ typedef struct pn_train_report {
 pn_status pn_trainer_create(pn_trainer *trainer, const pn_kernels *kernels,
                             const pn_train_settings *settings, const pn_data *data, size_t memory);
 void pn_trainer_destroy(pn_trainer *trainer);
+
+/* Before the first step: with others who have created the same. Shard d is run by rank d modulo
+ * their number; weights and reports are the same on all, and as of one process. PN_EARG if there
+ * are more ranks than shards. */
+pn_status pn_trainer_join(pn_trainer *trainer, struct pn_group *group);
 
 /* One step. PN_EDIVERGED, with weights and step as they were, if loss or gradient is not finite
  * (running statistics may have moved). */

@@ -1,0 +1,270 @@
+/* test_ranks.c -- a search, or a training, by several processes leaves the same bytes as by one:
+ * whoever computes what, whoever is killed or interrupted, and however many go on. And what cannot
+ * be is refused in one sentence of one of them. */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "kernels/status.h"
+#include "tests/support/process.h"
+#include "tests/support/ranks.h"
+
+/* cmocka.h wants the others before it. */
+/* clang-format off */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+/* clang-format on */
+
+enum { MOST_ARGUMENTS = 64, LIMIT = 200 /* seconds, far beyond any */ };
+
+#define TINY                                                                            \
+    "--data", "synthetic:48x8x8x3", "--layers", "3", "--channels", "4", "--batch", "8", \
+        "--threads", "1", "--no-report", "--quiet"
+
+/* Units of unequal cost, a warm-up of one sample, and samples that count nothing. */
+static const char *const units[] = {"--samples",
+                                    "3",
+                                    "--shards",
+                                    "2",
+                                    "--steps",
+                                    "5",
+                                    "--warmup",
+                                    "2",
+                                    "--skip-below",
+                                    "0.5",
+                                    "--temperature-weights",
+                                    "1",
+                                    NULL};
+static const char *const judged[] = {"--method", "random", "--shards",    "4", "--steps", "8",
+                                     "--select", "3",      "--finalists", "2", NULL};
+static const char *const frozen[] = {"--samples", "3", "--steps", "3", "--freeze-weights", NULL};
+static const char *const card[] = {"--device", "emulated", "--samples", "2", "--shards", "2",
+                                   "--steps",  "2",        "--warmup",  "1", NULL};
+static const char *const training[] = {"--genotype",   "DARTS_V2", "--epochs",    "2",
+                                       "--shards",     "4",        "--drop-path", "0.3",
+                                       "--save-every", "0",        NULL};
+/* Long enough to be killed amid. */
+static const char *const many[] = {"--samples",    "4", "--steps", "40", "--warmup", "4",
+                                   "--save-every", "0", NULL};
+
+/* ---- one run --------------------------------------------------------------------------------- */
+
+/* ranks NULL: without a launcher. `own`: what rank 0 alone is told, or NULL. */
+static void start(pn_process *p, const char *ranks, const char *command, const char *directory,
+                  const char *const *arguments, const char *const *last) {
+    static const char *const tiny[] = {TINY, NULL};
+    const char *argv[MOST_ARGUMENTS];
+    const char *const *const parts[] = {tiny, arguments, last};
+    int n = 0;
+    if (ranks) {
+        argv[n++] = pn_launcher();
+        argv[n++] = "-n";
+        argv[n++] = last ? "1" : ranks;
+    }
+    for (int time = 0; time < (last ? 2 : 1); time++) {
+        if (time) {
+            argv[n++] = ":";
+            argv[n++] = "-n";
+            argv[n++] = "1";
+        }
+        argv[n++] = PN_PROGRAM;
+        argv[n++] = command;
+        argv[n++] = directory;
+        for (int i = 0; i < 2 + time; i++)
+            for (const char *const *a = parts[i]; *a; a++) {
+                assert_true(n < MOST_ARGUMENTS - 1);
+                argv[n++] = *a;
+            }
+    }
+    argv[n] = NULL;
+    const pn_conditions where = {.folder = pn_folder};
+    pn_process_start(p, argv, &where);
+}
+
+static void assert_code(const pn_process *p, int code, const char *words) {
+    if (p->code != code || p->late || !strstr(p->err, words))
+        fail_msg("exit code %d, signal %d%s, want %d and \"%s\"; it said: %s", p->code, p->signal,
+                 p->late ? " (time was up)" : "", code, words, p->err);
+}
+
+static void finish(const char *ranks, const char *command, const char *directory,
+                   const char *const *arguments) {
+    pn_process p;
+    start(&p, ranks, command, directory, arguments, NULL);
+    pn_process_wait(&p, LIMIT);
+    assert_code(&p, 0, "");
+    assert_string_equal(p.err, "");
+    pn_process_free(&p);
+}
+
+static void assert_same(const char *directory, const char *reference) {
+    char *found = pn_run_text(pn_in_folder(directory)),
+         *want = pn_run_text(pn_in_folder(reference));
+    if (strcmp(found, want) != 0) fail_msg("%s holds\n%swant\n%s", directory, found, want);
+    free(found);
+    free(want);
+}
+
+/* By one, two and three. */
+static void compare(const char *name, const char *command, const char *const *arguments,
+                    bool three) {
+    static char directory[3][64];
+    static const char *const ranks[] = {NULL, "2", "3"};
+    for (int i = 0; i < 2 + three; i++) {
+        snprintf(directory[i], sizeof directory[i], "%s-%s", name, ranks[i] ? ranks[i] : "1");
+        finish(ranks[i], command, directory[i], arguments);
+        if (i) assert_same(directory[i], directory[0]);
+    }
+}
+
+static void test_units(void **state) {
+    (void)state;
+    compare("units", "search", units, true);
+}
+
+static void test_judged(void **state) {
+    (void)state;
+    compare("judged", "search", judged, true);
+}
+
+static void test_frozen(void **state) {
+    (void)state;
+    compare("frozen", "search", frozen, false);
+}
+
+static void test_card(void **state) {
+    (void)state;
+    compare("card", "search", card, false);
+}
+
+/* Shards of one network; its score, of which each rank runs a part of the batches. */
+static void test_training(void **state) {
+    (void)state;
+    compare("training", "train", training, true);
+}
+
+/* ---- killed, interrupted, continued ---------------------------------------------------------- */
+
+static bool is_there(const char *path) {
+    struct stat about;
+    return stat(pn_in_folder(path), &about) == 0;
+}
+
+/* A search by two, until it has made a few steps; then a signal to one of them. */
+static void disturb(pn_process *p, const char *directory, int rank, int with) {
+    char checkpoint[128];
+    snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint-00000006.safetensors", directory);
+    start(p, "2", "search", directory, many, NULL);
+    while (pn_process_runs(p) && !is_there(checkpoint)) continue;
+    const pid_t pid = pn_rank_of(p->pid, rank);
+    if (!pid) fail_msg("rank %d is not there", rank);
+    kill(pid, with);
+    const double begun = pn_clock();
+    pn_process_wait(p, LIMIT);
+    if (pn_clock() - begun > 20) fail_msg("%.0f s until all were gone", pn_clock() - begun);
+}
+
+/* Whether it was still at work: a fast machine may have been at the end. */
+static bool is_finished(const char *directory) {
+    char path[128];
+    snprintf(path, sizeof path, "%s/genotype.txt", directory);
+    return is_there(path);
+}
+
+static void test_killed(void **state) {
+    (void)state;
+    static const char *const directory[] = {"killed-0", "killed-1"}, *const next[] = {NULL, "3"};
+    finish(NULL, "search", "whole", many);
+    for (int rank = 0; rank < 2; rank++) {
+        pn_process p;
+        disturb(&p, directory[rank], rank, SIGKILL);
+        assert_true(p.code != 0 && !p.late);
+        assert_false(is_finished(directory[rank]));
+        pn_process_free(&p);
+        finish(next[rank], "search", directory[rank], many);
+        assert_same(directory[rank], "whole");
+    }
+}
+
+/* All stop after the step, whoever was asked. */
+static void test_interrupted(void **state) {
+    (void)state;
+    pn_process p;
+    disturb(&p, "stopped", 1, SIGTERM);
+    assert_code(&p, 128 + SIGTERM, "parsec-nas search: stopped after step ");
+    assert_null(strstr(p.err, "rank "));
+    pn_process_free(&p);
+    assert_false(is_finished("stopped"));
+    finish("4", "search", "stopped", many);
+    assert_same("stopped", "whole");
+}
+
+/* ---- refused --------------------------------------------------------------------------------- */
+
+/* How often a text is in another. */
+static int times(const char *text, const char *part) {
+    int n = 0;
+    for (; (text = strstr(text, part)); text++) n++;
+    return n;
+}
+
+/* One of them says it, among a launcher's words, and nothing is left behind. */
+static void refused(const char *ranks, const char *directory, const char *const *arguments,
+                    const char *const *last, int code, const char *words) {
+    pn_process p;
+    start(&p, ranks, "search", directory, arguments, last);
+    pn_process_wait(&p, LIMIT);
+    assert_code(&p, code, words);
+    if (times(p.err, "parsec-nas search: ") != 1) fail_msg("it said: %s", p.err);
+    assert_string_equal(p.out, "");
+    pn_process_free(&p);
+    assert_false(is_there("refused"));
+}
+
+static void test_refused(void **state) {
+    (void)state;
+    static const char *const two[] = {"--samples", "2", "--steps", "3", NULL},
+                             *const darts[] = {"--method", "darts", NULL},
+                             *const slip[] = {"--step", "x", NULL},
+                             *const memory[] = {"--memory", "1K", NULL},
+                             *const timed[] = {"--samples", "2", "--time", "60", NULL};
+    refused("3", "refused", two, NULL, PN_EARG,
+            "3 ranks, want at most 2: 2 samples in 1 shards each");
+    refused("2", "refused", darts, NULL, PN_EARG, "2 ranks, want one: a step of --method darts");
+    refused("2", "refused", timed, NULL, PN_EARG, "--time with 2 ranks, want --steps");
+    refused("2", "refused", slip, NULL, PN_EARG, "--steps x, want");
+    refused("2", "refused", two, memory, PN_EMEM, "rank 1 (host ");
+    refused("2", "/proc/refused", two, NULL, PN_EIO, "/proc/refused");
+}
+
+/* Of the instruction sets that they ask for the lowest; what two insist on must be the same. */
+static void test_sets(void **state) {
+    (void)state;
+    static const char *const any[] = {"--samples", "2", "--steps", "2", "--warmup", "1", NULL},
+                             *const base[] = {"--device", "cpu:base", NULL},
+                             *const whole[] = {"--samples", "2",        "--steps",  "2", "--warmup",
+                                               "1",         "--device", "cpu:base", NULL};
+    pn_process p;
+    start(&p, "2", "search", "lowest", any, base);
+    pn_process_wait(&p, LIMIT);
+    assert_code(&p, 0, "");
+    pn_process_free(&p);
+    finish(NULL, "search", "base", whole);
+    assert_same("lowest", "base");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_units),       cmocka_unit_test(test_judged),
+        cmocka_unit_test(test_training),    cmocka_unit_test(test_frozen),
+        cmocka_unit_test(test_card),        cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_interrupted), cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_sets),
+    };
+    if (!*pn_launcher()) return 77;
+    return cmocka_run_group_tests_name("ranks", tests, pn_folder_begin, pn_folder_end);
+}
