@@ -64,6 +64,22 @@ void add_outside(const pn_kernels *kernels) {
     row(PN_CASE_CONV, 32, 1, 128, 2, 2, 1, 0, 0, 768);
 }
 
+/* The nodes of a supernet: seven ops on each of 2 to 5 inputs, their weights learnt. */
+void add_mixed(const pn_kernels *kernels) {
+    for (int i = 0; i < networks[0].sizes; i++)
+        for (int terms = 14; terms <= PN_CASE_TERMS; terms += 7) {
+            pn_op_case of = {};
+            of.op = PN_CASE_NODE;
+            of.N = networks[0].N;
+            of.C = networks[0].C << i;
+            of.HW = networks[0].HW >> i;
+            of.terms = terms;
+            add(kernels, of);
+            of.backward = 1;
+            add(kernels, of);
+        }
+}
+
 const bool registered = [] {
     pn_op_case list[PN_MOST_CASES];
     for (const pn_kernels *kernels : bench::backends()) {
@@ -74,6 +90,7 @@ const bool registered = [] {
                 for (int c = 0; c < count; c++) add(kernels, list[c]);
             }
         add_outside(kernels);
+        add_mixed(kernels);
         for (size_t count : {size_t{1900000}, size_t{3300000}}) {
             pn_op_case of = {};
             of.op = PN_CASE_SGD;

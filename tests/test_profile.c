@@ -102,6 +102,23 @@ static void test_limit(void **state) {
     assert_true(pn_least_seconds(&c, (pn_work){.bytes = 1 << 20, .flops = 3e9}) == 0);
 }
 
+/* A supernet's node reads dh and every term for its gradients, and makes that of each weight. */
+static void check_mixed_node(const pn_kernels *kernels) {
+    enum { N = 2, HW = 8, C = 8 };
+    static pn_op_call call;
+    for (int terms = 1; terms <= PN_CASE_TERMS; terms += 17) {
+        const pn_op_case of = {
+            .op = PN_CASE_NODE, .backward = 1, .N = N, .HW = HW, .C = C, .terms = terms};
+        assert_int_equal(pn_op_call_create(&call, kernels, &of), PN_OK);
+        const double tensor = (double)pn_element_bytes(kernels->storage) * N * HW * HW * C;
+        assert_true(call.work.bytes == (1 + terms) * tensor);
+        for (int i = 0; i < terms; i++) *call.term[i].dweight = NAN;
+        assert_int_equal(pn_op_call_run(&call), PN_OK);
+        for (int i = 0; i < terms; i++) assert_true(isfinite(*call.term[i].dweight));
+        pn_op_call_destroy(&call);
+    }
+}
+
 /* Every case runs, on every name there is one, and its work is what its tensors are. */
 static void check_cases(const char *device) {
     const pn_kernels *kernels;
@@ -121,10 +138,13 @@ static void check_cases(const char *device) {
         assert_true(call.work.bytes > 0);
         pn_op_call_destroy(&call);
     }
+    check_mixed_node(kernels);
     pn_op_case wrong = {
         .op = PN_CASE_STAGE, .N = 2, .HW = 8, .C = 6, .R = 3, .dilation = 1, .stride = 1};
     assert_int_equal(pn_op_call_create(&call, kernels, &wrong), PN_EARG);
     pn_op_call_destroy(&call);
+    wrong = (pn_op_case){.op = PN_CASE_NODE, .N = 2, .HW = 4, .C = 8, .terms = PN_CASE_TERMS + 1};
+    assert_int_equal(pn_op_call_create(&call, kernels, &wrong), PN_EARG);
     wrong = (pn_op_case){.op = PN_CASE_NODE, .N = 1 << 20, .HW = 40, .C = PN_MAX_WIDTH};
     assert_int_equal(pn_op_call_create(&call, kernels, &wrong), PN_EMEM);
     pn_op_call_destroy(&call);

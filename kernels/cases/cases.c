@@ -36,6 +36,7 @@ void pn_case_name(const pn_op_case *c, char name[PN_CASE_NAME]) {
     if (c->op == PN_CASE_POOL || (c->op == PN_CASE_STEM && c->stride > 1))
         ADD("/stride:%d", c->stride);
     if (c->restore) ADD("/restored");
+    if (c->terms) ADD("/terms:%d", c->terms);
 #undef ADD
 }
 
@@ -257,8 +258,13 @@ static pn_status make_node(pn_op_call *c) {
     const double pixels = pixels_of(c->of.N, c->of.HW);
     pn_node *job = &c->job.node;
     pn_status s = PN_OK;
-    for (int i = 0; i < job->terms; i++)
+    float *const weight = c->of.terms ? floats(c, 2.0 * job->terms, &s) : NULL;
+    for (int i = 0; i < job->terms; i++) {
         c->term[i] = (pn_term){.in = input_of(c, pixels, false, &s), .coef = 1};
+        if (!weight) continue;
+        c->term[i].weight = weight + i;
+        c->term[i].dweight = weight + job->terms + i;
+    }
     job->h = stored(c, pixels * c->of.C, &s);
     job->dh = stored(c, pixels * c->of.C, &s);
     if (c->of.restore) c->term[1].in.x = job->h; /* one tensor: the term's z, and the sum */
@@ -323,8 +329,9 @@ static void shape(pn_op_call *c) {
             JOB(pool, .stride = of->stride, .kind = of->pool, .in = in, .out = out);
             break;
         case PN_CASE_NODE:
-            c->term[0] = c->term[1] = (pn_term){.in = in, .coef = 1};
-            JOB(node, .C = of->C, .terms = 2, .restore = of->restore, .term = c->term);
+            JOB(node, .C = of->C, .terms = of->terms ? of->terms : 2, .restore = of->restore,
+                .term = c->term);
+            for (int i = 0; i < c->job.node.terms; i++) c->term[i] = (pn_term){.in = in, .coef = 1};
             break;
         case PN_CASE_HEAD:
             JOB(head, .parts = PN_PARTS, .classes = CLASSES, .loss_weight = 1,
@@ -405,6 +412,8 @@ static void *table_of(pn_op_call *c, pn_status *s) {
 
 pn_status pn_op_call_create(pn_op_call *c, const pn_kernels *kernels, const pn_op_case *of) {
     *c = (pn_op_call){.of = *of, .kernels = kernels, .random = 1};
+    if (of->terms < 0 || of->terms > PN_CASE_TERMS)
+        return pn_fail(PN_EARG, "a node of %d terms, want at most %d", of->terms, PN_CASE_TERMS);
     shape(c);
     const size_t scratch = scratch_of(c);
     if (scratch == PN_NO_SCRATCH) return PN_EARG; /* the kernels have said why */

@@ -24,6 +24,8 @@ typedef struct pn_op_case {
     int N, HW, C; /* images, edge of the input, channels of each part of it */
     int parts, K, R, dilation, stride, pad, mean;
     int restore; /* node */
+    int terms;   /* node: 0: two, as in a sampled cell; else so many, each with a weight that is
+                  * learnt, as in a supernet */
     pn_pool_kind pool;
     size_t floats; /* sgd */
 } pn_op_case;
@@ -47,7 +49,7 @@ enum { PN_MOST_CASES = 64 };
 int pn_cases_of(int N, int C, int HW, int first, pn_op_case list[PN_MOST_CASES]);
 
 /* A case with its memory: random tensors, BatchNorm of plausible numbers. */
-enum { PN_CASE_BLOCKS = 64 };
+enum { PN_CASE_TERMS = 35, PN_CASE_BLOCKS = 2 * PN_CASE_TERMS + 8 };
 typedef struct pn_op_call {
     pn_op_case of;
     const pn_kernels *kernels;
@@ -57,7 +59,7 @@ typedef struct pn_op_call {
         PN_OPS(PN_JOB, )
 #undef PN_JOB
     } job;
-    pn_term term[2];
+    pn_term term[PN_CASE_TERMS];
     pn_range range;
     float *value, *gradient, *velocity; /* sgd */
     double *norm;
@@ -67,7 +69,8 @@ typedef struct pn_op_call {
     unsigned random;
 } pn_op_call;
 
-/* PN_EARG for a shape that the device does not take, PN_EMEM. Destroy it after a failure too. */
+/* PN_EARG for a shape that the device does not take, or more terms than PN_CASE_TERMS; PN_EMEM.
+ * Destroy it after a failure too. */
 pn_status pn_op_call_create(pn_op_call *call, const pn_kernels *kernels, const pn_op_case *of);
 void pn_op_call_destroy(pn_op_call *call);
 

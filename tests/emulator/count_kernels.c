@@ -198,8 +198,8 @@ static pn_op_case case_of_node(const pn_node *j) {
                         .N = j->N,
                         .HW = j->H,
                         .C = j->C,
-                        .parts = j->terms,
-                        .restore = j->restore};
+                        .restore = j->restore,
+                        .terms = j->terms == 2 ? 0 : j->terms};
 }
 static pn_op_case case_of_head(const pn_head *j) {
     return (pn_op_case){.op = PN_CASE_HEAD, .N = j->N, .HW = j->H, .C = j->in[0].C};
@@ -236,8 +236,6 @@ static void say_job(char name[NAME], const void *job, pn_op_case of, bool backwa
         added += in[i].add;
     }
     snprintf(name + n, NAME - n, "%s%s", !n ? "" : shares ? "&" : "+", text);
-    if (of.op == PN_CASE_NODE && of.parts != 2)
-        snprintf(name + strlen(name), NAME - strlen(name), "/terms:%d", of.parts);
     if (backward && (added || wanted < count))
         snprintf(name + strlen(name), NAME - strlen(name), "/dx:%d/add:%d", wanted, added);
 }
