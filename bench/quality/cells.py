@@ -1,23 +1,26 @@
 """Cells as text: the two notations of search/network/genotype.h, and the number of parameters."""
 
+import itertools
 import re
 
 SHORT = {"max_pool_3x3": "mp", "avg_pool_3x3": "ap", "skip_connect": "sk", "sep_conv_3x3": "s3",
-         "sep_conv_5x5": "s5", "dil_conv_3x3": "d3", "dil_conv_5x5": "d5"}
+         "sep_conv_5x5": "s5", "dil_conv_3x3": "d3", "dil_conv_5x5": "d5", "none": "no"}
 STAGES = {"mp": (0, 0), "ap": (0, 0), "sk": (0, 0), "s3": (2, 3), "s5": (2, 5), "d3": (1, 3),
-          "d5": (1, 5)}  # of depthwise and pointwise convolution, and the edge of the first
+          "d5": (1, 5), "no": (0, 0)}  # stages, and the edge of the depthwise convolution
 
 
 def short(genotype):
-    """DARTS' notation in the short one: op@input, inputs as they are there."""
+    """DARTS' notation in the short one: op@input, inputs as they are there; two terms a node, or
+    one for every edge."""
     kinds = []
     for kind in ("normal", "reduce"):
         found = re.search(rf"\b{kind}=\[(.*?)\]", genotype)
         terms = re.findall(r"\('(\w+)', (\d)\)", found.group(1)) if found else []
-        if len(terms) != 8:
+        if len(terms) not in (8, 14):
             raise ValueError(f"no genotype of DARTS' space: {genotype[:60]}")
-        words = [f"{SHORT[op]}@{source}" for op, source in terms]
-        kinds.append(f"{kind} " + " | ".join(" ".join(words[i:i + 2]) for i in range(0, 8, 2)))
+        words = iter([f"{SHORT[op]}@{source}" for op, source in terms])
+        slots = [2] * 4 if len(terms) == 8 else [2, 3, 4, 5]
+        kinds.append(f"{kind} " + " | ".join(" ".join(itertools.islice(words, n)) for n in slots))
     return " ".join(kinds)
 
 

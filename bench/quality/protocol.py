@@ -20,7 +20,7 @@ WARMUP = 1100 / QUICKSTART
 # K, and the warm-up's share of the budget
 PRESETS = {"practical": (4, WARMUP), "paper": (16, 0.0), "evidence": (1, 1.0)}
 SUPERNET, ONE_OP_AN_EDGE = 6.7, 1.2  # passes that a pass of it costs
-METHODS = {"darts": 2 * SUPERNET, "gdas": 2 * ONE_OP_AN_EDGE}  # a step
+METHODS = {"darts": 2 * SUPERNET, "gdas": 2 * ONE_OP_AN_EDGE, "snas": SUPERNET}  # a step
 SECOND_ORDER = 5 * SUPERNET
 # What the last rounds of random search cost, all of which its rule has to say
 ROUNDS = ("--select", "--select-batches", "--finalists", "--final-batches")
@@ -79,7 +79,7 @@ class Rule:
             rounds, judged = (select * batches + finalists * again) / 3, select + finalists
         elif method not in METHODS:
             raise Refused(f"rule {self.name}: --method {method}, want parsec, random, "
-                          f"{' or '.join(METHODS)}, whose cells have two terms a node")
+                          f"{' or '.join(METHODS)}")
         else:
             each = SECOND_ORDER if self.number("--order") == 2 else METHODS[method]
         steps = self.number("--steps")
@@ -129,9 +129,12 @@ def search_cost(steps, warmup, step):
     return warm + (steps - warm) * step
 
 
-def cost_of(settings, planned):
-    """What a search cost by the settings in its run.json. Those of other methods than parsec were
-    all asked for, as planned."""
+def cost_of(ran, planned):
+    """What a search cost, by its run.json; by the settings there, if a version wrote it that did
+    not say. Those of other methods than parsec were all asked for, as planned."""
+    settings = ran["settings"]
+    if "cost" in ran:
+        return ran["cost"]
     if settings.get("method", "parsec") != "parsec":
         return planned
     step = step_cost(settings["samples"], settings["freeze-weights"],
@@ -279,7 +282,7 @@ class Protocol:
             words += ["--truth", self.o["truth"]]
 
         def finish(record):
-            counted = cost_of(load(os.path.join(run, "run.json"))["settings"], cost)
+            counted = cost_of(load(os.path.join(run, "run.json")), cost)
             if abs(counted - cost) > 1e-6 * cost:
                 raise Failed(f"{run} cost {counted:,.0f} passes by its run.json, planned were "
                              f"{cost:,.0f}: rule {rule.name} wants --samples, --steps or --warmup")

@@ -215,6 +215,10 @@ def all_ranks(protocol, plan, rules):
                     except LookupError:
                         continue
                     for name, score in scores.items():
+                        # None: log 0, of a cell that the method cannot hand over
+                        score = [-math.inf if value is None else value for value in score]
+                        if len(set(score)) == 1:  # uniform, or it hands over none of these
+                            continue
                         tau = stats.kendall_tau(score, truth)
                         partial = stats.partial_tau(tau, stats.kendall_tau(score, sizes), size)
                         yield {"data": folder_of(data), "budget": budget, "rule": rule.name,

@@ -32,7 +32,8 @@ static json_t *more(const pn_run *r) {
         pn_model_ahead_bytes(&r->model.network.parameters, r->model.settings.look_ahead);
     const double halves = r->finished && r->method->agreement ? r->method->agreement(r->self) : NAN;
     json_t *agreement = isnan(halves) ? NULL : pn_json_number(halves);
-    return json_pack("{s:I, s:o*, s:o}", "parameter_bytes", (json_int_t)bytes, "agreement",
+    return json_pack("{s:I, s:o, s:o*, s:o}", "parameter_bytes", (json_int_t)bytes, "cost",
+                     pn_json_number(r->method->cost(&r->settings, r->settings.steps)), "agreement",
                      agreement, "images", pn_images_json(&r->images));
 }
 
