@@ -133,9 +133,9 @@ typedef struct parsec_nas_classifier parsec_nas_classifier;
 int parsec_nas_classifier_open(const char *weights, const char *device,
                                parsec_nas_classifier **out);
 
-/* *json: "genotype", "short", "stem", "layers", "channels", "image" ([height, width, channels]),
- * "classes", "params" (numbers learnt), "device"; where the weights say them "mean", "std" (a
- * number a channel) and "names" (a string a class). */
+/* *json: "genotype", "short", "stem", "pool_norm", "layers", "channels", "image" ([height, width,
+ * channels]), "classes", "params" (numbers learnt), "device"; where the weights say them "mean",
+ * "std" (a number a channel) and "names" (a string a class). */
 int parsec_nas_classifier_describe(parsec_nas_classifier *c, char **json);
 
 /* Overwrites logits, (n, classes) floats, by those of n images, 0 or more. An image's logits depend
@@ -152,12 +152,12 @@ typedef struct parsec_nas_trainer parsec_nas_trainer;
 
 /* The evaluation network of "genotype" for images of size "image" and "classes" classes, which are
  * wanted, with weights from "seed" (1). As in `parsec-nas train`: "layers" (20), "channels" (36),
- * "batch" (96), "stem", "momentum", "decay", "clip", "smoothing", "auxiliary", "auxiliary-weight".
- * Batches, and what is done to their images, are the caller's, and so is the schedule of the rate;
- * so there is no "data", "epochs", "rate", "cutout" or "augment". "drop-path": true: drop-path may
- * be used. "device" ("auto"), "precision", "memory": as the options. "mean", "std" (lists, a number
- * a channel: for images that are bytes) and "names" (a string a class) go into the weights. EARG;
- * EMEM, before anything large is touched, with the batch that would fit; EDEVICE. */
+ * "batch" (96), "stem", "momentum", "decay", "clip", "smoothing", "auxiliary", "auxiliary-weight",
+ * "pool-norm". Batches, and what is done to their images, are the caller's, and so is the schedule
+ * of the rate; so there is no "data", "epochs", "rate", "cutout" or "augment". "drop-path": true:
+ * drop-path may be used. "device" ("auto"), "precision", "memory": as the options. "mean", "std"
+ * (lists, a number a channel: for images that are bytes) and "names" (a string a class) go into the
+ * weights. EARG; EMEM, before anything large is touched, with the batch that would fit; EDEVICE. */
 int parsec_nas_trainer_create(const char *settings, parsec_nas_trainer **out);
 
 /* *json: what classifier_describe says, and "batch", "step" (steps done), "auxiliary",

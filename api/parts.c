@@ -256,6 +256,7 @@ json_t *pn_api_network(const pn_network *network, const pn_arch *arch, const pn_
     failed |= json_object_set_new(root, "short", json_string(brief));
     failed |=
         json_object_set_new(root, "stem", json_string(n->imagenet_stem ? "imagenet" : "cifar"));
+    failed |= json_object_set_new(root, "pool_norm", json_boolean(n->pool_norm));
     failed |= json_object_set_new(root, "layers", json_integer(n->layers));
     failed |= json_object_set_new(root, "channels", json_integer(n->channels));
     failed |= json_object_set_new(root, "params", json_integer((json_int_t)params));

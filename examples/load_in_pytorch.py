@@ -63,7 +63,8 @@ def main():
         logits, _ = net.evaluation(weight, meta["genotype"], network["layers"], network["channels"],
                                    network["classes"], (images - mean) / std, training=False,
                                    imagenet=network["stem"] == "imagenet",
-                                   auxiliary=network["auxiliary"])
+                                   auxiliary=network["auxiliary"],
+                                   pool_norm=network.get("pool_norm", False))
     asked |= {name.replace("running_mean", "num_batches_tracked")
               for name in asked if name.endswith("running_mean")}
     difference = (logits - torch.from_numpy(numpy.load(o.logits)[:o.count])).abs().max().item()

@@ -450,9 +450,9 @@ class Trainer(_Network):
 
     Trainer("DARTS_V2", image=(32, 32, 3), classes=10, layers=8, channels=16, batch=64, seed=1)
 
-    Other settings: stem, momentum, decay, clip, smoothing, auxiliary, auxiliary_weight, drop_path
-    (True: step may be given one), device, memory; and, for the weights that are saved, mean and
-    std (a number a channel, of pixel / 255) and names.
+    Other settings: stem, momentum, decay, clip, smoothing, auxiliary, auxiliary_weight, pool_norm,
+    drop_path (True: step may be given one), device, memory; and, for the weights that are saved,
+    mean and std (a number a channel, of pixel / 255) and names.
     """
 
     _kind = "trainer"

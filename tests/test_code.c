@@ -53,10 +53,10 @@ static const subject subjects[] = {
      NETWORK(3, 8, 33, 47, 3, 21, .imagenet_stem = true), false, false},
     {"cells that are not read, equal terms, a term made long before its sum", ONE_SIDED,
      NETWORK(5, 4, 8, 8, 3, 3), true, false},
-    {"nodes of 0 to 5 terms",
+    {"nodes of 0 to 5 terms, norms behind pools",
      "normal s3@1 mp@0 | sk@0 ap@2 d5@1 | s5@3 sk@1 no@0 mp@2 | d3@4 sk@0 s3@1 mp@3 ap@2 "
      "reduce sk@0 mp@1 | no@0 no@1 no@2 | s3@2 d3@3 sk@1 sk@0 | sk@4 sk@3 sk@2 s5@0 mp@1",
-     NETWORK(4, 8, 9, 8, 3, 5), true, false},
+     NETWORK(4, 8, 9, 8, 3, 5, .pool_norm = true), true, false},
     {"empty nodes, nodes of one op, sums of inputs that little else reads",
      "normal sk@0 no@1 | s3@0 no@1 no@2 | sk@1 sk@0 sk@2 no@3 | no@0 no@1 no@2 no@3 no@4 "
      "reduce sk@0 no@1 | mp@0 no@1 no@2 | no@0 no@1 no@2 no@3 | s5@1 no@0 no@2 no@3 no@4",

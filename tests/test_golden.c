@@ -207,7 +207,7 @@ static void fill_factors(pn_whole *w, const pn_arch *arch) {
             const bool reduce = t[0].op == PN_SKIP_CONNECT && kind == PN_REDUCTION &&
                                 t[0].input < 2; /* has weights */
             if (t[0].op != t[1].op || t[0].input != t[1].input || pn_op_has_weights(t[0].op) ||
-                reduce)
+                reduce || (pn_is_pool(t[0].op) && w->network.spec.pool_norm))
                 continue;
             for (int i = 0; i < N; i++) {
                 pair[i] += pair[N + i];
@@ -278,6 +278,7 @@ static void check_evaluation(const json_t *settings, const json_t *golden, const
     c.spec.imagenet_stem =
         !strcmp(json_string_value(json_object_get(settings, "stem")), "imagenet");
     c.spec.smoothing = (float)number(golden, "smoothing");
+    c.spec.pool_norm = json_is_true(json_object_get(golden, "pool_norm"));
     if (pn_whole_create(&w, &c, &arch, k, 1) != PN_OK) fail_msg("%s: %s", c.why, pn_error());
     pn_golden_weights(&w.network.parameters);
     if (w.factor.count) fill_factors(&w, &arch);

@@ -33,6 +33,12 @@
         .smoothing = 0.1F                                                               \
     }
 
+#define POOL_NORM(L, C, h, w, c)                                                   \
+    {                                                                              \
+        .evaluation = true, .layers = (L), .channels = (C), .H = (h), .W = (w),    \
+        .image_channels = (c), .classes = 10, .auxiliary = true, .pool_norm = true \
+    }
+
 static pn_arch genotype(const char *name) {
     pn_arch arch;
     assert_int_equal(pn_genotype_read(name, strlen(name), &arch), PN_OK);
@@ -93,6 +99,26 @@ static void parameters_of_published_networks(void **state) {
         assert_int_equal(auxiliary, 476426);
         pn_network_destroy(&n);
     }
+}
+
+/* Of five max pools in either reduction a scale and a shift more, where SNAS has them. */
+static void tensors_of_pools(void **state) {
+    (void)state;
+    const pn_space space = pn_space_darts();
+    const pn_network_spec spec = POOL_NORM(20, 36, 32, 32, 3);
+    const pn_arch arch = genotype("DARTS_V2");
+    pn_network n;
+    size_t weights, auxiliary;
+    assert_int_equal(pn_network_create(&n, &spec, &space, &arch), PN_OK);
+    pn_network_count(&n, &arch, &weights, &auxiliary);
+    assert_int_equal(weights, 3349342 + 2 * 5 * (72 + 144));
+    const int scale = pn_parameters_find(&n.parameters, "cells.6._ops.0.op.1.weight");
+    assert_true(scale >= 0);
+    assert_int_equal(n.parameters.list[scale].rank, 1);
+    assert_int_equal(n.parameters.list[scale].shape[0], 72);
+    assert_int_equal(pn_parameters_find(&n.parameters, "cells.6._ops.0.op.1.running_var"),
+                     scale + 3);
+    pn_network_destroy(&n);
 }
 
 /* `_ops.P`: the place in the genotype's list, as the public code of SNAS has it. */
@@ -226,6 +252,14 @@ static void settings_that_cannot_be(void **state) {
         {"no channels", SEARCH(8, 0, 32, 32, 3)},
         {"no height", SEARCH(8, 16, 0, 32, 3)},
         {"two image channels", SEARCH(8, 16, 32, 32, 2)},
+        {"norms behind pools twice",
+         {.layers = 8,
+          .channels = 16,
+          .H = 32,
+          .W = 32,
+          .image_channels = 3,
+          .classes = 10,
+          .pool_norm = true}},
     };
     const pn_space space = pn_space_darts();
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -312,6 +346,8 @@ static void equal_to_the_reference(void **state) {
         {"auxiliary head, inference", EVALUATION(3, 4, 32, 32, 3), 2, false, true, true, 0},
         {"evaluation network, gradients with running statistics", EVALUATION(3, 8, 8, 8, 3), 3,
          true, true, false, 0},
+        {"norms behind pools, drop-path", POOL_NORM(3, 8, 9, 7, 3), 3, true, false, false, 0.7},
+        {"norms behind pools, inference", POOL_NORM(4, 4, 8, 8, 1), 3, false, true, false, 0},
     };
     for (size_t i = 0; i < sizeof evaluation / sizeof *evaluation; i++)
         for (uint64_t a = 0; a < 3; a++) {
@@ -329,6 +365,7 @@ static void any_number_of_terms(void **state) {
         {"training", EVALUATION(4, 4, 8, 8, 3), 3, true, false, false, 0},
         {"drop-path", EVALUATION(3, 8, 9, 10, 1), 5, true, false, false, 0.7},
         {"inference", EVALUATION(5, 8, 8, 8, 3), 3, false, true, false, 0},
+        {"norms behind pools", POOL_NORM(4, 4, 8, 8, 3), 3, true, false, false, 0},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
         for (int a = 0; a < ALL_TERMS; a++) {
@@ -773,6 +810,7 @@ static void windows_that_fit_and_one_that_does_not(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parameters_of_published_networks),
+        cmocka_unit_test(tensors_of_pools),
         cmocka_unit_test(tensors_of_every_edge),
         cmocka_unit_test(names_and_shapes_of_the_search_network),
         cmocka_unit_test(layouts_go_out_and_come_back),

@@ -86,37 +86,45 @@ enum { IMAGES = 2, CLASSES = 5, MOST_PIXELS = 48 * 48 * 3 };
 typedef struct network_case {
     const char *why, *genotype;
     int layers, channels, H, W, C;
-    bool imagenet_stem;
+    bool imagenet_stem, pool_norm;
 } network_case;
 
 static const network_case cases[] = {
-    {"odd edges: a Pad of a row and a column", "PDARTS", 3, 4, 9, 7, 3, false},
-    {"one edge is odd; grey", "DARTS_V1", 3, 4, 6, 5, 1, false},
-    {"even edges need no Pad; two reductions in a row", "DARTS_V2", 2, 4, 8, 4, 3, false},
-    {"one pixel", "PC_DARTS_cifar", 3, 8, 1, 1, 3, false},
-    {"one cell, a reduction", "PC_DARTS_cifar", 1, 4, 5, 5, 3, false},
-    {"the ImageNet stem", "PDARTS", 3, 8, 35, 40, 3, true},
+    {"odd edges: a Pad of a row and a column", "PDARTS", 3, 4, 9, 7, 3, false, false},
+    {"one edge is odd; grey", "DARTS_V1", 3, 4, 6, 5, 1, false, false},
+    {"even edges need no Pad; two reductions in a row", "DARTS_V2", 2, 4, 8, 4, 3, false, false},
+    {"one pixel", "PC_DARTS_cifar", 3, 8, 1, 1, 3, false, false},
+    {"one cell, a reduction", "PC_DARTS_cifar", 1, 4, 5, 5, 3, false, false},
+    {"the ImageNet stem", "PDARTS", 3, 8, 35, 40, 3, true, false},
     {"cells and inputs that nothing reads",
      "normal s3@0 d5@0 | ap@0 s3@2 | sk@0 mp@0 | d3@0 s5@3 "
      "reduce sk@0 s5@0 | ap@0 d3@2 | mp@0 sk@0 | d5@3 s3@0",
-     5, 4, 9, 8, 3, false},
+     5, 4, 9, 8, 3, false, false},
     {"a term twice",
      "normal sk@0 sk@0 | mp@1 mp@1 | s3@2 s3@2 | ap@3 ap@3 "
      "reduce sk@0 sk@0 | ap@1 ap@1 | d3@0 d3@0 | sk@2 sk@2",
-     3, 4, 7, 6, 3, false},
+     3, 4, 7, 6, 3, false, false},
     {"nodes of 0 to 5 terms",
      "normal s3@1 mp@0 | sk@0 ap@2 d5@1 | s5@3 sk@1 no@0 mp@2 | d3@4 sk@0 s3@1 mp@3 ap@2 "
      "reduce sk@0 mp@1 | no@0 no@1 no@2 | s3@2 d3@3 sk@1 sk@0 | sk@4 sk@3 sk@2 s5@0 mp@1",
-     3, 4, 7, 6, 3, false},
-    {"empty nodes", "SNAS_aggressive", 4, 4, 6, 9, 3, false},
+     3, 4, 7, 6, 3, false, false},
+    {"norms behind pools",
+     "normal s3@1 mp@0 | sk@0 ap@2 d5@1 | s5@3 sk@1 no@0 mp@2 | d3@4 sk@0 s3@1 mp@3 ap@2 "
+     "reduce sk@0 mp@1 | no@0 no@1 no@2 | s3@2 d3@3 sk@1 sk@0 | sk@4 sk@3 sk@2 s5@0 mp@1",
+     3, 4, 7, 6, 3, false, true},
+    {"norms behind pools, a pool twice",
+     "normal mp@0 mp@0 | mp@1 s3@1 | ap@2 ap@2 | ap@3 sk@3 "
+     "reduce ap@0 ap@0 | mp@1 mp@1 | d3@0 mp@0 | sk@2 ap@2",
+     4, 8, 8, 9, 1, false, true},
+    {"empty nodes", "SNAS_aggressive", 4, 4, 6, 9, 3, false, false},
     {"nodes that are an input or one op",
      "normal s3@0 no@1 | no@0 sk@2 | sk@1 no@0 | no@4 sk@0 "
      "reduce no@0 mp@1 | no@2 sk@2 | sk@0 no@0 | no@0 s5@1",
-     4, 4, 8, 5, 3, false},
+     4, 4, 8, 5, 3, false, false},
     {"sums of inputs",
      "normal sk@0 sk@1 | sk@0 sk@1 sk@2 | sk@0 sk@1 sk@2 sk@3 | sk@0 sk@1 sk@2 sk@3 sk@4 "
      "reduce sk@0 sk@1 | sk@0 sk@1 sk@2 | sk@0 sk@1 sk@2 sk@3 | sk@0 sk@1 sk@2 sk@3 sk@4",
-     3, 4, 6, 6, 1, false},
+     3, 4, 6, 6, 1, false, false},
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
@@ -158,7 +166,8 @@ static void make_subject(subject *s, const network_case *c, uint64_t seed) {
                                           .W = c->W,
                                           .image_channels = c->C,
                                           .classes = CLASSES,
-                                          .imagenet_stem = c->imagenet_stem},
+                                          .imagenet_stem = c->imagenet_stem,
+                                          .pool_norm = c->pool_norm},
                                  .N = IMAGES,
                                  .inference = true};
     assert_int_equal(pn_genotype_open(c->genotype, &s->arch), PN_OK);
@@ -331,7 +340,7 @@ static void another_graph_is_seen(void **state) {
         {"another shift of a BatchNorm", other_shift},
         {"another weight of the stem", other_weight},
     };
-    static const network_case odd = {"", "PDARTS", 3, 4, 9, 7, 3, false};
+    static const network_case odd = {"", "PDARTS", 3, 4, 9, 7, 3, false, false};
     static subject s;
     make_subject(&s, &odd, 1);
     for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {

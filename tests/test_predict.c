@@ -289,6 +289,59 @@ static void weights_that_are_no_network(void **state) {
     pn_data_free(&data);
 }
 
+/* All tensors of one file in another, without its metadata. */
+static void strip(const char *from, const char *to, const char *leave_out) {
+    pn_safetensors *f = NULL;
+    pn_array list[600];
+    int count = 0;
+    assert_int_equal(pn_safetensors_read(from, &f), PN_OK);
+    assert_true(pn_safetensors_count(f) <= 600);
+    for (int i = 0; i < pn_safetensors_count(f); i++) {
+        const pn_array *a = pn_safetensors_at(f, i);
+        if (!leave_out || strcmp(a->name, leave_out) != 0) list[count++] = *a;
+    }
+    assert_int_equal(pn_safetensors_write(to, list, count, NULL, 0), PN_OK);
+    pn_safetensors_free(f);
+}
+
+/* Norms behind pools: of one's own weights the metadata say so, of others, as of the public code of
+ * SNAS, the tensors. */
+static void pools_with_a_norm(void **state) {
+    static pn_classifier c;
+    (void)state;
+    for (int norms = 0; norms < 2; norms++) {
+        pn_data data = {0};
+        pn_images images;
+        float own[10], others[10];
+        assert_int_equal(pn_data_open("synthetic:20x8x8x3", PN_TRAIN, &data), PN_OK);
+        assert_int_equal(pn_images_of(&data, &images), PN_OK);
+        pn_network_spec spec = spec_of(&data);
+        spec.pool_norm = norms;
+        save_weights(pn_in_folder("w.safetensors"), &spec, &images);
+        open_weights(&c, 1);
+        assert_int_equal(c.network.spec.pool_norm, norms);
+        assert_int_equal(pn_classify_bytes(&c, data.images, 1, own), PN_OK);
+        pn_classifier_close(&c);
+        const pn_classifier_asked asked = {
+            .genotype = "DARTS_V2", .layers = 3, .channels = 4, .data = &data};
+        const char *other = pn_in_folder("other.safetensors");
+        strip(pn_in_folder("w.safetensors"), other, NULL);
+        assert_int_equal(pn_classifier_open(&c, cpu(), other, &asked, 1), PN_OK);
+        assert_int_equal(c.network.spec.pool_norm, norms);
+        assert_int_equal(pn_classify_bytes(&c, data.images, 1, others), PN_OK);
+        assert_memory_equal(own, others, sizeof own);
+        pn_classifier_close(&c);
+        if (norms) {
+            strip(pn_in_folder("w.safetensors"), other, "cells.2._ops.3.op.1.bias");
+            assert_int_equal(pn_classifier_open(&c, cpu(), other, &asked, 1), PN_EINPUT);
+            assert_non_null(strstr(pn_error(), "cells.2._ops.3.op.1.bias"));
+            pn_classifier_close(&c);
+        }
+        pn_images_free(&images);
+        pn_data_free(&data);
+    }
+}
+
 static void probabilities_are_the_softmax(void **state) {
     (void)state;
     const float logits[] = {1000, 1000, 999};
@@ -829,6 +882,7 @@ int main(void) {
         cmocka_unit_test(an_image_has_one_answer),
         cmocka_unit_test(weights_without_mean_and_deviation),
         cmocka_unit_test(weights_that_are_no_network),
+        cmocka_unit_test(pools_with_a_norm),
         cmocka_unit_test(probabilities_are_the_softmax),
         cmocka_unit_test(predict_agrees_with_eval),
         cmocka_unit_test(pictures_become_what_the_network_takes),

@@ -42,7 +42,7 @@ typedef struct options {
     const char *genotype, *network, *stem, *prior, *output;
     int layers, channels, batch, classes, image[3], architectures, rounds;
     uint64_t seed;
-    bool share_slot, auxiliary, csv, quiet, limits;
+    bool share_slot, auxiliary, pool_norm, csv, quiet, limits;
     pn_device_options device;
 } options;
 static options o;
@@ -159,6 +159,7 @@ static pn_status take_training(profiling *p, const char *run, const json_t *sett
     if (!genotype) return pn_fail(PN_EINPUT, "%s: run.json has no genotype", run);
     o.network = "eval";
     if (stem && !strcmp(stem, "imagenet")) o.stem = "imagenet";
+    if (json_is_true(json_object_get(settings, "pool-norm"))) o.pool_norm = true;
     PN_TRY(make_room(p, 1));
     p->count = 1;
     snprintf(p->what, sizeof p->what, "the cell of a training");
@@ -212,7 +213,7 @@ static pn_status gather(profiling *p, const char *const *words) {
 static pn_status resolve(profiling *p) {
     bool evaluation;
     pn_network_sizes usual;
-    PN_TRY(pn_network_asked(o.network, o.stem, &evaluation, &usual));
+    PN_TRY(pn_network_asked(o.network, o.stem, o.pool_norm, &evaluation, &usual));
     if (!o.layers) o.layers = usual.layers;
     if (!o.channels) o.channels = usual.channels;
     if (!o.batch) o.batch = usual.batch;
@@ -228,7 +229,8 @@ static pn_status resolve(profiling *p) {
                                                  .classes = o.classes,
                                                  .share_slot = o.share_slot,
                                                  .auxiliary = o.auxiliary,
-                                                 .imagenet_stem = !strcmp(o.stem, "imagenet")},
+                                                 .imagenet_stem = !strcmp(o.stem, "imagenet"),
+                                                 .pool_norm = o.pool_norm},
                                         .N = o.batch,
                                         .rounds = o.rounds,
                                         .seed = o.seed};

@@ -50,7 +50,7 @@ typedef struct options {
     int layers, channels, batch, classes, repeat, image[3];
     double auxiliary_weight, smoothing;
     uint64_t seed;
-    bool init_only, auxiliary;
+    bool init_only, auxiliary, pool_norm;
     bool evaluation, training; /* what network and mode say */
     pn_device_options device;
 } options;
@@ -312,6 +312,7 @@ static pn_status write_json(const tracer *t, double forward_ms, double step_ms) 
         failed |= json_object_set_new(root, "mode", json_string(o.mode));
         failed |= json_object_set_new(root, "stem", json_string(o.stem));
         failed |= json_object_set_new(root, "auxiliary", json_boolean(o.auxiliary));
+        failed |= json_object_set_new(root, "pool_norm", json_boolean(o.pool_norm));
     }
     failed |= json_object_set_new(root, "loss", pn_json_number(t->result[0].loss));
     failed |=
@@ -441,6 +442,7 @@ static pn_status trace(tracer *t) {
                                   .classes = t->batch.classes,
                                   .auxiliary = o.auxiliary,
                                   .imagenet_stem = !strcmp(o.stem, "imagenet"),
+                                  .pool_norm = o.pool_norm,
                                   .smoothing = (float)o.smoothing};
     const pn_space space = pn_space_darts();
     PN_TRY(pn_network_create(&t->network, &spec, &space, &t->arch));
@@ -461,7 +463,7 @@ static pn_status trace(tracer *t) {
 static pn_status check_network(void) {
     const bool inference = !strcmp(o.mode, "inference");
     pn_network_sizes usual;
-    PN_TRY(pn_network_asked(o.network, o.stem, &o.evaluation, &usual));
+    PN_TRY(pn_network_asked(o.network, o.stem, o.pool_norm, &o.evaluation, &usual));
     o.training = !inference;
     if (inference && !o.evaluation)
         return pn_fail(PN_EARG,

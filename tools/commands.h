@@ -69,7 +69,7 @@ pn_status pn_device_open(const pn_device_options *options, const pn_kernels **ke
         PN_ROW_STEM(                                                                               \
             "cifar",                                                                               \
             "stem of an evaluation network: cifar, or imagenet (3 convolutions, for 224 pixels)"), \
-        PN_ROW_LAYERS(NULL, "cells [8; eval 20, imagenet 14]"),                                    \
+        PN_ROW_POOL_NORM(NULL), PN_ROW_LAYERS(NULL, "cells [8; eval 20, imagenet 14]"),            \
         PN_ROW_CHANNELS(NULL, "channels of the first cells [16; eval 36, imagenet 48]")
 
 /* The options of the commands that work in a run directory, beside the settings. */

@@ -7,8 +7,9 @@ name, so that the names and shapes below are the list of what a genotype uses.
 Images are NCHW. `forward` is the search network: cells as in DARTS' NetworkCIFAR, BatchNorm takes
 its statistics from the batch (eps 1e-5) and has scale and shift in the stem alone. `evaluation` is
 the network of one genotype, NetworkCIFAR or NetworkImageNet, with the public code's names: all
-BatchNorms have scale, shift and running statistics, pools have no BatchNorm. Where our definitions
-go beyond DARTS: a factorized reduce of an image with an odd edge reads zeros outside of it, and in
+BatchNorms have scale, shift and running statistics, pools have no BatchNorm unless `pool_norm` asks
+for one, which has the name that it has in the public code of SNAS. Where our definitions go beyond
+DARTS: a factorized reduce of an image with an odd edge reads zeros outside of it, and in
 the search network two terms of a node with the same input and the same op share their weights, so
 that the term counts twice.
 """
@@ -199,8 +200,9 @@ class Evaluation:
     each term that is not the identity is multiplied by, (layers, nodes, 2, N).
     """
 
-    def __init__(self, weight, genotype, training, drop_path=None):
+    def __init__(self, weight, genotype, training, drop_path=None, pool_norm=False):
         self.weight, self.training, self.drop_path = weight, training, drop_path
+        self.pool_norm = pool_norm
         self.normal, self.reduce = parse(genotype)
 
     def norm(self, name, x):
@@ -228,11 +230,15 @@ class Evaluation:
                       padding=dilation * (size - 1) // 2, dilation=dilation, groups=C)
         return self.norm(f"{name}.op.{first + 3}", self.conv(f"{name}.op.{first + 2}", x, C, 1))
 
-    def term(self, name, op, x, stride):
+    def pool(self, op, x, stride):
         if op == "max_pool_3x3":
             return F.max_pool2d(x, 3, stride, padding=1)
-        if op == "avg_pool_3x3":
-            return F.avg_pool2d(x, 3, stride, padding=1, count_include_pad=False)
+        return F.avg_pool2d(x, 3, stride, padding=1, count_include_pad=False)
+
+    def term(self, name, op, x, stride):
+        if op in ("max_pool_3x3", "avg_pool_3x3"):
+            x = self.pool(op, x, stride)
+            return self.norm(f"{name}.op.1", x) if self.pool_norm else x
         if op == "skip_connect":
             return x if stride == 1 else self.factorized_reduce(name, x, x.shape[1])
         size = int(op[-1])
@@ -283,9 +289,9 @@ class Evaluation:
 
 
 def evaluation(weight, genotype, layers, channels, classes, images, *, imagenet=False,
-               auxiliary=False, training=True, drop_path=None):
+               auxiliary=False, training=True, drop_path=None, pool_norm=False):
     """Logits, and those of the auxiliary head or None. See Evaluation."""
-    net = Evaluation(weight, genotype, training, drop_path)
+    net = Evaluation(weight, genotype, training, drop_path, pool_norm)
     C, after_reduction, auxiliary_logits = channels, imagenet, None
     s0, s1 = net.stem(images, C, imagenet)
     for i in range(layers):

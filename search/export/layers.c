@@ -49,21 +49,30 @@ static int size_behind(int H, int R, int stride, int dilation, int pad) {
     return (H + 2 * pad - dilation * (R - 1) - 1) / stride + 1;
 }
 
-/* Folds channels first.. of the norm whose scale is tensor `norm` into a convolution's weights
- * (O,taps), and makes its bias. */
-static float *fold(lister *l, int norm, int first, int O, size_t taps, float *weight) {
+/* What channel c of the norm whose scale is tensor `norm` does. */
+typedef struct folded {
+    double factor, bias;
+} folded;
+
+static folded fold_one(const lister *l, int norm, int c) {
     const pn_parameters *p = &l->network->parameters;
-    const float *const scale = p->value + p->list[norm].offset + first,
-                       *shift = p->value + p->list[norm + 1].offset + first,
-                       *mean = p->value + p->list[norm + 2].offset + first,
-                       *var = p->value + p->list[norm + 3].offset + first;
+    const double scale = p->value[p->list[norm].offset + (size_t)c],
+                 shift = p->value[p->list[norm + 1].offset + (size_t)c],
+                 mean = p->value[p->list[norm + 2].offset + (size_t)c],
+                 var = p->value[p->list[norm + 3].offset + (size_t)c];
+    const double factor = scale / sqrt(var + (double)eps);
+    return (folded){factor, shift - mean * factor};
+}
+
+/* Folds channels first.. of that norm into a convolution's weights (O,taps), and makes its bias. */
+static float *fold(lister *l, int norm, int first, int O, size_t taps, float *weight) {
     float *bias = l->to->weights + l->to->floats;
     l->to->floats += (size_t)O;
     for (int o = 0; o < O; o++) {
-        const double factor = scale[o] / sqrt((double)var[o] + (double)eps);
+        const folded f = fold_one(l, norm, first + o);
         for (size_t i = 0; i < taps; i++)
-            weight[(size_t)o * taps + i] = (float)(weight[(size_t)o * taps + i] * factor);
-        bias[o] = (float)(shift[o] - mean[o] * factor);
+            weight[(size_t)o * taps + i] = (float)(weight[(size_t)o * taps + i] * f.factor);
+        bias[o] = (float)f.bias;
     }
     return bias;
 }
@@ -136,6 +145,42 @@ static int add_reduce(lister *l, int x, int w) {
     return l->fold ? x : add_norm(l, x, norm);
 }
 
+/* A 1x1 convolution of weights on its diagonal alone, which are to be written there: all that reads
+ * layers knows convolutions. *weight: C*C zeros, then a bias of C. */
+static int add_diagonal(lister *l, int x, int stride, const char *name, float **weight) {
+    const pn_activation a = l->to->activation[x];
+    const size_t C = (size_t)a.C;
+    pn_layer layer = {.kind = PN_LAYER_CONV,
+                      .inputs = 1,
+                      .input = {x},
+                      .groups = 1,
+                      .R = 1,
+                      .stride = stride,
+                      .dilation = 1};
+    *weight = l->to->weights + l->to->floats;
+    layer.weight = *weight;
+    layer.bias = *weight + C * C;
+    l->to->floats += C * C + C;
+    snprintf(layer.name, sizeof layer.name, "%s", name);
+    return append(l, layer, a.C, pn_out_size(a.H, stride), pn_out_size(a.W, stride));
+}
+
+/* The BatchNorm behind a pool: no convolution is there to fold it into. */
+static int add_pool_norm(lister *l, int x, int norm) {
+    const size_t C = (size_t)l->to->activation[x].C;
+    char name[80];
+    float *weight;
+    if (!l->fold) return add_norm(l, x, norm);
+    name_after(l, norm, name);
+    x = add_diagonal(l, x, 1, name, &weight);
+    for (size_t c = 0; c < C; c++) {
+        const folded f = fold_one(l, norm, (int)c);
+        weight[c * C + c] = (float)f.factor;
+        weight[C * C + c] = (float)f.bias;
+    }
+    return x;
+}
+
 /* One term of a node; `name` is for a pool. */
 static int add_term(lister *l, const pn_cell_shape *s, pn_choice t, int x, int w,
                     const char *name) {
@@ -150,7 +195,7 @@ static int add_term(lister *l, const pn_cell_shape *s, pn_choice t, int x, int w
         x = add_conv(l, depthwise, x, w, -1, 0);
         x = add_conv_norm(l, (pn_layer){.stride = 1, .dilation = 1}, x, w + 1, w + 2);
     }
-    if (t.op == PN_MAX_POOL_3X3 || t.op == PN_AVG_POOL_3X3) {
+    if (pn_is_pool((pn_op)t.op)) {
         const pn_activation a = l->to->activation[x];
         pn_layer pool = {
             .kind = t.op == PN_MAX_POOL_3X3 ? PN_LAYER_MAX_POOL : PN_LAYER_AVERAGE_POOL,
@@ -161,30 +206,20 @@ static int add_term(lister *l, const pn_cell_shape *s, pn_choice t, int x, int w
             .dilation = 1,
             .pad = 1};
         snprintf(pool.name, sizeof pool.name, "%s", name);
-        return append(l, pool, a.C, pn_out_size(a.H, stride), pn_out_size(a.W, stride));
+        x = append(l, pool, a.C, pn_out_size(a.H, stride), pn_out_size(a.W, stride));
+        return w < 0 ? x : add_pool_norm(l, x, w);
     }
     return t.op == PN_SKIP_CONNECT && stride == 2 ? add_reduce(l, x, w) : x;
 }
 
-/* A 1x1 convolution with `value` on its diagonal: 1 copies, 0 makes zeros. For a node that is one
- * of its inputs, or nothing: all that reads layers knows convolutions. */
-static int add_diagonal(lister *l, int x, int stride, float value, const char *name) {
-    const pn_activation a = l->to->activation[x];
-    const size_t C = (size_t)a.C;
-    pn_layer layer = {.kind = PN_LAYER_CONV,
-                      .inputs = 1,
-                      .input = {x},
-                      .groups = 1,
-                      .R = 1,
-                      .stride = stride,
-                      .dilation = 1};
-    float *weight = l->to->weights + l->to->floats; /* which are zeros */
-    layer.weight = weight;
-    layer.bias = weight + C * C;
-    l->to->floats += C * C + C;
+/* `value` times an input: 1 copies, 0 makes zeros. For a node that is one of its inputs, or
+ * nothing. */
+static int add_multiple(lister *l, int x, int stride, float value, const char *name) {
+    const size_t C = (size_t)l->to->activation[x].C;
+    float *weight;
+    x = add_diagonal(l, x, stride, name, &weight);
     for (size_t c = 0; c < C; c++) weight[c * C + c] = value;
-    snprintf(layer.name, sizeof layer.name, "%s", name);
-    return append(l, layer, a.C, pn_out_size(a.H, stride), pn_out_size(a.W, stride));
+    return x;
 }
 
 static bool is_identity(const pn_cell_shape *s, pn_choice t) {
@@ -231,9 +266,9 @@ static int add_node(lister *l, const pn_cell_shape *s, int cell, int node, const
         if (i < count - 1) snprintf(add.name, sizeof add.name, "%s.%d", node_name, i);
         sum = append(l, add, a.C, a.H, a.W);
     }
-    if (count == 0) return add_diagonal(l, input[0], pn_term_stride(s, 0), 0, node_name);
+    if (count == 0) return add_multiple(l, input[0], pn_term_stride(s, 0), 0, node_name);
     if (count == 1 && is_identity(s, of->term[node][slots[0]]))
-        return add_diagonal(l, sum, 1, 1, node_name);
+        return add_multiple(l, sum, 1, 1, node_name);
     return sum;
 }
 
@@ -316,9 +351,13 @@ static void keep_what_is_read(pn_layers *l, int *number) {
 
 /* Numbers of add_diagonal's in a cell, at most. */
 static size_t diagonals(const pn_network *n, const pn_cell *cell, int C) {
-    size_t nodes = 0;
-    for (int node = 0; node < n->space.nodes; node++) nodes += pn_node_terms(cell, node) < 2;
-    return nodes * (size_t)C * (size_t)(C + 1);
+    size_t count = 0;
+    for (int node = 0; node < n->space.nodes; node++) {
+        count += pn_node_terms(cell, node) < 2;
+        for (int slot = 0; n->spec.pool_norm && slot < pn_slots(cell, node); slot++)
+            count += pn_is_pool((pn_op)cell->term[node][slot].op);
+    }
+    return count * (size_t)C * (size_t)(C + 1);
 }
 
 pn_status pn_layers_create(const pn_network *n, const pn_arch *arch, bool fold_norms,

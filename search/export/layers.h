@@ -9,6 +9,7 @@
  * BatchNorm is folded into the convolution before it (in double precision, rounded once), where it
  * is asked for:
  *     w' = w * gamma / sqrt(var + eps),   bias = beta - mean * gamma / sqrt(var + eps)
+ * (behind a pool such a 1x1 convolution, its factors on the diagonal, stands in its place,)
  * else it is a layer of its own. */
 #ifndef PN_LAYERS_H
 #define PN_LAYERS_H

@@ -17,12 +17,16 @@ const char *const pn_cost_name[PN_COSTS] = {
     "arena_bytes", "arena_bytes_eval", "batch_bytes", "total_bytes",     "floor_bytes",
     "levels",      "launches_fwd",     "launches_bwd"};
 
-pn_status pn_network_asked(const char *network, const char *stem, bool *evaluation,
+pn_status pn_network_asked(const char *network, const char *stem, bool pool_norm, bool *evaluation,
                            pn_network_sizes *usual) {
     const bool imagenet = !strcmp(stem, "imagenet");
     *evaluation = !strcmp(network, "eval");
     if (imagenet && !*evaluation)
         return pn_fail(PN_EARG, "--stem imagenet, want cifar, or imagenet with --network eval");
+    if (pool_norm && !*evaluation)
+        return pn_fail(PN_EARG,
+                       "--pool-norm goes with --network eval: the pools of a search network have a "
+                       "BatchNorm in any case");
     *usual = pn_network_defaults(*evaluation, imagenet);
     return PN_OK;
 }
@@ -60,7 +64,8 @@ static pn_status measure(planner *p, const subject *of, int batch, double figure
                                       .classes = p->asked.classes,
                                       .share_slot = p->asked.share_slot,
                                       .auxiliary = true,
-                                      .imagenet_stem = !strcmp(p->asked.stem, "imagenet")};
+                                      .imagenet_stem = !strcmp(p->asked.stem, "imagenet"),
+                                      .pool_norm = p->asked.pool_norm};
         const pn_space space = pn_space_darts();
         PN_TRY(pn_network_create(&p->network, &spec, &space, arch));
         p->created = true;
@@ -199,7 +204,7 @@ static pn_status check_order(const pn_cost_settings *o) {
 static pn_status resolve(pn_cost_settings *o) {
     bool evaluation;
     pn_network_sizes usual;
-    PN_TRY(pn_network_asked(o->network, o->stem, &evaluation, &usual));
+    PN_TRY(pn_network_asked(o->network, o->stem, o->pool_norm, &evaluation, &usual));
     if (!o->method) o->method = "parsec";
     const pn_model_kind model = pn_method_find(o->method)->model;
     PN_TRY(check_order(o));

@@ -44,7 +44,7 @@ typedef struct pn_cost_settings {
     int order;                /* of --method darts; 0: its usual one */
     uint64_t seed;
     size_t memory; /* not 0: also find the largest batch that fits */
-    bool supernet, share_slot, auxiliary, recompute;
+    bool supernet, share_slot, auxiliary, recompute, pool_norm;
 } pn_cost_settings;
 
 typedef struct pn_cost {
@@ -62,8 +62,8 @@ pn_status pn_cost_find(const pn_cost_settings *settings, pn_cost *cost);
 pn_status pn_cost_text(const pn_cost *cost, char **text);
 
 /* What --network and --stem mean, and the usual sizes of that network. PN_EARG if it has no such
- * stem. */
-pn_status pn_network_asked(const char *network, const char *stem, bool *evaluation,
+ * stem, or cannot have --pool-norm. */
+pn_status pn_network_asked(const char *network, const char *stem, bool pool_norm, bool *evaluation,
                            pn_network_sizes *usual);
 
 #endif

@@ -44,6 +44,7 @@ static pn_status describe(pn_classifier *c, const pn_safetensors *f,
     if (asked->layers) spec->layers = asked->layers;
     if (asked->channels) spec->channels = asked->channels;
     if (asked->stem) spec->imagenet_stem = !strcmp(asked->stem, "imagenet");
+    if (!about.known) spec->pool_norm = pn_weights_pool_norm(f, &c->arch, spec->layers);
     return PN_OK;
 }
 

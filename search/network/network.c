@@ -94,6 +94,7 @@ static int add_op(enumerator *e, const char *prefix, pn_op op, int C, int stride
         if (e->network->spec.evaluation) add_norm(e, prefix, bn, C);
     }
     if (op == PN_SKIP_CONNECT && stride == 2) first = add_reduce(e, prefix, C, C);
+    if (pn_is_pool(op) && e->network->spec.pool_norm) first = add_norm(e, prefix, "op.1", C);
     return first;
 }
 
@@ -217,6 +218,10 @@ static pn_status check_spec(const pn_network_spec *s) {
                        "the ImageNet stem with %d channels, want an evaluation network with a "
                        "multiple of 8",
                        s->channels);
+    if (s->pool_norm && !s->evaluation)
+        return pn_fail(PN_EARG,
+                       "a search network whose pools have a BatchNorm of their own: it has one "
+                       "behind its pools in any case, want an evaluation network");
     return PN_OK;
 }
 
@@ -284,8 +289,9 @@ static pn_value build_op(const builder *b, const pn_cell_shape *s, pn_op op, int
                              norm_at(b, w + 2));
         w += evaluation ? 6 : 2; /* two convolutions, and four tensors of a norm */
     }
-    if (op == PN_MAX_POOL_3X3 || op == PN_AVG_POOL_3X3) {
-        const pn_norm_spec after = {evaluation ? PN_NORM_NONE : PN_NORM_BATCH, -1, -1, -1, -1};
+    if (pn_is_pool(op)) {
+        const pn_norm_spec none = {PN_NORM_NONE, -1, -1, -1, -1};
+        const pn_norm_spec after = evaluation && !b->network->spec.pool_norm ? none : norm_at(b, w);
         return pn_program_pool(b->program, x, op == PN_MAX_POOL_3X3 ? PN_POOL_MAX : PN_POOL_AVG,
                                stride, after);
     }

@@ -4,7 +4,8 @@
  * - the search network holds weights for every (cell, node, input, op) of the space, shared by all
  *   architectures; BatchNorm has no scale and shift (but the stem's), pools are followed by one;
  * - the evaluation network holds the weights of one architecture; BatchNorm has scale and shift
- *   and running statistics, pools have none, and the two terms of a node never share weights.
+ *   and running statistics, pools have none unless they are asked to, and the two terms of a node
+ *   never share weights.
  * Names and shapes of the search network's tensors: `cells.I.nodes.J.input.M.OP.dw1.weight`, M the
  * input's index; the evaluation network's are those of the public PyTorch code of DARTS, and of
  * SNAS: `cells.I._ops.P.op.1.weight`, P the op's place in the genotype's list. */
@@ -37,6 +38,9 @@ typedef struct pn_network_spec {
     bool share_slot;    /* search network: weights also per slot, so that equal terms differ */
     bool auxiliary;     /* evaluation network: enumerate the auxiliary head's weights too */
     bool imagenet_stem; /* evaluation network: three convolutions of stride 2, the first to C/2 */
+    bool pool_norm;     /* evaluation network: a BatchNorm behind the pools of its cells too, with
+                         * scale and shift like all others: so the public code of SNAS has it. The
+                         * search network has one in any case, without either */
     float smoothing;    /* of the labels */
 } pn_network_spec;
 

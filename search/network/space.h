@@ -106,6 +106,8 @@ static inline pn_kind pn_kind_at(int layer, int layers) {
     return layer == layers / 3 || layer == 2 * layers / 3 ? PN_REDUCTION : PN_NORMAL;
 }
 
+static inline bool pn_is_pool(pn_op op) { return op == PN_MAX_POOL_3X3 || op == PN_AVG_POOL_3X3; }
+
 /* Whether an op has weights of its own: pools and the skip have none (at stride 2 the skip is a
  * factorized reduce with weights, but it is chosen for being a skip). */
 static inline int pn_op_has_weights(pn_op op) { return op > PN_SKIP_CONNECT && op < PN_NONE; }

@@ -142,8 +142,9 @@ static char *describe(const pn_network_spec *s, bool auxiliary) {
                                s->imagenet_stem ? "imagenet" : "cifar", "layers", s->layers,
                                "channels", s->channels, "image", s->H, s->W, s->image_channels,
                                "classes", s->classes, "auxiliary", auxiliary);
+    const int failed = s->pool_norm && json_object_set_new(object, "pool_norm", json_true());
     char *text;
-    return pn_json_text(object, 0, 0, &text) == PN_OK ? text : NULL;
+    return pn_json_text(object, failed, 0, &text) == PN_OK ? text : NULL;
 }
 
 pn_status pn_weights_save(const pn_place *place, const char *name, const pn_network *n,
@@ -216,6 +217,7 @@ pn_status pn_weights_describe(const pn_safetensors *file, pn_weights_about *abou
     const bool known_stem = stem && (!strcmp(stem, "cifar") || !strcmp(stem, "imagenet"));
     *s = (pn_network_spec){.evaluation = true,
                            .imagenet_stem = known_stem && !strcmp(stem, "imagenet"),
+                           .pool_norm = json_is_true(json_object_get(object, "pool_norm")),
                            .auxiliary = json_is_true(json_object_get(object, "auxiliary"))};
     const bool right = genotype && kind && !strcmp(kind, "eval") && known_stem &&
                        take_int(json_object_get(object, "layers"), &s->layers) &&
@@ -238,6 +240,26 @@ pn_status pn_weights_describe(const pn_safetensors *file, pn_weights_about *abou
 void pn_weights_about_free(pn_weights_about *about) {
     pn_images_free(&about->images);
     *about = (pn_weights_about){0};
+}
+
+/* Of a tensor `cells.I._ops.P.op.1.weight`, whether term P of cell I is a pool. */
+static bool is_pool_scale(const char *name, const pn_arch *arch, int layers) {
+    int layer, place, length = 0;
+    if (sscanf(name, "cells.%2d._ops.%2d.op.1.weight%n", &layer, &place, &length) != 2 || !length ||
+        name[length] || layer < 0 || layer >= layers)
+        return false;
+    const pn_cell *cell = &arch->cell[pn_kind_at(layer, layers)];
+    for (int node = 0; node < PN_MAX_NODES; node++)
+        for (int slot = 0; slot < pn_slots(cell, node); slot++)
+            if (pn_slot_place(cell, node, slot) == place)
+                return pn_is_pool((pn_op)cell->term[node][slot].op);
+    return false;
+}
+
+bool pn_weights_pool_norm(const pn_safetensors *file, const pn_arch *arch, int layers) {
+    for (int i = 0; i < pn_safetensors_count(file); i++)
+        if (is_pool_scale(pn_safetensors_at(file, i)->name, arch, layers)) return true;
+    return false;
 }
 
 pn_status pn_weights_backed(const pn_safetensors *file, const pn_network *n) {

@@ -63,6 +63,10 @@ pn_status pn_weights_save(const pn_place *place, const char *name, const pn_netw
 pn_status pn_weights_describe(const pn_safetensors *file, pn_weights_about *about);
 void pn_weights_about_free(pn_weights_about *about); /* an empty one is allowed */
 
+/* Whether a file without metadata is of a network whose pools have a BatchNorm: it holds the scale
+ * of one. */
+bool pn_weights_pool_norm(const pn_safetensors *file, const pn_arch *arch, int layers);
+
 /* PN_EINPUT unless the file holds every tensor of this network, in its shape: to be asked before
  * pn_parameters_allocate, since metadata of a few bytes can describe a network of gigabytes. */
 pn_status pn_weights_backed(const pn_safetensors *file, const pn_network *network);

@@ -295,6 +295,7 @@ static bool network_of(const pn_facts *f, char device[48], pn_cost_settings *s) 
         .classes = whole_in(json_number_value(json_object_get(images, "classes")), 1, 1 << 20),
         .share_slot = pn_view_setting(&f->view, "share-slot", 0) != 0,
         .auxiliary = pn_view_setting(&f->view, "auxiliary", 0) != 0,
+        .pool_norm = pn_view_setting(&f->view, "pool-norm", 0) != 0,
     };
     bool good = s->layers > 0 && s->channels > 0 && s->batch > 0 && s->classes > 0;
     for (int i = 0; i < 3; i++) {

@@ -27,6 +27,10 @@
 #define PN_ROW_AUXILIARY(usual, help) PN_FLAG("auxiliary", auxiliary, usual, help)
 #define PN_ROW_AUXILIARY_WEIGHT(help) \
     PN_REAL("auxiliary-weight", auxiliary_weight, 0, 1000, "X", "0.4", help, .also = "aux-weight")
+#define PN_ROW_POOL_NORM(usual)                                                                  \
+    PN_FLAG("pool-norm", pool_norm, usual,                                                       \
+            "in an evaluation network a BatchNorm behind pools, as in the public code of SNAS; " \
+            "a search network has one in any case [off]")
 #define PN_ROW_SHARE_SLOT(usual)         \
     PN_FLAG(                             \
         "share-slot", share_slot, usual, \

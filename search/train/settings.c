@@ -34,6 +34,7 @@ static const pn_field rows[] = {
     PN_ROW_AUXILIARY(NULL,
                      "the auxiliary head [on if the network halves 32 or 224 pixels as it wants]"),
     PN_ROW_AUXILIARY_WEIGHT("weight of the auxiliary loss"),
+    PN_ROW_POOL_NORM("0"),
     PN_REAL("smoothing", smoothing, 0, 0.99, "X", "0", "label smoothing",
             .also = "label-smoothing"),
     PN_ROW_AUGMENT,
@@ -55,6 +56,7 @@ pn_train_settings pn_train_defaults(void) {
 pn_network_spec pn_train_network(const pn_train_settings *r, const pn_data *data) {
     return (pn_network_spec){.evaluation = true,
                              .imagenet_stem = !strcmp(r->stem, "imagenet"),
+                             .pool_norm = r->pool_norm == 1,
                              .layers = (int)r->layers,
                              .channels = (int)r->channels,
                              .H = data->H,

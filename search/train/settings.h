@@ -24,7 +24,7 @@ typedef struct pn_train_settings {
     uint64_t seed;
     double rate, rate_end, momentum, decay, clip, drop_path, auxiliary_weight, smoothing;
     double time; /* seconds by which `epochs` were chosen (pace.h), or PN_UNSET_REAL */
-    int64_t auxiliary, augment, hold_out, recompute; /* 0, 1, PN_UNSET */
+    int64_t auxiliary, pool_norm, augment, hold_out, recompute; /* 0, 1, PN_UNSET */
 } pn_train_settings;
 
 extern const pn_fields pn_train_fields;

@@ -14,7 +14,8 @@ The second number sees what the first cannot, a layout or a sign. Of a cell inpu
 reads, the preprocessing's gradient is 0.
 
 A file of the evaluation network ("network": "eval") is of its training mode, and has more in a
-case: "smoothing" of the labels, the "cutout" edge and whether there is "drop_path";
+case: "smoothing" of the labels, the "cutout" edge, whether there is "drop_path", and "pool_norm" if
+the pools have a BatchNorm;
 "logits_auxiliary" and "loss_auxiliary" of the auxiliary head, if the settings have it, and then the
 gradient is that of loss + 0.4 loss_auxiliary; "statistics", such pairs of the running statistics
 after forward passes over three batches ("input", "input.1", "input.2") of every BatchNorm that the
@@ -155,6 +156,7 @@ def run(genotype, settings, images, labels, source, dtype=torch.float64, drop_pa
         logits, auxiliary = net.evaluation(
             weight, genotype, *sizes, images, imagenet=settings["stem"] == "imagenet",
             auxiliary=settings["auxiliary"], training=training,
+            pool_norm=settings.get("pool_norm", False),
             drop_path=None if drop_path is None else torch.tensor(drop_path, dtype=dtype))
     else:
         logits, auxiliary = net.forward(weight, genotype, *sizes, images), None
@@ -267,6 +269,11 @@ EVALUATION_CASES = {
     "every op": dict(drop_path=True, smoothing=0.1, cutout=10),
     "random 1": dict(cutout=12),
 }
+# In the two smaller sizes. Of the second genotype some pools stand beside one like themselves.
+POOL_NORM_CASES = {
+    "one input, two ops": dict(pool_norm=True, drop_path=True),
+    "both terms the same": dict(pool_norm=True, drop_path=True, smoothing=0.1),
+}
 
 
 # One op on each edge, or none; node 1 of the normal cell has none at all.
@@ -330,6 +337,7 @@ def evaluation_case(genotype, s, options, dtype):
                     lambda name, _: now["weights"][name], dtype)
     return found, {"smoothing": options.get("smoothing", 0), "cutout": options.get("cutout", 0),
                    "drop_path": options.get("drop_path", False),
+                   **({"pool_norm": True} if options.get("pool_norm") else {}),
                    "logits_auxiliary": table(found["logits_auxiliary"]),
                    "loss_auxiliary": found["loss_auxiliary"],
                    "logits_inference": table(inference["logits"]),
@@ -697,9 +705,9 @@ def write_supernet(size, s, cases):
 
 
 def write_golden(size, s, make_case, cases):
-    """cases: {name of a genotype: options}"""
+    """cases: [(name of a genotype, options)]"""
     written, worst = [], numpy.zeros(4)
-    for name, options in cases.items():
+    for name, options in cases:
         genotype = net.text(*GENOTYPES[name])
         want, more = make_case(genotype, s, options, torch.float64)
         # PyTorch's own float32 shows how much of the bounds rounding takes.
@@ -818,9 +826,12 @@ def main():
             sys.exit(f"{arguments.directory}: {error}")
     write_snas()
     for size, s in SIZES.items():
-        write_golden(size, s, search_case, {name: {} for name in GENOTYPES})
+        write_golden(size, s, search_case, [(name, {}) for name in GENOTYPES])
     for size, s in EVALUATION_SIZES.items():
-        write_golden(size, s, evaluation_case, EVALUATION_CASES)
+        cases = [*EVALUATION_CASES.items()]
+        if s["stem"] == "cifar":
+            cases += POOL_NORM_CASES.items()
+        write_golden(size, s, evaluation_case, cases)
     for size, s in SUPERNET_SIZES.items():
         write_supernet(size, s, SUPERNET_CASES)
     for size, s in STEP_SIZES.items():
