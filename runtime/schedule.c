@@ -182,43 +182,48 @@ static void choose_launches(const pn_graph *g, int pass, pn_schedule *s) {
 
 /* ---- what is made again ---------------------------------------------------------------------- */
 
+/* What a launch wants to be made: the highest level, and between which ops all of them are. */
+typedef struct wanted {
+    int highest, first, last;
+} wanted;
+
 /* Puts an op on a level, above those that it reads and that have to be made now too. Gives the
  * level. */
-static int want_again(const pn_graph *g, turn *turns, int i) {
+static int want_again(const pn_graph *g, turn *turns, int i, wanted *w) {
     const op *o = &g->ops[i];
     if (!o->again || turns[i].level) return turns[i].level;
     int level = 1;
     for (int u = o->first_use; u < o->first_use + o->uses; u++) {
         const int producer = pn_value_read(g, u)->op;
-        const int below = producer < 0 ? 0 : want_again(g, turns, producer);
+        const int below = producer < 0 ? 0 : want_again(g, turns, producer, w);
         if (level <= below) level = below + 1;
     }
+    if (w->highest < level) w->highest = level;
+    if (w->first > i) w->first = i;
+    if (w->last < i) w->last = i;
     return turns[i].level = level;
 }
 
-/* All that a launch reads and that is not there. Gives the highest level. */
-static int want_for(const pn_graph *g, turn *turns, const int *jobs, int count) {
-    int highest = 0;
+/* All that a launch reads and that is not there. */
+static wanted want_for(const pn_graph *g, turn *turns, const int *jobs, int count) {
+    wanted w = {.first = g->op_count, .last = -1};
     for (int j = 0; j < count; j++) {
         const op *o = &g->ops[jobs[j]];
-        int level = want_again(g, turns, jobs[j]);
-        if (highest < level) highest = level;
+        (void)want_again(g, turns, jobs[j], &w);
         for (int u = o->first_use; u < o->first_use + o->uses; u++) {
             const int producer = pn_value_read(g, u)->op;
-            if (producer < 0 || !pn_use_rereads(g, u)) continue;
-            level = want_again(g, turns, producer);
-            if (highest < level) highest = level;
+            if (producer >= 0 && pn_use_rereads(g, u)) (void)want_again(g, turns, producer, &w);
         }
     }
-    return highest;
+    return w;
 }
 
 /* Appends the launches that make all that is wanted, level by level. */
-static void launch_again(const pn_graph *g, pn_schedule *s, int highest, int *n) {
-    for (int level = 1; level <= highest; level++)
+static void launch_again(const pn_graph *g, pn_schedule *s, wanted w, int *n) {
+    for (int level = 1; level <= w.highest; level++)
         for (pn_family f = 0; f < PN_FAMILIES; f++) {
             const int first = *n;
-            for (int i = 0; i < g->op_count; i++) {
+            for (int i = w.first; i <= w.last; i++) {
                 if (g->ops[i].family != f || s->turns[i].level != level) continue;
                 s->turns[i].launch[AGAIN] = s->count;
                 s->turns[i].level = -1;
