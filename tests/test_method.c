@@ -760,6 +760,7 @@ static void gdas_draws_an_op_an_edge(void **state) {
             pn_mixture_choose(&m, weight, pass ? chosen : train_ops);
         }
         go_on(&s, 1);
+        assert_true(fabs(report.temperature - tau) < 1e-12);
         for (int e = 0; e < PN_MAX_MIX_EDGES; e++) {
             for (int o = 1; o < 8; o++)
                 assert_true((s.f.mixed[8 * e + o] == 1) == (chosen[e] == o - 1));
@@ -838,11 +839,12 @@ static void snas_draws_its_weights(void **state) {
         for (int i = 0; i < PN_MAX_MIX; i++) of_weight[i] = -worth_of(PN_STEP_TRAIN, 0, i);
         pn_mixture_back(&m, weight, 0.8, of_weight, gradient);
         const bool expected = t == 2 || t == 4;
-        (void)pn_resource(&network, &space, t > 2, expected ? mean : weight, cost);
+        const double R = pn_resource(&network, &space, t > 2, expected ? mean : weight, cost);
         pn_mixture_back(&m, expected ? mean : weight, expected ? 1 : 0.8, cost, back);
         for (int i = 0; i < PN_MAX_MIX; i++) gradient[i] += s.settings.resource_weight * back[i];
         go_on(&s, 1);
         assert_memory_equal(s.f.mixed, weight, sizeof weight);
+        assert_true(report.temperature == 0.8 && report.resource == (t ? R : 0));
         assert_true(s.f.keep == 1 - 0.3);
         assert_true(s.f.mixes[PN_STEP_TRAIN] == 1 && s.f.mixes[PN_STEP_VALIDATE] == 0);
         assert_true(report.trained && !report.validated && report.images == BATCH);

@@ -448,16 +448,35 @@ static void draws_depend_on_the_seed_alone(void **state) {
     free(other);
 }
 
-static void the_most_probable_come_first(void **state) {
-    (void)state;
-    char *top = OUTPUT("sample", "done", "--top", "50"),
-         *one = OUTPUT("sample", "done", "--top", "1");
+static int by_input(const void *a, const void *b) {
+    const pn_choice *x = a, *y = b;
+    return x->input != y->input ? x->input - y->input : x->op - y->op;
+}
+
+/* A genotype whose terms of a node are in the order of their inputs: methods hand over the best one
+ * first. */
+static pn_arch sorted(const char *genotype) {
+    pn_arch arch;
+    assert_int_equal(pn_genotype_read(genotype, strlen(genotype), &arch), PN_OK);
+    for (int kind = 0; kind < PN_KINDS; kind++)
+        for (int node = 0; node < PN_MAX_NODES; node++) {
+            pn_cell *cell = &arch.cell[kind];
+            qsort(cell->term[node], (size_t)pn_slots(cell, node), sizeof(pn_choice), by_input);
+        }
+    return arch;
+}
+
+/* 50 cells of a run, the one that it ended with in front. */
+static void check_top(const char *run) {
+    char *top = OUTPUT("sample", run, "--top", "50"), *one = OUTPUT("sample", run, "--top", "1");
+    char path[64];
+    snprintf(path, sizeof path, "%s/genotype.txt", run);
     assert_memory_equal(top, one, strlen(one));
     void *genotype;
     size_t size;
-    assert_int_equal(pn_file_read(pn_in_folder("done/genotype.txt"), 1024, &genotype, &size),
-                     PN_OK);
-    assert_string_equal(strchr(one, ' ') + 1, genotype); /* what the search ended with */
+    assert_int_equal(pn_file_read(pn_in_folder(path), 1024, &genotype, &size), PN_OK);
+    const pn_arch first = sorted(strchr(one, ' ') + 1), ended = sorted(genotype);
+    assert_memory_equal(&first, &ended, sizeof first);
     int lines = 0;
     double before = 0;
     for (const char *line = top; *line; line = next_line(line), lines++) {
@@ -469,6 +488,60 @@ static void the_most_probable_come_first(void **state) {
     free(top);
     free(one);
     free(genotype);
+}
+
+static void the_most_probable_come_first(void **state) {
+    (void)state;
+    check_top("done");
+}
+
+/* Every row of a table has its columns; gives the last row, to be freed. */
+static char *last_row(const char *path, const char *columns) {
+    void *text;
+    size_t size, commas = 0;
+    assert_int_equal(pn_file_read(pn_in_folder(path), 1 << 20, &text, &size), PN_OK);
+    const char *line = text, *last = text;
+    const size_t n = strcspn(line, "\n"), m = strlen(columns);
+    assert_true(n > m);
+    assert_memory_equal(line + n - m, columns, m);
+    for (size_t i = 0; i < n; i++) commas += line[i] == ',';
+    for (; *line; line = next_line(line)) {
+        size_t found = 0;
+        for (size_t i = 0; i < strcspn(line, "\n"); i++) found += line[i] == ',';
+        assert_int_equal(found, commas);
+        last = line;
+    }
+    char *row = strndup(last, strcspn(last, "\n"));
+    assert_non_null(row);
+    free(text);
+    return row;
+}
+
+/* Of methods without pi: the cells by their logits, and what a step is told by alone. */
+static void methods_with_logits(void **state) {
+    (void)state;
+    static const struct {
+        const char *method, *columns;
+        int more; /* columns */
+        double temperature;
+    } cases[] = {{"darts", "cells_reached", 0, 0},
+                 {"gdas", "cells_reached,temperature", 1, 0.1},
+                 {"snas", "cells_reached,temperature,resource", 2, 0.03}};
+    for (int i = 0; i < 3; i++) {
+        char path[64];
+        snprintf(path, sizeof path, "%s/metrics.csv", cases[i].method);
+        free(OUTPUT("search", cases[i].method, "--quiet", "--data", DATA, NETWORK, "--batch", "8",
+                    "--steps", "3", "--method", cases[i].method, "--rate-alpha", "0.1"));
+        check_top(cases[i].method);
+        char *row = last_row(path, cases[i].columns), *cell = strrchr(row, ',');
+        if (cases[i].more == 2) {
+            assert_true(strtod(cell + 1, NULL) > 0);
+            *cell = 0;
+            cell = strrchr(row, ',');
+        }
+        if (cases[i].more) assert_true(strtod(cell + 1, NULL) == cases[i].temperature);
+        free(row);
+    }
 }
 
 /* The search said that inputs differ, so its distribution has no others. */
@@ -1055,6 +1128,7 @@ int main(void) {
         cmocka_unit_test(plans_of_a_card_that_is_not_here),
         cmocka_unit_test(draws_depend_on_the_seed_alone),
         cmocka_unit_test(the_most_probable_come_first),
+        cmocka_unit_test(methods_with_logits),
         cmocka_unit_test(a_run_has_its_own_rule_of_inputs),
         cmocka_unit_test(samples_are_judged),
         cmocka_unit_test(trace_writes_the_batch),

@@ -22,9 +22,10 @@ typedef struct pn_method {
     const char *name;    /* of --method */
     const char *options; /* settings that belong to it, "|rule|samples|": others refuse them */
 
-    pn_model_kind model; /* what its programs are */
-    bool all_images;     /* it trains on all of them, unless it is asked not to */
-    bool drop_path;      /* its supernets have edges that are dropped */
+    pn_model_kind model;                /* what its programs are */
+    bool all_images;                    /* it trains on all of them, unless it is asked not to */
+    bool drop_path;                     /* its supernets have edges that are dropped */
+    bool has_temperature, has_resource; /* of each step, in columns of metrics.csv */
 
     /* ---- by its settings alone ---- */
 

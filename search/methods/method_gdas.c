@@ -56,11 +56,12 @@ static pn_status step(void *self, const pn_evaluator *e, pn_step_report *r) {
     double weight[PN_MAX_MIX], of_weight[PN_MAX_MIX], gradient[PN_MAX_MIX];
     int8_t chosen[PN_MAX_MIX_EDGES];
     PN_TRY(pn_alphas_report(a, e, r));
+    r->temperature = pn_alphas_temperature(a);
     draw(a, 0, weight, chosen);
     PN_TRY(pn_alphas_train(a, e, weight, chosen, r));
     draw(a, 1, weight, chosen);
     PN_TRY(pn_alphas_validate(a, e, weight, chosen, of_weight, r));
-    pn_mixture_back(&a->mixture, weight, pn_alphas_temperature(a), of_weight, gradient);
+    pn_mixture_back(&a->mixture, weight, r->temperature, of_weight, gradient);
     PN_TRY(pn_alphas_move(a, gradient, r));
     a->step++;
     return PN_OK;
@@ -70,6 +71,7 @@ const pn_method pn_method_gdas = {
     .name = "gdas",
     .options = "|rate-alpha|decay-alpha|nesterov|tau|tau-end|",
     .model = PN_MODEL_EDGES,
+    .has_temperature = true,
     .resolve = resolve,
     .cost = cost,
     .describe = describe,

@@ -95,21 +95,21 @@ static pn_status begin(void *self, const pn_space *space, const pn_settings *set
     return PN_OK;
 }
 
-/* += of the logits. */
-static void add_resource(const snas *s, const pn_network_spec *network, const double *drawn,
-                         double tau, double *gradient) {
+/* R, whose gradient it adds to that of the logits; 0 without it. */
+static double add_resource(const snas *s, const pn_network_spec *network, const double *drawn,
+                           double tau, double *gradient) {
     const pn_mixture *m = &s->alphas.mixture;
     double expected[PN_MAX_MIX], of_weight[PN_MAX_MIX], of_logit[PN_MAX_MIX];
-    if (s->weight == 0) return;
+    if (s->weight == 0) return 0;
     if (s->expected) {
         pn_mixture_weights(m, NULL, 1, expected);
-        (void)pn_resource(network, &m->space, s->linear, expected, of_weight);
-        pn_mixture_back(m, expected, 1, of_weight, of_logit);
-    } else {
-        (void)pn_resource(network, &m->space, s->linear, drawn, of_weight);
-        pn_mixture_back(m, drawn, tau, of_weight, of_logit);
+        drawn = expected;
+        tau = 1;
     }
+    const double R = pn_resource(network, &m->space, s->linear, drawn, of_weight);
+    pn_mixture_back(m, drawn, tau, of_weight, of_logit);
     for (int i = 0; i < m->count; i++) gradient[i] += s->weight * of_logit[i];
+    return R;
 }
 
 static void clip(double *gradient, int count) {
@@ -126,12 +126,12 @@ static pn_status step(void *self, const pn_evaluator *e, pn_step_report *r) {
     PN_TRY(pn_alphas_report(a, e, r));
     r->validated = false;
     r->images = e->batch;
-    const double tau = pn_alphas_temperature(a);
+    const double tau = r->temperature = pn_alphas_temperature(a);
     pn_mixture_noise(&a->mixture, a->seed, a->step, 0, noise);
     pn_mixture_weights(&a->mixture, noise, tau, weight);
     PN_TRY(pn_alphas_train_both(a, e, weight, 1 - s->drop_path, of_weight, r));
     pn_mixture_back(&a->mixture, weight, tau, of_weight, gradient);
-    add_resource(s, e->network, weight, tau, gradient);
+    r->resource = add_resource(s, e->network, weight, tau, gradient);
     clip(gradient, a->mixture.count);
     PN_TRY(pn_alphas_move(a, gradient, r));
     a->step++;
@@ -146,6 +146,8 @@ const pn_method pn_method_snas = {
     .model = PN_MODEL_MIXTURE,
     .all_images = true,
     .drop_path = true,
+    .has_temperature = true,
+    .has_resource = true,
     .resolve = resolve,
     .cost = cost,
     .describe = describe,

@@ -103,8 +103,9 @@ static pn_status write_headers(pn_run *r, const pn_warm_start *source) {
     PN_TRY(pn_table_printf(
         r->record.table[METRICS],
         "step,phase,entropy,ess_v,ess_pi,train_loss,val_loss,train_accuracy,val_accuracy,rate,"
-        "gradient_norm_v,gradient_norm_pi,skipped,free_ops,input0,cells_reached%s\n",
-        counts_samples(r) ? ",samples" : ""));
+        "gradient_norm_v,gradient_norm_pi,skipped,free_ops,input0,cells_reached%s%s%s\n",
+        counts_samples(r) ? ",samples" : "", r->method->has_temperature ? ",temperature" : "",
+        r->method->has_resource ? ",resource" : ""));
     PN_TRY(pn_table_printf(
         r->record.table[SAMPLES],
         "step,sample,phase,log_p,train_log_likelihood,val_log_likelihood,weight_v,weight_pi,"
@@ -129,8 +130,11 @@ static pn_status write_metrics(pn_run *r, const char *phase) {
     const pn_health *h = &r->health;
     const bool trained = p->trained, validated = p->validated, known = r->belief.known;
     const bool moved = validated || p->gradient_norm_pi > 0;
-    char t[5][32], v[4][32], b[3][32], samples[32] = "";
-    if (counts_samples(r)) snprintf(samples, sizeof samples, ",%d", p->count);
+    char t[5][32], v[4][32], b[3][32], more[96] = "";
+    if (counts_samples(r)) snprintf(more, sizeof more, ",%d", p->count);
+    if (r->method->has_temperature) snprintf(more, sizeof more, ",%.6g", p->temperature);
+    if (r->method->has_resource)
+        snprintf(more + strlen(more), sizeof more - strlen(more), ",%.9g", p->resource);
     return pn_table_printf(
         r->record.table[METRICS], "%" PRId64 ",%s,%.9g,%s,%s,%s,%s,%s,%s,%s,%s,%s,%d,%s,%s,%s%s\n",
         p->step, phase, p->entropy, cell(p->ess_v > 0, 6, p->ess_v, t[0]),
@@ -139,7 +143,7 @@ static pn_status write_metrics(pn_run *r, const char *phase) {
         cell(validated, 6, p->val_accuracy, v[2]), cell(trained, 9, p->rate_v, t[3]),
         cell(trained, 6, p->gradient_norm_v, t[4]), cell(moved, 6, p->gradient_norm_pi, v[3]),
         p->skipped, cell(known, 4, h->free_ops_all, b[0]), cell(known, 6, h->input[0], b[1]),
-        cell(known, 9, h->reached, b[2]), samples);
+        cell(known, 9, h->reached, b[2]), more);
 }
 
 static pn_status write_rows(pn_run *r) {

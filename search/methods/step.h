@@ -105,7 +105,9 @@ typedef struct pn_step_report {
     double train_accuracy, val_accuracy; /* 0..1, likewise */
     double rate_v;                       /* given to update; 0 if there was none */
     double gradient_norm_v, gradient_norm_pi;
-    int skipped; /* samples whose gradient was left out */
+    double temperature; /* of what was drawn, if the method has one */
+    double resource;    /* R of resource.h, before its weight, likewise */
+    int skipped;        /* samples whose gradient was left out */
 } pn_step_report;
 
 /* Cosine from the first rate to the last, as PyTorch's CosineAnnealingLR: the rate at `step` of
