@@ -143,8 +143,11 @@ pn_status pn_backend_sizes(const char *name, const pn_kernels **kernels) {
     if (!table_of_card())
         return pn_fail(PN_EDEVICE, "device \"%s\": this build has %s only", name,
                        pn_backend_names());
+    static pn_memory memory;
+    memory = pn_host_memory;
+    memory.context_bytes = strcmp(name, "emulated") != 0 ? PN_CONTEXT_ALLOWANCE : 0;
     sizes = *table_of_card();
-    sizes.memory = &pn_host_memory;
+    sizes.memory = &memory;
     *kernels = &sizes;
     return PN_OK;
 }

@@ -39,6 +39,9 @@ typedef struct pn_memory {
 
     /* Bytes that could still be allocated without pushing others out. */
     size_t (*available)(void);
+    /* What the process takes of a card before it allocates anything: CUDA's context, the kernels'
+     * code. A limit on memory counts it. 0 on the host. */
+    size_t context_bytes;
 
     /* Queued: the source of an upload must stay as it is until it is done (a mark tells), the
      * destination of a download is valid on return. copy: within this memory. */

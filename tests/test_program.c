@@ -13,6 +13,7 @@
 #include "runtime/npy.h"
 #include "runtime/safetensors.h"
 #include "search/methods/prior.h"
+#include "search/network/budget.h"
 #include "search/network/genotype.h"
 #include "tests/support/process.h"
 
@@ -277,9 +278,9 @@ static void every_spelling_of_a_genotype(void **state) {
                        OUTPUT("plan", "--json", "--genotype", "done/genotype.txt"));
 }
 
-static const char *const figures[] = {"params",           "params_auxiliary", "macs",
-                                      "parameter_bytes",  "activation_bytes", "arena_bytes",
-                                      "arena_bytes_eval", "batch_bytes",      "total_bytes"};
+static const char *const figures[] = {
+    "params",      "params_auxiliary", "macs",        "parameter_bytes", "activation_bytes",
+    "arena_bytes", "arena_bytes_eval", "batch_bytes", "context_bytes",   "total_bytes"};
 enum { FIGURES = sizeof figures / sizeof *figures };
 
 static void bytes_of_one_architecture(void **state) {
@@ -294,11 +295,68 @@ static void bytes_of_one_architecture(void **state) {
         assert_true(number(root, "total_bytes") == number(root, "parameter_bytes") +
                                                        number(root, "arena_bytes") +
                                                        number(root, "batch_bytes"));
+        assert_true(number(root, "context_bytes") == 0);
         /* images and labels, double-buffered: of two halves, or with a factor for every term */
         const double batch = 16. * (32 * 32 * 3 * 4 + 4), factors = 20. * 8 * 16 * 4;
         assert_true(number(root, "batch_bytes") == (i ? 2 * batch + factors : 4 * batch));
         json_decref(root);
     }
+}
+
+/* A card's memory is not all the program's: 1 GiB holds what 512 MiB hold on the host. */
+static void context_of_a_card(void **state) {
+    (void)state;
+    const double context = 512 << 20;
+    json_t *card =
+        json_of(OUTPUT("plan", "--json", "DARTS_V2", "--device", "cuda", "--memory", "1GiB"));
+    assert_true(number(card, "context_bytes") == context);
+    assert_true(number(card, "total_bytes") == number(card, "parameter_bytes") +
+                                                   number(card, "arena_bytes") +
+                                                   number(card, "batch_bytes") + context);
+    json_t *twin =
+        json_of(OUTPUT("plan", "--json", "DARTS_V2", "--device", "emulated", "--memory", "512MiB"));
+    assert_true(number(twin, "context_bytes") == 0);
+    assert_true(number(card, "largest_batch") > 64);
+    assert_true(number(card, "largest_batch") == number(twin, "largest_batch"));
+    json_decref(card);
+    json_decref(twin);
+}
+
+static pn_status of_N_bytes(void *self, int N, size_t *bytes) {
+    (void)self;
+    *bytes = (size_t)N;
+    return PN_OK;
+}
+
+static size_t a_thousand(void) { return 1000; }
+
+/* What a limit leaves beside the context, or what there is. */
+static void budgets(void **state) {
+    (void)state;
+    const pn_memory host = {.available = a_thousand},
+                    card = {.available = a_thousand, .context_bytes = 100};
+    static const struct {
+        int N;
+        size_t limit;
+        bool on_card;
+        const char *why; /* NULL: it fits */
+    } c[] = {{500, 500, false, NULL},
+             {501, 500, false, "the limit is 0.0 MiB; batch 500 would fit"},
+             {1000, 0, false, NULL},
+             {1001, 0, false, "what the device has is 0.0 MiB; batch 1000 would fit"},
+             {1001, 1001, false, "what the device has is 0.0 MiB; batch 1000 would fit"},
+             {400, 500, true, NULL},
+             {401, 500, true, "the limit without the card's context is 0.0 MiB; batch 400"},
+             {1, 100, true, "the limit without the card's context is 0.0 MiB; no batch"},
+             {1000, 1100, true, NULL},
+             {1000, 0, true, NULL}};
+    for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
+        const pn_status s = pn_budget_check(of_N_bytes, NULL, "this", c[i].N, c[i].limit,
+                                            c[i].on_card ? &card : &host);
+        assert_int_equal(s, c[i].why ? PN_EMEM : PN_OK);
+        if (c[i].why) assert_non_null(strstr(pn_error(), c[i].why));
+    }
+    assert_true(pn_budget_room(99, &card) == 0);
 }
 
 /* Without a gradient for the whole space; shards are smaller, and each has a gradient. */
@@ -411,10 +469,16 @@ static void a_plan_that_does_not_fit_ends_with_4(void **state) {
 /* Of the card, in every build that has a C++ compiler: its ops ask for other scratch. */
 static void plans_of_a_card_that_is_not_here(void **state) {
     (void)state;
-    char *host = OUTPUT("plan", "DARTS_V2"), *card = OUTPUT("plan", "DARTS_V2", "--device", "cuda");
-    assert_string_not_equal(host, card);
-    assert_same_output(card, OUTPUT("plan", "DARTS_V2", "--device", "emulated"));
-    free(host);
+    json_t *host = json_of(OUTPUT("plan", "--json", "DARTS_V2")),
+           *card = json_of(OUTPUT("plan", "--json", "DARTS_V2", "--device", "cuda")),
+           *twin = json_of(OUTPUT("plan", "--json", "DARTS_V2", "--device", "emulated"));
+    assert_true(number(host, "arena_bytes") != number(card, "arena_bytes"));
+    for (int f = 0; f < FIGURES; f++)
+        if (!strstr("context_bytes total_bytes", figures[f]))
+            assert_true(number(card, figures[f]) == number(twin, figures[f]));
+    json_decref(host);
+    json_decref(card);
+    json_decref(twin);
 }
 
 /* ---- sample ---------------------------------------------------------------------------------- */
@@ -1119,6 +1183,8 @@ int main(void) {
         cmocka_unit_test(parameters_of_one_cell_by_hand),
         cmocka_unit_test(every_spelling_of_a_genotype),
         cmocka_unit_test(bytes_of_one_architecture),
+        cmocka_unit_test(context_of_a_card),
+        cmocka_unit_test(budgets),
         cmocka_unit_test(bytes_of_several_passes),
         cmocka_unit_test(smallest_mean_and_largest),
         cmocka_unit_test(supernet_costs_more_than_any_sample),

@@ -33,8 +33,10 @@ static const char legend[] =
     "  batch_bytes        images and labels, double-buffered: of a search for two\n"
     "                     halves of the data, of an evaluation network with the\n"
     "                     factors of drop-path\n"
-    "  total_bytes        parameter_bytes + arena_bytes + batch_bytes: what --memory\n"
-    "                     limits in search and train\n"
+    "  context_bytes      of a card, before anything is allocated: an allowance,\n"
+    "                     where search and train ask the card; none on the host\n"
+    "  total_bytes        parameter_bytes + arena_bytes + batch_bytes +\n"
+    "                     context_bytes: what --memory limits in search and train\n"
     "The auxiliary head is trained too where images have the size it wants (32 or\n"
     "224), unless --no-auxiliary is given.\n";
 

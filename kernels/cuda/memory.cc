@@ -14,7 +14,7 @@
 
 #include "kernels/backend_parts.h"
 
-extern "C" const pn_memory pn_memory_cuda;
+extern "C" pn_memory pn_memory_cuda;           /* made before main; opening a card completes it */
 extern "C" const void *pn_a_kernel_cuda(void); /* any one: table.cu */
 
 static long launches;
@@ -56,6 +56,15 @@ pn_status failed(const char *what, cudaError_t e) {
 size_t available() {
     size_t free_bytes = 0, total = 0;
     return cudaMemGetInfo(&free_bytes, &total) == cudaSuccess ? free_bytes : 0;
+}
+
+/* What is in use of the card when nothing is allocated yet is the context, if no one else is on the
+ * card; of two contexts' size it need not be. */
+size_t context_bytes() {
+    size_t free_bytes = 0, total = 0;
+    if (cudaMemGetInfo(&free_bytes, &total) != cudaSuccess) return PN_CONTEXT_ALLOWANCE;
+    const size_t used = total - free_bytes;
+    return used <= 2 * (size_t)PN_CONTEXT_ALLOWANCE ? used : (size_t)PN_CONTEXT_ALLOWANCE;
 }
 
 pn_status no_memory(size_t bytes) {
@@ -320,6 +329,8 @@ pn_status open_card(int index) {
         CUDA_TRY("event", cudaEventCreateWithFlags(&card.event[i], cudaEventDisableTiming));
     card.index = index;
     card.virtual_memory = has_virtual_memory(index);
+    pn_memory_cuda.moves = !card.virtual_memory;
+    pn_memory_cuda.context_bytes = context_bytes();
     overlaps = may_overlap(p.major);
     return PN_OK;
 }
@@ -331,7 +342,6 @@ pn_memory make_memory() {
     m.stage = stage;
     m.unstage = unstage;
     m.unit = UNIT;
-    m.moves = !card.virtual_memory;
     m.reserve = reserve;
     m.commit = commit;
     m.unreserve = unreserve;
@@ -351,7 +361,9 @@ pn_memory make_memory() {
 
 }  // namespace
 
-extern "C" const pn_memory pn_memory_cuda = make_memory();
+extern "C" {
+pn_memory pn_memory_cuda = make_memory();
+}
 
 extern "C" const pn_kernels *pn_cuda_kernels(int index) {
     if (card.index < 0 && open_card(index) != PN_OK) return nullptr;

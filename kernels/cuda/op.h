@@ -408,7 +408,7 @@ pn_status PN_GPU_NAME(pn_move)(const pn_range *ranges, int count, float *value, 
 double PN_GPU_NAME(pn_flop_rate)(void);
 double PN_GPU_NAME(pn_copy_rate)(size_t bytes);
 
-extern const pn_memory PN_GPU_NAME(pn_memory); /* memory.cc; the emulator has its own */
+extern pn_memory PN_GPU_NAME(pn_memory); /* memory.cc; the emulator has its own */
 const pn_kernels *PN_GPU_NAME(pn_kernels)(void);
 }
 #undef PN_GPU_OP

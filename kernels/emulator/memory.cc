@@ -89,6 +89,8 @@ pn_memory make_memory() {
 
 }  // namespace
 
-extern "C" const pn_memory pn_memory_emulated = make_memory();
+extern "C" {
+pn_memory pn_memory_emulated = make_memory();
+}
 
 extern "C" pn_emulated_traffic pn_emulated_traffic_so_far(void) { return traffic; }

@@ -13,9 +13,9 @@
 #include "search/network/budget.h"
 
 const char *const pn_cost_name[PN_COSTS] = {
-    "params",      "params_auxiliary", "macs",        "parameter_bytes", "activation_bytes",
-    "arena_bytes", "arena_bytes_eval", "batch_bytes", "total_bytes",     "floor_bytes",
-    "levels",      "launches_fwd",     "launches_bwd"};
+    "params",      "params_auxiliary", "macs",         "parameter_bytes", "activation_bytes",
+    "arena_bytes", "arena_bytes_eval", "batch_bytes",  "context_bytes",   "total_bytes",
+    "floor_bytes", "levels",           "launches_fwd", "launches_bwd"};
 
 pn_status pn_network_asked(const char *network, const char *stem, bool pool_norm, bool *evaluation,
                            pn_network_sizes *usual) {
@@ -98,7 +98,8 @@ static pn_status measure(planner *p, const subject *of, int batch, double figure
     const double parameters =
         (double)(pn_parameters_bytes(&p->network.parameters) + pn_units_bytes(units) +
                  pn_model_ahead_bytes(&p->network.parameters, p->asked.order == 2));
-    const double batches = (double)pn_network_batch_bytes(&p->network, batch);
+    const double batches = (double)pn_network_batch_bytes(&p->network, batch),
+                 context = (double)p->kernels->memory->context_bytes;
     const double values[PN_COSTS] = {
         [PN_COST_PARAMS] = (double)weights,
         [PN_COST_PARAMS_AUXILIARY] = (double)auxiliary,
@@ -109,7 +110,8 @@ static pn_status measure(planner *p, const subject *of, int batch, double figure
         [PN_COST_ARENA_BYTES] = (double)arena,
         [PN_COST_ARENA_BYTES_EVAL] = (double)forward.arena_bytes,
         [PN_COST_BATCH_BYTES] = batches,
-        [PN_COST_TOTAL_BYTES] = parameters + batches + (double)arena,
+        [PN_COST_CONTEXT_BYTES] = context,
+        [PN_COST_TOTAL_BYTES] = parameters + batches + context + (double)arena,
         [PN_COST_FLOOR_BYTES] = (double)floor,
         [PN_COST_LEVELS] = training.levels,
         [PN_COST_LAUNCHES_FWD] = training.launches_fwd,

@@ -99,13 +99,13 @@ static pn_status reserve(pn_model *m) {
                                         "the supernet"};
     const int N = m->settings.N;
     const size_t limit = m->settings.memory;
-    PN_TRY(pn_budget_check(needed_bytes, m, whose[m->settings.kind], N, limit,
-                           m->kernels->memory->available()));
+    PN_TRY(pn_budget_check(needed_bytes, m, whose[m->settings.kind], N, limit, m->kernels->memory));
     PN_TRY(measure(m, N));
     const size_t most =
         m->settings.kind == PN_MODEL_MIXTURE ? m->size.arena_bytes : 2 * m->size.unshared_bytes;
-    return pn_arena_create(&m->arena, m->kernels->memory, most + arena_bytes(m) + (64 << 20),
-                           limit ? limit - fixed_bytes(m, N) : 0);
+    return pn_arena_create(
+        &m->arena, m->kernels->memory, most + arena_bytes(m) + (64 << 20),
+        limit ? pn_budget_room(limit, m->kernels->memory) - fixed_bytes(m, N) : 0);
 }
 
 static size_t results(const pn_model *m) {

@@ -14,17 +14,24 @@ pn_status pn_budget_batch(pn_measure measure, void *self, int most, size_t limit
     return PN_OK;
 }
 
+size_t pn_budget_room(size_t limit, const pn_memory *memory) {
+    return limit > memory->context_bytes ? limit - memory->context_bytes : 0;
+}
+
 pn_status pn_budget_check(pn_measure measure, void *self, const char *whose, int N, size_t limit,
-                          size_t available) {
+                          const pn_memory *memory) {
     const double mib = 1 << 20;
-    const int promised = limit > 0 && limit <= available;
-    const size_t most = promised ? limit : available;
+    const size_t available = memory->available(), room = pn_budget_room(limit, memory);
+    const int promised = limit > 0 && room <= available;
+    const size_t most = promised ? room : available;
     size_t needed;
     int fits;
     PN_TRY(measure(self, N, &needed));
     if (needed <= most) return PN_OK;
     PN_TRY(pn_budget_batch(measure, self, N - 1, most, &fits));
-    const char *what = promised ? "the limit" : "what the device has";
+    const char *what = !promised               ? "what the device has"
+                       : memory->context_bytes ? "the limit without the card's context"
+                                               : "the limit";
     if (!fits)
         return pn_fail(PN_EMEM,
                        "memory: %s needs %.1f MiB at batch %d, %s is %.1f MiB; no batch would fit",
