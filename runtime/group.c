@@ -199,7 +199,7 @@ pn_status pn_group_sum(pn_group *g, const pn_memory *memory, int64_t *numbers,
     return memory->plain ? PN_OK : put_back(g, memory, numbers, ranges, count);
 }
 
-pn_status pn_group_same(pn_group *g, const char *what, const char *word) {
+pn_status pn_group_same(pn_group *g, pn_status if_not, const char *what, const char *word) {
     char first[WORD] = "";
     if (!g) return PN_OK;
     snprintf(first, sizeof first, "%s", word);
@@ -207,6 +207,6 @@ pn_status pn_group_same(pn_group *g, const char *what, const char *word) {
     return pn_group_agree(g,
                           strcmp(word, first) == 0
                               ? PN_OK
-                              : pn_fail(PN_EARG, "%s %s, want %s as rank 0 has", what, word, first),
+                              : pn_fail(if_not, "%s %s, want %s as rank 0 has", what, word, first),
                           NULL);
 }

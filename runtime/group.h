@@ -75,8 +75,8 @@ pn_status pn_group_most(pn_group *group, int64_t *numbers, size_t count);
 pn_status pn_group_sum(pn_group *group, const pn_memory *memory, int64_t *numbers,
                        const pn_range *ranges, int count);
 
-/* PN_EARG, on all, if a word (a version, a checksum) is not the same everywhere: "rank 1 (host h2):
- * images d00d, want beef as rank 0 has". Words of less than 256 bytes. */
-pn_status pn_group_same(pn_group *group, const char *what, const char *word);
+/* This status, on all, if a word (a version, a checksum) is not the same everywhere: "rank 1 (host
+ * h2): images d00d, want beef as rank 0 has". Words of less than 256 bytes. */
+pn_status pn_group_same(pn_group *group, pn_status if_not, const char *what, const char *word);
 
 #endif

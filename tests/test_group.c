@@ -114,7 +114,7 @@ static void check_most(void) {
     w = (pn_wishes){0};
     WANT(pn_group_agree(group, PN_OK, &w) == PN_OK);
     WANT(w.stop == 0 && w.save == 0);
-    WANT(pn_group_same(group, "colour", "blue") == PN_OK);
+    WANT(pn_group_same(group, PN_EARG, "colour", "blue") == PN_OK);
 }
 
 /* Every call, and who is who. */
@@ -160,7 +160,7 @@ static pn_status worst(void) {
 }
 
 static pn_status differs(void) {
-    return pn_group_same(group, "colour", rank == 1 ? "red" : "blue");
+    return pn_group_same(group, PN_EARG, "colour", rank == 1 ? "red" : "blue");
 }
 
 /* The last is late: by more than the patience, not by ten times as much. */
@@ -268,7 +268,7 @@ static void test_alone(void **state) {
     assert_int_equal(pn_group_share(NULL, NULL, 5), PN_OK);
     assert_int_equal(pn_group_most(NULL, numbers, 2), PN_OK);
     assert_int_equal(pn_group_sum(NULL, &pn_host_memory, numbers, &(pn_range){0, 2}, 1), PN_OK);
-    assert_int_equal(pn_group_same(NULL, "colour", "red"), PN_OK);
+    assert_int_equal(pn_group_same(NULL, PN_EARG, "colour", "red"), PN_OK);
     assert_int_equal(numbers[0] * 10 + numbers[1], 12);
     pn_group_at(NULL, "step", 1);
     pn_group_patience(NULL, 1);

@@ -544,6 +544,42 @@ static void what_a_supernet_needs(void **state) {
 
 /* Both terms of every node equal, and terms that share an input: the coefficients and shared
  * gradients of the contract. */
+/* Several processes must agree on what a step touches, and each compiles its own samples alone. */
+static void a_mark_finds_what_compiling_finds(void **state) {
+    (void)state;
+    static const pn_network_spec spec = SEARCH(5, 8, 16, 16, 3);
+    const pn_space space = pn_space_darts();
+    const pn_kernels *k = pn_backend_at(0);
+    pn_network n;
+    pn_program *marked, *compiled;
+    pn_program_size size;
+    assert_int_equal(pn_network_create(&n, &spec, &space, NULL), PN_OK);
+    assert_int_equal(pn_program_create(&marked, k), PN_OK);
+    assert_int_equal(pn_program_create(&compiled, k), PN_OK);
+    const size_t flags = (size_t)n.parameters.count;
+    for (uint64_t i = 0; i < 60; i++) {
+        const pn_arch arch = random_arch(i);
+        const pn_build how = {.N = 4, .training = i % 3 != 0, .recompute = i % 2 != 0};
+        bool *found = calloc(4 * flags, sizeof *found), *want = found + 2 * flags;
+        int ops;
+        assert_non_null(found);
+        assert_int_equal(pn_network_build(&n, &arch, marked, &how), PN_OK);
+        assert_int_equal(pn_program_mark(marked, &ops), PN_OK);
+        pn_program_touch(marked, found);
+        pn_program_track(marked, found + flags);
+        assert_int_equal(pn_network_build(&n, &arch, compiled, &how), PN_OK);
+        assert_int_equal(pn_program_compile(compiled, &size), PN_OK);
+        pn_program_touch(compiled, want);
+        pn_program_track(compiled, want + flags);
+        assert_memory_equal(found, want, 2 * flags * sizeof *found);
+        assert_in_range(ops, 2 + 5 * 2, 200); /* stem, head, and the ops of cells */
+        free(found);
+    }
+    pn_program_destroy(marked);
+    pn_program_destroy(compiled);
+    pn_network_destroy(&n);
+}
+
 static void coinciding_terms_count_twice(void **state) {
     (void)state;
     static const pn_whole_case c = {
@@ -820,6 +856,7 @@ int main(void) {
         cmocka_unit_test(equal_to_the_reference),
         cmocka_unit_test(any_number_of_terms),
         cmocka_unit_test(the_supernet_sums_everything),
+        cmocka_unit_test(a_mark_finds_what_compiling_finds),
         cmocka_unit_test(mixtures_are_as_the_reference_says),
         cmocka_unit_test(the_gradient_of_a_mixture_is_its_slope),
         cmocka_unit_test(what_a_supernet_needs),

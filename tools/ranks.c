@@ -24,7 +24,7 @@ pn_status pn_ranks_open(const pn_work_options *options) {
     PN_TRY(pn_group_open(&group, options ? options->group : "auto"));
     alone = !group;
     if (options) pn_group_patience(group, options->patience);
-    return pn_group_same(group, "parsec-nas", PN_VERSION);
+    return pn_group_same(group, PN_EARG, "parsec-nas", PN_VERSION);
 }
 
 void pn_ranks_close(void) {
@@ -82,7 +82,7 @@ static pn_status take_lowest(const pn_device_options *o, const pn_kernels **kern
     }
     if (most[0] != lowest && pn_ranks_lead())
         pn_note("%s: the instruction set that all ranks have", (*kernels)->name);
-    return pn_group_same(group, "device", (*kernels)->name);
+    return pn_group_same(group, PN_EARG, "device", (*kernels)->name);
 }
 
 pn_status pn_ranks_device(const pn_device_options *options, const pn_kernels **kernels) {

@@ -207,7 +207,7 @@ static pn_status take_data(pn_run *r) {
     PN_TRY(pn_data_open(r->settings.data, PN_TRAIN, &r->data));
     const uint32_t sum = pn_data_checksum(&r->data);
     snprintf(checksum, sizeof checksum, "%08" PRIx32, sum);
-    PN_TRY(pn_group_same(r->group, "images of checksum", checksum));
+    PN_TRY(pn_group_same(r->group, PN_EINPUT, "images of checksum", checksum));
     return leads(r) ? pn_record_same_images(&r->record, r->settings.data, sum) : PN_OK;
 }
 

@@ -158,7 +158,7 @@ static pn_status open_images(pn_training *t) {
     PN_TRY(pn_images_of(&t->data, &t->images));
     const uint32_t sum = pn_data_checksum(&t->data);
     snprintf(checksum, sizeof checksum, "%08" PRIx32, sum);
-    PN_TRY(pn_group_same(t->group, "images of checksum", checksum));
+    PN_TRY(pn_group_same(t->group, PN_EINPUT, "images of checksum", checksum));
     return leads(t) ? pn_record_same_images(&t->record, t->settings.data, sum) : PN_OK;
 }
 
