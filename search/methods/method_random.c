@@ -9,8 +9,9 @@
  *
  * The published search (CIFAR-10, github.com/liamcli/randomNAS_release): batch 64, 100 epochs of a
  * half, rate .025 to .001, clip .25, then three rounds of 1,000 cells on 10 batches, the best ten
- * of each once more on the whole half. Ours is one round. Its space also has the op `none`, which
- * ours has not.
+ * of each once more on the whole half. Ours is one round: --select 3000 --finalists 30 judges as
+ * many, and the final choice is the same but where the best thirty of all are not ten of each. Its
+ * space also has the op `none`, which ours has not.
  *
  * The cells are a function of seed and step, so that of the best ones their steps are all that is
  * kept. */
