@@ -53,6 +53,13 @@ __device__ __forceinline__ void gpu_store2(float *p, float2 v) {
     *reinterpret_cast<float2 *>(p) = v;
 }
 
+/* The architecture that is compiled for, 90 for sm_90: where its registers are another matter. */
+#ifdef __CUDA_ARCH__
+__device__ constexpr int gpu_arch() { return __CUDA_ARCH__ / 10; }
+#else
+__device__ constexpr int gpu_arch() { return 0; }
+#endif
+
 /* Tensor cores (mma.h). Are products of floats faster on them, each as three of tf32? By their
  * data sheets a multiprocessor of sm_80 makes 512 products of tf32 a clock, one of sm_90 1024; of
  * sm_86, 89 and 120 128, as many as of floats. */

@@ -233,7 +233,8 @@ __device__ inline void multiply_rows(const float *g, int pitch, int pixels, int 
 
 /* z[p][k] = sum_c a[p][c] w[c][k] of a few pixels, where the sums wait in registers, and c may come
  * a part at a time. A warp has up to 5 tiles of 16 pixels by 8 k, neighbours, so that one and the
- * same of a serves several. */
+ * same of a serves several. Of two grids each has K columns, and an a and a w of its own. */
+template <int GRIDS>
 struct inner_mma {
     static constexpr int MOST = 5;
     unsigned packed; /* of this warp: its first tile's row and column, tiles */
@@ -242,26 +243,28 @@ struct inner_mma {
     __device__ __forceinline__ int column() const { return (int)(packed >> 8 & 0xff); }
     __device__ __forceinline__ int tiles() const { return (int)(packed >> 16); }
 
-    __host__ __device__ static inline bool fits(int pixels, int K) {
-        return div_up(pixels, MMA_ROWS) * div_up(K, MMA_COLUMNS) <= MOST * WARPS;
+    __host__ __device__ static inline int columns_of(int K) {
+        return GRIDS * div_up(K, MMA_COLUMNS);
     }
     /* The most pixels, a multiple of 16; 0: K is too large. */
     __host__ __device__ static inline int most_pixels(int K) {
-        return MOST * WARPS / div_up(K, MMA_COLUMNS) * MMA_ROWS;
+        return MOST * WARPS / columns_of(K) * MMA_ROWS;
     }
 
     __device__ __forceinline__ void begin(int pixels, int K) {
-        const int columns = div_up(K, MMA_COLUMNS), all = div_up(pixels, MMA_ROWS) * columns;
+        const int columns = columns_of(K), all = div_up(pixels, MMA_ROWS) * columns;
         const int each = div_up(all, WARPS), first = (int)threadIdx.x / 32 * each;
         const int row = first / columns, tiles = max_of(min_of(each, all - first), 0);
         packed = (unsigned)(row | (first - row * columns) << 8 | tiles << 16);
     }
 
-    /* sum[i] += tile i, for C channels, a multiple of 4. a: rows of `pitch`; w: rows of K. */
-    __device__ __forceinline__ void add(float4 (&sum)[MOST], const float *a, int pitch, int pixels,
-                                        int C, const float *w, int K) const {
+    /* sum[i] += tile i, for C channels, a multiple of 4. a: rows of `pitch`, of each grid `plane`
+     * floats; w: rows of K, of each grid w_plane floats. */
+    __device__ __forceinline__ void add(float4 (&sum)[MOST], const float *a, int pitch, int plane,
+                                        int pixels, int C, const float *w, int w_plane,
+                                        int K) const {
         if (tiles() == 0) return;
-        const int columns = div_up(K, MMA_COLUMNS);
+        const int columns = columns_of(K);
         a += lane_place();
         w += lane_place() * K;
 #pragma unroll 1
@@ -272,14 +275,18 @@ struct inner_mma {
 #pragma unroll
             for (int i = 0; i < MOST; i++) {
                 if (i >= tiles()) break;
-                if (i == 0 || n == 0)
+                const int f = GRIDS > 1 && n >= columns / 2, of_grid = n - f * (columns / 2);
+                if (i == 0 || of_grid == 0)
                     x = load_a([&](int below, int half) {
                         const int p = min_of(m * MMA_ROWS + lane_group() + 8 * below, pixels - 1);
-                        return half && !whole ? 0.F : gpu_load1(a + p * pitch + c + 4 * half);
+                        return half && !whole ? 0.F
+                                              : gpu_load1(a + f * plane + p * pitch + c + 4 * half);
                     });
-                const int k = min_of(n * MMA_COLUMNS + lane_group(), K - 1);
+                const int k = min_of(of_grid * MMA_COLUMNS + lane_group(), K - 1);
                 gpu_mma(sum[i], x, load_b([&](int half) {
-                            return half && !whole ? 0.F : gpu_read1(w + (c + 4 * half) * K + k);
+                            return half && !whole
+                                       ? 0.F
+                                       : gpu_read1(w + f * w_plane + (c + 4 * half) * K + k);
                         }));
                 if (++n == columns) n = 0, m++;
             }
@@ -287,19 +294,22 @@ struct inner_mma {
         gpu_mma_end();
     }
 
-    /* The sums into rows of `pitch` in shared memory. */
+    /* The sums into rows of `pitch` in shared memory, a grid's K behind those of the other. */
     __device__ __forceinline__ void put(const float4 (&sum)[MOST], int pixels, int K, float *to,
                                         int pitch) const {
+        const int columns = columns_of(K);
         int m = row(), n = column();
 #pragma unroll
         for (int i = 0; i < MOST; i++) {
-            const int p = m * MMA_ROWS + lane_group(), k = n * MMA_COLUMNS + 2 * lane_place();
+            const int f = GRIDS > 1 && n >= columns / 2;
+            const int p = m * MMA_ROWS + lane_group();
+            const int k = (n - f * (columns / 2)) * MMA_COLUMNS + 2 * lane_place();
             if (i < tiles() && k < K) {
-                if (p < pixels) gpu_store2(to + p * pitch + k, make_float2(sum[i].x, sum[i].y));
-                if (p + 8 < pixels)
-                    gpu_store2(to + (p + 8) * pitch + k, make_float2(sum[i].z, sum[i].w));
+                float *const at = to + p * pitch + f * K + k;
+                if (p < pixels) gpu_store2(at, make_float2(sum[i].x, sum[i].y));
+                if (p + 8 < pixels) gpu_store2(at + 8 * pitch, make_float2(sum[i].z, sum[i].w));
             }
-            if (++n == div_up(K, MMA_COLUMNS)) n = 0, m++;
+            if (++n == columns) n = 0, m++;
         }
     }
 };
@@ -309,16 +319,16 @@ struct inner_mma {
 template <class Done>
 __device__ inline void multiply_in_place(const columns &k, float *a, int pitch, int pixels, int C,
                                          const float *w, Done done) {
-    const int most = inner_mma::most_pixels(C);
+    const int most = inner_mma<1>::most_pixels(C);
 #pragma unroll 1
     for (int first = 0; first < pixels; first += most, a += most * pitch) {
         const int count = min_of(most, pixels - first);
-        inner_mma z;
-        float4 sum[inner_mma::MOST];
+        inner_mma<1> z;
+        float4 sum[z.MOST];
 #pragma unroll
-        for (int i = 0; i < inner_mma::MOST; i++) sum[i] = splat(0);
+        for (int i = 0; i < z.MOST; i++) sum[i] = splat(0);
         z.begin(count, C);
-        z.add(sum, a, pitch, count, C, w, C);
+        z.add(sum, a, pitch, 0, count, C, w, 0, C);
         __syncthreads();
         z.put(sum, count, C, a, pitch);
         __syncthreads();

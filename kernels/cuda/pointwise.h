@@ -9,9 +9,9 @@
  * Forward is bound by memory at the few channels of a search (C 64 to K 16: 6 operations a byte).
  * A tile is 4 pixels (2 where that makes too few tiles for a big card) of every thread's quad of
  * K. Their r comes through shared memory a chunk of channels at a time, while the sums wait in
- * registers: 40 KB whatever C is. Read x once, write z once. Two blocks a multiprocessor. Of one
- * grid, where tensor cores are faster (gpu.h), they make the sums, of up to 40 tiles of 16 pixels
- * by 8 k; z then comes through shared memory, in the place of r.
+ * registers: 40 KB whatever C is. Read x once, write z once. Two blocks a multiprocessor. Where
+ * tensor cores are faster (gpu.h), they make the sums, of up to 40 tiles of 16 pixels by 8 k of a
+ * grid; z then comes through shared memory, in the place of r.
  *
  * Backward reads dy, z and x once, writes dx once, at C of up to 128. More channels are cut into
  * *slices* of about 64, each with blocks, tickets and partials of its own: a block then keeps the
@@ -277,39 +277,39 @@ __device__ inline void forward_tiles(const pointwise &s, const place<pointwise_f
     store_moments(k, m, seen, shared, partial_of(call, p, p.first));
 }
 
-/* The same on tensor cores: of one grid. z goes through shared memory, that a thread owns a quad of
- * channels. */
+/* The same on tensor cores. z goes through shared memory, that a thread owns a quad of channels. */
 template <class Job>
 __device__ inline void forward_tiles_mma(const pointwise &s, const place<pointwise_forward<Job>> &p,
                                          const call_of<pointwise_forward<Job>> &call,
                                          float *shared) {
     const forward_cut &cut = p.cut;
+    constexpr int GRIDS = grids_of<Job>;
     const int pitch = pitch_of(cut.chunk), z_pitch = pitch_of(s.K);
+    const int plane = cut.pixels * pitch + PLANE_GAP;
     const columns k = columns_of(s.K);
-    corner *const corners =
-        reinterpret_cast<corner *>(shared + cut.pixels * pitch + PLANE_GAP); /* conv's */
+    corner *const corners = reinterpret_cast<corner *>(shared + GRIDS * plane);
     moments m = no_moments();
     int seen = 0;
 #pragma unroll 1
     for (int tile = p.block; tile < p.tiles; tile += p.blocks) {
         const run t = run_of(s, (size_t)tile * cut.pixels, cut.pixels);
-        inner_mma z;
-        float4 sum[inner_mma::MOST];
+        inner_mma<GRIDS> z;
+        float4 sum[z.MOST];
 #pragma unroll
-        for (int i = 0; i < inner_mma::MOST; i++) sum[i] = splat(0);
-        z.begin(t.pixels, s.K);
+        for (int i = 0; i < z.MOST; i++) sum[i] = splat(0);
+        z.begin(t.pixels, s.Kg);
         __syncthreads();
         fill_corners<Job>(s, t, corners);
 #pragma unroll 1
         for (int c = 0; c < s.C; c += cut.chunk) {
             const int C = min_of(cut.chunk, s.C - c);
             __syncthreads();
-            load_r<Job>(s, t, corners, c, C, shared, pitch, 0);
+            load_r<Job>(s, t, corners, c, C, shared, pitch, plane);
             __syncthreads();
-            z.add(sum, shared, pitch, t.pixels, C, s.w + (size_t)c * s.K, s.K);
+            z.add(sum, shared, pitch, plane, t.pixels, C, s.w + (size_t)c * s.Kg, s.C * s.Kg, s.Kg);
         }
         __syncthreads();
-        z.put(sum, t.pixels, s.K, shared, z_pitch);
+        z.put(sum, t.pixels, s.Kg, shared, z_pitch);
         __syncthreads();
         if (k.active)
             for (int pixel = k.row; pixel < t.pixels; pixel += k.rows) {
@@ -332,7 +332,7 @@ __global__ __launch_bounds__(THREADS, PAIRS ? 1 : 2) void forward_kernel(
     find_place(call, &p);
     if (threadIdx.x == 0) s = view_of(call.jobs[p.first]);
     __syncthreads();
-    if (grids_of<Job> == 1 && gpu_prefers_mma() && inner_mma::fits(p.cut.pixels, s.K))
+    if (!PAIRS && gpu_prefers_mma() && p.cut.pixels <= inner_mma<grids_of<Job>>::most_pixels(s.Kg))
         forward_tiles_mma<Job>(s, p, call, shared);
     else if (p.cut.each == PIXELS)
         forward_tiles<Job, PIXELS, PAIRS>(s, p, call, shared);
@@ -815,16 +815,22 @@ __global__ __launch_bounds__(THREADS, PAIRS ? 1 : 2) void backward_kernel(
     /* Of one grid in shared memory, of two in registers: so neither spills, on any card. */
     const place<pointwise_backward<Job>> own = kept;
     const place<pointwise_backward<Job>> &at = GRIDS == 1 ? kept : own;
+    GPU_SHARED(pointwise, view);
     GPU_SHARED(int, job);
     if (threadIdx.x == 0) job = at.first - 1;
 #pragma unroll 1
     for (;;) {
         __syncthreads(); /* all are done with the job before */
-        if (threadIdx.x == 0 && ++job < at.end) partial = partial_of(call, at, job);
+        if (threadIdx.x == 0 && ++job < at.end) {
+            partial = partial_of(call, at, job);
+            if (GRIDS == 1 && gpu_prefers_mma()) view = view_of(call.jobs[job]);
+        }
         __syncthreads();
         if (job == at.end) break;
         if (GRIDS == 1 && gpu_prefers_mma()) {
-            const pointwise s = view_of(call.jobs[job]);
+            /* On sm_100 in shared memory, elsewhere in registers: so it spills on no card. */
+            const pointwise copy = view;
+            const pointwise &s = gpu_arch() >= 100 ? view : copy;
             const int pixels = backward_step_of<Job>(s, at.cut).pixels;
             if (mma_floats(pixels, at.cut, s.K) <= BACKWARD_FLOATS) {
                 backward_tiles_mma<Job>(s, at, pixels, shared, partial);

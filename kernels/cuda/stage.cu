@@ -262,7 +262,7 @@ __global__ void __launch_bounds__(THREADS, 2)
             gpu_store4(z + (size_t)(row * Q + pixel - row * wide) * C, v);
             m.add(v);
         };
-        if (gpu_prefers_mma() && inner_mma::most_pixels(C))
+        if (gpu_prefers_mma() && inner_mma<1>::most_pixels(C))
             multiply_in_place(k, shared, pitch, t.at.rows * wide, C, s.pw, done);
         else
             multiply(k, shared, pitch, t.at.rows * wide, C, s.pw, C, done);

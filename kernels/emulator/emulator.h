@@ -307,6 +307,7 @@ static inline float __int_as_float(int a) { return __uint_as_float((unsigned)a);
 
 extern int pn_emulator_card; /* PN_EMULATOR_CARD; for tests, between launches, to change */
 static inline bool gpu_prefers_mma() { return pn_emulator_card >= 80; }
+static inline int gpu_arch() { return pn_emulator_card; }
 
 struct gpu_mma_a {
     unsigned high[4], low[4];

@@ -199,12 +199,14 @@ __global__ void block_products(const float *x, const float *g, const float *w, f
                      [&](int p, int c, float2 v) { gpu_store2(da + (size_t)p * C + c, v); });
 }
 
-/* z (pixels,K) = x w, in place: x and w (C,K) of C = K; else `chunk` channels at a time. */
+/* z (pixels,K) = x w, in place: x and w (C,K) of C = K; else `chunk` channels at a time, of each
+ * grid: x (GRIDS,pixels,C), w (GRIDS,C,K), z (pixels,GRIDS,K). */
+template <int GRIDS>
 __global__ void block_inner(const float *x, const float *w, float *z, int C, int K, int pixels,
                             int chunk) {
     GPU_DYNAMIC(float, shared);
-    const columns k = columns_of(K);
     if (chunk == 0) {
+        const columns k = columns_of(K);
         const int pitch = pitch_of(C);
         for (int i = (int)threadIdx.x; i < pixels * C; i += THREADS)
             shared[i / C * pitch + i % C] = x[i];
@@ -213,26 +215,29 @@ __global__ void block_inner(const float *x, const float *w, float *z, int C, int
                           [&](int p, float4 v) { gpu_store4(z + (size_t)p * C + 4 * k.quad, v); });
         return;
     }
-    const int most = inner_mma::most_pixels(K), pitch = pitch_of(chunk), z_pitch = pitch_of(K);
+    const int most = inner_mma<GRIDS>::most_pixels(K), pitch = pitch_of(chunk);
+    const int z_pitch = pitch_of(GRIDS * K), plane = min_of(most, pixels) * pitch + 16;
     for (int first = 0; first < pixels; first += most) {
         const int count = min_of(most, pixels - first);
-        inner_mma product;
-        float4 sum[inner_mma::MOST] = {splat(0), splat(0), splat(0), splat(0), splat(0)};
+        inner_mma<GRIDS> product;
+        float4 sum[product.MOST] = {splat(0), splat(0), splat(0), splat(0), splat(0)};
         product.begin(count, K);
         for (int c = 0; c < C; c += chunk) {
             const int part = min_of(chunk, C - c);
             __syncthreads();
-            for (int i = (int)threadIdx.x; i < count * part; i += THREADS)
-                shared[i / part * pitch + i % part] =
-                    x[(size_t)(first + i / part) * C + c + i % part];
+            for (int i = (int)threadIdx.x; i < GRIDS * count * part; i += THREADS) {
+                const int f = i / (count * part), p = i / part % count;
+                shared[f * plane + p * pitch + i % part] =
+                    x[(size_t)(f * pixels + first + p) * C + c + i % part];
+            }
             __syncthreads();
-            product.add(sum, shared, pitch, count, part, w + (size_t)c * K, K);
+            product.add(sum, shared, pitch, plane, count, part, w + (size_t)c * K, C * K, K);
         }
         __syncthreads();
         product.put(sum, count, K, shared, z_pitch);
         __syncthreads();
-        for (int i = (int)threadIdx.x; i < count * K; i += THREADS)
-            z[(size_t)first * K + i] = shared[i / K * z_pitch + i % K];
+        for (int i = (int)threadIdx.x; i < GRIDS * count * K; i += THREADS)
+            z[(size_t)GRIDS * first * K + i] = shared[i / (GRIDS * K) * z_pitch + i % (GRIDS * K)];
     }
 }
 
@@ -256,10 +261,11 @@ struct shape {
 };
 
 /* Whole numbers exactly, others within the bound; the same bits in every order. */
+template <int GRIDS>
 void test_inner(const shape *s, int chunk, int most) {
     const size_t C = (size_t)s->C, K = chunk ? (size_t)s->K : C, pixels = (size_t)s->pixels;
-    const size_t floats = pixels * (size_t)(pitch_of((int)C) + pitch_of((int)K)) + 4096;
-    numbers x(pixels * C), w(C * K), z(pixels * K, NAN);
+    const size_t floats = GRIDS * pixels * (size_t)(pitch_of((int)C) + pitch_of((int)K)) + 4096;
+    numbers x(GRIDS * pixels * C), w(GRIDS * C * K), z(pixels * GRIDS * K, NAN);
     x.fill(most);
     w.fill(most);
     std::vector<float> first;
@@ -267,8 +273,9 @@ void test_inner(const shape *s, int chunk, int most) {
 #ifndef __CUDACC__
         pn_emulator_order(again, (uint64_t)chunk);
 #endif
-        run("block_inner", THREADS, floats, block_inner, static_cast<const float *>(x.on_card()),
-            static_cast<const float *>(w.on_card()), z.on_card(), s->C, (int)K, s->pixels, chunk);
+        run("block_inner", THREADS, floats, block_inner<GRIDS>,
+            static_cast<const float *>(x.on_card()), static_cast<const float *>(w.on_card()),
+            z.on_card(), s->C, (int)K, s->pixels, chunk);
         z.fetch();
         if (!again) first = z.host;
         assert_memory_equal(first.data(), z.host.data(), z.host.size() * sizeof(float));
@@ -276,15 +283,16 @@ void test_inner(const shape *s, int chunk, int most) {
     }
     const int parts = chunk ? div_up(s->C, chunk) : 1; /* each may leave slots of a sum empty */
     for (size_t p = 0; p < pixels; p++)
-        for (size_t k = 0; k < K; k++) {
+        for (size_t k = 0; k < GRIDS * K; k++) {
+            const float *const row = &x.host[(k / K * pixels + p) * C];
             double want = 0, magnitude = 0;
             for (size_t c = 0; c < C; c++) {
-                const double term = (double)x.host[p * C + c] * (double)w.host[c * K + k];
+                const double term = (double)row[c] * (double)w.host[(k / K * C + c) * K + k % K];
                 want += term;
                 magnitude += fabs(term);
             }
             const double may = bound(s->C + 7 * parts, magnitude);
-            assert_true(fabs(first[p * K + k] - want) <= (most ? 0 : may));
+            assert_true(fabs(first[p * GRIDS * K + k] - want) <= (most ? 0 : may));
         }
 }
 
@@ -316,8 +324,9 @@ void test_block(void **state_of) {
             dw.host.assign(dw.host.size(), NAN);
             da.host.assign(da.host.size(), NAN);
         }
-        test_inner(s, round < 2 ? s->C : 12, most);
-        if (inner_mma::most_pixels(s->C) > 0) test_inner(s, 0, most);
+        test_inner<1>(s, round < 2 ? s->C : 12, most);
+        if (inner_mma<2>::most_pixels(s->K) > 0) test_inner<2>(s, round < 2 ? s->C : 12, most);
+        if (inner_mma<1>::most_pixels(s->C) > 0) test_inner<1>(s, 0, most);
         for (size_t c = 0; c < C; c++)
             for (size_t k = 0; k < K; k++) {
                 double want = 0, magnitude = 0;
