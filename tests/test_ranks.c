@@ -162,18 +162,25 @@ static bool is_there(const char *path) {
     return stat(pn_in_folder(path), &about) == 0;
 }
 
-/* A search by two, until it has made a few steps; then a signal to one of them. */
+/* A search by two, until it has made a few steps; then a signal to one of them. Again if it was at
+ * the end by then. */
 static void disturb(pn_process *p, const char *directory, int rank, int with) {
+    enum { TRIES = 20 };
     char checkpoint[128];
     snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint-00000006.safetensors", directory);
-    start(p, "2", "search", directory, many, NULL);
-    while (pn_process_runs(p) && !is_there(checkpoint)) continue;
-    const pid_t pid = pn_rank_of(p->pid, rank);
-    if (!pid) fail_msg("rank %d is not there", rank);
-    kill(pid, with);
-    const double begun = pn_clock();
-    pn_process_wait(p, LIMIT);
-    if (pn_clock() - begun > 20) fail_msg("%.0f s until all were gone", pn_clock() - begun);
+    for (int i = 0; i < TRIES; i++) {
+        pn_folder_remove(pn_in_folder(directory));
+        start(p, "2", "search", directory, many, NULL);
+        while (pn_process_runs(p) && !is_there(checkpoint)) pn_sleep(0.0005);
+        const pid_t pid = pn_rank_of(p->pid, rank);
+        if (pid) kill(pid, with);
+        const double begun = pn_clock();
+        pn_process_wait(p, LIMIT);
+        if (pn_clock() - begun > 60) fail_msg("%.0f s until all were gone", pn_clock() - begun);
+        if (p->code != 0) return;
+        pn_process_free(p);
+    }
+    fail_msg("%s: rank %d was never found at work", directory, rank);
 }
 
 /* Whether it was still at work: a fast machine may have been at the end. */
