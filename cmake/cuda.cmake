@@ -62,5 +62,13 @@ target_compile_options(pn_cuda PRIVATE
   -Xcompiler=-Wall,-Wextra,-Wno-unused-function>)
 target_include_directories(pn_cuda PRIVATE ${CMAKE_SOURCE_DIR} ${CUDAToolkit_INCLUDE_DIRS})
 target_link_libraries(pn_cuda PUBLIC CUDA::cudart_static pn_contract)
+# Sums from card to card, where NCCL's header is; the library itself is looked up at run time.
+find_path(PN_NCCL_INCLUDE nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
+if(PN_NCCL_INCLUDE)
+  target_sources(pn_cuda PRIVATE kernels/cuda/nccl.cc)
+  target_include_directories(pn_cuda PRIVATE ${PN_NCCL_INCLUDE})
+  target_compile_definitions(pn_kernels PRIVATE PN_HAVE_NCCL)
+  target_link_libraries(pn_cuda PUBLIC ${CMAKE_DL_LIBS})
+endif()
 target_link_libraries(pn_kernels PUBLIC pn_cuda)
 target_compile_definitions(pn_kernels PRIVATE PN_HAVE_CUDA)

@@ -21,7 +21,7 @@ add_library(pn_shared SHARED ${objects})
 target_link_libraries(pn_shared PRIVATE m OpenMP::OpenMP_C ZLIB::ZLIB Threads::Threads
                                         PkgConfig::JANSSON PkgConfig::PICTURES)
 if(TARGET pn_cuda)
-  target_link_libraries(pn_shared PRIVATE CUDA::cudart_static)
+  target_link_libraries(pn_shared PRIVATE CUDA::cudart_static ${CMAKE_DL_LIBS})
 endif()
 target_link_options(pn_shared PRIVATE
   LINKER:--version-script=${CMAKE_SOURCE_DIR}/cmake/exports.map

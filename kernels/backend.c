@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "kernels/backend_parts.h"
+#include "kernels/exchange.h"
 
 const char *pn_backend_names(void) {
     return "cpu"
@@ -29,6 +30,14 @@ pn_status pn_backend_describe_card(int index, char *text, size_t bytes) {
     (void)bytes;
     return pn_fail(PN_EDEVICE, "this build has %s only", pn_backend_names());
 #endif
+}
+
+const pn_exchange *pn_backend_exchange(const pn_kernels *kernels) {
+#ifdef PN_HAVE_NCCL
+    if (kernels->memory == pn_kernels_cuda()->memory) return &pn_exchange_nccl;
+#endif
+    (void)kernels;
+    return NULL;
 }
 
 int pn_backend_threads(int order) {

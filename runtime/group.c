@@ -34,6 +34,7 @@ pn_status pn_group_create(pn_group **group, const pn_carrier *carrier, void *sel
 
 void pn_group_close(pn_group *g) {
     if (!g) return;
+    if (g->exchange) g->exchange->leave();
     g->carrier->close(g->self);
     free(g->staging);
     free(g);
@@ -184,19 +185,45 @@ static pn_status put_back(const pn_group *g, const pn_memory *memory, int64_t *n
     return memory->wait(mark); /* the next sum takes the same place */
 }
 
+pn_status pn_group_exchange(pn_group *g, const pn_memory *memory, const pn_exchange *e) {
+    unsigned char id[PN_EXCHANGE_BYTES];
+    if (!g) return PN_OK;
+    if (!e)
+        return pn_group_agree(
+            g, pn_fail(PN_EARG, "group nccl, want --device cuda, and a build with NCCL"), NULL);
+    PN_TRY(pn_group_agree(g, PN_OK, NULL));
+    PN_TRY(pn_group_agree(g, g->rank ? PN_OK : e->invite(id), NULL));
+    PN_TRY(pn_group_share(g, id, sizeof id));
+    PN_TRY(pn_group_agree(g, e->join(id, g->rank, g->size), NULL));
+    g->exchange = e;
+    g->exchanged = memory;
+    return PN_OK;
+}
+
+/* From device to device. All are here: they have just agreed. */
+static pn_status sum_between(pn_group *g, const pn_memory *memory, int64_t *numbers,
+                             const pn_range *ranges, int count) {
+    int64_t mark;
+    for (int i = 0; i < count; i++)
+        PN_TRY(g->exchange->sum(memory->stream(), numbers + ranges[i].first, ranges[i].count));
+    PN_TRY(memory->mark(&mark));
+    return memory->wait(mark);
+}
+
 pn_status pn_group_sum(pn_group *g, const pn_memory *memory, int64_t *numbers,
                        const pn_range *ranges, int count) {
     size_t all = 0;
     if (!g) return PN_OK;
     for (int i = 0; i < count; i++) all += ranges[i].count;
-    PN_TRY(pn_group_agree(g, memory->plain ? PN_OK : make_room(g, all), NULL));
+    const bool between = g->exchange && memory == g->exchanged;
+    PN_TRY(pn_group_agree(g, memory->plain || between ? PN_OK : make_room(g, all), NULL));
     /* A device that fails amid the ranges leaves the others waiting for what never comes. */
-    if (sum_there(g, memory, numbers, ranges, count) != PN_OK) {
+    if ((between ? sum_between : sum_there)(g, memory, numbers, ranges, count) != PN_OK) {
         fprintf(stderr, "parsec-nas: rank %d (host %s): %s\n", g->rank, g->host, pn_error());
         end_all(g, PN_EDEVICE);
     }
     wait_for_all(g);
-    return memory->plain ? PN_OK : put_back(g, memory, numbers, ranges, count);
+    return memory->plain || between ? PN_OK : put_back(g, memory, numbers, ranges, count);
 }
 
 pn_status pn_group_same(pn_group *g, pn_status if_not, const char *what, const char *word) {

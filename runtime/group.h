@@ -18,6 +18,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernels/exchange.h"
 #include "kernels/kernels.h"
 #include "kernels/memory.h"
 #include "kernels/status.h"
@@ -34,7 +35,8 @@ typedef struct pn_launch_words {
 pn_launch_words pn_group_environment(void);
 
 /* how: "auto": a group if there is a launcher (above) and it has started more than one; "none":
- * never; "mpi": at any rate, also of one. *group is NULL if this is one process. PN_EDEVICE: a
+ * never; "mpi" and "nccl": at any rate, also of one, and with "nccl" the caller has the cards
+ * connected (pn_group_exchange). *group is NULL if this is one process. PN_EDEVICE: a
  * launcher, but MPI knows nothing of it, or this build has no MPI. Once a process. */
 pn_status pn_group_open(pn_group **group, const char *how);
 
@@ -74,6 +76,11 @@ pn_status pn_group_share(pn_group *group, void *host, size_t bytes);
 pn_status pn_group_most(pn_group *group, int64_t *numbers, size_t count);
 pn_status pn_group_sum(pn_group *group, const pn_memory *memory, int64_t *numbers,
                        const pn_range *ranges, int count);
+
+/* From now on sums of numbers in this memory go from device to device, without a way by the hosts.
+ * Each member has a device of its own. PN_EARG if exchange is NULL (there is no such way);
+ * PN_EDEVICE. */
+pn_status pn_group_exchange(pn_group *group, const pn_memory *memory, const pn_exchange *exchange);
 
 /* This status, on all, if a word (a version, a checksum) is not the same everywhere: "rank 1 (host
  * h2): images d00d, want beef as rank 0 has". Words of less than 256 bytes. */

@@ -166,11 +166,11 @@ static pn_status check(const pn_group *g, pn_launch_words said) {
 
 pn_status pn_group_open(pn_group **group, const char *how) {
     const pn_launch_words said = pn_group_environment();
-    const bool always = strcmp(how, "mpi") == 0;
+    const bool always = strcmp(how, "mpi") == 0 || strcmp(how, "nccl") == 0;
     *group = NULL;
     if (!always && strcmp(how, "auto") != 0) {
         if (strcmp(how, "none") == 0) return PN_OK;
-        return pn_fail(PN_EARG, "group \"%s\", want auto, none or mpi", how);
+        return pn_fail(PN_EARG, "group \"%s\", want auto, none, mpi or nccl", how);
     }
     if (!always && said.size == 1) return PN_OK;
     pn_status s = begin(group);

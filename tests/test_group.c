@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "kernels/backend.h"
+#include "kernels/exchange.h"
 #include "tests/support/process.h"
 #include "tests/support/ranks.h"
 
@@ -131,6 +132,62 @@ static pn_status calls(void) {
     return PN_OK;
 }
 
+/* Memory whose device can exchange sums: the host's, and it knows what others have. */
+static const int64_t *exchanged;
+static int joined, summed, left;
+
+static pn_status invite(unsigned char id[PN_EXCHANGE_BYTES]) {
+    WANT(rank == 0);
+    for (int i = 0; i < PN_EXCHANGE_BYTES; i++) id[i] = (unsigned char)(3 * i + 1);
+    return PN_OK;
+}
+
+static pn_status join(const unsigned char id[PN_EXCHANGE_BYTES], int as, int of) {
+    for (int i = 0; i < PN_EXCHANGE_BYTES; i++) WANT(id[i] == (unsigned char)(3 * i + 1));
+    WANT(as == rank && of == size && !joined++);
+    return PN_OK;
+}
+
+static pn_status sum_exchanged(pn_stream stream, int64_t *numbers, size_t count) {
+    const size_t first = (size_t)(numbers - exchanged);
+    WANT(!stream && joined);
+    for (size_t i = 0; i < count; i++) numbers[i] += sum_of(first + i) - number(first + i, rank);
+    summed++;
+    return PN_OK;
+}
+
+static void leave(void) { left++; }
+
+static pn_status allocate_exchanged(size_t bytes, void **block) {
+    PN_TRY(pn_host_memory.allocate(bytes, block));
+    exchanged = *block;
+    return PN_OK;
+}
+
+static pn_stream no_stream(void) { return NULL; }
+
+static const pn_exchange exchange = {invite, join, sum_exchanged, leave};
+
+static pn_status between(void) {
+    const pn_range ranges[] = {{1, 2}, {5, 1}, {6, 3}};
+    pn_memory memory = pn_host_memory;
+    memory.plain = 0;
+    memory.allocate = allocate_exchanged;
+    memory.stream = no_stream;
+    WANT(pn_group_exchange(group, &memory, &exchange) == PN_OK);
+    check_sum(&memory, ranges, 3, 11);
+    WANT(summed == 3);
+    check_sum(&pn_host_memory, ranges, 3, 11); /* other memory, as ever */
+    WANT(summed == 3);
+    pn_group_close(group);
+    group = NULL;
+    WANT(left == 1);
+    return PN_OK;
+}
+
+/* A device that can no such thing. */
+static pn_status no_exchange(void) { return pn_group_exchange(group, &pn_host_memory, NULL); }
+
 /* One fails before a sum that the others are in; all know, and go on knowing. */
 static pn_status fails(void) {
     int64_t one = 1;
@@ -184,8 +241,9 @@ static pn_status never(void) {
 static const struct role {
     const char *name;
     pn_status (*play)(void);
-} roles[] = {{"calls", calls},     {"fails", fails}, {"worst", worst},
-             {"differs", differs}, {"late", late},   {"never", never}};
+} roles[] = {
+    {"calls", calls}, {"fails", fails}, {"worst", worst},     {"differs", differs},
+    {"late", late},   {"never", never}, {"between", between}, {"no exchange", no_exchange}};
 
 /* A member's whole life; rank 0 says what has failed. */
 static int member(const char *role, const char *how) {
@@ -223,6 +281,13 @@ static void test_calls(void **state) {
     run("2", "calls", 0, "");
     run("3", "calls", 0, "");
     run("4", "calls", 0, "");
+}
+
+static void test_exchange(void **state) {
+    (void)state;
+    run("1", "between", 0, "");
+    run("3", "between", 0, "");
+    run("2", "no exchange", PN_EARG, "group nccl, want --device cuda");
 }
 
 static void test_failures(void **state) {
@@ -270,10 +335,11 @@ static void test_alone(void **state) {
     assert_int_equal(pn_group_sum(NULL, &pn_host_memory, numbers, &(pn_range){0, 2}, 1), PN_OK);
     assert_int_equal(pn_group_same(NULL, PN_EARG, "colour", "red"), PN_OK);
     assert_int_equal(numbers[0] * 10 + numbers[1], 12);
+    assert_int_equal(pn_group_exchange(NULL, &pn_host_memory, NULL), PN_OK);
     pn_group_at(NULL, "step", 1);
     pn_group_patience(NULL, 1);
     pn_group_close(NULL);
-    assert_int_equal(pn_group_open(&none, "nccl"), PN_EARG);
+    assert_int_equal(pn_group_open(&none, "tcp"), PN_EARG);
 }
 
 static const char *const variables[] = {
@@ -339,6 +405,7 @@ int main(int argc, char **argv) {
     };
     const struct CMUnitTest together[] = {
         cmocka_unit_test(test_calls),
+        cmocka_unit_test(test_exchange),
         cmocka_unit_test(test_failures),
         cmocka_unit_test(test_patience),
     };

@@ -91,8 +91,9 @@ typedef struct pn_work_options {
                 "progress on stderr: text, or json, an object a line"),                       \
         PN_FLAG("change-device", work.change_device, NULL,                                    \
                 "continue a run of another device or instruction set, with other last bits"), \
-        PN_TEXT("group", work.group, "auto|none|mpi", "G", "auto",                            \
-                "auto: all processes that mpirun or srun has started run it together"),       \
+        PN_TEXT("group", work.group, "auto|none|mpi|nccl", "G", "auto",                       \
+                "auto: all processes that mpirun or srun has started run it together; nccl: " \
+                "so, too, and their cards exchange sums without a way by the host"),          \
         PN_REAL("patience", work.patience, 1e-3, 1e9, "SECONDS", "60",                        \
                 "a wait for other ranks that is told; ten times as long ends all"),           \
         PN_ROWS_DEVICE

@@ -6,11 +6,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kernels/exchange.h"
 #include "tools/progress.h"
 
 static pn_group *group;
 static bool opened; /* or it was tried */
 static bool alone;  /* whatever the launcher says */
+static bool direct; /* sums are to go from card to card */
 
 pn_group *pn_ranks(void) { return group; }
 
@@ -23,6 +25,7 @@ pn_status pn_ranks_open(const pn_work_options *options) {
     opened = true;
     PN_TRY(pn_group_open(&group, options ? options->group : "auto"));
     alone = !group;
+    direct = group && options && strcmp(options->group, "nccl") == 0;
     if (options) pn_group_patience(group, options->patience);
     return pn_group_same(group, PN_EARG, "parsec-nas", PN_VERSION);
 }
@@ -44,15 +47,20 @@ static void share_cores(const pn_device_options *o) {
     omp_set_num_threads(each > 1 ? each : 1);
 }
 
+static int count_cards(void) {
+    char card[200];
+    int cards = 0;
+    if (!strstr(pn_backend_names(), "cuda")) return 0;
+    while (pn_backend_describe_card(cards, card, sizeof card) == PN_OK) cards++;
+    return cards;
+}
+
 /* A card for each process of a host, in turn; "" leaves it as it was. */
 static void choose_card(const pn_device_options *o, char name[32]) {
     const char *asked = o->device ? o->device : "auto";
-    char card[200];
-    int cards = 0;
     *name = 0;
     if (strcmp(asked, "auto") != 0 && strcmp(asked, "cuda") != 0) return;
-    if (!strstr(pn_backend_names(), "cuda")) return;
-    while (pn_backend_describe_card(cards, card, sizeof card) == PN_OK) cards++;
+    const int cards = count_cards();
     if (cards) snprintf(name, 32, "cuda:%d", pn_group_local(group) % cards);
 }
 
@@ -85,6 +93,17 @@ static pn_status take_lowest(const pn_device_options *o, const pn_kernels **kern
     return pn_group_same(group, PN_EARG, "device", (*kernels)->name);
 }
 
+static pn_status connect_cards(const pn_kernels *kernels) {
+    const int cards = count_cards(), locals = pn_group_locals(group);
+    const pn_status s =
+        cards && locals > cards
+            ? pn_fail(PN_EARG, "group nccl with %d ranks and %d cards on a host, want a card each",
+                      locals, cards)
+            : PN_OK;
+    PN_TRY(pn_group_agree(group, s, NULL));
+    return pn_group_exchange(group, kernels->memory, pn_backend_exchange(kernels));
+}
+
 pn_status pn_ranks_device(const pn_device_options *options, const pn_kernels **kernels) {
     pn_device_options o = *options;
     char card[32];
@@ -93,7 +112,8 @@ pn_status pn_ranks_device(const pn_device_options *options, const pn_kernels **k
     if (*card) o.device = card;
     PN_TRY(pn_device_open(&o, kernels));
     share_cores(&o);
-    return take_lowest(options, kernels);
+    PN_TRY(take_lowest(options, kernels));
+    return direct ? connect_cards(*kernels) : PN_OK;
 }
 
 void pn_ranks_introduce(void) {

@@ -5,6 +5,18 @@ if(Python3_FOUND AND PN_EMULATOR AND TARGET test_pool AND NOT PN_SANITIZE AND NO
   add_test(NAME card COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/card/check_card ${CMAKE_BINARY_DIR})
   set_tests_properties(card PROPERTIES TIMEOUT 900)
 endif()
+if(TARGET pn_cuda AND PN_NCCL_INCLUDE) # with a stand-in for the library
+  add_library(pn_standin_nccl MODULE card/standin_nccl.cc)
+  set_target_properties(pn_standin_nccl PROPERTIES PREFIX "" OUTPUT_NAME libnccl SUFFIX .so.2
+                        LIBRARY_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/standins
+                        CXX_VISIBILITY_PRESET default)
+  target_include_directories(pn_standin_nccl PRIVATE ${PN_NCCL_INCLUDE} ${CUDAToolkit_INCLUDE_DIRS})
+  add_executable(test_nccl card/test_nccl.c)
+  target_link_libraries(test_nccl PRIVATE pn_support)
+  add_dependencies(test_nccl pn_standin_nccl)
+  add_test(NAME test_nccl COMMAND test_nccl $<TARGET_FILE_DIR:pn_standin_nccl>)
+  set_tests_properties(test_nccl PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77)
+endif()
 if(TARGET pn_cuda) # emulator/test_mma.cu once more, by nvcc
   configure_file(emulator/test_mma.cu ${CMAKE_CURRENT_BINARY_DIR}/card/test_mma.cu COPYONLY)
   add_executable(test_mma_cuda ${CMAKE_CURRENT_BINARY_DIR}/card/test_mma.cu)
