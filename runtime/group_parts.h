@@ -32,8 +32,8 @@ struct pn_group {
     char sentence[PN_SENTENCE_BYTES]; /* and why */
     const pn_exchange *exchange;      /* what sums in this memory go by; NULL: by the hosts */
     const pn_memory *exchanged;
-    int64_t *staging;                 /* numbers on their way from and to a device's memory */
-    size_t staged;                    /* how many there is room for */
+    int64_t *staging; /* numbers on their way from and to a device's memory */
+    size_t staged;    /* how many there is room for */
 };
 
 /* A group of one, until the carrier says otherwise. PN_EMEM. */
