@@ -162,6 +162,7 @@ static pn_status sum_there(pn_group *g, const pn_memory *memory, int64_t *number
                            const pn_range *ranges, int count) {
     int64_t *at = g->staging;
     for (int i = 0; i < count; i++) {
+        if (!ranges[i].count) continue; /* without any there is no staging */
         int64_t *from = numbers + ranges[i].first;
         if (!memory->plain) {
             PN_TRY(memory->download(at, from, ranges[i].count * sizeof *at));
@@ -178,6 +179,7 @@ static pn_status put_back(const pn_group *g, const pn_memory *memory, int64_t *n
     const int64_t *at = g->staging;
     int64_t mark;
     for (int i = 0; i < count; i++) {
+        if (!ranges[i].count) continue;
         PN_TRY(memory->upload(numbers + ranges[i].first, at, ranges[i].count * sizeof *at));
         at += ranges[i].count;
     }
