@@ -515,10 +515,10 @@ static void add_results(const pn_model *m, const pn_result *of, double *log_like
 /* What others have found on the validation batch, which no kernel waits for, and the bytes of their
  * programs; `update` has joined the other half. */
 static pn_status join(pn_model *m, int count) {
+    if (!m->owner) return PN_OK;
     const size_t units = (size_t)count * (size_t)m->settings.shards;
     int64_t *const bytes = m->joined + units * NUMBERS;
     pn_result *const found = m->result + (found_of(m, VALIDATE, 0, 0) - m->found);
-    if (!m->owner) return PN_OK;
     memcpy(m->joined, found, units * sizeof *found);
     for (int k = 0; k < count; k++)
         bytes[k] = is_mine(m, k, 0) ? (int64_t)m->evaluation[k].bytes : 0;
