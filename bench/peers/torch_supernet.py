@@ -13,7 +13,7 @@ is a process of its own, and ours stand between them, so that a busy machine slo
 medians over the rounds. Its memory is the largest resident size, with the C library's allocator if
 that takes less; ours is that, and the arena, as planned and as used.
 
-Takes some five minutes, and up to 13 GiB for PyTorch. Prints tables for PERF.md.
+Takes more than eight minutes of two cores, and up to 13 GiB for PyTorch. Prints tables for PERF.md.
 """
 
 import argparse
