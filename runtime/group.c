@@ -162,7 +162,6 @@ static pn_status sum_there(pn_group *g, const pn_memory *memory, int64_t *number
                            const pn_range *ranges, int count) {
     int64_t *at = g->staging;
     for (int i = 0; i < count; i++) {
-        if (!ranges[i].count) continue; /* without any there is no staging */
         int64_t *from = numbers + ranges[i].first;
         if (!memory->plain) {
             PN_TRY(memory->download(at, from, ranges[i].count * sizeof *at));
@@ -179,7 +178,6 @@ static pn_status put_back(const pn_group *g, const pn_memory *memory, int64_t *n
     const int64_t *at = g->staging;
     int64_t mark;
     for (int i = 0; i < count; i++) {
-        if (!ranges[i].count) continue;
         PN_TRY(memory->upload(numbers + ranges[i].first, at, ranges[i].count * sizeof *at));
         at += ranges[i].count;
     }
@@ -193,7 +191,6 @@ pn_status pn_group_exchange(pn_group *g, const pn_memory *memory, const pn_excha
     if (!e)
         return pn_group_agree(
             g, pn_fail(PN_EARG, "group nccl, want --device cuda, and a build with NCCL"), NULL);
-    PN_TRY(pn_group_agree(g, PN_OK, NULL));
     PN_TRY(pn_group_agree(g, g->rank ? PN_OK : e->invite(id), NULL));
     PN_TRY(pn_group_share(g, id, sizeof id));
     PN_TRY(pn_group_agree(g, e->join(id, g->rank, g->size), NULL));
@@ -219,6 +216,7 @@ pn_status pn_group_sum(pn_group *g, const pn_memory *memory, int64_t *numbers,
     for (int i = 0; i < count; i++) all += ranges[i].count;
     const bool between = g->exchange && memory == g->exchanged;
     PN_TRY(pn_group_agree(g, memory->plain || between ? PN_OK : make_room(g, all), NULL));
+    if (!all) return PN_OK; /* of all members, who have the same ranges */
     /* A device that fails amid the ranges leaves the others waiting for what never comes. */
     if ((between ? sum_between : sum_there)(g, memory, numbers, ranges, count) != PN_OK) {
         fprintf(stderr, "parsec-nas: rank %d (host %s): %s\n", g->rank, g->host, pn_error());
@@ -226,6 +224,15 @@ pn_status pn_group_sum(pn_group *g, const pn_memory *memory, int64_t *numbers,
     }
     wait_for_all(g);
     return memory->plain || between ? PN_OK : put_back(g, memory, numbers, ranges, count);
+}
+
+pn_status pn_group_join(pn_group *g, const pn_memory *memory, void *places, size_t bytes) {
+    const pn_range all = {0, bytes / sizeof(int64_t)};
+    if (!g) return PN_OK;
+    if (bytes % sizeof(int64_t))
+        return pn_fail(PN_EARG, "%zu bytes to join, want a multiple of %zu", bytes,
+                       sizeof(int64_t));
+    return pn_group_sum(g, memory, places, &all, 1);
 }
 
 pn_status pn_group_same(pn_group *g, pn_status if_not, const char *what, const char *word) {

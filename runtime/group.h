@@ -71,11 +71,15 @@ pn_status pn_group_share(pn_group *group, void *host, size_t bytes);
 
 /* Elementwise over all members, in place: the largest of numbers of the host's, and the sum of
  * numbers in a backend's memory over these ranges. Whole numbers: the sum does not depend on who
- * adds in which order, and it joins what each has in places of its own, zeros elsewhere, whatever
- * the bits mean. Waits. */
+ * adds in which order. Waits. */
 pn_status pn_group_most(pn_group *group, int64_t *numbers, size_t count);
 pn_status pn_group_sum(pn_group *group, const pn_memory *memory, int64_t *numbers,
                        const pn_range *ranges, int count);
+
+/* Bytes of which each member has filled places of its own, and the others have zeros there: all
+ * get all, whatever they mean, since that is a sum too. PN_EARG unless they are whole numbers of 64
+ * bits. */
+pn_status pn_group_join(pn_group *group, const pn_memory *memory, void *places, size_t bytes);
 
 /* From now on sums of numbers in this memory go from device to device, without a way by the hosts.
  * Each member has a device of its own. PN_EARG if exchange is NULL (there is no such way);

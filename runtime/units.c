@@ -190,11 +190,8 @@ static int stretches(pn_units *u) {
 
 /* What the others have found, in its places. */
 static pn_status join_found(const pn_units *u, pn_result *found) {
-    enum { NUMBERS = sizeof(pn_result) / sizeof(int64_t) };
-    _Static_assert(sizeof(pn_result) == NUMBERS * sizeof(int64_t), "results are whole numbers");
     const size_t units = (size_t)u->samples * (size_t)u->counts.shards;
-    return pn_group_sum(u->counts.group, u->kernels->memory, (int64_t *)(void *)found,
-                        &(pn_range){0, units * NUMBERS}, 1);
+    return pn_group_join(u->counts.group, u->kernels->memory, found, units * sizeof *found);
 }
 
 /* A term beyond the limit on one rank leaves all without a sum. */

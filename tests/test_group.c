@@ -87,9 +87,9 @@ static void check_joined(void) {
     int64_t all[4 * EACH] = {0}, bits[EACH];
     memcpy(bits, odd, sizeof bits);
     memcpy(all + (ptrdiff_t)rank * EACH, bits, sizeof bits);
-    WANT(pn_group_sum(group, &pn_host_memory, all, &(pn_range){0, (size_t)size * EACH}, 1) ==
-         PN_OK);
+    WANT(pn_group_join(group, &pn_host_memory, all, (size_t)size * sizeof bits) == PN_OK);
     for (int i = 0; i < size * EACH; i++) WANT(all[i] == bits[i % EACH]);
+    WANT(pn_group_join(group, &pn_host_memory, all, sizeof *all + 1) == PN_EARG);
 }
 
 static void check_share(void) {

@@ -522,8 +522,8 @@ static pn_status join(pn_model *m, int count) {
     memcpy(m->joined, found, units * sizeof *found);
     for (int k = 0; k < count; k++)
         bytes[k] = is_mine(m, k, 0) ? (int64_t)m->evaluation[k].bytes : 0;
-    const pn_range all = {0, units * NUMBERS + (size_t)count};
-    PN_TRY(pn_group_sum(m->settings.group, &pn_host_memory, m->joined, &all, 1));
+    PN_TRY(pn_group_join(m->settings.group, &pn_host_memory, m->joined,
+                         units * sizeof *found + (size_t)count * sizeof *bytes));
     memcpy(found, m->joined, units * sizeof *found);
     for (int k = 0; k < count; k++) m->evaluation[k].bytes = (size_t)bytes[k];
     return PN_OK;
@@ -581,9 +581,7 @@ static pn_status sum_scores(pn_model *m, const pn_arch *arch, pn_batches *batche
     pn_result *found = calloc(count, sizeof *found);
     if (!found) return pn_fail(PN_EMEM, "model: no memory for the scores of %zu batches", count);
     pn_status s = run_scores(m, arch, batches, stream, steps, group, found);
-    if (s == PN_OK)
-        s = pn_group_sum(group, &pn_host_memory, (int64_t *)(void *)found,
-                         &(pn_range){0, count * NUMBERS}, 1);
+    if (s == PN_OK) s = pn_group_join(group, &pn_host_memory, found, count * sizeof *found);
     *out = (pn_evaluation){.bytes = m->size.arena_bytes};
     for (size_t i = 0; i < count; i++) {
         out->val_ll += found[i].log_likelihood;

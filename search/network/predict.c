@@ -83,8 +83,8 @@ static bool are_finite(const float *logits, size_t count) {
     return true;
 }
 
-/* Numbers of 64 bits that hold so many of 32. */
-static size_t pairs(size_t count) { return (count + 1) / 2; }
+/* So many numbers of 32 bits, or one more, as pn_group_join wants it. */
+static size_t even(size_t count) { return count + count % 2; }
 
 /* Logits and labels of the batches that are ours; zeros of others'. */
 static pn_status run_ours(pn_inference *p, pn_batches *batches, int N, pn_group *group,
@@ -106,10 +106,8 @@ static pn_status run_all(pn_inference *p, pn_batches *batches, int N, pn_group *
     const size_t images = (size_t)pn_batches_images(batches, 0),
                  all = images * (size_t)p->network->spec.classes;
     PN_TRY(run_ours(p, batches, N, group, logits, labels));
-    PN_TRY(pn_group_sum(group, &pn_host_memory, (int64_t *)(void *)logits,
-                        &(pn_range){0, pairs(all)}, 1));
-    return pn_group_sum(group, &pn_host_memory, (int64_t *)(void *)labels,
-                        &(pn_range){0, pairs(images)}, 1);
+    PN_TRY(pn_group_join(group, &pn_host_memory, logits, even(all) * sizeof *logits));
+    return pn_group_join(group, &pn_host_memory, labels, even(images) * sizeof *labels);
 }
 
 static pn_status judge(pn_predictions *out, const int32_t *labels) {
@@ -131,11 +129,11 @@ static pn_status judge(pn_predictions *out, const int32_t *labels) {
 static pn_status predict_all(pn_inference *p, pn_batches *batches, const pn_data *data, int N,
                              pn_group *group, pn_predictions *out) {
     const size_t images = (size_t)pn_batches_images(batches, 0), classes = (size_t)data->classes;
-    int32_t *labels = calloc(2 * pairs(images), sizeof *labels);
+    int32_t *labels = calloc(even(images), sizeof *labels);
     *out = (pn_predictions){.images = (int)images,
                             .classes = data->classes,
                             .confusion = calloc(classes * classes, sizeof *out->confusion),
-                            .logits = calloc(2 * pairs(images * classes), sizeof *out->logits)};
+                            .logits = calloc(even(images * classes), sizeof *out->logits)};
     pn_status s = out->confusion && out->logits && labels
                       ? PN_OK
                       : pn_fail(PN_EMEM, "no memory for the logits of %zu images", images);

@@ -226,8 +226,7 @@ static pn_status learn_shard(pn_trainer *t, int d, double dropped) {
 static pn_status join_auxiliary(pn_trainer *t) {
     const size_t shards = (size_t)shards_of(t);
     if (!t->settings.auxiliary) return PN_OK;
-    return pn_group_sum(t->group, t->kernels->memory, (int64_t *)(void *)(t->kept + shards),
-                        &(pn_range){0, shards * sizeof *t->kept / sizeof(int64_t)}, 1);
+    return pn_group_join(t->group, t->kernels->memory, t->kept + shards, shards * sizeof *t->kept);
 }
 
 static pn_status learn_shards(pn_trainer *t, double dropped) {
