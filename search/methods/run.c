@@ -202,15 +202,6 @@ static pn_status begin_record(pn_run *r, const pn_warm_start *source) {
     return source->checkpoint ? save(r, NULL) : PN_OK; /* the others begin from the same */
 }
 
-static pn_status take_data(pn_run *r) {
-    char checksum[16];
-    PN_TRY(pn_data_open(r->settings.data, PN_TRAIN, &r->data));
-    const uint32_t sum = pn_data_checksum(&r->data);
-    snprintf(checksum, sizeof checksum, "%08" PRIx32, sum);
-    PN_TRY(pn_group_same(r->group, PN_EINPUT, "images of checksum", checksum));
-    return leads(r) ? pn_record_same_images(&r->record, r->settings.data, sum) : PN_OK;
-}
-
 /* Several processes share the units of a step; a supernet is one. */
 static pn_status check_group(const pn_run *r) {
     const int ranks = pn_group_size(r->group);
@@ -260,7 +251,8 @@ static pn_status open_run(pn_run *r, const char *directory, const pn_settings *a
     r->settings = pn_settings_defaults();
     if (leads(r)) PN_TRY(pn_record_open(record, &kind, directory, &o, asked, &r->settings));
     PN_TRY(pn_group_share(r->group, &r->settings, sizeof r->settings));
-    PN_TRY(take_data(r));
+    PN_TRY(pn_data_open(r->settings.data, PN_TRAIN, &r->data));
+    PN_TRY(pn_record_same_images(record, r->group, r->settings.data, pn_data_checksum(&r->data)));
     PN_TRY(pn_images_of(&r->data, &r->images));
     r->method = pn_method_of(&r->settings);
     PN_TRY(check_group(r));

@@ -173,7 +173,7 @@ pn_status pn_record_open(pn_record *r, const pn_record_kind *kind, const char *p
     return settle_device(r, o);
 }
 
-pn_status pn_record_same_images(pn_record *r, const char *data, uint32_t checksum) {
+static pn_status same_images(pn_record *r, const char *data, uint32_t checksum) {
     if (r->begun && r->checksum != checksum)
         return pn_fail(PN_EINPUT,
                        "%s: other images than those this %s was begun with (checksum %08x, want "
@@ -181,6 +181,14 @@ pn_status pn_record_same_images(pn_record *r, const char *data, uint32_t checksu
                        data, r->kind->what, checksum, r->checksum);
     r->checksum = checksum;
     return PN_OK;
+}
+
+pn_status pn_record_same_images(pn_record *r, pn_group *group, const char *data,
+                                uint32_t checksum) {
+    char word[16];
+    snprintf(word, sizeof word, "%08" PRIx32, checksum);
+    PN_TRY(pn_group_same(group, PN_EINPUT, "images of checksum", word));
+    return pn_group_rank(group) ? PN_OK : same_images(r, data, checksum);
 }
 
 /* ---- checkpoints ----------------------------------------------------------------------------- */

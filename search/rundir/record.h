@@ -85,8 +85,10 @@ pn_status pn_record_open(pn_record *record, const pn_record_kind *kind, const ch
 pn_status pn_record_look(const pn_record_kind *kind, const char *path, void *settings,
                          struct json_t **root);
 
-/* PN_EINPUT if the images are others than those the run was begun with. `data` names them. */
-pn_status pn_record_same_images(pn_record *record, const char *data, uint32_t checksum);
+/* PN_EINPUT if the images are others than those the run was begun with, or not the same on all of a
+ * group, who all call it. `data` names them. */
+pn_status pn_record_same_images(pn_record *record, struct pn_group *group, const char *data,
+                                uint32_t checksum);
 
 /* Takes the state out of a checkpoint. PN_EINPUT if it cannot be one. */
 typedef pn_status pn_restore(void *self, const pn_safetensors *file, int64_t step,

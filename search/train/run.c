@@ -150,16 +150,13 @@ static void write_times(pn_training *t, int64_t epoch, bool scored) {
 }
 
 static pn_status open_images(pn_training *t) {
-    char checksum[16];
     if (t->settings.hold_out == 1)
         PN_TRY(pn_data_open(t->settings.data, PN_TRAIN, &t->data));
     else
         PN_TRY(pn_data_open_both(t->settings.data, &t->data, &t->held));
     PN_TRY(pn_images_of(&t->data, &t->images));
-    const uint32_t sum = pn_data_checksum(&t->data);
-    snprintf(checksum, sizeof checksum, "%08" PRIx32, sum);
-    PN_TRY(pn_group_same(t->group, PN_EINPUT, "images of checksum", checksum));
-    return leads(t) ? pn_record_same_images(&t->record, t->settings.data, sum) : PN_OK;
+    return pn_record_same_images(&t->record, t->group, t->settings.data,
+                                 pn_data_checksum(&t->data));
 }
 
 /* The newest checkpoint, if there is one; rank 0 reads it. */
