@@ -125,25 +125,31 @@ static const char *cell(bool there, int digits, double x, char text[32]) {
     return text;
 }
 
+/* A column that not every search has. */
+static const char *more_cell(bool there, int digits, double x, char text[32]) {
+    *text = 0;
+    if (there) snprintf(text, 32, ",%.*g", digits, x);
+    return text;
+}
+
 static pn_status write_metrics(pn_run *r, const char *phase) {
     const pn_step_report *p = &r->report;
     const pn_health *h = &r->health;
     const bool trained = p->trained, validated = p->validated, known = r->belief.known;
     const bool moved = validated || p->gradient_norm_pi > 0;
-    char t[5][32], v[4][32], b[3][32], more[96] = "";
-    if (counts_samples(r)) snprintf(more, sizeof more, ",%d", p->count);
-    if (r->method->has_temperature) snprintf(more, sizeof more, ",%.6g", p->temperature);
-    if (r->method->has_resource)
-        snprintf(more + strlen(more), sizeof more - strlen(more), ",%.9g", p->resource);
+    char t[5][32], v[4][32], b[3][32], m[3][32];
     return pn_table_printf(
-        r->record.table[METRICS], "%" PRId64 ",%s,%.9g,%s,%s,%s,%s,%s,%s,%s,%s,%s,%d,%s,%s,%s%s\n",
-        p->step, phase, p->entropy, cell(p->ess_v > 0, 6, p->ess_v, t[0]),
-        cell(p->ess_pi > 0, 6, p->ess_pi, v[0]), cell(trained, 9, p->train_loss, t[1]),
-        cell(validated, 9, p->val_loss, v[1]), cell(trained, 6, p->train_accuracy, t[2]),
-        cell(validated, 6, p->val_accuracy, v[2]), cell(trained, 9, p->rate_v, t[3]),
-        cell(trained, 6, p->gradient_norm_v, t[4]), cell(moved, 6, p->gradient_norm_pi, v[3]),
-        p->skipped, cell(known, 4, h->free_ops_all, b[0]), cell(known, 6, h->input[0], b[1]),
-        cell(known, 9, h->reached, b[2]), more);
+        r->record.table[METRICS],
+        "%" PRId64 ",%s,%.9g,%s,%s,%s,%s,%s,%s,%s,%s,%s,%d,%s,%s,%s%s%s%s\n", p->step, phase,
+        p->entropy, cell(p->ess_v > 0, 6, p->ess_v, t[0]), cell(p->ess_pi > 0, 6, p->ess_pi, v[0]),
+        cell(trained, 9, p->train_loss, t[1]), cell(validated, 9, p->val_loss, v[1]),
+        cell(trained, 6, p->train_accuracy, t[2]), cell(validated, 6, p->val_accuracy, v[2]),
+        cell(trained, 9, p->rate_v, t[3]), cell(trained, 6, p->gradient_norm_v, t[4]),
+        cell(moved, 6, p->gradient_norm_pi, v[3]), p->skipped,
+        cell(known, 4, h->free_ops_all, b[0]), cell(known, 6, h->input[0], b[1]),
+        cell(known, 9, h->reached, b[2]), more_cell(counts_samples(r), 9, p->count, m[0]),
+        more_cell(r->method->has_temperature, 6, p->temperature, m[1]),
+        more_cell(r->method->has_resource, 9, p->resource, m[2]));
 }
 
 static pn_status write_rows(pn_run *r) {
