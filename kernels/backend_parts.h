@@ -12,11 +12,11 @@ extern "C" {
 /* With CUDA: card `index`, opened, or NULL and a sentence; and in a few words. */
 const pn_kernels *pn_cuda_kernels(int index);
 const pn_kernels *pn_kernels_cuda(void); /* without opening a card */
+pn_status pn_cuda_describe(int index, char *text, size_t bytes);
 
 /* Allowed for context_bytes of memory.h where no card tells it. Contexts of 300 to 500 MiB are
  * reported for recent cards and drivers; ours was never measured. */
 enum { PN_CONTEXT_ALLOWANCE = 512 << 20 };
-pn_status pn_cuda_describe(int index, char *text, size_t bytes);
 
 /* With the emulator. */
 const pn_kernels *pn_kernels_emulated(void);

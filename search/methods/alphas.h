@@ -13,6 +13,10 @@
 PN_API_BEGIN
 
 /* The logits, both moments, step and updates are the whole state. */
+/* Multiply-adds of the supernet in those of the mean architecture, 8 cells, C=16: both by
+ * `plan`. By time it is more (PERF.md): it also sums 98 terms a cell. */
+#define PN_SUPERNET_COST 6.7
+
 typedef struct pn_alphas {
     pn_mixture mixture;
     double moment1[PN_MAX_MIX], moment2[PN_MAX_MIX];

@@ -24,10 +24,6 @@
 
 #include "search/methods/alphas.h"
 
-/* Multiply-adds of the supernet in those of the mean architecture, 8 cells, C=16: both by
- * `plan`. By time it is more: it also sums 98 terms a cell. */
-#define SUPERNET 6.7
-
 /* Of the supernet, a step. */
 static int passes(int64_t order) { return order == 2 ? 5 : 2; }
 
@@ -41,7 +37,7 @@ static pn_status resolve(pn_settings *s, const pn_data *data) {
 }
 
 static double cost(const pn_settings *s, int64_t steps) {
-    return passes(s->order) * SUPERNET * (double)steps;
+    return passes(s->order) * PN_SUPERNET_COST * (double)steps;
 }
 
 static void describe(const pn_settings *s, char text[PN_METHOD_TEXT]) {

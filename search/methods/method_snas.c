@@ -24,9 +24,6 @@
 #include "search/methods/alphas.h"
 #include "search/methods/resource.h"
 
-/* Multiply-adds of the supernet in those of the mean architecture, as of DARTS. */
-#define SUPERNET 6.7
-
 #define INITIAL_MEAN 1.0
 #define INITIAL_DEVIATION 1e-2
 #define CLIP 10.0
@@ -68,7 +65,7 @@ static pn_status resolve(pn_settings *s, const pn_data *data) {
 
 static double cost(const pn_settings *s, int64_t steps) {
     (void)s;
-    return SUPERNET * (double)steps;
+    return PN_SUPERNET_COST * (double)steps;
 }
 
 static void describe(const pn_settings *s, char text[PN_METHOD_TEXT]) {
