@@ -50,6 +50,17 @@ void measure(benchmark::State &state, const pn_kernels *kernels, pn_work work, C
     state.counters["of_limit"] = limit * static_cast<double>(state.iterations()) / seconds.count();
 }
 
+/* A benchmark of this backend whose calls take milliseconds: they are timed for a second. */
+template <typename Function, typename... Arguments>
+void add(const pn_kernels *kernels, const std::string &what, Function function,
+         Arguments... arguments) {
+    benchmark::RegisterBenchmark((label(kernels) + "/" + what).c_str(), function, kernels,
+                                 arguments...)
+        ->UseRealTime()
+        ->MinTime(1)
+        ->Unit(benchmark::kMillisecond);
+}
+
 /* --benchmark_... and nothing else; names the machine's ceilings in the report. */
 int run(int argc, char **argv);
 

@@ -127,21 +127,16 @@ void step(benchmark::State &state, const pn_kernels *kernels, const char *method
 
 const bool registered = [] {
     for (const pn_kernels *kernels : bench::backends()) {
-        const std::string isa = bench::label(kernels);
-        const auto add = [&](const std::string &what, auto function, auto... arguments) {
-            benchmark::RegisterBenchmark((isa + "/" + what).c_str(), function, kernels,
-                                         arguments...)
-                ->UseRealTime()
-                ->MinTime(1)
-                ->Unit(benchmark::kMillisecond);
-        };
-        for (int i = 0; i < kRandom; i++) add("pass/sampled:" + std::to_string(i), sampled, i);
-        add("pass/supernet", supernet);
+        for (int i = 0; i < kRandom; i++)
+            bench::add(kernels, "pass/sampled:" + std::to_string(i), sampled, i);
+        bench::add(kernels, "pass/supernet", supernet);
         for (int i = 0; pn_method_at(i); i++) {
             const char *name = pn_method_at(i)->name;
             const bool darts = !std::string(name).compare("darts");
             for (int order = darts ? 1 : 0; order <= (darts ? 2 : 0); order++)
-                add(std::string("step/") + name + (order ? "/order:" + std::to_string(order) : ""),
+                bench::add(
+                    kernels,
+                    std::string("step/") + name + (order ? "/order:" + std::to_string(order) : ""),
                     step, name, order);
         }
     }

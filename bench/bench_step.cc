@@ -130,25 +130,17 @@ void compile(benchmark::State &state, const pn_kernels *kernels, bool training) 
 
 const bool registered = [] {
     for (const pn_kernels *kernels : bench::backends()) {
-        const std::string isa = bench::label(kernels);
-        const auto add = [&](const std::string &what, auto function, auto... arguments) {
-            benchmark::RegisterBenchmark((isa + "/" + what).c_str(), function, kernels,
-                                         arguments...)
-                ->UseRealTime()
-                ->MinTime(1)
-                ->Unit(benchmark::kMillisecond);
-        };
         for (const char *name : {"DARTS_V2", "PDARTS", "PC_DARTS_cifar"}) {
             pn_arch arch;
             if (pn_genotype_open(name, &arch) != PN_OK) continue;
-            add(std::string("forward/") + name, forward, arch);
-            add(std::string("train/") + name, train, arch);
+            bench::add(kernels, std::string("forward/") + name, forward, arch);
+            bench::add(kernels, std::string("train/") + name, train, arch);
         }
         for (int i = 0; i < kRandom; i++)
-            add("train/random:" + std::to_string(i), train, random_arch(i));
-        add("parsec/K:4", parsec);
-        add("compile/train", compile, true);
-        add("compile/forward", compile, false);
+            bench::add(kernels, "train/random:" + std::to_string(i), train, random_arch(i));
+        bench::add(kernels, "parsec/K:4", parsec);
+        bench::add(kernels, "compile/train", compile, true);
+        bench::add(kernels, "compile/forward", compile, false);
     }
     return true;
 }();
