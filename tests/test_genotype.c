@@ -116,22 +116,28 @@ static void text_is_exactly_what_python_prints(void **state) {
     assert_memory_equal(&back, &arch, sizeof arch);
 }
 
+/* Both notations. */
+static void assert_survives(const pn_space *space, const pn_arch *arch) {
+    pn_arch back;
+    char text[PN_GENOTYPE_BYTES], line[PN_SHORT_BYTES];
+    pn_genotype_write(arch, text);
+    assert_int_equal(read_text(text, &back), PN_OK);
+    assert_memory_equal(&back, arch, sizeof *arch);
+    pn_genotype_short(space, arch, line);
+    assert_null(strpbrk(line, ",\"'\n"));
+    assert_int_equal(read_text(line, &back), PN_OK);
+    assert_memory_equal(&back, arch, sizeof *arch);
+}
+
 static void every_choice_survives_both_notations(void **state) {
     (void)state;
     pn_space space = pn_space_darts();
     pn_prior prior;
     assert_int_equal(pn_prior_init(&prior, &space, false), PN_OK);
     for (uint64_t i = 0; i < 1000; i++) {
-        pn_arch arch, back;
-        char text[PN_GENOTYPE_BYTES], line[PN_SHORT_BYTES];
+        pn_arch arch;
         pn_prior_sample(&prior, 1, 0, i, &arch);
-        pn_genotype_write(&arch, text);
-        assert_int_equal(read_text(text, &back), PN_OK);
-        assert_memory_equal(&back, &arch, sizeof arch);
-        pn_genotype_short(&space, &arch, line);
-        assert_null(strpbrk(line, ",\"'\n"));
-        assert_int_equal(read_text(line, &back), PN_OK);
-        assert_memory_equal(&back, &arch, sizeof arch);
+        assert_survives(&space, &arch);
     }
 }
 
@@ -161,15 +167,7 @@ static void every_edge_survives_both_notations(void **state) {
     int terms[PN_MOST_TERMS + 1] = {0};
     for (uint64_t i = 0; i < 1000; i++) {
         const pn_arch arch = of_every_edge(i);
-        pn_arch back;
-        char text[PN_GENOTYPE_BYTES], line[PN_SHORT_BYTES];
-        pn_genotype_write(&arch, text);
-        assert_int_equal(read_text(text, &back), PN_OK);
-        assert_memory_equal(&back, &arch, sizeof arch);
-        pn_genotype_short(&space, &arch, line);
-        assert_null(strpbrk(line, ",\"'\n"));
-        assert_int_equal(read_text(line, &back), PN_OK);
-        assert_memory_equal(&back, &arch, sizeof arch);
+        assert_survives(&space, &arch);
         assert_false(pn_space_has(&space, &arch));
         for (int node = 0; node < PN_MAX_NODES; node++) terms[pn_node_terms(&arch.cell[0], node)]++;
     }
