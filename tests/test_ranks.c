@@ -162,15 +162,17 @@ static bool is_there(const char *path) {
     return stat(pn_in_folder(path), &about) == 0;
 }
 
-/* A search by two, until it has made a few steps; then a signal to one of them. Again if it was at
- * the end by then. */
-static void disturb(pn_process *p, const char *directory, int rank, int with) {
+/* A run by two, until it has made a few steps; then a signal to one of them. Again if it was at the
+ * end by then. */
+static void disturb(pn_process *p, const char *command, const char *directory,
+                    const char *const *arguments, int rank, int with) {
     enum { TRIES = 20 };
     char checkpoint[128];
-    snprintf(checkpoint, sizeof checkpoint, "%s/checkpoint-00000006.safetensors", directory);
+    snprintf(checkpoint, sizeof checkpoint, "%s%s/checkpoint-00000006.safetensors", directory,
+             strcmp(command, "train") == 0 ? "/seed-1" : "");
     for (int i = 0; i < TRIES; i++) {
         pn_folder_remove(pn_in_folder(directory));
-        start(p, "2", "search", directory, many, NULL);
+        start(p, "2", command, directory, arguments, NULL);
         while (pn_process_runs(p) && !is_there(checkpoint)) pn_sleep(0.0005);
         const pid_t pid = pn_rank_of(p->pid, rank);
         if (pid) kill(pid, with);
@@ -196,7 +198,7 @@ static void test_killed(void **state) {
     finish(NULL, "search", "whole", many);
     for (int rank = 0; rank < 2; rank++) {
         pn_process p;
-        disturb(&p, directory[rank], rank, SIGKILL);
+        disturb(&p, "search", directory[rank], many, rank, SIGKILL);
         assert_true(p.code != 0 && !p.late);
         assert_false(is_finished(directory[rank]));
         pn_process_free(&p);
@@ -209,13 +211,40 @@ static void test_killed(void **state) {
 static void test_interrupted(void **state) {
     (void)state;
     pn_process p;
-    disturb(&p, "stopped", 1, SIGTERM);
+    disturb(&p, "search", "stopped", many, 1, SIGTERM);
     assert_code(&p, 128 + SIGTERM, "parsec-nas search: stopped after step ");
     assert_null(strstr(p.err, "rank "));
     pn_process_free(&p);
     assert_false(is_finished("stopped"));
     finish("4", "search", "stopped", many);
     assert_same("stopped", "whole");
+}
+
+/* The clock of rank 0 has said how many steps there are, and so it stays: of so many any number of
+ * ranks makes the same bits. */
+static void test_timed(void **state) {
+    (void)state;
+    static const char *const search[] = {"--samples",    "2", "--time", "1",
+                                         "--save-every", "0", NULL},
+                             *const train[] = {"--genotype", "DARTS_V2", "--shards",     "2",
+                                               "--time",     "1",        "--save-every", "0",
+                                               NULL};
+    static const struct {
+        const char *command, *directory, *copy;
+        const char *const *arguments;
+    } runs[] = {{"search", "timed", "timed-copy", search},
+                {"train", "timed-train", "timed-train-copy", train}};
+    for (size_t i = 0; i < sizeof runs / sizeof *runs; i++) {
+        const char *const command = runs[i].command;
+        pn_process p;
+        disturb(&p, command, runs[i].directory, runs[i].arguments, 0, SIGTERM);
+        assert_code(&p, 128 + SIGTERM, "stopped after step ");
+        pn_process_free(&p);
+        pn_folder_copy(pn_in_folder(runs[i].directory), pn_in_folder(runs[i].copy));
+        finish("2", command, runs[i].directory, runs[i].arguments);
+        finish(NULL, command, runs[i].copy, runs[i].arguments);
+        assert_same(runs[i].copy, runs[i].directory);
+    }
 }
 
 /* ---- refused --------------------------------------------------------------------------------- */
@@ -242,15 +271,19 @@ static void refused(const char *ranks, const char *directory, const char *const 
 
 static void test_refused(void **state) {
     (void)state;
-    static const char *const two[] = {"--samples", "2", "--steps", "3", NULL},
-                             *const darts[] = {"--method", "darts", NULL},
-                             *const slip[] = {"--step", "x", NULL},
-                             *const memory[] = {"--memory", "1K", NULL},
-                             *const timed[] = {"--samples", "2", "--time", "60", NULL};
+    static const char
+        *const two[] = {"--samples", "2", "--steps", "3", NULL},
+               *const darts[] = {"--method", "darts", NULL}, *const slip[] = {"--step", "x", NULL},
+               *const memory[] = {"--memory", "1K", NULL}, *const timed[] = {"--samples", "2",
+                                                                             "--time",    "60",
+                                                                             "--steps",   "30",
+                                                                             NULL},
+               *const darts_timed[] = {"--method", "darts", "--time", "60", NULL};
     refused("3", "refused", two, NULL, PN_EARG,
             "3 ranks, want at most 2: 2 samples in 1 shards each");
     refused("2", "refused", darts, NULL, PN_EARG, "2 ranks, want one: a step of --method darts");
-    refused("2", "refused", timed, NULL, PN_EARG, "--time with 2 ranks, want --steps");
+    refused("2", "refused", darts_timed, NULL, PN_EARG, "2 ranks, want one: a step of --method");
+    refused("2", "refused", timed, NULL, PN_EARG, "want one of --time, --steps and --epochs");
     refused("2", "refused", slip, NULL, PN_EARG, "--steps x, want");
     refused("2", "refused", two, memory, PN_EMEM, "rank 1 (host ");
     refused("2", "/proc/refused", two, NULL, PN_EIO, "/proc/refused");
@@ -310,7 +343,7 @@ int main(void) {
     const struct CMUnitTest more[] = {
         cmocka_unit_test(test_judged),      cmocka_unit_test(test_frozen),
         cmocka_unit_test(test_card),        cmocka_unit_test(test_killed),
-        cmocka_unit_test(test_interrupted),
+        cmocka_unit_test(test_interrupted), cmocka_unit_test(test_timed),
     };
     if (!*pn_launcher()) return 77;
     const int failed = cmocka_run_group_tests_name("ranks", tests, pn_folder_begin, pn_folder_end);

@@ -316,21 +316,29 @@ static const pn_field rows[] = {
     PN_ROW_TRUTH("write DIR/truth.csv: accuracy to expect of pi and of the cell found, by a table"),
     PN_ROW_REPORT, PN_ROWS_WORK("the genotype alone")};
 
-/* Of a search that begins now, with --time. */
-static pn_status choose_steps(const char *directory, const pn_kernels *kernels) {
-    char json[PN_PATH_BYTES], count[32], about[32];
+/* Whether the time has to say how many steps: of a search that begins now, with --time. */
+static pn_status look_for_steps(const char *directory, bool *timed) {
+    char json[PN_PATH_BYTES];
     pn_path_kind kind;
     if (settings.time == PN_UNSET_REAL) return PN_OK;
     PN_TRY(pn_path_join(json, sizeof json, directory, "run.json"));
     PN_TRY(pn_path_look(json, &kind));
     if (kind != PN_PATH_NOTHING) return PN_OK; /* that says how many */
-    if (pn_ranks())
-        return pn_fail(PN_EARG, "--time with %d ranks, want --steps: the pace is that of one",
-                       pn_group_size(pn_ranks()));
     if (pn_option_given(&pn_settings_fields, given, "steps") ||
         pn_option_given(&pn_settings_fields, given, "epochs"))
         return pn_fail(PN_EARG, "want one of --time, --steps and --epochs");
-    PN_TRY(pn_search_pace(&settings, kernels, o.work.memory, &settings.steps));
+    *timed = true;
+    return PN_OK;
+}
+
+/* By all ranks; rank 0 sees the directory. */
+static pn_status choose_steps(const char *directory, const pn_kernels *kernels) {
+    char count[32], about[32];
+    bool timed = false;
+    if (pn_ranks_lead()) PN_TRY(look_for_steps(directory, &timed));
+    PN_TRY(pn_group_share(pn_ranks(), &timed, sizeof timed));
+    if (!timed) return PN_OK;
+    PN_TRY(pn_search_pace(&settings, kernels, o.work.memory, pn_ranks(), &settings.steps));
     pn_duration_text(settings.time, about);
     if (!o.work.quiet)
         pn_note("%s steps in about %s, by the pace of the first %d",
@@ -350,7 +358,7 @@ static pn_status search(pn_run *r, pn_curve *curve, const char *directory) {
     pn_say_json(as_json);
     PN_TRY(pn_ranks_device(&o.device, &kernels));
     PN_TRY(pn_curve_open(curve, lead ? o.truth : NULL));
-    if (lead) PN_TRY(choose_steps(directory, kernels));
+    PN_TRY(choose_steps(directory, kernels));
     PN_TRY(pn_run_open(r, directory, &settings, &opening, kernels, o.work.memory));
     if (lead) PN_TRY(pn_curve_begin(curve, r));
     if (!o.work.quiet) introduce(r);

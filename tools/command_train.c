@@ -196,9 +196,9 @@ static pn_status path_of_seed(uint64_t seed, char path[PN_TEXT_BYTES]) {
     return pn_path_join(path, PN_TEXT_BYTES, o.directory, name);
 }
 
-/* With --time, before the first seed: how many epochs a training that begins now has. */
-static pn_status choose_epochs(const char *path, const pn_kernels *kernels) {
-    char json[PN_PATH_BYTES], about[32];
+/* Whether the time has to say how many epochs: with --time, of the first seed, before it begins. */
+static pn_status look_for_epochs(const char *path, bool *timed) {
+    char json[PN_PATH_BYTES];
     pn_path_kind kind;
     if (o.settings.time == PN_UNSET_REAL || o.paced) return PN_OK;
     o.paced = true;
@@ -207,10 +207,18 @@ static pn_status choose_epochs(const char *path, const pn_kernels *kernels) {
     if (kind != PN_PATH_NOTHING) return PN_OK; /* that says how many */
     if (pn_option_given(&pn_train_fields, o.given, "epochs"))
         return pn_fail(PN_EARG, "want one of --time and --epochs");
-    if (pn_ranks())
-        return pn_fail(PN_EARG, "--time with %d ranks, want --epochs: the pace is that of one",
-                       pn_group_size(pn_ranks()));
-    PN_TRY(pn_training_pace(&o.settings, kernels, o.work.memory, &o.settings.epochs));
+    *timed = true;
+    return PN_OK;
+}
+
+/* By all ranks; rank 0 sees the directory. */
+static pn_status choose_epochs(const char *path, const pn_kernels *kernels) {
+    char about[32];
+    bool timed = false;
+    if (pn_ranks_lead()) PN_TRY(look_for_epochs(path, &timed));
+    PN_TRY(pn_group_share(pn_ranks(), &timed, sizeof timed));
+    if (!timed) return PN_OK;
+    PN_TRY(pn_training_pace(&o.settings, kernels, o.work.memory, pn_ranks(), &o.settings.epochs));
     pn_duration_text(o.settings.time, about);
     if (!o.work.quiet)
         pn_note("%lld epochs in about %s, by the pace of the first steps",
@@ -227,7 +235,7 @@ static pn_status train_seed(const pn_kernels *kernels, bool first, result *r) {
     char path[PN_TEXT_BYTES];
     PN_TRY(path_of_seed(r->seed, path));
     o.settings.seed = r->seed;
-    if (pn_ranks_lead()) PN_TRY(choose_epochs(path, kernels));
+    PN_TRY(choose_epochs(path, kernels));
     pn_status s = pn_training_open(&training, path, &o.settings, &opening, kernels, o.work.memory);
     if (s == PN_OK && first && !o.work.quiet) introduce(&training);
     if (s == PN_OK)

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "runtime/group.h"
+
 extern const pn_method pn_method_parsec, pn_method_random, pn_method_darts, pn_method_gdas,
     pn_method_snas;
 
@@ -60,4 +62,13 @@ pn_status pn_method_check(const pn_settings *asked) {
                        m->name);
     }
     return PN_OK;
+}
+
+pn_status pn_method_check_ranks(const pn_method *m, const pn_group *group) {
+    const int ranks = pn_group_size(group);
+    return ranks == 1 || m->model == PN_MODEL_CELLS
+               ? PN_OK
+               : pn_fail(PN_EARG,
+                         "%d ranks, want one: a step of --method %s is one pass after another",
+                         ranks, m->name);
 }

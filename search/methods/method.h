@@ -14,7 +14,8 @@
 
 PN_API_BEGIN
 
-struct json_t; /* jansson's */
+struct json_t;   /* jansson's */
+struct pn_group; /* runtime/group.h */
 
 enum { PN_METHOD_TEXT = 256 };
 
@@ -92,6 +93,10 @@ const pn_method *pn_method_of(const pn_settings *settings);
 /* PN_EARG if something was asked for that belongs to another method than settings->method. Of
  * settings as they are given, not yet resolved. */
 pn_status pn_method_check(const pn_settings *asked);
+
+/* PN_EARG if this is a group of several, and the method no work for them: they share the units of a
+ * step, and a supernet is one. */
+pn_status pn_method_check_ranks(const pn_method *method, const struct pn_group *group);
 
 PN_API_END
 

@@ -208,16 +208,6 @@ static pn_status begin_record(pn_run *r, const pn_warm_start *source) {
     return source->checkpoint ? save(r, NULL) : PN_OK; /* the others begin from the same */
 }
 
-/* Several processes share the units of a step; a supernet is one. */
-static pn_status check_group(const pn_run *r) {
-    const int ranks = pn_group_size(r->group);
-    return ranks == 1 || r->method->model == PN_MODEL_CELLS
-               ? PN_OK
-               : pn_fail(PN_EARG,
-                         "%d ranks, want one: a step of --method %s is one pass after another",
-                         ranks, r->method->name);
-}
-
 /* What the directory holds, and where the search is to begin. */
 static pn_status begin_reading(pn_run *r, pn_warm_start *source) {
     const pn_space space = pn_space_darts();
@@ -261,7 +251,7 @@ static pn_status open_run(pn_run *r, const char *directory, const pn_settings *a
     PN_TRY(pn_record_same_images(record, r->group, r->settings.data, pn_data_checksum(&r->data)));
     PN_TRY(pn_images_of(&r->data, &r->images));
     r->method = pn_method_of(&r->settings);
-    PN_TRY(check_group(r));
+    PN_TRY(pn_method_check_ranks(r->method, r->group));
     if (leads(r) && !record->begun) PN_TRY(pn_method_check(&r->settings));
     const pn_status s = pn_settings_resolve(&r->settings, &r->data);
     if (s != PN_OK) /* nothing is open in ours */

@@ -188,7 +188,7 @@ pn_status pn_record_same_images(pn_record *r, pn_group *group, const char *data,
     char word[16];
     snprintf(word, sizeof word, "%08" PRIx32, checksum);
     PN_TRY(pn_group_same(group, PN_EINPUT, "images of checksum", word));
-    return pn_group_rank(group) ? PN_OK : same_images(r, data, checksum);
+    return r && pn_group_rank(group) == 0 ? same_images(r, data, checksum) : PN_OK;
 }
 
 /* ---- checkpoints ----------------------------------------------------------------------------- */

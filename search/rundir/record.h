@@ -86,7 +86,7 @@ pn_status pn_record_look(const pn_record_kind *kind, const char *path, void *set
                          struct json_t **root);
 
 /* PN_EINPUT if the images are others than those the run was begun with, or not the same on all of a
- * group, who all call it. `data` names them. */
+ * group, who all call it. `data` names them. record NULL: there is none to compare with. */
 pn_status pn_record_same_images(pn_record *record, struct pn_group *group, const char *data,
                                 uint32_t checksum);
 
