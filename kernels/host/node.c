@@ -176,15 +176,23 @@ typedef struct block {
     pn_vf scale[2], shift[2], back[2]; /* restore: of the first term, its weight in them; of h */
 } block;
 
+/* Of the vectors of a block, those that begin a line of the cache: the others need no prefetch. */
+PN_INLINE int begins_line(const int v) {
+    return v * PN_LANES * (int)sizeof(pn_stored) % PN_LINE == 0;
+}
+
+/* `ahead`: where the next tile is asked for. */
 PN_INLINE void add_block(const int terms, const int restore, int lanes, const dx_sink *to,
-                         pn_stored *h, const pn_stored *dh, size_t at, const int v, block *k) {
+                         pn_stored *h, const pn_stored *dh, size_t at, size_t ahead, const int v,
+                         block *k) {
+    const int line = begins_line(v);
     const pn_vf g = pn_widen_lanes(dh + at, lanes);
-    __builtin_prefetch(dh + at + TILE);
+    if (line) __builtin_prefetch(dh + ahead);
     pn_vf x[MOST] = {{0}};
     PN_UNROLL for (int t = 0; t < terms; t++) {
         if (!to[t].x) continue;
         x[t] = pn_widen_lanes(to[t].x + at, lanes);
-        __builtin_prefetch(to[t].x + at + TILE);
+        if (line) __builtin_prefetch(to[t].x + ahead);
     }
     if (restore) {
         x[1] = k->back[v] * (x[1] - (k->scale[v] * x[0] + k->shift[v])) + k->mean[1][v];
@@ -198,7 +206,7 @@ PN_INLINE void add_block(const int terms, const int restore, int lanes, const dx
         pn_vf dt = pn_splat(to[t].weight) * g;
         if (to[t].add) dt += pn_widen_lanes(dx, lanes);
         pn_narrow_lanes(dx, dt, lanes);
-        __builtin_prefetch(dx + TILE, 1);
+        if (line) __builtin_prefetch(to[t].dx + ahead, 1);
     }
 }
 
@@ -217,14 +225,17 @@ PN_INLINE void add_blocks(const int terms, const int restore, const dx_sink *all
         k.shift[v] = pn_splat(to[0].weight) * pn_load(to[0].w.shift + c);
         k.back[v] = pn_load(to[1].w.scale + c);
     }
-    size_t i = first;
-    for (; i + BLOCK <= n; i += period)
-        PN_UNROLL for (int v = 0; v < 2; v++)
-            add_block(terms, restore, PN_LANES, to, h, dh, i + v * PN_LANES, v, &k);
+    /* The next tile is asked for line by line, whatever the order it will be read in: of lines that
+     * are a period apart no prefetcher of the hardware makes a stream, and a core alone has too few
+     * requests on the way. */
+    size_t i = first, ahead = tile_floats(period) + first / BLOCK * (n / period) * BLOCK;
+    for (; i + BLOCK <= n; i += period, ahead += BLOCK)
+        PN_UNROLL for (int v = 0; v < 2; v++) add_block(
+            terms, restore, PN_LANES, to, h, dh, i + v * PN_LANES, ahead + v * PN_LANES, v, &k);
     PN_UNROLL for (int v = 0; v < 2; v++) { /* what is left of the image */
         const size_t at = i + v * PN_LANES;
         if (at < n)
-            add_block(terms, restore, pn_min((int)(n - at), PN_LANES), to, h, dh, at, v, &k);
+            add_block(terms, restore, pn_min((int)(n - at), PN_LANES), to, h, dh, at, ahead, v, &k);
     }
     PN_UNROLL for (int t = 0; t < terms; t++) {
         if (!to[t].sums) continue;
