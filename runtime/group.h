@@ -4,13 +4,20 @@
  * calls need not ask whether there is a group.
  *
  * All members make the same calls in the same order. What fails on one of them alone fails on all:
- * every call begins with the question whether anybody has failed, and he who has goes straight to
- * pn_group_agree, wherever the others are. There all get the same status and the same sentence,
- * "rank 3 (host h2): ...", and from then on every call gives them back.
+ * every call but pn_group_sum begins with a meeting, whose message has the same length wherever it
+ * is. It says who has failed, and he who has goes straight to pn_group_agree, wherever the others
+ * are. (What fails between a meeting and a sum goes with the sum.) There all get the same status
+ * and the same sentence, "rank 3 (host h2): ...", and from then on every call gives them back.
  *
- * Who waits sleeps between two looks, so that he takes no core from one who computes. A wait longer
- * than `patience` is told once on stderr, by rank 0 and by rank 1 (rank 0 may be what is waited
- * for); one of ten times that ends all processes with exit code 6. */
+ * What is small travels with the meeting: what each has found (pn_group_join), and what each wishes
+ * (pn_group_listen). So a step of several units makes two collective calls, and neither can be
+ * spared: what a unit counts follows from what all have found, and the sum of the gradients follows
+ * from what each counts. A step that trains nothing makes one.
+ *
+ * Who waits sleeps between two looks, so that he takes no core from one who computes. Shortly
+ * before `patience` is over he asks the others, beside all this, whether they wait as well: those
+ * who do answer at once. Who is missing is then told once on stderr, by the lowest rank that waits;
+ * a wait of ten times `patience` ends all processes with exit code 6. */
 #ifndef PN_GROUP_H
 #define PN_GROUP_H
 
@@ -56,30 +63,47 @@ int pn_group_locals(const pn_group *group);
 void pn_group_at(pn_group *group, const char *what, int64_t number);
 void pn_group_patience(pn_group *group, double seconds);
 
+/* Who is on which host, for sentences. Before: when all are known to run the same program, since
+ * from here on meetings may have room (pn_group_room). PN_EMEM. */
+pn_status pn_group_introduce(pn_group *group);
+
+/* So many bytes of pn_group_join travel with a meeting, and sums of so many numbers in this memory
+ * (NULL: none) need no more memory of the host's; more than before, never fewer. PN_EMEM. */
+pn_status pn_group_room(pn_group *group, size_t bytes, const pn_memory *memory, size_t numbers);
+
 /* Wishes of a member that become those of all: of each the largest. */
 typedef struct pn_wishes {
     int stop; /* the number of a signal: to end after this step; 0: none */
     int save; /* 1: a checkpoint now */
 } pn_wishes;
 
-/* The worst status of all members, of equals that of the lowest rank, and its sentence, for all.
- * wishes: in and out, or NULL for none. */
-pn_status pn_group_agree(pn_group *group, pn_status mine, pn_wishes *wishes);
+/* Each meeting asks its members for their wishes. heard: what all have wished at the meetings since
+ * it was last called, the same on all. */
+void pn_group_listen(pn_group *group, pn_wishes (*own)(void));
+pn_wishes pn_group_heard(pn_group *group);
+
+/* A meeting: the worst status of all members, of equals that of the lowest rank, and its sentence,
+ * for all. */
+pn_status pn_group_agree(pn_group *group, pn_status mine);
 
 /* Rank 0's bytes, which lie on the host, to all. */
 pn_status pn_group_share(pn_group *group, void *host, size_t bytes);
 
-/* Elementwise over all members, in place: the largest of numbers of the host's, and the sum of
- * numbers in a backend's memory over these ranges. Whole numbers: the sum does not depend on who
- * adds in which order. Waits. */
+/* Elementwise over all members, in place: the largest. */
 pn_status pn_group_most(pn_group *group, int64_t *numbers, size_t count);
+
+/* Elementwise over all members, in place, numbers in a backend's memory over ranges that ascend:
+ * the sum. Whole numbers: it does not depend on who adds in which order. Numbers between the ranges
+ * are lost, and so are two behind the last one, which have to be there. Waits.
+ * mine: what this member has come to since the last meeting, which all agree on without another;
+ * the numbers may then be any. odd: in: of this member, out: of any; NULL: false. */
 pn_status pn_group_sum(pn_group *group, const pn_memory *memory, int64_t *numbers,
-                       const pn_range *ranges, int count);
+                       const pn_range *ranges, int count, pn_status mine, bool *odd);
 
 /* Bytes of which each member has filled places of its own, and the others have zeros there: all
- * get all, whatever they mean, since that is a sum too. PN_EARG unless they are whole numbers of 64
- * bits. */
-pn_status pn_group_join(pn_group *group, const pn_memory *memory, void *places, size_t bytes);
+ * get all, whatever they mean. With the meeting if there is room. PN_EARG unless they are whole
+ * numbers of 64 bits. */
+pn_status pn_group_join(pn_group *group, void *places, size_t bytes);
 
 /* From now on sums of numbers in this memory go from device to device, without a way by the hosts.
  * Each member has a device of its own. PN_EARG if exchange is NULL (there is no such way);

@@ -44,10 +44,20 @@ pn_launch_words pn_group_environment(void) {
 /* Most items of one call of MPI, whose counts are int. */
 enum { MOST = 1 << 27 };
 
+enum { LETTER = 1 /* tag */ };
+
+/* On its way. */
+typedef struct letter {
+    struct letter *next;
+    MPI_Request request;
+    int64_t word;
+} letter;
+
 typedef struct carried {
     MPI_Comm all;
     MPI_Request *request; /* begun, and perhaps over */
     int count, room;
+    letter *letters;
 } carried;
 
 static void end(void *self, int code) {
@@ -80,19 +90,20 @@ static void share(void *self, int from, void *bytes, size_t count) {
     }
 }
 
-static void reduce(carried *c, int64_t *numbers, size_t count, MPI_Op op) {
+/* Of 64 bits each. */
+static void reduce(carried *c, void *numbers, size_t count, MPI_Datatype type, MPI_Op op) {
     for (size_t at = 0; at < count; at += MOST) {
         const size_t part = count - at < MOST ? count - at : MOST;
-        MPI_Iallreduce(MPI_IN_PLACE, numbers + at, (int)part, MPI_INT64_T, op, c->all, next(c));
+        MPI_Iallreduce(MPI_IN_PLACE, (int64_t *)numbers + at, (int)part, type, op, c->all, next(c));
     }
 }
 
 static void sum(void *self, int64_t *numbers, size_t count) {
-    reduce(self, numbers, count, MPI_SUM);
+    reduce(self, numbers, count, MPI_INT64_T, MPI_SUM);
 }
 
-static void most(void *self, int64_t *numbers, size_t count) {
-    reduce(self, numbers, count, MPI_MAX);
+static void most(void *self, uint64_t *numbers, size_t count) {
+    reduce(self, numbers, count, MPI_UINT64_T, MPI_MAX);
 }
 
 static bool done(void *self) {
@@ -103,15 +114,66 @@ static bool done(void *self) {
     return over;
 }
 
+/* Those that have gone. */
+static void drop_letters(carried *c) {
+    for (letter **at = &c->letters; *at;) {
+        letter *const l = *at;
+        int gone;
+        MPI_Test(&l->request, &gone, MPI_STATUS_IGNORE);
+        if (!gone) {
+            at = &l->next;
+            continue;
+        }
+        *at = l->next;
+        free(l);
+    }
+}
+
+/* It is the next call that looks whether it has gone. */
+static void write_letter(void *self, int to, int64_t word) {
+    carried *c = self;
+    letter *const l = malloc(sizeof *l);
+    drop_letters(c);
+    if (!l) return;
+    *l = (letter){.next = c->letters, .word = word};
+    c->letters = l;
+    MPI_Isend(&l->word, 1, MPI_INT64_T, to, LETTER, c->all, &l->request);
+} /* NOLINT(clang-analyzer-optin.mpi.MPI-Checker) */
+
+static bool read_letter(void *self, int *from, int64_t *word) {
+    carried *c = self;
+    MPI_Status about;
+    int there;
+    MPI_Iprobe(MPI_ANY_SOURCE, LETTER, c->all, &there, &about);
+    if (!there) return false;
+    *from = about.MPI_SOURCE;
+    MPI_Recv(word, 1, MPI_INT64_T, *from, LETTER, c->all, MPI_STATUS_IGNORE);
+    return true;
+}
+
 static void shut(void *self) {
     carried *c = self;
+    int from;
+    int64_t word;
+    while (read_letter(c, &from, &word)) continue; /* too late */
     MPI_Finalize();
+    while (c->letters) {
+        letter *const l = c->letters;
+        c->letters = l->next;
+        free(l);
+    }
     free(c->request);
     free(c);
 }
 
-static const pn_carrier mpi = {
-    .share = share, .sum = sum, .most = most, .done = done, .end = end, .close = shut};
+static const pn_carrier mpi = {.share = share,
+                               .sum = sum,
+                               .most = most,
+                               .done = done,
+                               .write = write_letter,
+                               .read = read_letter,
+                               .end = end,
+                               .close = shut};
 
 static pn_status begin(pn_group **group) {
     int provided;

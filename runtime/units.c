@@ -188,28 +188,17 @@ static int stretches(pn_units *u) {
 
 /* ---- with others ----------------------------------------------------------------------------- */
 
-/* What the others have found, in its places. */
-static pn_status join_found(const pn_units *u, pn_result *found) {
-    const size_t units = (size_t)u->samples * (size_t)u->counts.shards;
-    return pn_group_join(u->counts.group, u->kernels->memory, found, units * sizeof *found);
-}
-
-/* A term beyond the limit on one rank leaves all without a sum. */
-static pn_status join_scale(const pn_units *u, float *scale) {
+/* mine: how adding up has gone here. A term beyond the limit of one leaves all without a sum. */
+static pn_status join_sum(pn_units *u, pn_status mine, float *scale, int64_t *sum) {
     const pn_memory *memory = u->kernels->memory;
-    float here;
-    PN_TRY(memory->download(&here, scale, sizeof here));
-    int64_t none = isnan(here) ? 1 : 0;
-    PN_TRY(pn_group_most(u->counts.group, &none, 1));
-    here = NAN;
-    return none ? memory->upload(scale, &here, sizeof here) : PN_OK;
-}
-
-static pn_status join_sum(pn_units *u, float *scale, int64_t *sum) {
-    if (!u->counts.group) return PN_OK;
-    PN_TRY(join_scale(u, scale));
+    const float none = NAN;
+    float here = 1;
+    if (!u->counts.group) return mine;
+    if (mine == PN_OK) mine = memory->download(&here, scale, sizeof here);
+    bool odd = isnan(here);
     const int count = stretches(u);
-    return pn_group_sum(u->counts.group, u->kernels->memory, sum, u->ranges, count);
+    PN_TRY(pn_group_sum(u->counts.group, memory, sum, u->ranges, count, mine, &odd));
+    return odd ? memory->upload(scale, &none, sizeof none) : PN_OK;
 }
 
 /* ---- the sum --------------------------------------------------------------------------------- */
@@ -220,19 +209,28 @@ static pn_status settle(const pn_units *u, const bool *which, const int64_t *sum
     return count ? u->kernels->settle(u->ranges, count, sum, keep, scale, to, launch) : PN_OK;
 }
 
-pn_status pn_units_sum(pn_units *u, pn_result *found, double temperature, double skip_below,
-                       pn_arena *arena, float *scale, const pn_launch *launch, float **gradient) {
-    const pn_parameters *p = u->parameters;
-    PN_TRY(join_found(u, found));
-    PN_TRY(pn_arena_commit(arena, pn_units_arena_bytes(p)));
-    pn_arena_born(arena, 0, sum_bytes(p));
-    int64_t *const sum = (int64_t *)(void *)arena->base;
-    *gradient = (float *)(void *)(sum + pn_aligned_floats(p->floats));
+pn_status pn_units_room(const pn_units *u, pn_arena *arena) {
+    PN_TRY(pn_arena_commit(arena, pn_units_arena_bytes(u->parameters)));
+    pn_arena_born(arena, 0, sum_bytes(u->parameters));
+    return PN_OK;
+}
+
+/* Of the units that are run here. */
+static pn_status add_up(pn_units *u, const pn_result *found, double temperature, double skip_below,
+                        int64_t *sum, float *scale, const pn_launch *launch) {
     PN_TRY(u->kernels->share(found, u->samples, u->counts.shards, temperature, skip_below, u->share,
                              launch));
     PN_TRY(clear_sum(u, stretches(u), sum));
-    PN_TRY(tally(u, sum, scale, launch));
-    PN_TRY(join_sum(u, scale, sum));
+    return tally(u, sum, scale, launch);
+}
+
+pn_status pn_units_sum(pn_units *u, const pn_result *found, double temperature, double skip_below,
+                       pn_arena *arena, float *scale, const pn_launch *launch, float **gradient) {
+    const pn_parameters *p = u->parameters;
+    int64_t *const sum = (int64_t *)(void *)arena->base;
+    *gradient = (float *)(void *)(sum + pn_aligned_floats(p->floats)); /* until then free */
+    const pn_status s = add_up(u, found, temperature, skip_below, sum, scale, launch);
+    PN_TRY(join_sum(u, s, scale, sum));
     PN_TRY(settle(u, u->touched, sum, 0, scale, *gradient, launch));
     return settle(u, u->tracked, sum, 1 - PN_RUNNING_MOMENTUM, scale, p->device.value, launch);
 }

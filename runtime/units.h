@@ -79,13 +79,18 @@ pn_status pn_units_take(pn_units *units, int k, int d, pn_program *program);
  * k, here or elsewhere, so that all of the group know what the step touches. */
 void pn_units_note(pn_units *units, int k, const pn_program *program);
 
-/* Adds up the units so far, with a group those of all. found: of unit (k, d) at [k * shards + d],
- * zeros of what is run elsewhere, and then that too. Commits the arena, and gives where in it the
- * gradient is, a range like those of the parameters, valid where a unit touched
- * them. *scale: 1 before, in memory of the device, and NaN if a sum cannot be had (a term beyond
- * PN_TERM_LIMIT). Running statistics are then as they were; else they have moved. */
-pn_status pn_units_sum(pn_units *units, pn_result *found, double temperature, double skip_below,
-                       pn_arena *arena, float *scale, const pn_launch *launch, float **gradient);
+/* Commits the arena for the sum, of which it is from now on. PN_EMEM: so it comes before a group
+ * meets for the last time before the sum. */
+pn_status pn_units_room(const pn_units *units, pn_arena *arena);
+
+/* Adds up the units so far, with a group those of all, by one collective call. found: of unit
+ * (k, d) at [k * shards + d], also of what is run elsewhere. Gives where in the arena the gradient
+ * is, a range like those of the parameters, valid where a unit touched them. *scale: 1 before, in
+ * memory of the device, and NaN if a sum cannot be had (a term beyond PN_TERM_LIMIT). Running
+ * statistics are then as they were; else they have moved. */
+pn_status pn_units_sum(pn_units *units, const pn_result *found, double temperature,
+                       double skip_below, pn_arena *arena, float *scale, const pn_launch *launch,
+                       float **gradient);
 
 /* Gives the arena back, when the gradient is used. */
 pn_status pn_units_end(const pn_units *units, pn_arena *arena);

@@ -97,14 +97,18 @@ pn_status pn_update_sample(pn_update *u, const pn_program *program, const pn_res
 
 const float *pn_update_scale(const pn_update *u) { return &u->device->weights.scale; }
 
-pn_status pn_update_sum(pn_update *u, pn_result *found, double temperature, double skip_below,
-                        pn_arena *arena) {
+pn_status pn_update_room(pn_update *u, pn_arena *arena) {
+    u->arena = arena;
+    return pn_units_room(&u->units, arena);
+}
+
+pn_status pn_update_sum(pn_update *u, const pn_result *found, double temperature,
+                        double skip_below) {
     float *gradient;
     PN_TRY(begin_lap(u));
-    PN_TRY(pn_units_sum(&u->units, found, temperature, skip_below, arena, &u->device->scale,
+    PN_TRY(pn_units_sum(&u->units, found, temperature, skip_below, u->arena, &u->device->scale,
                         &u->launch, &gradient));
     u->gradient = gradient;
-    u->arena = arena;
     u->range_count = pn_parameters_ranges(u->parameters, u->units.touched, u->ranges);
     return end_lap(u);
 }

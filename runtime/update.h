@@ -55,9 +55,10 @@ pn_status pn_update_sample(pn_update *u, const pn_program *program, const pn_res
 /* 1, or 0 if the sample at hand cannot matter, in memory of the device. */
 const float *pn_update_scale(const pn_update *u);
 
-/* After all units, before apply: pn_units_sum. Until then the arena is the sum's. */
-pn_status pn_update_sum(pn_update *u, pn_result *found, double temperature, double skip_below,
-                        pn_arena *arena);
+/* After all units, before apply: pn_units_room, and pn_units_sum. The arena is then the sum's. */
+pn_status pn_update_room(pn_update *u, pn_arena *arena);
+pn_status pn_update_sum(pn_update *u, const pn_result *found, double temperature,
+                        double skip_below);
 
 /* Clips, steps. */
 pn_status pn_update_apply(pn_update *u, pn_sgd sgd);

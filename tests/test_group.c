@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "kernels/backend.h"
 #include "kernels/exchange.h"
@@ -48,23 +49,30 @@ static int64_t sum_of(size_t i) {
     return sum;
 }
 
-/* In ranges with gaps, which nobody may touch. */
+/* In ranges with gaps: those are lost, as are two numbers behind, and nothing else. */
 static void check_sum(const pn_memory *memory, const pn_range *ranges, int count, size_t all) {
-    int64_t *numbers = malloc((all + 1) * sizeof *numbers);
-    bool *inside = calloc(all + 1, sizeof *inside);
+    enum { KEPT, LOST, SUMMED };
+    int64_t *numbers = malloc((all + 2) * sizeof *numbers);
+    char *fate = calloc(all + 2, sizeof *fate);
     void *there;
-    WANT(numbers && inside);
-    WANT(memory->allocate((all + 1) * sizeof *numbers, &there) == PN_OK);
-    for (size_t i = 0; i < all; i++) numbers[i] = number(i, rank);
-    WANT(memory->upload(there, numbers, all * sizeof *numbers) == PN_OK);
-    WANT(pn_group_sum(group, memory, there, ranges, count) == PN_OK);
+    WANT(numbers && fate);
+    WANT(memory->allocate((all + 2) * sizeof *numbers, &there) == PN_OK);
+    for (size_t i = 0; i < all + 2; i++) numbers[i] = number(i, rank);
+    WANT(memory->upload(there, numbers, (all + 2) * sizeof *numbers) == PN_OK);
+    bool odd = rank == size - 1;
+    WANT(pn_group_sum(group, memory, there, ranges, count, PN_OK, &odd) == PN_OK && odd);
+    odd = false;
+    WANT(pn_group_sum(group, memory, there, NULL, 0, PN_OK, &odd) == PN_OK && !odd);
     WANT(memory->download(numbers, there, all * sizeof *numbers) == PN_OK);
-    for (int j = 0; j < count; j++)
-        for (size_t i = 0; i < ranges[j].count; i++) inside[ranges[j].first + i] = true;
-    for (size_t i = 0; i < all; i++) WANT(numbers[i] == (inside[i] ? sum_of(i) : number(i, rank)));
+    if (count)
+        memset(fate + ranges[0].first, LOST,
+               ranges[count - 1].first + ranges[count - 1].count + 2 - ranges[0].first);
+    for (int j = 0; j < count; j++) memset(fate + ranges[j].first, SUMMED, ranges[j].count);
+    for (size_t i = 0; i < all; i++)
+        WANT(fate[i] == LOST || numbers[i] == (fate[i] == SUMMED ? sum_of(i) : number(i, rank)));
     memory->release(there);
     free(numbers);
-    free(inside);
+    free(fate);
 }
 
 static void check_sums(void) {
@@ -87,9 +95,28 @@ static void check_joined(void) {
     int64_t all[4 * EACH] = {0}, bits[EACH];
     memcpy(bits, odd, sizeof bits);
     memcpy(all + (ptrdiff_t)rank * EACH, bits, sizeof bits);
-    WANT(pn_group_join(group, &pn_host_memory, all, (size_t)size * sizeof bits) == PN_OK);
+    WANT(pn_group_join(group, all, (size_t)size * sizeof bits) == PN_OK);
     for (int i = 0; i < size * EACH; i++) WANT(all[i] == bits[i % EACH]);
-    WANT(pn_group_join(group, &pn_host_memory, all, sizeof *all + 1) == PN_EARG);
+    WANT(pn_group_join(group, all, sizeof *all + 1) == PN_EARG);
+}
+
+/* With a meeting, at its very end, and by a call of their own. */
+static void check_rooms(void) {
+    static const size_t counts[] = {0, 1, 511, 512, 513, 999, 1000, 1001, 70000};
+    for (int larger = 0; larger < 2; larger++) {
+        for (size_t j = 0; j < sizeof counts / sizeof *counts; j++) {
+            int64_t *places = calloc(counts[j] + 1, sizeof *places);
+            WANT(places);
+            for (size_t i = 0; i < counts[j]; i++)
+                if ((int)(i % (size_t)size) == rank) places[i] = number(i, 1);
+            WANT(pn_group_join(group, places, counts[j] * sizeof *places) == PN_OK);
+            for (size_t i = 0; i < counts[j]; i++) WANT(places[i] == number(i, 1));
+            WANT(places[counts[j]] == 0);
+            free(places);
+        }
+        WANT(pn_group_room(group, 7997, NULL, 0) == PN_OK);         /* 1000 numbers */
+        WANT(pn_group_room(group, 8, &pn_host_memory, 9) == PN_OK); /* never fewer */
+    }
 }
 
 static void check_share(void) {
@@ -109,26 +136,44 @@ static void check_most(void) {
     int64_t most[] = {rank, -rank, rank == size / 2 ? INT64_MAX : INT64_MIN, -5};
     WANT(pn_group_most(group, most, 4) == PN_OK);
     WANT(most[0] == size - 1 && most[1] == 0 && most[2] == INT64_MAX && most[3] == -5);
-    pn_wishes w = {.stop = rank == size - 1 ? 15 : 0, .save = rank == 0};
-    WANT(pn_group_agree(group, PN_OK, &w) == PN_OK);
-    WANT(w.stop == 15 && w.save == 1);
-    w = (pn_wishes){0};
-    WANT(pn_group_agree(group, PN_OK, &w) == PN_OK);
-    WANT(w.stop == 0 && w.save == 0);
     WANT(pn_group_same(group, PN_EARG, "colour", "blue") == PN_OK);
+}
+
+static pn_wishes wishes;
+static pn_wishes own_wishes(void) { return wishes; }
+
+/* Whatever the meeting is about. */
+static void check_wishes(void) {
+    int64_t any = 1;
+    pn_wishes heard = pn_group_heard(group);
+    WANT(heard.stop == 0 && heard.save == 0);
+    wishes = (pn_wishes){.stop = rank == size - 1 ? 15 : 0, .save = rank == 0};
+    WANT(pn_group_agree(group, PN_OK) == PN_OK);
+    heard = pn_group_heard(group);
+    WANT(heard.stop == 0 && heard.save == 0); /* nobody was asked */
+    pn_group_listen(group, own_wishes);
+    WANT(pn_group_join(group, &any, sizeof any) == PN_OK);
+    wishes = (pn_wishes){0};
+    WANT(pn_group_agree(group, PN_OK) == PN_OK);
+    heard = pn_group_heard(group);
+    WANT(heard.stop == 15 && heard.save == 1);
+    heard = pn_group_heard(group);
+    WANT(heard.stop == 0 && heard.save == 0);
 }
 
 /* Every call, and who is who. */
 static pn_status calls(void) {
-    int64_t seen[4] = {0};
+    int64_t seen[4 + 2] = {0};
     seen[rank] = 1;
-    WANT(pn_group_sum(group, &pn_host_memory, seen, &(pn_range){0, 4}, 1) == PN_OK);
+    WANT(pn_group_sum(group, &pn_host_memory, seen, &(pn_range){0, 4}, 1, PN_OK, NULL) == PN_OK);
     for (int r = 0; r < 4; r++) WANT(seen[r] == (r < size));
     WANT(pn_group_locals(group) == size && pn_group_local(group) == rank);
     check_sums();
     check_joined();
+    check_rooms();
     check_share();
     check_most();
+    check_wishes();
     return PN_OK;
 }
 
@@ -188,13 +233,10 @@ static pn_status between(void) {
 /* A device that can no such thing. */
 static pn_status no_exchange(void) { return pn_group_exchange(group, &pn_host_memory, NULL); }
 
-/* One fails before a sum that the others are in; all know, and go on knowing. */
-static pn_status fails(void) {
+/* One fails elsewhere than where the others meet; all know, and go on knowing. */
+static pn_status all_know(pn_status s) {
     int64_t one = 1;
-    const bool bad = rank == size - 1;
-    const pn_status s = bad ? pn_group_agree(group, pn_fail(PN_EIO, "the disk is gone"), NULL)
-                            : pn_group_sum(group, &pn_host_memory, &one, &(pn_range){0, 1}, 1);
-    WANT(s == PN_EIO && strstr(pn_error(), "the disk is gone") && one == 1);
+    WANT(s == PN_EIO && strstr(pn_error(), "the disk is gone"));
     WANT(size == 1 || strncmp(pn_error(), "rank ", 5) == 0);
     WANT(size > 1 || strcmp(pn_error(), "the disk is gone") == 0);
     char sentence[PN_SENTENCE_BYTES];
@@ -202,7 +244,26 @@ static pn_status fails(void) {
     pn_say("something else");
     WANT(pn_group_share(group, &one, sizeof one) == PN_EIO && strcmp(pn_error(), sentence) == 0);
     WANT(pn_group_most(group, &one, 1) == PN_EIO && one == 1);
-    return pn_group_agree(group, PN_OK, NULL);
+    WANT(pn_group_join(group, &one, sizeof one) == PN_EIO && one == 1);
+    WANT(pn_group_sum(group, &pn_host_memory, &one, &(pn_range){0, 1}, 1, PN_OK, NULL) == PN_EIO);
+    WANT(one == 1);
+    return pn_group_agree(group, PN_OK);
+}
+
+static pn_status fails(void) {
+    int64_t one = 1;
+    const bool bad = rank == size - 1;
+    const pn_status s = bad ? pn_group_agree(group, pn_fail(PN_EIO, "the disk is gone"))
+                            : pn_group_join(group, &one, sizeof one);
+    WANT(one == 1);
+    return all_know(s);
+}
+
+/* Between a meeting and a sum: the sum takes it along. */
+static pn_status fails_late(void) {
+    int64_t three[] = {1, 2, 3};
+    const pn_status mine = rank == size - 1 ? pn_fail(PN_EIO, "the disk is gone") : PN_OK;
+    return all_know(pn_group_sum(group, &pn_host_memory, three, &(pn_range){0, 1}, 1, mine, NULL));
 }
 
 /* The worst status counts, of equals the lowest rank's. */
@@ -210,7 +271,7 @@ static pn_status worst(void) {
     static const pn_status each[] = {PN_EARG, PN_EMEM, PN_EMEM, PN_OK};
     pn_status s = each[rank];
     if (s != PN_OK) s = pn_fail(s, "of %d", rank);
-    s = pn_group_agree(group, s, NULL);
+    s = pn_group_agree(group, s);
     WANT(s == PN_EMEM && strncmp(pn_error(), "rank 1 (host ", 13) == 0 &&
          strstr(pn_error(), "): of 1"));
     return s;
@@ -220,36 +281,49 @@ static pn_status differs(void) {
     return pn_group_same(group, PN_EARG, "colour", rank == 1 ? "red" : "blue");
 }
 
-/* The last is late: by more than the patience, not by ten times as much. */
-static pn_status late(void) {
+/* By more than the patience, not by ten times as much; again by less than somebody could tell. */
+static pn_status late(bool is_late) {
     pn_group_patience(group, 1);
     pn_group_at(group, "step", 7);
     for (int i = 0; i < 2; i++) {
-        if (rank == size - 1) pn_sleep(1.5);
-        WANT(pn_group_agree(group, PN_OK, NULL) == PN_OK);
+        if (is_late) pn_sleep(1.5);
+        WANT(pn_group_agree(group, PN_OK) == PN_OK);
     }
     return PN_OK;
 }
+
+static pn_status last_is_late(void) { return late(rank == size - 1); }
+static pn_status first_is_late(void) { return late(rank == 0); }
+static pn_status only_first_is_not(void) { return late(rank > 0); }
 
 /* Or it never comes. */
 static pn_status never(void) {
     pn_group_patience(group, 0.05);
     if (rank == size - 1) pn_sleep(LIMIT);
-    return pn_group_agree(group, PN_OK, NULL);
+    return pn_group_agree(group, PN_OK);
 }
 
 static const struct role {
     const char *name;
     pn_status (*play)(void);
-} roles[] = {
-    {"calls", calls}, {"fails", fails}, {"worst", worst},     {"differs", differs},
-    {"late", late},   {"never", never}, {"between", between}, {"no exchange", no_exchange}};
+} roles[] = {{"calls", calls},
+             {"fails", fails},
+             {"fails late", fails_late},
+             {"worst", worst},
+             {"differs", differs},
+             {"last is late", last_is_late},
+             {"first is late", first_is_late},
+             {"only first is not", only_first_is_not},
+             {"never", never},
+             {"between", between},
+             {"no exchange", no_exchange}};
 
 /* A member's whole life; rank 0 says what has failed. */
 static int member(const char *role, const char *how) {
     pn_status s = pn_group_open(&group, how);
     rank = pn_group_rank(group);
     size = pn_group_size(group);
+    if (s == PN_OK) s = pn_group_introduce(group);
     for (size_t i = 0; s == PN_OK && i < sizeof roles / sizeof *roles; i++)
         if (strcmp(roles[i].name, role) == 0) s = roles[i].play();
     if (s != PN_OK && rank == 0) fprintf(stderr, "%s\n", pn_error());
@@ -294,6 +368,8 @@ static void test_failures(void **state) {
     (void)state;
     run("1", "fails", PN_EIO, "the disk is gone");
     run("3", "fails", PN_EIO, "rank 2 (host ");
+    run("1", "fails late", PN_EIO, "the disk is gone");
+    run("3", "fails late", PN_EIO, "rank 2 (host ");
     run("4", "worst", PN_EMEM, "): of 1");
     run("3", "differs", PN_EARG, "colour red, want blue as rank 0 has");
 }
@@ -305,14 +381,34 @@ static int times(const char *text, const char *part) {
     return n;
 }
 
+/* One of those who wait says whom he waits for, once. */
+static void named(const char *ranks, const char *role, const char *who, const char *whom) {
+    char host[64] = "unknown", sentence[512];
+    pn_process p;
+    (void)gethostname(host, sizeof host - 1);
+    snprintf(sentence, sizeof sentence, "parsec-nas: %s (host %s) has waited 1 s for ", who, host);
+    for (const char *at = whom; *at; at++) {
+        const size_t used = strlen(sentence);
+        if (*at == '@')
+            snprintf(sentence + used, sizeof sentence - used, "(host %s)", host);
+        else
+            snprintf(sentence + used, sizeof sentence - used, "%c", *at);
+    }
+    start(&p, ranks, role);
+    pn_process_wait(&p, LIMIT);
+    if (p.code != 0 || times(p.err, "has waited") != 1 || !strstr(p.err, sentence))
+        fail_msg("%s ranks, %s: code %d, want \"%s\", it said: %s", ranks, role, p.code, sentence,
+                 p.err);
+    pn_process_free(&p);
+}
+
 static void test_patience(void **state) {
     (void)state;
-    pn_process p;
-    start(&p, "2", "late");
-    pn_process_wait(&p, LIMIT);
-    if (p.code != 0 || times(p.err, " for other ranks at step 7") != 1)
-        fail_msg("code %d, it said: %s", p.code, p.err);
-    pn_process_free(&p);
+    named("2", "last is late", "rank 0", "rank 1 @ at step 7; all end after 10 s");
+    named("3", "first is late", "rank 1", "rank 0 @ at step 7; ");
+    named("4", "only first is not", "rank 0", "rank 1 @, rank 2 @ and rank 3 @ at step 7; ");
+    named("7", "only first is not", "rank 0",
+          "rank 1 @, rank 2 @, rank 3 @, rank 4 @ and 2 others at step 7; ");
     const double begun = pn_clock();
     run("2", "never", PN_EIO, "and gives up");
     assert_true(pn_clock() - begun < LIMIT / 2.0);
@@ -322,17 +418,22 @@ static void test_patience(void **state) {
 static void test_alone(void **state) {
     (void)state;
     int64_t numbers[] = {1, 2};
-    pn_wishes w = {.stop = 2};
-    pn_group *none = (void *)&w;
+    bool odd = true;
+    pn_group *none = (void *)&odd;
     assert_int_equal(pn_group_open(&none, "none"), PN_OK);
     assert_null(none);
     assert_int_equal(pn_group_rank(NULL) + pn_group_local(NULL), 0);
     assert_int_equal(pn_group_size(NULL) * pn_group_locals(NULL), 1);
-    assert_int_equal(pn_group_agree(NULL, PN_EIO, &w), PN_EIO);
-    assert_int_equal(w.stop, 2);
+    assert_int_equal(pn_group_agree(NULL, PN_EIO), PN_EIO);
+    assert_int_equal(pn_group_introduce(NULL), PN_OK);
+    assert_int_equal(pn_group_room(NULL, 8, NULL, 0), PN_OK);
+    pn_group_listen(NULL, own_wishes);
+    assert_int_equal(pn_group_heard(NULL).stop, 0);
     assert_int_equal(pn_group_share(NULL, NULL, 5), PN_OK);
     assert_int_equal(pn_group_most(NULL, numbers, 2), PN_OK);
-    assert_int_equal(pn_group_sum(NULL, &pn_host_memory, numbers, &(pn_range){0, 2}, 1), PN_OK);
+    assert_int_equal(
+        pn_group_sum(NULL, &pn_host_memory, numbers, &(pn_range){0, 2}, 1, PN_EIO, &odd), PN_EIO);
+    assert_true(odd);
     assert_int_equal(pn_group_same(NULL, PN_EARG, "colour", "red"), PN_OK);
     assert_int_equal(numbers[0] * 10 + numbers[1], 12);
     assert_int_equal(pn_group_exchange(NULL, &pn_host_memory, NULL), PN_OK);

@@ -261,6 +261,20 @@ static pn_status conclude(pn_run *r, const pn_curve *curve, bool quiet, bool rep
 
 /* ---- running --------------------------------------------------------------------------------- */
 
+typedef struct options {
+    const char *truth;
+    bool report;
+    pn_work_options work;
+    pn_device_options device;
+} options;
+static options o;
+
+#define PN_OF options
+
+static const pn_field rows[] = {
+    PN_ROW_TRUTH("write DIR/truth.csv: accuracy to expect of pi and of the cell found, by a table"),
+    PN_ROW_REPORT, PN_ROWS_WORK("the genotype alone")};
+
 /* First the curve, so that no checkpoint is ahead of it. */
 static pn_status save(pn_run *r, const pn_curve *curve) {
     if (pn_ranks_lead()) PN_TRY(pn_curve_write(curve, r));
@@ -276,21 +290,19 @@ static pn_status after_step(pn_run *r, pn_curve *curve, progress *p) {
     return PN_OK;
 }
 
-static pn_status loop(pn_run *r, pn_curve *curve, progress *p, double save_every) {
-    double saved = pn_now();
-    p->begun = p->live.shown = p->phase_begun = saved;
+static pn_status loop(pn_run *r, pn_curve *curve, progress *p) {
+    pn_wishes wish;
+    p->begun = p->live.shown = p->phase_begun = pn_now();
     p->first_step = p->phase_step = pn_run_position(r);
     p->warmup = pn_run_position(r) < r->settings.warmup;
-    pn_wishes wish = {.stop = pn_stopped};
-    PN_TRY(pn_group_agree(r->group, PN_OK, &wish));
+    PN_TRY(pn_ranks_begin(o.work.save_every, &wish));
     while (pn_run_position(r) < r->settings.steps && !wish.stop) {
         PN_TRY(pn_run_step(r));
         if (pn_ranks_lead()) PN_TRY(after_step(r, curve, p));
-        wish = (pn_wishes){pn_stopped, pn_ranks_lead() && pn_now() - saved >= save_every};
-        PN_TRY(pn_group_agree(r->group, PN_OK, &wish));
+        wish = pn_ranks_wishes();
         if (wish.save) {
             PN_TRY(save(r, curve));
-            saved = pn_now();
+            pn_ranks_saved(&wish);
         }
     }
     if (wish.stop) pn_stopped = wish.stop; /* perhaps another rank's */
@@ -301,20 +313,6 @@ static pn_status loop(pn_run *r, pn_curve *curve, progress *p, double save_every
     return pn_fail(PN_EINTR, "stopped after step %lld of %lld; the same command continues",
                    (long long)pn_run_position(r), (long long)r->settings.steps);
 }
-
-typedef struct options {
-    const char *truth;
-    bool report;
-    pn_work_options work;
-    pn_device_options device;
-} options;
-static options o;
-
-#define PN_OF options
-
-static const pn_field rows[] = {
-    PN_ROW_TRUTH("write DIR/truth.csv: accuracy to expect of pi and of the cell found, by a table"),
-    PN_ROW_REPORT, PN_ROWS_WORK("the genotype alone")};
 
 /* Whether the time has to say how many steps: of a search that begins now, with --time. */
 static pn_status look_for_steps(const char *directory, bool *timed) {
@@ -367,7 +365,7 @@ static pn_status search(pn_run *r, pn_curve *curve, const char *directory) {
         if (lead) PN_TRY(pn_curve_write(curve, r));
         PN_TRY(pn_run_finish(r)); /* perhaps killed between the last checkpoint and the genotype */
     } else {
-        PN_TRY(loop(r, curve, &p, o.work.save_every));
+        PN_TRY(loop(r, curve, &p));
     }
     return lead ? conclude(r, curve, o.work.quiet || as_json, o.report) : PN_OK;
 }

@@ -161,25 +161,23 @@ static pn_status loop(pn_training *t) {
                   .begun = pn_now(),
                   .loss = NAN,
                   .accuracy = NAN};
-    double saved = p.begun;
+    pn_wishes wish;
     p.live.shown = p.begun;
     p.first_step = t->trainer.step;
     if (t->continued && !o.work.quiet)
         pn_note("continuing from step %lld of %lld", (long long)t->trainer.step,
                 (long long)t->steps);
-    pn_wishes wish = {.stop = pn_stopped};
-    PN_TRY(pn_group_agree(t->group, PN_OK, &wish));
+    PN_TRY(pn_ranks_begin(o.work.save_every, &wish));
     while (t->trainer.step < t->steps && !wish.stop) {
         PN_TRY(pn_training_step(t));
         keep_means(&p, &t->sums);
         conclude_epoch(t, &p);
         forecast(t, &p);
         show(t, &p, false);
-        wish = (pn_wishes){pn_stopped, pn_ranks_lead() && pn_now() - saved >= o.work.save_every};
-        PN_TRY(pn_group_agree(t->group, PN_OK, &wish));
+        wish = pn_ranks_wishes();
         if (wish.save) {
             PN_TRY(pn_training_save(t));
-            saved = pn_now();
+            pn_ranks_saved(&wish);
         }
     }
     if (wish.stop) pn_stopped = wish.stop; /* perhaps another rank's */

@@ -67,7 +67,7 @@ static pn_status end_together(pn_status s) {
         pn_say("%s", sentence);
     else
         s = opened;
-    s = pn_group_agree(pn_ranks(), s, NULL);
+    s = pn_group_agree(pn_ranks(), s);
     speaks = pn_ranks_lead();
     return s;
 }

@@ -27,12 +27,41 @@ pn_status pn_ranks_open(const pn_work_options *options) {
     alone = !group;
     direct = group && options && strcmp(options->group, "nccl") == 0;
     if (options) pn_group_patience(group, options->patience);
-    return pn_group_same(group, PN_EARG, "parsec-nas", PN_VERSION);
+    PN_TRY(pn_group_same(group, PN_EARG, "parsec-nas", PN_VERSION));
+    return pn_group_introduce(group);
 }
 
 void pn_ranks_close(void) {
     pn_group_close(group);
     group = NULL;
+}
+
+/* ---- wishes ---------------------------------------------------------------------------------- */
+
+static double saved, save_every; /* the last checkpoint, by pn_now; seconds */
+
+static pn_wishes own_wishes(void) {
+    return (pn_wishes){pn_stopped, pn_ranks_lead() && pn_now() - saved >= save_every};
+}
+
+pn_status pn_ranks_begin(double every, pn_wishes *wishes) {
+    saved = pn_now();
+    save_every = every;
+    pn_group_listen(group, own_wishes);
+    PN_TRY(pn_group_agree(group, PN_OK));
+    *wishes = pn_ranks_wishes();
+    return PN_OK;
+}
+
+/* Of one there need not have been a meeting. */
+pn_wishes pn_ranks_wishes(void) {
+    return pn_group_size(group) > 1 ? pn_group_heard(group) : own_wishes();
+}
+
+void pn_ranks_saved(pn_wishes *wishes) {
+    saved = pn_now();
+    const int stop = pn_ranks_wishes().stop;
+    if (!wishes->stop) wishes->stop = stop;
 }
 
 /* ---- threads and devices --------------------------------------------------------------------- */
@@ -100,7 +129,7 @@ static pn_status connect_cards(const pn_kernels *kernels) {
             ? pn_fail(PN_EARG, "group nccl with %d ranks and %d cards on a host, want a card each",
                       locals, cards)
             : PN_OK;
-    PN_TRY(pn_group_agree(group, s, NULL));
+    PN_TRY(pn_group_agree(group, s));
     return pn_group_exchange(group, kernels->memory, pn_backend_exchange(kernels));
 }
 

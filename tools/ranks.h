@@ -22,6 +22,13 @@ bool pn_ranks_lead(void);
  * has, or that the launcher leaves us, shared evenly. */
 pn_status pn_ranks_device(const pn_device_options *options, const pn_kernels **kernels);
 
+/* Whether to stop, or to save, between two steps: the same on all, as all have wished at the
+ * meetings of the step before; a process alone by itself. `begin` meets; a checkpoint is wished for
+ * when so many seconds are gone since it, or since `saved`, which all call when they have one. */
+pn_status pn_ranks_begin(double save_every, pn_wishes *wishes);
+pn_wishes pn_ranks_wishes(void);
+void pn_ranks_saved(pn_wishes *wishes);
+
 /* For a person: how many there are, and what may be in their way. */
 void pn_ranks_introduce(void);
 

@@ -136,16 +136,22 @@ static size_t units_of(const pn_model *m) {
 enum { NUMBERS = sizeof(pn_result) / sizeof(int64_t) };
 _Static_assert(sizeof(pn_result) == NUMBERS * sizeof(int64_t), "results are joined as numbers");
 
+/* All results of a step, and the bytes of its programs. */
+static size_t joined_numbers(const pn_model *m) {
+    return results(m) * NUMBERS + (size_t)m->samples;
+}
+
 static pn_status allocate_dealing(pn_model *m) {
     const size_t units = units_of(m), ranks = (size_t)pn_group_size(m->settings.group);
     if (!m->settings.group) return PN_OK;
     m->owner = calloc(units, sizeof *m->owner);
     m->cost = calloc(units, sizeof *m->cost);
     m->load = calloc(ranks, sizeof *m->load);
-    m->joined = calloc(units * NUMBERS + (size_t)m->samples, sizeof *m->joined);
-    return m->owner && m->cost && m->load && m->joined
-               ? PN_OK
-               : pn_fail(PN_EMEM, "model: no memory to deal %zu units", units);
+    m->joined = calloc(joined_numbers(m), sizeof *m->joined);
+    if (!m->owner || !m->cost || !m->load || !m->joined)
+        return pn_fail(PN_EMEM, "model: no memory to deal %zu units", units);
+    return pn_group_room(m->settings.group, joined_numbers(m) * sizeof *m->joined,
+                         m->kernels->memory, has_units(m) ? m->network.parameters.floats : 0);
 }
 
 /* Unit (k, d); of any shard with d -1. */
@@ -397,6 +403,7 @@ static pn_status begin(void *self, int64_t step) {
     m->place = &m->network.parameters;
     m->mix_keep = 1;
     m->dealt = 0;
+    m->met = false;
     PN_TRY(m->kernels->memory->clear(m->found, results(m) * sizeof *m->found));
     memset(m->evaluation, 0, (size_t)m->samples * sizeof *m->evaluation);
     return pn_update_begin(&m->update);
@@ -492,12 +499,35 @@ static pn_sgd sgd_of(const pn_model *m, double rate) {
                     .nesterov = m->settings.nesterov};
 }
 
+/* What all have found on both batches, and the bytes of their programs, in one call: once a step,
+ * when all passes are queued. Waits for them. */
+static pn_status meet(pn_model *m) {
+    int64_t *const bytes = m->joined + results(m) * NUMBERS;
+    PN_TRY(m->kernels->memory->download(m->result, m->found, results(m) * sizeof *m->result));
+    m->met = true;
+    if (!m->owner) return PN_OK;
+    memcpy(m->joined, m->result, results(m) * sizeof *m->result);
+    for (int k = 0; k < m->samples; k++)
+        bytes[k] = k < m->dealt && is_mine(m, k, 0) ? (int64_t)m->evaluation[k].bytes : 0;
+    PN_TRY(pn_group_join(m->settings.group, m->joined, joined_numbers(m) * sizeof *m->joined));
+    memcpy(m->result, m->joined, results(m) * sizeof *m->result);
+    for (int k = 0; k < m->samples; k++) m->evaluation[k].bytes = (size_t)bytes[k];
+    return PN_OK;
+}
+
+/* The sum over the units of all: what each counts follows from what all have found. */
+static pn_status sum_units(pn_model *m) {
+    const size_t trained = units_of(m) * sizeof *m->found;
+    PN_TRY(pn_update_room(&m->update, &m->arena));
+    if (m->owner) PN_TRY(meet(m));
+    if (m->owner) PN_TRY(m->kernels->memory->upload(m->found, m->result, trained));
+    return pn_update_sum(&m->update, m->found, m->settings.temperature, m->settings.skip_below);
+}
+
 static pn_status update(void *self, double rate) {
     pn_model *m = self;
     double since = pn_now();
-    if (has_units(m))
-        PN_TRY(pn_update_sum(&m->update, m->found, m->settings.temperature, m->settings.skip_below,
-                             &m->arena));
+    if (has_units(m)) PN_TRY(sum_units(m));
     const pn_status s = pn_update_apply(&m->update, sgd_of(m, rate));
     m->times.update += pn_lap(&since);
     return s;
@@ -512,29 +542,11 @@ static void add_results(const pn_model *m, const pn_result *of, double *log_like
     }
 }
 
-/* What others have found on the validation batch, which no kernel waits for, and the bytes of their
- * programs; `update` has joined the other half. */
-static pn_status join(pn_model *m, int count) {
-    if (!m->owner) return PN_OK;
-    const size_t units = (size_t)count * (size_t)m->settings.shards;
-    int64_t *const bytes = m->joined + units * NUMBERS;
-    pn_result *const found = m->result + (found_of(m, VALIDATE, 0, 0) - m->found);
-    memcpy(m->joined, found, units * sizeof *found);
-    for (int k = 0; k < count; k++)
-        bytes[k] = is_mine(m, k, 0) ? (int64_t)m->evaluation[k].bytes : 0;
-    PN_TRY(pn_group_join(m->settings.group, &pn_host_memory, m->joined,
-                         units * sizeof *found + (size_t)count * sizeof *bytes));
-    memcpy(found, m->joined, units * sizeof *found);
-    for (int k = 0; k < count; k++) m->evaluation[k].bytes = (size_t)bytes[k];
-    return PN_OK;
-}
-
 static pn_status finish(void *self, int count, pn_evaluation *out, double *gradient_norm) {
     pn_model *m = self;
     const pn_memory *memory = m->kernels->memory;
     PN_TRY(check_dealt(m, count - 1));
-    PN_TRY(memory->download(m->result, m->found, results(m) * sizeof *m->result));
-    PN_TRY(join(m, count));
+    if (!m->met) PN_TRY(meet(m));
     PN_TRY(pn_update_read(&m->update));
     if (m->update.arena)
         PN_TRY(memory->download(m->share, m->update.units.share, (size_t)count * sizeof *m->share));
@@ -581,7 +593,7 @@ static pn_status sum_scores(pn_model *m, const pn_arch *arch, pn_batches *batche
     pn_result *found = calloc(count, sizeof *found);
     if (!found) return pn_fail(PN_EMEM, "model: no memory for the scores of %zu batches", count);
     pn_status s = run_scores(m, arch, batches, stream, steps, group, found);
-    if (s == PN_OK) s = pn_group_join(group, &pn_host_memory, found, count * sizeof *found);
+    if (s == PN_OK) s = pn_group_join(group, found, count * sizeof *found);
     *out = (pn_evaluation){.bytes = m->size.arena_bytes};
     for (size_t i = 0; i < count; i++) {
         out->val_ll += found[i].log_likelihood;

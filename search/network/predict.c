@@ -106,8 +106,8 @@ static pn_status run_all(pn_inference *p, pn_batches *batches, int N, pn_group *
     const size_t images = (size_t)pn_batches_images(batches, 0),
                  all = images * (size_t)p->network->spec.classes;
     PN_TRY(run_ours(p, batches, N, group, logits, labels));
-    PN_TRY(pn_group_join(group, &pn_host_memory, logits, even(all) * sizeof *logits));
-    return pn_group_join(group, &pn_host_memory, labels, even(images) * sizeof *labels);
+    PN_TRY(pn_group_join(group, logits, even(all) * sizeof *logits));
+    return pn_group_join(group, labels, even(images) * sizeof *labels);
 }
 
 static pn_status judge(pn_predictions *out, const int32_t *labels) {

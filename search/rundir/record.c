@@ -403,8 +403,7 @@ pn_status pn_record_compare(pn_group *group, const pn_parameters *p, const doubl
             : pn_fail(PN_ECHECK,
                       "its weights, momenta and state have checksums %08x %08x %08x, want %08x "
                       "%08x %08x as rank 0: its memory or processor cannot be trusted",
-                      mine[0], mine[1], mine[2], first[0], first[1], first[2]),
-        NULL);
+                      mine[0], mine[1], mine[2], first[0], first[1], first[2]));
 }
 
 void pn_record_close(pn_record *r) {

@@ -60,6 +60,9 @@ static pn_status measure(void *self, int N, size_t *bytes) {
     return PN_OK;
 }
 
+/* What each shard finds, at both heads. */
+static size_t kept_bytes(const pn_trainer *t) { return 2 * (size_t)shards_of(t) * sizeof *t->kept; }
+
 static pn_status allocate(pn_trainer *t, void **block, size_t bytes) {
     *block = NULL;
     return bytes ? t->kernels->memory->allocate(bytes, block) : PN_OK;
@@ -104,7 +107,7 @@ static pn_status create(pn_trainer *t, const pn_data *data, size_t limit) {
                                   (size_t)data->H * (size_t)data->W * (size_t)data->C));
     PN_TRY(allocate(t, &block, 2 * sizeof *t->found));
     t->found = block;
-    if (shards > 1) PN_TRY(allocate(t, &block, 2 * (size_t)shards * sizeof *t->kept));
+    if (shards > 1) PN_TRY(allocate(t, &block, kept_bytes(t)));
     if (shards > 1) t->kept = block;
     t->result = calloc(2 * (size_t)shards, sizeof *t->result);
     if (!t->result) return pn_fail(PN_EMEM, "trainer: no memory for %d shards", shards);
@@ -151,7 +154,7 @@ pn_status pn_trainer_join(pn_trainer *t, pn_group *group) {
         return pn_fail(PN_EARG, "%d ranks, want at most the %d of --shards", pn_group_size(group),
                        shards_of(t));
     t->group = t->update.units.counts.group = group;
-    return PN_OK;
+    return pn_group_room(group, kept_bytes(t), t->kernels->memory, t->network.parameters.floats);
 }
 
 /* ---- a step ---------------------------------------------------------------------------------- */
@@ -222,22 +225,24 @@ static pn_status learn_shard(pn_trainer *t, int d, double dropped) {
     return keep_found(t, d);
 }
 
-/* What others have found at the auxiliary head; pn_update_sum joins the rest. */
-static pn_status join_auxiliary(pn_trainer *t) {
-    const size_t shards = (size_t)shards_of(t);
-    if (!t->settings.auxiliary) return PN_OK;
-    return pn_group_join(t->group, t->kernels->memory, t->kept + shards, shards * sizeof *t->kept);
+/* What all have found, in one call. */
+static pn_status meet(pn_trainer *t) {
+    const pn_memory *memory = t->kernels->memory;
+    if (!t->group) return PN_OK;
+    PN_TRY(memory->download(t->result, t->kept, kept_bytes(t)));
+    PN_TRY(pn_group_join(t->group, t->result, kept_bytes(t)));
+    return memory->upload(t->kept, t->result, kept_bytes(t));
 }
 
 static pn_status learn_shards(pn_trainer *t, double dropped) {
-    const size_t bytes = 2 * (size_t)shards_of(t) * sizeof *t->kept;
     PN_TRY(pn_update_begin(&t->update));
-    if (t->group) PN_TRY(t->kernels->memory->clear(t->kept, bytes));
+    if (t->group) PN_TRY(t->kernels->memory->clear(t->kept, kept_bytes(t)));
     for (int d = pn_group_rank(t->group); d < shards_of(t); d += pn_group_size(t->group))
         PN_TRY(learn_shard(t, d, dropped));
-    PN_TRY(join_auxiliary(t));
+    PN_TRY(pn_update_room(&t->update, &t->arena));
+    PN_TRY(meet(t));
     double since = pn_now();
-    const pn_status s = pn_update_sum(&t->update, t->kept, 1, 0, &t->arena);
+    const pn_status s = pn_update_sum(&t->update, t->kept, 1, 0);
     t->times.update += pn_lap(&since);
     return s;
 }
