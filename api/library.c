@@ -77,6 +77,7 @@ static const pn_field rows[] = {
     PN_ROW_BATCH(NULL, NULL),
     PN_ROW_SHARDS(NULL),
     PN_INT("step-samples", step_samples, 1, PN_MAX_SAMPLES, NULL, NULL),
+    PN_INT("ranks", ranks, 1, 65536, NULL, NULL),
     PN_ROW_IMAGE(NULL, NULL),
     PN_ROW_CLASSES(NULL, NULL),
     PN_TEXT("device", device, NULL, "D", "cpu", NULL),

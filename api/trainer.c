@@ -69,7 +69,7 @@ static pn_status create(parsec_nas_trainer *t, const char *settings) {
                           .classes = t->images.classes};
     PN_TRY(pn_train_resolve(&r, &like));
     PN_TRY(pn_api_open(&work, &t->turn.kernels));
-    PN_TRY(pn_trainer_create(&t->trainer, t->turn.kernels, &r, &like, work.memory));
+    PN_TRY(pn_trainer_create(&t->trainer, t->turn.kernels, &r, &like, work.memory, NULL));
     pn_trainer *m = &t->trainer;
     PN_TRY(pn_api_batch_create(&t->batch, &t->images, (int)r.batch));
     t->logits = calloc((size_t)r.batch * (size_t)like.classes, sizeof *t->logits);

@@ -38,9 +38,9 @@ pn_status pn_units_floats(const pn_parameters *p, const pn_program *program, siz
     return PN_OK;
 }
 
-size_t pn_units_bytes(pn_unit_counts c) {
-    return (size_t)c.samples * (size_t)c.shards * c.floats * sizeof(float);
-}
+int pn_units_most(int units, int ranks) { return (units + ranks - 1) / ranks; }
+
+size_t pn_units_bytes(pn_unit_counts c) { return (size_t)c.here * c.floats * sizeof(float); }
 
 /* In the arena: the sum, then the gradient. */
 static size_t sum_bytes(const pn_parameters *p) {
@@ -63,17 +63,14 @@ static pn_status create(pn_units *u) {
     if (memory->moves) PN_TRY(commit_places(u, pn_units_bytes(u->counts)));
     PN_TRY(memory->allocate(samples * sizeof *u->share, &block));
     u->share = block;
-    u->first = calloc(samples, sizeof *u->first);
-    u->floats = calloc(samples, sizeof *u->floats);
+    u->first = calloc(samples * (size_t)u->counts.shards, sizeof *u->first);
     u->used = calloc(samples * n, sizeof *u->used);
-    u->taken_here = calloc(samples * (size_t)u->counts.shards, sizeof *u->taken_here);
     u->touched = calloc(n, sizeof *u->touched);
     u->tracked = calloc(n, sizeof *u->tracked);
     u->either = calloc(n, sizeof *u->either);
     u->at = calloc(n, sizeof *u->at);
     u->ranges = calloc(n, sizeof *u->ranges);
-    return u->first && u->floats && u->used && u->taken_here && u->touched && u->tracked &&
-                   u->either && u->at && u->ranges
+    return u->first && u->used && u->touched && u->tracked && u->either && u->at && u->ranges
                ? PN_OK
                : pn_fail(PN_EMEM, "units: no memory for %d samples", u->counts.samples);
 }
@@ -92,9 +89,7 @@ void pn_units_destroy(pn_units *u) {
         u->kernels->memory->release(u->share);
     }
     free(u->first);
-    free(u->floats);
     free(u->used);
-    free(u->taken_here);
     free(u->touched);
     free(u->tracked);
     free(u->either);
@@ -109,32 +104,32 @@ static bool *used_by(const pn_units *u, int k) {
     return u->used + (size_t)k * (size_t)u->parameters->count;
 }
 
+static size_t *first_of(const pn_units *u, int k, int d) {
+    return u->first + (size_t)k * (size_t)u->counts.shards + (size_t)d;
+}
+
 static float *place_of(const pn_units *u, int k, int d) {
-    return (float *)(void *)u->places.base + u->first[k] + (size_t)d * u->floats[k];
+    return (float *)(void *)u->places.base + *first_of(u, k, d);
 }
 
 void pn_units_begin(pn_units *u) {
     const size_t n = (size_t)u->parameters->count;
     memset(u->touched, 0, n * sizeof *u->touched);
     memset(u->tracked, 0, n * sizeof *u->tracked);
-    memset(u->floats, 0, (size_t)u->counts.samples * sizeof *u->floats);
-    memset(u->taken_here, 0,
-           (size_t)u->counts.samples * (size_t)u->counts.shards * sizeof *u->taken_here);
+    for (int i = 0; i < u->counts.samples * u->counts.shards; i++) u->first[i] = SIZE_MAX;
     u->taken = 0;
     u->samples = 0;
 }
 
-/* Places for all shards of sample k. */
-static pn_status make_places(pn_units *u, int k, size_t floats) {
+static pn_status make_place(pn_units *u, int k, int d, size_t floats) {
     if (floats > u->counts.floats)
         return pn_fail(PN_EMEM, "units: %zu floats of gradient, want %zu at most", floats,
                        u->counts.floats);
-    u->first[k] = u->taken;
-    u->floats[k] = floats;
-    u->taken += (size_t)u->counts.shards * floats;
-    PN_TRY(commit_places(u, u->taken * sizeof(float)));
-    pn_arena_born(&u->places, u->first[k] * sizeof(float),
-                  (u->taken - u->first[k]) * sizeof(float));
+    const size_t first = u->taken;
+    PN_TRY(commit_places(u, (first + floats) * sizeof(float)));
+    pn_arena_born(&u->places, first * sizeof(float), floats * sizeof(float));
+    *first_of(u, k, d) = first;
+    u->taken += floats;
     return PN_OK;
 }
 
@@ -144,18 +139,13 @@ void pn_units_note(pn_units *u, int k, const pn_program *program) {
     pn_program_track(program, u->tracked);
 }
 
-static bool *taken_at(const pn_units *u, int k, int d) {
-    return u->taken_here + (size_t)k * (size_t)u->counts.shards + (size_t)d;
-}
-
 pn_status pn_units_take(pn_units *u, int k, int d, pn_program *program) {
     bool *const used = used_by(u, k);
     memset(used, 0, (size_t)u->parameters->count * sizeof *used);
     find_used(program, used);
     pn_units_note(u, k, program);
-    *taken_at(u, k, d) = true;
     const size_t floats = lay_out(u->parameters, used, u->at);
-    if (u->floats[k] == 0) PN_TRY(make_places(u, k, floats));
+    if (*first_of(u, k, d) == SIZE_MAX) PN_TRY(make_place(u, k, d, floats));
     pn_program_gradient(program, place_of(u, k, d), u->at);
     return u->kernels->memory->clear(place_of(u, k, d), floats * sizeof(float));
 }
@@ -173,7 +163,7 @@ static pn_status tally(const pn_units *u, int64_t *sum, float *scale, const pn_l
     for (int k = 0; k < u->samples; k++) {
         const int count = pn_parameters_ranges(u->parameters, used_by(u, k), u->ranges);
         for (int d = 0; d < u->counts.shards; d++)
-            if (*taken_at(u, k, d))
+            if (*first_of(u, k, d) != SIZE_MAX)
                 PN_TRY(u->kernels->tally(u->ranges, count, place_of(u, k, d), &u->share[k], sum,
                                          scale, launch));
     }

@@ -29,10 +29,10 @@ PN_API_BEGIN
 
 struct pn_group; /* group.h */
 
-/* How many there are in a step at most, and the floats of the largest place; samples and shards are
- * 1 or more. group: who runs the others, NULL: nobody, all are run here. */
+/* How many there are in a step at most, and how many of them are run here; and the floats of the
+ * largest place. Samples, shards, here: 1 or more. group: who runs the others, NULL: nobody. */
 typedef struct pn_unit_counts {
-    int samples, shards;
+    int samples, shards, here;
     size_t floats;
     struct pn_group *group;
 } pn_unit_counts;
@@ -43,11 +43,9 @@ typedef struct pn_units {
     const pn_parameters *parameters;
     pn_arena places;
     size_t taken;            /* floats of them */
-    size_t *first;           /* (samples): of the place of shard 0; the others follow */
-    size_t *floats;          /* (samples): of each of them; 0: there is none */
+    size_t *first;           /* (samples, shards): of the place of a unit; SIZE_MAX: it has none */
     pn_share *share;         /* (samples), in memory of the device */
     bool *used;              /* (samples, parameters): what has a place */
-    bool *taken_here;        /* (samples, shards): the units that have one */
     bool *touched, *tracked; /* (parameters), of any unit, also of others': weights, statistics, */
     bool *either;            /* and both */
     size_t *at;              /* of each parameter in the place at hand */
@@ -59,7 +57,11 @@ typedef struct pn_units {
 pn_status pn_units_floats(const pn_parameters *parameters, const pn_program *program,
                           size_t *floats);
 
-/* Bytes of all places, all of them the largest, and of the arena that the sum wants. */
+/* The most of so many units that one of so many processes runs, whatever they cost: an even part,
+ * rounded up. So whoever deals them leaves no place unused, and plan knows how many there are. */
+int pn_units_most(int units, int ranks);
+
+/* Bytes of all places here, all of them the largest, and of the arena that the sum wants. */
 size_t pn_units_bytes(pn_unit_counts counts);
 size_t pn_units_arena_bytes(const pn_parameters *parameters);
 
@@ -72,7 +74,7 @@ void pn_units_destroy(pn_units *units);
 void pn_units_begin(pn_units *units);
 
 /* The place of unit (k, d), cleared, becomes that of the compiled program, which is then to be
- * bound. The shards of a sample have one program. PN_EMEM if there is no room. */
+ * bound. PN_EMEM if there is no room. */
 pn_status pn_units_take(pn_units *units, int k, int d, pn_program *program);
 
 /* Of a group, before the places are taken: a program that is marked or compiled is that of sample

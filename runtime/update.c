@@ -123,6 +123,12 @@ pn_status pn_update_apply(pn_update *u, pn_sgd sgd) {
 }
 
 size_t pn_update_bytes(const pn_update *u) {
+    pn_unit_counts all = u->units.counts;
+    all.here = all.samples * all.shards;
+    return pn_parameters_bytes(u->parameters) + pn_units_bytes(all);
+}
+
+size_t pn_update_bytes_here(const pn_update *u) {
     return pn_parameters_bytes(u->parameters) + pn_units_bytes(u->units.counts);
 }
 

@@ -63,8 +63,9 @@ pn_status pn_update_sum(pn_update *u, const pn_result *found, double temperature
 /* Clips, steps. */
 pn_status pn_update_apply(pn_update *u, pn_sgd sgd);
 
-/* Bytes of values, momenta and all gradients. */
+/* Bytes of values, momenta and all gradients; and without those of units that others run. */
 size_t pn_update_bytes(const pn_update *u);
+size_t pn_update_bytes_here(const pn_update *u);
 
 /* Waits, and gets u->state. */
 pn_status pn_update_read(pn_update *u);

@@ -501,7 +501,7 @@ static void create_direct(double drop_path) {
     s.drop_path = drop_path;
     assert_int_equal(pn_train_resolve(&s, &train_set), PN_OK);
     assert_int_equal(pn_backend_open("cpu", &kernels), PN_OK);
-    assert_int_equal(pn_trainer_create(&direct, kernels, &s, &train_set, 0), PN_OK);
+    assert_int_equal(pn_trainer_create(&direct, kernels, &s, &train_set, 0, NULL), PN_OK);
 }
 
 /* The same batches, rates and drop-path: the same losses, and weights, to the bit; with images that

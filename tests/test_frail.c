@@ -199,7 +199,7 @@ static pn_status run_training(void) {
     s.hold_out = 1;
     s.drop_path = 0.2;
     assert_int_equal(pn_train_resolve(&s, &data), PN_OK);
-    PN_TRY(pn_trainer_create(&t, &frail, &s, &data, 0));
+    PN_TRY(pn_trainer_create(&t, &frail, &s, &data, 0, NULL));
     const pn_status status = train(&t);
     pn_trainer_destroy(&t);
     return status;

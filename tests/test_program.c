@@ -376,6 +376,10 @@ static void bytes_of_several_passes(void **state) {
     const double range = parameters[0] / 3, place = (parameters[1] - 2 * range) / 4;
     assert_true(parameters[1] < parameters[0]);
     assert_true(parameters[2] == 2 * range + 16 * place);
+    json_t *root = json_of(OUTPUT("plan", "--json", "DARTS_V2", "--step-samples", "4", "--shards",
+                                  "4", "--ranks", "3"));
+    assert_true(number(root, "parameter_bytes") == 2 * range + 6 * place);
+    json_decref(root);
     assert_true(arena[1] == arena[0] && arena[2] < arena[0] / 3);
 }
 

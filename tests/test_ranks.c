@@ -2,6 +2,7 @@
  * whoever computes what, whoever is killed or interrupted, and however many go on. And what cannot
  * be is refused in one sentence of one of them. */
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -289,6 +290,41 @@ static void test_refused(void **state) {
     refused("2", "/proc/refused", two, NULL, PN_EIO, "/proc/refused");
 }
 
+/* What plan says of one of so many ranks. */
+static size_t planned(const char *ranks) {
+    const char *const arguments[] = {"plan",     "DARTS_V2", "--network", "eval", "--layers",   "3",
+                                     "--shards", "4",        "--batch",   "8",    "--channels", "4",
+                                     "--ranks",  ranks,      "--json",    NULL};
+    pn_process p = {0};
+    size_t bytes = 0;
+    assert_int_equal(pn_process_program(&p, PN_PROGRAM, arguments, LIMIT), 0);
+    const char *at = strstr(p.out, "\"total_bytes\": ");
+    if (!at || sscanf(at, "\"total_bytes\": %zu", &bytes) != 1) fail_msg("plan said %s", p.out);
+    pn_process_free(&p);
+    return bytes;
+}
+
+/* A rank has memory for the gradients of its own shards, and --memory counts no others. */
+static void test_memory(void **state) {
+    (void)state;
+    const size_t one = planned("1"), two = planned("2");
+    assert_true(two < one);
+    for (size_t less = 0; less < 2; less++) {
+        char limit[32];
+        snprintf(limit, sizeof limit, "%zu", two - less);
+        const char *const arguments[] = {
+            "--genotype", "DARTS_V2", "--epochs", "1",      "--shards",
+            "4",          "--memory", limit,      "--data", "synthetic:24x32x32x3",
+            NULL};
+        pn_process p;
+        start(&p, "2", "train", less ? "refused" : "enough", arguments, NULL);
+        pn_process_wait(&p, LIMIT);
+        assert_code(&p, less ? PN_EMEM : 0, less ? "memory: this network needs" : "");
+        if (less && times(p.err, "parsec-nas train: ") != 1) fail_msg("it said: %s", p.err);
+        pn_process_free(&p);
+    }
+}
+
 /* A data set of the same name, in folders that are another for each rank. */
 static void test_other_images(void **state) {
     (void)state;
@@ -338,7 +374,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_units),        cmocka_unit_test(test_training),
         cmocka_unit_test(test_refused),      cmocka_unit_test(test_sets),
-        cmocka_unit_test(test_other_images),
+        cmocka_unit_test(test_other_images), cmocka_unit_test(test_memory),
     };
     const struct CMUnitTest more[] = {
         cmocka_unit_test(test_judged),      cmocka_unit_test(test_frozen),

@@ -165,7 +165,7 @@ static void held_out_images_are_not_trained_on(void **state) {
         s.seed = seed;
         assert_int_equal(pn_train_resolve(&s, &data), PN_OK);
         for (int i = 0; i < COUNT; i++) left[data.labels[i]]++;
-        assert_int_equal(pn_trainer_create(&t, kernels, &s, &data, 0), PN_OK);
+        assert_int_equal(pn_trainer_create(&t, kernels, &s, &data, 0, NULL), PN_OK);
         assert_int_equal(t.steps_per_epoch, COUNT / 2 / BATCH);
         for (int64_t step = 0; step < t.steps_per_epoch; step++) {
             pn_batch batch;
@@ -202,7 +202,7 @@ static void begin_shards(pn_trainer *t, int64_t batch, int64_t shards, int64_t a
     s.auxiliary = auxiliary;
     s.clip = s.decay = s.drop_path = 0;
     assert_int_equal(pn_train_resolve(&s, &like), PN_OK);
-    if (pn_trainer_create(t, kernels, &s, &like, 0) != PN_OK) fail_msg("%s", pn_error());
+    if (pn_trainer_create(t, kernels, &s, &like, 0, NULL) != PN_OK) fail_msg("%s", pn_error());
 }
 
 /* A step of a batch in shards against steps of the shards by themselves, whose gradients and

@@ -23,8 +23,9 @@ static const char legend[] =
     "                     whether or not a cell is read\n"
     "  parameter_bytes    values, gradient and momentum; of a search network for the\n"
     "                     whole space. With several samples or shards a step each\n"
-    "                     has a gradient of its own, of one cell's network; with\n"
-    "                     --order 2 there are two copies of the values more\n"
+    "                     has a gradient of its own, of one cell's network, and of\n"
+    "                     several ranks each an even part of them; with --order 2\n"
+    "                     there are two copies of the values more\n"
     "  activation_bytes   kept by the forward for the backward pass, as sampled:\n"
     "                     cells that nothing reads are dropped\n"
     "  arena_bytes        all of a training step, to the byte: activations, their\n"
@@ -90,6 +91,8 @@ static const pn_field rows[] = {
     PN_ROW_SHARDS(NULL),
     PN_INT("step-samples", step_samples, 1, PN_MAX_SAMPLES, NULL,
            "architectures a step of a search, --samples there [1]"),
+    PN_INT("ranks", ranks, 1, 65536, NULL,
+           "processes that share a step, as mpirun -n; bytes are of one of them [1]"),
     PN_ROW_IMAGE(NULL, "image size [32x32x3; imagenet 224x224x3]"),
     PN_ROW_CLASSES(NULL, "classes [10; imagenet 1000]"),
     PN_ROW_DEVICE(device, "cpu", "cpu or cuda (which need not be here): scratch is the device's"),

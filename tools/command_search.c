@@ -204,7 +204,7 @@ static void introduce(const pn_run *r) {
     pn_note("%s; %s, %d threads", method, r->model.kernels->name, omp_get_max_threads());
     pn_ranks_introduce();
     pn_note("shared weights %s with gradient and momentum, arena %s for the largest program",
-            pn_bytes_text((double)pn_update_bytes(&r->model.update), weights),
+            pn_bytes_text((double)pn_update_bytes_here(&r->model.update), weights),
             pn_bytes_text((double)r->model.size.arena_bytes, arena));
     if (r->continued) pn_note("continuing from step %lld", (long long)pn_run_position(r));
 }

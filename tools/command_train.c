@@ -136,7 +136,7 @@ static void introduce(const pn_training *t) {
             r->auxiliary ? ", an auxiliary head" : "", (long long)r->epochs,
             (long long)n->steps_per_epoch, (long long)r->batch);
     pn_note("weights %s with gradient and momentum, arena %s; %s, %d threads",
-            pn_bytes_text((double)pn_update_bytes(&n->update), a),
+            pn_bytes_text((double)pn_update_bytes_here(&n->update), a),
             pn_bytes_text((double)n->size.arena_bytes, b), n->kernels->name, omp_get_max_threads());
     pn_ranks_introduce();
 }

@@ -46,6 +46,9 @@ typedef struct subject {
     int8_t chosen[PN_MAX_MIX_EDGES];
 } subject;
 
+/* Of a step. */
+static int units_of(const pn_cost_settings *o) { return o->step_samples * o->shards; }
+
 static pn_status measure(planner *p, const subject *of, int batch, double figure[PN_COSTS]) {
     const pn_arch *arch = of->has_arch ? &of->arch : NULL;
     const int8_t *chosen = of->has_chosen ? of->chosen : NULL;
@@ -87,7 +90,7 @@ static pn_status measure(planner *p, const subject *of, int batch, double figure
     PN_TRY(pn_network_build(&p->network, arch, p->program, &train));
     PN_TRY(pn_program_compile(p->program, &training));
     const size_t floor = pn_program_floor(p->program);
-    pn_unit_counts units = {p->asked.step_samples, p->asked.shards, 0, NULL};
+    pn_unit_counts units = {.here = pn_units_most(units_of(&p->asked), p->asked.ranks)};
     if (several) PN_TRY(pn_units_floats(&p->network.parameters, p->program, &units.floats));
     PN_TRY(pn_network_build(&p->network, arch, p->program,
                             &(pn_build){.N = N, .inference = evaluation, .mix = mix}));
@@ -220,6 +223,10 @@ static pn_status resolve(pn_cost_settings *o) {
         return pn_fail(PN_EARG, "--shards %d, want 1: a supernet runs whole batches", o->shards);
     if (o->step_samples > 1 && (model != PN_MODEL_CELLS || o->supernet || evaluation))
         return pn_fail(PN_EARG, "--step-samples %d, want 1, or a search of cells", o->step_samples);
+    if (!o->ranks) o->ranks = 1;
+    if (o->ranks > units_of(o))
+        return pn_fail(PN_EARG, "--ranks %d, want at most %d: %d samples in %d shards each",
+                       o->ranks, units_of(o), o->step_samples, o->shards);
     if (!!o->genotype + !!o->samples + o->supernet > 1)
         return pn_fail(PN_EARG, "want one of --genotype, --samples and --supernet");
     if (o->supernet && evaluation)

@@ -42,6 +42,7 @@ typedef struct pn_cost_settings {
     const char *precision;                          /* of the device: float32, bf16 */
     int layers, channels, batch, classes, samples, image[3];
     int shards, step_samples; /* of a step; 0: 1 */
+    int ranks;                /* among whom they are dealt; 0: 1. Bytes are of one of them */
     int order;                /* of --method darts; 0: its usual one */
     uint64_t seed;
     size_t memory; /* not 0: also find the largest batch that fits */

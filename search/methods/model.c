@@ -40,7 +40,12 @@ static bool has_units(const pn_model *m) {
 }
 
 static pn_unit_counts unit_counts(const pn_model *m) {
-    return (pn_unit_counts){m->samples, m->settings.shards, m->unit_floats, m->settings.group};
+    return (pn_unit_counts){
+        .samples = m->samples,
+        .shards = m->settings.shards,
+        .here = pn_units_most(m->samples * m->settings.shards, pn_group_size(m->settings.group)),
+        .floats = m->unit_floats,
+        .group = m->settings.group};
 }
 
 /* Images of a shard, if a batch has N; of a batch that shards do not divide, of the larger ones. */
@@ -147,8 +152,9 @@ static pn_status allocate_dealing(pn_model *m) {
     m->owner = calloc(units, sizeof *m->owner);
     m->cost = calloc(units, sizeof *m->cost);
     m->load = calloc(ranks, sizeof *m->load);
+    m->held = calloc(ranks, sizeof *m->held);
     m->joined = calloc(joined_numbers(m), sizeof *m->joined);
-    if (!m->owner || !m->cost || !m->load || !m->joined)
+    if (!m->owner || !m->cost || !m->load || !m->held || !m->joined)
         return pn_fail(PN_EMEM, "model: no memory to deal %zu units", units);
     return pn_group_room(m->settings.group, joined_numbers(m) * sizeof *m->joined,
                          m->kernels->memory, has_units(m) ? m->network.parameters.floats : 0);
@@ -188,7 +194,7 @@ static pn_status deal(void *self, int count, const pn_arch *arch) {
     pn_model *m = self;
     if (!m->owner) return PN_OK;
     for (int k = 0; k < count; k++) PN_TRY(look_at(m, k, &arch[k]));
-    pn_deal(m->cost, count * m->settings.shards, m->load, pn_group_size(m->settings.group),
+    pn_deal(m->cost, count * m->settings.shards, m->load, m->held, pn_group_size(m->settings.group),
             m->owner);
     m->dealt = count;
     return PN_OK;
@@ -326,6 +332,7 @@ void pn_model_destroy(pn_model *m) {
     free(m->owner);
     free(m->cost);
     free(m->load);
+    free(m->held);
     free(m->joined);
     pn_program_destroy(m->program);
     pn_arena_destroy(&m->arena);

@@ -72,7 +72,8 @@ typedef struct pn_model {
     int samples;                     /* most there can be */
     int *owner;          /* (samples, shards): the rank that runs a unit of this step, */
     int dealt;           /* of so many samples; NULL and 0 without a group */
-    double *cost, *load; /* room to deal: (samples, shards), (ranks) */
+    double *cost, *load; /* room to deal: (samples, shards), (ranks), */
+    int *held;           /* (ranks) */
     int64_t *joined;     /* what is joined in a step: results, bytes */
     bool met;            /* in this step: result has that of all */
     pn_batches *batches; /* stream 0: the half that trains v; 1: the half that trains pi */

@@ -49,8 +49,7 @@ static pn_status pace(pacing *p, const pn_train_settings *asked, const pn_kernel
         PN_TRY(pn_data_open_both(s.data, &p->data, &p->held));
     PN_TRY(pn_record_same_images(NULL, p->group, s.data, pn_data_checksum(&p->data)));
     PN_TRY(pn_train_resolve(&s, &p->data));
-    PN_TRY(pn_trainer_create(&p->trainer, kernels, &s, &p->data, memory));
-    PN_TRY(pn_trainer_join(&p->trainer, p->group));
+    PN_TRY(pn_trainer_create(&p->trainer, kernels, &s, &p->data, memory, p->group));
     PN_TRY(measure(p, s.time / 10, &each));
     const double images = s.hold_out ? p->data.count / 2 : p->held.count,
                  scores = images / (double)s.batch / 3 / (double)s.score_every,

@@ -195,8 +195,7 @@ static pn_status open_training(pn_training *t, const char *directory,
     const pn_status s = pn_train_resolve(&t->settings, &t->data);
     if (s != PN_OK) return record->begun ? pn_fail_in(PN_EINPUT, "%s/run.json", directory) : s;
     if (t->settings.hold_out) pn_data_free(&t->held); /* it turned out so */
-    PN_TRY(pn_trainer_create(&t->trainer, kernels, &t->settings, &t->data, memory));
-    PN_TRY(pn_trainer_join(&t->trainer, t->group));
+    PN_TRY(pn_trainer_create(&t->trainer, kernels, &t->settings, &t->data, memory, t->group));
     t->steps = t->settings.epochs * t->trainer.steps_per_epoch;
     PN_TRY(load(t));
     t->continued = record->saved >= 0;

@@ -46,7 +46,10 @@ static pn_status arena_bytes(pn_trainer *t, int N, size_t *bytes) {
 
 /* Of a program that is built: each shard has a gradient of its own. */
 static pn_status count_units(const pn_trainer *t, pn_unit_counts *units) {
-    *units = (pn_unit_counts){.samples = 1, .shards = shards_of(t)};
+    *units = (pn_unit_counts){.samples = 1,
+                              .shards = shards_of(t),
+                              .here = pn_units_most(shards_of(t), pn_group_size(t->group)),
+                              .group = t->group};
     return pn_units_floats(&t->network.parameters, t->training, &units->floats);
 }
 
@@ -79,6 +82,13 @@ static pn_status start_batches(pn_trainer *t, const pn_data *data) {
     return PN_OK;
 }
 
+static pn_status check_ranks(const pn_trainer *t) {
+    const int ranks = pn_group_size(t->group);
+    return ranks <= shards_of(t)
+               ? PN_OK
+               : pn_fail(PN_EARG, "%d ranks, want at most the %d of --shards", ranks, shards_of(t));
+}
+
 static pn_status create(pn_trainer *t, const pn_data *data, size_t limit) {
     const pn_train_settings *r = &t->settings;
     const pn_memory *memory = t->kernels->memory;
@@ -88,6 +98,7 @@ static pn_status create(pn_trainer *t, const pn_data *data, size_t limit) {
     pn_unit_counts units;
     size_t bytes;
     void *block;
+    PN_TRY(check_ranks(t));
     PN_TRY(pn_train_arch(r, &t->arch));
     PN_TRY(pn_network_create(&t->network, &spec, &space, &t->arch));
     t->network.parameters.no_gradient = shards > 1;
@@ -120,12 +131,14 @@ static pn_status create(pn_trainer *t, const pn_data *data, size_t limit) {
         PN_TRY(memory->stage(2 * (size_t)shards * t->factors * sizeof(float), &block));
         t->staging = block;
     }
+    PN_TRY(pn_group_room(t->group, kept_bytes(t), memory, t->network.parameters.floats));
     return build(t, N, &t->size);
 }
 
 pn_status pn_trainer_create(pn_trainer *t, const pn_kernels *kernels,
-                            const pn_train_settings *settings, const pn_data *data, size_t memory) {
-    *t = (pn_trainer){.kernels = kernels, .settings = *settings};
+                            const pn_train_settings *settings, const pn_data *data, size_t memory,
+                            pn_group *group) {
+    *t = (pn_trainer){.kernels = kernels, .settings = *settings, .group = group};
     const pn_status s = create(t, data, memory);
     if (s != PN_OK) pn_trainer_destroy(t);
     return s;
@@ -147,14 +160,6 @@ void pn_trainer_destroy(pn_trainer *t) {
     pn_update_destroy(&t->update);
     pn_network_destroy(&t->network);
     *t = (pn_trainer){0};
-}
-
-pn_status pn_trainer_join(pn_trainer *t, pn_group *group) {
-    if (pn_group_size(group) > shards_of(t))
-        return pn_fail(PN_EARG, "%d ranks, want at most the %d of --shards", pn_group_size(group),
-                       shards_of(t));
-    t->group = t->update.units.counts.group = group;
-    return pn_group_room(group, kept_bytes(t), t->kernels->memory, t->network.parameters.floats);
 }
 
 /* ---- a step ---------------------------------------------------------------------------------- */

@@ -52,15 +52,14 @@ typedef struct pn_train_report {
  * move by the mean over the shards, both summed exactly (units.h). `settings` is resolved, `data`
  * outlives the trainer; if it has sizes but no images (NULL), the batches are the caller's:
  * pn_trainer_step_on alone. memory: most bytes of weights, arena and batches, 0 = no limit; PN_EMEM
- * before anything large is touched, naming the batch that would fit. */
+ * before anything large is touched, naming the batch that would fit.
+ * group: of processes that all create the same; NULL: one. Shard d is run by rank d modulo their
+ * number; weights and reports are the same on all, and as of one process. PN_EARG if there are more
+ * ranks than shards. */
 pn_status pn_trainer_create(pn_trainer *trainer, const pn_kernels *kernels,
-                            const pn_train_settings *settings, const pn_data *data, size_t memory);
+                            const pn_train_settings *settings, const pn_data *data, size_t memory,
+                            struct pn_group *group);
 void pn_trainer_destroy(pn_trainer *trainer);
-
-/* Before the first step: with others who have created the same. Shard d is run by rank d modulo
- * their number; weights and reports are the same on all, and as of one process. PN_EARG if there
- * are more ranks than shards. */
-pn_status pn_trainer_join(pn_trainer *trainer, struct pn_group *group);
 
 /* One step. PN_EDIVERGED, with weights and step as they were, if loss or gradient is not finite
  * (running statistics may have moved). */
