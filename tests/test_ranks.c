@@ -325,6 +325,70 @@ static void test_memory(void **state) {
     }
 }
 
+/* What every rank of the two that follow is told. */
+#define ASKED(program) \
+    "-n", "1", program, "search", pn_in_folder("refused"), TINY, "--samples", "2", "--steps", "3"
+
+/* One of them says it, and nothing is left behind. */
+static void refuses(const char *const *argv, int code, const char *words) {
+    pn_process p;
+    pn_process_run(&p, argv, NULL, LIMIT);
+    assert_code(&p, code, words);
+    if (times(p.err, "parsec-nas search: ") != 1) fail_msg("it said: %s", p.err);
+    pn_process_free(&p);
+    assert_false(is_there("refused"));
+}
+
+/* Whichever of them is the other one. */
+static void test_other_version(void **state) {
+    (void)state;
+    const char *const last[] = {pn_launcher(), ASKED(PN_PROGRAM), ":", ASKED(PN_OTHER_VERSION),
+                                NULL},
+                      *const first[] = {pn_launcher(), ASKED(PN_OTHER_VERSION), ":",
+                                        ASKED(PN_PROGRAM), NULL};
+    refuses(last, PN_EARG, "): parsec-nas 0.0.0, want ");
+    refuses(first, PN_EARG, ", want 0.0.0 as rank 0 has");
+}
+
+/* NCCL has no two ranks on a card; nor is it for the host's memory. */
+static void test_one_card(void **state) {
+    (void)state;
+    const char *const shared[] = {pn_launcher(),      ASKED(PN_ONE_CARD), "--group", "nccl", ":",
+                                  ASKED(PN_ONE_CARD), "--group",          "nccl",    NULL},
+                      *const plain[] = {
+                          pn_launcher(), ASKED(PN_PROGRAM), "--group", "nccl", "--device", "cpu",
+                          ":",           ASKED(PN_PROGRAM), "--group", "nccl", "--device", "cpu",
+                          NULL};
+    refuses(shared, PN_EARG, "group nccl with 2 ranks and 1 card on a host, want a card each");
+    refuses(plain, PN_EARG, "group nccl, want --device cuda, and a build with NCCL");
+}
+
+/* Somebody has exported what a launcher says, and nobody has started us. A script of sbatch has
+ * SLURM_NTASKS, and means one process. */
+static void test_exported(void **state) {
+    (void)state;
+    static const char *const words[][2] = {{"OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_SIZE says 2 "},
+                                           {"PMI_SIZE", "PMI_SIZE says 2 ranks and MPI knows of 1"},
+                                           {"SLURM_NTASKS", NULL}};
+    (void)pn_launcher();
+    for (int i = 0; i < 3; i++) {
+        const char *const argv[] = {
+            PN_PROGRAM, "search",    pn_in_folder(words[i][1] ? "refused" : "slurm"),
+            TINY,       "--samples", "2",
+            "--steps",  "3",         NULL};
+        pn_process p;
+        setenv(words[i][0], "2", 1);
+        if (words[i][1]) {
+            refuses(argv, PN_EDEVICE, words[i][1]);
+        } else {
+            pn_process_run(&p, argv, NULL, LIMIT);
+            assert_code(&p, 0, "");
+            pn_process_free(&p);
+        }
+        unsetenv(words[i][0]);
+    }
+}
+
 /* A data set of the same name, in folders that are another for each rank. */
 static void test_other_images(void **state) {
     (void)state;
@@ -372,9 +436,11 @@ static void test_sets(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_units),        cmocka_unit_test(test_training),
-        cmocka_unit_test(test_refused),      cmocka_unit_test(test_sets),
-        cmocka_unit_test(test_other_images), cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_units),         cmocka_unit_test(test_training),
+        cmocka_unit_test(test_refused),       cmocka_unit_test(test_sets),
+        cmocka_unit_test(test_other_images),  cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_other_version), cmocka_unit_test(test_one_card),
+        cmocka_unit_test(test_exported),
     };
     const struct CMUnitTest more[] = {
         cmocka_unit_test(test_judged),      cmocka_unit_test(test_frozen),

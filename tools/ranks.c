@@ -126,8 +126,8 @@ static pn_status connect_cards(const pn_kernels *kernels) {
     const int cards = count_cards(), locals = pn_group_locals(group);
     const pn_status s =
         cards && locals > cards
-            ? pn_fail(PN_EARG, "group nccl with %d ranks and %d cards on a host, want a card each",
-                      locals, cards)
+            ? pn_fail(PN_EARG, "group nccl with %d ranks and %d card%s on a host, want a card each",
+                      locals, cards, cards == 1 ? "" : "s")
             : PN_OK;
     PN_TRY(pn_group_agree(group, s));
     return pn_group_exchange(group, kernels->memory, pn_backend_exchange(kernels));
