@@ -148,7 +148,7 @@ static size_t joined_numbers(const pn_model *m) {
 
 static pn_status allocate_dealing(pn_model *m) {
     const size_t units = units_of(m), ranks = (size_t)pn_group_size(m->settings.group);
-    if (!m->settings.group) return PN_OK;
+    if (!m->settings.group || m->settings.kind != PN_MODEL_CELLS) return PN_OK; /* none to deal */
     m->owner = calloc(units, sizeof *m->owner);
     m->cost = calloc(units, sizeof *m->cost);
     m->load = calloc(ranks, sizeof *m->load);
