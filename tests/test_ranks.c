@@ -10,6 +10,9 @@
 
 #include "kernels/poison.h"
 #include "kernels/status.h"
+#include "runtime/arena.h"
+#include "runtime/rng.h"
+#include "tests/support/faulty.h"
 #include "tests/support/process.h"
 #include "tests/support/ranks.h"
 
@@ -208,6 +211,64 @@ static void test_killed(void **state) {
     }
 }
 
+/* Until one is over, or so many seconds have gone by; the process of a rank by then, or 0. */
+static pid_t wait_for_rank(pn_process *p, int rank, double seconds) {
+    const double begun = pn_clock();
+    while (pn_process_runs(p) && pn_clock() - begun < seconds) pn_sleep(0.002);
+    while (pn_process_runs(p)) {
+        const pid_t pid = pn_rank_of(p->pid, rank);
+        if (pid) return pid;
+        pn_sleep(0.002);
+    }
+    return 0;
+}
+
+/* PN_TEST_LONG: at so many instants any of two or three is killed, as they start, compute, write or
+ * end; whoever goes on, and however many, in the end there are the bytes of one. A search that was
+ * quicker than its killer is compared, and another one begins. */
+static void test_killed_at_random(void **state) {
+    (void)state;
+    enum { INSTANTS = 50 };
+    static const char *const ranks[] = {"2", "3"};
+    static const char directory[] = "random";
+    const uint64_t seed = (uint64_t)pn_setting("PN_TEST_SEED", 1);
+    double longest = 0;
+    int killed = 0, searches = 1;
+    if (!pn_setting("PN_TEST_LONG", 0)) skip();
+    const double first = pn_clock(); /* of a whole search */
+    finish("3", "search", directory, many);
+    const double whole = pn_clock() - first;
+    pn_folder_remove(pn_in_folder(directory));
+    for (uint64_t i = 0; killed < INSTANTS; i++) {
+        double u[3]; /* how many there are, which of them, and when */
+        for (uint64_t j = 0; j < 3; j++) u[j] = pn_uniform(seed, PN_STREAM_INIT, i, j);
+        const int many_ranks = u[0] < 0.5 ? 2 : 3, rank = (int)(u[1] * many_ranks);
+        pn_process p;
+        start(&p, ranks[many_ranks - 2], "search", directory, many, NULL);
+        const pid_t pid = wait_for_rank(&p, rank, u[2] * whole);
+        const bool hit = pid && kill(pid, SIGKILL) == 0;
+        const double at = pn_clock();
+        pn_process_wait(&p, LIMIT);
+        const double gone = pn_clock() - at;
+        if (p.code == 0 && !p.late) { /* at its end */
+            assert_same(directory, "whole");
+            pn_folder_remove(pn_in_folder(directory));
+            searches++;
+        } else if (!hit) {
+            fail_msg("code %d, it said: %s", p.code, p.err);
+        } else {
+            killed++;
+            if (gone > longest) longest = gone;
+            if (gone > 60) fail_msg("%.0f s until all were gone", gone);
+        }
+        pn_process_free(&p);
+    }
+    finish(NULL, "search", directory, many);
+    assert_same(directory, "whole");
+    print_message("%d kills in %d searches of %.1f s, all gone after %.1f s at most\n", killed,
+                  searches, whole, longest);
+}
+
 /* All stop after the step, whoever was asked. */
 static void test_interrupted(void **state) {
     (void)state;
@@ -307,6 +368,7 @@ static size_t planned(const char *ranks) {
 /* A rank has memory for the gradients of its own shards, and --memory counts no others. */
 static void test_memory(void **state) {
     (void)state;
+    if (pn_arena_checks(&pn_host_memory)) skip(); /* guards are in no plan */
     const size_t one = planned("1"), two = planned("2");
     assert_true(two < one);
     for (size_t less = 0; less < 2; less++) {
@@ -443,9 +505,13 @@ int main(void) {
         cmocka_unit_test(test_exported),
     };
     const struct CMUnitTest more[] = {
-        cmocka_unit_test(test_judged),      cmocka_unit_test(test_frozen),
-        cmocka_unit_test(test_card),        cmocka_unit_test(test_killed),
-        cmocka_unit_test(test_interrupted), cmocka_unit_test(test_timed),
+        cmocka_unit_test(test_judged),
+        cmocka_unit_test(test_frozen),
+        cmocka_unit_test(test_card),
+        cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_killed_at_random),
+        cmocka_unit_test(test_interrupted),
+        cmocka_unit_test(test_timed),
     };
     if (!*pn_launcher()) return 77;
     const int failed = cmocka_run_group_tests_name("ranks", tests, pn_folder_begin, pn_folder_end);
