@@ -223,6 +223,10 @@ static void the_auxiliary_head_counts(void **state) {
     assert_true(number(with, "launches_fwd") > number(without, "launches_fwd"));
     assert_true(number(with, "activation_bytes") > number(without, "activation_bytes"));
     assert_true(number(with, "arena_bytes_eval") == number(without, "arena_bytes_eval"));
+    const double numbers = number(with, "params_auxiliary");
+    assert_true(numbers > 0 && numbers == number(without, "params_auxiliary"));
+    assert_true(number(with, "parameter_bytes") - number(without, "parameter_bytes") >=
+                3 * numbers * sizeof(float)); /* values, gradient and momentum */
     json_decref(with);
     json_decref(without);
 }

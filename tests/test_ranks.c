@@ -352,10 +352,11 @@ static void test_refused(void **state) {
 }
 
 /* What plan says of one of so many ranks. */
-static size_t planned(const char *ranks) {
-    const char *const arguments[] = {"plan",     "DARTS_V2", "--network", "eval", "--layers",   "3",
-                                     "--shards", "4",        "--batch",   "8",    "--channels", "4",
-                                     "--ranks",  ranks,      "--json",    NULL};
+static size_t planned(const char *ranks, const char *image) {
+    const char *const arguments[] = {"plan",       "DARTS_V2", "--network", "eval",    "--layers",
+                                     "3",          "--shards", "4",         "--batch", "8",
+                                     "--channels", "4",        "--ranks",   ranks,     "--image",
+                                     image,        "--json",   NULL};
     pn_process p = {0};
     size_t bytes = 0;
     assert_int_equal(pn_process_program(&p, PN_PROGRAM, arguments, LIMIT), 0);
@@ -369,7 +370,7 @@ static size_t planned(const char *ranks) {
 static void test_memory(void **state) {
     (void)state;
     if (pn_arena_checks(&pn_host_memory)) skip(); /* guards are in no plan */
-    const size_t one = planned("1"), two = planned("2");
+    const size_t one = planned("1", "32x32x3"), two = planned("2", "32x32x3");
     assert_true(two < one);
     for (size_t less = 0; less < 2; less++) {
         char limit[32];

@@ -49,32 +49,39 @@ typedef struct subject {
 /* Of a step. */
 static int units_of(const pn_cost_settings *o) { return o->step_samples * o->shards; }
 
+/* In place of the one before. auxiliary: with the weights of that head. */
+static pn_status create(planner *p, const pn_arch *arch, bool auxiliary) {
+    const pn_network_spec spec = {.evaluation = !strcmp(p->asked.network, "eval"),
+                                  .layers = p->asked.layers,
+                                  .channels = p->asked.channels,
+                                  .H = p->asked.image[0],
+                                  .W = p->asked.image[1],
+                                  .image_channels = p->asked.image[2],
+                                  .classes = p->asked.classes,
+                                  .share_slot = p->asked.share_slot,
+                                  .auxiliary = auxiliary,
+                                  .imagenet_stem = !strcmp(p->asked.stem, "imagenet"),
+                                  .pool_norm = p->asked.pool_norm};
+    const pn_space space = pn_space_darts();
+    if (p->created) pn_network_destroy(&p->network);
+    p->created = false;
+    PN_TRY(pn_network_create(&p->network, &spec, &space, arch));
+    p->created = true;
+    return PN_OK;
+}
+
 static pn_status measure(planner *p, const subject *of, int batch, double figure[PN_COSTS]) {
     const pn_arch *arch = of->has_arch ? &of->arch : NULL;
     const int8_t *chosen = of->has_chosen ? of->chosen : NULL;
     const bool evaluation = !strcmp(p->asked.network, "eval");
     const bool several = p->asked.shards > 1 || p->asked.step_samples > 1;
     const int N = (batch + p->asked.shards - 1) / p->asked.shards; /* of a shard */
-    if (!p->created || evaluation) { /* an evaluation network has one architecture's weights */
-        if (p->created) pn_network_destroy(&p->network);
-        p->created = false;
-        const pn_network_spec spec = {.evaluation = evaluation,
-                                      .layers = p->asked.layers,
-                                      .channels = p->asked.channels,
-                                      .H = p->asked.image[0],
-                                      .W = p->asked.image[1],
-                                      .image_channels = p->asked.image[2],
-                                      .classes = p->asked.classes,
-                                      .share_slot = p->asked.share_slot,
-                                      .auxiliary = true,
-                                      .imagenet_stem = !strcmp(p->asked.stem, "imagenet"),
-                                      .pool_norm = p->asked.pool_norm};
-        const pn_space space = pn_space_darts();
-        PN_TRY(pn_network_create(&p->network, &spec, &space, arch));
-        p->created = true;
-    }
+    if (!p->created || evaluation) PN_TRY(create(p, arch, true));  /* weights of one architecture */
     size_t weights, auxiliary;
     pn_network_count(&p->network, arch, &weights, &auxiliary);
+    const bool head =
+        evaluation && p->asked.auxiliary && pn_network_auxiliary_fits(&p->network.spec);
+    if (evaluation && !head) PN_TRY(create(p, arch, false)); /* counted, but it has no bytes */
     pn_program_size training, forward;
     float number = 0; /* an address for each learnt weight of a supernet: nothing runs */
     const pn_mix learnt = {.weight = chosen ? NULL : &number, .dweight = &number, .chosen = chosen},
@@ -85,8 +92,7 @@ static pn_status measure(planner *p, const subject *of, int batch, double figure
                             .mix = mix,
                             .drop_path = drops ? &number : NULL,
                             .recompute = p->asked.recompute,
-                            .auxiliary = evaluation && p->asked.auxiliary &&
-                                         pn_network_auxiliary_fits(&p->network.spec)};
+                            .auxiliary = head};
     PN_TRY(pn_network_build(&p->network, arch, p->program, &train));
     PN_TRY(pn_program_compile(p->program, &training));
     const size_t floor = pn_program_floor(p->program);
