@@ -14,6 +14,7 @@ import json
 import math
 import os
 import pathlib
+import random
 import re
 import subprocess
 import sys
@@ -427,13 +428,12 @@ class Examples(Folder):
         except ImportError:
             self.skipTest("predict.py wants PIL")
         pictures = []
-        for name, box in (("square", (4, 4, 11, 11)), ("cross", None)):
-            picture = Image.new("L", (16, 16), 50)
-            if box:
+        noise = random.Random(1)
+        shapes = {"square": [(4, 4, 11, 11)], "cross": [(3, 7, 12, 8), (7, 3, 8, 12)]}
+        for name, boxes in shapes.items():
+            picture = Image.frombytes("L", (16, 16), bytes(noise.choices(range(100), k=256)))
+            for box in boxes:
                 picture.paste(200, box)
-            else:
-                picture.paste(200, (3, 7, 12, 8))
-                picture.paste(200, (7, 3, 8, 12))
             pictures.append(self.folder / f"{name}.png")
             picture.resize((48, 32), Image.NEAREST).save(pictures[-1])
         for line, path in zip(self.example("predict.py", weights, *pictures).splitlines(),
