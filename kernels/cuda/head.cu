@@ -289,6 +289,7 @@ __device__ inline void backward_images(const pn_head &s, const assignment &p, fl
         }
         const float4 both[2] = {sums.s1, sums.s2};
         fold_columns(k, both, room, partial + head_backward::sums_at(s) + 2 * (size_t)c0);
+        __syncthreads();
     }
 }
 
@@ -425,7 +426,7 @@ pn_status launch_forward(const checked_call<head_forward> &call) {
 }
 
 pn_status launch_backward(const checked_call<head_backward> &call) {
-    return call.launch(head_bwd_kernel, sizeof(folds) + 2 * CHUNK * sizeof(float));
+    return call.launch(head_bwd_kernel, sizeof(folds) + 2 * FOLD * sizeof(float));
 }
 
 }  // namespace

@@ -12,9 +12,6 @@
 
 namespace {
 
-/* Floats from pixel to pixel: 4 times an odd number, so that eight neighbours cover all banks. */
-__host__ __device__ inline int pitch_of(int C) { return C % 8 == 0 ? C + 4 : C; }
-
 constexpr int PIXELS = 4; /* of a thread at once */
 
 /* done(p, z) for the pixels p of this thread's rows, z of its quad: z = sum_c a[p][c] w[c][...].

@@ -408,7 +408,7 @@ __device__ inline void finish_terms(const pn_node &job, const float *sums) {
     }
 }
 
-constexpr size_t ROOM = 2 * 1024 * sizeof(float); /* fold_columns */
+constexpr size_t ROOM = 2 * FOLD * sizeof(float);
 
 __global__ void __launch_bounds__(THREADS, 2)
     node_backward_kernel(const call_of<node_backward> call) {

@@ -129,30 +129,37 @@ __device__ inline columns columns_of(int C) {
     return c;
 }
 
+/* Floats from row to row of C channels in shared memory: 4 times an odd number, so that a quad of
+ * eight neighbours covers all banks. */
+__host__ __device__ inline int pitch_of(int C) { return C % 8 == 0 ? C + 4 : C; }
+
+constexpr int FOLD = 1536; /* floats: a quad of every thread, in such rows (of 8 channels) */
+
 /* Folds COUNT sums of every channel over the rows of threads: partial[i*C + c] = sum over the rows
- * of v[i]. `room`: COUNT * 1024 floats of shared memory that nobody uses any more; synchronises. */
+ * of v[i]; 16-byte aligned. `room`: COUNT * FOLD floats of shared memory that nobody uses any more.
+ * Synchronises before it writes there, and not behind its reads. */
 template <int COUNT>
 __device__ inline void fold_columns(const columns &c, const float4 (&v)[COUNT], float *room,
                                     float *partial) {
-    const int C = 4 * c.quads;
+    const int pitch = pitch_of(4 * c.quads), items = COUNT * c.quads;
     __syncthreads();
     if (c.active)
 #pragma unroll
         for (int i = 0; i < COUNT; i++)
-            gpu_store4(room + (size_t)(i * c.rows + c.row) * C + 4 * c.quad, v[i]);
+            gpu_store4(room + (i * c.rows + c.row) * pitch + 4 * c.quad, v[i]);
     __syncthreads();
-    const int n = sharers_of(COUNT * C), share = (int)threadIdx.x % n;
+    const int n = sharers_of(items), share = (int)threadIdx.x % n;
 #pragma unroll 1
-    for (int first = 0; first < COUNT * C; first += THREADS / n) {
-        const int j = min_of(first + (int)threadIdx.x / n, COUNT * C - 1);
-        const float *column = room + (j / C * c.rows + share) * C + j % C;
-        float sum = 0;
+    for (int first = 0; first < items; first += THREADS / n) {
+        const int item = first + (int)threadIdx.x / n, j = min_of(item, items - 1);
+        const int i = j / c.quads; /* which of the sums */
+        const float *column = room + (i * c.rows + share) * pitch + 4 * (j - i * c.quads);
+        float4 sum = splat(0);
 #pragma unroll 2
-        for (int r = share; r < c.rows; r += n, column += n * C) sum += *column;
+        for (int r = share; r < c.rows; r += n, column += n * pitch) sum = sum + gpu_load4(column);
         sum = fold_sharers(sum, n);
-        if (share == 0 && first + (int)threadIdx.x / n == j) partial[j] = sum;
+        if (share == 0 && item == j) gpu_store4(partial + 4 * j, sum);
     }
-    __syncthreads();
 }
 
 /* The quad of a part that begins at channel c of a concatenation. */
@@ -220,7 +227,7 @@ __device__ __forceinline__ void move_pivot(float from, float to, float n, float 
 __device__ inline void store_moments(const columns &c, moments m, int pixels, float *room,
                                      float *partial) {
     const int K = 4 * c.quads;
-    float *pivots = room + 2 * 1024;
+    float *pivots = room + 2 * FOLD;
     __syncthreads();
     if (c.row == 0) {
         gpu_store4(pivots + 4 * c.quad, m.pivot);

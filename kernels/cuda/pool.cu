@@ -157,7 +157,7 @@ __device__ inline int pool_tiles(const pn_pool &job, const place<pool_forward> &
     return pixels;
 }
 
-constexpr size_t FORWARD_BYTES = (2 * 1024 + MAX_CHANNELS) * sizeof(float); /* store_moments */
+constexpr size_t FORWARD_BYTES = (2 * FOLD + MAX_CHANNELS) * sizeof(float); /* store_moments */
 
 __global__ void __launch_bounds__(THREADS, 2)
     pool_forward_kernel(const call_of<pool_forward> call) {
@@ -464,6 +464,7 @@ __global__ void __launch_bounds__(THREADS, 2)
         any = true;
         const float4 v[2] = {s.s1, s.s2};
         fold_columns(c, v, room, partial_of(call, p, j));
+        __syncthreads();
     }
     if (!any || !last_of_slice(call, p)) return;
     for (int j = p.first; j < p.end; j++) {

@@ -199,7 +199,7 @@ pn_status check_widths(const char *op, const pn_stem *jobs, int count) {
 }
 
 pn_status launch_forward(const checked_call<stem_forward> &call) {
-    int floats = 3 * MAX_CHANNELS; /* store_moments */
+    int floats = 2 * FOLD + MAX_CHANNELS; /* store_moments */
     for (int j = 0; j < call.count; j++) {
         const pn_stem &job = call.jobs[j];
         floats = max_of(floats, forward_pixels(job) * patch_of(job));
