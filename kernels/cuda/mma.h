@@ -231,6 +231,21 @@ __device__ inline void multiply_rows(const float *g, int pitch, int pixels, int 
     }
 }
 
+/* Floats from row to row of w in shared memory: lanes that read (row t, column g) are then in 32
+ * different banks. */
+__host__ __device__ inline int weights_pitch(int K) { return (div_up(K, 8) | 1) * 8; }
+
+/* Rows of K of w into shared memory: asked for all at once, where each warp for itself would wait
+ * for a few at a time. */
+__device__ inline void stage_weights(const float *w, int rows, int K, float *to) {
+    const columns k = columns_of(K);
+    if (!k.active) return;
+    const int pitch = weights_pitch(K);
+#pragma unroll 4
+    for (int c = k.row; c < rows; c += k.rows)
+        gpu_store4(to + c * pitch + 4 * k.quad, gpu_read4(w + (size_t)c * K + 4 * k.quad));
+}
+
 /* z[p][k] = sum_c a[p][c] w[c][k] of a few pixels, where the sums wait in registers, and c may come
  * a part at a time. A warp has up to 5 tiles of 16 pixels by 8 k, neighbours, so that one and the
  * same of a serves several. Of two grids each has K columns, and an a and a w of its own. */
@@ -259,14 +274,15 @@ struct inner_mma {
     }
 
     /* sum[i] += tile i, for C channels, a multiple of 4. a: rows of `pitch`, of each grid `plane`
-     * floats; w: rows of K, of each grid w_plane floats. */
+     * floats; w as stage_weights leaves it, of each grid w_plane floats. */
     __device__ __forceinline__ void add(float4 (&sum)[MOST], const float *a, int pitch, int plane,
                                         int pixels, int C, const float *w, int w_plane,
                                         int K) const {
         if (tiles() == 0) return;
         const int columns = columns_of(K);
+        const int w_pitch = weights_pitch(K);
         a += lane_place();
-        w += lane_place() * K;
+        w += lane_place() * w_pitch;
 #pragma unroll 1
         for (int c = 0; c < C; c += MMA_SLOTS) {
             const bool whole = c + 4 < C; /* else the slots from 4 on are none: 0 times 0 */
@@ -286,7 +302,7 @@ struct inner_mma {
                 gpu_mma(sum[i], x, load_b([&](int half) {
                             return half && !whole
                                        ? 0.F
-                                       : gpu_read1(w + f * w_plane + (c + 4 * half) * K + k);
+                                       : gpu_load1(w + f * w_plane + (c + 4 * half) * w_pitch + k);
                         }));
                 if (++n == columns) n = 0, m++;
             }
@@ -314,12 +330,14 @@ struct inner_mma {
     }
 };
 
-/* As multiply of matrix.h, of a square matrix w, and z in the place of a. All threads of the block;
- * C as inner_mma has room for. */
+/* As multiply of matrix.h, of a square matrix w, and z in the place of a. room: of `floats` in
+ * shared memory, as many rows of w at a time as it holds, 8 at least. All threads of the block, who
+ * are done with both; C as inner_mma has room for. */
 template <class Done>
 __device__ inline void multiply_in_place(const columns &k, float *a, int pitch, int pixels, int C,
-                                         const float *w, Done done) {
+                                         const float *w, float *room, int floats, Done done) {
     const int most = inner_mma<1>::most_pixels(C);
+    const int rows = min_of(floats / weights_pitch(C) & ~7, C);
 #pragma unroll 1
     for (int first = 0; first < pixels; first += most, a += most * pitch) {
         const int count = min_of(most, pixels - first);
@@ -328,7 +346,16 @@ __device__ inline void multiply_in_place(const columns &k, float *a, int pitch, 
 #pragma unroll
         for (int i = 0; i < z.MOST; i++) sum[i] = splat(0);
         z.begin(count, C);
-        z.add(sum, a, pitch, 0, count, C, w, 0, C);
+#pragma unroll 1
+        for (int c = 0; c < C; c += rows) {
+            const int some = min_of(rows, C - c);
+            if (c > 0) __syncthreads();
+            if (first == 0 || rows < C) {
+                stage_weights(w + (size_t)c * C, some, C, room);
+                __syncthreads();
+            }
+            z.add(sum, a + c, pitch, 0, count, some, room, 0, C);
+        }
         __syncthreads();
         z.put(sum, count, C, a, pitch);
         __syncthreads();

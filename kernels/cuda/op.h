@@ -26,6 +26,14 @@ __host__ __device__ inline int min_of(int a, int b) { return a < b ? a : b; }
 __host__ __device__ inline int max_of(int a, int b) { return a > b ? a : b; }
 __host__ __device__ inline size_t up4(size_t floats) { return (floats + 3) & ~(size_t)3; }
 
+/* a / b for the one b of many a, 0 <= a < 2^22: in 4 instructions of sm_90, where a division of
+ * integers takes 23. (a + 1/2) / b is 1/(2 b) from a whole number at least, and off by less. */
+struct quotient {
+    float inverse;
+    __device__ __forceinline__ int of(int a) const { return (int)(((float)a + 0.5F) * inverse); }
+};
+__device__ __forceinline__ quotient quotient_by(int b) { return {1 / (float)b}; }
+
 /* ---- four channels --------------------------------------------------------------------------- */
 
 __device__ __forceinline__ float4 splat(float a) { return make_float4(a, a, a, a); }

@@ -9,7 +9,7 @@
  * Forward is bound by memory at the few channels of a search (C 64 to K 16: 6 operations a byte).
  * A tile is 4 pixels (2 where that makes too few tiles for a big card) of every thread's quad of
  * K. Their r comes through shared memory a chunk of channels at a time, while the sums wait in
- * registers: 40 KB whatever C is. Read x once, write z once. Two blocks a multiprocessor. Where
+ * registers: 48 KB whatever C is. Read x once, write z once. Two blocks a multiprocessor. Where
  * tensor cores are faster (gpu.h), they make the sums, of up to 40 tiles of 16 pixels by 8 k of a
  * grid; z then comes through shared memory, in the place of r.
  *
@@ -135,21 +135,22 @@ __device__ __forceinline__ spot idle_of(const pointwise &s, const run &r, const 
 
 /* ---- forward --------------------------------------------------------------------------------- */
 
-constexpr int FORWARD_FLOATS = 10 << 10; /* of shared memory: 40 KB */
-constexpr int PLANE_GAP = 16;            /* floats between the grids' planes: half the banks */
+constexpr int FORWARD_FLOATS = (int)(DYNAMIC / sizeof(float)); /* of shared memory */
+constexpr int PLANE_GAP = 16; /* floats between the grids' planes: half the banks */
 
 /* How a job is cut; K and the number of pixels alone decide. */
 struct forward_cut : whole {
     int each;   /* pixels of a thread */
     int pixels; /* of a tile */
-    int chunk;  /* channels at a time */
+    int chunk;  /* channels at a time, */
+    int part;   /* or where their weights are in shared memory, too */
 };
 
 template <class Job>
 inline forward_cut forward_cut_of(const pointwise &s) {
     constexpr int GRIDS = grids_of<Job>;
     const int rows = rows_of(s.K);
-    forward_cut cut = {{0, 0}, PIXELS, 0, 0};
+    forward_cut cut = {{0, 0}, PIXELS, 0, 0, 0};
     if (tiles_of(s, PIXELS * rows) < MAX_BLOCKS) cut.each = PIXELS / 2;
     cut.pixels = min_of(cut.each * rows, 512);
     const int room = FORWARD_FLOATS - (has_corners<Job> ? 2 * cut.pixels : 0);
@@ -157,6 +158,11 @@ inline forward_cut forward_cut_of(const pointwise &s) {
     const int most = max_of(min_of(pitch - 4, MAX_CHANNELS / GRIDS) & ~3, 4);
     const int chunks = div_up(s.C, most);
     cut.chunk = div_up(s.C / 4, chunks) * 4;
+    /* In whole slots of a product (mma.h), for which rows of r have 4 floats more at most. */
+    const int fit = (room / GRIDS - PLANE_GAP - 4 * cut.pixels) /
+                    (cut.pixels + weights_pitch(s.Kg)) / MMA_SLOTS;
+    const int parts = div_up(s.C, max_of(min_of(fit * MMA_SLOTS, MAX_CHANNELS / GRIDS), MMA_SLOTS));
+    cut.part = div_up(s.C, parts * MMA_SLOTS) * MMA_SLOTS;
     static_cast<whole &>(cut) = whole_of(tiles_of(s, cut.pixels));
     return cut;
 }
@@ -284,10 +290,11 @@ __device__ inline void forward_tiles_mma(const pointwise &s, const place<pointwi
                                          float *shared) {
     const forward_cut &cut = p.cut;
     constexpr int GRIDS = grids_of<Job>;
-    const int pitch = pitch_of(cut.chunk), z_pitch = pitch_of(s.K);
-    const int plane = cut.pixels * pitch + PLANE_GAP;
+    const int pitch = pitch_of(cut.part), z_pitch = pitch_of(s.K);
+    const int plane = cut.pixels * pitch + PLANE_GAP, w_plane = cut.part * weights_pitch(s.Kg);
     const columns k = columns_of(s.K);
-    corner *const corners = reinterpret_cast<corner *>(shared + GRIDS * plane);
+    float *const w = shared + GRIDS * plane;
+    corner *const corners = reinterpret_cast<corner *>(w + GRIDS * w_plane);
     moments m = no_moments();
     int seen = 0;
 #pragma unroll 1
@@ -301,12 +308,15 @@ __device__ inline void forward_tiles_mma(const pointwise &s, const place<pointwi
         __syncthreads();
         fill_corners<Job>(s, t, corners);
 #pragma unroll 1
-        for (int c = 0; c < s.C; c += cut.chunk) {
-            const int C = min_of(cut.chunk, s.C - c);
+        for (int c = 0; c < s.C; c += cut.part) {
+            const int C = min_of(cut.part, s.C - c);
             __syncthreads();
+#pragma unroll
+            for (int f = 0; f < GRIDS; f++)
+                stage_weights(s.w + ((size_t)f * s.C + c) * s.Kg, C, s.Kg, w + f * w_plane);
             load_r<Job>(s, t, corners, c, C, shared, pitch, plane);
             __syncthreads();
-            z.add(sum, shared, pitch, plane, t.pixels, C, s.w + (size_t)c * s.Kg, s.C * s.Kg, s.Kg);
+            z.add(sum, shared, pitch, plane, t.pixels, C, w, w_plane, s.Kg);
         }
         __syncthreads();
         z.put(sum, t.pixels, s.Kg, shared, z_pitch);

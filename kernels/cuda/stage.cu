@@ -8,7 +8,7 @@
  *                            forward            backward           partials, written and read
  *     32x32, 16 channels     8.7, 9.3, 10.3     26.7, 29.3, 34.3   0.3
  *     16x16, 32 channels     8.7, 10.9, 11.9    40.6               1
- *     8x8, 64 channels       12.8, 13.8         31.6, 33.1, 44.1   6 to 11
+ *     8x8, 64 channels       18.5, 21.5, 23.5   31.6, 33.1, 44.1   6 to 11
  *   Backward, dy and z are read by each of 2 to 4 slices. Shared memory and L1 take 69 reads of 16
  *   bytes for the backward of 4 elements (3x3, 16 channels): on a card with 15 bytes of memory a
  *   clock and multiprocessor these are the bound.
@@ -17,7 +17,10 @@
  * inputs it needs come into shared memory as r = relu(v(x)), with zeros around the image; a thread
  * makes STRIP outputs of a column at once, so that a row of r is looked at once for all of them;
  * u stays in shared memory, and when all channels are there the tile times pw is z: on tensor
- * cores, where they are faster, z replaces u, that a thread gets the quad whose moments it sums.
+ * cores, where they are faster, pw takes the place of r, and z that of u, so that a thread gets the
+ * quad whose moments it sums. Weights come into shared memory, where there is room, because all
+ * threads then ask for them at once: a warp that reads them as it goes waits for L2 all the time,
+ * since a block of a search looks at most of them once.
  *
  * Backward in one launch: a tile is a rectangle of *inputs* (the same for all jobs that share dx),
  * and the channels are cut into slices, each with blocks, tickets and partials of its own: what
@@ -66,9 +69,10 @@ __device__ inline void load_r(const pn_stage &s, const rectangle &t, int c0, int
     const norm4 norm = load_norm(in.norm, in.C, c0 / 4 + k.quad);
     const float *x = in.x + (size_t)t.n * s.H * s.W * in.C + c0 + 4 * k.quad;
     const int pixels = t.rows * t.columns;
+    const quotient rows = quotient_by(t.columns);
 #pragma unroll 2
     for (int p = k.row; p < pixels; p += k.rows) {
-        const int row = p / t.columns, h = t.h + row, w = t.w + p - row * t.columns;
+        const int row = rows.of(p), h = t.h + row, w = t.w + p - row * t.columns;
         const bool inside = h >= 0 && h < s.H && w >= 0 && w < s.W;
         float4 v = splat(0);
         if (inside) v = relu4(norm(gpu_read4(x + (size_t)(h * s.W + w) * in.C)));
@@ -76,9 +80,19 @@ __device__ inline void load_r(const pn_stage &s, const rectangle &t, int c0, int
     }
 }
 
+/* (R,R) rows of C taps into shared memory: asked for all at once, where each thread would wait for
+ * those of a column. */
+template <int R>
+__device__ inline void stage_taps(const float *w, int w_row, int C, float *to) {
+    const columns k = columns_of(C);
+    if (!k.active) return;
+    for (int tap = k.row; tap < R * R; tap += k.rows)
+        gpu_store4(to + tap * C + 4 * k.quad, gpu_read4(w + tap * w_row + 4 * k.quad));
+}
+
 /* STRIP outputs, one below the other: u[l] = sum_ij w[i][j] r[l stride + i dilation][j dilation],
  * with w flipped if BACK. r: the first one's upper left input, rows of `row` floats,
- * pixels of C. w: (R,R) rows of w_row floats. */
+ * pixels of C. w: (R,R) rows of w_row floats, of shared memory if there was room. */
 template <int R, int D, int S, bool BACK>
 __device__ __forceinline__ void filter(float4 (&u)[STRIP], const float *r, int row, int C,
                                        const float *w, int w_row) {
@@ -90,7 +104,7 @@ __device__ __forceinline__ void filter(float4 (&u)[STRIP], const float *r, int r
         /* They walk: multiples of the rows would take a register each. */
         const float *tap = w + (BACK ? R - 1 - j : j) * w_row, *at = r;
 #pragma unroll
-        for (int i = 0; i < R; i++, tap += R * w_row) taps[BACK ? R - 1 - i : i] = gpu_read4(tap);
+        for (int i = 0; i < R; i++, tap += R * w_row) taps[BACK ? R - 1 - i : i] = gpu_load4(tap);
 #pragma unroll
         for (int h = 0; h < (STRIP - 1) * S + (R - 1) * D + 1; h++, at += row) {
             const float4 v = gpu_load4(at);
@@ -109,8 +123,8 @@ __device__ __forceinline__ void filter(float4 (&u)[STRIP], const float *r, int r
 struct strip {
     int column, top, first;
 };
-__device__ __forceinline__ strip strip_of(int item, int rows, int columns) {
-    const int which = item / columns, first = which * STRIP;
+__device__ __forceinline__ strip strip_of(int item, int rows, int columns, quotient by_columns) {
+    const int which = by_columns.of(item), first = which * STRIP;
     return {item - which * columns, max_of(min_of(first, rows - STRIP), 0), first};
 }
 __host__ __device__ inline int room_for(int rows) { return max_of(rows, STRIP); }
@@ -121,9 +135,10 @@ __device__ inline void filter_all(const columns &k, const float *r, int row, int
                                   int columns, const float *w, int w_row, Done done) {
     if (!k.active) return;
     const int items = div_up(rows, STRIP) * columns;
+    const quotient by_columns = quotient_by(columns);
 #pragma unroll 1
     for (int item = k.row; item < items; item += k.rows) {
-        const strip at = strip_of(item, rows, columns);
+        const strip at = strip_of(item, rows, columns, by_columns);
         float4 u[STRIP];
         filter<R, D, S, false>(u, r + at.top * S * row + at.column * S * C + 4 * k.quad, row, C,
                                w + 4 * k.quad, w_row);
@@ -155,13 +170,14 @@ struct forward_cut : whole {
 };
 
 __host__ __device__ inline bool forward_fits(const pn_stage &s, int rows, int columns, int chunk) {
-    return rows * columns * pitch_of(s.in.C) +
-               span_of(s, room_for(rows)) * span_of(s, columns) * min_of(chunk, s.in.C) <=
-           FLOATS;
+    const int C = s.in.C, r = span_of(s, room_for(rows)) * span_of(s, columns) * min_of(chunk, C);
+    const int w = inner_mma<1>::most_pixels(C) ? MMA_SLOTS * weights_pitch(C) : 0;
+    return rows * columns * pitch_of(C) + max_of(r, w) <= FLOATS;
 }
 
 /* The largest tile, of 8 rows (16 of narrow images) by 32 columns at most, that leaves room for 8
- * channels of r: a wide rectangle has little around it, and 8 channels are a sector of memory. */
+ * channels of r: a wide rectangle has little around it, and 8 channels are a sector of memory. Of
+ * half of it, where else half of the blocks had none. */
 inline forward_cut forward_cut_of(const pn_stage &s) {
     const int P = div_up(s.H, s.stride), Q = div_up(s.W, s.stride), C = s.in.C;
     forward_cut c = {{0, 0}, min_of(P, Q <= 16 ? 16 : 8), div_up(Q, div_up(Q, 32)), 0, 0, 8};
@@ -170,6 +186,8 @@ inline forward_cut forward_cut_of(const pn_stage &s) {
         c.columns = (c.columns + 1) / 2;
     if (!forward_fits(s, c.rows, c.columns, c.chunk)) c.rows = 1;
     if (!forward_fits(s, c.rows, c.columns, c.chunk)) c.chunk = 4;
+    while (c.rows >= 2 * STRIP && 2 * s.N * div_up(P, c.rows) * div_up(Q, c.columns) <= MAX_BLOCKS)
+        c.rows = div_up(c.rows, 2);
     while (c.chunk < C && c.chunk < 64 && forward_fits(s, c.rows, c.columns, 2 * c.chunk))
         c.chunk *= 2;
     c.down = div_up(P, c.rows);
@@ -197,12 +215,16 @@ __device__ inline void fill_u(const pn_stage &s, const rectangle &t, int chunk, 
                             span_of(s, room_for(t.rows)), span_of(s, t.columns)};
     for (int c0 = 0; c0 < C; c0 += chunk) {
         const int wide = min_of(chunk, C - c0);
+        float *const taps = r + seen.rows * seen.columns * wide;
+        const bool room = taps + R * R * wide <= u + FLOATS;
+        if (room) stage_taps<R>(s.dw + c0, C, wide, taps);
         load_r(s, seen, c0, wide, seen.columns, r);
         __syncthreads();
+        const float *const w = room ? taps : s.dw + c0;
         by_filter<R>(s.dilation, s.stride, [&](auto E, auto D, auto S) {
             const columns k = columns_of(wide);
             filter_all<decltype(E)::value, decltype(D)::value, decltype(S)::value>(
-                k, r, seen.columns * wide, wide, t.rows, t.columns, s.dw + c0, C,
+                k, r, seen.columns * wide, wide, t.rows, t.columns, w, room ? wide : C,
                 [&](int p, int q, float4 v) {
                     gpu_store4(u + (p * t.columns + q) * pitch + c0 + 4 * k.quad, v);
                 });
@@ -257,13 +279,15 @@ __global__ void __launch_bounds__(THREADS, 2)
         const columns k = columns_of(C);
         const int P = div_up(s.H, s.stride), Q = div_up(s.W, s.stride), wide = t.at.columns;
         float *const z = s.out.z + (((size_t)t.at.n * P + t.at.h) * Q + t.at.w) * C + 4 * k.quad;
+        const quotient rows = quotient_by(wide);
         const auto done = [&](int pixel, float4 v) {
-            const int row = pixel / wide;
+            const int row = rows.of(pixel);
             gpu_store4(z + (size_t)(row * Q + pixel - row * wide) * C, v);
             m.add(v);
         };
         if (gpu_prefers_mma() && inner_mma<1>::most_pixels(C))
-            multiply_in_place(k, shared, pitch, t.at.rows * wide, C, s.pw, done);
+            multiply_in_place(k, shared, pitch, t.at.rows * wide, C, s.pw, r,
+                              FLOATS - cut.rows * cut.columns * pitch, done);
         else
             multiply(k, shared, pitch, t.at.rows * wide, C, s.pw, C, done);
     }
@@ -287,6 +311,7 @@ struct backward_cut {
     int rows, columns, down, across; /* of a tile of inputs; tiles of an image */
     int slice, slices;               /* channels of a slice (the last may have less); how many */
     int run;                         /* outputs whose g is in shared memory at a time */
+    int taps;                        /* floats for those of a filter; 0: they stay outside */
     int tiles, blocks;               /* of a slice */
 };
 
@@ -305,44 +330,83 @@ inline int backward_floats(int rows, int columns, int slice, int pad) {
     return (seen + need) * row_of(columns + 2 * pad, slice) * slice;
 }
 
-/* Whole images, or bands of 8 rows, with 8 channels, and room for a run of 32 outputs; then as many
- * channels as there is room for beside a run of 64, and threads for their products with those of z;
- * then as long a run as is left room for. */
-inline backward_cut backward_cut_of(int N, int H, int W, int C, int pad) {
-    backward_cut c;
+/* How the channels of such tiles are cut: as many to a slice as have room beside a run of 64
+ * outputs, and threads for their products with those of z; then as long a run as is left room for.
+ * False: not even 4 channels fit beside a run of 32. */
+inline bool slice_tile(backward_cut &c, int H, int W, int C, int pad) {
     const int pixel = pitch_of(C) + 1; /* of a run: g, and a place in a table */
     const int longest = 2304 / pixel, all = FLOATS - 3 * C; /* 3: line4 of each */
     const int room = all - max_of(min_of(32, longest), 4) * pixel;
     const int more = all - max_of(min_of(64, longest), 4) * pixel;
-    c.rows = H <= 16 ? H : div_up(H, div_up(H, 8));
-    c.columns = div_up(W, div_up(W, 32));
-    c.slice = min_of(C, 8);
-    while (c.rows > 4 && backward_floats(c.rows, c.columns, c.slice, pad) > room)
-        c.rows = (c.rows + 1) / 2;
-    while (c.columns > 4 && backward_floats(c.rows, c.columns, c.slice, pad) > room)
-        c.columns = (c.columns + 1) / 2;
-    while (c.rows > 1 && backward_floats(c.rows, c.columns, c.slice, pad) > room)
-        c.rows = (c.rows + 1) / 2;
-    while (c.columns > 1 && backward_floats(c.rows, c.columns, c.slice, pad) > room)
-        c.columns = (c.columns + 1) / 2;
-    if (backward_floats(c.rows, c.columns, c.slice, pad) > room) c.slice = 4;
     const int most = min_of(min_of(C, SLICES), max_of(4 * (THREADS / (C / 4)), 4));
-    while (c.slice < most && backward_floats(c.rows, c.columns, c.slice + 4, pad) <= more)
-        c.slice += 4;
+    const auto floats = [&] { return backward_floats(c.rows, c.columns, c.slice, pad); };
+    c.slice = min_of(C, 8);
+    if (floats() > room) c.slice = 4;
+    if (floats() > room) return false;
+    /* Without the gaps of row_of, then with them. */
+    const int first = c.slice, channel = backward_floats(c.rows, c.columns, 1, pad);
+    c.slice = max_of(min_of(more / channel & ~3, most), first);
+    while (c.slice > first && floats() > more) c.slice -= 4;
     if (c.slice == 12 && C > 12) c.slice = 8; /* without conflicts, and runs are longer */
     c.slices = div_up(C, c.slice);
     c.slice = div_up(C / 4, c.slices) * 4;
-    while (c.slice > 4 && backward_floats(c.rows, c.columns, c.slice, pad) > room) c.slice -= 4;
+    while (c.slice > 4 && floats() > room) c.slice -= 4;
     c.slices = div_up(C, c.slice);
-    const int left = all - backward_floats(c.rows, c.columns, c.slice, pad);
+    const int left = all - floats();
     c.run = max_of(min_of(RUN, left / pixel), 1);
+    /* The taps, where that takes no more runs. */
+    const int outputs = min_of(c.rows + 2 * pad, H) * min_of(c.columns + 2 * pad, W);
+    c.taps = (pad > 1 ? 25 : 9) * c.slice;
+    const int beside = min_of(RUN, max_of(left - c.taps, 0) / pixel);
+    if (beside > 0 && div_up(outputs, beside) == div_up(outputs, c.run))
+        c.run = beside;
+    else
+        c.taps = 0;
     c.down = div_up(H, c.rows);
     c.across = div_up(W, c.columns);
-    c.tiles = N * c.down * c.across;
-    /* As many as all have the same number of tiles, or one less. */
-    c.blocks = div_up(c.tiles, div_up(c.tiles, max_of(2 * MAX_BLOCKS / (c.slices + 1), 16)));
-    return c;
+    return true;
 }
+
+/* Cycles of the data path (emulator/counts.h) of an image that depend on how it is cut: for g, that
+ * each slice loads, stores and multiplies by u; for du; for r; and those that all wait, at a run's
+ * four barriers and a tile's. By the loads in mma.h; a guess on other cards. */
+inline double cut_cycles(const backward_cut &c, int H, int W, int C, int pad) {
+    const int outputs = min_of(c.rows + 2 * pad, H) * min_of(c.columns + 2 * pad, W);
+    const int across = div_up(c.slice, MMA_COLUMNS);
+    const int g = outputs * (3 * C + div_up(C, MMA_ROWS) * (16 + 8 * across)) / 32;
+    const int du = outputs * across * div_up(C, MMA_SLOTS) * 10 / 32;
+    const int r = (c.rows + 2 * pad) * (c.columns + 2 * pad) * c.slice * 3 / 32;
+    const int waits = 300 * div_up(outputs, c.run) + 600;
+    return (double)(c.down * c.across) * c.slices * (g + du + r + waits);
+}
+
+/* Whole images, or bands of 8 rows, with 8 channels, and room for a run of 32 outputs; or halves of
+ * that, whose borders are made more than once, where so many more channels fit that it pays. */
+inline backward_cut backward_cut_of(int N, int H, int W, int C, int pad) {
+    backward_cut c, best;
+    c.rows = H <= 16 ? H : div_up(H, div_up(H, 8));
+    c.columns = div_up(W, div_up(W, 32));
+    while (!slice_tile(c, H, W, C, pad)) {
+        int &longer = c.rows > c.columns ? c.rows : c.columns;
+        longer = (longer + 1) / 2;
+    }
+    best = c;
+    double least = cut_cycles(c, H, W, C, pad);
+    for (const int columns = c.columns; best.slices > 1 && c.rows >= STRIP; c.rows /= 2)
+        for (c.columns = columns; c.columns >= STRIP; c.columns /= 2) {
+            if (!slice_tile(c, H, W, C, pad)) continue;
+            const double cycles = cut_cycles(c, H, W, C, pad);
+            if (cycles >= least) continue;
+            least = cycles;
+            best = c;
+        }
+    best.tiles = N * best.down * best.across;
+    /* As many as all have the same number of tiles, or one less. */
+    best.blocks =
+        div_up(best.tiles, div_up(best.tiles, max_of(2 * MAX_BLOCKS / (best.slices + 1), 16)));
+    return best;
+}
+
 /* A partial: rows of dpw, ddw, s1 and s2 of a slice's channels. */
 struct stage_backward : plain_sums {
     using Job = pn_stage;
@@ -378,6 +442,8 @@ struct work {
     int at;                 /* ints before those that say where du of the outputs of the run is */
     int seen_row, need_row; /* pixels from row to row of r, of du */
     int run;                /* outputs of a run: in runs of equal length */
+    const float *taps;      /* of the slice; and floats from one to the next */
+    int taps_row;
 };
 
 __host__ __device__ inline int floor_div(int a, int b) {
@@ -435,7 +501,7 @@ __device__ inline void next_tile(work &t, const pn_stage &s, const sliced &at) {
 /* u of the own outputs into the room of du, which is 0 elsewhere. */
 template <int R>
 __device__ inline void fill_own_u(const pn_stage &s, const work &t, float *shared) {
-    const int c0 = t.c0, C = t.C;
+    const int C = t.C;
     const int floats = t.need.rows * t.need_row * C;
     for (int i = 4 * (int)threadIdx.x; i < floats; i += 4 * THREADS)
         gpu_store4(shared + t.du + i, splat(0));
@@ -449,7 +515,7 @@ __device__ inline void fill_own_u(const pn_stage &s, const work &t, float *share
     float *const u = shared + t.du + (down * t.need_row + right) * C + 4 * k.quad;
     by_filter<R>(s.dilation, s.stride, [&](auto E, auto D, auto S) {
         filter_all<decltype(E)::value, decltype(D)::value, decltype(S)::value>(
-            k, r, t.seen_row * C, C, t.own.rows, t.own.columns, s.dw + c0, s.in.C,
+            k, r, t.seen_row * C, C, t.own.rows, t.own.columns, t.taps, t.taps_row,
             [&](int p, int q, float4 v) { gpu_store4(u + (p * t.need_row + q) * C, v); });
     });
 }
@@ -473,6 +539,17 @@ __device__ __forceinline__ line4 line_of(int K, int quad, float *shared) {
     return {gpu_load4(at), gpu_load4(at + 4), gpu_load4(at + 8)};
 }
 
+/* The taps of the slice, before those lines, if the cut has room for them. */
+template <int R>
+__device__ inline void begin_taps(const pn_stage &s, const backward_cut &cut, work &t,
+                                  float *shared) {
+    float *const to = shared + FLOATS - 3 * s.out.K - cut.taps;
+    if (cut.taps) stage_taps<R>(s.dw + t.c0, s.in.C, t.C, to);
+    if (threadIdx.x != 0) return;
+    t.taps = cut.taps ? to : s.dw + t.c0;
+    t.taps_row = cut.taps ? t.C : s.in.C;
+}
+
 /* g = dz of a run of the outputs that are there, from number `first` on, and where their du is. */
 __device__ inline void load_run(const pn_stage &s, const work &t, int first, int pixels,
                                 float *shared) {
@@ -480,11 +557,12 @@ __device__ inline void load_run(const pn_stage &s, const work &t, int first, int
     const pn_output &out = s.out;
     const int P = div_up(s.H, s.stride), Q = div_up(s.W, s.stride), pitch = pitch_of(out.K);
     const int wide = t.there.columns;
+    const quotient rows = quotient_by(wide);
     const columns k = columns_of(out.K);
     int *const at = reinterpret_cast<int *>(shared + t.at);
     const int down = t.there.h - t.need.h, right = t.there.w - t.need.w;
     for (int i = (int)threadIdx.x; i < pixels; i += THREADS) {
-        const int row = (first + i) / wide, column = first + i - row * wide;
+        const int row = rows.of(first + i), column = first + i - row * wide;
         at[i] = t.du + ((row + down) * t.need_row + column + right) * C;
     }
     if (!k.active) return;
@@ -496,7 +574,7 @@ __device__ inline void load_run(const pn_stage &s, const work &t, int first, int
     float *const g = shared + t.g + 4 * k.quad;
 #pragma unroll 2
     for (int i = k.row; i < pixels; i += k.rows) {
-        const int row = (first + i) / wide, column = first + i - row * wide;
+        const int row = rows.of(first + i), column = first + i - row * wide;
         const size_t from = (size_t)(row * Q + column) * out.K;
         float4 v = fma4(line.a, f * gpu_read4(dy + from), line.c);
         if (z) v = fma4(line.b, gpu_read4(z + from), v);
@@ -725,7 +803,7 @@ __device__ __forceinline__ float4 input_dr(const pn_stage &s, const work &t, int
         const float *at = row;
 #pragma unroll 1
         for (int j = x & 1; j < R; j += step, at -= C)
-            sum = fma4(gpu_read4(dw + (i * R + j) * s.in.C), gpu_load4(at), sum);
+            sum = fma4(gpu_load4(dw + (i * R + j) * t.taps_row), gpu_load4(at), sum);
     }
     return sum;
 }
@@ -733,23 +811,24 @@ __device__ __forceinline__ float4 input_dr(const pn_stage &s, const work &t, int
 /* dx of the tile and its sums. */
 template <int R>
 __device__ inline void make_dx(const pn_stage &s, const work &t, const float *shared, sums4 &sums) {
-    const int c0 = t.c0, C = t.C;
+    const int C = t.C;
     const columns k = columns_of(C);
     if (!k.active) return;
     const pn_input &in = s.in;
-    const float *const du = shared + t.du + 4 * k.quad, *const dw = s.dw + c0 + 4 * k.quad;
+    const float *const du = shared + t.du + 4 * k.quad, *const dw = t.taps + 4 * k.quad;
     const int strips = div_up(t.dx.rows, STRIP) * t.dx.columns;
+    const quotient by_columns = quotient_by(t.dx.columns);
 #pragma unroll 1
     for (int item = k.row; item < strips; item += k.rows) {
-        const strip at = strip_of(item, t.dx.rows, t.dx.columns);
+        const strip at = strip_of(item, t.dx.rows, t.dx.columns, by_columns);
         float4 dr[STRIP];
         if (s.stride == 1) { /* need begins `pad` above and left of dx, dilation or not */
             const int row = t.need_row * C;
             const float *from = du + at.top * row + at.column * C;
             if (s.dilation == 1)
-                filter<R, 1, 1, true>(dr, from, row, C, dw, in.C);
+                filter<R, 1, 1, true>(dr, from, row, C, dw, t.taps_row);
             else
-                filter<R, 2, 1, true>(dr, from, row, C, dw, in.C);
+                filter<R, 2, 1, true>(dr, from, row, C, dw, t.taps_row);
         } else {
 #pragma unroll
             for (int l = 0; l < STRIP; l++)
@@ -806,7 +885,8 @@ __device__ inline void backward_tiles(const pn_stage &s, const sliced &at, work 
 #pragma unroll
     for (int j = 0; j < R; j++) taps.sum[j] = splat(0);
     dpw.begin(t.C, s.out.K);
-    store_lines(s, shared); /* read behind the next barrier */
+    store_lines(s, shared); /* read behind the next barrier, as the taps */
+    begin_taps<R>(s, at.cut, t, shared);
 #pragma unroll 1
     for (;;) {
         __syncthreads();

@@ -199,11 +199,12 @@ __global__ void block_products(const float *x, const float *g, const float *w, f
                      [&](int p, int c, float2 v) { gpu_store2(da + (size_t)p * C + c, v); });
 }
 
-/* z (pixels,K) = x w, in place: x and w (C,K) of C = K; else `chunk` channels at a time, of each
- * grid: x (GRIDS,pixels,C), w (GRIDS,C,K), z (pixels,GRIDS,K). */
+/* z (pixels,K) = x w, in place: x and w (C,K) of C = K, with room for so many rows of w; else
+ * `chunk` of them at a time, of each grid: x (GRIDS,pixels,C), w (GRIDS,C,K), z
+ * (pixels,GRIDS,K). */
 template <int GRIDS>
 __global__ void block_inner(const float *x, const float *w, float *z, int C, int K, int pixels,
-                            int chunk) {
+                            int chunk, int rows) {
     GPU_DYNAMIC(float, shared);
     if (chunk == 0) {
         const columns k = columns_of(K);
@@ -211,12 +212,15 @@ __global__ void block_inner(const float *x, const float *w, float *z, int C, int
         for (int i = (int)threadIdx.x; i < pixels * C; i += THREADS)
             shared[i / C * pitch + i % C] = x[i];
         __syncthreads();
-        multiply_in_place(k, shared, pitch, pixels, C, w,
+        multiply_in_place(k, shared, pitch, pixels, C, w, shared + pixels * pitch,
+                          rows * weights_pitch(C),
                           [&](int p, float4 v) { gpu_store4(z + (size_t)p * C + 4 * k.quad, v); });
         return;
     }
     const int most = inner_mma<GRIDS>::most_pixels(K), pitch = pitch_of(chunk);
     const int z_pitch = pitch_of(GRIDS * K), plane = min_of(most, pixels) * pitch + 16;
+    const int w_plane = chunk * weights_pitch(K);
+    float *const ws = shared + GRIDS * plane;
     for (int first = 0; first < pixels; first += most) {
         const int count = min_of(most, pixels - first);
         inner_mma<GRIDS> product;
@@ -230,8 +234,10 @@ __global__ void block_inner(const float *x, const float *w, float *z, int C, int
                 shared[f * plane + p * pitch + i % part] =
                     x[(size_t)(f * pixels + first + p) * C + c + i % part];
             }
+            for (int f = 0; f < GRIDS; f++)
+                stage_weights(w + (size_t)(f * C + c) * K, part, K, ws + f * w_plane);
             __syncthreads();
-            product.add(sum, shared, pitch, plane, count, part, w + (size_t)c * K, C * K, K);
+            product.add(sum, shared, pitch, plane, count, part, ws, w_plane, K);
         }
         __syncthreads();
         product.put(sum, count, K, shared, z_pitch);
@@ -262,9 +268,11 @@ struct shape {
 
 /* Whole numbers exactly, others within the bound; the same bits in every order. */
 template <int GRIDS>
-void test_inner(const shape *s, int chunk, int most) {
+void test_inner(const shape *s, int chunk, int rows, int most) {
     const size_t C = (size_t)s->C, K = chunk ? (size_t)s->K : C, pixels = (size_t)s->pixels;
-    const size_t floats = GRIDS * pixels * (size_t)(pitch_of((int)C) + pitch_of((int)K)) + 4096;
+    const int wide = chunk ? chunk : s->C;
+    const size_t floats = GRIDS * (pixels * (size_t)(pitch_of(wide) + pitch_of((int)K)) +
+                                   (size_t)(max_of(chunk, rows) * weights_pitch((int)K)) + 16);
     numbers x(GRIDS * pixels * C), w(GRIDS * C * K), z(pixels * GRIDS * K, NAN);
     x.fill(most);
     w.fill(most);
@@ -275,7 +283,7 @@ void test_inner(const shape *s, int chunk, int most) {
 #endif
         run("block_inner", THREADS, floats, block_inner<GRIDS>,
             static_cast<const float *>(x.on_card()), static_cast<const float *>(w.on_card()),
-            z.on_card(), s->C, (int)K, s->pixels, chunk);
+            z.on_card(), s->C, (int)K, s->pixels, chunk, rows);
         z.fetch();
         if (!again) first = z.host;
         assert_memory_equal(first.data(), z.host.data(), z.host.size() * sizeof(float));
@@ -324,9 +332,11 @@ void test_block(void **state_of) {
             dw.host.assign(dw.host.size(), NAN);
             da.host.assign(da.host.size(), NAN);
         }
-        test_inner<1>(s, round < 2 ? s->C : 12, most);
-        if (inner_mma<2>::most_pixels(s->K) > 0) test_inner<2>(s, round < 2 ? s->C : 12, most);
-        if (inner_mma<1>::most_pixels(s->C) > 0) test_inner<1>(s, 0, most);
+        const int chunk = round < 2 ? min_of(s->C, 72) : 12;
+        test_inner<1>(s, chunk, 0, most);
+        if (inner_mma<2>::most_pixels(s->K) > 0) test_inner<2>(s, chunk, 0, most);
+        if (inner_mma<1>::most_pixels(s->C) > 0)
+            test_inner<1>(s, 0, round < 2 ? min_of(div_up(s->C, 8) * 8, 72) : 8, most);
         for (size_t c = 0; c < C; c++)
             for (size_t k = 0; k < K; k++) {
                 double want = 0, magnitude = 0;
