@@ -40,4 +40,7 @@ if(Python3_FOUND AND NOT PN_SANITIZE AND NOT PN_TSAN)
   add_test(NAME check_kernels COMMAND ${check})
   add_test(NAME check_kernels_self COMMAND ${check} --self-test)
   set_tests_properties(check_kernels check_kernels_self PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 900)
+  add_test(NAME count_instructions_self
+           COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_SOURCE_DIR}/static/count_instructions
+                   --self-test)
 endif()
