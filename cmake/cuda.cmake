@@ -55,13 +55,17 @@ endif()
 enable_language(CUDA)
 find_package(CUDAToolkit REQUIRED)
 
-add_library(pn_cuda STATIC ${cuda_ops} kernels/cuda/memory.cc)
-set_target_properties(pn_cuda PROPERTIES CUDA_STANDARD 17 CUDA_RUNTIME_LIBRARY Static)
-target_compile_options(pn_cuda PRIVATE
+add_library(pn_cuda_flags INTERFACE)
+target_compile_options(pn_cuda_flags INTERFACE
   $<$<COMPILE_LANGUAGE:CUDA>:-lineinfo --diag-suppress=177
   -Xcompiler=-Wall,-Wextra,-Wno-unused-function>)
-target_include_directories(pn_cuda PRIVATE ${CMAKE_SOURCE_DIR} ${CUDAToolkit_INCLUDE_DIRS})
-target_link_libraries(pn_cuda PUBLIC CUDA::cudart_static pn_contract)
+target_include_directories(pn_cuda_flags INTERFACE ${CMAKE_SOURCE_DIR}
+                                                   ${CUDAToolkit_INCLUDE_DIRS})
+add_library(pn_cuda STATIC ${cuda_ops} kernels/cuda/memory.cc)
+pn_add_precisions(pn_cuda pn_cuda_flags)
+set_target_properties(pn_cuda pn_cuda_tf32 pn_cuda_bf16 PROPERTIES
+                      CUDA_STANDARD 17 CUDA_RUNTIME_LIBRARY Static)
+target_link_libraries(pn_cuda PUBLIC CUDA::cudart_static pn_contract PRIVATE pn_cuda_flags)
 # Sums from card to card, where NCCL's header is; the library itself is looked up at run time.
 find_path(PN_NCCL_INCLUDE nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS})
 if(PN_NCCL_INCLUDE)

@@ -10,7 +10,8 @@ foreach(isa IN LISTS isas)
   list(APPEND parts pn_host_${isa} pn_host_${isa}_bf16)
 endforeach()
 set(language C)
-foreach(part pn_emulator pn_emulated pn_cuda pn_sizes)
+foreach(part pn_emulator pn_emulated pn_emulated_tf32 pn_emulated_bf16 pn_cuda pn_cuda_tf32
+             pn_cuda_bf16 pn_sizes)
   if(TARGET ${part})
     list(APPEND parts ${part})
     set(language CXX) # its linker knows C++'s library

@@ -34,7 +34,7 @@ pn_status pn_backend_describe_card(int index, char *text, size_t bytes) {
 
 const pn_exchange *pn_backend_exchange(const pn_kernels *kernels) {
 #ifdef PN_HAVE_NCCL
-    if (kernels->memory == pn_kernels_cuda()->memory) return &pn_exchange_nccl;
+    if (kernels->memory == pn_kernels_cuda(PN_PRECISION_FLOAT32)->memory) return &pn_exchange_nccl;
 #endif
     (void)kernels;
     return NULL;
@@ -45,10 +45,33 @@ int pn_backend_threads(int order) {
     return threads[order % PN_ORDERS];
 }
 
+/* A device, and what stands behind its name. */
+typedef struct wish {
+    char device[PN_BACKEND_NAME];
+    pn_precision precision;
+} wish;
+
+static const char *const precisions[PN_PRECISIONS] = {"float32", "tf32", "bf16"};
+static const char *const suffixes[PN_PRECISIONS] = {"", "-tf32", PN_BF16_SUFFIX};
+
+static wish wish_of(const char *name) {
+    wish w = {"", PN_PRECISION_FLOAT32};
+    size_t length = strlen(name);
+    for (int p = PN_PRECISION_TF32; p < PN_PRECISIONS; p++) {
+        const size_t suffix = strlen(suffixes[p]);
+        if (length < suffix || strcmp(name + length - suffix, suffixes[p]) != 0) continue;
+        w.precision = (pn_precision)p;
+        length -= suffix;
+        break;
+    }
+    snprintf(w.device, sizeof w.device, "%.*s", (int)length, name);
+    return w;
+}
+
 void pn_backend_disturb(const pn_kernels *kernels, int order) {
     omp_set_num_threads(pn_backend_threads(order));
 #ifdef PN_HAVE_EMULATOR
-    if (kernels == pn_kernels_emulated())
+    if (kernels->memory == pn_kernels_emulated(PN_PRECISION_FLOAT32)->memory)
         pn_emulator_order(order < 2 ? order : 2, 1902 + (uint64_t)order); /* then random */
 #else
     (void)kernels;
@@ -60,67 +83,72 @@ static pn_status opened(const pn_kernels *found, const pn_kernels **kernels) {
     return found ? PN_OK : PN_EDEVICE;
 }
 
-static pn_status open_card(const char *name, const pn_kernels **kernels) {
+static pn_status open_card(const wish *w, const pn_kernels **kernels) {
 #ifdef PN_HAVE_CUDA
+    const char *const number = w->device + strlen("cuda");
     char *end = NULL;
-    const long index = name[4] ? strtol(name + 5, &end, 10) : 0;
-    if (name[4] && (name[4] != ':' || end == name + 5 || *end || index < 0 || index > 1000))
+    const long index = *number ? strtol(number + 1, &end, 10) : 0;
+    if (*number && (*number != ':' || end == number + 1 || *end || index < 0 || index > 1000))
         return pn_fail(PN_EARG, "want cuda or cuda:N");
-    return opened(pn_cuda_kernels((int)index), kernels);
+    return opened(pn_cuda_kernels((int)index, w->precision), kernels);
 #else
-    (void)name;
+    (void)w;
     (void)kernels;
     return pn_fail(PN_EDEVICE, "this build has %s only", pn_backend_names());
 #endif
 }
 
-static pn_status open_emulator(const pn_kernels **kernels) {
+static pn_status open_emulator(const wish *w, const pn_kernels **kernels) {
 #ifdef PN_HAVE_EMULATOR
-    return opened(pn_kernels_emulated(), kernels);
+    PN_TRY(pn_check_capability(pn_emulated_card(), w->precision));
+    return opened(pn_kernels_emulated(w->precision), kernels);
 #else
+    (void)w;
     (void)kernels;
     return pn_fail(PN_EDEVICE, "this build has %s only", pn_backend_names());
 #endif
 }
 
-static pn_status open_any(const pn_kernels **kernels) {
-#ifdef PN_HAVE_CUDA
-    if ((*kernels = pn_cuda_kernels(0))) return PN_OK;
-#endif
-    return opened(pn_host_kernels(NULL), kernels);
+/* The best instruction set, or the one that `name` says: "cpu:avx2-bf16". */
+static pn_status open_host(const char *name, const wish *w, const pn_kernels **kernels) {
+    if (w->precision == PN_PRECISION_TF32)
+        return pn_fail(PN_EDEVICE,
+                       "tf32 is for cards; want --device cuda, --precision float32 or bf16");
+    if (!strncmp(w->device, "cpu:", 4)) return opened(pn_host_kernels(name + 4), kernels);
+    return opened(pn_host_kernels(w->precision == PN_PRECISION_BF16 ? "bf16" : NULL), kernels);
 }
 
-static bool stores_bf16(const char *name) {
-    const size_t length = strlen(name), suffix = strlen(PN_BF16_SUFFIX);
-    return length >= suffix && !strcmp(name + length - suffix, PN_BF16_SUFFIX);
+static pn_status open_any(const char *name, const wish *w, const pn_kernels **kernels) {
+#ifdef PN_HAVE_CUDA
+    if ((*kernels = pn_cuda_kernels(0, w->precision))) return PN_OK;
+    if (w->precision == PN_PRECISION_TF32) return PN_EDEVICE;
+#endif
+    return open_host(name, w, kernels);
 }
 
 pn_status pn_backend_name(const char *device, const char *precision, char name[PN_BACKEND_NAME]) {
-    const bool narrow = precision && !strcmp(precision, "bf16"), known = stores_bf16(device);
-    if (precision && !narrow && strcmp(precision, "float32") != 0)
-        return pn_fail(PN_EARG, "precision \"%s\", want float32 or bf16", precision);
-    if (known && precision && !narrow)
-        return pn_fail(PN_EARG, "precision float32 on device \"%s\", want one of the two", device);
-    if (snprintf(name, PN_BACKEND_NAME, "%s%s", device, narrow && !known ? PN_BF16_SUFFIX : "") >=
+    const wish w = wish_of(device);
+    int p = PN_PRECISION_FLOAT32;
+    while (precision && p < PN_PRECISIONS && strcmp(precision, precisions[p]) != 0) p++;
+    if (p == PN_PRECISIONS)
+        return pn_fail(PN_EARG, "precision \"%s\", want float32, tf32 or bf16", precision);
+    const bool known = w.precision != PN_PRECISION_FLOAT32;
+    if (known && precision && p != (int)w.precision)
+        return pn_fail(PN_EARG, "precision %s on device \"%s\", want one of the two", precision,
+                       device);
+    if (snprintf(name, PN_BACKEND_NAME, "%s%s", device, known ? "" : suffixes[p]) >=
         PN_BACKEND_NAME)
         return pn_fail(PN_EARG, "device \"%.40s...\" is no device", device);
     return PN_OK;
 }
 
-static pn_status open_narrow(const char *name, const pn_kernels **kernels) {
-    if (!strcmp(name, "auto" PN_BF16_SUFFIX) || !strcmp(name, "cpu" PN_BF16_SUFFIX))
-        return opened(pn_host_kernels("bf16"), kernels);
-    if (!strncmp(name, "cpu:", 4)) return opened(pn_host_kernels(name + 4), kernels);
-    return pn_fail(PN_EDEVICE, "bf16 is for the host; want --device cpu, or --precision float32");
-}
-
 static pn_status open_named(const char *name, const pn_kernels **kernels) {
-    if (stores_bf16(name)) return open_narrow(name, kernels);
-    if (!strcmp(name, "auto")) return open_any(kernels);
-    if (!strcmp(name, "cpu")) return opened(pn_host_kernels(NULL), kernels);
-    if (!strncmp(name, "cpu:", 4)) return opened(pn_host_kernels(name + 4), kernels);
-    if (!strncmp(name, "cuda", 4)) return open_card(name, kernels);
-    if (!strcmp(name, "emulated")) return open_emulator(kernels);
+    const wish w = wish_of(name);
+    if (!strcmp(w.device, "auto")) return open_any(name, &w, kernels);
+    if (!strcmp(w.device, "cpu") || !strncmp(w.device, "cpu:", 4))
+        return open_host(name, &w, kernels);
+    if (!strncmp(w.device, "cuda", 4)) return open_card(&w, kernels);
+    if (!strcmp(w.device, "emulated")) return open_emulator(&w, kernels);
     return pn_fail(PN_EARG, "want auto, cpu, cpu:avx512, cpu:avx2, cpu:base, cuda or cuda:N");
 }
 
@@ -131,22 +159,24 @@ pn_status pn_backend_open(const char *name, const pn_kernels **kernels) {
 }
 
 /* The ops of the card, of the emulator and of sizes alone are compiled from one text: they ask for
- * the same. */
+ * the same. So they do for every precision: what is stored narrowly lies in shared memory, and is
+ * summed, as floats. */
 static const pn_kernels *table_of_card(void) {
 #if defined(PN_HAVE_CUDA)
-    return pn_kernels_cuda();
+    return pn_kernels_cuda(PN_PRECISION_FLOAT32);
 #elif defined(PN_HAVE_EMULATOR)
-    return pn_kernels_emulated();
+    return pn_kernels_emulated(PN_PRECISION_FLOAT32);
 #elif defined(PN_HAVE_SIZES)
-    return pn_kernels_sized();
+    return pn_kernels_sized(PN_PRECISION_FLOAT32);
 #else
     return NULL;
 #endif
 }
 
 pn_status pn_backend_sizes(const char *name, const pn_kernels **kernels) {
-    static pn_kernels sizes;
-    if ((strncmp(name, "cuda", 4) != 0 && strcmp(name, "emulated") != 0) || stores_bf16(name))
+    static pn_kernels sizes[PN_PRECISIONS];
+    const wish w = wish_of(name);
+    if (strncmp(w.device, "cuda", 4) != 0 && strcmp(w.device, "emulated") != 0)
         return pn_backend_open(name, kernels);
     *kernels = NULL;
     if (!table_of_card())
@@ -154,9 +184,11 @@ pn_status pn_backend_sizes(const char *name, const pn_kernels **kernels) {
                        pn_backend_names());
     static pn_memory memory;
     memory = pn_host_memory;
-    memory.context_bytes = strcmp(name, "emulated") != 0 ? PN_CONTEXT_ALLOWANCE : 0;
-    sizes = *table_of_card();
-    sizes.memory = &memory;
-    *kernels = &sizes;
+    memory.context_bytes = strcmp(w.device, "emulated") != 0 ? PN_CONTEXT_ALLOWANCE : 0;
+    pn_kernels *const found = &sizes[w.precision];
+    *found = *table_of_card();
+    found->memory = &memory;
+    if (w.precision == PN_PRECISION_BF16) found->storage = PN_STORED_BF16;
+    *kernels = found;
     return PN_OK;
 }

@@ -15,6 +15,10 @@
  * to the nearest, of two the even one, NaN to NaN. Sums (statistics, s1, s2, gradients of weights)
  * are of what is not yet rounded. `+=` to a dx rounds once for each job that adds.
  *
+ * Products of matrices (the pointwise convolution of stage, conv1x1, reduce, conv) are as accurate
+ * as the backend says (pn_products): as float32 has them, or of operands that are rounded to tf32,
+ * each off by 2^-11 of itself at most. Their sums are float32 either way.
+ *
  * Calls. An op takes an array of *jobs*, all independent of each other, and runs them in one
  * launch. A call checks its arguments before it touches data, allocates nothing, queues its
  * work on launch->stream (the host backend has none: it is done on return) and waits for
@@ -94,8 +98,9 @@ typedef enum pn_norm_mode {
     PN_NORM_RUNNING /* the producer copies them from the running statistics (inference) */
 } pn_norm_mode;
 
-/* The element types of stored tensors. */
+/* The element types of stored tensors; of what accuracy products of matrices are. */
 typedef enum pn_storage { PN_STORED_FLOAT32, PN_STORED_BF16 } pn_storage;
+typedef enum pn_products { PN_PRODUCTS_FLOAT32, PN_PRODUCTS_TF32 } pn_products;
 
 /* A stored tensor's elements, which only a backend's own files look into: they say which type they
  * are compiled for. */
@@ -329,6 +334,7 @@ typedef struct pn_sgd {
 typedef struct pn_kernels {
     const char *name;        /* "host-avx512", ... */
     pn_storage storage;      /* of the tensors between ops */
+    pn_products products;    /* of matrices */
     const pn_memory *memory; /* where all pointers in jobs and calls point to */
 
 #define PN_OP(FAMILY, op, with)                                                \

@@ -127,7 +127,8 @@ static const pn_flaw flaws[] = {
 PN_CALLS(conv)
 
 static const pn_op_test op = {
-    .subject = {PN_SUBJECT(conv), .twin = conv_twin, .make = make, PN_PLACES_OF_PARTS(pn_conv)},
+    .subject = {PN_SUBJECT(conv), .twin = conv_twin, .multiplies = true, .make = make,
+                PN_PLACES_OF_PARTS(pn_conv)},
     .keys = keys,
     .cases = cases,
     .count = sizeof cases / sizeof *cases,

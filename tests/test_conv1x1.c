@@ -67,7 +67,7 @@ static const pn_flaw flaws[] = {{"10 channels out", offsetof(pn_conv1x1, out.K),
 PN_CALLS(conv1x1)
 
 static const pn_op_test op = {
-    .subject = {PN_SUBJECT(conv1x1), .twin = conv1x1_twin, .make = make,
+    .subject = {PN_SUBJECT(conv1x1), .twin = conv1x1_twin, .multiplies = true, .make = make,
                 PN_PLACES_OF_PARTS(pn_conv1x1)},
     .keys = pn_pointwise_keys,
     .cases = cases,

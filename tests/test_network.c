@@ -278,19 +278,25 @@ static const pn_kernels *kernels_at_hand(void) {
 }
 
 static void against_reference(const pn_whole_case *c, const pn_arch *arch) {
+    static int turn;
     pn_whole reference;
+    turn++;
     if (pn_whole_reference(&reference, c, arch, 3) != PN_OK) fail_msg("%s: %s", c->why, pn_error());
     for (int backend = 0; backend < PN_ALL_BACKENDS; backend++) {
         pn_whole w;
         if (!pn_backend_at(backend)) continue;
-        /* Of two pixels a norm leaves the sign of their difference: of bf16 that is chance. */
-        if (pn_backend_at(backend)->storage == PN_STORED_BF16 && c->N * c->spec.H * c->spec.W < 8)
+        /* Of two pixels a norm leaves the sign of their difference: after a coarse rounding that is
+         * chance. */
+        if (pn_whole_floor(pn_backend_at(backend)) > 1e-2 && c->N * c->spec.H * c->spec.W < 8)
+            continue;
+        /* Kernels of a card that float32 has, too, take one network in three. */
+        if (pn_backend_at(backend)->products == PN_PRODUCTS_TF32 && !pn_only_backend() && turn % 3)
             continue;
         if (pn_whole_create(&w, c, arch, pn_backend_at(backend), 3) != PN_OK ||
             pn_whole_run(&w) != PN_OK)
             fail_msg("%s: %s", c->why, pn_error());
         const pn_whole_distance d = pn_whole_compare(&w, &reference);
-        if (!pn_whole_within(d, w.kernels->storage))
+        if (!pn_whole_within(d, w.kernels))
             fail_msg("%s, %s: logits %.1e, loss %.1e, gradients %.1e", c->why,
                      pn_backend_labels[backend], d.logit, d.loss, d.gradient);
         pn_whole_destroy(&w);
@@ -306,12 +312,14 @@ static void running_statistics(const pn_whole_case *c, const pn_arch *arch) {
     assert_int_equal(pn_whole_run(&w), PN_OK);
     const pn_parameters *p = &w.network.parameters;
     const double *wanted = pn_at(&reference.twins, reference.network.parameters.value);
+    /* A mean of at most 4096 values of size about 1, float32 sums: below 1e-5. Of coarser numbers
+     * as much more as a logit may be off. */
+    const double most = pn_whole_bounds(w.kernels).logit / 5;
     int seen = 0;
     for (int t = 0; t < p->count; t++) {
         if (p->list[t].role != PN_ROLE_STATE) continue;
         for (size_t i = p->list[t].offset; i < p->list[t].offset + p->list[t].count; i++)
-            /* a mean of at most 4096 values of size about 1, float32 sums: below 1e-5 */
-            if (!(fabs(p->value[i] - wanted[i]) <= 1e-5 * (1 + fabs(wanted[i]))))
+            if (!(fabs(p->value[i] - wanted[i]) <= most * (1 + fabs(wanted[i]))))
                 fail_msg("%s of %s", p->list[t].name, c->why);
         seen++;
     }
@@ -448,7 +456,7 @@ static void check_mixtures(const pn_kernels *kernels) {
         assert_int_equal(pn_whole_run(&w), PN_OK);
         assert_int_equal(w.arena.high_water, w.size.arena_bytes); /* planned = used */
         const pn_whole_distance d = pn_whole_compare(&w, &reference);
-        if (!pn_whole_within(d, kernels->storage))
+        if (!pn_whole_within(d, kernels))
             fail_msg("%s: logit %.1e, loss %.1e, gradient %.1e, mixture %.1e", m->why, d.logit,
                      d.loss, d.gradient, d.mixture);
         /* Those of ops that are not there are left alone; one op reads zeros. */
@@ -549,7 +557,7 @@ static void a_mark_finds_what_compiling_finds(void **state) {
     (void)state;
     static const pn_network_spec spec = SEARCH(5, 8, 16, 16, 3);
     const pn_space space = pn_space_darts();
-    const pn_kernels *k = pn_backend_at(0);
+    const pn_kernels *k = kernels_at_hand();
     pn_network n;
     pn_program *marked, *compiled;
     pn_program_size size;
@@ -794,6 +802,41 @@ static void planned_bytes_are_used_bytes(void **state) {
     use_planned_bytes(pn_host_kernels("bf16"), 300);
 }
 
+#ifdef PN_HAVE_EMULATOR
+/* A card that is not there is asked by its float32 table alone (pn_backend_sizes): each precision's
+ * own ops want the same scratch. And what is stored narrowly takes half. */
+static void each_precision_of_a_card_is_planned(void **state) {
+    (void)state;
+    static const char *const names[] = {"emulated", "emulated-tf32", "emulated-bf16"};
+    enum { PRECISIONS = sizeof names / sizeof *names, COUNT = 30 };
+    const pn_space space = pn_space_darts();
+    const pn_network_spec spec = SEARCH(5, 16, 16, 16, 3);
+    pn_network n;
+    assert_int_equal(pn_network_create(&n, &spec, &space, NULL), PN_OK);
+    size_t bytes[PRECISIONS][2] = {{0}};
+    for (int i = 0; i < 2 * PRECISIONS; i++) {
+        const pn_kernels *k;
+        pn_program *program;
+        if ((i % 2 ? pn_backend_open : pn_backend_sizes)(names[i / 2], &k) != PN_OK)
+            skip(); /* a build without those */
+        assert_int_equal(pn_program_create(&program, k), PN_OK);
+        for (uint64_t a = 0; a < COUNT; a++) {
+            const pn_arch arch = random_arch(a);
+            pn_program_size size;
+            const pn_build how = {.N = 8, .training = a % 4 != 3, .recompute = a % 3 == 0};
+            assert_int_equal(pn_network_build(&n, &arch, program, &how), PN_OK);
+            assert_int_equal(pn_program_compile(program, &size), PN_OK);
+            bytes[i / 2][i % 2] += size.arena_bytes;
+        }
+        pn_program_destroy(program);
+    }
+    for (int i = 0; i < PRECISIONS; i++) assert_int_equal(bytes[i][0], bytes[i][1]);
+    assert_int_equal(bytes[0][0], bytes[1][0]);
+    assert_true(bytes[2][0] < .6 * (double)bytes[0][0]);
+    pn_network_destroy(&n);
+}
+#endif
+
 /* The bound that the arena's address space is reserved by. */
 static void the_largest_architecture_bounds_all(void **state) {
     (void)state;
@@ -866,6 +909,9 @@ int main(void) {
         cmocka_unit_test(edges_are_dropped_apart),
         cmocka_unit_test(where_the_auxiliary_head_fits),
         cmocka_unit_test(planned_bytes_are_used_bytes),
+#ifdef PN_HAVE_EMULATOR
+        cmocka_unit_test(each_precision_of_a_card_is_planned),
+#endif
         cmocka_unit_test(the_largest_architecture_bounds_all),
         cmocka_unit_test(windows_that_fit_and_one_that_does_not),
     };

@@ -358,30 +358,39 @@ static void bf16_rounds_to_the_nearest(void **state) {
     }
 }
 
-/* A node of one term makes h of an image's factor, and dx; either by another kind of loop. The
- * emulated and real card are not among those that store bf16. */
+/* NaNs are as good as each other: cards make other ones than the host. */
+static bool is_rounded(uint16_t got, float x) {
+    return isnan(x) ? isnan(pn_bf16_widen(got)) : got == pn_bf16_narrow(x);
+}
+
+/* A node of one term makes h of an image's factor, and dx; either by another kind of loop. */
 static void kernels_round_as_one_number_does(void **state) {
     (void)state;
     enum { C = 12 };
-    static uint16_t x[IMAGES * C], h[IMAGES * C], dx[IMAGES * C];
-    static float factor[IMAGES];
+    uint16_t *const all = pn_reach(3 * IMAGES * C * sizeof *all);
+    uint16_t *const x = all, *const h = x + IMAGES * C, *const dx = h + IMAGES * C;
+    float *const factor = pn_reach(IMAGES * sizeof *factor);
     pn_set dice = {.state = 5};
     for (int n = 0; n < IMAGES; n++)
         factor[n] = float_of((uint32_t)pn_set_whole(&dice, 0, 0xFFFF) << 16 |
                              ends[pn_set_whole(&dice, 0, ENDS - 1)]);
     for (int i = 0; i < IMAGES * C; i++) x[i] = pn_bf16_narrow(1);
-    pn_term term = {.in = {.x = x, .dx = dx, .C = C}, .coef = 1, .factor = factor};
-    pn_node s = {.N = IMAGES, .H = 1, .W = 1, .C = C, .terms = 1, .term = &term, .h = h, .dh = x};
+    pn_term *const term = pn_reach(sizeof *term);
+    *term = (pn_term){.in = {.x = x, .dx = dx, .C = C}, .coef = 1, .factor = factor};
+    pn_node s = {.N = IMAGES, .H = 1, .W = 1, .C = C, .terms = 1, .term = term, .h = h, .dh = x};
     for (int backend = 0; backend < PN_ALL_BACKENDS; backend++) {
         const pn_kernels *k = pn_backend_at(backend);
         if (!k || k->storage != PN_STORED_BF16) continue;
-        assert_int_equal(pn_call(&op.subject, k, false, &s, 1), PN_OK);
-        assert_int_equal(pn_call(&op.subject, k, true, &s, 1), PN_OK);
+        if (pn_call(&op.subject, k, false, &s, 1) != PN_OK) fail_msg("%s", pn_error());
+        if (pn_call(&op.subject, k, true, &s, 1) != PN_OK) fail_msg("%s", pn_error());
         for (int i = 0; i < IMAGES * C; i++) {
-            assert_int_equal(h[i], pn_bf16_narrow(0 + factor[i / C]));
-            assert_int_equal(dx[i], pn_bf16_narrow(factor[i / C]));
+            assert_true(is_rounded(h[i], 0 + factor[i / C]));
+            assert_true(is_rounded(dx[i], factor[i / C]));
         }
     }
+    pn_unreach(term);
+    pn_unreach(factor);
+    pn_unreach(all);
 }
 
 int main(void) {

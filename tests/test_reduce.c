@@ -65,7 +65,7 @@ static const pn_flaw flaws[] = {{"10 channels out", offsetof(pn_reduce, out.K), 
 PN_CALLS(reduce)
 
 static const pn_op_test op = {
-    .subject = {PN_SUBJECT(reduce), .twin = reduce_twin, .make = make,
+    .subject = {PN_SUBJECT(reduce), .twin = reduce_twin, .multiplies = true, .make = make,
                 PN_PLACES_OF_PARTS(pn_reduce)},
     .keys = pn_pointwise_keys,
     .cases = cases,

@@ -575,16 +575,13 @@ static void numbers_out_of_range(void **state) {
         {"an instruction set of another machine", DEVICE, "neon", {"info", "--device", "cpu:neon"}},
         {"a precision there is not",
          USAGE,
-         "float32 or bf16",
+         "float32, tf32 or bf16",
          {"search", "new", SEARCH, "--precision", "fp16"}},
-        {"a precision for the host on a card",
+        {"a precision of cards on the host",
          DEVICE,
-         "--precision float32",
-         {"plan", "--device", "cuda", "--precision", "bf16"}},
-        {"the same on the emulated card",
-         DEVICE,
-         "--device cpu",
-         {"info", "--device", "emulated", "--precision", "bf16"}},
+         "--precision float32 or bf16",
+         {"info", "--device", "cpu", "--precision", "tf32"}},
+        {"the same by name", DEVICE, "want --device cuda", {"plan", "--device", "cpu:base-tf32"}},
         {"two precisions",
          USAGE,
          "one of the two",
@@ -592,6 +589,21 @@ static void numbers_out_of_range(void **state) {
     };
     refuse_all(rows, sizeof rows);
 }
+
+#ifdef PN_HAVE_EMULATOR
+static void a_card_without_tf32(void **state) {
+    (void)state;
+    static const refusal rows[] = {
+        {"tf32 on a card that has none",
+         DEVICE,
+         "compute capability 7.5 has no tf32, want 8.0 or more",
+         {"info", "--device", "emulated", "--precision", "tf32"}},
+    };
+    assert_int_equal(setenv("PN_EMULATOR_CARD", "75", 1), 0);
+    refuse_all(rows, sizeof rows);
+    assert_int_equal(unsetenv("PN_EMULATOR_CARD"), 0);
+}
+#endif
 
 /* Row i is about card i. */
 static void cards_that_are_not_there(void **state) {
@@ -1073,6 +1085,9 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(words_that_are_no_command_or_option),
         cmocka_unit_test(numbers_out_of_range),
+#ifdef PN_HAVE_EMULATOR
+        cmocka_unit_test(a_card_without_tf32),
+#endif
         cmocka_unit_test(cards_that_are_not_there),
         cmocka_unit_test(genotypes_with_one_flaw),
         cmocka_unit_test(damaged_data_sets),

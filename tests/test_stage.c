@@ -97,8 +97,9 @@ static const pn_flaw flaws[] = {
 PN_CALLS(stage)
 
 static const pn_op_test op = {
-    .subject = {PN_SUBJECT(stage), .twin = stage_twin, .make = make, .in = offsetof(pn_stage, in),
-                .shares_dx = offsetof(pn_stage, shares_dx), .out = offsetof(pn_stage, out),
+    .subject = {PN_SUBJECT(stage), .twin = stage_twin, .multiplies = true, .make = make,
+                .in = offsetof(pn_stage, in), .shares_dx = offsetof(pn_stage, shares_dx),
+                .out = offsetof(pn_stage, out),
                 .weights = {{offsetof(pn_stage, dw), offsetof(pn_stage, ddw)},
                             {offsetof(pn_stage, pw), offsetof(pn_stage, dpw)}}},
     .keys = keys,

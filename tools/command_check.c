@@ -33,7 +33,7 @@ static const pn_whole_case cases[] = {
     {"channels that fill no vector", SEARCH_NETWORK(4, 12, 12, 12, 3), 5, true, false, false, 0},
     {"the search network's channels", SEARCH_NETWORK(8, 16, 16, 16, 3), 4, true, false, false, 0},
 };
-enum { CASES = sizeof cases / sizeof *cases, BACKENDS = 5 };
+enum { CASES = sizeof cases / sizeof *cases, BACKENDS = 6 };
 
 /* What a backend did on the architectures so far. */
 typedef struct tally {
@@ -62,7 +62,7 @@ static pn_status check_one(tally *t, const pn_whole_case *c, const pn_arch *arch
         t->worst.loss = fmax(t->worst.loss, d.loss);
         if (!(d.gradient <= t->worst.gradient)) t->worst.gradient = d.gradient; /* NaN stays */
         t->same &= same;
-        if (!pn_whole_within(d, t->kernels->storage) || !same) {
+        if (!pn_whole_within(d, t->kernels) || !same) {
             char text[PN_GENOTYPE_BYTES];
             pn_genotype_write(arch, text);
             fprintf(stderr, "%s, %s: %s\n", t->kernels->name, c->why, text);
@@ -91,7 +91,7 @@ static pn_status check_case(const pn_whole_case *c, const pn_prior *prior,
     for (int i = 0; i < BACKENDS; i++) {
         const tally *t = &tallies[i];
         if (!t->kernels) continue;
-        const bool fine = pn_whole_within(t->worst, t->kernels->storage) && t->same;
+        const bool fine = pn_whole_within(t->worst, t->kernels) && t->same;
         printf("%-16s %-34s %10.1e %10.1e %10.1e  %-9s %s\n", t->kernels->name, c->why,
                t->worst.logit, t->worst.loss, t->worst.gradient, t->same ? "same bits" : "DIFFER",
                fine ? "ok" : "FAILED");
@@ -102,8 +102,8 @@ static pn_status check_case(const pn_whole_case *c, const pn_prior *prior,
 
 /* One, or all that this machine has; NULL for the others. */
 static pn_status open_backends(const pn_device_options *one, const pn_kernels **backends) {
-    static const char *const names[BACKENDS] = {"cpu:base", "cpu:avx2", "cpu:avx512", "cpu-bf16",
-                                                "cuda"};
+    static const char *const names[BACKENDS] = {"cpu:base", "cpu:avx2",  "cpu:avx512",
+                                                "cuda",     "cuda-tf32", "cpu-bf16"};
     if (one->device || one->precision) return pn_device_open(one, &backends[0]);
     for (int i = 0; i < BACKENDS; i++) (void)pn_backend_open(names[i], &backends[i]);
     return PN_OK;
@@ -131,17 +131,19 @@ static pn_status run(const char *const *words) {
            "two orders");
     for (int i = 0; i < CASES; i++)
         PN_TRY(check_case(&cases[i], &prior, backends, o.seed, (uint64_t)i, o.samples, &failed));
-    for (int storage = PN_STORED_FLOAT32; storage <= PN_STORED_BF16; storage++) {
-        const pn_whole_distance most = pn_whole_bounds((pn_storage)storage);
-        bool any = false;
-        for (int i = 0; i < BACKENDS; i++)
-            any |= backends[i] && backends[i]->storage == (pn_storage)storage;
-        if (any)
-            printf(
-                "bounds%s: logits %.0e, loss %.0e, norm of a gradient %.0e relative; "
-                "%d architectures each\n",
-                storage == PN_STORED_BF16 ? " of bf16" : "", most.logit, most.loss, most.gradient,
-                o.samples);
+    double last = 0;
+    for (int i = 0; i < BACKENDS; i++) {
+        if (!backends[i]) continue;
+        const pn_whole_distance most = pn_whole_bounds(backends[i]);
+        if (most.logit == last) continue;
+        last = most.logit;
+        printf(
+            "bounds%s: logits %.0e, loss %.0e, norm of a gradient %.0e relative; "
+            "%d architectures each\n",
+            backends[i]->storage == PN_STORED_BF16      ? " of bf16"
+            : backends[i]->products == PN_PRODUCTS_TF32 ? " of tf32"
+                                                        : "",
+            most.logit, most.loss, most.gradient, o.samples);
     }
     if (fflush(stdout)) return pn_fail(PN_EIO, "cannot write to stdout");
     return failed ? pn_fail(PN_ECHECK, "%d of these rows failed", failed) : PN_OK;

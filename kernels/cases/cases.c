@@ -143,6 +143,17 @@ static void fill(pn_op_call *c, float *to, size_t count, float low, float high) 
     c->random = state;
 }
 
+/* Of the host, to be freed. */
+static float *filled(pn_op_call *c, size_t count, float low, float high, pn_status *status) {
+    const size_t bytes = count * sizeof(float);
+    float *host = bytes < c->kernels->memory->available() ? malloc(bytes) : NULL;
+    if (host)
+        fill(c, host, count, low, high);
+    else
+        *status = pn_fail(PN_EMEM, "no memory for %zu bytes", bytes);
+    return host;
+}
+
 static float *between(pn_op_call *c, double count, float low, float high, pn_status *status) {
     const size_t bytes = (size_t)count * sizeof(float);
     if (*status != PN_OK) return NULL;
@@ -151,11 +162,8 @@ static float *between(pn_op_call *c, double count, float low, float high, pn_sta
         if (block) fill(c, block, (size_t)count, low, high);
         return block;
     }
-    float *host = bytes < c->kernels->memory->available() ? malloc(bytes) : NULL;
-    if (!host) *status = pn_fail(PN_EMEM, "no memory for %zu bytes", bytes);
-    if (!host) return NULL;
-    fill(c, host, (size_t)count, low, high);
-    float *block = copied(c, host, bytes, status);
+    float *host = filled(c, (size_t)count, low, high, status);
+    float *block = host ? copied(c, host, bytes, status) : NULL;
     free(host);
     return block;
 }
@@ -164,15 +172,15 @@ static float *floats(pn_op_call *c, double count, pn_status *status) {
     return between(c, count, -1, 1, status);
 }
 
-/* A tensor that lies between ops. What stores bf16 is in the host's own memory. */
+/* A tensor that lies between ops. */
 static void *stored(pn_op_call *c, double count, pn_status *status) {
     if (c->kernels->storage == PN_STORED_FLOAT32) return floats(c, count, status);
-    uint16_t *block = take(c, (size_t)count * sizeof *block, status);
-    for (size_t i = 0; block && i < (size_t)count; i++) {
-        float x;
-        fill(c, &x, 1, -1, 1);
-        block[i] = pn_bf16_narrow(x);
-    }
+    if (*status != PN_OK) return NULL;
+    float *host = filled(c, (size_t)count, -1, 1, status);
+    uint16_t *halves = (uint16_t *)(void *)host; /* in the place of those that were read */
+    for (size_t i = 0; host && i < (size_t)count; i++) halves[i] = pn_bf16_narrow(host[i]);
+    void *block = host ? copied(c, halves, (size_t)count * sizeof *halves, status) : NULL;
+    free(host);
     return block;
 }
 

@@ -73,7 +73,7 @@ __device__ inline void load_r<pn_conv>(const pointwise &s, const run &t, const c
               taps = s.conv->mean ? s.conv->R * s.conv->R : 1;
     const source from = source_of(s.in, c - tap * channels_of(s));
     const norm4 norm = load_norm(from.in->norm, from.in->C, from.quad);
-    const float *x = from.in->x + 4 * from.quad + (size_t)t.image * s.H * s.W * from.in->C;
+    const pn_stored *x = from.in->x + 4 * from.quad + (size_t)t.image * s.H * s.W * from.in->C;
     const float share = s.conv->mean ? 1.0f / (float)taps : 1;
 #pragma unroll 1
     for (int p = k.row; p < t.pixels; p += k.rows) {
@@ -324,7 +324,7 @@ __device__ inline void input_tiles(const conv_work &b, float *shared, float *par
             const size_t to = (row * s.W + here.w) * from.in->C + 4 * from.quad;
             const float4 x = gpu_read4(from.in->x + to), d = where_positive(norm(x), da[i]);
             sums.add(d, x - norm.mean);
-            float *const dx = from.in->dx + to;
+            pn_stored *const dx = from.in->dx + to;
             gpu_store4(dx, from.in->add ? gpu_load4(dx) + d : d);
         }
     }

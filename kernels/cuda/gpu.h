@@ -16,7 +16,7 @@
 #ifndef PN_GPU_H
 #define PN_GPU_H
 
-#include "kernels/kernels.h"
+#include "kernels/precision.h"
 
 #ifdef __CUDACC__
 
@@ -47,6 +47,34 @@ __device__ __forceinline__ void gpu_store4(float *p, float4 v) {
     *reinterpret_cast<float4 *>(p) = v;
 }
 
+/* The same of 4 numbers of bf16, in 8 bytes: loads widen, stores round to the nearest, of two the
+ * even one, NaN to NaN. */
+__device__ __forceinline__ float4 gpu_widen(uint2 v) {
+    return make_float4(__uint_as_float(v.x << 16), __uint_as_float(v.x & 0xffff0000u),
+                       __uint_as_float(v.y << 16), __uint_as_float(v.y & 0xffff0000u));
+}
+__device__ __forceinline__ unsigned gpu_narrow(float low, float high) {
+    unsigned both;
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+#else
+    const unsigned l = __float_as_uint(low), h = __float_as_uint(high);
+    const unsigned l_up = low == low ? l + 0x7fffu + (l >> 16 & 1) : 0xffffffffu;
+    const unsigned h_up = high == high ? h + 0x7fffu + (h >> 16 & 1) : 0xffffffffu;
+    both = l_up >> 16 | (h_up & 0xffff0000u);
+#endif
+    return both;
+}
+__device__ __forceinline__ float4 gpu_load4(const uint16_t *p) {
+    return gpu_widen(*reinterpret_cast<const uint2 *>(p));
+}
+__device__ __forceinline__ float4 gpu_read4(const uint16_t *p) {
+    return gpu_widen(__ldg(reinterpret_cast<const uint2 *>(p)));
+}
+__device__ __forceinline__ void gpu_store4(uint16_t *p, float4 v) {
+    *reinterpret_cast<uint2 *>(p) = make_uint2(gpu_narrow(v.x, v.y), gpu_narrow(v.z, v.w));
+}
+
 __device__ __forceinline__ float gpu_load1(const float *p) { return *p; }
 __device__ __forceinline__ float gpu_read1(const float *p) { return __ldg(p); }
 __device__ __forceinline__ void gpu_store2(float *p, float2 v) {
@@ -60,11 +88,12 @@ __device__ constexpr int gpu_arch() { return __CUDA_ARCH__ / 10; }
 __device__ constexpr int gpu_arch() { return 0; }
 #endif
 
-/* Tensor cores (mma.h). Are products of floats faster on them, each as three of tf32? By their
- * data sheets a multiprocessor of sm_80 makes 512 products of tf32 a clock, one of sm_90 1024; of
- * sm_86, 89 and 120 128, as many as of floats. */
-#if defined(__CUDA_ARCH__) && \
-    (__CUDA_ARCH__ == 800 || __CUDA_ARCH__ / 100 == 9 || __CUDA_ARCH__ / 100 == 10)
+/* Tensor cores (mma.h). Are products faster on them? By their data sheets a multiprocessor of sm_80
+ * makes 512 products of tf32 a clock, one of sm_90 1024; of sm_86, 89 and 120 128, as many as of
+ * floats: there one of tf32 for each of floats takes fewer loads, and three are slower. */
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800 &&                     \
+    (!PN_GPU_EXACT || __CUDA_ARCH__ == 800 || __CUDA_ARCH__ / 100 == 9 || \
+     __CUDA_ARCH__ / 100 == 10)
 #define PN_GPU_MMA 1
 #else
 #define PN_GPU_MMA 0
@@ -72,8 +101,8 @@ __device__ constexpr int gpu_arch() { return 0; }
 __device__ constexpr bool gpu_prefers_mma() { return PN_GPU_MMA; }
 
 /* sum += a b, 16 x 8 += 16 x 8 times 8 x 8, by a whole warp, of numbers that are a sum of two: as
- * low high + high low + high high, of whose operands the 13 lowest bits are not looked at. Who has
- * what of them says mma.h. */
+ * low high + high low + high high, of whose operands the 13 lowest bits are not looked at; or where
+ * less is enough, of the high ones alone. Who has what of them says mma.h. */
 struct gpu_mma_a {
     unsigned high[4], low[4];
 };
@@ -93,8 +122,10 @@ __device__ __forceinline__ void gpu_mma_part(float4 &sum, const unsigned (&a)[4]
  * products at once. */
 __device__ __forceinline__ void gpu_mma_end() {}
 __device__ __forceinline__ void gpu_mma(float4 &sum, const gpu_mma_a &a, const gpu_mma_b &b) {
+#if PN_GPU_EXACT
     gpu_mma_part(sum, a.low, b.high);
     gpu_mma_part(sum, a.high, b.low);
+#endif
     gpu_mma_part(sum, a.high, b.high);
 }
 
@@ -153,9 +184,14 @@ inline pn_status gpu_launch(const char *what, gpu_grid g, void (*kernel)(P...), 
 
 #endif
 
-/* pn_stage_fwd -> pn_stage_fwd_cuda */
+/* pn_stage_fwd -> pn_stage_fwd_cuda, pn_stage_fwd_cuda_tf32 */
 #define PN_GPU_PASTE2(a, b) a##_##b
 #define PN_GPU_PASTE(a, b) PN_GPU_PASTE2(a, b)
+#define PN_GPU_NAME_AT(name, precision) PN_GPU_PASTE(PN_GPU_PASTE(name, PN_GPU), precision)
+#ifdef PN_PRECISION
+#define PN_GPU_NAME(name) PN_GPU_NAME_AT(name, PN_PRECISION)
+#else
 #define PN_GPU_NAME(name) PN_GPU_PASTE(name, PN_GPU)
+#endif
 
 #endif

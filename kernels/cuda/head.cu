@@ -126,7 +126,7 @@ __device__ inline void pool(const pn_head &s, int n, int c0, int C, float *room,
     if (k.active) {
         const source from = source_of(s.in, c0 + 4 * k.quad);
         const norm4 norm = load_norm(from.in->norm, from.in->C, from.quad);
-        const float *x = from.in->x + (size_t)n * image * from.in->C + 4 * from.quad;
+        const pn_stored *x = from.in->x + (size_t)n * image * from.in->C + 4 * from.quad;
 #pragma unroll 8
         for (int p = k.row; p < image; p += k.rows) {
             const float4 v = norm(gpu_read4(x + (size_t)p * from.in->C));

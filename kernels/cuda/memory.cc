@@ -31,6 +31,7 @@ const double mib = 1 << 20;
 
 struct {
     int index = -1;
+    int capability = 0; /* times 10 */
     bool virtual_memory = false;
     cudaStream_t stream = nullptr;
     cudaEvent_t event[EVENTS] = {}; /* of mark m: event[m % EVENTS] */
@@ -328,6 +329,7 @@ pn_status open_card(int index) {
     for (int i = 0; i < EVENTS; i++)
         CUDA_TRY("event", cudaEventCreateWithFlags(&card.event[i], cudaEventDisableTiming));
     card.index = index;
+    card.capability = 10 * p.major + p.minor;
     card.virtual_memory = has_virtual_memory(index);
     pn_memory_cuda.moves = !card.virtual_memory;
     pn_memory_cuda.context_bytes = context_bytes();
@@ -365,11 +367,14 @@ extern "C" {
 pn_memory pn_memory_cuda = make_memory();
 }
 
-extern "C" const pn_kernels *pn_cuda_kernels(int index) {
+extern "C" const pn_kernels *pn_cuda_kernels(int index, pn_precision precision) {
     if (card.index < 0 && open_card(index) != PN_OK) return nullptr;
-    if (card.index == index) return pn_kernels_cuda();
-    (void)pn_fail(PN_EARG, "this process works on cuda:%d already", card.index);
-    return nullptr;
+    if (card.index != index) {
+        (void)pn_fail(PN_EARG, "this process works on cuda:%d already", card.index);
+        return nullptr;
+    }
+    if (pn_check_capability(card.capability, precision) != PN_OK) return nullptr;
+    return pn_kernels_cuda(precision);
 }
 
 extern "C" pn_status pn_cuda_describe(int index, char *text, size_t bytes) {

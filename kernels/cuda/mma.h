@@ -1,5 +1,6 @@
 /* kernels/cuda/mma.h -- products of matrices of floats on tensor cores, in float32's accuracy
- * (3xTF32), for a block of THREADS: what matrix.h does where a card is slow at them.
+ * (3xTF32) or in that of tf32, for a block of THREADS: what matrix.h does where a card is slow at
+ * them.
  *
  * tf32 has 10 bits behind the point. A float v is split into high = v rounded to tf32, and low =
  * v - high, of 12 bits, the last of which is lost: so v is off by u = 2^-23 |v| at most. Of (a b) =
@@ -8,8 +9,14 @@
  * 2^11 are exact (Ootomo, Yokota: Recovering single precision accuracy from Tensor Cores, IJHPCA
  * 2022). A sum of 8 products and what was there before is then rounded once, toward 0.
  *
+ * With PN_PRECISION there is one product instead of three: each operand is off by 2^-11 of itself,
+ * a product by 2^-10 + 2^-22, and whole numbers up to 2^11 are exact again; tf32 is that. bf16 has
+ * it too: what is multiplied was rounded 8 times as coarsely when stored. Products of bf16 would
+ * round it so once more, for r and g have been through a norm since, and u through a sum of taps.
+ *
  * cvt.rna.tf32.f32 rounds as `split` does; two integer instructions are not slower anywhere. A NaN
- * stays one, in `low`.
+ * stays one, in `low`; of a single product `to_tf32` sees to that, since the NaN of all ones, which
+ * cards make, would be rounded to -0.
  *
  * Fragments (PTX ISA, mma.m16n8k8, .tf32), lane 4 g + t of a warp:
  *   a, 16 x 8     (g,t)  (g+8,t)  (g,t+4)  (g+8,t+4)     row, slot
@@ -38,12 +45,27 @@ __device__ __forceinline__ void split(float v, unsigned &high, unsigned &low) {
     low = __float_as_uint(fmaf(-1.F, __uint_as_float(high), v));
 }
 
+/* The 13 lowest bits are left to the tensor cores, which do not look at them. */
+__device__ __forceinline__ unsigned to_tf32(float v) {
+    const unsigned bits = __float_as_uint(v);
+    return v == v ? bits + 0x1000u : bits;
+}
+
+__device__ __forceinline__ void take(float v, unsigned &high, unsigned &low) {
+#if PN_GPU_EXACT
+    split(v, high, low);
+#else
+    high = to_tf32(v);
+    (void)low;
+#endif
+}
+
 /* at(i, half): row g + 8 i, slot t + 4 half. */
 template <class At>
 __device__ __forceinline__ gpu_mma_a load_a(At at) {
     gpu_mma_a a;
 #pragma unroll
-    for (int i = 0; i < 4; i++) split(at(i % 2, i / 2), a.high[i], a.low[i]);
+    for (int i = 0; i < 4; i++) take(at(i % 2, i / 2), a.high[i], a.low[i]);
     return a;
 }
 /* at(half): slot t + 4 half, column g. */
@@ -51,7 +73,7 @@ template <class At>
 __device__ __forceinline__ gpu_mma_b load_b(At at) {
     gpu_mma_b b;
 #pragma unroll
-    for (int i = 0; i < 2; i++) split(at(i), b.high[i], b.low[i]);
+    for (int i = 0; i < 2; i++) take(at(i), b.high[i], b.low[i]);
     return b;
 }
 

@@ -64,7 +64,8 @@ __device__ __forceinline__ float weighed_coef(const pn_term &t) {
 
 /* t = coef * factor[n] * v, v = (x - mean) * scale + shift; the weight is in coef. */
 struct term4 {
-    const float *x, *factor; /* x at the quad in pixel 0 */
+    const pn_stored *x; /* at the quad in pixel 0 */
+    const float *factor;
     float coef;
     norm4 v;
 };
@@ -102,7 +103,7 @@ __device__ __forceinline__ void each_stretch(const pn_node &job, const assignmen
 
 /* Of what this launch may write in other places than it reads here: plain loads. */
 template <int STEP>
-__device__ __forceinline__ void load_all(float4 (&v)[STEP], const float *x, const stretch &s) {
+__device__ __forceinline__ void load_all(float4 (&v)[STEP], const pn_stored *x, const stretch &s) {
 #pragma unroll
     for (int i = 0; i < STEP; i++) v[i] = s.has(i) ? gpu_load4(x + s.at(i)) : splat(0);
 }
@@ -115,7 +116,8 @@ __device__ __forceinline__ void weigh_all(float (&f)[STEP], float coef, const fl
         f[i] = factor && s.has(i) ? coef * factor[s.pixel(i) / s.image] : coef;
 }
 template <int STEP>
-__device__ __forceinline__ void store_all(float *to, const float4 (&v)[STEP], const stretch &s) {
+__device__ __forceinline__ void store_all(pn_stored *to, const float4 (&v)[STEP],
+                                          const stretch &s) {
 #pragma unroll
     for (int i = 0; i < STEP; i++)
         if (s.has(i)) gpu_store4(to + s.at(i), v[i]);
@@ -126,7 +128,7 @@ __device__ __forceinline__ void store_all(float *to, const float4 (&v)[STEP], co
 __device__ inline void sum_two(const pn_node &job, const assignment &p, const columns &c) {
     const int quad = c.active ? c.quad : 0;
     const term4 a = load_term(job.term[0], job.C, quad), b = load_term(job.term[1], job.C, quad);
-    float *const h = job.h + 4 * quad;
+    pn_stored *const h = job.h + 4 * quad;
     each_stretch<FORWARD>(job, p, c, [=](const stretch &s) {
         float fa[FORWARD], fb[FORWARD];
         float4 va[FORWARD], vb[FORWARD];
@@ -182,7 +184,7 @@ __host__ __device__ inline bool are_plain_two(const pn_node &job) {
 
 /* What the backward pass of a term needs beside its x, for one quad. */
 struct backward4 {
-    float *dx; /* at the quad in pixel 0; NULL: none */
+    pn_stored *dx; /* at the quad in pixel 0; NULL: none */
     int add;
     bool wants;  /* the sums */
     float4 mean; /* of x, 0 without a norm */
@@ -205,7 +207,7 @@ __device__ __forceinline__ void pass_on(backward4 *t, float weight, const float 
     for (int i = 0; i < BACKWARD; i++) {
         const float4 dt = f[i] * dh[i];
         if (t->dx && s.has(i)) {
-            float *const to = t->dx + s.at(i);
+            pn_stored *const to = t->dx + s.at(i);
             const float4 share = WEIGHED ? weight * dt : dt;
             gpu_store4(to, t->add ? gpu_load4(to) + share : share);
         }
@@ -284,7 +286,7 @@ __device__ inline void restore_last(const pn_node &job, const assignment &p, con
 
 __device__ inline void backward_one(const pn_node &job, const assignment &p, const columns &c,
                                     const pn_term &term, backward4 *t) {
-    const float *const dh = job.dh + 4 * c.quad;
+    const pn_stored *const dh = job.dh + 4 * c.quad;
     const float weight = weight_of(term);
     each_stretch<BACKWARD>(job, p, c, [&](const stretch &s) {
         float f[BACKWARD];
@@ -346,7 +348,7 @@ __device__ inline void backward_group(const pn_node &job, const assignment &p, c
             for (int t = 0; t < GROUP; t++) {
                 g->s2[t] = fma4(d, v[t] - g->mean[t], g->s2[t]);
                 if (!(g->writes >> t & 1)) continue;
-                float *const dx = g->term[t].in.dx + at;
+                pn_stored *const dx = g->term[t].in.dx + at;
                 const float4 dt = weighed_coef(g->term[t]) * d;
                 gpu_store4(dx, g->term[t].in.add ? gpu_load4(dx) + dt : dt);
             }

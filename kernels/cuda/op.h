@@ -6,10 +6,9 @@
 #ifndef PN_GPU_OP_H
 #define PN_GPU_OP_H
 
-#define PN_STORED float
+#include "kernels/cuda/gpu.h"
 
 #include "kernels/check.h"
-#include "kernels/cuda/gpu.h"
 
 namespace {
 
@@ -391,17 +390,18 @@ __device__ inline void finish_sums(const pn_input &in, int c0, int C, const floa
 
 }  // namespace
 
-/* The functions of this backend, as the table has them: files that define them see these too. */
-#define PN_GPU_OP(FAMILY, op, with)                                                                \
-    size_t PN_GPU_NAME(pn_##op##_fwd_scratch)(const pn_##op *jobs, int count);                     \
-    size_t PN_GPU_NAME(pn_##op##_bwd_scratch)(const pn_##op *jobs, int count);                     \
-    size_t PN_GPU_NAME(pn_##op##_fwd_table)(const pn_##op *jobs, int count, void *table);          \
-    size_t PN_GPU_NAME(pn_##op##_bwd_table)(const pn_##op *jobs, int count, void *table);          \
-    pn_status PN_GPU_NAME(pn_##op##_fwd)(const pn_##op *jobs, int count, const pn_launch *launch); \
-    pn_status PN_GPU_NAME(pn_##op##_bwd)(const pn_##op *jobs, int count, const pn_launch *launch);
+/* The functions of this backend, as the table has them: files that define them see these too.
+ * name(f): f as this pass, or another, has it. */
+#define PN_GPU_OP(FAMILY, op, name)                                                         \
+    size_t name(pn_##op##_fwd_scratch)(const pn_##op *jobs, int count);                     \
+    size_t name(pn_##op##_bwd_scratch)(const pn_##op *jobs, int count);                     \
+    size_t name(pn_##op##_fwd_table)(const pn_##op *jobs, int count, void *table);          \
+    size_t name(pn_##op##_bwd_table)(const pn_##op *jobs, int count, void *table);          \
+    pn_status name(pn_##op##_fwd)(const pn_##op *jobs, int count, const pn_launch *launch); \
+    pn_status name(pn_##op##_bwd)(const pn_##op *jobs, int count, const pn_launch *launch);
 
 extern "C" {
-PN_OPS(PN_GPU_OP, )
+PN_OPS(PN_GPU_OP, PN_GPU_NAME)
 pn_status PN_GPU_NAME(pn_weigh)(const pn_result *result, double temperature, double skip_below,
                                 pn_importance *w, const pn_launch *launch);
 pn_status PN_GPU_NAME(pn_share)(const pn_result *found, int samples, int shards, double temperature,
@@ -423,9 +423,7 @@ pn_status PN_GPU_NAME(pn_move)(const pn_range *ranges, int count, float *value, 
 double PN_GPU_NAME(pn_flop_rate)(void);
 double PN_GPU_NAME(pn_copy_rate)(size_t bytes);
 
-extern pn_memory PN_GPU_NAME(pn_memory); /* memory.cc; the emulator has its own */
-const pn_kernels *PN_GPU_NAME(pn_kernels)(void);
+extern pn_memory PN_GPU_PASTE(pn_memory, PN_GPU); /* memory.cc; the emulator has its own */
 }
-#undef PN_GPU_OP
 
 #endif

@@ -188,7 +188,7 @@ __device__ inline void load_r(const pointwise &s, const run &t, const corner *co
     const int f = GRIDS == 1 ? 0 : k.quad / (C / 4), quad = k.quad - f * (C / 4);
     const source from = source_of(s.in, c0 + 4 * quad);
     const norm4 norm = load_norm(from.in->norm, from.in->C, from.quad);
-    const float *x = from.in->x + 4 * from.quad;
+    const pn_stored *x = from.in->x + 4 * from.quad;
     float *to = r + f * plane + 4 * quad;
 #pragma unroll 4
     for (int p = k.row; p < t.pixels; p += k.rows) {
@@ -543,7 +543,7 @@ template <int GRIDS>
 __device__ __forceinline__ void load_x(const pointwise &s, const run &t, const corner *corners,
                                        const columns &k, int f, const source &from,
                                        float4 (&v)[PIXELS]) {
-    const float *const x = from.in->x + 4 * from.quad;
+    const pn_stored *const x = from.in->x + 4 * from.quad;
 #pragma unroll
     for (int i = 0; i < PIXELS; i++) {
         const int p = k.row + i * k.rows;
@@ -611,7 +611,7 @@ __device__ __forceinline__ void store_dx(const pointwise &s, const run &t, const
                                          const columns &k, int f, const source &from,
                                          const float4 (&v)[PIXELS], const float4 (&da)[PIXELS],
                                          sums4 &sums) {
-    float *const dx = from.in->dx + 4 * from.quad;
+    pn_stored *const dx = from.in->dx + 4 * from.quad;
     const bool add = from.in->add;
     const norm4 norm = load_norm(from.in->norm, from.in->C, from.quad);
 #pragma unroll
@@ -620,7 +620,7 @@ __device__ __forceinline__ void store_dx(const pointwise &s, const run &t, const
         if (p >= t.pixels) continue;
         const spot here = spot_of<GRIDS>(s, t, corners, p, f);
         if (here.inside) {
-            float *to = dx + here.pixel * from.in->C;
+            pn_stored *to = dx + here.pixel * from.in->C;
             const float4 d = where_positive(norm(v[i]), da[i]);
             sums.add(d, v[i] - norm.mean);
             gpu_store4(to, add ? gpu_load4(to) + d : d);

@@ -84,7 +84,7 @@ struct pool_forward : one_round {
 struct taps {
     float4 left, middle, right;
 };
-__device__ __forceinline__ taps load_taps(const float *middle, three t) {
+__device__ __forceinline__ taps load_taps(const pn_stored *middle, three t) {
     return {gpu_read4(middle + t.left), gpu_read4(middle), gpu_read4(middle + t.right)};
 }
 
@@ -99,7 +99,7 @@ __device__ __forceinline__ float4 along(const taps &x, three t, affine4 norm) {
 /* Outputs `first` to `end` of a column. x: the middle of the windows in row 0 of the image; z: the
  * column's output in row 0. Each row is asked for before the one above it is looked at. */
 template <bool MAX>
-__device__ inline void pool_column(const float *x, float *z, int x_row, int z_row, three t,
+__device__ inline void pool_column(const pn_stored *x, pn_stored *z, int x_row, int z_row, three t,
                                    affine4 norm, int stride, int first, int end, int H,
                                    moments *m) {
     float4 above = splat(0), middle = splat(0), below = splat(0);
@@ -147,8 +147,8 @@ __device__ inline int pool_tiles(const pn_pool &job, const place<pool_forward> &
         for (int item = c.row; item < items; item += c.rows) {
             const int q = item % Q, first = from + item / Q * height, w = q * stride;
             const int x_row = job.W * C, z_row = Q * C;
-            const float *const x = job.in.x + (size_t)n * job.H * x_row + w * C + 4 * c.quad;
-            float *const z = job.out.z + (size_t)n * P * z_row + q * C + 4 * c.quad;
+            const pn_stored *const x = job.in.x + (size_t)n * job.H * x_row + w * C + 4 * c.quad;
+            pn_stored *const z = job.out.z + (size_t)n * P * z_row + q * C + 4 * c.quad;
             pool_column<MAX>(x, z, x_row, z_row, three_at(w, job.W, C), norm, stride, first,
                              min_of(first + height, to), job.H, m);
         }
@@ -263,7 +263,7 @@ __device__ __forceinline__ float first_of_three(float l, float m, float r, three
     return right ? r : best;
 }
 
-__device__ __forceinline__ float4 winner_along(const float *middle, three t, float4 sign,
+__device__ __forceinline__ float4 winner_along(const pn_stored *middle, three t, float4 sign,
                                                unsigned *winner) {
     const taps at = load_taps(middle, t);
     const float4 l = sign * at.left, m = sign * at.middle, r = sign * at.right;
@@ -287,8 +287,8 @@ __device__ __forceinline__ void add_to_winner(float g, float above, float middle
 
 /* What a walk down a column of outputs needs; pointers at the column's quad in row 0. */
 struct column {
-    const float *x;      /* the middle of the windows */
-    const float *dy, *z; /* z NULL: not read */
+    const pn_stored *x;      /* the middle of the windows */
+    const pn_stored *dy, *z; /* z NULL: not read */
     int x_row, out_row;
     three t;
     float *spread; /* of the tile's first row */
@@ -414,8 +414,8 @@ __device__ inline void gather_tile(const pn_pool &job, const columns &c, const r
     const bool sums = wants_sums(job.in.norm);
     const float4 mean = sums ? gpu_load4(job.in.norm.stats + 4 * c.quad) : splat(0);
     const size_t image = (size_t)r.n * job.H * W * C + 4 * c.quad;
-    const float *const x = job.in.x + image;
-    float *const dx = job.in.dx + image;
+    const pn_stored *const x = job.in.x + image;
+    pn_stored *const dx = job.in.dx + image;
     const int width = r.w1 - r.w0, pixels = (r.h1 - r.h0) * width;
 #pragma unroll 2
     for (int pixel = c.row; pixel < pixels; pixel += c.rows) {

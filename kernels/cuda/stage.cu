@@ -67,7 +67,7 @@ __device__ inline void load_r(const pn_stage &s, const rectangle &t, int c0, int
     if (!k.active) return;
     const pn_input &in = s.in;
     const norm4 norm = load_norm(in.norm, in.C, c0 / 4 + k.quad);
-    const float *x = in.x + (size_t)t.n * s.H * s.W * in.C + c0 + 4 * k.quad;
+    const pn_stored *x = in.x + (size_t)t.n * s.H * s.W * in.C + c0 + 4 * k.quad;
     const int pixels = t.rows * t.columns;
     const quotient rows = quotient_by(t.columns);
 #pragma unroll 2
@@ -278,7 +278,8 @@ __global__ void __launch_bounds__(THREADS, 2)
             fill_u<5>(s, t.at, cut.chunk, shared, r);
         const columns k = columns_of(C);
         const int P = div_up(s.H, s.stride), Q = div_up(s.W, s.stride), wide = t.at.columns;
-        float *const z = s.out.z + (((size_t)t.at.n * P + t.at.h) * Q + t.at.w) * C + 4 * k.quad;
+        pn_stored *const z =
+            s.out.z + (((size_t)t.at.n * P + t.at.h) * Q + t.at.w) * C + 4 * k.quad;
         const quotient rows = quotient_by(wide);
         const auto done = [&](int pixel, float4 v) {
             const int row = rows.of(pixel);
@@ -570,7 +571,7 @@ __device__ inline void load_run(const pn_stage &s, const work &t, int first, int
     const float f = weight_of(out, t.there.n);
     const bool reads_z = out.norm.mode == PN_NORM_BATCH;
     const size_t base = (((size_t)t.there.n * P + t.there.h) * Q + t.there.w) * out.K + 4 * k.quad;
-    const float *const dy = out.dy + base, *const z = reads_z ? out.z + base : nullptr;
+    const pn_stored *const dy = out.dy + base, *const z = reads_z ? out.z + base : nullptr;
     float *const g = shared + t.g + 4 * k.quad;
 #pragma unroll 2
     for (int i = k.row; i < pixels; i += k.rows) {

@@ -1,15 +1,33 @@
-/* table.cu -- the ops of this backend as the rest of the program calls them. */
+/* table.cu -- the ops of this backend as the rest of the program calls them, in a table for each
+ * precision. What a precision does not compile once more is that of float32. */
 #include "kernels/cuda/op.h"
+
+#include "kernels/backend_parts.h"
 
 #define PN_GPU_TEXT2(a) #a
 #define PN_GPU_TEXT(a) PN_GPU_TEXT2(a)
-#define OP(FAMILY, op, with)                                 \
-    t.op##_fwd_scratch = PN_GPU_NAME(pn_##op##_fwd_scratch); \
-    t.op##_bwd_scratch = PN_GPU_NAME(pn_##op##_bwd_scratch); \
-    t.op##_fwd_table = PN_GPU_NAME(pn_##op##_fwd_table);     \
-    t.op##_bwd_table = PN_GPU_NAME(pn_##op##_bwd_table);     \
-    t.op##_fwd = PN_GPU_NAME(pn_##op##_fwd);                 \
-    t.op##_bwd = PN_GPU_NAME(pn_##op##_bwd);
+#define OP(FAMILY, op, name)                          \
+    t.op##_fwd_scratch = name(pn_##op##_fwd_scratch); \
+    t.op##_bwd_scratch = name(pn_##op##_bwd_scratch); \
+    t.op##_fwd_table = name(pn_##op##_fwd_table);     \
+    t.op##_bwd_table = name(pn_##op##_bwd_table);     \
+    t.op##_fwd = name(pn_##op##_fwd);                 \
+    t.op##_bwd = name(pn_##op##_bwd);
+
+#ifdef PN_ALL_PRECISIONS /* else float32 alone */
+/* The ops with products of matrices. */
+#define PRODUCT_OPS(X, with)  \
+    X(CONV1X1, conv1x1, with) \
+    X(REDUCE, reduce, with)   \
+    X(CONV, conv, with)       \
+    X(STAGE, stage, with)
+#define OF_TF32(name) PN_GPU_NAME_AT(name, tf32)
+#define OF_BF16(name) PN_GPU_NAME_AT(name, bf16)
+extern "C" {
+PRODUCT_OPS(PN_GPU_OP, OF_TF32)
+PN_OPS(PN_GPU_OP, OF_BF16)
+}
+#endif
 
 namespace {
 __global__ void nothing() {}
@@ -24,9 +42,9 @@ static pn_kernels make_table() {
     pn_kernels t = {};
     t.name = PN_GPU_TEXT(PN_GPU);
 #ifndef PN_GPU_SIZES /* backend.c gives them memory */
-    t.memory = &PN_GPU_NAME(pn_memory);
+    t.memory = &PN_GPU_PASTE(pn_memory, PN_GPU);
 #endif
-    PN_OPS(OP, )
+    PN_OPS(OP, PN_GPU_NAME)
     t.weigh = PN_GPU_NAME(pn_weigh);
     t.share = PN_GPU_NAME(pn_share);
     t.tally = PN_GPU_NAME(pn_tally);
@@ -40,7 +58,34 @@ static pn_kernels make_table() {
     return t;
 }
 
-extern "C" const pn_kernels *PN_GPU_NAME(pn_kernels)(void) {
+#ifdef PN_ALL_PRECISIONS
+static pn_kernels make_table_of_tf32() {
+    pn_kernels t = make_table();
+    t.name = PN_GPU_TEXT(PN_GPU) "-tf32";
+    t.products = PN_PRODUCTS_TF32;
+    PRODUCT_OPS(OP, OF_TF32)
+    return t;
+}
+
+static pn_kernels make_table_of_bf16() {
+    pn_kernels t = make_table();
+    t.name = PN_GPU_TEXT(PN_GPU) PN_BF16_SUFFIX;
+    t.storage = PN_STORED_BF16;
+    t.products = PN_PRODUCTS_TF32;
+    PN_OPS(OP, OF_BF16)
+    return t;
+}
+#endif
+
+extern "C" const pn_kernels *PN_GPU_NAME(pn_kernels)(pn_precision precision) {
     static const pn_kernels table = make_table();
-    return &table;
+    if (precision == PN_PRECISION_FLOAT32) return &table;
+#ifdef PN_ALL_PRECISIONS
+    static const pn_kernels table_of_tf32 = make_table_of_tf32();
+    static const pn_kernels table_of_bf16 = make_table_of_bf16();
+    if (precision == PN_PRECISION_TF32) return &table_of_tf32;
+    if (precision == PN_PRECISION_BF16) return &table_of_bf16;
+#endif
+    (void)pn_fail(PN_EDEVICE, "this build has the kernels of a card for float32 alone");
+    return nullptr;
 }

@@ -321,6 +321,14 @@ void pn_hooked_store4(float *p, const float4 &v, const char *file, int line) {
     note(p, {file, line, true, 16});
     *reinterpret_cast<float4 *>(p) = v;
 }
+uint2 pn_hooked_load_halves(const uint16_t *p, const char *file, int line) {
+    note(p, {file, line, false, 8});
+    return *reinterpret_cast<const uint2 *>(p);
+}
+void pn_hooked_store_halves(uint16_t *p, const uint2 &v, const char *file, int line) {
+    note(p, {file, line, true, 8});
+    *reinterpret_cast<uint2 *>(p) = v;
+}
 float pn_hooked_load1(const float *p, const char *file, int line) {
     note(p, {file, line, false, 4});
     return *p;
@@ -329,8 +337,8 @@ void pn_hooked_store2(float *p, const float2 &v, const char *file, int line) {
     note(p, {file, line, true, 8});
     *reinterpret_cast<float2 *>(p) = v;
 }
-void pn_hooked_mma(void) {
-    if (now.counts && pn_emulator_self) now.mma[threadIdx.x] += 3;
+void pn_hooked_mma(unsigned instructions) {
+    if (now.counts && pn_emulator_self) now.mma[threadIdx.x] += instructions;
 }
 float pn_hooked_fma(float a, float b, float c) {
     if (now.counts && pn_emulator_self) now.fma[threadIdx.x]++;

@@ -138,6 +138,7 @@ struct deposit {
 enum { M = 16, COLUMNS = 8, SLOTS = 8, PRODUCTS = 8 };
 struct product {
     float high_a[M][SLOTS], low_a[M][SLOTS], high_b[SLOTS][COLUMNS], low_b[SLOTS][COLUMNS];
+    bool exact; /* else there is no low_a, low_b */
     float4 *sum[LANES];
     const char *file; /* that the first lane came from */
     int line;
@@ -716,17 +717,19 @@ __forceinline__ void multiply_all(const product *list, unsigned count) {
     for (const product *p = list; p < list + count; p++) {
         double high_a[M][SLOTS], low_a[M][SLOTS], high_b[SLOTS][COLUMNS], low_b[SLOTS][COLUMNS];
         widen(p->high_a, high_a);
-        widen(p->low_a, low_a);
         widen(p->high_b, high_b);
-        widen(p->low_b, low_b);
         float_4 sum[M][2];
         for (int l = 0; l < LANES; l += 2) {
             const float4 *const s = p->sum[l], *const t = p->sum[l + 1];
             sum[l / 4][l % 4 / 2] = float_4{s->x, s->y, t->x, t->y};
             sum[l / 4 + 8][l % 4 / 2] = float_4{s->z, s->w, t->z, t->w};
         }
-        multiply_add(low_a, high_b, sum);
-        multiply_add(high_a, low_b, sum);
+        if (p->exact) {
+            widen(p->low_a, low_a);
+            widen(p->low_b, low_b);
+            multiply_add(low_a, high_b, sum);
+            multiply_add(high_a, low_b, sum);
+        }
         multiply_add(high_a, high_b, sum);
         for (int l = 0; l < LANES; l += 2) {
             const float_4 low = sum[l / 4][l % 4 / 2], high = sum[l / 4 + 8][l % 4 / 2];
@@ -871,8 +874,8 @@ uint64_t pn_emulator_warp(int kind, unsigned mask, uint64_t value, int arg, int 
 /* Fragments (PTX ISA, "Matrix Fragments for mma.m16n8k8", .tf32): lane 4 g + t has of a (g,t),
  * (g+8,t), (g,t+4), (g+8,t+4), of b (t,g), (t+4,g), of the sums (g,2t), (g,2t+1), (g+8,2t),
  * (g+8,2t+1). */
-void pn_emulator_mma(float4 *sum, const gpu_mma_a &a, const gpu_mma_b &b, const char *file,
-                     int line) {
+void pn_emulator_mma(bool exact, float4 *sum, const gpu_mma_a &a, const gpu_mma_b &b,
+                     const char *file, int line) {
     worker *const w = me;
     thread *const self = w->self;
     const unsigned thread = self->index.x, lane = thread % LANES, g = lane / 4, t = lane % 4;
@@ -883,17 +886,18 @@ void pn_emulator_mma(float4 *sum, const gpu_mma_a &a, const gpu_mma_b &b, const 
         v->products = self->products;
         p->file = file;
         p->line = line;
+        p->exact = exact;
     } else if (p->line != line || (p->file != file && strcmp(p->file, file) != 0)) {
         fault(w, "mma.sync with mask %08x at %s:%d, and another lane at %s:%d", FULL, file, line,
               p->file, p->line);
     }
     for (unsigned i = 0; i < 4; i++) {
         p->high_a[g + i % 2 * 8][t + i / 2 * 4] = operand(a.high[i]);
-        p->low_a[g + i % 2 * 8][t + i / 2 * 4] = operand(a.low[i]);
+        if (exact) p->low_a[g + i % 2 * 8][t + i / 2 * 4] = operand(a.low[i]);
     }
     for (unsigned i = 0; i < 2; i++) {
         p->high_b[t + 4 * i][g] = operand(b.high[i]);
-        p->low_b[t + 4 * i][g] = operand(b.low[i]);
+        if (exact) p->low_b[t + 4 * i][g] = operand(b.low[i]);
     }
     p->sum[lane] = sum;
 }
@@ -941,6 +945,8 @@ extern "C" void pn_emulator_order(int kind, uint64_t seed) {
     configuration().order = kind;
     configuration().seed = seed;
 }
+
+extern "C" int pn_emulated_card(void) { return pn_emulator_card; }
 
 pn_status pn_emulator_launch(const char *what, gpu_grid g, void (*call)(const void *kernel),
                              const void *kernel) {

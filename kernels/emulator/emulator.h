@@ -36,7 +36,8 @@
 #include <cstdint>
 #include <cstring>
 
-#include "kernels/kernels.h"
+#include "kernels/bf16.h"
+#include "kernels/precision.h"
 
 #ifdef PN_GPU_SIZES
 #define PN_GPU sized /* for what an op asks of a card alone: no kernel is compiled, none runs */
@@ -72,6 +73,9 @@ struct alignas(8) int2 {
 struct alignas(16) int4 {
     int x, y, z, w;
 };
+struct alignas(8) uint2 {
+    unsigned x, y;
+};
 struct alignas(16) uint4 {
     unsigned x, y, z, w;
 };
@@ -83,6 +87,7 @@ static inline float2 make_float2(float x, float y) { return {x, y}; }
 static inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 static inline int2 make_int2(int x, int y) { return {x, y}; }
 static inline int4 make_int4(int x, int y, int z, int w) { return {x, y, z, w}; }
+static inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
 static inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) {
     return {x, y, z, w};
 }
@@ -132,10 +137,14 @@ void *pn_emulator_dynamic(void);
 #ifdef PN_EMULATOR_HOOKS /* reported as one access, whatever the compiler makes of it */
 float4 pn_hooked_load4(const float *p, const char *file, int line);
 void pn_hooked_store4(float *p, const float4 &v, const char *file, int line);
+uint2 pn_hooked_load_halves(const uint16_t *p, const char *file, int line);
+void pn_hooked_store_halves(uint16_t *p, const uint2 &v, const char *file, int line);
 float pn_hooked_load1(const float *p, const char *file, int line);
 void pn_hooked_store2(float *p, const float2 &v, const char *file, int line);
 #define pn_emulator_load1 pn_hooked_load1
 #define pn_emulator_store2 pn_hooked_store2
+#define pn_emulator_load_halves pn_hooked_load_halves
+#define pn_emulator_store_halves pn_hooked_store_halves
 #define pn_emulator_load4 pn_hooked_load4
 #define pn_emulator_store4 pn_hooked_store4
 #else
@@ -144,6 +153,12 @@ static inline float4 pn_emulator_load4(const float *p, const char *, int) {
 }
 static inline void pn_emulator_store4(float *p, const float4 &v, const char *, int) {
     *reinterpret_cast<float4 *>(p) = v;
+}
+static inline uint2 pn_emulator_load_halves(const uint16_t *p, const char *, int) {
+    return *reinterpret_cast<const uint2 *>(p);
+}
+static inline void pn_emulator_store_halves(uint16_t *p, const uint2 &v, const char *, int) {
+    *reinterpret_cast<uint2 *>(p) = v;
 }
 static inline float pn_emulator_load1(const float *p, const char *, int) { return *p; }
 static inline void pn_emulator_store2(float *p, const float2 &v, const char *, int) {
@@ -161,6 +176,23 @@ static __forceinline__ float4 gpu_read4(const float *p, PN_EMULATOR_SITE) {
 static __forceinline__ void gpu_store4(float *p, float4 v, PN_EMULATOR_SITE) {
     if (reinterpret_cast<uintptr_t>(p) % 16) pn_emulator_misaligned(p, 16, file, line);
     pn_emulator_store4(p, v, file, line);
+}
+/* The same of bf16, 8 bytes. */
+static __forceinline__ unsigned gpu_narrow(float low, float high) {
+    return pn_bf16_narrow(low) | (unsigned)pn_bf16_narrow(high) << 16;
+}
+static __forceinline__ float4 gpu_load4(const uint16_t *p, PN_EMULATOR_SITE) {
+    if (reinterpret_cast<uintptr_t>(p) % 8) pn_emulator_misaligned(p, 8, file, line);
+    const uint2 v = pn_emulator_load_halves(p, file, line);
+    return make_float4(pn_bf16_widen((uint16_t)v.x), pn_bf16_widen((uint16_t)(v.x >> 16)),
+                       pn_bf16_widen((uint16_t)v.y), pn_bf16_widen((uint16_t)(v.y >> 16)));
+}
+static __forceinline__ float4 gpu_read4(const uint16_t *p, PN_EMULATOR_SITE) {
+    return gpu_load4(p, file, line);
+}
+static __forceinline__ void gpu_store4(uint16_t *p, float4 v, PN_EMULATOR_SITE) {
+    if (reinterpret_cast<uintptr_t>(p) % 8) pn_emulator_misaligned(p, 8, file, line);
+    pn_emulator_store_halves(p, make_uint2(gpu_narrow(v.x, v.y), gpu_narrow(v.z, v.w)), file, line);
 }
 static __forceinline__ float gpu_load1(const float *p, PN_EMULATOR_SITE) {
     return pn_emulator_load1(p, file, line);
@@ -316,16 +348,17 @@ struct gpu_mma_b {
     unsigned high[2], low[2];
 };
 /* What the lanes bring is put aside; the warp comes together at gpu_mma_end, or sooner if there is
- * no more room. A lane that waits elsewhere, or ends, with products put aside ends the launch. */
-void pn_emulator_mma(float4 *sum, const gpu_mma_a &a, const gpu_mma_b &b, const char *file,
-                     int line);
+ * no more room. A lane that waits elsewhere, or ends, with products put aside ends the launch. Not
+ * `exact`: `low` is not looked at. */
+void pn_emulator_mma(bool exact, float4 *sum, const gpu_mma_a &a, const gpu_mma_b &b,
+                     const char *file, int line);
 void pn_emulator_mma_end(const char *file, int line);
-void pn_hooked_mma(void);
+void pn_hooked_mma(unsigned instructions);
 static inline void gpu_mma(float4 &sum, const gpu_mma_a &a, const gpu_mma_b &b, PN_EMULATOR_SITE) {
 #ifdef PN_EMULATOR_HOOKS
-    pn_hooked_mma();
+    pn_hooked_mma(PN_GPU_EXACT ? 3 : 1);
 #endif
-    pn_emulator_mma(&sum, a, b, file, line);
+    pn_emulator_mma(PN_GPU_EXACT, &sum, a, b, file, line);
 }
 static inline void gpu_mma_end(PN_EMULATOR_SITE) { pn_emulator_mma_end(file, line); }
 

@@ -397,6 +397,14 @@ void pn_hooked_store4(float *p, const float4 &v, const char *, int) {
     touch(p, 16, true, false, HERE);
     *reinterpret_cast<float4 *>(p) = v;
 }
+uint2 pn_hooked_load_halves(const uint16_t *p, const char *, int) {
+    touch(p, 8, false, false, HERE);
+    return *reinterpret_cast<const uint2 *>(p);
+}
+void pn_hooked_store_halves(uint16_t *p, const uint2 &v, const char *, int) {
+    touch(p, 8, true, false, HERE);
+    *reinterpret_cast<uint2 *>(p) = v;
+}
 float pn_hooked_load1(const float *p, const char *, int) {
     touch(p, 4, false, false, HERE);
     return *p;
@@ -406,6 +414,6 @@ void pn_hooked_store2(float *p, const float2 &v, const char *, int) {
     *reinterpret_cast<float2 *>(p) = v;
 }
 float pn_hooked_fma(float a, float b, float c) { return a * b + c; }
-void pn_hooked_mma(void) {}
+void pn_hooked_mma(unsigned) {}
 
 #include "kernels/emulator/reports.h"

@@ -261,7 +261,7 @@ pn_whole_distance pn_whole_compare(const pn_whole *w, const pn_whole *reference)
     }
     const pn_parameters *p = &w->network.parameters;
     const double *wanted = pn_at(&reference->twins, reference->network.parameters.gradient);
-    const double floor = w->kernels->storage == PN_STORED_BF16 ? 1 : 1e-4;
+    const double floor = pn_whole_floor(w->kernels);
     double total = 0;
     for (size_t i = 0; i < p->floats; i++) total += wanted[i] * wanted[i];
     for (int t = 0; t < p->count; t++) {
@@ -271,7 +271,7 @@ pn_whole_distance pn_whole_compare(const pn_whole *w, const pn_whole *reference)
             want += wanted[i] * wanted[i];
         }
         /* Below BatchNorm over very few pixels a gradient can be a difference of equal numbers: 0
-         * in truth, some roundings (6e-8 each; of bf16 4e-3) of the whole gradient. */
+         * in truth, some roundings (6e-8 each; of tf32 5e-4, of bf16 4e-3) of the whole one. */
         const double relative =
             fabs(sqrt(got) - sqrt(want)) / (sqrt(want) + floor * sqrt(total) + 1e-30);
         if (!(relative <= d.gradient)) d.gradient = relative; /* NaN stays */
@@ -280,16 +280,24 @@ pn_whole_distance pn_whole_compare(const pn_whole *w, const pn_whole *reference)
     return d;
 }
 
-pn_whole_distance pn_whole_bounds(pn_storage storage) {
-    static const pn_whole_distance bounds[] = {
-        [PN_STORED_FLOAT32] = {PN_LOGIT_BOUND, PN_LOSS_BOUND, PN_GRADIENT_BOUND, PN_MIXTURE_BOUND},
-        [PN_STORED_BF16] = {PN_LOGIT_BOUND_BF16, PN_LOSS_BOUND_BF16, PN_GRADIENT_BOUND_BF16,
-                            PN_MIXTURE_BOUND_BF16}};
-    return bounds[storage];
+pn_whole_distance pn_whole_bounds(const pn_kernels *k) {
+    static const pn_whole_distance of_float32 = {PN_LOGIT_BOUND, PN_LOSS_BOUND, PN_GRADIENT_BOUND,
+                                                 PN_MIXTURE_BOUND},
+                                   of_tf32 = {PN_LOGIT_BOUND_TF32, PN_LOSS_BOUND_TF32,
+                                              PN_GRADIENT_BOUND_TF32, PN_MIXTURE_BOUND_TF32},
+                                   of_bf16 = {PN_LOGIT_BOUND_BF16, PN_LOSS_BOUND_BF16,
+                                              PN_GRADIENT_BOUND_BF16, PN_MIXTURE_BOUND_BF16};
+    if (k->storage == PN_STORED_BF16) return of_bf16;
+    return k->products == PN_PRODUCTS_TF32 ? of_tf32 : of_float32;
 }
 
-bool pn_whole_within(pn_whole_distance d, pn_storage storage) {
-    const pn_whole_distance most = pn_whole_bounds(storage);
+double pn_whole_floor(const pn_kernels *k) {
+    if (k->storage == PN_STORED_BF16) return 1;
+    return k->products == PN_PRODUCTS_TF32 ? .36 : 1e-4;
+}
+
+bool pn_whole_within(pn_whole_distance d, const pn_kernels *k) {
+    const pn_whole_distance most = pn_whole_bounds(k);
     return d.logit <= most.logit && d.loss <= most.loss && d.gradient <= most.gradient &&
            d.mixture <= most.mixture;
 }

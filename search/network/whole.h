@@ -22,6 +22,14 @@
 #define PN_GRADIENT_BOUND_BF16 4e-1
 #define PN_MIXTURE_BOUND_BF16 2e-1
 
+/* Of tf32 an eighth of that: what is multiplied is rounded to 11 bits instead of to 8. An eighth as
+ * many ReLUs are decided otherwise, too; each moves a gradient as far as one of bf16 does, and so
+ * all of them together by the square root of that. */
+#define PN_LOGIT_BOUND_TF32 (PN_LOGIT_BOUND_BF16 / 8)
+#define PN_LOSS_BOUND_TF32 (PN_LOSS_BOUND_BF16 / 8)
+#define PN_GRADIENT_BOUND_TF32 (PN_GRADIENT_BOUND_BF16 * .36)
+#define PN_MIXTURE_BOUND_TF32 (PN_MIXTURE_BOUND_BF16 * .36)
+
 #define PN_AUXILIARY_WEIGHT 0.4
 
 typedef struct pn_whole_case {
@@ -91,14 +99,17 @@ pn_status pn_whole_reference_mixed(pn_whole *w, const pn_whole_case *c, const pn
 pn_status pn_whole_reference_run(pn_whole *w, bool backward);
 
 /* Largest differences: of a logit, of a loss, and of a tensor's gradient norm, relative to it and
- * 1e-4 of the whole gradient's (of bf16: all of it); and of the gradient of a mixture's weights, as
- * a vector. */
+ * 1e-4 of the whole gradient's (pn_whole_floor); and of the gradient of a mixture's weights, as a
+ * vector. */
 typedef struct pn_whole_distance {
     double logit, loss, gradient, mixture;
 } pn_whole_distance;
 pn_whole_distance pn_whole_compare(const pn_whole *w, const pn_whole *reference);
-pn_whole_distance pn_whole_bounds(pn_storage storage);
-bool pn_whole_within(pn_whole_distance d, pn_storage storage);
+pn_whole_distance pn_whole_bounds(const pn_kernels *k);
+bool pn_whole_within(pn_whole_distance d, const pn_kernels *k);
+
+/* How much of the whole gradient that is: of bf16 all of it, of tf32 .36. */
+double pn_whole_floor(const pn_kernels *k);
 
 /* Logits, loss, parameters, gradients and running statistics equal to the bit. */
 bool pn_whole_same(const pn_whole *a, const pn_whole *b);

@@ -422,7 +422,7 @@ int main(int argc, char **argv) {
     double parts = 1;
     pn_status s = PN_EARG;
     int i = 1;
-    now.kernels = pn_kernels_emulated();
+    now.kernels = pn_kernels_emulated(PN_PRECISION_FLOAT32);
     for (; i < argc && !strncmp(argv[i], "--", 2); i++) {
         if (!strcmp(argv[i], "--intervals")) {
             intervals = true;

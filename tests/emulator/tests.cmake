@@ -13,7 +13,9 @@ target_link_libraries(test_emulator PRIVATE pn_emulator)
 
 set_source_files_properties(emulator/test_mma.cu PROPERTIES LANGUAGE CXX)
 pn_emulator_test(test_mma test_mma.cu)
+pn_emulator_test(test_mma_tf32 test_mma.cu -DPN_PRECISION=tf32)
 target_link_libraries(test_mma PRIVATE pn_emulator)
+target_link_libraries(test_mma_tf32 PRIVATE pn_emulator)
 
 if(NOT PN_SANITIZE)
   # A program of its own objects, so that all of it has the sanitizers.
@@ -75,5 +77,9 @@ if(NOT PN_SANITIZE AND NOT PN_TSAN)
     add_test(NAME test_${op}_75 COMMAND test_${op} WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
     set_tests_properties(test_${op}_75 PROPERTIES TIMEOUT 300 ENVIRONMENT
       "PN_EMULATOR_CARD=75;PN_TEST_BACKEND=emulated;PN_TEST_ORDERS=1;OMP_WAIT_POLICY=passive")
+    add_test(NAME test_${op}_75_bf16 COMMAND test_${op}
+             WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
+    set_tests_properties(test_${op}_75_bf16 PROPERTIES TIMEOUT 300 ENVIRONMENT
+      "PN_EMULATOR_CARD=75;PN_TEST_BACKEND=emulated-bf16;PN_TEST_ORDERS=1;OMP_WAIT_POLICY=passive")
   endforeach()
 endif()

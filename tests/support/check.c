@@ -15,17 +15,20 @@
 #include "kernels/poison.h"
 
 const char *const pn_backend_labels[PN_ALL_BACKENDS] = {
-    "cpu:base", "cpu:avx2",      "cpu:avx512",    "emulated",
-    "cuda",     "cpu:base-bf16", "cpu:avx2-bf16", "cpu:avx512-bf16"};
+    "cpu:base",      "cpu:avx2",        "cpu:avx512",    "emulated",
+    "cuda",          "emulated-tf32",   "cuda-tf32",     "cpu:base-bf16",
+    "cpu:avx2-bf16", "cpu:avx512-bf16", "emulated-bf16", "cuda-bf16"};
 
 const pn_kernels *pn_backend_at(int i) {
     static bool said[PN_ALL_BACKENDS];
     const pn_kernels *k;
     const char *only = getenv("PN_TEST_BACKEND"); /* one alone: as the race check, which is slow */
     if (only) return strcmp(only, pn_backend_labels[i]) ? NULL : pn_only_backend();
-    if (!strcmp(pn_backend_labels[i], "cuda")) return NULL; /* cannot read what tests allocate */
+    /* It cannot read what tests allocate. */
+    if (!strncmp(pn_backend_labels[i], "cuda", 4)) return NULL;
 #ifdef PN_ASAN /* slow; the builds without sanitizers have them all */
     if (!strcmp(pn_backend_labels[i], "cpu:base-bf16")) return NULL;
+    if (!strcmp(pn_backend_labels[i], "emulated-tf32")) return NULL; /* no address is another */
 #endif
     if (pn_backend_open(pn_backend_labels[i], &k) != PN_OK && !said[i]) {
         print_message("[  SKIPPED ] %s: %s\n", pn_backend_labels[i], pn_error());
@@ -34,8 +37,16 @@ const pn_kernels *pn_backend_at(int i) {
     return k;
 }
 
+/* Kernels of a card that float32 has, too. Asked for alone they are tried as those are. */
+static bool is_once_more(const pn_kernels *k) {
+    return k->products == PN_PRODUCTS_TF32 && !pn_only_backend();
+}
+
 static const double u = 0x1p-24;     /* half of a float's distance from 1 to the next */
 static const double u_bf16 = 0x1p-8; /* the same of bf16 */
+
+/* A product of two numbers that are rounded to tf32, each by 2^-11 at most. */
+static const double product_tf32 = 0x1p-10 + 0x1p-22;
 
 static double rounding(double steps) { return steps * u / (1 - steps * u); }
 
@@ -93,7 +104,9 @@ static double *tolerances(pn_set *set, const float *f) {
 
 static double float_tolerance(const pn_set *set, const pn_member *a, size_t i) {
     if (a->tolerance) return a->tolerance[i];
-    return set->exact ? 0 : rounding(a->steps) * fabs(a->m[i]) + FLT_MIN;
+    if (set->exact) return 0;
+    const bool coarse = a->multiplied && set->products == PN_PRODUCTS_TF32;
+    return (rounding(a->steps) + (coarse ? product_tf32 : 0)) * fabs(a->m[i]) + FLT_MIN;
 }
 
 /* Statistics belong to the z that was stored: so they are computed from the kernel's own z.
@@ -377,10 +390,16 @@ static float *all_floats(const pn_set *set, size_t *bytes) {
  * larger numbers in turn. PN_TEST_LONG=1: all of them. PN_TEST_ORDERS=1 is for builds that look
  * for something else than other bits, and are slow at it: the usual one, and one with many threads;
  * on a card, where neither addresses nor races depend on it, one of two in turn. The emulated card
- * has no order of its own beyond the first four, a real one has none that is ours to choose. */
+ * has no order of its own beyond the first four, a real one has none that is ours to choose. Its
+ * kernels of another precision than float32 are the same text: they take one more, in turn. */
 static int orders_to_try(const pn_kernels *k, int count, int turn, int orders[PN_ORDERS + 1]) {
     const bool on_card = !k->memory->plain;
     int n = 0;
+    if (is_once_more(k)) {
+        orders[n++] = 0;
+        orders[n++] = 1 + turn % (PN_MANY - 1);
+        return n;
+    }
     if (on_card && getenv("PN_TEST_ORDERS")) {
         static int calls; /* two a row, forward and backward; numbers of either kind in turn */
         orders[n++] = (calls / 2 + calls / 4) % 2;
@@ -439,7 +458,7 @@ static int check_isa(place at, const pn_subject *s, const pn_kernels *k, pn_set 
 }
 
 static int check_pass(const pn_subject *s, const char *why, pn_set *set, const void *jobs,
-                      int count) {
+                      int count, bool in_turn) {
     pn_set_freeze(set);
     run_twins(s, set, jobs, count);
     place at = {s->name, "reference", why, set};
@@ -447,6 +466,10 @@ static int check_pass(const pn_subject *s, const char *why, pn_set *set, const v
     for (int i = 0; i < PN_ALL_BACKENDS; i++) {
         const pn_kernels *k = pn_backend_at(i);
         if (!k || k->storage != set->storage) continue;
+        const bool of_tf32 = k->products == PN_PRODUCTS_TF32 && k->storage == PN_STORED_FLOAT32;
+        if (of_tf32 && !s->multiplies) continue; /* the op of float32 once more */
+        if (is_once_more(k) && !in_turn) continue;
+        set->products = s->multiplies ? k->products : PN_PRODUCTS_FLOAT32;
         at.backend = k->name;
         failures += check_isa(at, s, k, set, jobs, count);
     }
@@ -465,6 +488,7 @@ int pn_check(const pn_subject *s, const char *why, const pn_row rows[PN_MAX_JOBS
     /* Which addresses are touched hardly depends on the numbers there: a build that looks for bad
      * ones, or for races, takes one kind of numbers a row, in turn. */
     const bool either = getenv("PN_TEST_ORDERS") != NULL;
+    /* So do kernels that are there once more, in which only what a number is differs. */
     for (int kind = 0; kind < 8; kind++) {
         pn_set set;
         const pn_storage storage = kind / 4 ? PN_STORED_BF16 : PN_STORED_FLOAT32;
@@ -472,7 +496,7 @@ int pn_check(const pn_subject *s, const char *why, const pn_row rows[PN_MAX_JOBS
         pn_set_begin(&set, seed, kind % 2 == 0, kind / 2 % 2 == 1);
         set.storage = storage;
         const int count = pn_make_jobs(s, &set, rows, jobs);
-        failures += check_pass(s, why, &set, jobs, count);
+        failures += check_pass(s, why, &set, jobs, count, kind % 2 == (int)(seed % 2));
         pn_set_end(&set);
     }
     free(jobs);

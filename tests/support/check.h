@@ -16,13 +16,13 @@
 #include "tests/support/reach.h"
 #include "tests/support/rows.h"
 
-/* Those that store float32, and behind them those that store bf16. */
-enum { PN_BACKENDS = 5, PN_ALL_BACKENDS = 8 };
+/* Those of float32, then those of tf32, then those that store bf16. */
+enum { PN_BACKENDS = 5, PN_ALL_BACKENDS = 12 };
 extern const char *const pn_backend_labels[PN_ALL_BACKENDS];
 
 /* The table of backend i: the instruction sets of the host, the emulated card, a card. NULL, once
- * said aloud, where this machine or build lacks it; and for a card that PN_TEST_BACKEND=cuda does
- * not ask for (reach.h). */
+ * said aloud, where this machine or build lacks it; and for a card that PN_TEST_BACKEND=cuda (or
+ * cuda-tf32) does not ask for (reach.h). */
 const pn_kernels *pn_backend_at(int i);
 
 /* An op, for any kind of job. */
@@ -34,6 +34,8 @@ typedef struct pn_subject {
     pn_status (*run)(const pn_kernels *k, bool backward, const void *jobs, int count,
                      const pn_launch *l);
     void (*twin)(bool backward, const void *job, const pn_twins *t);
+
+    bool multiplies; /* matrices */
 
     /* The twin on magnitudes: with the job's plain numbers made positive. NULL: that is coef of its
      * output alone. */

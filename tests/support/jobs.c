@@ -95,6 +95,7 @@ pn_input pn_set_input(pn_set *set, size_t pixels, int C, int like, int steps) {
         pn_member *member = pn_set_find(set, stats);
         member->minus = PN_MINUS_MEAN;
         member->must = wants_sums;
+        member->multiplied = true;
         member->steps = (int)pixels + steps + 8; /* a sum over pixels of dx times xhat */
     }
     /* Multiples of 1/64: ties of a maximum are ties in float and double, and nothing is nearly

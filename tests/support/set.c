@@ -111,7 +111,7 @@ float *pn_set_result(pn_set *set, const char *name, size_t count, int steps, boo
     float *f = adds ? pn_set_data(set, name, count, 3, 1) : pn_set_poison(set, name, count, steps);
     pn_member *member = pn_set_find(set, f);
     member->steps = steps;
-    member->must = true;
+    member->must = member->multiplied = true;
     return f;
 }
 

@@ -12,7 +12,12 @@
  * the first half of the array's bytes, a guard in the second. Their data are numbers of bf16. What
  * a call stores is off by its float error and one rounding more, v = 2^-8 of the number itself: a
  * whole number that is exact in float is the nearest one of bf16. Where k jobs add to an array one
- * after another, each rounds what is there, at most the magnitude: g(k) with v in place of u. */
+ * after another, each rounds what is there, at most the magnitude: g(k) with v in place of u.
+ *
+ * Where operands of products are rounded to tf32, each is off by t = 2^-11 of itself, a product by
+ * 2 t + t^2, and a sum of them by so much of its magnitude. What an op computes has been through
+ * one such product at most: each element that is *multiplied* is allowed that once. Whole numbers
+ * up to 2^11 are numbers of tf32, and so large no operand gets: they stay exact. */
 #ifndef PN_SET_H
 #define PN_SET_H
 
@@ -37,6 +42,7 @@ typedef struct pn_member {
     bool opaque;       /* not floats: guarded, but compared by others */
     bool stored;       /* has the backend's element type */
     int coarse;        /* most roundings to it on the way to an element */
+    bool multiplied;   /* comes from a product of matrices, if the op has any */
 } pn_member;
 
 typedef struct pn_set {
@@ -48,7 +54,8 @@ typedef struct pn_set {
     bool whole;     /* whole numbers */
     bool exact;     /* whole, and the op only multiplies and adds: no tolerance */
     pn_storage storage;
-    bool narrowed; /* stored arrays are halves now */
+    pn_products products; /* of the backend at hand, if the op has any */
+    bool narrowed;        /* stored arrays are halves now */
 } pn_set;
 
 void pn_set_begin(pn_set *set, uint64_t seed, bool whole, bool backward);
