@@ -896,7 +896,7 @@ static void too_little_memory(void **state) {
     print_message("no limits of address space: the sanitizer needs terabytes of it\n");
 #else
     /* From what the program text needs to a part of what the arena reserves (166 MiB). */
-    for (size_t mib = 32; mib <= 128; mib *= 2) {
+    for (size_t mib = 64; mib <= 128; mib *= 2) {
         const pn_conditions small = {.address_space = mib << 20};
         refuse(
             "less address space than search wants", &small, MEMORY, "refused",

@@ -24,6 +24,11 @@
 /* Of a gradient of the logits as a vector: PN_MIXTURE_BOUND where it is that of one pass. A finite
  * difference takes that of two apart. */
 #define SECOND_ORDER_BOUND 1e-3
+/* The same on a card. An input of a ReLU that is within rounding of 0 may count in one of the two
+ * gradients and not in the other, and 1 / (2 epsilon) makes that large: the emulated card was off
+ * by 3.2e-2, and by 4e-6 when sums in its products were larger by 6e-8 of themselves. Whether its
+ * gradients are right, the first order tells. */
+#define FLIP_BOUND 0.1
 
 /* Of the way that a tensor goes, which is a sum of gradients: as of those. */
 #define PROJECTION_BOUND 1e-1
@@ -238,7 +243,8 @@ static void check_logits(searching *s, int step, const double *before, const dou
                      want[i]);
         close += most < 0.1 * s->settings.rate_alpha;
     }
-    assert_true(close > PN_MAX_MIX * 9 / 10); /* bounds that are worth having */
+    if (bound < FLIP_BOUND)
+        assert_true(close > PN_MAX_MIX * 9 / 10); /* bounds that are worth having */
 }
 
 /* The way from the first weights, of one tensor or all. */
@@ -282,7 +288,9 @@ static void check_steps(const golden *g, const pn_kernels *k, const char *backen
     static searching s;
     double state[2][3 * PN_MAX_MIX + 2], gradient = 0, worst[2] = {0};
     begin(&s, g, k);
-    const double bound = s.settings.order == 2 ? SECOND_ORDER_BOUND : PN_MIXTURE_BOUND;
+    const double bound = s.settings.order != 2 ? PN_MIXTURE_BOUND
+                         : k->memory->plain    ? SECOND_ORDER_BOUND
+                                               : FLIP_BOUND;
     for (int step = 0; step < steps; step++) {
         save(&s, state[0]);
         take_a_step(&s, step);
@@ -432,8 +440,8 @@ static golden golden_at(size_t i) {
                     json_string_value(json_object_get(one, "name"))};
 }
 
-/* The emulated card takes seconds for a step: it takes one, of that which does all that the others
- * do. Under a sanitizer, which looks at accesses, the others take one each. */
+/* The emulated card takes seconds for a step: it takes one of each. So do the others under a
+ * sanitizer, which looks at accesses. */
 static void three_steps(void **state) {
     (void)state;
     const size_t count = json_array_size(json_object_get(root, "cases"));
@@ -449,7 +457,6 @@ static void three_steps(void **state) {
 #endif
         for (size_t i = 0; steps && i < count; i++) {
             const golden g = golden_at(i);
-            if (emulated && !json_object_get(g.one, "exact")) continue;
             check_steps(&g, k, pn_backend_labels[backend], steps);
         }
     }
