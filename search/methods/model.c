@@ -509,10 +509,10 @@ static pn_sgd sgd_of(const pn_model *m, double rate) {
 /* What all have found on both batches, and the bytes of their programs, in one call: once a step,
  * when all passes are queued. Waits for them. */
 static pn_status meet(pn_model *m) {
-    int64_t *const bytes = m->joined + results(m) * NUMBERS;
     PN_TRY(m->kernels->memory->download(m->result, m->found, results(m) * sizeof *m->result));
     m->met = true;
     if (!m->owner) return PN_OK;
+    int64_t *const bytes = m->joined + results(m) * NUMBERS;
     memcpy(m->joined, m->result, results(m) * sizeof *m->result);
     for (int k = 0; k < m->samples; k++)
         bytes[k] = k < m->dealt && is_mine(m, k, 0) ? (int64_t)m->evaluation[k].bytes : 0;
