@@ -228,7 +228,7 @@ PN_INLINE void add_blocks(const int terms, const int restore, const dx_sink *all
     /* The next tile is asked for line by line, whatever the order it will be read in: of lines that
      * are a period apart no prefetcher of the hardware makes a stream, and a core alone has too few
      * requests on the way. */
-    size_t i = first, ahead = tile_floats(period) + first / BLOCK * (n / period) * BLOCK;
+    size_t i = first, ahead = n + first * (n / period);
     for (; i + BLOCK <= n; i += period, ahead += BLOCK)
         PN_UNROLL for (int v = 0; v < 2; v++) add_block(
             terms, restore, PN_LANES, to, h, dh, i + v * PN_LANES, ahead + v * PN_LANES, v, &k);
