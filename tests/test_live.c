@@ -8,6 +8,7 @@
 #include "runtime/json.h"
 #include "tests/support/process.h"
 #include "tests/support/terminal.h"
+#include "tools/rate.h"
 
 /* cmocka.h wants the others before it. */
 /* clang-format off */
@@ -70,6 +71,35 @@ static void interrupt(void) {
 }
 
 static void end(void) { pn_terminal_free(&t); }
+
+/* Ten steps a second for ten minutes, then two; looked at twice a second or every ten. */
+static void a_rate_follows_the_machine(void **state) {
+    (void)state;
+    static const double between[] = {0.5, 10};
+    for (int i = 0; i < 2; i++) {
+        double t = 1000, done = 7;
+        pn_rate rate = pn_rate_begin(t, done);
+        assert_true(isnan(pn_rate_of(&rate)));
+        for (; t < 1600; pn_rate_look(&rate, t, done)) {
+            t += between[i];
+            done += 10 * between[i];
+            if (t < 1020) assert_false(pn_rate_of(&rate) > 10.001);
+        }
+        assert_float_equal(pn_rate_of(&rate), 10, 1e-9);
+        for (; t < 1600 + PN_RATE_HALF; pn_rate_look(&rate, t, done)) {
+            t += between[i];
+            done += 2 * between[i];
+        }
+        assert_float_equal(pn_rate_of(&rate), 6, 0.35); /* half of the way, but for the looks */
+        for (; t < 1600 + 10 * PN_RATE_HALF; pn_rate_look(&rate, t, done)) {
+            t += between[i];
+            done += 2 * between[i];
+        }
+        assert_float_equal(pn_rate_of(&rate), 2, 0.01);
+        pn_rate_look(&rate, t, done); /* twice at one time */
+        assert_float_equal(pn_rate_of(&rate), 2, 0.01);
+    }
+}
 
 /* The five lines, once, one below the other. */
 static void assert_block(void) {
@@ -378,6 +408,7 @@ static void watch_says_what_became_of_a_run(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_rate_follows_the_machine),
         cmocka_unit_test(a_block_is_drawn_in_place),
         cmocka_unit_test(who_is_in_a_hurry_gets_a_fresh_line),
         cmocka_unit_test(a_narrow_or_low_terminal_has_a_line),

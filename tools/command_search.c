@@ -17,6 +17,7 @@
 #include "tools/live.h"
 #include "tools/progress.h"
 #include "tools/ranks.h"
+#include "tools/rate.h"
 
 static const char usage[] =
     "parsec-nas search DIR [OPTIONS]\n"
@@ -47,8 +48,10 @@ typedef struct findings {
 typedef struct progress {
     pn_live live;
     bool quiet, warmup;
-    double begun, phase_begun;
-    int64_t first_step, phase_step, images; /* images of the phase */
+    double begun;
+    int64_t first_step, images; /* since then */
+    pn_rate working;            /* of all steps */
+    pn_rate stepping, seeing;   /* steps and images, of the phase */
     double train_loss, val_loss, train_accuracy, accuracy, ess;
     int count, trained, searched;
     int warnings; /* most that were shown at once */
@@ -60,11 +63,10 @@ typedef struct progress {
 /* Work up to a step, in SGD steps of one architecture. */
 static double work(const pn_run *r, int64_t step) { return r->method->cost(&r->settings, step); }
 
-/* Seconds that the rest takes, by the steps since we began. */
-static double seconds_left(const pn_run *r, const progress *p, double now) {
-    const double begun = work(r, p->first_step), done = work(r, pn_run_position(r));
-    const double per_work = done > begun ? (now - p->begun) / (done - begun) : 0;
-    return (work(r, r->settings.steps) - done) * per_work;
+/* Seconds that the rest takes at this much work a second. */
+static double seconds_left(const pn_run *r, double per_second) {
+    const double left = work(r, r->settings.steps) - work(r, pn_run_position(r));
+    return left > 0 ? left / per_second : 0;
 }
 
 static const char *phase_name(const pn_run *r) {
@@ -120,22 +122,22 @@ static void show(const pn_run *r, progress *p, bool force) {
     const int64_t done = pn_run_position(r);
     if (r->report.warmup != p->warmup) { /* steps of another kind, at another rate */
         p->warmup = r->report.warmup;
-        p->phase_begun = t;
-        p->phase_step = done;
-        p->images = 0;
+        p->stepping = pn_rate_begin(t, (double)done);
+        p->seeing = pn_rate_begin(t, (double)p->images);
     }
     if (p->quiet || (!force && !pn_live_due(&p->live))) return;
+    pn_rate_look(&p->working, t, work(r, done));
+    pn_rate_look(&p->stepping, t, (double)done);
+    pn_rate_look(&p->seeing, t, (double)p->images);
     const double memory = (double)pn_journal_memory(&r->record.journal);
     pn_glance g = pn_glance_nothing();
     g.evidence = r->settings.evidence == 1;
     snprintf(g.phase, sizeof g.phase, "%s", phase_name(r));
     g.step = done;
     g.steps = r->settings.steps;
-    g.left = seconds_left(r, p, t);
-    if (done > p->phase_step) {
-        g.steps_per_s = (double)(done - p->phase_step) / (t - p->phase_begun);
-        g.images_per_s = (double)p->images / (t - p->phase_begun);
-    }
+    g.left = seconds_left(r, pn_rate_of(&p->working));
+    g.steps_per_s = pn_rate_of(&p->stepping);
+    g.images_per_s = pn_rate_of(&p->seeing);
     glance_at_steps(p, &g);
     g.samples = r->report.validated ? r->report.count : r->settings.samples;
     g.entropy = r->report.entropy;
@@ -153,15 +155,16 @@ static void show(const pn_run *r, progress *p, bool force) {
 static void forecast(const pn_run *r, const progress *p) {
     const int64_t done = pn_run_position(r) - p->first_step,
                   all = r->settings.steps - p->first_step;
-    const double now = pn_now(), left = seconds_left(r, p, now);
-    if (p->quiet || done != PN_FORECAST_STEPS || left < 60) return;
+    if (p->quiet || done != PN_FORECAST_STEPS) return;
+    const double took = pn_now() - p->begun, before = work(r, p->first_step),
+                 left = seconds_left(r, (work(r, p->first_step + done) - before) / took);
+    if (left < 60) return;
     char count[32], length[64];
     const bool chosen = pn_option_given(&pn_settings_fields, given, "steps") ||
                         pn_option_given(&pn_settings_fields, given, "epochs") ||
                         r->settings.time != PN_UNSET_REAL || p->first_step > 0;
     snprintf(length, sizeof length, "%s steps", pn_count_text(all, count));
-    pn_say_forecast(length, now - p->begun + left, done,
-                    chosen ? NULL : "--steps or --time says otherwise");
+    pn_say_forecast(length, took + left, done, chosen ? NULL : "--steps or --time says otherwise");
 }
 
 static void gather(progress *p, const pn_run *run) {
@@ -292,9 +295,12 @@ static pn_status after_step(pn_run *r, pn_curve *curve, progress *p) {
 
 static pn_status loop(pn_run *r, pn_curve *curve, progress *p) {
     pn_wishes wish;
-    p->begun = p->live.shown = p->phase_begun = pn_now();
-    p->first_step = p->phase_step = pn_run_position(r);
-    p->warmup = pn_run_position(r) < r->settings.warmup;
+    p->begun = p->live.shown = pn_now();
+    p->first_step = pn_run_position(r);
+    p->warmup = p->first_step < r->settings.warmup;
+    p->working = pn_rate_begin(p->begun, work(r, p->first_step));
+    p->stepping = pn_rate_begin(p->begun, (double)p->first_step);
+    p->seeing = pn_rate_begin(p->begun, 0);
     PN_TRY(pn_ranks_begin(o.work.save_every, &wish));
     while (pn_run_position(r) < r->settings.steps && !wish.stop) {
         PN_TRY(pn_run_step(r));

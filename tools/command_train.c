@@ -19,6 +19,7 @@
 #include "tools/live.h"
 #include "tools/progress.h"
 #include "tools/ranks.h"
+#include "tools/rate.h"
 
 static const char usage[] =
     "parsec-nas train DIR --genotype G [OPTIONS]\n"
@@ -66,6 +67,7 @@ typedef struct progress {
     bool quiet;
     double begun;
     int64_t first_step;
+    pn_rate stepping;
     double loss, accuracy; /* of the epoch at hand so far, or of the last one */
     pn_course scores;
 } progress;
@@ -80,7 +82,8 @@ static void keep_means(progress *p, const pn_epoch_sums *s) {
 static void show(const pn_training *t, progress *p, bool force) {
     const double now = pn_now();
     if (p->quiet || (!force && !pn_live_due(&p->live))) return;
-    const double rate = (double)(t->trainer.step - p->first_step) / (now - p->begun),
+    pn_rate_look(&p->stepping, now, (double)t->trainer.step);
+    const double rate = pn_rate_of(&p->stepping),
                  memory = (double)pn_journal_memory(&t->record.journal);
     pn_glance g = pn_glance_nothing();
     g.training = true;
@@ -88,7 +91,7 @@ static void show(const pn_training *t, progress *p, bool force) {
     g.step = t->trainer.step;
     g.steps = t->steps;
     g.epochs = t->settings.epochs;
-    g.left = rate > 0 ? (double)(t->steps - t->trainer.step) / rate : 0;
+    g.left = t->trainer.step < t->steps ? (double)(t->steps - t->trainer.step) / rate : 0;
     g.steps_per_s = rate;
     g.images_per_s = rate * (double)t->settings.batch;
     g.train_loss = p->loss;
@@ -164,6 +167,7 @@ static pn_status loop(pn_training *t) {
     pn_wishes wish;
     p.live.shown = p.begun;
     p.first_step = t->trainer.step;
+    p.stepping = pn_rate_begin(p.begun, (double)p.first_step);
     if (t->continued && !o.work.quiet)
         pn_note("continuing from step %lld of %lld", (long long)t->trainer.step,
                 (long long)t->steps);
