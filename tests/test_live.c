@@ -77,26 +77,26 @@ static void a_rate_follows_the_machine(void **state) {
     (void)state;
     static const double between[] = {0.5, 10};
     for (int i = 0; i < 2; i++) {
-        double t = 1000, done = 7;
-        pn_rate rate = pn_rate_begin(t, done);
+        double now = 1000, done = 7;
+        pn_rate rate = pn_rate_begin(now, done);
         assert_true(isnan(pn_rate_of(&rate)));
-        for (; t < 1600; pn_rate_look(&rate, t, done)) {
-            t += between[i];
+        for (; now < 1600; pn_rate_look(&rate, now, done)) {
+            now += between[i];
             done += 10 * between[i];
-            if (t < 1020) assert_false(pn_rate_of(&rate) > 10.001);
+            if (now < 1020) assert_false(pn_rate_of(&rate) > 10.001);
         }
         assert_float_equal(pn_rate_of(&rate), 10, 1e-9);
-        for (; t < 1600 + PN_RATE_HALF; pn_rate_look(&rate, t, done)) {
-            t += between[i];
+        for (; now < 1600 + PN_RATE_HALF; pn_rate_look(&rate, now, done)) {
+            now += between[i];
             done += 2 * between[i];
         }
         assert_float_equal(pn_rate_of(&rate), 6, 0.35); /* half of the way, but for the looks */
-        for (; t < 1600 + 10 * PN_RATE_HALF; pn_rate_look(&rate, t, done)) {
-            t += between[i];
+        for (; now < 1600 + 10 * PN_RATE_HALF; pn_rate_look(&rate, now, done)) {
+            now += between[i];
             done += 2 * between[i];
         }
         assert_float_equal(pn_rate_of(&rate), 2, 0.01);
-        pn_rate_look(&rate, t, done); /* twice at one time */
+        pn_rate_look(&rate, now, done); /* twice at one time */
         assert_float_equal(pn_rate_of(&rate), 2, 0.01);
     }
 }
