@@ -52,16 +52,17 @@ static void sort_by_size(const pn_buffer *buffers, int *order, int *spare, int n
     }
 }
 
-/* The lowest offset where no placed buffer that lives then is in the way. Whether one is goes
- * either way about as often, so no branch hangs on it. */
+/* The lowest offset where no placed buffer that lives then is in the way. Whether one does goes
+ * either way about as often, so no branch hangs on it; and from one round to the next, where `at`
+ * is waited for, there is only a maximum. */
 static size_t lowest_gap(const pn_placed *placed, int count, const pn_buffer *b) {
     const size_t need = rounded(b->bytes);
     size_t at = 0;
     for (int p = 0; p < count && placed[p].offset < at + need; p++) {
         const pn_placed *other = &placed[p];
-        const bool meets =
-            (other->end > at) & (other->first <= b->last) & (b->first <= other->last);
-        at = meets ? other->end : at;
+        const size_t meets = (other->first <= b->last) & (b->first <= other->last);
+        const size_t end = other->end & -meets; /* 0: it does not */
+        at = end > at ? end : at;
     }
     return at;
 }
