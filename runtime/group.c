@@ -79,7 +79,9 @@ static int64_t question(int64_t wait) { return 2 * wait; }
 static int64_t answer_to(int64_t letter) { return letter + 1; }
 static bool is_question(int64_t letter) { return letter % 2 == 0; }
 
+/* Without memory there is nobody to ask. */
 static void ask(pn_group *g) {
+    if (!g->heard) g->heard = calloc((size_t)g->size, sizeof *g->heard);
     if (!g->heard) return;
     memset(g->heard, 0, (size_t)g->size * sizeof *g->heard);
     g->heard[g->rank] = true;
@@ -105,7 +107,8 @@ static bool is_first(const pn_group *g) {
     return true;
 }
 
-/* "rank 2 (host h2), rank 3 (host h2) and 4 others"; of nobody in particular "other ranks". */
+/* "rank 2 (host h2), rank 3 (host h2) and 4 others"; "rank 2" if it is not introduced; of nobody in
+ * particular "other ranks". */
 static void name_missing(const pn_group *g, char text[512]) {
     enum { NAMED = 4 };
     int missing = 0, named = 0;
@@ -114,11 +117,12 @@ static void name_missing(const pn_group *g, char text[512]) {
     for (int r = 0; g->heard && r < g->size; r++) missing += !g->heard[r];
     for (int r = 0; named < missing && named < NAMED; r++) {
         if (g->heard[r]) continue;
-        at += (size_t)snprintf(text + at, 512 - at, "%srank %d (host %s)",
+        at += (size_t)snprintf(text + at, 512 - at, "%srank %d",
                                !named                 ? ""
                                : named + 1 == missing ? " and "
                                                       : ", ",
-                               r, g->hosts[r]);
+                               r);
+        if (g->hosts) at += (size_t)snprintf(text + at, 512 - at, " (host %s)", g->hosts[r]);
         named++;
     }
     if (missing > named) snprintf(text + at, 512 - at, " and %d others", missing - named);
@@ -306,15 +310,13 @@ pn_status pn_group_room(pn_group *g, size_t bytes, const pn_memory *memory, size
 pn_status pn_group_introduce(pn_group *g) {
     if (!g) return PN_OK;
     const size_t size = (size_t)g->size;
-    g->hosts = calloc(size, sizeof *g->hosts);
-    g->heard = calloc(size, sizeof *g->heard);
-    if (!g->hosts || !g->heard) {
-        free(g->heard); /* and so there is nobody to ask */
-        g->heard = NULL;
-        return pn_fail(PN_EMEM, "no memory for the hosts of %d ranks", g->size);
-    }
-    memcpy(g->hosts[g->rank], g->host, sizeof g->host);
-    PN_TRY(pn_group_join(g, g->hosts, size * sizeof *g->hosts));
+    char(*hosts)[PN_HOST_BYTES] = calloc(size, sizeof *hosts);
+    if (!hosts) return pn_fail(PN_EMEM, "no memory for the hosts of %d ranks", g->size);
+    memcpy(hosts[g->rank], g->host, sizeof g->host);
+    const pn_status s = pn_group_join(g, hosts, size * sizeof *hosts);
+    if (s != PN_OK) free(hosts);
+    PN_TRY(s);
+    g->hosts = hosts;
     return pn_group_room(g, ROOM, NULL, 0);
 }
 

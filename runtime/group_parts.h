@@ -31,7 +31,7 @@ struct pn_group {
     const char *what; /* what the calls at hand belong to */
     int64_t number;
     char (*hosts)[PN_HOST_BYTES];     /* (size); NULL: not introduced */
-    bool *heard;                      /* (size): who has answered that he waits */
+    bool *heard;                      /* (size): who has answered that he waits; NULL: not asked */
     int64_t waits;                    /* so far, the same on all; letters are about one */
     bool told;                        /* that it takes long */
     uint64_t *meeting;                /* the message: blame, wishes, places */

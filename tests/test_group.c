@@ -303,6 +303,13 @@ static pn_status never(void) {
     return pn_group_agree(group, PN_OK);
 }
 
+/* Before it is known who is where. */
+static pn_status late_at_the_start(void) {
+    pn_group_patience(group, 1);
+    if (rank == 1) pn_sleep(2);
+    return PN_OK;
+}
+
 static const struct role {
     const char *name;
     pn_status (*play)(void);
@@ -323,6 +330,7 @@ static int member(const char *role, const char *how) {
     pn_status s = pn_group_open(&group, how);
     rank = pn_group_rank(group);
     size = pn_group_size(group);
+    if (s == PN_OK && strcmp(role, "late at the start") == 0) s = late_at_the_start();
     if (s == PN_OK) s = pn_group_introduce(group);
     for (size_t i = 0; s == PN_OK && i < sizeof roles / sizeof *roles; i++)
         if (strcmp(roles[i].name, role) == 0) s = roles[i].play();
@@ -409,6 +417,7 @@ static void test_patience(void **state) {
     named("4", "only first is not", "rank 0", "rank 1 @, rank 2 @ and rank 3 @ at step 7; ");
     named("7", "only first is not", "rank 0",
           "rank 1 @, rank 2 @, rank 3 @, rank 4 @ and 2 others at step 7; ");
+    named("3", "late at the start", "rank 0", "rank 1 at the beginning; all end after 10 s");
     const double begun = pn_clock();
     run("2", "never", PN_EIO, "and gives up");
     assert_true(pn_clock() - begun < LIMIT / 2.0);
