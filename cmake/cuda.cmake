@@ -62,9 +62,15 @@ target_compile_options(pn_cuda_flags INTERFACE
 target_include_directories(pn_cuda_flags INTERFACE ${CMAKE_SOURCE_DIR}
                                                    ${CUDAToolkit_INCLUDE_DIRS})
 add_library(pn_cuda STATIC ${cuda_ops} kernels/cuda/memory.cc)
-pn_add_precisions(pn_cuda pn_cuda_flags)
-set_target_properties(pn_cuda pn_cuda_tf32 pn_cuda_bf16 PROPERTIES
+pn_add_precisions(pn_cuda pn_cuda_flags tf32 bf16 fp16)
+set_target_properties(pn_cuda pn_cuda_tf32 pn_cuda_bf16 pn_cuda_fp16 PROPERTIES
                       CUDA_STANDARD 17 CUDA_RUNTIME_LIBRARY Static)
+# fp16 is for cards without bf16. Later ones make their own code of its PTX, once; they do not
+# launch it before the launch in front of it has ended, as what is compiled for them may be.
+if("75-real" IN_LIST CMAKE_CUDA_ARCHITECTURES)
+  set_target_properties(pn_cuda_fp16 PROPERTIES CUDA_ARCHITECTURES 75)
+  target_compile_definitions(pn_cuda_fp16 PRIVATE PN_OVERLAPS=0)
+endif()
 target_link_libraries(pn_cuda PUBLIC CUDA::cudart_static pn_contract PRIVATE pn_cuda_flags)
 # Sums from card to card, where NCCL's header is; the library itself is looked up at run time.
 find_path(PN_NCCL_INCLUDE nccl.h HINTS ${CUDAToolkit_INCLUDE_DIRS})

@@ -11,7 +11,7 @@ foreach(isa IN LISTS isas)
 endforeach()
 set(language C)
 foreach(part pn_emulator pn_emulated pn_emulated_tf32 pn_emulated_bf16 pn_cuda pn_cuda_tf32
-             pn_cuda_bf16 pn_sizes)
+             pn_cuda_bf16 pn_cuda_fp16 pn_sizes)
   if(TARGET ${part})
     list(APPEND parts ${part})
     set(language CXX) # its linker knows C++'s library

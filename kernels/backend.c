@@ -51,8 +51,8 @@ typedef struct wish {
     pn_precision precision;
 } wish;
 
-static const char *const precisions[PN_PRECISIONS] = {"float32", "tf32", "bf16"};
-static const char *const suffixes[PN_PRECISIONS] = {"", "-tf32", PN_BF16_SUFFIX};
+static const char *const precisions[PN_PRECISIONS] = {"float32", "tf32", "bf16", "fp16"};
+static const char *const suffixes[PN_PRECISIONS] = {"", "-tf32", PN_BF16_SUFFIX, PN_FP16_SUFFIX};
 
 static wish wish_of(const char *name) {
     wish w = {"", PN_PRECISION_FLOAT32};
@@ -109,11 +109,14 @@ static pn_status open_emulator(const wish *w, const pn_kernels **kernels) {
 #endif
 }
 
+static bool is_of_cards(pn_precision p) { return p == PN_PRECISION_TF32 || p == PN_PRECISION_FP16; }
+
 /* The best instruction set, or the one that `name` says: "cpu:avx2-bf16". */
 static pn_status open_host(const char *name, const wish *w, const pn_kernels **kernels) {
-    if (w->precision == PN_PRECISION_TF32)
+    if (is_of_cards(w->precision))
         return pn_fail(PN_EDEVICE,
-                       "tf32 is for cards; want --device cuda, --precision float32 or bf16");
+                       "%s is for cards; want --device cuda, --precision float32 or bf16",
+                       precisions[w->precision]);
     if (!strncmp(w->device, "cpu:", 4)) return opened(pn_host_kernels(name + 4), kernels);
     return opened(pn_host_kernels(w->precision == PN_PRECISION_BF16 ? "bf16" : NULL), kernels);
 }
@@ -121,7 +124,7 @@ static pn_status open_host(const char *name, const wish *w, const pn_kernels **k
 static pn_status open_any(const char *name, const wish *w, const pn_kernels **kernels) {
 #ifdef PN_HAVE_CUDA
     if ((*kernels = pn_cuda_kernels(0, w->precision))) return PN_OK;
-    if (w->precision == PN_PRECISION_TF32) return PN_EDEVICE;
+    if (is_of_cards(w->precision)) return PN_EDEVICE;
 #endif
     return open_host(name, w, kernels);
 }
@@ -131,7 +134,7 @@ pn_status pn_backend_name(const char *device, const char *precision, char name[P
     int p = PN_PRECISION_FLOAT32;
     while (precision && p < PN_PRECISIONS && strcmp(precision, precisions[p]) != 0) p++;
     if (p == PN_PRECISIONS)
-        return pn_fail(PN_EARG, "precision \"%s\", want float32, tf32 or bf16", precision);
+        return pn_fail(PN_EARG, "precision \"%s\", want float32, tf32, bf16 or fp16", precision);
     const bool known = w.precision != PN_PRECISION_FLOAT32;
     if (known && precision && p != (int)w.precision)
         return pn_fail(PN_EARG, "precision %s on device \"%s\", want one of the two", precision,
@@ -189,6 +192,7 @@ pn_status pn_backend_sizes(const char *name, const pn_kernels **kernels) {
     *found = *table_of_card();
     found->memory = &memory;
     if (w.precision == PN_PRECISION_BF16) found->storage = PN_STORED_BF16;
+    if (w.precision == PN_PRECISION_FP16) found->storage = PN_STORED_FP16;
     *kernels = found;
     return PN_OK;
 }

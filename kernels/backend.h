@@ -9,13 +9,13 @@ PN_API_BEGIN
 
 /* "auto": the first card if there is one that works, else the host; "cpu", "cpu:avx512",
  * "cpu:avx2", "cpu:base"; "cuda", "cuda:1"; "emulated": the kernels of the card, run by the host,
- * thread by thread. With "-bf16" behind it, one that stores the tensors between ops so; with
- * "-tf32", a card that multiplies matrices so. A process works on one card. PN_EARG for a name that
- * none has, PN_EDEVICE with what is missing. */
+ * thread by thread. With "-bf16" behind it, one that stores the tensors between ops so; a card does
+ * with "-fp16", too, and multiplies matrices so with "-tf32". A process works on one card. PN_EARG
+ * for a name that none has, PN_EDEVICE with what is missing. */
 pn_status pn_backend_open(const char *name, const pn_kernels **kernels);
 
-/* The name above of a device at a precision: "float32", "tf32", "bf16"; NULL, as the device says.
- * PN_EARG if there is no such, or the device says another one. */
+/* The name above of a device at a precision: "float32", "tf32", "bf16", "fp16"; NULL, as the device
+ * says. PN_EARG if there is no such, or the device says another one. */
 enum { PN_BACKEND_NAME = 64 };
 pn_status pn_backend_name(const char *device, const char *precision, char name[PN_BACKEND_NAME]);
 

@@ -14,6 +14,7 @@ typedef enum pn_precision {
     PN_PRECISION_FLOAT32,
     PN_PRECISION_TF32,
     PN_PRECISION_BF16,
+    PN_PRECISION_FP16,
     PN_PRECISIONS
 } pn_precision;
 
@@ -26,8 +27,8 @@ pn_status pn_cuda_describe(int index, char *text, size_t bytes);
  * reported for recent cards and drivers; ours was never measured. */
 enum { PN_CONTEXT_ALLOWANCE = 512 << 20 };
 
-/* Has a card of this compute capability, times 10, what the precision wants? bf16 is storage, which
- * every card has; its products are of floats where there are none of tf32. */
+/* Has a card of this compute capability, times 10, what the precision wants? bf16 and fp16 are
+ * storage, which every card has; their products are of floats where there are none of tf32. */
 static inline pn_status pn_check_capability(int capability, pn_precision precision) {
     if (precision != PN_PRECISION_TF32 || capability >= 80) return PN_OK;
     return pn_fail(PN_EDEVICE, "a card of compute capability %d.%d has no tf32, want 8.0 or more",

@@ -466,6 +466,12 @@ pn_status pn_check_ranges(const char *op, const pn_range *ranges, int count) {
     return PN_OK;
 }
 
+pn_status pn_check_scale(const pn_range *ranges, int count, const float *value) {
+    PN_TRY(pn_check_ranges("scale", ranges, count));
+    if (count > 0 && !value) return pn_fail(PN_EARG, "scale: value is NULL");
+    return PN_OK;
+}
+
 pn_status pn_check_sgd(pn_sgd s) {
     if (!(s.clip >= 0)) return pn_fail(PN_EARG, "sgd: clip %g, want 0 (no limit) or more", s.clip);
     if (s.nesterov != 0 && s.nesterov != 1)

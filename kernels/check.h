@@ -43,6 +43,7 @@ pn_status pn_check_node(const char *op, const pn_node *jobs, int count, int back
 pn_status pn_check_head(const char *op, const pn_head *jobs, int count, int backward,
                         const pn_launch *l);
 pn_status pn_check_ranges(const char *op, const pn_range *ranges, int count);
+pn_status pn_check_scale(const pn_range *ranges, int count, const float *value);
 pn_status pn_check_sgd(pn_sgd s);
 pn_status pn_check_tally(const pn_range *ranges, int count, const float *packed,
                          const pn_share *share, const int64_t *sum, const float *scale);

@@ -12,7 +12,8 @@
  * Storage. x, dx, z, dy, h and dh of jobs, the tensors between the ops, have the element type of
  * the backend (pn_storage). All else is float32: the stem's image, weights and their gradients,
  * statistics, factors, what a head pools. So is all arithmetic: a load widens, and a store rounds
- * to the nearest, of two the even one, NaN to NaN. Sums (statistics, s1, s2, gradients of weights)
+ * to the nearest, of two the even one, NaN to NaN; fp16 has numbers below 2^-14, whole multiples of
+ * 2^-24, and from 65520 on infinity. Sums (statistics, s1, s2, gradients of weights)
  * are of what is not yet rounded. `+=` to a dx rounds once for each job that adds.
  *
  * Products of matrices (the pointwise convolution of stage, conv1x1, reduce, conv) are as accurate
@@ -99,7 +100,7 @@ typedef enum pn_norm_mode {
 } pn_norm_mode;
 
 /* The element types of stored tensors; of what accuracy products of matrices are. */
-typedef enum pn_storage { PN_STORED_FLOAT32, PN_STORED_BF16 } pn_storage;
+typedef enum pn_storage { PN_STORED_FLOAT32, PN_STORED_BF16, PN_STORED_FP16 } pn_storage;
 typedef enum pn_products { PN_PRODUCTS_FLOAT32, PN_PRODUCTS_TF32 } pn_products;
 
 /* A stored tensor's elements, which only a backend's own files look into: they say which type they
@@ -280,7 +281,8 @@ typedef struct pn_head {
  * sample of a step. */
 typedef struct pn_importance {
     double max;  /* running maximum m of the log-likelihoods divided by the temperature */
-    float scale; /* 1; 0 if the backward is skipped */
+    float scale; /* full; 0 if the backward is skipped */
+    float full;  /* by what a loss that counts is multiplied: 1, or more for gradients in fp16 */
 } pn_importance;
 
 /* What a sample's gradient counts in the sum over a step's samples. */
@@ -392,6 +394,10 @@ typedef struct pn_kernels {
     pn_status (*move)(const pn_range *ranges, int count, float *value, const float *from,
                       const float *along, const double *length, float step, const pn_launch *l);
 
+    /* scale: value *= by over all ranges. */
+    pn_status (*scale)(const pn_range *ranges, int count, float *value, float by,
+                       const pn_launch *l);
+
     /* Ceilings, measured when called (a fraction of a second) with all threads of the device:
      * float32 operations a second of multiply-adds on registers, counted as two; and bytes read
      * plus bytes written a second by a copy between two arrays that have `bytes` together (so it
@@ -404,10 +410,11 @@ typedef struct pn_kernels {
  * "avx512", "avx2", "base"; NULL or "" = best. "avx2-bf16", ..., and "bf16" for the best: the one
  * that stores bf16. NULL and a sentence if this machine lacks it. */
 #define PN_BF16_SUFFIX "-bf16"
+#define PN_FP16_SUFFIX "-fp16"
 const pn_kernels *pn_host_kernels(const char *isa);
 
 static inline size_t pn_element_bytes(pn_storage storage) {
-    return storage == PN_STORED_BF16 ? sizeof(uint16_t) : sizeof(float);
+    return storage == PN_STORED_FLOAT32 ? sizeof(float) : sizeof(uint16_t);
 }
 
 /* Of positive numbers. */

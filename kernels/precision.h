@@ -1,6 +1,6 @@
 /* precision.h -- what a kernel file of a card is compiled for: float32; or PN_PRECISION=tf32, if it
- * multiplies matrices; or PN_PRECISION=bf16 with PN_NARROW=1, if it loads or stores tensors between
- * ops. kernels/cuda/table.cu, compiled once, knows them all. */
+ * multiplies matrices; or PN_PRECISION=bf16 with PN_NARROW=1, or fp16 with 2, if it loads or stores
+ * tensors between ops. kernels/cuda/table.cu, compiled once, knows them all. */
 #ifndef PN_PRECISION_H
 #define PN_PRECISION_H
 
@@ -9,7 +9,8 @@
 #ifndef PN_NARROW
 #define PN_NARROW 0
 #endif
-#if PN_NARROW /* bf16: gpu_load4 widens it, gpu_store4 rounds to it */
+#define PN_NARROW_FP16 2
+#if PN_NARROW /* gpu_load4 widens it, gpu_store4 rounds to it */
 #define PN_STORED uint16_t
 #else
 #define PN_STORED float

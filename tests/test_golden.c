@@ -26,7 +26,8 @@
  * that float32 decides otherwise (make_golden.py). */
 #define PROJECTION_BOUND 1e-1
 #define PROJECTION_BOUND_BF16 5e-1
-#define PROJECTION_BOUND_TF32 (PROJECTION_BOUND_BF16 / 2) /* .36 of it, of a smaller scale */
+#define PROJECTION_BOUND_FP16 (PROJECTION_BOUND_BF16 * .7) /* .5 of it, of a smaller scale */
+#define PROJECTION_BOUND_TF32 (PROJECTION_BOUND_BF16 / 2)  /* .36 of it, likewise */
 
 /* Of the evaluation network, whose files hold few and wide cells. Running statistics: relative to
  * a tensor's norm. They are means over hundreds of pixels, and feel few roundings (6e-8 each; of
@@ -35,6 +36,7 @@
 #define EVALUATION_LOSS_BOUND 1e-6
 #define STATISTICS_BOUND 1e-5
 #define STATISTICS_BOUND_BF16 4e-2
+#define STATISTICS_BOUND_FP16 (STATISTICS_BOUND_BF16 / 4)
 #define STATISTICS_BOUND_TF32 (STATISTICS_BOUND_BF16 / 8)
 
 /* In place of the random ones of pn_whole_create. */
@@ -67,12 +69,17 @@ static const bounds of_tf32 = {PN_LOGIT_BOUND_TF32, PN_LOSS_BOUND_TF32, PN_GRADI
                                PROJECTION_BOUND_TF32, STATISTICS_BOUND_TF32};
 static const bounds of_bf16 = {PN_LOGIT_BOUND_BF16, PN_LOSS_BOUND_BF16, PN_GRADIENT_BOUND_BF16,
                                PROJECTION_BOUND_BF16, STATISTICS_BOUND_BF16};
+static const bounds of_fp16 = {PN_LOGIT_BOUND_FP16, PN_LOSS_BOUND_FP16, PN_GRADIENT_BOUND_FP16,
+                               PROJECTION_BOUND_FP16, STATISTICS_BOUND_FP16};
 
 static bool is_coarse(const pn_kernels *k) {
-    return k->storage == PN_STORED_BF16 || k->products == PN_PRODUCTS_TF32;
+    return k->storage != PN_STORED_FLOAT32 || k->products == PN_PRODUCTS_TF32;
 }
 static bounds bounds_of(const pn_kernels *k, bounds of_float32) {
-    return k->storage == PN_STORED_BF16 ? of_bf16 : is_coarse(k) ? of_tf32 : of_float32;
+    return k->storage == PN_STORED_BF16   ? of_bf16
+           : k->storage == PN_STORED_FP16 ? of_fp16
+           : is_coarse(k)                 ? of_tf32
+                                          : of_float32;
 }
 
 /* How far norm and projection of a tensor of one of the ranges are off, relative to the norm and

@@ -807,7 +807,8 @@ static void planned_bytes_are_used_bytes(void **state) {
  * own ops want the same scratch. And what is stored narrowly takes half. */
 static void each_precision_of_a_card_is_planned(void **state) {
     (void)state;
-    static const char *const names[] = {"emulated", "emulated-tf32", "emulated-bf16"};
+    static const char *const names[] = {"emulated", "emulated-tf32", "emulated-bf16",
+                                        "emulated-fp16"};
     enum { PRECISIONS = sizeof names / sizeof *names, COUNT = 30 };
     const pn_space space = pn_space_darts();
     const pn_network_spec spec = SEARCH(5, 16, 16, 16, 3);
@@ -833,6 +834,7 @@ static void each_precision_of_a_card_is_planned(void **state) {
     for (int i = 0; i < PRECISIONS; i++) assert_int_equal(bytes[i][0], bytes[i][1]);
     assert_int_equal(bytes[0][0], bytes[1][0]);
     assert_true(bytes[2][0] < .6 * (double)bytes[0][0]);
+    assert_int_equal(bytes[2][0], bytes[3][0]);
     pn_network_destroy(&n);
 }
 #endif

@@ -1,5 +1,5 @@
 /* test_node.c -- the weighted sum of normalised terms, against plain loops. */
-#include "kernels/bf16.h"
+#include "kernels/halves.h"
 #include "tests/support/op_test.h"
 
 #include <stdlib.h>
@@ -325,12 +325,18 @@ static void a_weight_is_not_put_back(void **state) {
     }
 }
 
-/* ---- bf16 ------------------------------------------------------------------------------------ */
+/* ---- halves ---------------------------------------------------------------------------------- */
 
 static float float_of(uint32_t bits) {
     float x;
     memcpy(&x, &bits, sizeof x);
     return x;
+}
+
+static uint32_t bits_of(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits;
 }
 
 /* What lies between a number of bf16 and the next, by definition: the nearer one, of two as near
@@ -358,9 +364,54 @@ static void bf16_rounds_to_the_nearest(void **state) {
     }
 }
 
+/* What a half is, by definition; in place of infinity the number that would come there. */
+static float fp16_of(int half) {
+    const int exponent = half >> 10, fraction = half & 0x3FF;
+    return exponent ? ldexpf((float)(0x400 + fraction), exponent - 25)
+                    : ldexpf((float)fraction, -24);
+}
+
+/* Every half, what lies in the middle before the next, and the floats beside that. */
+static void fp16_rounds_to_the_nearest(void **state) {
+    (void)state;
+    for (int half = 0; half < 0x7C00; half++) {
+        const float x = fp16_of(half), middle = (x + fp16_of(half + 1)) / 2;
+        const int even = half % 2 ? half + 1 : half;
+        for (int minus = 0; minus < 2; minus++) {
+            const float by = minus ? -1 : 1;
+            const int sign = minus ? 0x8000 : 0;
+            assert_true(pn_fp16_widen((uint16_t)(half | sign)) == by * x);
+            assert_int_equal(pn_fp16_narrow(by * x), half | sign);
+            assert_int_equal(pn_fp16_narrow(by * middle), even | sign);
+            assert_int_equal(pn_fp16_narrow(by * nextafterf(middle, 0)), half | sign);
+            assert_int_equal(pn_fp16_narrow(by * nextafterf(middle, INFINITY)), (half + 1) | sign);
+        }
+    }
+    assert_true(signbit(pn_fp16_widen(0x8000)) && pn_fp16_widen(0x8000) == 0);
+    assert_true(pn_fp16_widen(0x7C00) == INFINITY && pn_fp16_widen(0xFC00) == -INFINITY);
+    assert_int_equal(pn_fp16_narrow(INFINITY), 0x7C00);
+    assert_int_equal(pn_fp16_narrow(-3e38F), 0xFC00);
+    for (int fraction = 1; fraction < 0x400; fraction++)
+        assert_true(isnan(pn_fp16_widen((uint16_t)(0x7C00 | fraction))) &&
+                    isnan(pn_fp16_widen((uint16_t)(0xFC00 | fraction))));
+    for (uint32_t fraction = 1; fraction < 0x800000; fraction *= 2)
+        assert_true(isnan(pn_fp16_widen(pn_fp16_narrow(float_of(0x7F800000 | fraction)))) &&
+                    isnan(pn_fp16_widen(pn_fp16_narrow(float_of(0xFF800000 | fraction)))));
+}
+
 /* NaNs are as good as each other: cards make other ones than the host. */
-static bool is_rounded(uint16_t got, float x) {
-    return isnan(x) ? isnan(pn_bf16_widen(got)) : got == pn_bf16_narrow(x);
+static bool is_rounded(pn_storage storage, uint16_t got, float x) {
+    return isnan(x) ? isnan(pn_half_widen(storage, got)) : got == pn_half_narrow(storage, x);
+}
+
+/* Any float at all, and one that lies about where halves of fp16 do. */
+static float dice_float(pn_set *dice, bool fp16) {
+    const uint32_t half = (uint32_t)pn_set_whole(dice, 0, 0xFFFF),
+                   end = ends[pn_set_whole(dice, 0, ENDS - 1)];
+    float x = float_of(half << 16 | end);
+    if (!fp16) return x;
+    x = pn_fp16_widen((uint16_t)half);
+    return isfinite(x) ? float_of(bits_of(x) | end >> 3) : x;
 }
 
 /* A node of one term makes h of an image's factor, and dx; either by another kind of loop. */
@@ -371,21 +422,19 @@ static void kernels_round_as_one_number_does(void **state) {
     uint16_t *const x = all, *const h = x + IMAGES * C, *const dx = h + IMAGES * C;
     float *const factor = pn_reach(IMAGES * sizeof *factor);
     pn_set dice = {.state = 5};
-    for (int n = 0; n < IMAGES; n++)
-        factor[n] = float_of((uint32_t)pn_set_whole(&dice, 0, 0xFFFF) << 16 |
-                             ends[pn_set_whole(&dice, 0, ENDS - 1)]);
-    for (int i = 0; i < IMAGES * C; i++) x[i] = pn_bf16_narrow(1);
+    for (int n = 0; n < IMAGES; n++) factor[n] = dice_float(&dice, n % 2);
     pn_term *const term = pn_reach(sizeof *term);
     *term = (pn_term){.in = {.x = x, .dx = dx, .C = C}, .coef = 1, .factor = factor};
     pn_node s = {.N = IMAGES, .H = 1, .W = 1, .C = C, .terms = 1, .term = term, .h = h, .dh = x};
     for (int backend = 0; backend < PN_ALL_BACKENDS; backend++) {
         const pn_kernels *k = pn_backend_at(backend);
-        if (!k || k->storage != PN_STORED_BF16) continue;
+        if (!k || k->storage == PN_STORED_FLOAT32) continue;
+        for (int i = 0; i < IMAGES * C; i++) x[i] = pn_half_narrow(k->storage, 1);
         if (pn_call(&op.subject, k, false, &s, 1) != PN_OK) fail_msg("%s", pn_error());
         if (pn_call(&op.subject, k, true, &s, 1) != PN_OK) fail_msg("%s", pn_error());
         for (int i = 0; i < IMAGES * C; i++) {
-            assert_true(is_rounded(h[i], 0 + factor[i / C]));
-            assert_true(is_rounded(dx[i], factor[i / C]));
+            assert_true(is_rounded(k->storage, h[i], 0 + factor[i / C]));
+            assert_true(is_rounded(k->storage, dx[i], factor[i / C]));
         }
     }
     pn_unreach(term);
@@ -400,6 +449,7 @@ int main(void) {
         cmocka_unit_test(no_terms),
         cmocka_unit_test(a_weight_is_not_put_back),
         cmocka_unit_test(bf16_rounds_to_the_nearest),
+        cmocka_unit_test(fp16_rounds_to_the_nearest),
         cmocka_unit_test(kernels_round_as_one_number_does)};
     const int failed = pn_op_main(&op, others, sizeof others / sizeof *others);
     pn_unreach(terms);

@@ -22,7 +22,7 @@ typedef struct numbers {
 
 static numbers *new_numbers(void) {
     numbers *n = pn_reach(sizeof *n);
-    *n = (numbers){.w = {.max = -INFINITY}, .norm = -1};
+    *n = (numbers){.w = {.max = -INFINITY, .full = 1}, .norm = -1};
     return n;
 }
 
@@ -705,6 +705,52 @@ static void move_by_a_length_that_is_no_number(void **state) {
     }
 }
 
+/* By a power of two nothing is rounded; what no range covers keeps its bits. */
+static void scale(void **state) {
+    (void)state;
+    for (int backend = 0; backend < PN_BACKENDS; backend++) {
+        const pn_kernels *k = pn_backend_at(backend);
+        if (!k) continue;
+        arrays *a = new_arrays(false);
+        const pn_launch l = launch_on(k, NULL, 0);
+        assert_int_equal(k->scale(ranges, RANGES, a->value, 0x1p-16F, &l), PN_OK);
+        assert_int_equal(pn_finish(k), PN_OK);
+        assert_null(pn_set_overrun(&a->set));
+        const float *start = pn_set_find(&a->set, a->value)->start;
+        for (int r = 0; r < RANGES; r++)
+            for (size_t i = ranges[r].first; i < ranges[r].first + ranges[r].count; i++) {
+                assert_true(a->value[i] == start[i] * 0x1p-16F);
+                a->value[i] = start[i];
+            }
+        assert_null(pn_set_touched(&a->set));
+        assert_int_equal(k->scale(ranges, -1, a->value, 2, &l), PN_EARG);
+        assert_int_equal(k->scale(ranges, 1, NULL, 2, &l), PN_EARG);
+        assert_non_null(strstr(pn_error(), "scale"));
+        end_arrays(a);
+    }
+}
+
+/* A loss that counts is multiplied by `full`. */
+static void weigh_scales_the_loss(void **state) {
+    (void)state;
+    static const double l_of[] = {-100, -101, -118, -99};
+    static const float want[] = {0x1p16F, 0x1p16F, 0, 0x1p16F};
+    for (int backend = 0; backend < PN_BACKENDS; backend++) {
+        const pn_kernels *k = pn_backend_at(backend);
+        if (!k) continue;
+        const pn_launch l = launch_on(k, NULL, 0);
+        numbers *n = new_numbers();
+        n->w.full = 0x1p16F;
+        for (int i = 0; i < 4; i++) {
+            n->result = (pn_result){.log_likelihood = l_of[i]};
+            assert_int_equal(k->weigh(&n->result, 1, 0x1p-24, &n->w, &l), PN_OK);
+            assert_int_equal(pn_finish(k), PN_OK);
+            assert_true(n->w.scale == want[i] && n->w.full == 0x1p16F);
+        }
+        pn_unreach(n);
+    }
+}
+
 static void length_and_move_refuse(void **state) {
     (void)state;
     arrays *a = new_arrays(false);
@@ -791,6 +837,8 @@ int main(void) {
         cmocka_unit_test(move),
         cmocka_unit_test(move_by_a_length_that_is_no_number),
         cmocka_unit_test(length_and_move_refuse),
+        cmocka_unit_test(scale),
+        cmocka_unit_test(weigh_scales_the_loss),
         cmocka_unit_test(sgd_refuses),
     };
     return pn_run_rows("weigh", sequences, sizeof *sequences,

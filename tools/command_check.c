@@ -141,6 +141,7 @@ static pn_status run(const char *const *words) {
             "bounds%s: logits %.0e, loss %.0e, norm of a gradient %.0e relative; "
             "%d architectures each\n",
             backends[i]->storage == PN_STORED_BF16      ? " of bf16"
+            : backends[i]->storage == PN_STORED_FP16    ? " of fp16"
             : backends[i]->products == PN_PRODUCTS_TF32 ? " of tf32"
                                                         : "",
             most.logit, most.loss, most.gradient, o.samples);

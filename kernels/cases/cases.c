@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/bf16.h"
+#include "kernels/halves.h"
 
 enum { CLASSES = 10, HEAD_EDGE = 8, REDUCED_EDGE = 14 };
 
@@ -178,7 +178,8 @@ static void *stored(pn_op_call *c, double count, pn_status *status) {
     if (*status != PN_OK) return NULL;
     float *host = filled(c, (size_t)count, -1, 1, status);
     uint16_t *halves = (uint16_t *)(void *)host; /* in the place of those that were read */
-    for (size_t i = 0; host && i < (size_t)count; i++) halves[i] = pn_bf16_narrow(host[i]);
+    for (size_t i = 0; host && i < (size_t)count; i++)
+        halves[i] = pn_half_narrow(c->kernels->storage, host[i]);
     void *block = host ? copied(c, halves, (size_t)count * sizeof *halves, status) : NULL;
     free(host);
     return block;

@@ -47,8 +47,33 @@ __device__ __forceinline__ void gpu_store4(float *p, float4 v) {
     *reinterpret_cast<float4 *>(p) = v;
 }
 
-/* The same of 4 numbers of bf16, in 8 bytes: loads widen, stores round to the nearest, of two the
- * even one, NaN to NaN. */
+/* The same of 4 numbers of bf16 or fp16, in 8 bytes: loads widen, stores round to the nearest, of
+ * two the even one, NaN to NaN. */
+#if PN_NARROW == PN_NARROW_FP16
+__device__ __forceinline__ float2 gpu_widen2(unsigned both) {
+    float2 v;
+    asm("{.reg .f16 low, high; mov.b32 {low, high}, %2; cvt.f32.f16 %0, low; cvt.f32.f16 %1, high;}"
+        : "=f"(v.x), "=f"(v.y)
+        : "r"(both));
+    return v;
+}
+__device__ __forceinline__ float4 gpu_widen(uint2 v) {
+    const float2 low = gpu_widen2(v.x), high = gpu_widen2(v.y);
+    return make_float4(low.x, low.y, high.x, high.y);
+}
+__device__ __forceinline__ unsigned gpu_narrow(float low, float high) {
+    unsigned both;
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(both) : "f"(high), "f"(low));
+#else
+    asm("{.reg .f16 low, high; cvt.rn.f16.f32 low, %1; cvt.rn.f16.f32 high, %2;"
+        " mov.b32 %0, {low, high};}"
+        : "=r"(both)
+        : "f"(low), "f"(high));
+#endif
+    return both;
+}
+#else
 __device__ __forceinline__ float4 gpu_widen(uint2 v) {
     return make_float4(__uint_as_float(v.x << 16), __uint_as_float(v.x & 0xffff0000u),
                        __uint_as_float(v.y << 16), __uint_as_float(v.y & 0xffff0000u));
@@ -65,6 +90,7 @@ __device__ __forceinline__ unsigned gpu_narrow(float low, float high) {
 #endif
     return both;
 }
+#endif
 __device__ __forceinline__ float4 gpu_load4(const uint16_t *p) {
     return gpu_widen(*reinterpret_cast<const uint2 *>(p));
 }
@@ -140,6 +166,9 @@ __device__ __forceinline__ void gpu_wait_for_launches() {
 #endif
 }
 extern "C" unsigned pn_overlaps_cuda(void); /* 1: launches may come up so; else 0 (memory.cc) */
+#ifndef PN_OVERLAPS /* 0: of kernels that are compiled for earlier cards alone, and do not wait */
+#define PN_OVERLAPS pn_overlaps_cuda()
+#endif
 
 struct gpu_grid {
     unsigned blocks, threads;
@@ -168,7 +197,7 @@ inline pn_status gpu_launch(const char *what, gpu_grid g, void (*kernel)(P...), 
         how.dynamicSmemBytes = g.shared;
         how.stream = reinterpret_cast<cudaStream_t>(g.stream);
         how.attrs = &overlap;
-        how.numAttrs = pn_overlaps_cuda();
+        how.numAttrs = PN_OVERLAPS;
         e = cudaLaunchKernelEx(&how, kernel, a...);
         if (e != cudaSuccess) (void)cudaGetLastError(); /* else the next one has it, too */
     }

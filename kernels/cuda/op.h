@@ -420,6 +420,8 @@ pn_status PN_GPU_NAME(pn_length)(const pn_range *ranges, int count, const float 
 pn_status PN_GPU_NAME(pn_move)(const pn_range *ranges, int count, float *value, const float *from,
                                const float *along, const double *length, float step,
                                const pn_launch *launch);
+pn_status PN_GPU_NAME(pn_scale)(const pn_range *ranges, int count, float *value, float by,
+                                const pn_launch *launch);
 double PN_GPU_NAME(pn_flop_rate)(void);
 double PN_GPU_NAME(pn_copy_rate)(size_t bytes);
 

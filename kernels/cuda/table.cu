@@ -23,9 +23,13 @@
     X(STAGE, stage, with)
 #define OF_TF32(name) PN_GPU_NAME_AT(name, tf32)
 #define OF_BF16(name) PN_GPU_NAME_AT(name, bf16)
+#define OF_FP16(name) PN_GPU_NAME_AT(name, fp16)
 extern "C" {
 PRODUCT_OPS(PN_GPU_OP, OF_TF32)
 PN_OPS(PN_GPU_OP, OF_BF16)
+#ifdef __CUDACC__
+PN_OPS(PN_GPU_OP, OF_FP16)
+#endif
 }
 #endif
 
@@ -53,12 +57,28 @@ static pn_kernels make_table() {
     t.sgd = PN_GPU_NAME(pn_sgd);
     t.length = PN_GPU_NAME(pn_length);
     t.move = PN_GPU_NAME(pn_move);
+    t.scale = PN_GPU_NAME(pn_scale);
     t.flop_rate = PN_GPU_NAME(pn_flop_rate);
     t.copy_rate = PN_GPU_NAME(pn_copy_rate);
     return t;
 }
 
 #ifdef PN_ALL_PRECISIONS
+#ifndef __CUDACC__ /* the emulator learns at each load which halves they are: the ops of bf16 */
+#define HALVES_OP(FAMILY, op, with)                                                       \
+    pn_status op##_fwd_of_fp16(const pn_##op *jobs, int count, const pn_launch *launch) { \
+        const pn_emulator_stores as(PN_STORED_FP16);                                      \
+        return OF_BF16(pn_##op##_fwd)(jobs, count, launch);                               \
+    }                                                                                     \
+    pn_status op##_bwd_of_fp16(const pn_##op *jobs, int count, const pn_launch *launch) { \
+        const pn_emulator_stores as(PN_STORED_FP16);                                      \
+        return OF_BF16(pn_##op##_bwd)(jobs, count, launch);                               \
+    }
+namespace {
+PN_OPS(HALVES_OP, )
+}  // namespace
+#endif
+
 static pn_kernels make_table_of_tf32() {
     pn_kernels t = make_table();
     t.name = PN_GPU_TEXT(PN_GPU) "-tf32";
@@ -75,6 +95,19 @@ static pn_kernels make_table_of_bf16() {
     PN_OPS(OP, OF_BF16)
     return t;
 }
+
+static pn_kernels make_table_of_fp16() {
+    pn_kernels t = make_table_of_bf16();
+    t.name = PN_GPU_TEXT(PN_GPU) PN_FP16_SUFFIX;
+    t.storage = PN_STORED_FP16;
+#ifdef __CUDACC__
+    PN_OPS(OP, OF_FP16)
+#else
+#define HALVES(FAMILY, op, with) t.op##_fwd = op##_fwd_of_fp16, t.op##_bwd = op##_bwd_of_fp16;
+    PN_OPS(HALVES, )
+#endif
+    return t;
+}
 #endif
 
 extern "C" const pn_kernels *PN_GPU_NAME(pn_kernels)(pn_precision precision) {
@@ -83,8 +116,10 @@ extern "C" const pn_kernels *PN_GPU_NAME(pn_kernels)(pn_precision precision) {
 #ifdef PN_ALL_PRECISIONS
     static const pn_kernels table_of_tf32 = make_table_of_tf32();
     static const pn_kernels table_of_bf16 = make_table_of_bf16();
+    static const pn_kernels table_of_fp16 = make_table_of_fp16();
     if (precision == PN_PRECISION_TF32) return &table_of_tf32;
     if (precision == PN_PRECISION_BF16) return &table_of_bf16;
+    if (precision == PN_PRECISION_FP16) return &table_of_fp16;
 #endif
     (void)pn_fail(PN_EDEVICE, "this build has the kernels of a card for float32 alone");
     return nullptr;

@@ -101,7 +101,7 @@ __global__ void __launch_bounds__(32)
     const double l = result->log_likelihood / temperature, max = max_or_nan(w->max, l);
     const double weight = exp(l - max);
     w->max = max;
-    w->scale = weight != weight ? NAN : weight < skip_below ? 0 : 1;
+    w->scale = weight != weight ? NAN : weight < skip_below ? 0 : w->full;
 }
 
 __device__ inline double likelihood(const pn_result *found, int k, int shards, double temperature) {
@@ -342,6 +342,14 @@ __global__ void __launch_bounds__(THREADS, 4)
         [=](size_t i) { value[i] = fmaf(by, along[i], from[i]); });
 }
 
+__global__ void __launch_bounds__(THREADS, 4)
+    scale_kernel(const range_list list, float *value, float by) {
+    gpu_wait_for_launches();
+    each_float(
+        list, [=](size_t i) { gpu_store4(value + i, by * gpu_load4(value + i)); },
+        [=](size_t i) { value[i] *= by; });
+}
+
 pn_stream stream_of(const pn_launch *l) { return l ? l->stream : nullptr; }
 
 /* Blocks of all launches: squares. */
@@ -474,6 +482,17 @@ extern "C" pn_status PN_GPU_NAME(pn_move)(const pn_range *ranges, int count, flo
         const range_list list = list_from(ranges, count, &next);
         PN_TRY(gpu_launch("move", {blocks_of(list), THREADS, 0, stream_of(l)}, move_kernel, list,
                           value, from, along, length, step));
+    }
+    return PN_OK;
+}
+
+extern "C" pn_status PN_GPU_NAME(pn_scale)(const pn_range *ranges, int count, float *value,
+                                           float by, const pn_launch *l) {
+    PN_TRY(pn_check_scale(ranges, count, value));
+    for (int next = 0; next < count;) {
+        const range_list list = list_from(ranges, count, &next);
+        PN_TRY(gpu_launch("scale", {blocks_of(list), THREADS, 0, stream_of(l)}, scale_kernel, list,
+                          value, by));
     }
     return PN_OK;
 }

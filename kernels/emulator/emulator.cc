@@ -195,6 +195,7 @@ __thread const pn_emulator_thread *pn_emulator_self;
 __thread pn_emulator_block pn_emulator_at;
 const pn_emulator_watch *pn_emulator_watcher;
 int pn_emulator_card = card_from_environment();
+pn_storage pn_emulator_halves = PN_STORED_BF16;
 
 namespace {
 

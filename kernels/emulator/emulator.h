@@ -36,8 +36,9 @@
 #include <cstdint>
 #include <cstring>
 
-#include "kernels/bf16.h"
 #include "kernels/precision.h"
+
+#include "kernels/halves.h" /* behind it: which type the tensors of jobs have */
 
 #ifdef PN_GPU_SIZES
 #define PN_GPU sized /* for what an op asks of a card alone: no kernel is compiled, none runs */
@@ -177,15 +178,28 @@ static __forceinline__ void gpu_store4(float *p, float4 v, PN_EMULATOR_SITE) {
     if (reinterpret_cast<uintptr_t>(p) % 16) pn_emulator_misaligned(p, 16, file, line);
     pn_emulator_store4(p, v, file, line);
 }
-/* The same of bf16, 8 bytes. */
+/* The same of halves, 8 bytes: of bf16; or of fp16, as long as there is a pn_emulator_stores that
+ * says so, which comes and goes between launches. So both are one text, compiled once. */
+extern pn_storage pn_emulator_halves;
+struct pn_emulator_stores {
+    explicit pn_emulator_stores(pn_storage storage) { pn_emulator_halves = storage; }
+    ~pn_emulator_stores() { pn_emulator_halves = PN_STORED_BF16; }
+    pn_emulator_stores(const pn_emulator_stores &) = delete;
+    pn_emulator_stores &operator=(const pn_emulator_stores &) = delete;
+};
+static __forceinline__ float2 gpu_widen2(unsigned both) {
+    return make_float2(pn_half_widen(pn_emulator_halves, (uint16_t)both),
+                       pn_half_widen(pn_emulator_halves, (uint16_t)(both >> 16)));
+}
 static __forceinline__ unsigned gpu_narrow(float low, float high) {
-    return pn_bf16_narrow(low) | (unsigned)pn_bf16_narrow(high) << 16;
+    return pn_half_narrow(pn_emulator_halves, low) |
+           (unsigned)pn_half_narrow(pn_emulator_halves, high) << 16;
 }
 static __forceinline__ float4 gpu_load4(const uint16_t *p, PN_EMULATOR_SITE) {
     if (reinterpret_cast<uintptr_t>(p) % 8) pn_emulator_misaligned(p, 8, file, line);
     const uint2 v = pn_emulator_load_halves(p, file, line);
-    return make_float4(pn_bf16_widen((uint16_t)v.x), pn_bf16_widen((uint16_t)(v.x >> 16)),
-                       pn_bf16_widen((uint16_t)v.y), pn_bf16_widen((uint16_t)(v.y >> 16)));
+    const float2 low = gpu_widen2(v.x), high = gpu_widen2(v.y);
+    return make_float4(low.x, low.y, high.x, high.y);
 }
 static __forceinline__ float4 gpu_read4(const uint16_t *p, PN_EMULATOR_SITE) {
     return gpu_load4(p, file, line);

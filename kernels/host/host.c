@@ -14,8 +14,8 @@
         .name = "host-" #isa suffix, .storage = type, .memory = &pn_host_memory,                  \
         PN_OPS(OP, ops).weigh = pn_weigh_##isa, .share = pn_share_##isa, .tally = pn_tally_##isa, \
         .settle = pn_settle_##isa, .sgd_scratch = pn_sgd_scratch_##isa, .sgd = pn_sgd_##isa,      \
-        .length = pn_length_##isa, .move = pn_move_##isa, .flop_rate = pn_flop_rate_##isa,        \
-        .copy_rate = pn_copy_rate_##isa,                                                          \
+        .length = pn_length_##isa, .move = pn_move_##isa, .scale = pn_scale_##isa,                \
+        .flop_rate = pn_flop_rate_##isa, .copy_rate = pn_copy_rate_##isa,                         \
     }
 enum { STORAGES = 2, TABLES = 3 };
 #define TABLE(isa)                                                               \

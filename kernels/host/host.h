@@ -55,6 +55,8 @@
     pn_status pn_move_##isa(const pn_range *ranges, int count, float *value, const float *from,    \
                             const float *along, const double *length, float step,                  \
                             const pn_launch *launch);                                              \
+    pn_status pn_scale_##isa(const pn_range *ranges, int count, float *value, float by,            \
+                             const pn_launch *launch);                                             \
     double pn_flop_rate_##isa(void);                                                               \
     double pn_copy_rate_##isa(size_t bytes);
 #ifdef PN_ISA

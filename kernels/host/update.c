@@ -37,7 +37,7 @@ pn_status PN_NAME(pn_weigh)(const pn_result *result, double temperature, double 
     const double l = result->log_likelihood / temperature;
     w->max = max_or_nan(w->max, l);
     const double weight = exp(l - w->max);
-    w->scale = isnan(weight) ? NAN : weight < skip_below ? 0 : 1;
+    w->scale = isnan(weight) ? NAN : weight < skip_below ? 0 : w->full;
     return PN_OK;
 }
 
@@ -245,6 +245,24 @@ pn_status PN_NAME(pn_move)(const pn_range *ranges, int count, float *value, cons
     for (size_t b = 0; b < blocks; b++) {
         const pn_range r = block_at(ranges, b);
         move_block(value + r.first, from + r.first, along + r.first, by, r.count);
+    }
+    return PN_OK;
+}
+
+static void scale_block(float *value, float by, size_t n) {
+#pragma omp simd
+    for (size_t i = 0; i < n; i++) value[i] *= by;
+}
+
+pn_status PN_NAME(pn_scale)(const pn_range *ranges, int count, float *value, float by,
+                            const pn_launch *launch) {
+    (void)launch;
+    PN_TRY(pn_check_scale(ranges, count, value));
+    const size_t blocks = count_blocks(ranges, count);
+#pragma omp parallel for num_threads(pn_threads())
+    for (size_t b = 0; b < blocks; b++) {
+        const pn_range r = block_at(ranges, b);
+        scale_block(value + r.first, by, r.count);
     }
     return PN_OK;
 }

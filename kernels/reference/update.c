@@ -4,7 +4,7 @@
 #include "kernels/reference/reference.h"
 
 pn_importance pn_weigh_ref(const double *l, int count, double temperature, double skip_below) {
-    pn_importance w = {.max = -INFINITY};
+    pn_importance w = {.max = -INFINITY, .full = 1};
     for (int i = 0; i < count; i++) w.max = fmax(w.max, l[i] / temperature);
     w.scale = exp(l[count - 1] / temperature - w.max) < skip_below ? 0 : 1;
     return w;

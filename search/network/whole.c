@@ -72,6 +72,14 @@ static pn_status create_mixture(pn_whole *w, const pn_whole_case *c, const pn_wh
     return PN_OK;
 }
 
+static pn_status create_scale(pn_whole *w) {
+    static const float scale = PN_WHOLE_SCALE;
+    void *block;
+    PN_TRY(w->kernels->memory->allocate(sizeof *w->scale, &block));
+    w->scale = block;
+    return w->kernels->memory->upload(w->scale, &scale, sizeof scale);
+}
+
 static pn_status create(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
                         const pn_whole_mix *mix, const pn_kernels *k, uint64_t seed,
                         bool recompute) {
@@ -97,6 +105,7 @@ static pn_status create(pn_whole *w, const pn_whole_case *c, const pn_arch *arch
     PN_TRY(pn_device_batch_create(&w->device_batch, k->memory, c->N, pixels / (size_t)c->N));
     PN_TRY(pn_device_batch_upload(&w->device_batch, &batch));
     if (c->keep > 0) PN_TRY(create_factors(w, c, arch, seed));
+    if (k->storage == PN_STORED_FP16) PN_TRY(create_scale(w));
     pn_mix made;
     if (mix) PN_TRY(create_mixture(w, c, mix, seed, &made));
     PN_TRY(pn_program_create(&w->program, k));
@@ -114,7 +123,7 @@ static pn_status create(pn_whole *w, const pn_whole_case *c, const pn_arch *arch
     PN_TRY(pn_program_compile(w->program, &w->size));
     PN_TRY(pn_arena_create(&w->arena, k->memory, w->size.arena_bytes, 0));
     return pn_program_bind(w->program, &w->arena, &w->network.parameters, w->device_batch.batch.x,
-                           w->device_batch.batch.labels, NULL);
+                           w->device_batch.batch.labels, w->scale);
 }
 
 static pn_status create_whole(pn_whole *w, const pn_whole_case *c, const pn_arch *arch,
@@ -145,6 +154,7 @@ void pn_whole_destroy(pn_whole *w) {
     pn_program_destroy(w->program);
     pn_device_batch_destroy(&w->device_batch);
     if (w->kernels) w->kernels->memory->release(w->found);
+    if (w->kernels) w->kernels->memory->release(w->scale);
     destroy_array(w, &w->factor);
     destroy_array(w, &w->weight);
     destroy_array(w, &w->dweight);
@@ -168,6 +178,12 @@ static pn_status upload_arrays(const pn_whole *w) {
     return upload_array(w, &w->dweight);
 }
 
+static void unscale(pn_whole *w) {
+    const pn_parameters *p = &w->network.parameters;
+    for (size_t i = 0; i < p->floats; i++) p->gradient[i] /= PN_WHOLE_SCALE;
+    for (size_t i = 0; i < w->dweight.count; i++) w->dweight.host[i] /= PN_WHOLE_SCALE;
+}
+
 pn_status pn_whole_run(pn_whole *w) {
     const pn_memory *memory = w->kernels->memory;
     const pn_batch batch = {.n = pn_program_batch(w->program), .x = w->image, .labels = w->labels};
@@ -184,7 +200,9 @@ pn_status pn_whole_run(pn_whole *w) {
     if (w->dweight.count)
         PN_TRY(memory->download(w->dweight.host, w->dweight.placed,
                                 w->dweight.count * sizeof *w->dweight.host));
-    return pn_parameters_pull(&w->network.parameters);
+    PN_TRY(pn_parameters_pull(&w->network.parameters));
+    if (w->scale) unscale(w);
+    return PN_OK;
 }
 
 pn_status pn_whole_reference_run(pn_whole *w, bool backward) {
@@ -286,13 +304,17 @@ pn_whole_distance pn_whole_bounds(const pn_kernels *k) {
                                    of_tf32 = {PN_LOGIT_BOUND_TF32, PN_LOSS_BOUND_TF32,
                                               PN_GRADIENT_BOUND_TF32, PN_MIXTURE_BOUND_TF32},
                                    of_bf16 = {PN_LOGIT_BOUND_BF16, PN_LOSS_BOUND_BF16,
-                                              PN_GRADIENT_BOUND_BF16, PN_MIXTURE_BOUND_BF16};
+                                              PN_GRADIENT_BOUND_BF16, PN_MIXTURE_BOUND_BF16},
+                                   of_fp16 = {PN_LOGIT_BOUND_FP16, PN_LOSS_BOUND_FP16,
+                                              PN_GRADIENT_BOUND_FP16, PN_MIXTURE_BOUND_FP16};
     if (k->storage == PN_STORED_BF16) return of_bf16;
+    if (k->storage == PN_STORED_FP16) return of_fp16;
     return k->products == PN_PRODUCTS_TF32 ? of_tf32 : of_float32;
 }
 
 double pn_whole_floor(const pn_kernels *k) {
     if (k->storage == PN_STORED_BF16) return 1;
+    if (k->storage == PN_STORED_FP16) return .5;
     return k->products == PN_PRODUCTS_TF32 ? .36 : 1e-4;
 }
 

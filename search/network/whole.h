@@ -30,6 +30,14 @@
 #define PN_GRADIENT_BOUND_TF32 (PN_GRADIENT_BOUND_BF16 * .36)
 #define PN_MIXTURE_BOUND_TF32 (PN_MIXTURE_BOUND_BF16 * .36)
 
+/* Of fp16 a fourth: it rounds what is stored as tf32 does what is multiplied, and has both. Its
+ * loss is scaled, so that few gradients are rounded to whole multiples of 2^-24. */
+#define PN_LOGIT_BOUND_FP16 (PN_LOGIT_BOUND_BF16 / 4)
+#define PN_LOSS_BOUND_FP16 (PN_LOSS_BOUND_BF16 / 4)
+#define PN_GRADIENT_BOUND_FP16 (PN_GRADIENT_BOUND_BF16 * .5)
+#define PN_MIXTURE_BOUND_FP16 (PN_MIXTURE_BOUND_BF16 * .5)
+#define PN_WHOLE_SCALE 0x1p10F
+
 #define PN_AUXILIARY_WEIGHT 0.4
 
 typedef struct pn_whole_case {
@@ -63,6 +71,7 @@ typedef struct pn_whole {
     int heads;        /* 1, or with the auxiliary one 2 */
     pn_result *found; /* of each head, in memory of the device */
     pn_result result[2];
+    float *scale; /* of the loss, in memory of the device, where gradients are fp16; or NULL */
     float *image;
     int32_t *labels;
     pn_whole_array factor;          /* of drop-path */
@@ -108,7 +117,7 @@ pn_whole_distance pn_whole_compare(const pn_whole *w, const pn_whole *reference)
 pn_whole_distance pn_whole_bounds(const pn_kernels *k);
 bool pn_whole_within(pn_whole_distance d, const pn_kernels *k);
 
-/* How much of the whole gradient that is: of bf16 all of it, of tf32 .36. */
+/* How much of the whole gradient that is: of bf16 all of it, of fp16 .5, of tf32 .36. */
 double pn_whole_floor(const pn_kernels *k);
 
 /* Logits, loss, parameters, gradients and running statistics equal to the bit. */

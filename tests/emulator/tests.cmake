@@ -71,15 +71,15 @@ function(pn_hooked_test name)
   endif()
 endfunction()
 
-# The kernels of a card whose tensor cores they do not use, where others do.
+# The kernels of a card whose tensor cores they do not use, where others do; and which fp16 is for.
 if(NOT PN_SANITIZE AND NOT PN_TSAN)
   foreach(op stage conv1x1)
     add_test(NAME test_${op}_75 COMMAND test_${op} WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
     set_tests_properties(test_${op}_75 PROPERTIES TIMEOUT 300 ENVIRONMENT
       "PN_EMULATOR_CARD=75;PN_TEST_BACKEND=emulated;PN_TEST_ORDERS=1;OMP_WAIT_POLICY=passive")
-    add_test(NAME test_${op}_75_bf16 COMMAND test_${op}
+    add_test(NAME test_${op}_75_fp16 COMMAND test_${op}
              WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
-    set_tests_properties(test_${op}_75_bf16 PROPERTIES TIMEOUT 300 ENVIRONMENT
-      "PN_EMULATOR_CARD=75;PN_TEST_BACKEND=emulated-bf16;PN_TEST_ORDERS=1;OMP_WAIT_POLICY=passive")
+    set_tests_properties(test_${op}_75_fp16 PROPERTIES TIMEOUT 300 ENVIRONMENT
+      "PN_EMULATOR_CARD=75;PN_TEST_BACKEND=emulated-fp16;PN_TEST_ORDERS=1;OMP_WAIT_POLICY=passive")
   endforeach()
 endif()

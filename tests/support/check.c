@@ -11,13 +11,13 @@
 
 #include <cmocka.h>
 
-#include "kernels/bf16.h"
+#include "kernels/halves.h"
 #include "kernels/poison.h"
 
 const char *const pn_backend_labels[PN_ALL_BACKENDS] = {
-    "cpu:base",      "cpu:avx2",        "cpu:avx512",    "emulated",
-    "cuda",          "emulated-tf32",   "cuda-tf32",     "cpu:base-bf16",
-    "cpu:avx2-bf16", "cpu:avx512-bf16", "emulated-bf16", "cuda-bf16"};
+    "cpu:base",      "cpu:avx2",  "cpu:avx512",    "emulated",      "cuda",
+    "emulated-tf32", "cuda-tf32", "cpu:base-bf16", "cpu:avx2-bf16", "cpu:avx512-bf16",
+    "emulated-bf16", "cuda-bf16", "emulated-fp16", "cuda-fp16"};
 
 const pn_kernels *pn_backend_at(int i) {
     static bool said[PN_ALL_BACKENDS];
@@ -29,6 +29,7 @@ const pn_kernels *pn_backend_at(int i) {
 #ifdef PN_ASAN /* slow; the builds without sanitizers have them all */
     if (!strcmp(pn_backend_labels[i], "cpu:base-bf16")) return NULL;
     if (!strcmp(pn_backend_labels[i], "emulated-tf32")) return NULL; /* no address is another */
+    if (!strcmp(pn_backend_labels[i], "emulated-fp16")) return NULL; /* than bf16's */
 #endif
     if (pn_backend_open(pn_backend_labels[i], &k) != PN_OK && !said[i]) {
         print_message("[  SKIPPED ] %s: %s\n", pn_backend_labels[i], pn_error());
@@ -42,8 +43,10 @@ static bool is_once_more(const pn_kernels *k) {
     return k->products == PN_PRODUCTS_TF32 && !pn_only_backend();
 }
 
-static const double u = 0x1p-24;     /* half of a float's distance from 1 to the next */
-static const double u_bf16 = 0x1p-8; /* the same of bf16 */
+static const double u = 0x1p-24; /* half of a float's distance from 1 to the next */
+/* The same of what is stored; and half of the distance where it is the least. */
+static double u_stored(pn_storage storage) { return storage == PN_STORED_FP16 ? 0x1p-11 : 0x1p-8; }
+static double least_off(pn_storage storage) { return storage == PN_STORED_FP16 ? 0x1p-25 : 0; }
 
 /* A product of two numbers that are rounded to tf32, each by 2^-11 at most. */
 static const double product_tf32 = 0x1p-10 + 0x1p-22;
@@ -116,7 +119,7 @@ static double float_tolerance(const pn_set *set, const pn_member *a, size_t i) {
  * mean of d^2 by g(n+2) w^2, the square of the mean of d by 2 g(n+1) w^2, their difference, the
  * variance, by g(3n+8) w^2. Sums without a pivot do not keep to it where |mean| is far above w.
  *
- * What is stored as bf16 has lost bits that its statistics have seen: there they are those of the
+ * What is stored as halves has lost bits that its statistics have seen: there they are those of the
  * reference's z, each element of which may be off by its float error e; w grows by 2 e, the mean is
  * off by e more, the variance by 2 e w. */
 static void expect_statistics(pn_set *set, const pn_output *out) {
@@ -126,7 +129,7 @@ static void expect_statistics(pn_set *set, const pn_output *out) {
     pn_twin twins[4];
     const float *arrays[4] = {out->z, norm->stats, norm->running_mean, norm->running_var};
     const pn_member *stored = pn_set_find(set, out->z);
-    const bool narrow = set->storage == PN_STORED_BF16;
+    const bool narrow = set->storage != PN_STORED_FLOAT32;
     double *z = pn_zeros_ref(pixels * out->K);
     for (size_t i = 0; i < pixels * out->K; i++) z[i] = narrow ? stored->d[i] : stored->f[i];
     int count = 0;
@@ -202,20 +205,21 @@ static uint32_t bits_of(float f) {
     return bits;
 }
 
-/* The one number of bf16 that it can be, where a float is exact and only one job stores it. */
+/* The one half that it can be, where a float is exact and only one job stores it. */
 static bool is_sharp(const pn_set *set, const pn_member *a) {
     return a->stored && a->coarse == 1 && set->exact && !a->tolerance;
 }
 static double wanted(const pn_set *set, const pn_member *a, size_t i) {
-    if (set->storage != PN_STORED_BF16 || !is_sharp(set, a)) return a->d[i];
-    return pn_bf16_widen(pn_bf16_narrow((float)a->d[i]));
+    if (set->storage == PN_STORED_FLOAT32 || !is_sharp(set, a)) return a->d[i];
+    return pn_half_widen(set->storage, pn_half_narrow(set->storage, (float)a->d[i]));
 }
 
 static double tolerance_of(const pn_set *set, const pn_member *a, size_t i) {
     const double off = float_tolerance(set, a, i);
-    if (set->storage != PN_STORED_BF16 || is_sharp(set, a)) return off;
-    if (a->coarse == 1 && a->stored) return off + u_bf16 * (fabs(a->d[i]) + off);
-    return off + a->coarse * u_bf16 / (1 - a->coarse * u_bf16) * (fabs(a->m[i]) + off);
+    if (set->storage == PN_STORED_FLOAT32 || is_sharp(set, a)) return off;
+    const double v = u_stored(set->storage), least = a->coarse * least_off(set->storage);
+    if (a->coarse == 1 && a->stored) return off + v * (fabs(a->d[i]) + off) + least;
+    return off + a->coarse * v / (1 - a->coarse * v) * (fabs(a->m[i]) + off) + least;
 }
 
 /* Does the reference leave it alone? Statistics may also come out as they were: 0 of zeros. */
@@ -489,10 +493,14 @@ int pn_check(const pn_subject *s, const char *why, const pn_row rows[PN_MAX_JOBS
      * ones, or for races, takes one kind of numbers a row, in turn. */
     const bool either = getenv("PN_TEST_ORDERS") != NULL;
     /* So do kernels that are there once more, in which only what a number is differs. */
-    for (int kind = 0; kind < 8; kind++) {
+    for (int kind = 0; kind < 12; kind++) {
         pn_set set;
-        const pn_storage storage = kind / 4 ? PN_STORED_BF16 : PN_STORED_FLOAT32;
+        const pn_storage storage = (pn_storage)(kind / 4);
         if ((either && kind % 2 != (int)(seed % 2)) || !any_stores(storage)) continue;
+        /* On the emulated card what stores fp16 is what stores bf16: it takes every second row. */
+        if (storage == PN_STORED_FP16 && seed / 2 % 2 && !pn_only_backend() &&
+            !getenv("PN_TEST_LONG"))
+            continue;
         pn_set_begin(&set, seed, kind % 2 == 0, kind / 2 % 2 == 1);
         set.storage = storage;
         const int count = pn_make_jobs(s, &set, rows, jobs);

@@ -16,8 +16,8 @@
 #include "tests/support/reach.h"
 #include "tests/support/rows.h"
 
-/* Those of float32, then those of tf32, then those that store bf16. */
-enum { PN_BACKENDS = 5, PN_ALL_BACKENDS = 12 };
+/* Those of float32, then those of tf32, then those that store bf16, and fp16. */
+enum { PN_BACKENDS = 5, PN_ALL_BACKENDS = 14 };
 extern const char *const pn_backend_labels[PN_ALL_BACKENDS];
 
 /* The table of backend i: the instruction sets of the host, the emulated card, a card. NULL, once
@@ -82,7 +82,7 @@ pn_input *pn_inputs_of(const pn_subject *subject, const void *job, int *parts);
 pn_output *pn_output_of(const pn_subject *subject, const void *job);
 
 /* The same call forward and backward, on whole numbers and on random ones, and all that again on
- * numbers of bf16 for the backends that store them: makes the jobs of
+ * halves for the backends that store them: makes the jobs of
  * `rows`, runs the check, says each failure on stderr with `why`, returns how many there were. */
 int pn_check(const pn_subject *subject, const char *why, const pn_row rows[PN_MAX_JOBS],
              uint64_t seed);

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/bf16.h"
+#include "kernels/halves.h"
 #include "tests/support/reach.h"
 
 /* Two NaNs that arithmetic does not make. */
@@ -135,14 +135,14 @@ bool pn_set_has(const pn_set *set, const float *f) {
 }
 
 static bool is_narrow(const pn_set *set, const pn_member *a) {
-    return a->stored && set->storage == PN_STORED_BF16;
+    return a->stored && set->storage != PN_STORED_FLOAT32;
 }
 
 void pn_set_freeze(pn_set *set) {
     for (int i = 0; i < set->count; i++) {
         pn_member *a = &set->member[i];
         for (size_t j = 0; j < a->count && is_narrow(set, a); j++)
-            a->f[j] = pn_bf16_widen(pn_bf16_narrow(a->f[j]));
+            a->f[j] = pn_half_widen(set->storage, pn_half_narrow(set->storage, a->f[j]));
         if (!a->start) {
             a->start = allocate(a->count * sizeof *a->start);
             a->d = allocate(a->count * sizeof *a->d);
@@ -168,19 +168,21 @@ void pn_set_restore(pn_set *set) {
         memcpy(a->f, a->start, a->count * sizeof *a->f);
         if (is_narrow(set, a)) {
             uint16_t *halves = (uint16_t *)(void *)a->f;
-            for (size_t j = 0; j < a->count; j++) halves[j] = pn_bf16_narrow(a->start[j]);
+            for (size_t j = 0; j < a->count; j++)
+                halves[j] = pn_half_narrow(set->storage, a->start[j]);
             put((char *)(halves + a->count), a->count * sizeof *halves, guard_bits);
         }
         put_guards((char *)a->f, a->count * sizeof *a->f);
     }
-    set->narrowed = set->storage == PN_STORED_BF16;
+    set->narrowed = set->storage != PN_STORED_FLOAT32;
 }
 
 void pn_set_widen(pn_set *set) {
     for (int i = 0; i < set->count && set->narrowed; i++) {
         const pn_member *a = &set->member[i];
         const uint16_t *halves = (const uint16_t *)(const void *)a->f;
-        for (size_t j = a->count; a->stored && j-- > 0;) a->f[j] = pn_bf16_widen(halves[j]);
+        for (size_t j = a->count; a->stored && j-- > 0;)
+            a->f[j] = pn_half_widen(set->storage, halves[j]);
     }
     set->narrowed = false;
 }
@@ -200,7 +202,7 @@ const pn_member *pn_set_overrun(const pn_set *set) {
 static bool as_begun(const pn_set *set, const pn_member *a, size_t j) {
     const void *now = &a->f[j], *then = &a->start[j]; /* bits: either may be a NaN */
     if (!set->narrowed || !a->stored) return memcmp(now, then, sizeof a->f[j]) == 0;
-    return ((const uint16_t *)(const void *)a->f)[j] == pn_bf16_narrow(a->start[j]);
+    return ((const uint16_t *)(const void *)a->f)[j] == pn_half_narrow(set->storage, a->start[j]);
 }
 
 const pn_member *pn_set_touched(const pn_set *set) {

@@ -8,11 +8,12 @@
  * g(n) = n u / (1 - n u), u = 2^-24 (Higham, Accuracy and Stability, section 3.1). And as long as
  * it stays below 2^24, whole numbers are summed exactly in any order.
  *
- * A backend that stores bf16 finds its *stored* arrays as such, at the same addresses: halves in
- * the first half of the array's bytes, a guard in the second. Their data are numbers of bf16. What
- * a call stores is off by its float error and one rounding more, v = 2^-8 of the number itself: a
- * whole number that is exact in float is the nearest one of bf16. Where k jobs add to an array one
- * after another, each rounds what is there, at most the magnitude: g(k) with v in place of u.
+ * A backend that stores bf16 or fp16 finds its *stored* arrays as such, at the same addresses:
+ * halves in the first half of the array's bytes, a guard in the second. Their data are such
+ * numbers. What a call stores is off by its float error and one rounding more, v = 2^-8 of the
+ * number itself (of fp16 2^-11, or 2^-25 where that is more): a whole number that is exact in float
+ * is the nearest such number. Where k jobs add to an array one after another, each rounds what is
+ * there, at most the magnitude: g(k) with v in place of u.
  *
  * Where operands of products are rounded to tf32, each is off by t = 2^-11 of itself, a product by
  * 2 t + t^2, and a sum of them by so much of its magnitude. What an op computes has been through
@@ -76,8 +77,8 @@ void *pn_set_stored(pn_set *set, void *f);
 pn_member *pn_set_find(pn_set *set, const float *f);
 bool pn_set_has(const pn_set *set, const float *f);
 
-/* Remembers the floats as `start`, and makes doubles of them. With storage bf16 stored arrays are
- * rounded before. */
+/* Remembers the floats as `start`, and makes doubles of them. Stored arrays are rounded before, if
+ * they are halves. */
 void pn_set_freeze(pn_set *set);
 pn_twins pn_set_values(const pn_set *set);
 pn_twins pn_set_magnitudes(const pn_set *set);
