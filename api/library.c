@@ -81,7 +81,7 @@ static const pn_field rows[] = {
     PN_ROW_IMAGE(NULL, NULL),
     PN_ROW_CLASSES(NULL, NULL),
     PN_TEXT("device", device, NULL, "D", "cpu", NULL),
-    PN_TEXT("precision", precision, "float32|tf32|bf16", "TYPE", NULL, NULL),
+    PN_TEXT("precision", precision, "float32|tf32|bf16|fp16", "TYPE", NULL, NULL),
     PN_BYTES("memory", memory, NULL),
     PN_ROW_SHARE_SLOT(NULL),
     PN_ROW_SEED(NULL),

@@ -47,7 +47,7 @@ pn_status pn_api_wanted(const void *argument, const char *name) {
 
 static const pn_field work_rows[] = {
     PN_TEXT("device", device, NULL, "D", "auto", NULL),
-    PN_TEXT("precision", precision, "float32|tf32|bf16", "TYPE", NULL, NULL),
+    PN_TEXT("precision", precision, "float32|tf32|bf16|fp16", "TYPE", NULL, NULL),
     PN_BYTES("memory", memory, NULL),
 };
 const pn_fields pn_api_work_fields = PN_FIELDS(work_rows);

@@ -150,6 +150,21 @@ pn_status pn_units_take(pn_units *u, int k, int d, pn_program *program) {
     return u->kernels->memory->clear(place_of(u, k, d), floats * sizeof(float));
 }
 
+pn_status pn_units_scale(pn_units *u, int k, int d, float by, const pn_launch *launch) {
+    const pn_parameters *p = u->parameters;
+    const bool *const used = used_by(u, k);
+    bool joins = false; /* the tensor before was of the stretch at hand */
+    int count = 0;
+    for (int i = 0; i < p->count; i++) {
+        const bool wanted = used[i] && p->list[i].role != PN_ROLE_STATE;
+        if (wanted && !joins) u->ranges[count++] = (pn_range){u->at[i], 0};
+        if (wanted)
+            u->ranges[count - 1].count = u->at[i] + p->list[i].count - u->ranges[count - 1].first;
+        joins = wanted;
+    }
+    return u->kernels->scale(u->ranges, count, place_of(u, k, d), by, launch);
+}
+
 /* On the host only what is summed; a device clears all faster than it starts two launches. */
 static pn_status clear_sum(const pn_units *u, int count, int64_t *sum) {
     const pn_memory *memory = u->kernels->memory;

@@ -77,6 +77,10 @@ void pn_units_begin(pn_units *units);
  * bound. PN_EMEM if there is no room. */
 pn_status pn_units_take(pn_units *units, int k, int d, pn_program *program);
 
+/* After the backward pass of the unit that was taken last: its gradients, not its statistics,
+ * times `by`. */
+pn_status pn_units_scale(pn_units *units, int k, int d, float by, const pn_launch *launch);
+
 /* Of a group, before the places are taken: a program that is marked or compiled is that of sample
  * k, here or elsewhere, so that all of the group know what the step touches. */
 void pn_units_note(pn_units *units, int k, const pn_program *program);

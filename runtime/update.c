@@ -29,7 +29,9 @@ static pn_status create(pn_update *u, const pn_unit_counts *units) {
 
 pn_status pn_update_create(pn_update *u, const pn_kernels *kernels, pn_parameters *parameters,
                            const pn_unit_counts *units) {
-    *u = (pn_update){.kernels = kernels, .parameters = parameters};
+    *u = (pn_update){.kernels = kernels,
+                     .parameters = parameters,
+                     .loss = pn_loss_scale_begin(kernels->storage)};
     const pn_status s = create(u, units);
     if (s != PN_OK) pn_update_destroy(u);
     return s;
@@ -71,8 +73,13 @@ static pn_status end_lap(const pn_update *u) {
     return laps ? pn_laps_end(laps, PN_TIMED_UPDATE) : PN_OK;
 }
 
+static float full_scale(const pn_update *u) { return u->loss.scale ? (float)u->loss.scale : 1; }
+
+/* Gradients of units are divided by S before they are summed, that of one pass when it is taken. */
 pn_status pn_update_begin(pn_update *u) {
-    static const pn_update_state start = {.weights = {.max = -INFINITY}, .scale = 1};
+    const float full = full_scale(u);
+    u->start = (pn_update_state){.weights = {.max = -INFINITY, .scale = full, .full = full},
+                                 .scale = u->units.kernels ? 1 : 1 / full};
     PN_TRY(begin_lap(u));
     PN_TRY(clear_gradient(u));
     memset(u->touched, 0, (size_t)u->parameters->count * sizeof *u->touched);
@@ -80,7 +87,7 @@ pn_status pn_update_begin(pn_update *u) {
     u->gradient = u->parameters->device.gradient;
     u->arena = NULL;
     if (u->units.kernels) pn_units_begin(&u->units);
-    PN_TRY(u->kernels->memory->upload(u->device, &start, sizeof start));
+    PN_TRY(u->kernels->memory->upload(u->device, &u->start, sizeof u->start));
     return end_lap(u);
 }
 
@@ -96,6 +103,17 @@ pn_status pn_update_sample(pn_update *u, const pn_program *program, const pn_res
 }
 
 const float *pn_update_scale(const pn_update *u) { return &u->device->weights.scale; }
+
+const float *pn_update_full_scale(const pn_update *u) {
+    return u->loss.scale ? pn_update_scale(u) : NULL;
+}
+
+pn_status pn_update_unscale(pn_update *u, int k, int d) {
+    if (!u->loss.scale || !u->units.kernels) return PN_OK;
+    PN_TRY(begin_lap(u));
+    PN_TRY(pn_units_scale(&u->units, k, d, 1 / full_scale(u), &u->launch));
+    return end_lap(u);
+}
 
 pn_status pn_update_room(pn_update *u, pn_arena *arena) {
     u->arena = arena;
@@ -134,6 +152,12 @@ size_t pn_update_bytes_here(const pn_update *u) {
 
 pn_status pn_update_read(pn_update *u) {
     return u->kernels->memory->download(&u->state, u->device, sizeof u->state);
+}
+
+bool pn_update_skipped(pn_update *u) {
+    const bool skipped = pn_loss_scale_judge(&u->loss, u->state.norm);
+    if (skipped) u->state.norm = 0;
+    return skipped;
 }
 
 /* ---- weights elsewhere ----------------------------------------------------------------------- */

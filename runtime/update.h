@@ -10,6 +10,7 @@
 
 #include "kernels/api.h"
 #include "kernels/kernels.h"
+#include "runtime/loss_scale.h"
 #include "runtime/parameters.h"
 #include "runtime/program.h"
 #include "runtime/units.h"
@@ -18,7 +19,7 @@ PN_API_BEGIN
 
 typedef struct pn_update_state {
     pn_importance weights;
-    float scale; /* 1; NaN: the gradients of several units have no sum */
+    float scale; /* 1, or 1 / S; NaN: the gradients of several units have no sum */
     double norm; /* of the last gradient before clipping; NaN or infinite: nothing was applied */
 } pn_update_state;
 
@@ -26,12 +27,14 @@ typedef struct pn_update {
     const pn_kernels *kernels;
     pn_parameters *parameters;
     pn_units units;        /* none: its kernels are NULL */
+    pn_loss_scale loss;    /* S of the steps to come, of backends that store fp16 */
     const float *gradient; /* what apply takes */
     pn_arena *arena;       /* where that lies, if in one */
     bool *touched;         /* by the pass of this step, per parameter */
     pn_range *ranges;      /* the same as stretches of the flat ranges */
     int range_count;
     pn_update_state *device; /* in memory of the device: what the kernels write */
+    pn_update_state start;   /* what a step begins with, to upload from */
     pn_update_state state;   /* the same as of the last pn_update_read */
     void *scratch;
     pn_launch launch;
@@ -52,8 +55,13 @@ pn_status pn_update_begin(pn_update *u);
 pn_status pn_update_sample(pn_update *u, const pn_program *program, const pn_result *result,
                            double temperature, double skip_below);
 
-/* 1, or 0 if the sample at hand cannot matter, in memory of the device. */
+/* 1, or S, or 0 if the sample at hand cannot matter, in memory of the device. Of a unit that is
+ * weighed later: S; NULL if that is 1. */
 const float *pn_update_scale(const pn_update *u);
+const float *pn_update_full_scale(const pn_update *u);
+
+/* After the backward pass of unit (k, d), where S is not 1: pn_units_scale by 1 / S. */
+pn_status pn_update_unscale(pn_update *u, int k, int d);
 
 /* After all units, before apply: pn_units_room, and pn_units_sum. The arena is then the sum's. */
 pn_status pn_update_room(pn_update *u, pn_arena *arena);
@@ -69,6 +77,10 @@ size_t pn_update_bytes_here(const pn_update *u);
 
 /* Waits, and gets u->state. */
 pn_status pn_update_read(pn_update *u);
+
+/* After pn_update_read of a step that was applied: pn_loss_scale_judge of its norm, which becomes 0
+ * if the step was skipped. */
+bool pn_update_skipped(pn_update *u);
 
 /* Weights elsewhere, for samples of the same step whose program is bound to them; the parameters'
  * own, and their momentum, stay as they are. value, velocity and along: as large as a range of the

@@ -261,7 +261,7 @@ static void settings_that_cannot_be(void **state) {
         {"{\"genotype\": \"nobody\"}", "'nobody'", EARG},
         {"{\"genotype\": \"PDARTS\", \"supernet\": true}", "want one of", EARG},
         {"{\"device\": \"abacus\"}", "abacus", EARG},
-        {"{\"precision\": \"half\"}", "float32, tf32 or bf16", EARG},
+        {"{\"precision\": \"half\"}", "float32, tf32, bf16 or fp16", EARG},
         {"{\"memory\": \"much\"}", "--memory much", EARG},
     };
     char *text;

@@ -56,6 +56,11 @@ static const char *const judged[] = {"--method", "random", "--shards",    "4", "
 static const char *const frozen[] = {"--samples", "3", "--steps", "3", "--freeze-weights", NULL};
 static const char *const card[] = {"--device", "emulated", "--samples", "2", "--shards", "2",
                                    "--steps",  "2",        "--warmup",  "1", NULL};
+/* So small a batch that the first gradients overflow: all skip the same steps, and take others. */
+static const char *const half[] = {
+    "--device", "emulated", "--precision", "fp16", "--data",   "synthetic:48x4x4x3",
+    "--batch",  "4",        "--samples",   "2",    "--shards", "2",
+    "--steps",  "6",        "--warmup",    "5",    NULL};
 static const char *const training[] = {"--genotype",   "DARTS_V2", "--epochs",    "2",
                                        "--shards",     "4",        "--drop-path", "0.3",
                                        "--save-every", "0",        NULL};
@@ -151,6 +156,20 @@ static void test_frozen(void **state) {
 static void test_card(void **state) {
     (void)state;
     compare("card", "search", card, false);
+}
+
+static void test_half(void **state) {
+    (void)state;
+    char json[8192];
+    compare("half", "search", half, false);
+    FILE *file = fopen(pn_in_folder("half-2/run.json"), "r");
+    assert_non_null(file);
+    json[fread(json, 1, sizeof json - 1, file)] = 0;
+    fclose(file);
+    const char *const skipped = strstr(json, "\"skipped\": ");
+    assert_non_null(skipped);
+    const long count = strtol(skipped + strlen("\"skipped\": "), NULL, 10);
+    if (count < 1 || count > 5) fail_msg("%ld of 6 steps skipped", count);
 }
 
 /* Shards of one network; its score, of which each rank runs a part of the batches. */
@@ -506,13 +525,10 @@ int main(void) {
         cmocka_unit_test(test_exported),
     };
     const struct CMUnitTest more[] = {
-        cmocka_unit_test(test_judged),
-        cmocka_unit_test(test_frozen),
-        cmocka_unit_test(test_card),
-        cmocka_unit_test(test_killed),
-        cmocka_unit_test(test_killed_at_random),
-        cmocka_unit_test(test_interrupted),
-        cmocka_unit_test(test_timed),
+        cmocka_unit_test(test_judged),      cmocka_unit_test(test_frozen),
+        cmocka_unit_test(test_card),        cmocka_unit_test(test_half),
+        cmocka_unit_test(test_killed),      cmocka_unit_test(test_killed_at_random),
+        cmocka_unit_test(test_interrupted), cmocka_unit_test(test_timed),
     };
     if (!*pn_launcher()) return 77;
     const int failed = cmocka_run_group_tests_name("ranks", tests, pn_folder_begin, pn_folder_end);

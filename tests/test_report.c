@@ -898,6 +898,20 @@ static void a_run_shows_what_there_is(void **state) {
     assert_has(text, "The search diverged");
     free(text);
 
+    static const char *const commands[] = {"search", "train"};
+    for (int i = 0; i < 2; i++) {
+        char json[256];
+        snprintf(
+            json, sizeof json,
+            "{\"command\": \"%s\", \"state\": \"running\", \"loss_scale\": {\"scale\": 4096.0, "
+            "\"skipped\": %d}, \"settings\": {\"steps\": 9, \"epochs\": 9}}",
+            commands[i], 1 + 2 * i);
+        put("half", "run.json", json);
+        text = page_of("half");
+        assert_has(text, i ? "3&nbsp;steps were skipped, since" : "1 step was skipped, since");
+        free(text);
+    }
+
     const char *const fixture[] = {"fixtures/0.1.0/search", "fixtures/0.1.0/train"};
     for (int i = 0; i < 2; i++) {
         size_t size;

@@ -427,7 +427,7 @@ static void every_device(void **state) {
     (void)state;
     enum { DEVICES = 5 };
     static const char *const devices[DEVICES] = {"cpu:base", "cpu:avx2", "cpu:avx512", "cpu-bf16",
-                                                 "emulated"};
+                                                 "emulated-fp16"}; /* and its loss scale */
     int there = 0;
     for (int i = 0; i < DEVICES; i++) {
         const char *const arguments[] = {SMALL, "--steps",  "20",       "--warmup",

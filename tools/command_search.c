@@ -252,6 +252,7 @@ static pn_status conclude(pn_run *r, const pn_curve *curve, bool quiet, bool rep
     const double halves = agreement(r);
     if (!isnan(halves)) say_agreement(halves);
     if (curve->truth) say_truth(curve->truth, &found);
+    pn_say_skipped(&r->model.update.loss);
     pn_note("most arena used: %s", pn_bytes_text((double)r->model.arena.high_water, bytes));
     pn_text_visible(r->record.directory.place.path, path, sizeof path);
     pn_note(

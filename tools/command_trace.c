@@ -426,6 +426,10 @@ static pn_status trace(tracer *t) {
     PN_TRY(pn_genotype_open(o.genotype, &t->arch));
     pn_genotype_write(&t->arch, t->genotype);
     PN_TRY(pn_device_open(&o.device, &t->kernels));
+    if (o.training && t->kernels->storage == PN_STORED_FP16)
+        return pn_fail(PN_EARG,
+                       "fp16, whose loss scale takes steps to be found; want float32, "
+                       "tf32, bf16 or an inference");
     if (o.input)
         PN_TRY(batch_from_files(&t->batch));
     else if (o.data)

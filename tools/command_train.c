@@ -186,6 +186,7 @@ static pn_status loop(pn_training *t) {
     }
     if (wish.stop) pn_stopped = wish.stop; /* perhaps another rank's */
     pn_live_clear();
+    if (!p.quiet) pn_say_skipped(&t->trainer.update.loss);
     if (t->trainer.step == t->steps) return pn_training_finish(t);
     PN_TRY(pn_training_save(t));
     return pn_fail(PN_EINTR, "stopped after step %lld of %lld; the same command continues",

@@ -40,10 +40,11 @@ typedef struct pn_device_options {
     const char *precision; /* NULL: as the device says, float32 if it says none */
     int threads;           /* 0: what OpenMP says */
 } pn_device_options;
-#define PN_ROW_PRECISION(member)                                                                   \
-    PN_TEXT("precision", member, "float32|tf32|bf16", "TYPE", NULL,                                \
-            "bf16 stores tensors between ops in half the memory; tf32, and bf16 on a card, round " \
-            "to 11 bits what matrices are multiplied of; weights and sums are float32 [float32]")
+#define PN_ROW_PRECISION(member)                                                                  \
+    PN_TEXT("precision", member, "float32|tf32|bf16|fp16", "TYPE", NULL,                          \
+            "bf16, and fp16 on a card, store tensors between ops in half the memory; tf32, and "  \
+            "both on a card, round to 11 bits what matrices are multiplied of; weights and sums " \
+            "are float32 [float32]")
 #define PN_ROW_DEVICE(member, usual, help)                    \
     PN_ROW(PN_FIELD_WORD, "device", member, "D", usual, help, \
            .examples = "auto|cpu|cpu:avx512|cpu:avx2|cpu:base|cuda|emulated")

@@ -94,6 +94,14 @@ void pn_say_forecast(const char *length, double seconds, int64_t steps, const ch
             otherwise ? "; " : "", otherwise ? otherwise : "");
 }
 
+void pn_say_skipped(const pn_loss_scale *loss) {
+    if (loss->skipped)
+        pn_note("%" PRId64
+                " step%s skipped: a gradient overflowed, and the loss scale was halved; "
+                "it is %g",
+                loss->skipped, loss->skipped == 1 ? "" : "s", loss->scale);
+}
+
 void pn_clock_text(double seconds, char text[32]) {
     const long s = (long)(seconds + 0.5);
     if (s >= 3600)

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "runtime/clock.h"
+#include "runtime/loss_scale.h"
 #include "search/rundir/journal.h"
 
 /* With JSON, notes are not printed, and a warning is an object. */
@@ -26,6 +27,9 @@ void pn_warn(const char *sentence);
 /* "35 s", "12 min", "4 h 10 min", "2 d 3 h"; and "46,800". */
 void pn_duration_text(double seconds, char text[32]);
 const char *pn_count_text(int64_t count, char text[32]);
+
+/* Of fp16, if there were any: steps that were skipped. */
+void pn_say_skipped(const pn_loss_scale *loss);
 
 /* After the first steps of something long: "46,800 steps, about 4 h 10 min by the first 20 steps;
  * OTHERWISE", where that is not NULL. */

@@ -39,7 +39,7 @@ static inline bool pn_cost_is_bytes(int figure) {
 typedef struct pn_cost_settings {
     const char *genotype, *network, *stem, *device; /* the last three are not NULL */
     const char *method;                             /* of a search: whose programs */
-    const char *precision;                          /* of the device: float32, tf32, bf16 */
+    const char *precision;                          /* of the device: float32, tf32, bf16, fp16 */
     int layers, channels, batch, classes, samples, image[3];
     int shards, step_samples; /* of a step; 0: 1 */
     int ranks;                /* among whom they are dealt; 0: 1. Bytes are of one of them */

@@ -273,6 +273,10 @@ static pn_status create(pn_model *m, const pn_space *space, const pn_data *data)
     if ((has_units(m) || m->settings.frozen) && m->settings.kind != PN_MODEL_CELLS)
         return pn_fail(PN_EARG, "a supernet with %d samples in %d shards, want 1 each, and trained",
                        m->samples, m->settings.shards);
+    if (m->kernels->storage == PN_STORED_FP16 && m->settings.kind != PN_MODEL_CELLS)
+        return pn_fail(PN_EARG,
+                       "fp16 with a supernet, whose loss is not scaled; want bf16, "
+                       "or a method that samples cells");
     PN_TRY(pn_network_create(&m->network, &m->settings.network, space, NULL));
     m->network.parameters.no_gradient = has_units(m) || m->settings.frozen;
     const pn_network_spec *n = &m->settings.network;
@@ -411,6 +415,7 @@ static pn_status begin(void *self, int64_t step) {
     m->mix_keep = 1;
     m->dealt = 0;
     m->met = false;
+    m->applied = false;
     PN_TRY(m->kernels->memory->clear(m->found, results(m) * sizeof *m->found));
     memset(m->evaluation, 0, (size_t)m->samples * sizeof *m->evaluation);
     return pn_update_begin(&m->update);
@@ -451,15 +456,17 @@ static pn_status learn_shard(pn_model *m, int k, int d) {
     if (has_units(m)) PN_TRY(pn_units_take(&m->update.units, k, d, m->program));
     if (m->settings.shards == 1) {
         PN_TRY(bind(m, TRAIN, d, pn_update_scale(&m->update)));
-        return learn(m, k, found_of(m, TRAIN, k, d));
+        PN_TRY(learn(m, k, found_of(m, TRAIN, k, d)));
+        return pn_update_unscale(&m->update, k, d);
     }
-    PN_TRY(bind(m, TRAIN, d, NULL));
+    PN_TRY(bind(m, TRAIN, d, pn_update_full_scale(&m->update)));
     PN_TRY(forward(m));
     m->evaluation[k].bytes = m->size.arena_bytes;
     double since = pn_now();
     const pn_status s = pn_program_backward(m->program);
     m->times.backward += pn_lap(&since);
     PN_TRY(s);
+    PN_TRY(pn_update_unscale(&m->update, k, d));
     return keep_found(m, TRAIN, k, d);
 }
 
@@ -536,6 +543,7 @@ static pn_status update(void *self, double rate) {
     double since = pn_now();
     if (has_units(m)) PN_TRY(sum_units(m));
     const pn_status s = pn_update_apply(&m->update, sgd_of(m, rate));
+    m->applied = true;
     m->times.update += pn_lap(&since);
     return s;
 }
@@ -555,13 +563,15 @@ static pn_status finish(void *self, int count, pn_evaluation *out, double *gradi
     PN_TRY(check_dealt(m, count - 1));
     if (!m->met) PN_TRY(meet(m));
     PN_TRY(pn_update_read(&m->update));
+    const bool skipped = m->applied && pn_update_skipped(&m->update);
+    m->applied = false;
     if (m->update.arena)
         PN_TRY(memory->download(m->share, m->update.units.share, (size_t)count * sizeof *m->share));
     for (int k = 0; k < count; k++) {
         const pn_result *t = m->result + (found_of(m, TRAIN, k, 0) - m->found),
                         *v = m->result + (found_of(m, VALIDATE, k, 0) - m->found);
         out[k] = m->evaluation[k];
-        out[k].skipped = m->update.arena ? (int)m->share[k].skipped : 0;
+        out[k].skipped = skipped || (m->update.arena && m->share[k].skipped);
         add_results(m, t, &out[k].train_ll, &out[k].train_correct);
         add_results(m, v, &out[k].val_ll, &out[k].val_correct);
     }

@@ -76,6 +76,7 @@ typedef struct pn_model {
     int *held;           /* (ranks) */
     int64_t *joined;     /* what is joined in a step: results, bytes */
     bool met;            /* in this step: result has that of all */
+    bool applied;        /* in this step: the weights were to be moved */
     pn_batches *batches; /* stream 0: the half that trains v; 1: the half that trains pi */
     int64_t step;
     int64_t taken[2]; /* step of the batch at hand of each stream, -1: none */

@@ -32,9 +32,10 @@ static json_t *more(const pn_run *r) {
         pn_model_ahead_bytes(&r->model.network.parameters, r->model.settings.look_ahead);
     const double halves = r->finished && r->method->agreement ? r->method->agreement(r->self) : NAN;
     json_t *agreement = isnan(halves) ? NULL : pn_json_number(halves);
-    return json_pack("{s:I, s:o, s:o*, s:o}", "parameter_bytes", (json_int_t)bytes, "cost",
+    return json_pack("{s:I, s:o, s:o*, s:o*, s:o}", "parameter_bytes", (json_int_t)bytes, "cost",
                      pn_json_number(r->method->cost(&r->settings, r->settings.steps)), "agreement",
-                     agreement, "images", pn_images_json(&r->images));
+                     agreement, "loss_scale", pn_record_loss_scale(&r->model.update.loss), "images",
+                     pn_images_json(&r->images));
 }
 
 /* Whether this process has the record. */
@@ -50,7 +51,7 @@ static pn_status write_begun(const pn_run *r) {
 static pn_status restore(void *self, const pn_safetensors *file, int64_t step,
                          const double *state) {
     pn_run *r = self;
-    (void)file;
+    PN_TRY(pn_record_restore_loss(file, &r->model.update.loss));
     PN_TRY(r->method->restore(r->self, state, r->method->count(r->self)));
     return pn_run_position(r) == step
                ? PN_OK
@@ -137,6 +138,8 @@ static pn_status write_metrics(pn_run *r, const char *phase) {
     const pn_health *h = &r->health;
     const bool trained = p->trained, validated = p->validated, known = r->belief.known;
     const bool moved = validated || p->gradient_norm_pi > 0;
+    /* That all were skipped is no matter of weights, of which one is the largest. */
+    const bool stepped = trained && !(p->skipped && p->skipped == p->count);
     char t[5][32], v[4][32], b[3][32], m[3][32];
     return pn_table_printf(
         r->record.table[METRICS],
@@ -144,7 +147,7 @@ static pn_status write_metrics(pn_run *r, const char *phase) {
         p->entropy, cell(p->ess_v > 0, 6, p->ess_v, t[0]), cell(p->ess_pi > 0, 6, p->ess_pi, v[0]),
         cell(trained, 9, p->train_loss, t[1]), cell(validated, 9, p->val_loss, v[1]),
         cell(trained, 6, p->train_accuracy, t[2]), cell(validated, 6, p->val_accuracy, v[2]),
-        cell(trained, 9, p->rate_v, t[3]), cell(trained, 6, p->gradient_norm_v, t[4]),
+        cell(trained, 9, p->rate_v, t[3]), cell(stepped, 6, p->gradient_norm_v, t[4]),
         cell(moved, 6, p->gradient_norm_pi, v[3]), p->skipped,
         cell(known, 4, h->free_ops_all, b[0]), cell(known, 6, h->input[0], b[1]),
         cell(known, 9, h->reached, b[2]), more_cell(counts_samples(r), 9, p->count, m[0]),
@@ -227,7 +230,8 @@ static pn_status spread(pn_run *r) {
     pn_status s = pn_record_spread(r->group, &r->model.network.parameters, state, count);
     if (s == PN_OK && !leads(r)) s = r->method->restore(r->self, state, count);
     free(state);
-    return s;
+    PN_TRY(s);
+    return pn_group_share(r->group, &r->model.update.loss, sizeof r->model.update.loss);
 }
 
 /* The tables, and run.json of a run that begins. */
@@ -300,6 +304,7 @@ static void write_times(pn_run *r, double begun, double decided) {
 pn_status pn_run_step(pn_run *r) {
     const pn_evaluator evaluator = pn_model_evaluator(&r->model);
     const double begun = pn_now();
+    const int64_t skipped = r->model.update.loss.skipped;
     pn_group_at(r->group, "step", pn_run_position(r));
     const pn_status s = r->method->step(r->self, &evaluator, &r->report);
     if (!leads(r)) return s;
@@ -307,6 +312,8 @@ pn_status pn_run_step(pn_run *r) {
         return pn_record_diverged(&r->record, pn_run_position(r), &r->settings, more(r));
     PN_TRY(s);
     const double decided = pn_now();
+    if (r->model.update.loss.skipped > skipped)
+        pn_record_overflow(&r->record, r->report.step, &r->model.update.loss);
     believe(r);
     PN_TRY(write_rows(r));
     write_times(r, begun, decided);
@@ -314,14 +321,15 @@ pn_status pn_run_step(pn_run *r) {
 }
 
 static pn_status write_checkpoint(pn_run *r, const double *state) {
-    char text[PN_SPACE_BYTES], *images;
+    char text[PN_SPACE_BYTES], loss[PN_LOSS_SCALE_TEXT], *images;
     const pn_space space = pn_space_darts();
     pn_space_text(&space, text);
     PN_TRY(pn_images_text(&r->images, &images));
-    const pn_meta metas[] = {{"space", text}, {"images", images}};
+    pn_meta metas[3] = {{"space", text}, {"images", images}};
+    const int count = 2 + pn_record_loss_meta(&r->model.update.loss, loss, &metas[2]);
     const pn_status s =
         pn_record_save(&r->record, pn_run_position(r), &r->settings, &r->model.network.parameters,
-                       state, r->method->count(r->self), metas, sizeof metas / sizeof *metas);
+                       state, r->method->count(r->self), metas, count);
     free(images);
     return s;
 }

@@ -22,7 +22,8 @@ enum { PN_MAX_SAMPLES = 256 };
 typedef struct pn_evaluation {
     double train_ll, val_ll; /* sums over the batch, nats */
     int64_t train_correct, val_correct;
-    int skipped;  /* 1: its weight is too small to matter, and its gradient is left out */
+    int skipped;  /* 1: its weight is too small to matter, and its gradient is left out; or that of
+                   * all, since it overflowed in fp16 (runtime/loss_scale.h) */
     size_t bytes; /* of the arena */
 } pn_evaluation;
 
@@ -51,7 +52,8 @@ typedef struct pn_evaluator {
     /* Queues clipping and SGD on the shared weights with this learning rate. */
     pn_status (*update)(void *self, double rate);
     /* Waits, and reads everything: out[0..count-1], and the norm of v's gradient before clipping
-     * (0 if there was no update). A supernet's numbers are those of out[0]'s training. */
+     * (0 if there was no update, or it was skipped). A supernet's numbers are those of out[0]'s
+     * training. */
     pn_status (*finish)(void *self, int count, pn_evaluation *out, double *gradient_norm);
 
     /* Between two steps: v as initialised once more, from other draws each time (1, 2, ...), and

@@ -237,6 +237,16 @@ static void worth_of_search(const pn_facts *f, pn_verdict *v) {
 
 /* ---- a training ------------------------------------------------------------------------------ */
 
+/* In fp16. */
+static void say_skipped(const pn_facts *f, char text[PN_SENTENCE_WORDS]) {
+    const json_t *skipped = json_object_get(json_object_get(f->view.root, "loss_scale"), "skipped");
+    const double steps = json_number_value(skipped);
+    if (steps > 0)
+        add(text,
+            " %.0f step%s skipped, since a gradient overflowed and the loss scale was halved.",
+            steps, steps == 1 ? " was" : "s were");
+}
+
 static void verdict_of_training(const pn_facts *f, pn_verdict *v) {
     const json_t *last = json_object_get(f->view.root, "last"),
                  *best = json_object_get(f->view.root, "best");
@@ -263,6 +273,7 @@ static void verdict_of_training(const pn_facts *f, pn_verdict *v) {
             100 * json_number_value(json_object_get(best, "accuracy")));
     else
         add(v->sure, "No epoch has been scored yet.");
+    say_skipped(f, v->sure);
     add(v->worth, "Trainings of one cell differ by some tenths of a percent from seed to seed");
     say_price(f, v->worth);
     add(v->worth, ".");
@@ -276,5 +287,6 @@ void pn_verdict_of(const pn_facts *f, pn_verdict *v) {
     }
     found_by_search(f, v->found);
     sure_of_search(f, v->sure);
+    say_skipped(f, v->sure);
     worth_of_search(f, v);
 }

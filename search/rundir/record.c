@@ -364,6 +364,33 @@ pn_status pn_record_rows(pn_record *r) {
     return PN_OK;
 }
 
+static const char loss_scale_key[] = "loss_scale";
+
+json_t *pn_record_loss_scale(const pn_loss_scale *l) {
+    if (l->scale == 0) return NULL;
+    return json_pack("{s:o,s:I}", "scale", pn_json_number(l->scale), "skipped",
+                     (json_int_t)l->skipped);
+}
+
+int pn_record_loss_meta(const pn_loss_scale *l, char room[PN_LOSS_SCALE_TEXT], pn_meta *meta) {
+    if (l->scale == 0) return 0;
+    pn_loss_scale_write(l, room);
+    *meta = (pn_meta){loss_scale_key, room};
+    return 1;
+}
+
+pn_status pn_record_restore_loss(const pn_safetensors *file, pn_loss_scale *l) {
+    const char *text = pn_safetensors_meta(file, loss_scale_key);
+    return text && l->scale != 0 ? pn_loss_scale_read(text, l) : PN_OK;
+}
+
+void pn_record_overflow(pn_record *r, int64_t step, const pn_loss_scale *l) {
+    char text[96];
+    snprintf(text, sizeof text,
+             "a gradient overflowed: the step is skipped, the loss scale is %g now", l->scale);
+    pn_journal_event(&r->journal, "overflow", step, "text", text);
+}
+
 pn_status pn_record_text(const pn_record *r, const char *name, const char *text) {
     PN_TRY(pn_directory_check(&r->directory));
     return pn_directory_written(&r->directory,

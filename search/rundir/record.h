@@ -13,6 +13,7 @@
 #define PN_RECORD_H
 
 #include "kernels/api.h"
+#include "runtime/loss_scale.h"
 #include "runtime/parameters.h"
 #include "runtime/safetensors.h"
 #include "search/rundir/directory.h"
@@ -127,6 +128,15 @@ pn_status pn_record_diverged(pn_record *record, int64_t step, const void *settin
 /* The run is finished: run.json says so, and so does the journal, once. `more` as above. */
 pn_status pn_record_finished(pn_record *record, int64_t step, const void *settings,
                              struct json_t *more);
+
+/* The scale of the loss, of a run that has one. In run.json: NULL, if not. As metadata of a
+ * checkpoint: `room` is for its text; gives how many there are, 0 or 1. Out of one: left alone if
+ * that has none, as of a run on another device before; PN_EINPUT. In the journal, after a step that
+ * it has skipped. */
+struct json_t *pn_record_loss_scale(const pn_loss_scale *l);
+int pn_record_loss_meta(const pn_loss_scale *l, char room[PN_LOSS_SCALE_TEXT], pn_meta *meta);
+pn_status pn_record_restore_loss(const pn_safetensors *file, pn_loss_scale *l);
+void pn_record_overflow(pn_record *record, int64_t step, const pn_loss_scale *l);
 
 /* A small file of text beside them. */
 pn_status pn_record_text(const pn_record *record, const char *name, const char *text);

@@ -41,8 +41,10 @@ static json_t *score_json(const pn_epoch_score *s) {
 static json_t *more(const pn_training *t) {
     size_t weights, auxiliary;
     pn_network_count(&t->trainer.network, &t->trainer.arch, &weights, &auxiliary);
-    json_t *root = json_pack("{s:I,s:I,s:o}", "params", (json_int_t)weights, "params_auxiliary",
-                             (json_int_t)auxiliary, "images", pn_images_json(&t->images));
+    json_t *root = json_pack("{s:I,s:I,s:o*,s:o}", "params", (json_int_t)weights,
+                             "params_auxiliary", (json_int_t)auxiliary, "loss_scale",
+                             pn_record_loss_scale(&t->trainer.update.loss), "images",
+                             pn_images_json(&t->images));
     int failed = 0;
     if (t->last.epoch) {
         failed |= json_object_set_new(root, "scored_on",
@@ -115,7 +117,7 @@ static pn_status load_state(pn_training *t, const double state[STATE]) {
 static pn_status restore(void *self, const pn_safetensors *file, int64_t step,
                          const double *state) {
     pn_training *t = self;
-    (void)file;
+    PN_TRY(pn_record_restore_loss(file, &t->trainer.update.loss));
     PN_TRY(load_state(t, state));
     return t->trainer.step == step && step <= t->steps
                ? PN_OK
@@ -166,6 +168,7 @@ static pn_status load(pn_training *t) {
     if (leads(t)) PN_TRY(pn_record_load(&t->record, &t->settings, p, STATE, restore, t));
     save_state(t, state);
     PN_TRY(pn_record_spread(t->group, p, state, STATE));
+    PN_TRY(pn_group_share(t->group, &t->trainer.update.loss, sizeof t->trainer.update.loss));
     return leads(t) ? PN_OK : load_state(t, state);
 }
 
@@ -264,6 +267,8 @@ static pn_status end_epoch(pn_training *t) {
 static pn_status step_and_score(pn_training *t) {
     pn_epoch_sums *s = &t->sums;
     PN_TRY(pn_trainer_step(&t->trainer, &t->report));
+    if (t->report.skipped && leads(t))
+        pn_record_overflow(&t->record, t->trainer.step - 1, &t->trainer.update.loss);
     s->loss += t->report.loss;
     s->auxiliary_loss += t->report.auxiliary_loss;
     s->gradient_norm += t->report.gradient_norm;
@@ -283,14 +288,15 @@ pn_status pn_training_step(pn_training *t) {
 
 pn_status pn_training_save(pn_training *t) {
     double state[STATE];
-    char *images;
+    char loss[PN_LOSS_SCALE_TEXT], *images;
     save_state(t, state);
     PN_TRY(pn_record_compare(t->group, &t->trainer.network.parameters, state, STATE));
     if (!leads(t)) return PN_OK;
     PN_TRY(pn_images_text(&t->images, &images));
-    const pn_status s =
-        pn_record_save(&t->record, t->trainer.step, &t->settings, &t->trainer.network.parameters,
-                       state, STATE, &(pn_meta){"images", images}, 1);
+    pn_meta metas[2] = {{"images", images}};
+    const int count = 1 + pn_record_loss_meta(&t->trainer.update.loss, loss, &metas[1]);
+    const pn_status s = pn_record_save(&t->record, t->trainer.step, &t->settings,
+                                       &t->trainer.network.parameters, state, STATE, metas, count);
     free(images);
     return s;
 }

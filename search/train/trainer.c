@@ -219,7 +219,7 @@ static pn_status learn_shard(pn_trainer *t, int d, double dropped) {
     pn_trainer_forget(t);
     PN_TRY(bind(
         t, &(pn_batch){N, all->x + before * t->device_batch.image_floats, all->labels + before},
-        NULL));
+        pn_update_full_scale(&t->update)));
     PN_TRY(drop_paths(t, d, dropped));
     double since = pn_now();
     PN_TRY(pn_program_forward(t->training));
@@ -227,6 +227,7 @@ static pn_status learn_shard(pn_trainer *t, int d, double dropped) {
     const pn_status s = pn_program_backward(t->training);
     t->times.backward += pn_lap(&since);
     PN_TRY(s);
+    PN_TRY(pn_update_unscale(&t->update, 0, d));
     return keep_found(t, d);
 }
 
@@ -258,8 +259,10 @@ static pn_status read_results(pn_trainer *t, pn_train_report *report) {
     PN_TRY(t->kernels->memory->download(t->result, t->kept ? t->kept : t->found,
                                         (size_t)heads * (size_t)shards * sizeof *t->result));
     PN_TRY(pn_update_read(&t->update));
-    *report =
-        (pn_train_report){.images = (int)t->settings.batch, .gradient_norm = t->update.state.norm};
+    const bool skipped = pn_update_skipped(&t->update);
+    *report = (pn_train_report){.images = (int)t->settings.batch,
+                                .gradient_norm = t->update.state.norm,
+                                .skipped = skipped};
     for (int d = 0; d < shards; d++) {
         report->correct += t->result[d].correct;
         report->loss += t->result[d].loss;
