@@ -2,21 +2,23 @@
  * (kernels/emulator/counts.h), as a table: what is left of their speed to see without a card.
  *
  *     count_kernels cases 64 16 32 > ops.csv     every op at N images of HW x HW, C channels
- *     count_kernels search > step.csv            every launch of a step of the search, and
+ *     count_kernels search > step.csv            every launch of a step of the search, in the mean
+ *     count_kernels search DARTS_V2 > step.csv   of some random cells, or of one; and
  *     count_kernels evaluation > step.csv        of the training of a cell from scratch
  *     count_kernels --check tests/emulator/counts.csv      is a count larger than it was?
  *     count_kernels --record tests/emulator/counts.csv     what it is from now on
  *
  * --intervals has a row for every barrier, of one block, which bench/predict_kernels reads;
- * --stride N counts of N blocks one; --only OP: cases of that op (kernels/cases/cases.h). Launches
- * of a step that are alike are run once, so their numbers are those of no network, and of each the
- * column `times` says how often it happens. */
+ * --precision tf32 or bf16: of the kernels that the program has for it; --stride N counts of N
+ * blocks one; --only OP: cases of that op (kernels/cases/cases.h). Launches of a step that are
+ * alike are run once, so their numbers are those of no network; of each the column `times` says how
+ * often it happens, and `at` which launches of all these are, from 0 on. */
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/backend_parts.h"
+#include "kernels/backend.h"
 #include "kernels/cases/cases.h"
 #include "kernels/emulator/counts.h"
 #include "search/methods/prior.h"
@@ -30,16 +32,18 @@ enum { NAME = 2048, MOST_ROWS = 4096, STRIDE = 64, SAMPLES = 4, SEED = 1902 };
 typedef struct row {
     char name[NAME];
     double times, bytes; /* bytes: the least that must move, of work.h */
+    int *at;             /* its launches: as many as `times` */
     pn_counted counted;
 } row;
 
 static struct {
     const pn_kernels *kernels;
+    const char *precision;
     unsigned stride;
     const char *only; /* NULL: all */
     row *list[MOST_ROWS];
-    int rows;
-} now = {.stride = STRIDE};
+    int rows, launches;
+} now = {.precision = "float32", .stride = STRIDE};
 
 static const struct column {
     const char *name;
@@ -79,6 +83,15 @@ static row *row_of(const char *name, double bytes, bool *fresh) {
     return r;
 }
 
+/* One more launch of that kind. */
+static pn_status happen(row *r) {
+    int *const more = realloc(r->at, (size_t)(r->times + 1) * sizeof *more);
+    if (!more) return pn_fail(PN_EMEM, "no memory for launch %d", now.launches);
+    r->at = more;
+    r->at[(int)r->times++] = now.launches++;
+    return PN_OK;
+}
+
 static void print_head(FILE *to, const char *first, bool all) {
     fputs(first, to);
     for (int i = 0; i < COLUMNS; i++)
@@ -92,9 +105,16 @@ static void print_counts(FILE *to, const pn_counts *c, bool all) {
     fputc('\n', to);
 }
 
+/* launch,precision,at,times,bytes,blocks */
+static void print_launch(const row *r, double parts) {
+    printf("%s,%s,", r->name, now.precision);
+    for (int i = 0; i < (int)r->times; i++) printf(i ? " %d" : "%d", r->at[i]);
+    printf(",%.10g,%.10g,%u", r->times / parts, r->bytes, r->counted.blocks);
+}
+
 static void print_row(const row *r, double parts) {
     const pn_counts all = pn_launch_counts(&r->counted);
-    printf("%s,%.10g,%.10g,%u", r->name, r->times / parts, r->bytes, r->counted.blocks);
+    print_launch(r, parts);
     print_counts(stdout, &all, true);
 }
 
@@ -104,15 +124,16 @@ static void print_intervals(const row *r, double parts) {
         pn_counts mean = {0};
         pn_add_counts(&mean, 1. / r->counted.counted, &v->sum);
         const char *slash = strrchr(v->file, '/');
-        printf("%s,%.10g,%.10g,%u,%s:%d,%d", r->name, r->times / parts, r->bytes, r->counted.blocks,
-               slash ? slash + 1 : v->file, v->line, v->tail);
+        print_launch(r, parts);
+        printf(",%s:%d,%d", slash ? slash + 1 : v->file, v->line, v->tail);
         print_counts(stdout, v->tail ? &v->most : &mean, true);
     }
 }
 
 static void print_all(bool intervals, double parts) {
     print_head(stdout,
-               intervals ? "launch,times,bytes,blocks,interval,tail" : "launch,times,bytes,blocks",
+               intervals ? "launch,precision,at,times,bytes,blocks,interval,tail"
+                         : "launch,precision,at,times,bytes,blocks",
                true);
     for (int i = 0; i < now.rows; i++)
         if (intervals)
@@ -131,11 +152,11 @@ static pn_status count_case(const pn_op_case *of) {
     pn_status s = pn_op_call_create(&call, now.kernels, of);
     row *r = s == PN_OK ? row_of(name, call.work.bytes, &fresh) : NULL;
     if (r && fresh) {
-        r->times = 1;
         pn_count_launches(&r->counted, now.stride);
         s = pn_op_call_run(&call);
         pn_count_launches(NULL, 1);
     }
+    if (r && s == PN_OK && fresh) s = happen(r);
     pn_op_call_destroy(&call);
     return s;
 }
@@ -261,7 +282,7 @@ static void say_job(char name[NAME], const void *job, pn_op_case of, bool backwa
         }                                                                                      \
         row *const r = row_of(name, bytes, &fresh);                                            \
         if (!r) return pn_fail(PN_EMEM, "no memory for a row");                                \
-        r->times++;                                                                            \
+        PN_TRY(happen(r));                                                                     \
         if (!fresh) return PN_OK;                                                              \
         pn_count_launches(&r->counted, now.stride);                                            \
         const pn_status s = now.kernels->op##_##pass(jobs, count, l);                          \
@@ -285,8 +306,8 @@ static pn_status count_network(const pn_whole_case *c, const pn_arch *arch) {
     return s;
 }
 
-/* Some random architectures, whose mean is a step. */
-static pn_status count_search(void) {
+/* Some random architectures, whose mean is a step; or one. */
+static pn_status count_search(const char *genotype) {
     const pn_space space = pn_space_darts();
     const pn_network_sizes is = pn_network_defaults(false, false);
     const pn_whole_case step = {.spec = {.layers = is.layers,
@@ -298,9 +319,13 @@ static pn_status count_search(void) {
                                 .N = is.batch,
                                 .training = true};
     pn_prior prior;
+    pn_arch arch;
+    if (genotype) {
+        PN_TRY(pn_genotype_open(genotype, &arch));
+        return count_network(&step, &arch);
+    }
     pn_prior_init(&prior, &space, true);
     for (int i = 0; i < SAMPLES; i++) {
-        pn_arch arch;
         pn_prior_sample(&prior, SEED, 0, (uint64_t)i, &arch);
         PN_TRY(count_network(&step, &arch));
     }
@@ -407,8 +432,9 @@ static pn_status check(const char *path) {
 /* ---- the program ----------------------------------------------------------------------------- */
 
 static const char usage[] =
-    "count_kernels [--stride N] [--only OP] [--intervals] cases N C HW | search | evaluation\n"
-    "count_kernels --check FILE | --record FILE\n";
+    "count_kernels [--precision P] [--stride N] [--only OP] [--intervals]\n"
+    "              cases N C HW | search [GENOTYPE] | evaluation\n"
+    "count_kernels [--precision P] --check FILE | --record FILE\n";
 
 /* -1: not a positive number. */
 static int number(const char *text) {
@@ -422,7 +448,6 @@ int main(int argc, char **argv) {
     double parts = 1;
     pn_status s = PN_EARG;
     int i = 1;
-    now.kernels = pn_kernels_emulated(PN_PRECISION_FLOAT32);
     for (; i < argc && !strncmp(argv[i], "--", 2); i++) {
         if (!strcmp(argv[i], "--intervals")) {
             intervals = true;
@@ -430,18 +455,26 @@ int main(int argc, char **argv) {
             now.stride = (unsigned)number(argv[++i]);
         } else if (!strcmp(argv[i], "--only") && i + 1 < argc) {
             now.only = argv[++i];
+        } else if (!strcmp(argv[i], "--precision") && i + 1 < argc) {
+            now.precision = argv[++i];
         } else {
             break;
         }
     }
     const char *what = i < argc ? argv[i] : "";
     const int left = argc - i - 1;
+    char backend[PN_BACKEND_NAME];
+    if (pn_backend_name("emulated", now.precision, backend) != PN_OK ||
+        pn_backend_open(backend, &now.kernels) != PN_OK) {
+        fprintf(stderr, "count_kernels: %s\n", pn_error());
+        return 2;
+    }
     if (!strcmp(what, "cases") && left == 3) {
         const int N = number(argv[i + 1]), C = number(argv[i + 2]), HW = number(argv[i + 3]);
         if (N > 0 && C > 0 && HW > 0) s = count_cases(N, C, HW, true);
-    } else if (!strcmp(what, "search") && !left) {
-        s = count_search();
-        parts = SAMPLES;
+    } else if (!strcmp(what, "search") && left <= 1) {
+        s = count_search(left ? argv[i + 1] : NULL);
+        parts = left ? 1 : SAMPLES;
     } else if (!strcmp(what, "evaluation") && !left) {
         s = count_evaluation();
     } else if (!strcmp(what, "--check") && left == 1) {

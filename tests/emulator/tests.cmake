@@ -38,7 +38,7 @@ if(TARGET pn_hooks)
 endif()
 
 # What the kernels ask of a card must not grow unseen: counts.csv is what was recorded,
-# counts_75.csv of a card without their tensor cores.
+# counts_75.csv of a card without their tensor cores, the others of a precision.
 if(TARGET pn_counts)
   pn_emulator_test(test_counts test_counts.cc -fsanitize=thread -O1)
   target_sources(test_counts PRIVATE $<TARGET_OBJECTS:pn_counts>)
@@ -51,6 +51,11 @@ if(TARGET pn_counts)
   add_test(NAME count_kernels_75 COMMAND count_kernels --check
                                          ${CMAKE_CURRENT_SOURCE_DIR}/emulator/counts_75.csv)
   set_tests_properties(count_kernels_75 PROPERTIES TIMEOUT 600 ENVIRONMENT PN_EMULATOR_CARD=75)
+  foreach(precision tf32 bf16)
+    add_test(NAME count_kernels_${precision} COMMAND count_kernels --precision ${precision}
+             --check ${CMAKE_CURRENT_SOURCE_DIR}/emulator/counts_${precision}.csv)
+    set_tests_properties(count_kernels_${precision} PROPERTIES TIMEOUT 600)
+  endforeach()
 endif()
 if(Python3_FOUND)
   add_test(NAME predict_kernels
