@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "kernels/backend_parts.h"
+#include "kernels/cuts.h"
 #include "kernels/exchange.h"
 
 const char *pn_backend_names(void) {
@@ -83,6 +84,12 @@ static pn_status opened(const pn_kernels *found, const pn_kernels **kernels) {
     return found ? PN_OK : PN_EDEVICE;
 }
 
+/* What the cuts of jobs on a card follow has to be known (places.h). */
+static pn_status check_cuts(void) {
+    pn_cuts cuts;
+    return pn_cuts_read(&cuts);
+}
+
 static pn_status open_card(const wish *w, const pn_kernels **kernels) {
 #ifdef PN_HAVE_CUDA
     const char *const number = w->device + strlen("cuda");
@@ -90,6 +97,7 @@ static pn_status open_card(const wish *w, const pn_kernels **kernels) {
     const long index = *number ? strtol(number + 1, &end, 10) : 0;
     if (*number && (*number != ':' || end == number + 1 || *end || index < 0 || index > 1000))
         return pn_fail(PN_EARG, "want cuda or cuda:N");
+    PN_TRY(check_cuts());
     return opened(pn_cuda_kernels((int)index, w->precision), kernels);
 #else
     (void)w;
@@ -101,6 +109,7 @@ static pn_status open_card(const wish *w, const pn_kernels **kernels) {
 static pn_status open_emulator(const wish *w, const pn_kernels **kernels) {
 #ifdef PN_HAVE_EMULATOR
     PN_TRY(pn_check_capability(pn_emulated_card(), w->precision));
+    PN_TRY(check_cuts());
     return opened(pn_kernels_emulated(w->precision), kernels);
 #else
     (void)w;

@@ -129,7 +129,7 @@ struct conv_backward : plain_sums {
         cut.pixels = min_of(PIXELS * rows_of(cut.slice), MOST_PIXELS);
         for (int phase = 0; phase < 4; phase++)
             cut.tiles += tiles_of_phase(first, phase, cut.pixels);
-        cut.blocks = min_of(cut.tiles, max_of(2 * MAX_BLOCKS / (cut.dx_slices + 1), 16));
+        cut.blocks = blocks_of_slice(cut.dx_slices, cut.tiles);
         return cut;
     }
     static size_t partial_floats(const pn_conv &job, const conv_cut &cut);

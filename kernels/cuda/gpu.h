@@ -116,8 +116,11 @@ __device__ constexpr int gpu_arch() { return 0; }
 
 /* Tensor cores (mma.h). Are products faster on them? By their data sheets a multiprocessor of sm_80
  * makes 512 products of tf32 a clock, one of sm_90 1024; of sm_86, 89 and 120 128, as many as of
- * floats: there one of tf32 for each of floats takes fewer loads, and three are slower. */
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800 &&                     \
+ * floats: there one of tf32 for each of floats takes fewer loads, and three are slower.
+ * PN_GPU_MMA_WISH: 1 or 0 all the same, to compare (tools/gpu-pack). */
+#if defined(__CUDA_ARCH__) && defined(PN_GPU_MMA_WISH) && __CUDA_ARCH__ >= 800
+#define PN_GPU_MMA PN_GPU_MMA_WISH
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800 &&                   \
     (!PN_GPU_EXACT || __CUDA_ARCH__ == 800 || __CUDA_ARCH__ / 100 == 9 || \
      __CUDA_ARCH__ / 100 == 10)
 #define PN_GPU_MMA 1

@@ -50,7 +50,7 @@ struct head_backward {
     using Job = pn_head;
     using Cut = whole;
     static bool shares_dx(const pn_head *jobs, int j) { return jobs[j].shares_dx; }
-    static whole cut(const pn_head *s, int) { return whole_of(s->N); }
+    static whole cut(const pn_head *s, int) { return {s->N, min_of(s->N, MAX_BLOCKS)}; }
     static constexpr bool SETS = true;
     static bool wants_sets(const pn_head *jobs, int count, size_t) {
         bool all = true;
@@ -205,7 +205,7 @@ __global__ __launch_bounds__(THREADS, 3) void head_fwd_kernel(const call_of<head
     if (threadIdx.x == 0) *reinterpret_cast<image_result *>(partial_of(call, p, p.first)) = sum;
     if (!last_of_slice(call, p)) return;
     const leftover all = what_remains(call, p, p.first);
-    const bool has_one = (int)threadIdx.x < all.count; /* at most MAX_BLOCKS of them */
+    const bool has_one = (int)threadIdx.x < all.count; /* at most PN_MOST_BLOCKS of them */
     const float *const at = all.first + (has_one ? threadIdx.x * all.step : 0);
     const image_result part =
         has_one ? *reinterpret_cast<const image_result *>(at) : image_result{0, 0, 0};

@@ -9,15 +9,16 @@
 #include "kernels/cuda/gpu.h"
 
 #include "kernels/check.h"
+#include "kernels/cuts.h"
 
 namespace {
 
-constexpr int THREADS = 256;    /* of every block */
-constexpr int MAX_BLOCKS = 128; /* blocks of a group at most: partials that somebody has to add */
-constexpr int MAX_CHANNELS = 1024;  /* of a tensor: 256 quads */
-constexpr size_t SHARED = 48 << 10; /* bytes a block may have on every card, two blocks of it on
+constexpr int THREADS = 256;          /* of every block */
+constexpr int MAX_BLOCKS = PN_BLOCKS; /* of a group, unless PARSEC_CUTS says another number */
+constexpr int MAX_CHANNELS = 1024;    /* of a tensor: 256 quads */
+constexpr size_t SHARED = 48 << 10;   /* bytes a block may have on every card, two blocks of it on
                                        the smallest (sm_86: 100 KB a multiprocessor) */
-constexpr size_t STATIC = 576;      /* of it for GPU_SHARED, where there is dynamic memory, too */
+constexpr size_t STATIC = 576;        /* of it for GPU_SHARED, where there is dynamic memory, too */
 constexpr size_t DYNAMIC = SHARED - STATIC;
 
 __host__ __device__ inline int div_up(int a, int b) { return (a + b - 1) / b; }

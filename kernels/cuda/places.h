@@ -78,12 +78,27 @@ struct plain_sums {
     }
 };
 
+/* Words that are none were refused when the backend was opened. */
+inline const pn_cuts &wanted() {
+    static const pn_cuts cuts = [] {
+        pn_cuts c;
+        (void)pn_cuts_read(&c);
+        return c;
+    }();
+    return cuts;
+}
+
+/* Blocks of a slice, where a group has so many. */
+inline int blocks_of_slice(int slices, int tiles) {
+    return min_of(tiles, max_of(2 * wanted().blocks / (slices + 1), 16));
+}
+
 /* The cut of a group that is not sliced. */
 struct whole {
     int tiles, blocks;
     static constexpr int slices = 1, slice = 0;
 };
-inline whole whole_of(int tiles) { return {tiles, min_of(tiles, MAX_BLOCKS)}; }
+inline whole whole_of(int tiles) { return {tiles, min_of(tiles, wanted().blocks)}; }
 
 /* ---- the table ------------------------------------------------------------------------------- */
 

@@ -151,7 +151,7 @@ inline forward_cut forward_cut_of(const pointwise &s) {
     constexpr int GRIDS = grids_of<Job>;
     const int rows = rows_of(s.K);
     forward_cut cut = {{0, 0}, PIXELS, 0, 0, 0};
-    if (tiles_of(s, PIXELS * rows) < MAX_BLOCKS) cut.each = PIXELS / 2;
+    if (tiles_of(s, PIXELS * rows) < wanted().halves) cut.each = PIXELS / 2;
     cut.pixels = min_of(cut.each * rows, 512);
     const int room = FORWARD_FLOATS - (has_corners<Job> ? 2 * cut.pixels : 0);
     const int pitch = (room / GRIDS - PLANE_GAP) / cut.pixels;
@@ -388,7 +388,7 @@ inline backward_cut backward_cut_of(const pointwise &s) {
                     (GRIDS * cut.slice + pitch_of(usual) + CORNER_FLOATS<GRIDS>);
     cut.pixels = max_of(min_of(PIXELS * rows_of(GRIDS * cut.slice), fit), 1);
     cut.tiles = tiles_of(s, cut.pixels);
-    cut.blocks = min_of(cut.tiles, max_of(2 * MAX_BLOCKS / (cut.slices + 1), 16));
+    cut.blocks = blocks_of_slice(cut.slices, cut.tiles);
     return cut;
 }
 

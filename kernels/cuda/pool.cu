@@ -59,7 +59,7 @@ __device__ inline affine4 load_affine(const pn_norm &n, int C, int quad) {
 
 /* Rows of output in a tile: as many as leave two tiles to a block, 4 at least. */
 inline int band_of(int N, int P) {
-    const int bands = min_of(div_up(P, 4), max_of(div_up(2 * MAX_BLOCKS, max_of(N, 1)), 1));
+    const int bands = min_of(div_up(P, 4), max_of(div_up(2 * wanted().blocks, max_of(N, 1)), 1));
     return div_up(P, max_of(bands, 1));
 }
 
@@ -197,7 +197,7 @@ inline int columns_in_room(int rows, int W, int C) {
 }
 
 inline tiles_cut cut_of(int N, int H, int W, int C) {
-    int rows = N * div_up(H, 8) >= MAX_BLOCKS ? 8 : 4;
+    int rows = N * div_up(H, 8) >= wanted().blocks ? 8 : 4;
     while (rows > 1 && columns_in_room(rows, W, C) < min_of(W, 8)) rows /= 2;
     tiles_cut t;
     t.rows = min_of(rows, H);

@@ -186,7 +186,8 @@ inline forward_cut forward_cut_of(const pn_stage &s) {
         c.columns = (c.columns + 1) / 2;
     if (!forward_fits(s, c.rows, c.columns, c.chunk)) c.rows = 1;
     if (!forward_fits(s, c.rows, c.columns, c.chunk)) c.chunk = 4;
-    while (c.rows >= 2 * STRIP && 2 * s.N * div_up(P, c.rows) * div_up(Q, c.columns) <= MAX_BLOCKS)
+    while (c.rows >= 2 * STRIP &&
+           2 * s.N * div_up(P, c.rows) * div_up(Q, c.columns) <= wanted().halves)
         c.rows = div_up(c.rows, 2);
     while (c.chunk < C && c.chunk < 64 && forward_fits(s, c.rows, c.columns, 2 * c.chunk))
         c.chunk *= 2;
@@ -393,7 +394,8 @@ inline backward_cut backward_cut_of(int N, int H, int W, int C, int pad) {
     }
     best = c;
     double least = cut_cycles(c, H, W, C, pad);
-    for (const int columns = c.columns; best.slices > 1 && c.rows >= STRIP; c.rows /= 2)
+    for (const int columns = c.columns; wanted().cost && best.slices > 1 && c.rows >= STRIP;
+         c.rows /= 2)
         for (c.columns = columns; c.columns >= STRIP; c.columns /= 2) {
             if (!slice_tile(c, H, W, C, pad)) continue;
             const double cycles = cut_cycles(c, H, W, C, pad);
@@ -403,8 +405,7 @@ inline backward_cut backward_cut_of(int N, int H, int W, int C, int pad) {
         }
     best.tiles = N * best.down * best.across;
     /* As many as all have the same number of tiles, or one less. */
-    best.blocks =
-        div_up(best.tiles, div_up(best.tiles, max_of(2 * MAX_BLOCKS / (best.slices + 1), 16)));
+    best.blocks = div_up(best.tiles, div_up(best.tiles, blocks_of_slice(best.slices, best.tiles)));
     return best;
 }
 

@@ -76,6 +76,15 @@ function(pn_hooked_test name)
   endif()
 endfunction()
 
+# Jobs cut otherwise, as a card may want it (kernels/cuts.h).
+if(NOT PN_SANITIZE AND NOT PN_TSAN)
+  foreach(op stage conv1x1 pool)
+    add_test(NAME test_${op}_cuts COMMAND test_${op} WORKING_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR})
+    set_tests_properties(test_${op}_cuts PROPERTIES TIMEOUT 300 ENVIRONMENT
+      "PARSEC_CUTS=blocks=16 halves=0 cost=0;PN_TEST_BACKEND=emulated;PN_TEST_ORDERS=1")
+  endforeach()
+endif()
+
 # The kernels of a card whose tensor cores they do not use, where others do; and which fp16 is for.
 if(NOT PN_SANITIZE AND NOT PN_TSAN)
   foreach(op stage conv1x1)
