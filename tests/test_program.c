@@ -871,6 +871,27 @@ static void trace_times_without_changing_anything(void **state) {
     assert_true(number(timed, "peak_bytes") >= number(timed, "arena_bytes"));
     json_decref(timed);
     json_decref(first);
+    /* Forward from the stem to the head, and back. */
+    FILE *f = fopen(pn_in_folder("timed/launches.csv"), "r");
+    char line[80], op[16], pass[8], before[16] = "";
+    int at, jobs, launches = 0, backward = 0;
+    double us;
+    assert_non_null(f);
+    assert_non_null(fgets(line, sizeof line, f));
+    assert_string_equal(line, "launch,op,pass,jobs,us\n");
+    for (; fgets(line, sizeof line, f); launches++) {
+        assert_int_equal(sscanf(line, "%d,%15[^,],%7[^,],%d,%lf", &at, op, pass, &jobs, &us), 5);
+        assert_int_equal(at, launches);
+        assert_true(jobs >= 1 && us > 0);
+        if (launches == 0) assert_string_equal(op, "stem");
+        if (!backward && !strcmp(pass, "bwd")) assert_string_equal(before, "head");
+        assert_true(!backward || !strcmp(pass, "bwd"));
+        backward |= !strcmp(pass, "bwd");
+        snprintf(before, sizeof before, "%s", op);
+    }
+    assert_true(backward);
+    assert_string_equal(op, "stem");
+    fclose(f);
 }
 
 /* Every row says ok; the bounds and the comparison themselves are tested in test_network.c. */

@@ -12,7 +12,9 @@
 #include "runtime/npy.h"
 #include "runtime/safetensors.h"
 #include "runtime/text.h"
+#include "runtime/times.h"
 #include "runtime/update.h"
+#include "search/export/page.h"
 #include "search/methods/cost.h"
 #include "search/network/weights.h"
 #include "search/rundir/directory.h"
@@ -36,6 +38,8 @@ static const char usage[] =
     "  trace.json             loss (mean cross-entropy), log_likelihood (minus its\n"
     "                         sum), correct; with --repeat also forward_ms, step_ms\n"
     "                         (medians) and peak_bytes\n"
+    "  launches.csv           with --repeat: the median time of each launch, when\n"
+    "                         each is timed alone\n"
     "and of an evaluation network\n"
     "  running.safetensors    BatchNorm's running statistics after the pass\n"
     "  logits_auxiliary.npy   with --auxiliary; loss_auxiliary is in trace.json\n"
@@ -293,6 +297,51 @@ static pn_status time_passes(tracer *t, double *forward_ms, double *step_ms) {
     return s;
 }
 
+/* ms[l * n + i]: of launch l in the i-th pass. */
+static pn_status time_each(tracer *t, int launches, double *ms) {
+    const int n = o.repeat;
+    double *once = calloc((size_t)launches, sizeof *once);
+    int forward = 0;
+    pn_status s = once ? PN_OK : pn_fail(PN_EMEM, "no memory for %d times", launches);
+    while (forward < launches && !pn_program_job(t->program, forward, 0).backward) forward++;
+    for (int i = 0; s == PN_OK && i < n; i++) {
+        s = pn_update_begin(&t->update);
+        if (s == PN_OK) s = pn_program_time(t->program, false, once);
+        if (s == PN_OK && o.training) s = pn_update_sample(&t->update, t->program, t->found, 1, 0);
+        if (s == PN_OK && o.training) s = pn_program_time(t->program, true, once + forward);
+        for (int l = 0; l < launches; l++) ms[(size_t)l * (size_t)n + (size_t)i] = once[l];
+    }
+    free(once);
+    return s;
+}
+
+static pn_status write_launches(tracer *t) {
+    const size_t n = (size_t)o.repeat;
+    int launches = 1; /* the stem */
+    char path[PN_PATH_BYTES], *text = NULL;
+    size_t bytes = 0;
+    pn_page page = {0};
+    while (pn_program_jobs(t->program, launches) > 0) launches++;
+    double *ms = calloc((size_t)launches, n * sizeof *ms);
+    pn_status s = ms ? time_each(t, launches, ms)
+                     : pn_fail(PN_EMEM, "no memory for times of %d launches", launches);
+    if (s == PN_OK) {
+        pn_page_put(&page, "launch,op,pass,jobs,us\n");
+        for (int l = 0; l < launches; l++) {
+            const pn_job_look look = pn_program_job(t->program, l, 0);
+            pn_page_put(&page, "%d,%s,%s,%d,%.3f\n", l, pn_family_name[look.family],
+                        look.backward ? "bwd" : "fwd", pn_program_jobs(t->program, l),
+                        1e3 * median(ms + (size_t)l * n, o.repeat));
+        }
+        s = pn_page_finish(&page, "launches.csv", &text, &bytes);
+    }
+    free(ms);
+    if (s == PN_OK) s = path_of("launches.csv", path);
+    if (s == PN_OK) s = pn_file_write(path, text, bytes);
+    free(text);
+    return s;
+}
+
 static pn_status write_json(const tracer *t, double forward_ms, double step_ms) {
     const sample *b = &t->batch;
     struct rusage self;
@@ -419,6 +468,7 @@ static pn_status run_batch(tracer *t) {
     PN_TRY(write_outcome(t));
     double forward_ms = 0, step_ms = 0;
     if (o.repeat) PN_TRY(time_passes(t, &forward_ms, &step_ms));
+    if (o.repeat) PN_TRY(write_launches(t));
     return write_json(t, forward_ms, step_ms);
 }
 
