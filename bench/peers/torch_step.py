@@ -27,7 +27,9 @@ With --in-process PyTorch is measured in this process, which on a card saves the
 process begins with, and needs no numpy. Both layouts eagerly, in float32; with --graph both as a
 CUDA graph, which is the peer for whoever is bound by launches; with --amp also TF32, and autocast
 to bfloat16 in channels_last, eagerly and as graphs. Twice each, ours in between, better time of the
-two. Not comparable in accuracy: ours is float32 throughout.
+two. --precision has ours in others, too: float32 stands beside PyTorch's, tf32 beside its TF32,
+bf16 beside its bfloat16; what is not measured beside the float32 of ours, which is not comparable
+in accuracy.
 """
 
 import argparse
@@ -290,12 +292,13 @@ def device_of_ours(arguments):
     return arguments.our_device or arguments.device
 
 
-def trace(arguments, text, batch, out, environment):
+def trace(arguments, text, batch, out, environment, precision="float32"):
     """What `parsec-nas trace` says of a genotype."""
     run([arguments.binary, "trace", "--device", device_of_ours(arguments), "--network",
          arguments.network, *(["--auxiliary"] if arguments.network == "eval" else []),
          "--genotype", text, "--layers", str(arguments.layers), "--channels",
-         str(arguments.channels), *batch, "--out", out, "--repeat", str(arguments.repeat)],
+         str(arguments.channels), *batch, "--out", out, "--repeat", str(arguments.repeat),
+         *([] if precision == "float32" else ["--precision", precision])],
         of_ours(environment))
     with open(os.path.join(out, "trace.json"), encoding="utf-8") as file:
         found = json.load(file)
@@ -316,6 +319,12 @@ def modes(arguments):
             last = {"channels_last": True, "graph": graph}
             yield f"TF32, {how}", dict(last, tf32=True)
             yield f"bf16, {how}", dict(last, tf32=True, bf16=True)
+
+
+def rival(part, precisions):
+    """Which of ours a mode of PyTorch stands beside."""
+    wanted = "bf16" if part.get("bf16") else "tf32" if part.get("tf32") else "float32"
+    return wanted if wanted in precisions else precisions[0]
 
 
 def measure_here(job):
@@ -349,26 +358,35 @@ def compare_in_process(arguments, directory):
                "channels": arguments.channels, "batch": arguments.batch, "image": size,
                "threads": arguments.threads, "device": arguments.device,
                "repeat": arguments.repeat}
-        mine, theirs = [], {mode: [] for mode, _ in modes(arguments)}
+        mine = {precision: [] for precision in arguments.precision}
+        theirs = {mode: [] for mode, _ in modes(arguments)}
         for _ in range(2):
-            mine.append(trace(arguments, text, batch, out, plain))
+            for precision, found in mine.items():
+                found.append(trace(arguments, text, batch, out, plain, precision))
             for mode, part in modes(arguments):
                 found = measure_here(dict(job, **part))
                 if found:
                     theirs[mode].append(found)
-        best = min(mine, key=lambda found: found["step_ms"])
-        print(row.format(name, "ours", f"{best['step_ms']:.3f}", f"{best['forward_ms']:.3f}",
-                         f"{best['peak_bytes'] / MIB:.0f}", ""))
-        for mode, found in theirs.items():
-            if not found:
+        ours = {precision: min(found, key=lambda one: one["step_ms"])
+                for precision, found in mine.items()}
+        for precision, best in ours.items():
+            print(row.format(name, f"ours, {precision}", f"{best['step_ms']:.3f}",
+                             f"{best['forward_ms']:.3f}", f"{best['peak_bytes'] / MIB:.0f}", ""))
+        bests = []
+        for mode, part in modes(arguments):
+            if not theirs[mode]:
                 print(row.format(name, mode, "-", "-", "-", "-"), flush=True)
                 continue
-            their_best = min(found, key=lambda one: one["step_ms"])
-            ratio = their_best["step_ms"] / best["step_ms"]
+            their_best = min(theirs[mode], key=lambda one: one["step_ms"])
+            ratio = their_best["step_ms"] / ours[rival(part, arguments.precision)]["step_ms"]
             ratios.setdefault(mode, []).append(ratio)
+            bests.append(their_best["step_ms"])
             print(row.format(name, mode, f"{their_best['step_ms']:.3f}",
                              f"{their_best['forward_ms']:.3f}",
                              f"{their_best['peak_bytes'] / MIB:.0f}", f"{ratio:.2f}"), flush=True)
+        if bests:
+            ratios.setdefault("best to best", []).append(
+                min(bests) / min(best["step_ms"] for best in ours.values()))
     print("geometric mean of PyTorch / ours: " + ", ".join(
         f"{mode} {statistics.geometric_mean(of):.2f}" for mode, of in ratios.items()))
 
@@ -492,6 +510,9 @@ def main():
                         help="with --in-process: also CUDA graphs")
     parser.add_argument("--amp", action="store_true",
                         help="with --in-process: also TF32 and bfloat16")
+    parser.add_argument("--precision", nargs="+", default=["float32"], metavar="P",
+                        choices=["float32", "tf32", "bf16"],
+                        help="with --in-process: of ours (float32)")
     parser.add_argument("--isa", help="instruction set of ours: avx512, avx2, base (the best)")
     parser.add_argument("--parsec", type=int, metavar="K", choices=[4],
                         help="time a step of the search instead; bench_step has K = 4")
@@ -504,6 +525,8 @@ def main():
         return
     if (arguments.graph or arguments.amp) and not arguments.in_process:
         parser.error("--graph and --amp go with --in-process")
+    if arguments.precision != ["float32"] and not arguments.in_process:
+        parser.error("--precision goes with --in-process")
     if arguments.graph and arguments.device != "cuda":
         parser.error("--graph: CUDA graphs go with --device cuda")
     evaluation = arguments.network == "eval"
