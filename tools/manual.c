@@ -61,6 +61,7 @@ static const char environment[] =
     "  PARSEC_TIMES=1       at the end, on stderr: time and launches of each op and pass\n"
     "  PARSEC_NVTX=1        names each launch of a card for a profiler\n"
     "  PARSEC_PDL=0         no launch of a card comes up while the one before it runs\n"
+    "  PARSEC_CUTS=...      how jobs are cut for a card, to be tried: CONTRIBUTING.md\n"
     "  OMP_NUM_THREADS      as --threads; OMP_WAIT_POLICY: how threads wait\n";
 
 static escapes of_roff = {{"-", "\\-"},   {"\\", "\\e"},  {"^", "\\(ha"},
