@@ -39,6 +39,7 @@ static inline pn_status pn_check_capability(int capability, pn_precision precisi
 const pn_kernels *pn_kernels_emulated(pn_precision precision);
 int pn_emulated_card(void);                      /* its compute capability, times 10 */
 void pn_emulator_order(int kind, uint64_t seed); /* kernels/emulator/emulator.h, which is C++ */
+void pn_emulator_late(uint64_t seed);            /* kernels/emulator/streams.h, likewise; 0: no */
 
 /* With neither, where there is a C++ compiler: the scratch that the ops of a card need. */
 const pn_kernels *pn_kernels_sized(pn_precision precision); /* float32 alone */

@@ -1,7 +1,8 @@
 /* memory.h -- where a backend's data lives, and how it gets there and back.
  *
- * What is queued runs in the order it was queued in, kernels and copies alike, on one stream; the
- * host waits for nothing but `download` and `wait`. The host backend does everything at once. */
+ * What is queued runs in the order it was queued in, kernels and copies alike, on one stream,
+ * unless several are asked for; the host waits for nothing but `download` and `wait`. The host
+ * backend does everything at once. */
 #ifndef PN_MEMORY_H
 #define PN_MEMORY_H
 
@@ -16,7 +17,7 @@ PN_API_BEGIN
 typedef struct CUstream_st
     *pn_stream; /* a cudaStream_t, without CUDA's headers; NULL on the host */
 
-enum { PN_STAMPS = 1024 };
+enum { PN_STAMPS = 1024, PN_STREAMS = 9 };
 
 typedef struct pn_memory {
     int plain; /* kernels work in the host's own memory: what the host has there they see */
@@ -54,13 +55,21 @@ typedef struct pn_memory {
     pn_status (*mark)(int64_t *mark);
     pn_status (*wait)(int64_t mark);
 
+    /* Streams are numbered from 0 and below PN_STREAMS. select: from here on all of this queues on
+     * that one, at first on 0; a download or a mark waits, or stands, for what is on the selected
+     * one alone. follow: what comes next on the selected one begins when all that stream `of` has
+     * so far is done; the host does not wait. Both NULL: there is one stream. */
+    pn_status (*select)(int stream);
+    pn_status (*follow)(int of);
+    int processors; /* multiprocessors of the card; 0: of none, or of an emulated one */
+
     /* Time by the device's own clock: `stamp` queues that number i below PN_STAMPS shall have the
      * time at which all before it is done; `elapsed` waits for `to` and gives the milliseconds from
      * an earlier one. Both NULL: the host's clock tells, when it has waited. */
     pn_status (*stamp)(int i);
     pn_status (*elapsed)(int from, int to, double *ms);
 
-    pn_stream (*stream)(void); /* for pn_launch */
+    pn_stream (*stream)(void); /* the selected one, for pn_launch */
 
     /* Names what follows for a profiler; NULL ends the innermost name. NULL where there is none. */
     void (*range)(const char *name);

@@ -1,4 +1,4 @@
-/* memory.cc -- the card: which one, its memory, its one stream. Host code alone; what only the
+/* memory.cc -- the card: which one, its memory, its streams. Host code alone; what only the
  * driver has (virtual memory) is looked up at run time, so that the program starts without one. */
 #include <cuda.h>
 #include <cuda_runtime.h>
@@ -29,13 +29,20 @@ namespace {
 enum { OLDEST = 75, EVENTS = 64 };
 const double mib = 1 << 20;
 
+struct line {
+    cudaStream_t stream = nullptr; /* made when first selected */
+    cudaEvent_t event[EVENTS] = {};
+    int64_t marks = 0;
+    cudaEvent_t end = nullptr; /* what others follow */
+};
+
 struct {
     int index = -1;
     int capability = 0; /* times 10 */
     bool virtual_memory = false;
-    cudaStream_t stream = nullptr;
-    cudaEvent_t event[EVENTS] = {}; /* of mark m: event[m % EVENTS] */
-    int64_t marks = 0;
+    line lines[PN_STREAMS];
+    int selected = 0;
+    cudaStream_t stream = nullptr;     /* the selected one's */
     cudaEvent_t stamp[PN_STAMPS] = {}; /* made when first used */
 } card;
 
@@ -179,7 +186,7 @@ void unreserve(void *base, size_t bytes, size_t committed) {
         return;
     }
     const CUdeviceptr begin = reinterpret_cast<CUdeviceptr>(base);
-    (void)cudaStreamSynchronize(card.stream);
+    (void)cudaDeviceSynchronize();
     for (size_t i = pieces.size(); i-- > 0;) {
         const piece p = pieces[i];
         if (p.at < begin || p.at >= begin + bytes) continue;
@@ -190,7 +197,7 @@ void unreserve(void *base, size_t bytes, size_t committed) {
     (void)DRIVER(cuMemAddressFree)(begin, bytes);
 }
 
-/* ---- the stream ------------------------------------------------------------------------------ */
+/* ---- the streams ----------------------------------------------------------------------------- */
 
 pn_status upload(void *to, const void *from, size_t bytes) {
     CUDA_TRY("upload", cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, card.stream));
@@ -213,15 +220,50 @@ pn_status clear(void *to, size_t bytes) {
     return PN_OK;
 }
 
+/* Number m of stream s is m * PN_STREAMS + s, from 1 on, and has event[m % EVENTS] there. */
 pn_status mark(int64_t *out) {
-    *out = ++card.marks;
-    CUDA_TRY("mark", cudaEventRecord(card.event[card.marks % EVENTS], card.stream));
+    line &l = card.lines[card.selected];
+    *out = ++l.marks * PN_STREAMS + card.selected;
+    CUDA_TRY("mark", cudaEventRecord(l.event[l.marks % EVENTS], l.stream));
     return PN_OK;
 }
 
 /* An event taken since by a later mark waits for that one: longer than need be, never less. */
 pn_status wait(int64_t at) {
-    if (at) CUDA_TRY("wait", cudaEventSynchronize(card.event[at % EVENTS]));
+    if (at)
+        CUDA_TRY("wait",
+                 cudaEventSynchronize(card.lines[at % PN_STREAMS].event[at / PN_STREAMS % EVENTS]));
+    return PN_OK;
+}
+
+pn_status make_line(line *l) {
+    CUDA_TRY("stream", cudaStreamCreateWithFlags(&l->stream, cudaStreamNonBlocking));
+    for (int i = 0; i < EVENTS; i++)
+        CUDA_TRY("event", cudaEventCreateWithFlags(&l->event[i], cudaEventDisableTiming));
+    CUDA_TRY("event", cudaEventCreateWithFlags(&l->end, cudaEventDisableTiming));
+    return PN_OK;
+}
+
+pn_status check_stream(int i) {
+    if (i >= 0 && i < PN_STREAMS) return PN_OK;
+    return pn_fail(PN_EARG, "stream %d, want 0 to %d", i, PN_STREAMS - 1);
+}
+
+pn_status select_stream(int i) {
+    PN_TRY(check_stream(i));
+    if (!card.lines[i].stream) PN_TRY(make_line(&card.lines[i]));
+    card.selected = i;
+    card.stream = card.lines[i].stream;
+    return PN_OK;
+}
+
+/* Of a stream that was never selected there is nothing to wait for. */
+pn_status follow(int of) {
+    PN_TRY(check_stream(of));
+    const line &l = card.lines[of];
+    if (!l.stream || of == card.selected) return PN_OK;
+    CUDA_TRY("follow", cudaEventRecord(l.end, l.stream));
+    CUDA_TRY("follow", cudaStreamWaitEvent(card.stream, l.end, 0));
     return PN_OK;
 }
 
@@ -325,14 +367,13 @@ pn_status open_card(int index) {
                        "-DCMAKE_CUDA_ARCHITECTURES=%d%d",
                        p.name, p.major, p.minor, p.major, p.minor);
     CUDA_TRY("probe", can);
-    CUDA_TRY("stream", cudaStreamCreateWithFlags(&card.stream, cudaStreamNonBlocking));
-    for (int i = 0; i < EVENTS; i++)
-        CUDA_TRY("event", cudaEventCreateWithFlags(&card.event[i], cudaEventDisableTiming));
+    PN_TRY(select_stream(0));
     card.index = index;
     card.capability = 10 * p.major + p.minor;
     card.virtual_memory = has_virtual_memory(index);
     pn_memory_cuda.moves = !card.virtual_memory;
     pn_memory_cuda.context_bytes = context_bytes();
+    pn_memory_cuda.processors = p.multiProcessorCount;
     overlaps = may_overlap(p.major);
     return PN_OK;
 }
@@ -354,6 +395,8 @@ pn_memory make_memory() {
     m.clear = clear;
     m.mark = mark;
     m.wait = wait;
+    m.select = select_stream;
+    m.follow = follow;
     m.stamp = stamp;
     m.elapsed = elapsed;
     m.stream = stream;

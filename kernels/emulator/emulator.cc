@@ -949,8 +949,8 @@ extern "C" void pn_emulator_order(int kind, uint64_t seed) {
 
 extern "C" int pn_emulated_card(void) { return pn_emulator_card; }
 
-pn_status pn_emulator_launch(const char *what, gpu_grid g, void (*call)(const void *kernel),
-                             const void *kernel) {
+pn_status pn_emulator_run(const char *what, gpu_grid g, void (*call)(const void *kernel),
+                          const void *kernel) {
     const char *wrong = nullptr;
     if (g.threads < 1 || g.threads > MAX_THREADS || g.blocks > 0x7fffffffu)
         wrong = "invalid configuration argument";

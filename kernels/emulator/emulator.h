@@ -7,7 +7,7 @@
  * The threads of a block run one after another on one OS thread. A thread runs until it waits at
  * a barrier or in a warp's operation; then it keeps its stack and the next one runs (a fiber per
  * thread that waits; threads that never wait share one). Blocks are shared out among OS threads. A
- * launch has run when gpu_launch returns.
+ * launch has run when gpu_launch returns, unless streams are late (streams.h).
  *
  * What ends a launch with PN_EDEVICE and a sentence that names block, thread and source line: a
  * barrier that not all threads reach, or not the same one; a warp's operation that lanes in its
@@ -23,6 +23,8 @@
  *                        from several OS threads run at once, as on several streams
  *   PN_EMULATOR_CARD     75: a card without tensor cores for floats; 80 (default): one with them,
  *                        where kernels take those products that gpu_prefers_mma() speaks of
+ *   PN_EMULATOR_STREAMS  a seed: what is queued runs when the host waits for it, and streams in a
+ *                        random order (streams.h); 0 (default): at once
  *   PN_EMULATOR_TIMEOUT  seconds of processor time after which a launch is given up; 0 (default):
  *                        never
  *
@@ -376,7 +378,7 @@ static inline void gpu_mma(float4 &sum, const gpu_mma_a &a, const gpu_mma_b &b, 
 }
 static inline void gpu_mma_end(PN_EMULATOR_SITE) { pn_emulator_mma_end(file, line); }
 
-/* A launch has run when gpu_launch returns. */
+/* A launch has run before the next one of its stream begins. */
 static inline void gpu_wait_for_launches() {}
 
 /* ---- launches -------------------------------------------------------------------------------- */
@@ -400,16 +402,21 @@ extern "C" long pn_launches_emulated(void); /* kernels launched so far */
 extern "C" void pn_count_launch_emulated(void);
 
 /* Runs call(kernel) for every thread of the grid. */
+pn_status pn_emulator_run(const char *what, gpu_grid g, void (*call)(const void *kernel),
+                          const void *kernel);
+
+/* The same, now or later (streams.h); `kernel`, of so many bytes, is copied. */
 pn_status pn_emulator_launch(const char *what, gpu_grid g, void (*call)(const void *kernel),
-                             const void *kernel);
+                             const void *kernel, size_t bytes);
 
 template <class... P, class... A>
 inline pn_status gpu_launch(const char *what, gpu_grid g, void (*kernel)(P...), A... a) {
     if (g.blocks == 0) return PN_OK;
-    const auto bound = [&] { kernel(a...); };
+    const auto bound = [=] { kernel(a...); };
     pn_count_launch_emulated();
     return pn_emulator_launch(
-        what, g, [](const void *k) { (*static_cast<decltype(bound) *>(k))(); }, &bound);
+        what, g, [](const void *k) { (*static_cast<decltype(bound) *>(k))(); }, &bound,
+        sizeof bound);
 }
 
 #endif
