@@ -82,7 +82,8 @@ void repeat(benchmark::State &state, Search &search, Call call) {
         }
     }
     state.counters["planned_MiB"] = static_cast<double>(search.model.size.arena_bytes) / 0x1p20;
-    state.counters["used_MiB"] = static_cast<double>(search.model.arena.high_water) / 0x1p20;
+    state.counters["used_MiB"] =
+        static_cast<double>(pn_flights_high_water(&search.model.flights)) / 0x1p20;
     state.counters["peak_MiB"] = peak_bytes() / 0x1p20;
 }
 

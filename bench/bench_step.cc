@@ -69,7 +69,8 @@ void repeat(benchmark::State &state, Subject &subject, Step step) {
             break;
         }
     }
-    state.counters["arena_MiB"] = static_cast<double>(subject.model.arena.high_water) / 0x1p20;
+    state.counters["arena_MiB"] =
+        static_cast<double>(pn_flights_high_water(&subject.model.flights)) / 0x1p20;
 }
 
 void train(benchmark::State &state, const pn_kernels *kernels, pn_arch arch) {
@@ -120,11 +121,12 @@ void compile(benchmark::State &state, const pn_kernels *kernels, bool training) 
         how.N = m.settings.N;
         how.training = training;
         how.result = m.found;
-        PN_TRY(pn_network_build(&m.network, &archs[i % kArchitectures], m.program, &how));
-        PN_TRY(pn_program_compile(m.program, &m.size));
+        pn_flight &flight = m.flights.flight[0];
+        PN_TRY(pn_network_build(&m.network, &archs[i % kArchitectures], flight.program, &how));
+        PN_TRY(pn_program_compile(flight.program, &m.size));
         const pn_batch &batch = m.device_batch[0].batch;
-        return pn_program_bind(m.program, &m.arena, &m.network.parameters, batch.x, batch.labels,
-                               nullptr);
+        return pn_program_bind(flight.program, &flight.arena, &m.network.parameters, batch.x,
+                               batch.labels, nullptr);
     });
 }
 

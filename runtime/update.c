@@ -78,8 +78,9 @@ static float full_scale(const pn_update *u) { return u->loss.scale ? (float)u->l
 /* Gradients of units are divided by S before they are summed, that of one pass when it is taken. */
 pn_status pn_update_begin(pn_update *u) {
     const float full = full_scale(u);
-    u->start = (pn_update_state){.weights = {.max = -INFINITY, .scale = full, .full = full},
-                                 .scale = u->units.kernels ? 1 : 1 / full};
+    u->start.scale = u->units.kernels ? 1 : 1 / full;
+    for (int i = 0; i < PN_FLIGHTS; i++)
+        u->start.weights[i] = (pn_importance){.max = -INFINITY, .scale = full, .full = full};
     PN_TRY(begin_lap(u));
     PN_TRY(clear_gradient(u));
     memset(u->touched, 0, (size_t)u->parameters->count * sizeof *u->touched);
@@ -91,10 +92,11 @@ pn_status pn_update_begin(pn_update *u) {
     return end_lap(u);
 }
 
-pn_status pn_update_sample(pn_update *u, const pn_program *program, const pn_result *result,
-                           double temperature, double skip_below) {
+pn_status pn_update_sample(pn_update *u, int flight, const pn_program *program,
+                           const pn_result *result, double temperature, double skip_below) {
+    const pn_launch here = {.stream = u->kernels->memory->stream()};
     PN_TRY(begin_lap(u));
-    PN_TRY(u->kernels->weigh(result, temperature, skip_below, &u->device->weights, &u->launch));
+    PN_TRY(u->kernels->weigh(result, temperature, skip_below, &u->device->weights[flight], &here));
     PN_TRY(end_lap(u));
     if (u->units.kernels) return PN_OK;
     pn_program_touch(program, u->touched);
@@ -102,16 +104,19 @@ pn_status pn_update_sample(pn_update *u, const pn_program *program, const pn_res
     return PN_OK;
 }
 
-const float *pn_update_scale(const pn_update *u) { return &u->device->weights.scale; }
+const float *pn_update_scale(const pn_update *u, int flight) {
+    return &u->device->weights[flight].scale;
+}
 
 const float *pn_update_full_scale(const pn_update *u) {
-    return u->loss.scale ? pn_update_scale(u) : NULL;
+    return u->loss.scale ? pn_update_scale(u, 0) : NULL;
 }
 
 pn_status pn_update_unscale(pn_update *u, int k, int d) {
+    const pn_launch here = {.stream = u->kernels->memory->stream()};
     if (!u->loss.scale || !u->units.kernels) return PN_OK;
     PN_TRY(begin_lap(u));
-    PN_TRY(pn_units_scale(&u->units, k, d, 1 / full_scale(u), &u->launch));
+    PN_TRY(pn_units_scale(&u->units, k, d, 1 / full_scale(u), &here));
     return end_lap(u);
 }
 

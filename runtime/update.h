@@ -17,8 +17,13 @@
 
 PN_API_BEGIN
 
+/* Passes of a step that run at once are of several flights, each a stream beside the step's own.
+ * What one knows of the samples so far, the others do not: so some run backward that would be
+ * skipped if there were one flight, and count for nothing all the same (pn_share). */
+enum { PN_FLIGHTS = PN_STREAMS - 1 };
+
 typedef struct pn_update_state {
-    pn_importance weights;
+    pn_importance weights[PN_FLIGHTS];
     float scale; /* 1, or 1 / S; NaN: the gradients of several units have no sum */
     double norm; /* of the last gradient before clipping; NaN or infinite: nothing was applied */
 } pn_update_state;
@@ -49,15 +54,15 @@ void pn_update_destroy(pn_update *u);
 /* A new step: clears the gradient where the last step touched it, and the weights. */
 pn_status pn_update_begin(pn_update *u);
 
-/* Between a sample's forward and its backward, of one shard: finds out whether it can matter. Then
- * run backward with scale = pn_update_scale(u). Of the one pass of a step it also says what is
- * touched. */
-pn_status pn_update_sample(pn_update *u, const pn_program *program, const pn_result *result,
-                           double temperature, double skip_below);
+/* Between a sample's forward and its backward, of one shard: finds out whether it can matter, by
+ * what was in this flight so far; without several, in 0. Then run backward with scale =
+ * pn_update_scale(u, flight). Of the one pass of a step it also says what is touched. */
+pn_status pn_update_sample(pn_update *u, int flight, const pn_program *program,
+                           const pn_result *result, double temperature, double skip_below);
 
-/* 1, or S, or 0 if the sample at hand cannot matter, in memory of the device. Of a unit that is
- * weighed later: S; NULL if that is 1. */
-const float *pn_update_scale(const pn_update *u);
+/* 1, or S, or 0 if the sample at hand in the flight cannot matter, in memory of the device. Of a
+ * unit that is weighed later: S; NULL if that is 1. */
+const float *pn_update_scale(const pn_update *u, int flight);
 const float *pn_update_full_scale(const pn_update *u);
 
 /* After the backward pass of unit (k, d), where S is not 1: pn_units_scale by 1 / S. */

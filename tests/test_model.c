@@ -277,12 +277,13 @@ static void samples_in_any_order_have_the_same_bits(void **state) {
 static size_t place_floats(setup *s, const pn_arch *arch) {
     pn_program_size size;
     size_t floats;
-    assert_int_equal(pn_network_build(&s->model.network, arch, s->model.program,
+    assert_int_equal(pn_network_build(&s->model.network, arch, s->model.flights.flight[0].program,
                                       &(pn_build){.N = 8, .training = true}),
                      PN_OK);
-    assert_int_equal(pn_program_compile(s->model.program, &size), PN_OK);
-    assert_int_equal(pn_units_floats(&s->model.network.parameters, s->model.program, &floats),
-                     PN_OK);
+    assert_int_equal(pn_program_compile(s->model.flights.flight[0].program, &size), PN_OK);
+    assert_int_equal(
+        pn_units_floats(&s->model.network.parameters, s->model.flights.flight[0].program, &floats),
+        PN_OK);
     return floats;
 }
 
@@ -314,7 +315,7 @@ static void memory_of_several_passes(void **state) {
         assert_int_equal(u->units.places.high_water, floats * sizeof(float) + guard);
         assert_true(shards > 1 || floats < p->floats);
         const size_t sum = pn_units_arena_bytes(p);
-        assert_int_equal(s.model.arena.high_water, sum > most ? sum : most);
+        assert_int_equal(pn_flights_high_water(&s.model.flights), sum > most ? sum : most);
         for (int k = 0; k < K; k++) arch[k] = largest; /* as many as are reserved */
         train_all(&s, arch, K, 0.1, found, &norm);
         assert_int_equal(u->units.places.high_water, pn_units_bytes(u->units.counts) + guard);
@@ -522,7 +523,8 @@ static void chosen_ops_are_weights_of_one(void **state) {
         }
     }
     assert_true(others > PN_MAX_MIX / 2);
-    assert_int_equal(all.model.arena.high_water, all.model.size.arena_bytes); /* as planned */
+    assert_int_equal(pn_flights_high_water(&all.model.flights),
+                     all.model.size.arena_bytes); /* as planned */
     end(&all);
     end(&one);
 }
@@ -661,7 +663,7 @@ static void looking_ahead_takes_two_copies_of_the_weights(void **state) {
     look_ahead(&s[1], 1, weight, of_weight);
     take_a_step(&s[1], 1, weight);
     assert_int_equal(allocations, before);
-    assert_int_equal(m->arena.high_water, m->size.arena_bytes);
+    assert_int_equal(pn_flights_high_water(&m->flights), m->size.arena_bytes);
     const size_t planned = pn_parameters_bytes(&m->network.parameters) +
                            pn_model_ahead_bytes(&m->network.parameters, true) +
                            pn_network_batch_bytes(&m->network, m->settings.N) + m->size.arena_bytes;
@@ -746,7 +748,7 @@ static void dropped_edges(void **state) {
     assert_memory_equal(some, again, sizeof some);
     assert_true(mix_dropped(&s, 0, 1, weight, again) == loss);
     assert_memory_equal(whole, again, sizeof whole);
-    assert_int_equal(s.model.arena.high_water, s.model.size.arena_bytes);
+    assert_int_equal(pn_flights_high_water(&s.model.flights), s.model.size.arena_bytes);
     (void)mix_dropped(&s, 0, 1e-9, weight, some); /* of no image is any edge kept */
     for (int i = 0; i < PN_MAX_MIX; i++) assert_true(some[i] == 0);
     begin_of(&without, 1, PN_MODEL_MIXTURE);

@@ -489,6 +489,41 @@ static void plans_of_a_card_that_is_not_here(void **state) {
     json_decref(twin);
 }
 
+/* Of several architectures in flight so many arenas, or as many as fit; the host has one. */
+static void plans_of_several_in_flight(void **state) {
+    (void)state;
+#define IN_FLIGHT(n, ...)                                                                  \
+    json_of(OUTPUT("plan", "--json", "DARTS_V2", "--step-samples", "4", "--in-flight", #n, \
+                   __VA_ARGS__))
+    char memory[2][32];
+    json_t *one = IN_FLIGHT(1, "--device", "cuda"), *two = IN_FLIGHT(2, "--device", "cuda");
+    const double arena = number(one, "arena_bytes");
+    assert_true(number(two, "arena_bytes") == 2 * arena);
+    assert_true(number(two, "total_bytes") == number(one, "total_bytes") + arena);
+    for (int less = 0; less < 2; less++)
+        snprintf(memory[less], sizeof memory[less], "%.0fB", number(two, "total_bytes") - less);
+    enum { AS_ONE = 3 };
+    json_t *as_one[AS_ONE] = {
+        json_of(OUTPUT("plan", "--json", "DARTS_V2", "--step-samples", "4", "--device", "cuda")),
+        IN_FLIGHT(3, "--device", "cuda", "--ranks", "4"),
+        IN_FLIGHT(3, "--device", "cuda", "--memory", memory[1])};
+    for (int i = 0; i < AS_ONE; i++) {
+        assert_true(number(as_one[i], "arena_bytes") == arena);
+        json_decref(as_one[i]);
+    }
+    json_t *fit = IN_FLIGHT(3, "--device", "cuda", "--memory", memory[0]),
+           *host = json_of(OUTPUT("plan", "--json", "DARTS_V2", "--step-samples", "4")),
+           *host_too = IN_FLIGHT(3, "--device", "cpu");
+    assert_true(number(fit, "arena_bytes") == 2 * arena);
+    assert_true(number(host_too, "total_bytes") == number(host, "total_bytes"));
+    json_decref(one);
+    json_decref(two);
+    json_decref(fit);
+    json_decref(host);
+    json_decref(host_too);
+#undef IN_FLIGHT
+}
+
 /* ---- sample ---------------------------------------------------------------------------------- */
 
 static const char *next_line(const char *text) {
@@ -1221,6 +1256,7 @@ int main(void) {
         cmocka_unit_test(the_largest_batch_fits_and_the_next_does_not),
         cmocka_unit_test(a_plan_that_does_not_fit_ends_with_4),
         cmocka_unit_test(plans_of_a_card_that_is_not_here),
+        cmocka_unit_test(plans_of_several_in_flight),
         cmocka_unit_test(draws_depend_on_the_seed_alone),
         cmocka_unit_test(the_most_probable_come_first),
         cmocka_unit_test(methods_with_logits),

@@ -29,7 +29,7 @@ static const char legend[] =
     "  activation_bytes   kept by the forward for the backward pass, as sampled:\n"
     "                     cells that nothing reads are dropped\n"
     "  arena_bytes        all of a training step, to the byte: activations, their\n"
-    "                     gradients, scratch\n"
+    "                     gradients, scratch; with --in-flight of several arenas\n"
     "  arena_bytes_eval   the same for a forward pass alone\n"
     "  batch_bytes        images and labels, double-buffered: of a search for two\n"
     "                     halves of the data, of an evaluation network with the\n"
@@ -91,6 +91,8 @@ static const pn_field rows[] = {
     PN_ROW_SHARDS(NULL),
     PN_INT("step-samples", step_samples, 1, PN_MAX_SAMPLES, NULL,
            "architectures a step of a search, --samples there [1]"),
+    PN_ROW_IN_FLIGHT("of --step-samples so many at once, or as many as --memory has room for, as "
+                     "search does it; 1 on the host [1]"),
     PN_INT("ranks", ranks, 1, 65536, NULL,
            "processes that share a step, as mpirun -n; bytes are of one of them [1]"),
     PN_ROW_IMAGE(NULL, "image size [32x32x3; imagenet 224x224x3]"),

@@ -146,7 +146,7 @@ static void show(const pn_run *r, progress *p, bool force) {
     if (force) p->findings.next = 0;
     glance_at_cell(r, &p->findings, t, &g);
     if (memory > 0) g.memory_bytes = memory;
-    g.arena_bytes = (double)r->model.arena.high_water;
+    g.arena_bytes = (double)pn_flights_high_water(&r->model.flights);
     snprintf(g.warning, sizeof g.warning, "%s", p->warning);
     pn_live_show(&p->live, &g);
 }
@@ -209,6 +209,9 @@ static void introduce(const pn_run *r) {
     pn_note("shared weights %s with gradient and momentum, arena %s for the largest program",
             pn_bytes_text((double)pn_update_bytes_here(&r->model.update), weights),
             pn_bytes_text((double)r->model.size.arena_bytes, arena));
+    if (r->model.flights.count > 1)
+        pn_note("%d architectures of a step in flight, each in an arena of its own",
+                r->model.flights.count);
     if (r->continued) pn_note("continuing from step %lld", (long long)pn_run_position(r));
 }
 
@@ -253,7 +256,8 @@ static pn_status conclude(pn_run *r, const pn_curve *curve, bool quiet, bool rep
     if (!isnan(halves)) say_agreement(halves);
     if (curve->truth) say_truth(curve->truth, &found);
     pn_say_skipped(&r->model.update.loss);
-    pn_note("most arena used: %s", pn_bytes_text((double)r->model.arena.high_water, bytes));
+    pn_note("most arena used: %s",
+            pn_bytes_text((double)pn_flights_high_water(&r->model.flights), bytes));
     pn_text_visible(r->record.directory.place.path, path, sizeof path);
     pn_note(
         "%s/: genotype.txt, metrics.csv, samples.csv, prior.csv, %srun.json, "
@@ -268,6 +272,7 @@ static pn_status conclude(pn_run *r, const pn_curve *curve, bool quiet, bool rep
 typedef struct options {
     const char *truth;
     bool report;
+    int in_flight;
     pn_work_options work;
     pn_device_options device;
 } options;
@@ -277,7 +282,11 @@ static options o;
 
 static const pn_field rows[] = {
     PN_ROW_TRUTH("write DIR/truth.csv: accuracy to expect of pi and of the cell found, by a table"),
-    PN_ROW_REPORT, PN_ROWS_WORK("the genotype alone")};
+    PN_ROW_REPORT,
+    PN_ROW_IN_FLIGHT("most architectures of a step at once on a card, as many as --memory has room "
+                     "for; the result does not depend on it [as many as together have 700 pixels "
+                     "for each multiprocessor]"),
+    PN_ROWS_WORK("the genotype alone")};
 
 /* First the curve, so that no checkpoint is ahead of it. */
 static pn_status save(pn_run *r, const pn_curve *curve) {
@@ -343,7 +352,8 @@ static pn_status choose_steps(const char *directory, const pn_kernels *kernels) 
     if (pn_ranks_lead()) PN_TRY(look_for_steps(directory, &timed));
     PN_TRY(pn_group_share(pn_ranks(), &timed, sizeof timed));
     if (!timed) return PN_OK;
-    PN_TRY(pn_search_pace(&settings, kernels, o.work.memory, pn_ranks(), &settings.steps));
+    PN_TRY(pn_search_pace(&settings, kernels, o.work.memory, o.in_flight, pn_ranks(),
+                          &settings.steps));
     pn_duration_text(settings.time, about);
     if (!o.work.quiet)
         pn_note("%s steps in about %s, by the pace of the first %d",
@@ -357,8 +367,11 @@ static pn_status search(pn_run *r, pn_curve *curve, const char *directory) {
     if (!directory) return pn_fail(PN_EARG, "want a directory: parsec-nas search DIR");
     PN_TRY(pn_ranks_open(&o.work));
     const bool lead = pn_ranks_lead();
-    const pn_opening opening = {
-        .given = given, .change_device = o.work.change_device, .say = pn_warn, .group = pn_ranks()};
+    const pn_opening opening = {.given = given,
+                                .change_device = o.work.change_device,
+                                .say = pn_warn,
+                                .group = pn_ranks(),
+                                .in_flight = o.in_flight};
     if (!lead) o.work.quiet = true;
     pn_say_json(as_json);
     PN_TRY(pn_ranks_device(&o.device, &kernels));

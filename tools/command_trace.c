@@ -250,7 +250,7 @@ static pn_status pass(tracer *t) {
     if (!o.training) return pn_program_forward(t->program);
     PN_TRY(pn_update_begin(&t->update));
     PN_TRY(pn_program_forward(t->program));
-    PN_TRY(pn_update_sample(&t->update, t->program, t->found, 1, 0));
+    PN_TRY(pn_update_sample(&t->update, 0, t->program, t->found, 1, 0));
     return pn_program_backward(t->program);
 }
 
@@ -307,7 +307,8 @@ static pn_status time_each(tracer *t, int launches, double *ms) {
     for (int i = 0; s == PN_OK && i < n; i++) {
         s = pn_update_begin(&t->update);
         if (s == PN_OK) s = pn_program_time(t->program, false, once);
-        if (s == PN_OK && o.training) s = pn_update_sample(&t->update, t->program, t->found, 1, 0);
+        if (s == PN_OK && o.training)
+            s = pn_update_sample(&t->update, 0, t->program, t->found, 1, 0);
         if (s == PN_OK && o.training) s = pn_program_time(t->program, true, once + forward);
         for (int l = 0; l < launches; l++) ms[(size_t)l * (size_t)n + (size_t)i] = once[l];
     }
@@ -460,7 +461,7 @@ static pn_status run_batch(tracer *t) {
     PN_TRY(pn_update_create(&t->update, t->kernels, p, NULL));
     PN_TRY(pn_arena_create(&t->arena, memory, t->size.arena_bytes, 0));
     PN_TRY(pn_program_bind(t->program, &t->arena, p, t->feed.batch.x, t->feed.batch.labels,
-                           pn_update_scale(&t->update)));
+                           pn_update_scale(&t->update, 0)));
     PN_TRY(pass(t));
     PN_TRY(memory->download(t->result, t->found, sizeof t->result));
     if (!isfinite(t->result[0].loss) || !isfinite(t->result[1].loss))

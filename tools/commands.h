@@ -4,6 +4,7 @@
 
 #include "kernels/backend.h"
 #include "kernels/status.h"
+#include "runtime/update.h"
 #include "search/rundir/rows.h"
 #include "tools/options.h"
 
@@ -53,6 +54,7 @@ typedef struct pn_device_options {
         PN_ROW_PRECISION(device.precision),                                                        \
         PN_INT("threads", device.threads, 1, 1024, NULL,                                           \
                "threads; the result does not depend on it [all]", .also = "num-threads|j")
+#define PN_ROW_IN_FLIGHT(help) PN_INT("in-flight", in_flight, 1, PN_FLIGHTS, NULL, help)
 #define PN_ROW_REPORT PN_FLAG("report", report, "1", "write DIR/report.html at the end")
 #define PN_ROW_JSON PN_FLAG("json", json, NULL, "print JSON")
 

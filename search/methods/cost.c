@@ -49,6 +49,13 @@ typedef struct subject {
 /* Of a step. */
 static int units_of(const pn_cost_settings *o) { return o->step_samples * o->shards; }
 
+/* Of those that a step runs here, as many as may be in flight. */
+static int flights_of(const pn_cost_settings *o) {
+    const int here = pn_units_most(units_of(o), o->ranks);
+    const int most = here < o->step_samples ? here : o->step_samples;
+    return o->in_flight < most ? o->in_flight : most;
+}
+
 /* In place of the one before. auxiliary: with the weights of that head. */
 static pn_status create(planner *p, const pn_arch *arch, bool auxiliary) {
     const pn_network_spec spec = {.evaluation = !strcmp(p->asked.network, "eval"),
@@ -103,12 +110,18 @@ static pn_status measure(planner *p, const subject *of, int batch, double figure
     PN_TRY(pn_program_compile(p->program, &forward));
     p->network.parameters.no_gradient = several;
     const size_t sum = several ? pn_units_arena_bytes(&p->network.parameters) : 0;
-    const size_t arena = training.arena_bytes > sum ? training.arena_bytes : sum;
     const double parameters =
         (double)(pn_parameters_bytes(&p->network.parameters) + pn_units_bytes(units) +
                  pn_model_ahead_bytes(&p->network.parameters, p->asked.order == 2));
     const double batches = (double)pn_network_batch_bytes(&p->network, batch),
                  context = (double)p->kernels->memory->context_bytes;
+    const double others = parameters + batches + context;
+    int flights = flights_of(&p->asked);
+    while (flights > 1 && p->asked.memory &&
+           others + (double)pn_flights_bytes(training.arena_bytes, sum, flights) >
+               (double)p->asked.memory)
+        flights--;
+    const double arena = (double)pn_flights_bytes(training.arena_bytes, sum, flights);
     const double values[PN_COSTS] = {
         [PN_COST_PARAMS] = (double)weights,
         [PN_COST_PARAMS_AUXILIARY] = (double)auxiliary,
@@ -116,11 +129,11 @@ static pn_status measure(planner *p, const subject *of, int batch, double figure
             arch ? pn_network_macs(&p->network, arch) : pn_network_mixed_macs(&p->network, chosen),
         [PN_COST_PARAMETER_BYTES] = parameters,
         [PN_COST_ACTIVATION_BYTES] = (double)training.activation_bytes,
-        [PN_COST_ARENA_BYTES] = (double)arena,
+        [PN_COST_ARENA_BYTES] = arena,
         [PN_COST_ARENA_BYTES_EVAL] = (double)forward.arena_bytes,
         [PN_COST_BATCH_BYTES] = batches,
         [PN_COST_CONTEXT_BYTES] = context,
-        [PN_COST_TOTAL_BYTES] = parameters + batches + context + (double)arena,
+        [PN_COST_TOTAL_BYTES] = others + arena,
         [PN_COST_FLOOR_BYTES] = (double)floor,
         [PN_COST_LEVELS] = training.levels,
         [PN_COST_LAUNCHES_FWD] = training.launches_fwd,
@@ -198,6 +211,7 @@ static pn_status find(planner *p, pn_cost *cost) {
     char name[PN_BACKEND_NAME];
     PN_TRY(pn_backend_name(p->asked.device, p->asked.precision, name));
     PN_TRY(pn_backend_sizes(name, &p->kernels));
+    if (!strncmp(p->kernels->name, "host", 4)) p->asked.in_flight = 1; /* one after another */
     PN_TRY(pn_program_create(&p->program, p->kernels));
     PN_TRY(cost->one ? find_one(p, cost, &largest) : find_random(p, cost, &largest));
     if (!p->asked.memory) return PN_OK;
@@ -225,6 +239,7 @@ static pn_status resolve(pn_cost_settings *o) {
     if (model == PN_MODEL_MIXTURE) o->supernet = true;
     if (!o->shards) o->shards = 1;
     if (!o->step_samples) o->step_samples = 1;
+    if (!o->in_flight) o->in_flight = 1;
     if (o->shards > 1 && (model != PN_MODEL_CELLS || o->supernet))
         return pn_fail(PN_EARG, "--shards %d, want 1: a supernet runs whole batches", o->shards);
     if (o->step_samples > 1 && (model != PN_MODEL_CELLS || o->supernet || evaluation))

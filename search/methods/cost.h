@@ -43,6 +43,7 @@ typedef struct pn_cost_settings {
     int layers, channels, batch, classes, samples, image[3];
     int shards, step_samples; /* of a step; 0: 1 */
     int ranks;                /* among whom they are dealt; 0: 1. Bytes are of one of them */
+    int in_flight;            /* most of step_samples at once on a card; 0: 1 */
     int order;                /* of --method darts; 0: its usual one */
     uint64_t seed;
     size_t memory; /* not 0: also find the largest batch that fits */

@@ -7,6 +7,7 @@
 
 #include "runtime/clock.h"
 #include "runtime/group.h"
+#include "runtime/times.h"
 #include "search/methods/deal.h"
 #include "search/methods/mixture.h"
 #include "search/network/budget.h"
@@ -53,6 +54,9 @@ static int shard_of(const pn_model *m, int N) {
     return (N + m->settings.shards - 1) / m->settings.shards;
 }
 
+/* Of the architecture at hand. */
+static pn_flight *flight(pn_model *m) { return &m->flights.flight[m->flights.at]; }
+
 /* The largest program of this kind, for batches of N; m->size and unit_floats say what it needs. */
 static pn_status measure(pn_model *m, int N) {
     const pn_arch largest = pn_network_largest(&m->network.space);
@@ -62,20 +66,21 @@ static pn_status measure(pn_model *m, int N) {
     choose_largest(&m->network.space, chosen);
     if (m->settings.kind == PN_MODEL_EDGES) mix = (pn_mix){.dweight = &number, .chosen = chosen};
     const bool cells = m->settings.kind == PN_MODEL_CELLS;
-    PN_TRY(pn_network_build(&m->network, cells ? &largest : NULL, m->program,
+    PN_TRY(pn_network_build(&m->network, cells ? &largest : NULL, flight(m)->program,
                             &(pn_build){.N = shard_of(m, N),
                                         .training = !m->settings.frozen,
                                         .recompute = m->settings.recompute,
                                         .guarded = pn_arena_checks(m->kernels->memory),
                                         .mix = cells ? NULL : &mix,
                                         .drop_path = m->settings.drop_path ? &number : NULL}));
-    PN_TRY(pn_program_compile(m->program, &m->size));
-    return pn_units_floats(&m->network.parameters, m->program, &m->unit_floats);
+    PN_TRY(pn_program_compile(flight(m)->program, &m->size));
+    return pn_units_floats(&m->network.parameters, flight(m)->program, &m->unit_floats);
 }
 
-static size_t arena_bytes(const pn_model *m) {
+/* Of so many flights, the first of which has the sum too. */
+static size_t arena_bytes(const pn_model *m, int flights) {
     const size_t sum = has_units(m) ? pn_units_arena_bytes(&m->network.parameters) : 0;
-    return m->size.arena_bytes > sum ? m->size.arena_bytes : sum;
+    return pn_flights_bytes(m->size.arena_bytes, sum, flights);
 }
 
 size_t pn_model_ahead_bytes(const pn_parameters *p, bool look_ahead) {
@@ -93,12 +98,44 @@ static size_t fixed_bytes(const pn_model *m, int N) {
 static pn_status needed_bytes(void *self, int N, size_t *bytes) {
     pn_model *m = self;
     PN_TRY(measure(m, N));
-    *bytes = fixed_bytes(m, N) + arena_bytes(m);
+    *bytes = fixed_bytes(m, N) + arena_bytes(m, 1);
     return PN_OK;
 }
 
+/* As many as are wished, of what a step runs here, and as there is memory for. Launches that are
+ * timed come one after another. */
+static int choose_flights(const pn_model *m) {
+    const pn_memory *memory = m->kernels->memory;
+    const pn_network_spec *n = &m->settings.network;
+    const int N = m->settings.N, here = unit_counts(m).here;
+    int flights = m->settings.in_flight;
+    if (!memory->select || m->settings.kind != PN_MODEL_CELLS || pn_times_of(memory)) return 1;
+    if (!flights)
+        flights = pn_flights_rule(memory->processors, (double)shard_of(m, N) * n->H * n->W);
+    if (flights > here) flights = here;
+    if (flights > m->samples) flights = m->samples;
+    size_t room = memory->available();
+    const size_t limit = pn_budget_room(m->settings.memory, memory);
+    if (m->settings.memory && limit < room) room = limit;
+    while (flights > 1 && fixed_bytes(m, N) + arena_bytes(m, flights) > room) flights--;
+    return flights;
+}
+
+static pn_status add_flight(pn_model *m) {
+    return pn_flights_add(&m->flights, m->kernels, m->network.max_ops, m->network.max_terms);
+}
+
 /* Address space for any program: see pn_network_largest. Of the supernet there is one, and no
- * cell is larger. */
+ * cell is larger. The first flight has what --memory promises beside the others. */
+static pn_status reserve_arena(pn_model *m, int i, size_t room) {
+    const size_t most =
+        m->settings.kind == PN_MODEL_MIXTURE ? m->size.arena_bytes : 2 * m->size.unshared_bytes;
+    const size_t limit =
+        i ? m->size.arena_bytes : room - (size_t)(m->flights.count - 1) * m->size.arena_bytes;
+    return pn_arena_create(&m->flights.flight[i].arena, m->kernels->memory,
+                           most + arena_bytes(m, 1) + (64 << 20), room ? limit : 0);
+}
+
 static pn_status reserve(pn_model *m) {
     static const char *const whose[] = {"the largest cell", "the largest cell of one op an edge",
                                         "the supernet"};
@@ -106,11 +143,11 @@ static pn_status reserve(pn_model *m) {
     const size_t limit = m->settings.memory;
     PN_TRY(pn_budget_check(needed_bytes, m, whose[m->settings.kind], N, limit, m->kernels->memory));
     PN_TRY(measure(m, N));
-    const size_t most =
-        m->settings.kind == PN_MODEL_MIXTURE ? m->size.arena_bytes : 2 * m->size.unshared_bytes;
-    return pn_arena_create(
-        &m->arena, m->kernels->memory, most + arena_bytes(m) + (64 << 20),
-        limit ? pn_budget_room(limit, m->kernels->memory) - fixed_bytes(m, N) : 0);
+    const size_t room = limit ? pn_budget_room(limit, m->kernels->memory) - fixed_bytes(m, N) : 0;
+    const int flights = choose_flights(m);
+    while (m->flights.count < flights) PN_TRY(add_flight(m));
+    for (int i = 0; i < flights; i++) PN_TRY(reserve_arena(m, i, room));
+    return PN_OK;
 }
 
 static size_t results(const pn_model *m) {
@@ -178,12 +215,12 @@ static bool is_mine(const pn_model *m, int k, int d) {
 static pn_status look_at(pn_model *m, int k, const pn_arch *arch) {
     const int shards = m->settings.shards;
     int ops;
-    PN_TRY(pn_network_build(&m->network, arch, m->program,
+    PN_TRY(pn_network_build(&m->network, arch, flight(m)->program,
                             &(pn_build){.N = shard_of(m, m->settings.N),
                                         .training = !m->settings.frozen,
                                         .recompute = m->settings.recompute}));
-    PN_TRY(pn_program_mark(m->program, &ops));
-    if (has_units(m)) pn_units_note(&m->update.units, k, m->program);
+    PN_TRY(pn_program_mark(flight(m)->program, &ops));
+    if (has_units(m)) pn_units_note(&m->update.units, k, flight(m)->program);
     const double cost =
         pn_network_macs(&m->network, arch) * shard_of(m, m->settings.N) + ops * MACS_OF_AN_OP;
     for (int d = 0; d < shards; d++) m->cost[k * shards + d] = cost;
@@ -280,8 +317,7 @@ static pn_status create(pn_model *m, const pn_space *space, const pn_data *data)
     PN_TRY(pn_network_create(&m->network, &m->settings.network, space, NULL));
     m->network.parameters.no_gradient = has_units(m) || m->settings.frozen;
     const pn_network_spec *n = &m->settings.network;
-    PN_TRY(pn_program_create(&m->program, m->kernels));
-    PN_TRY(pn_program_reserve(m->program, m->network.max_ops, m->network.max_terms));
+    PN_TRY(add_flight(m));
     PN_TRY(reserve(m));
     PN_TRY(pn_parameters_allocate(&m->network.parameters, m->kernels->memory));
     pn_parameters_init(&m->network.parameters, m->settings.seed);
@@ -338,8 +374,7 @@ void pn_model_destroy(pn_model *m) {
     free(m->load);
     free(m->held);
     free(m->joined);
-    pn_program_destroy(m->program);
-    pn_arena_destroy(&m->arena);
+    pn_flights_destroy(&m->flights);
     pn_update_destroy(&m->update);
     pn_network_destroy(&m->network);
     *m = (pn_model){0};
@@ -368,22 +403,22 @@ static pn_status take(pn_model *m, int half, int64_t step) {
 static pn_status compile(pn_model *m, const pn_arch *arch, const pn_mix *mix, bool training,
                          pn_result *result) {
     m->supernet = false;
-    PN_TRY(pn_network_build(&m->network, arch, m->program,
+    PN_TRY(pn_network_build(&m->network, arch, flight(m)->program,
                             &(pn_build){.N = shard_of(m, m->settings.N),
                                         .training = training,
                                         .recompute = m->settings.recompute,
-                                        .guarded = m->arena.checked,
+                                        .guarded = flight(m)->arena.checked,
                                         .mix = mix,
                                         .drop_path = mix && m->mix_keep < 1 ? m->mix_factor : NULL,
                                         .result = result}));
-    return pn_program_compile(m->program, &m->size);
+    return pn_program_compile(flight(m)->program, &m->size);
 }
 
 /* Binds it to shard d of the batch of a half. */
 static pn_status bind(pn_model *m, int half, int d, const float *scale) {
     const pn_device_batch *from = &m->device_batch[half];
     const size_t before = (size_t)d * (size_t)shard_of(m, m->settings.N);
-    return pn_program_bind(m->program, &m->arena, m->place,
+    return pn_program_bind(flight(m)->program, &flight(m)->arena, m->place,
                            from->batch.x + before * from->image_floats, from->batch.labels + before,
                            scale);
 }
@@ -416,6 +451,7 @@ static pn_status begin(void *self, int64_t step) {
     m->dealt = 0;
     m->met = false;
     m->applied = false;
+    m->flights.next = 0;
     PN_TRY(m->kernels->memory->clear(m->found, results(m) * sizeof *m->found));
     memset(m->evaluation, 0, (size_t)m->samples * sizeof *m->evaluation);
     return pn_update_begin(&m->update);
@@ -423,7 +459,7 @@ static pn_status begin(void *self, int64_t step) {
 
 static pn_status forward(pn_model *m) {
     double since = pn_now();
-    const pn_status s = pn_program_forward(m->program);
+    const pn_status s = pn_program_forward(flight(m)->program);
     m->times.forward += pn_lap(&since);
     return s;
 }
@@ -432,11 +468,11 @@ static pn_status forward(pn_model *m) {
 static pn_status learn(pn_model *m, int k, const pn_result *result) {
     PN_TRY(forward(m));
     double since = pn_now();
-    PN_TRY(pn_update_sample(&m->update, m->program, result, m->settings.temperature,
-                            m->settings.skip_below));
+    PN_TRY(pn_update_sample(&m->update, m->flights.at, flight(m)->program, result,
+                            m->settings.temperature, m->settings.skip_below));
     m->evaluation[k].bytes = m->size.arena_bytes;
     m->times.update += pn_lap(&since);
-    const pn_status s = pn_program_backward(m->program);
+    const pn_status s = pn_program_backward(flight(m)->program);
     m->times.backward += pn_lap(&since);
     return s;
 }
@@ -453,9 +489,9 @@ static pn_status keep_found(const pn_model *m, int half, int k, int d) {
 
 /* With several shards nobody knows before the last forward what a sample counts. */
 static pn_status learn_shard(pn_model *m, int k, int d) {
-    if (has_units(m)) PN_TRY(pn_units_take(&m->update.units, k, d, m->program));
+    if (has_units(m)) PN_TRY(pn_units_take(&m->update.units, k, d, flight(m)->program));
     if (m->settings.shards == 1) {
-        PN_TRY(bind(m, TRAIN, d, pn_update_scale(&m->update)));
+        PN_TRY(bind(m, TRAIN, d, pn_update_scale(&m->update, m->flights.at)));
         PN_TRY(learn(m, k, found_of(m, TRAIN, k, d)));
         return pn_update_unscale(&m->update, k, d);
     }
@@ -463,7 +499,7 @@ static pn_status learn_shard(pn_model *m, int k, int d) {
     PN_TRY(forward(m));
     m->evaluation[k].bytes = m->size.arena_bytes;
     double since = pn_now();
-    const pn_status s = pn_program_backward(m->program);
+    const pn_status s = pn_program_backward(flight(m)->program);
     m->times.backward += pn_lap(&since);
     PN_TRY(s);
     PN_TRY(pn_update_unscale(&m->update, k, d));
@@ -477,23 +513,38 @@ static pn_status take_timed(pn_model *m, int half) {
     return s;
 }
 
-static pn_status train(void *self, int k, const pn_arch *arch) {
-    pn_model *m = self;
-    if (m->settings.frozen) return pn_fail(PN_EARG, "frozen weights are not trained");
-    PN_TRY(check_dealt(m, k));
-    if (!is_mine(m, k, -1)) return PN_OK;
-    PN_TRY(take_timed(m, TRAIN));
+/* The passes of sample k on the batch of a half, which is there, in the next flight; if the device
+ * has no memory for that one's arena, in the first. */
+typedef pn_status passes(pn_model *m, int k, const pn_arch *arch);
+
+static pn_status in_a_flight(pn_model *m, passes *run, int k, const pn_arch *arch) {
+    pn_status s = pn_flights_enter(&m->flights);
+    if (s == PN_OK) s = run(m, k, arch);
+    if (s == PN_EMEM && m->flights.at > 0) {
+        s = pn_flights_close(&m->flights);
+        if (s == PN_OK) s = run(m, k, arch);
+    }
+    const pn_status left = pn_flights_leave(&m->flights);
+    return s == PN_OK ? left : s;
+}
+
+static pn_status learn_all(pn_model *m, int k, const pn_arch *arch) {
     PN_TRY(compile(m, arch, NULL, true, found_of(m, TRAIN, k, 0)));
     for (int d = m->settings.shards - 1; d >= 0; d--)
         if (is_mine(m, k, d)) PN_TRY(learn_shard(m, k, d));
     return PN_OK;
 }
 
-static pn_status validate(void *self, int k, const pn_arch *arch) {
+static pn_status train(void *self, int k, const pn_arch *arch) {
     pn_model *m = self;
+    if (m->settings.frozen) return pn_fail(PN_EARG, "frozen weights are not trained");
     PN_TRY(check_dealt(m, k));
     if (!is_mine(m, k, -1)) return PN_OK;
-    PN_TRY(take_timed(m, VALIDATE));
+    PN_TRY(take_timed(m, TRAIN));
+    return in_a_flight(m, learn_all, k, arch);
+}
+
+static pn_status validate_all(pn_model *m, int k, const pn_arch *arch) {
     PN_TRY(compile(m, arch, NULL, false, found_of(m, VALIDATE, k, 0)));
     if (m->size.arena_bytes > m->evaluation[k].bytes) m->evaluation[k].bytes = m->size.arena_bytes;
     for (int d = m->settings.shards - 1; d >= 0; d--) {
@@ -503,6 +554,14 @@ static pn_status validate(void *self, int k, const pn_arch *arch) {
         PN_TRY(keep_found(m, VALIDATE, k, d));
     }
     return PN_OK;
+}
+
+static pn_status validate(void *self, int k, const pn_arch *arch) {
+    pn_model *m = self;
+    PN_TRY(check_dealt(m, k));
+    if (!is_mine(m, k, -1)) return PN_OK;
+    PN_TRY(take_timed(m, VALIDATE));
+    return in_a_flight(m, validate_all, k, arch);
 }
 
 static pn_sgd sgd_of(const pn_model *m, double rate) {
@@ -516,6 +575,7 @@ static pn_sgd sgd_of(const pn_model *m, double rate) {
 /* What all have found on both batches, and the bytes of their programs, in one call: once a step,
  * when all passes are queued. Waits for them. */
 static pn_status meet(pn_model *m) {
+    PN_TRY(pn_flights_gather(&m->flights));
     PN_TRY(m->kernels->memory->download(m->result, m->found, results(m) * sizeof *m->result));
     m->met = true;
     if (!m->owner) return PN_OK;
@@ -532,7 +592,8 @@ static pn_status meet(pn_model *m) {
 /* The sum over the units of all: what each counts follows from what all have found. */
 static pn_status sum_units(pn_model *m) {
     const size_t trained = units_of(m) * sizeof *m->found;
-    PN_TRY(pn_update_room(&m->update, &m->arena));
+    PN_TRY(pn_flights_gather(&m->flights));
+    PN_TRY(pn_update_room(&m->update, &m->flights.flight[0].arena));
     if (m->owner) PN_TRY(meet(m));
     if (m->owner) PN_TRY(m->kernels->memory->upload(m->found, m->result, trained));
     return pn_update_sum(&m->update, m->found, m->settings.temperature, m->settings.skip_below);
@@ -670,7 +731,7 @@ static pn_status mix(void *self, pn_step_half half, const double *weight, const 
     if (!chosen) PN_TRY(upload_weights(m, weight));
     PN_TRY(m->kernels->memory->clear(m->mix_dweight, mix_dweights(m) * sizeof *m->mix_dweight));
     PN_TRY(compile_mixture(m, chosen));
-    PN_TRY(bind(m, which, 0, pn_update_scale(&m->update)));
+    PN_TRY(bind(m, which, 0, pn_update_scale(&m->update, 0)));
     return learn(m, 0, m->found);
 }
 

@@ -1,13 +1,15 @@
 /* model.h -- the one-shot model: shared weights that evaluate any architecture of the space. It
- * stands behind the callbacks of step.h. One arena, one program at a time, K architectures one
- * after another, each on the D shards of its batch one after another. With a group of processes,
- * each runs the units (k, d) that are dealt to it; weights and results are the same on all. */
+ * stands behind the callbacks of step.h. K architectures one after another, or on a large card
+ * several in flight (flights.h), each on the D shards of its batch one after another. With a group
+ * of processes, each runs the units (k, d) that are dealt to it; weights and results are the same
+ * on all. */
 #ifndef PN_MODEL_H
 #define PN_MODEL_H
 
 #include "kernels/api.h"
 #include "runtime/device_batch.h"
 #include "runtime/update.h"
+#include "search/methods/flights.h"
 #include "search/methods/step.h"
 #include "search/network/network.h"
 #include "search/rundir/journal.h"
@@ -32,6 +34,7 @@ typedef struct pn_model_settings {
     bool all_images;    /* the half that trains v is all of them; the other one is as ever */
     bool drop_path;     /* mixes may have edges that are dropped */
     bool recompute;     /* keep less for the backward pass: pn_program_recompute */
+    int in_flight;      /* most architectures of a step at once; 0: by pn_flights_rule */
     size_t memory;      /* most bytes of weights, arena and batches; 0 = no limit */
     double temperature; /* of the weights of v: 1 = the paper's */
     double skip_below;  /* a sample whose weight relative to the largest is below skips backward */
@@ -50,9 +53,8 @@ typedef struct pn_model {
     pn_model_settings settings;
     const pn_kernels *kernels;
     pn_network network;
-    pn_arena arena;
+    pn_flights flights;
     pn_update update;
-    pn_program *program;
     pn_program_size size; /* of the last program */
     size_t unit_floats;   /* of the gradient of the largest program */
     pn_result *found;     /* (halves, samples, shards): training, then validation; in memory of the
@@ -86,10 +88,11 @@ typedef struct pn_model {
         times; /* of the last step: `all` from begin to finish; no distribution, no images */
 } pn_model;
 
-/* Enumerates and initialises the weights, reserves the arena for the largest program of its kind
- * and starts the batches. `data` must outlive the model; if it is NULL, the batches of each step
- * are the caller's (pn_model_give). PN_EMEM, before anything large is touched, if the largest
- * program does not fit settings->memory, or the device; the sentence names the batch that would. */
+/* Enumerates and initialises the weights, reserves the arena for the largest program of its kind,
+ * or several as far as memory goes (flights.h), and starts the batches. `data` must outlive the
+ * model; if it is NULL, the batches of each step are the caller's (pn_model_give). PN_EMEM, before
+ * anything large is touched, if the largest program does not fit settings->memory, or the device;
+ * the sentence names the batch that would. */
 pn_status pn_model_create(pn_model *model, const pn_kernels *kernels, const pn_space *space,
                           const pn_model_settings *settings, const pn_data *data, int samples);
 void pn_model_destroy(pn_model *model);

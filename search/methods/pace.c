@@ -16,6 +16,7 @@ typedef struct pacing {
     pn_settings asked; /* of rank 0 */
     pn_data data;
     pn_model model;
+    int in_flight;
     const pn_method *method;
     void *self; /* its state */
     pn_step_report report;
@@ -82,6 +83,7 @@ static pn_status pace(pacing *p, const pn_kernels *kernels, size_t memory, int64
     PN_TRY(pn_settings_resolve(&s, &p->data));
     pn_model_settings model = pn_settings_model(&s, &p->data, memory);
     model.group = p->group;
+    model.in_flight = p->in_flight;
     PN_TRY(pn_model_create(&p->model, kernels, &space, &model, &p->data, (int)s.samples));
     p->self = calloc(1, p->method->bytes);
     if (!p->self) return pn_fail(PN_EMEM, "no memory for the state of the search");
@@ -91,10 +93,11 @@ static pn_status pace(pacing *p, const pn_kernels *kernels, size_t memory, int64
 }
 
 pn_status pn_search_pace(const pn_settings *asked, const pn_kernels *kernels, size_t memory,
-                         pn_group *group, int64_t *steps) {
+                         int in_flight, pn_group *group, int64_t *steps) {
     pacing *p = calloc(1, sizeof *p);
     if (!p) return pn_fail(PN_EMEM, "no memory to time the first steps");
     p->group = group;
+    p->in_flight = in_flight;
     p->asked = *asked;
     const pn_status s = pace(p, kernels, memory, steps);
     free(p->self);

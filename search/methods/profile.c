@@ -180,7 +180,7 @@ static pn_status step(bench *b, pn_profile *p, int round,
     PN_TRY(pn_update_begin(&b->update));
     PN_TRY(wait(b));
     PN_TRY(pass(b, p, FORWARD, round));
-    PN_TRY(pn_update_sample(&b->update, b->program, b->found, 1, 0));
+    PN_TRY(pn_update_sample(&b->update, 0, b->program, b->found, 1, 0));
     PN_TRY(wait(b));
     return pass(b, p, BACKWARD, round);
 }
@@ -192,7 +192,7 @@ static pn_status visit(bench *b, pn_profile *p, int round) {
     PN_TRY(compile(b, &p->arch));
     b->arena.high_water = 0;
     PN_TRY(pn_program_bind(b->program, &b->arena, &b->network.parameters, batch->x, batch->labels,
-                           pn_update_scale(&b->update)));
+                           pn_update_scale(&b->update, 0)));
     p->measured = b->arena.high_water;
     if (!p->row) PN_TRY(list_rows(b, p));
     PN_TRY(step(b, p, round, time_pass));

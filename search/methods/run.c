@@ -264,6 +264,7 @@ static pn_status open_run(pn_run *r, const char *directory, const pn_settings *a
     if (leads(r)) PN_TRY(begin_reading(r, source));
     pn_model_settings model = pn_settings_model(&r->settings, &r->data, memory);
     model.group = r->group;
+    model.in_flight = o.in_flight;
     PN_TRY(pn_model_create(&r->model, kernels, &space, &model, &r->data, (int)r->settings.samples));
 
     PN_TRY(begin_search(r, source));

@@ -67,6 +67,7 @@ typedef struct pn_opening {
     bool reading;           /* nothing is written, nothing is made */
     pn_journal_say *say;    /* what becomes of the journal; NULL: nobody listens */
     struct pn_group *group; /* runtime/group.h: of processes that all open it; NULL: one alone */
+    int in_flight;          /* of a search, as in pn_model_settings */
 } pn_opening;
 
 /* Of a group rank 0 alone has a record: no other sees the directory, or calls what follows. What

@@ -191,13 +191,14 @@ static pn_status bind(pn_trainer *t, const pn_batch *here, const float *scale) {
 
 /* The batch in one pass. */
 static pn_status learn(pn_trainer *t, double dropped) {
-    PN_TRY(bind(t, &t->device_batch.batch, pn_update_scale(&t->update)));
+    PN_TRY(bind(t, &t->device_batch.batch, pn_update_scale(&t->update, 0)));
     PN_TRY(drop_paths(t, 0, dropped));
     PN_TRY(pn_update_begin(&t->update));
     double since = pn_now();
     PN_TRY(pn_program_forward(t->training));
     t->times.forward += pn_lap(&since);
-    PN_TRY(pn_update_sample(&t->update, t->training, t->found, 1, 0)); /* the only one: weight 1 */
+    PN_TRY(
+        pn_update_sample(&t->update, 0, t->training, t->found, 1, 0)); /* the only one: weight 1 */
     t->times.update += pn_lap(&since);
     const pn_status s = pn_program_backward(t->training);
     t->times.backward += pn_lap(&since);
