@@ -84,11 +84,13 @@ static pn_status opened(const pn_kernels *found, const pn_kernels **kernels) {
     return found ? PN_OK : PN_EDEVICE;
 }
 
+#if defined(PN_HAVE_CUDA) || defined(PN_HAVE_EMULATOR)
 /* What the cuts of jobs on a card follow has to be known (places.h). */
 static pn_status check_cuts(void) {
     pn_cuts cuts;
     return pn_cuts_read(&cuts);
 }
+#endif
 
 static pn_status open_card(const wish *w, const pn_kernels **kernels) {
 #ifdef PN_HAVE_CUDA

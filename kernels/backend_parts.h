@@ -27,6 +27,11 @@ pn_status pn_cuda_describe(int index, char *text, size_t bytes);
  * reported for recent cards and drivers; ours was never measured. */
 enum { PN_CONTEXT_ALLOWANCE = 512 << 20 };
 
+static inline pn_status pn_check_stream(int i) {
+    if (i >= 0 && i < PN_STREAMS) return PN_OK;
+    return pn_fail(PN_EARG, "stream %d, want 0 to %d", i, PN_STREAMS - 1);
+}
+
 /* Has a card of this compute capability, times 10, what the precision wants? bf16 and fp16 are
  * storage, which every card has; their products are of floats where there are none of tf32. */
 static inline pn_status pn_check_capability(int capability, pn_precision precision) {

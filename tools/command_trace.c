@@ -301,15 +301,14 @@ static pn_status time_passes(tracer *t, double *forward_ms, double *step_ms) {
 static pn_status time_each(tracer *t, int launches, double *ms) {
     const int n = o.repeat;
     double *once = calloc((size_t)launches, sizeof *once);
-    int forward = 0;
     pn_status s = once ? PN_OK : pn_fail(PN_EMEM, "no memory for %d times", launches);
-    while (forward < launches && !pn_program_job(t->program, forward, 0).backward) forward++;
     for (int i = 0; s == PN_OK && i < n; i++) {
         s = pn_update_begin(&t->update);
         if (s == PN_OK) s = pn_program_time(t->program, false, once);
         if (s == PN_OK && o.training)
             s = pn_update_sample(&t->update, 0, t->program, t->found, 1, 0);
-        if (s == PN_OK && o.training) s = pn_program_time(t->program, true, once + forward);
+        if (s == PN_OK && o.training)
+            s = pn_program_time(t->program, true, once + t->size.launches_fwd);
         for (int l = 0; l < launches; l++) ms[(size_t)l * (size_t)n + (size_t)i] = once[l];
     }
     free(once);
@@ -318,11 +317,10 @@ static pn_status time_each(tracer *t, int launches, double *ms) {
 
 static pn_status write_launches(tracer *t) {
     const size_t n = (size_t)o.repeat;
-    int launches = 1; /* the stem */
+    const int launches = t->size.launches_fwd + t->size.launches_bwd;
     char path[PN_PATH_BYTES], *text = NULL;
     size_t bytes = 0;
     pn_page page = {0};
-    while (pn_program_jobs(t->program, launches) > 0) launches++;
     double *ms = calloc((size_t)launches, n * sizeof *ms);
     pn_status s = ms ? time_each(t, launches, ms)
                      : pn_fail(PN_EMEM, "no memory for times of %d launches", launches);

@@ -244,13 +244,8 @@ pn_status make_line(line *l) {
     return PN_OK;
 }
 
-pn_status check_stream(int i) {
-    if (i >= 0 && i < PN_STREAMS) return PN_OK;
-    return pn_fail(PN_EARG, "stream %d, want 0 to %d", i, PN_STREAMS - 1);
-}
-
 pn_status select_stream(int i) {
-    PN_TRY(check_stream(i));
+    PN_TRY(pn_check_stream(i));
     if (!card.lines[i].stream) PN_TRY(make_line(&card.lines[i]));
     card.selected = i;
     card.stream = card.lines[i].stream;
@@ -259,7 +254,7 @@ pn_status select_stream(int i) {
 
 /* Of a stream that was never selected there is nothing to wait for. */
 pn_status follow(int of) {
-    PN_TRY(check_stream(of));
+    PN_TRY(pn_check_stream(of));
     const line &l = card.lines[of];
     if (!l.stream || of == card.selected) return PN_OK;
     CUDA_TRY("follow", cudaEventRecord(l.end, l.stream));

@@ -8,6 +8,7 @@
 #include <mutex>
 #include <vector>
 
+#include "kernels/backend_parts.h"
 #include "kernels/emulator/memory.h"
 #include "kernels/emulator/streams.h"
 #include "kernels/memory.h"
@@ -99,19 +100,14 @@ pn_status mark(int64_t *out) {
 
 pn_status wait(int64_t at) { return pn_emulator_wait((int)(at % PN_STREAMS), at / PN_STREAMS); }
 
-pn_status check_stream(int i) {
-    if (i >= 0 && i < PN_STREAMS) return PN_OK;
-    return pn_fail(PN_EARG, "stream %d, want 0 to %d", i, PN_STREAMS - 1);
-}
-
 pn_status select_stream(int i) {
-    PN_TRY(check_stream(i));
+    PN_TRY(pn_check_stream(i));
     pn_emulator_select(i);
     return PN_OK;
 }
 
 pn_status follow(int of) {
-    PN_TRY(check_stream(of));
+    PN_TRY(pn_check_stream(of));
     return pn_emulator_follow(of);
 }
 

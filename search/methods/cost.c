@@ -1,6 +1,7 @@
 /* cost.c -- see cost.h. */
 #include "search/methods/cost.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -48,13 +49,6 @@ typedef struct subject {
 
 /* Of a step. */
 static int units_of(const pn_cost_settings *o) { return o->step_samples * o->shards; }
-
-/* Of those that a step runs here, as many as may be in flight. */
-static int flights_of(const pn_cost_settings *o) {
-    const int here = pn_units_most(units_of(o), o->ranks);
-    const int most = here < o->step_samples ? here : o->step_samples;
-    return o->in_flight < most ? o->in_flight : most;
-}
 
 /* In place of the one before. auxiliary: with the weights of that head. */
 static pn_status create(planner *p, const pn_arch *arch, bool auxiliary) {
@@ -116,11 +110,14 @@ static pn_status measure(planner *p, const subject *of, int batch, double figure
     const double batches = (double)pn_network_batch_bytes(&p->network, batch),
                  context = (double)p->kernels->memory->context_bytes;
     const double others = parameters + batches + context;
-    int flights = flights_of(&p->asked);
-    while (flights > 1 && p->asked.memory &&
-           others + (double)pn_flights_bytes(training.arena_bytes, sum, flights) >
-               (double)p->asked.memory)
-        flights--;
+    const int flights = pn_flights_granted(
+        (pn_flights_wish){.flights = p->asked.in_flight,
+                          .samples = p->asked.step_samples,
+                          .here = units.here,
+                          .program = training.arena_bytes,
+                          .sum = sum,
+                          .else_bytes = others,
+                          .room = p->asked.memory ? (double)p->asked.memory : INFINITY});
     const double arena = (double)pn_flights_bytes(training.arena_bytes, sum, flights);
     const double values[PN_COSTS] = {
         [PN_COST_PARAMS] = (double)weights,

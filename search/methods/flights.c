@@ -64,6 +64,16 @@ size_t pn_flights_bytes(size_t program, size_t sum, int flights) {
     return (program > sum ? program : sum) + (size_t)(flights - 1) * program;
 }
 
+int pn_flights_granted(pn_flights_wish w) {
+    int flights = w.flights;
+    if (flights > w.here) flights = w.here;
+    if (flights > w.samples) flights = w.samples;
+    while (flights > 1 &&
+           w.else_bytes + (double)pn_flights_bytes(w.program, w.sum, flights) > w.room)
+        flights--;
+    return flights;
+}
+
 size_t pn_flights_high_water(const pn_flights *l) {
     size_t bytes = 0;
     for (int i = 0; i < l->count; i++) bytes += l->flight[i].arena.high_water;

@@ -57,6 +57,15 @@ pn_status pn_flights_close(pn_flights *flights);
 /* What the step's own stream gets next comes behind all flights. */
 pn_status pn_flights_gather(const pn_flights *flights);
 
+/* As many of those that are wished as a step has samples and units here (units.h), and as there is
+ * room for: their arenas, by pn_flights_bytes, and the bytes of all else. At least 1. */
+typedef struct pn_flights_wish {
+    int flights, samples, here;
+    size_t program, sum;
+    double else_bytes, room; /* INFINITY: all there can be */
+} pn_flights_wish;
+int pn_flights_granted(pn_flights_wish wish);
+
 /* Bytes of the arenas of so many flights: of a program each, and of the sum over their gradients
  * (units.h; 0: none), which comes when those are done, in the first. */
 size_t pn_flights_bytes(size_t program, size_t sum, int flights);

@@ -77,10 +77,14 @@ static pn_status measure(pn_model *m, int N) {
     return pn_units_floats(&m->network.parameters, flight(m)->program, &m->unit_floats);
 }
 
-/* Of so many flights, the first of which has the sum too. */
-static size_t arena_bytes(const pn_model *m, int flights) {
-    const size_t sum = has_units(m) ? pn_units_arena_bytes(&m->network.parameters) : 0;
-    return pn_flights_bytes(m->size.arena_bytes, sum, flights);
+/* Of the sum over the units; 0: there is none. */
+static size_t sum_bytes(const pn_model *m) {
+    return has_units(m) ? pn_units_arena_bytes(&m->network.parameters) : 0;
+}
+
+/* Of one flight, which has the sum too. */
+static size_t arena_bytes(const pn_model *m) {
+    return pn_flights_bytes(m->size.arena_bytes, sum_bytes(m), 1);
 }
 
 size_t pn_model_ahead_bytes(const pn_parameters *p, bool look_ahead) {
@@ -98,7 +102,7 @@ static size_t fixed_bytes(const pn_model *m, int N) {
 static pn_status needed_bytes(void *self, int N, size_t *bytes) {
     pn_model *m = self;
     PN_TRY(measure(m, N));
-    *bytes = fixed_bytes(m, N) + arena_bytes(m, 1);
+    *bytes = fixed_bytes(m, N) + arena_bytes(m);
     return PN_OK;
 }
 
@@ -107,18 +111,21 @@ static pn_status needed_bytes(void *self, int N, size_t *bytes) {
 static int choose_flights(const pn_model *m) {
     const pn_memory *memory = m->kernels->memory;
     const pn_network_spec *n = &m->settings.network;
-    const int N = m->settings.N, here = unit_counts(m).here;
+    const int N = m->settings.N;
     int flights = m->settings.in_flight;
     if (!memory->select || m->settings.kind != PN_MODEL_CELLS || pn_times_of(memory)) return 1;
     if (!flights)
         flights = pn_flights_rule(memory->processors, (double)shard_of(m, N) * n->H * n->W);
-    if (flights > here) flights = here;
-    if (flights > m->samples) flights = m->samples;
     size_t room = memory->available();
     const size_t limit = pn_budget_room(m->settings.memory, memory);
     if (m->settings.memory && limit < room) room = limit;
-    while (flights > 1 && fixed_bytes(m, N) + arena_bytes(m, flights) > room) flights--;
-    return flights;
+    return pn_flights_granted((pn_flights_wish){.flights = flights,
+                                                .samples = m->samples,
+                                                .here = unit_counts(m).here,
+                                                .program = m->size.arena_bytes,
+                                                .sum = sum_bytes(m),
+                                                .else_bytes = (double)fixed_bytes(m, N),
+                                                .room = (double)room});
 }
 
 static pn_status add_flight(pn_model *m) {
@@ -133,7 +140,7 @@ static pn_status reserve_arena(pn_model *m, int i, size_t room) {
     const size_t limit =
         i ? m->size.arena_bytes : room - (size_t)(m->flights.count - 1) * m->size.arena_bytes;
     return pn_arena_create(&m->flights.flight[i].arena, m->kernels->memory,
-                           most + arena_bytes(m, 1) + (64 << 20), room ? limit : 0);
+                           most + arena_bytes(m) + (64 << 20), room ? limit : 0);
 }
 
 static pn_status reserve(pn_model *m) {

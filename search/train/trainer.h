@@ -44,8 +44,8 @@ typedef struct pn_train_report {
     int images;
     int64_t correct;
     double loss, auxiliary_loss;
-    double gradient_norm; /* before clipping; 0 of a step that was */
-    bool skipped;         /* since its gradient overflowed in fp16: runtime/loss_scale.h */
+    double gradient_norm; /* before clipping; 0 if the step was skipped */
+    bool skipped;         /* its gradient overflowed in fp16: runtime/loss_scale.h */
 } pn_train_report;
 
 /* Weights from the settings' seed, step 0. A batch is run in settings.shards parts, each with
