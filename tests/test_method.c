@@ -290,6 +290,8 @@ static const struct {
      "method=snas steps=30 rate-alpha=0.1 resource=aggressive resource-form=linear "
      "resource-of=expected drop-path=0",
      0},
+    {"SNAS, its cost by policy gradient",
+     "method=snas steps=30 rate-alpha=0.1 resource=aggressive resource-of=policy-gradient", 0},
     {"random, without training", "method=random steps=30 select=30", 0},
 };
 enum { SEARCHES = sizeof searches / sizeof *searches, STEPS = 30 };
@@ -792,6 +794,10 @@ static void presets_of_snas(void **state) {
          "drawn"},
         {"method=snas steps=5 resource-form=linear resource-of=expected", 1.5e-5, 0.3, 5, "linear",
          "expected"},
+        {"method=snas steps=5 resource=aggressive resource-of=policy-gradient", 1e-4, 0.3, 5, "log",
+         "policy-gradient"},
+        {"method=snas steps=5 resource-form=linear resource-of=policy-gradient", 1.5e-6, 0.3, 5,
+         "linear", "policy-gradient"},
         {"method=snas steps=5 resource=mild resource-weight=7", 7, 0.3, 5, "log", "drawn"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -819,15 +825,19 @@ static void snas_draws_its_weights(void **state) {
         "resource-weight=0.5 resource-of=expected",
         "resource-weight=0.001 resource-form=linear",
         "resource-weight=0.001 resource-form=linear resource-of=expected",
-        "resource-weight=0.01 resource-form=linear"};
+        "resource-weight=0.01 resource-form=linear",
+        "resource-weight=0.01 resource-of=policy-gradient",
+        "resource-weight=0.01 resource-form=linear resource-of=policy-gradient"};
+    enum { TERMS = sizeof terms / sizeof *terms };
     const pn_space space = pn_space_darts();
-    for (int t = 0; t < 6; t++) {
+    for (int t = 0; t < TERMS; t++) {
         char options[160];
         snprintf(options, sizeof options,
                  "method=snas steps=30 rate-alpha=0.25 decay-alpha=0 tau=0.8 %s", terms[t]);
         searching s = start(options);
         double noise[PN_MAX_MIX], weight[PN_MAX_MIX], mean[PN_MAX_MIX], of_weight[PN_MAX_MIX],
-            gradient[PN_MAX_MIX], cost[PN_MAX_MIX], back[PN_MAX_MIX], size = 0;
+            gradient[PN_MAX_MIX], cost[PN_MAX_MIX], of_edge[PN_MAX_MIX_EDGES], back[PN_MAX_MIX],
+            size = 0;
         double *logits = state_of(&s);
         pn_mixture m = {.space = space, .count = PN_MAX_MIX};
         memcpy(m.logit, logits, sizeof m.logit);
@@ -838,9 +848,12 @@ static void snas_draws_its_weights(void **state) {
         pn_mixture_weights(&m, NULL, 1, mean);
         for (int i = 0; i < PN_MAX_MIX; i++) of_weight[i] = -worth_of(PN_STEP_TRAIN, 0, i);
         pn_mixture_back(&m, weight, 0.8, of_weight, gradient);
-        const bool expected = t == 2 || t == 4;
-        const double R = pn_resource(&network, &space, t > 2, expected ? mean : weight, cost);
+        const bool linear = strstr(terms[t], "linear"), expected = strstr(terms[t], "expected"),
+                   policy = strstr(terms[t], "policy-gradient");
+        const double R =
+            pn_resource(&network, &space, linear, expected ? mean : weight, cost, of_edge);
         pn_mixture_back(&m, expected ? mean : weight, expected ? 1 : 0.8, cost, back);
+        if (policy) pn_mixture_policy(&m, noise, of_edge, back);
         for (int i = 0; i < PN_MAX_MIX; i++) gradient[i] += s.settings.resource_weight * back[i];
         go_on(&s, 1);
         assert_memory_equal(s.f.mixed, weight, sizeof weight);
@@ -856,7 +869,7 @@ static void snas_draws_its_weights(void **state) {
             if (fabs(clip * gradient[i]) > 1e-4)
                 assert_true(fabs(moved[i] - logits[i] + copysign(0.25, gradient[i])) < 1e-4);
         }
-        assert_true((clip < 1) == (t == 5));
+        assert_true((clip < 1) == (t == 5 || t == 7));
         free(logits);
         free(moved);
         free(s.self);

@@ -207,6 +207,71 @@ static void noise_draws_from_the_softmax(void **state) {
                     5 * sqrt(DRAWS * weight[i] * (1 - weight[i])));
 }
 
+/* log of the density of the weights of an edge (Maddison, Mnih, Teh 2017, equation 10), its terms
+ * without the logits left out. */
+static double log_density(const double *logit, const double *weight, double T, int n) {
+    double sum = 0, all = 0;
+    for (int i = 0; i < n; i++) {
+        sum += logit[i];
+        all += exp(logit[i] - T * log(weight[i]));
+    }
+    return sum - n * log(all);
+}
+
+/* Central differences of the density of what was drawn, which stands still: their error is h^2 / 6
+ * of third derivatives, below n here, and rounding of some 10 over h. */
+static void the_policy_against_differences(void **state) {
+    (void)state;
+    static const double temperatures[] = {0.1, 0.7, 3};
+    double weight[PN_MAX_MIX], noise[PN_MAX_MIX], of_edge[PN_MAX_MIX_EDGES], gradient[PN_MAX_MIX];
+    const pn_space space = small_space(2, 3);
+    const pn_mixture m = mixture_of(&space, 5, 2);
+    pn_mixture_noise(&m, 1, 7, 0, noise);
+    for (int e = 0; e < pn_mixture_edges(&m); e++) of_edge[e] = random_number(9, e);
+    pn_mixture_policy(&m, noise, of_edge, gradient);
+    for (int t = 0; t < 3; t++) {
+        const double T = temperatures[t], h = 1e-4;
+        pn_mixture_weights(&m, noise, T, weight);
+        for (int i = 0; i < m.count; i++) {
+            const int at = i / 4 * 4;
+            double side[2];
+            for (int s = 0; s < 2; s++) {
+                pn_mixture moved = m;
+                moved.logit[i] += s ? h : -h;
+                side[s] = log_density(moved.logit + at, weight + at, T, 4);
+            }
+            const double slope = (side[1] - side[0]) / (2 * h);
+            assert_true(fabs(of_edge[i / 4] * slope - gradient[i]) < 4 * h * h / 6 + 1e-10);
+        }
+    }
+}
+
+/* Two ways to the same mean: through the draw, and by the policy, which knows no slope. */
+static void the_policy_is_right_on_average(void **state) {
+    (void)state;
+    enum { DRAWS = 20000 };
+    const double T = 0.5;
+    double weight[PN_MAX_MIX], noise[PN_MAX_MIX], worth[PN_MAX_MIX], through[PN_MAX_MIX],
+        by_policy[PN_MAX_MIX], sum[PN_MAX_MIX] = {0}, squares[PN_MAX_MIX] = {0};
+    const pn_space space = small_space(1, 3);
+    const pn_mixture m = mixture_of(&space, 3, 1);
+    for (int i = 0; i < m.count; i++) worth[i] = random_number(11, i);
+    for (int d = 0; d < DRAWS; d++) {
+        double of_edge[PN_MAX_MIX_EDGES] = {0};
+        pn_mixture_noise(&m, 4, d, 0, noise);
+        pn_mixture_weights(&m, noise, T, weight);
+        for (int i = 0; i < m.count; i++) of_edge[i / 4] += worth[i] * weight[i];
+        pn_mixture_back(&m, weight, T, worth, through);
+        pn_mixture_policy(&m, noise, of_edge, by_policy);
+        for (int i = 0; i < m.count; i++) {
+            const double off = by_policy[i] - through[i];
+            sum[i] += off;
+            squares[i] += off * off;
+        }
+    }
+    for (int i = 0; i < m.count; i++) assert_true(fabs(sum[i]) < 5 * sqrt(squares[i]));
+}
+
 /* ---- cells ----------------------------------------------------------------------------------- */
 
 /* DARTS' genotype(): edges sorted by their best op that is not `none` (a stable sort, as Python's),
@@ -514,6 +579,8 @@ int main(void) {
         cmocka_unit_test(gradients_against_differences),
         cmocka_unit_test(straight_through_is_that_of_gdas),
         cmocka_unit_test(noise_draws_from_the_softmax),
+        cmocka_unit_test(the_policy_against_differences),
+        cmocka_unit_test(the_policy_is_right_on_average),
         cmocka_unit_test(cells_by_darts_rule),
         cmocka_unit_test(none_and_ties),
         cmocka_unit_test(the_distribution_over_cells),

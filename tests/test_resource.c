@@ -79,6 +79,7 @@ static void the_sum_by_hand(void **state) {
         for (int s = 0; s < 3; s++)
             for (int linear = 0; linear < 2; linear++) {
                 double weight[PN_MAX_MIX], of_weight[PN_MAX_MIX], want = 0;
+                double of_edge[PN_MAX_MIX_EDGES], edge_want[PN_MAX_MIX_EDGES] = {0};
                 choose(weight, choice);
                 for (int i = 0; i < PN_MAX_MIX; i++) weight[i] *= shares[s];
                 for (int layer = 0; layer < 4; layer++)
@@ -86,11 +87,16 @@ static void the_sum_by_hand(void **state) {
                         for (int input = 0; input < pn_inputs(node); input++) {
                             const pn_op op = choice ? (pn_op)(choice - 1) : PN_NONE;
                             const pn_op_cost c = pn_op_cost_of(&shape[layer], op, input);
-                            want += edge_of(&c, shares[s], linear) / 2;
+                            const double r = edge_of(&c, shares[s], linear) / 2;
+                            want += r;
+                            edge_want[(int)shape[layer].kind * pn_edges(PN_MAX_NODES) +
+                                      pn_edge(node, input)] += r;
                         }
-                const double got = pn_resource(&spec, &space, linear, weight, of_weight);
+                const double got = pn_resource(&spec, &space, linear, weight, of_weight, of_edge);
                 assert_true(fabs(got - want) <= 1e-12 * (1 + fabs(want)));
                 assert_true((got > 0) == (choice > 0 && (linear || s < 2)));
+                for (int e = 0; e < PN_MAX_MIX_EDGES; e++)
+                    assert_true(fabs(of_edge[e] - edge_want[e]) <= 1e-12 * (1 + edge_want[e]));
                 for (int e = 0; e < PN_MAX_MIX_EDGES; e++)
                     assert_true(of_weight[e * PN_MIX_OPS] == 0); /* none */
                 for (int i = 0; !linear && s == 2 && i < PN_MAX_MIX; i++)
@@ -116,14 +122,14 @@ static void the_gradient_is_the_slope(void **state) {
             for (int i = 0; i < count; i++)
                 weight[i] =
                     0.01 + 0.2 * pn_uniform(1, PN_STREAM_TEST, (uint64_t)kinds, (uint64_t)i);
-            (void)pn_resource(&spec, &some, linear, weight, of_weight);
+            (void)pn_resource(&spec, &some, linear, weight, of_weight, NULL);
             for (int i = 0; i < count; i++) {
                 double side[2];
                 for (int k = 0; k < 2; k++) {
                     double moved[PN_MAX_MIX];
                     memcpy(moved, weight, sizeof moved);
                     moved[i] += k ? h : -h;
-                    side[k] = pn_resource(&spec, &some, linear, moved, unused);
+                    side[k] = pn_resource(&spec, &some, linear, moved, unused, NULL);
                 }
                 const double slope = (side[1] - side[0]) / (2 * h);
                 assert_true(fabs(slope - of_weight[i]) <= 1e-6 * (1 + fabs(of_weight[i])));

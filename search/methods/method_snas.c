@@ -9,6 +9,11 @@
  * cell would cost (resource.h), times a weight. The cell has every edge whose most probable choice
  * is an op: 0 to 5 terms a node.
  *
+ * The cost is that of the weights drawn, and its gradient goes through the draw; or that of the
+ * softmax of the logits; or its gradient is the policy's: each edge's cost times the slope of log p
+ * of its draw. (There the slope of log p goes through the draw as well, which makes it the gradient
+ * of no mean; here the draw stands still.)
+ *
  * Published (CIFAR-10): 8 cells, 16 channels, batch 64, 150 epochs of all images; tau 1 to .03; SGD
  * .025 to .001, momentum .9, decay 3e-4, clip 5; logits from N(1, .01^2), Adam 3e-4, betas .5 and
  * .999, decay 1e-3, and a clip of 10 (so where it runs on several GPUs; on one it is plain SGD of
@@ -31,18 +36,19 @@
 typedef struct snas {
     pn_alphas alphas; /* the first member: pn_alphas_* take it for their own */
     double drop_path, weight;
-    bool linear, expected; /* the resource term: its form, and whether of softmax(logits) */
+    bool linear, expected, policy; /* the resource term: its form; of what; by which gradient */
 } snas;
 
-/* Weights of the code, where none is asked for: of the logarithms, and of what is linear in the
- * draw or in its mean. */
+static bool is(const char *word, const char *other) { return strcmp(word, other) == 0; }
+
+/* Weights of the code, where none is asked for: of the logarithms, and of the linear form. */
 static double default_weight(const pn_settings *s) {
-    if (strcmp(s->resource_form, "linear") != 0) return 1e-2;
-    return !strcmp(s->resource_of, "expected") ? 1e-4 : 1e-5;
+    if (!is(s->resource_form, "linear")) return is(s->resource_of, "policy-gradient") ? 1e-4 : 1e-2;
+    return is(s->resource_of, "expected") ? 1e-4 : 1e-5;
 }
 
 static void settle(char word[16], const char *usual) {
-    if (!strcmp(word, "auto")) snprintf(word, 16, "%s", usual);
+    if (is(word, "auto")) snprintf(word, 16, "%s", usual);
 }
 
 static pn_status resolve(pn_settings *s, const pn_data *data) {
@@ -55,7 +61,7 @@ static pn_status resolve(pn_settings *s, const pn_data *data) {
     settle(s->resource, "mild");
     settle(s->resource_form, "log");
     settle(s->resource_of, "drawn");
-    while (strcmp(named[i].name, s->resource) != 0) i++;
+    while (!is(named[i].name, s->resource)) i++;
     pn_settings_fill_real(&s->resource_weight, named[i].share * default_weight(s));
     pn_settings_fill_real(&s->drop_path, 0.3);
     pn_settings_fill_real(&s->tau, 1);
@@ -71,11 +77,12 @@ static double cost(const pn_settings *s, int64_t steps) {
 static void describe(const pn_settings *s, char text[PN_METHOD_TEXT]) {
     snprintf(text, PN_METHOD_TEXT,
              "SNAS: %lld steps on %s images, tau from %g to %g, drop-path %g, resources %g times "
-             "the %s of the %s weights, logits at rate %g, decay %g",
+             "the %s of the %s weights%s, logits at rate %g, decay %g",
              (long long)s->steps, s->all_images ? "all" : "half of the", s->tau, s->tau_end,
              s->drop_path, s->resource_weight,
-             !strcmp(s->resource_form, "linear") ? "linear cost" : "logarithms",
-             !strcmp(s->resource_of, "expected") ? "expected" : "drawn", s->rate_alpha,
+             is(s->resource_form, "linear") ? "linear cost" : "logarithms",
+             is(s->resource_of, "expected") ? "expected" : "drawn",
+             is(s->resource_of, "policy-gradient") ? " by policy gradient" : "", s->rate_alpha,
              s->decay_alpha);
 }
 
@@ -83,8 +90,9 @@ static pn_status begin(void *self, const pn_space *space, const pn_settings *set
     snas *s = self;
     *s = (snas){.drop_path = settings->drop_path,
                 .weight = settings->resource_weight,
-                .linear = !strcmp(settings->resource_form, "linear"),
-                .expected = !strcmp(settings->resource_of, "expected")};
+                .linear = is(settings->resource_form, "linear"),
+                .expected = is(settings->resource_of, "expected"),
+                .policy = is(settings->resource_of, "policy-gradient")};
     PN_TRY(pn_alphas_begin(&s->alphas, space, settings, false));
     s->alphas.every_edge = true;
     PN_TRY(pn_mixture_init(&s->alphas.mixture, space, INITIAL_DEVIATION, settings->seed));
@@ -93,18 +101,22 @@ static pn_status begin(void *self, const pn_space *space, const pn_settings *set
 }
 
 /* R, whose gradient it adds to that of the logits; 0 without it. */
-static double add_resource(const snas *s, const pn_network_spec *network, const double *drawn,
-                           double tau, double *gradient) {
+static double add_resource(const snas *s, const pn_network_spec *network, const double *noise,
+                           const double *drawn, double tau, double *gradient) {
     const pn_mixture *m = &s->alphas.mixture;
-    double expected[PN_MAX_MIX], of_weight[PN_MAX_MIX], of_logit[PN_MAX_MIX];
+    double expected[PN_MAX_MIX], of_weight[PN_MAX_MIX], of_edge[PN_MAX_MIX_EDGES],
+        of_logit[PN_MAX_MIX];
     if (s->weight == 0) return 0;
     if (s->expected) {
         pn_mixture_weights(m, NULL, 1, expected);
         drawn = expected;
         tau = 1;
     }
-    const double R = pn_resource(network, &m->space, s->linear, drawn, of_weight);
-    pn_mixture_back(m, drawn, tau, of_weight, of_logit);
+    const double R = pn_resource(network, &m->space, s->linear, drawn, of_weight, of_edge);
+    if (s->policy)
+        pn_mixture_policy(m, noise, of_edge, of_logit);
+    else
+        pn_mixture_back(m, drawn, tau, of_weight, of_logit);
     for (int i = 0; i < m->count; i++) gradient[i] += s->weight * of_logit[i];
     return R;
 }
@@ -128,7 +140,7 @@ static pn_status step(void *self, const pn_evaluator *e, pn_step_report *r) {
     pn_mixture_weights(&a->mixture, noise, tau, weight);
     PN_TRY(pn_alphas_train_both(a, e, weight, 1 - s->drop_path, of_weight, r));
     pn_mixture_back(&a->mixture, weight, tau, of_weight, gradient);
-    r->resource = add_resource(s, e->network, weight, tau, gradient);
+    r->resource = add_resource(s, e->network, noise, weight, tau, gradient);
     clip(gradient, a->mixture.count);
     PN_TRY(pn_alphas_move(a, gradient, r));
     a->step++;

@@ -86,6 +86,18 @@ void pn_mixture_back(const pn_mixture *m, const double *weight, double temperatu
     }
 }
 
+/* softmax(-noise): e^-noise is -log u, so there is no overflow. */
+void pn_mixture_policy(const pn_mixture *m, const double *noise, const double *of_edge,
+                       double *gradient) {
+    const int ops = ops_of(m);
+    for (int edge = 0; edge < pn_mixture_edges(m); edge++) {
+        double sum = 0;
+        for (int i = edge * ops; i < (edge + 1) * ops; i++) sum += gradient[i] = exp(-noise[i]);
+        for (int i = edge * ops; i < (edge + 1) * ops; i++)
+            gradient[i] = of_edge[edge] * (1 - ops * gradient[i] / sum);
+    }
+}
+
 void pn_mixture_choose(const pn_mixture *m, const double *weight, int8_t *chosen) {
     const int ops = ops_of(m);
     for (int edge = 0; edge < pn_mixture_edges(m); edge++) {

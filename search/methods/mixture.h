@@ -61,6 +61,14 @@ void pn_mixture_weights(const pn_mixture *mixture, const double *noise, double t
 void pn_mixture_back(const pn_mixture *mixture, const double *weight, double temperature,
                      const double *of_weight, double *gradient);
 
+/* gradient[count] of the logits of the mean over draws of sum_e f_e(weights of edge e), from one
+ * draw, where the slope of f is not known: f_e times the slope of log p of the weights that were
+ * drawn (of_edge[edges]: f_e). By the density of the concrete distribution (Maddison, Mnih, Teh
+ * 2017, equation 10) that is 1 - n softmax(-noise), of an edge's n choices, whatever the logits
+ * and the temperature are. */
+void pn_mixture_policy(const pn_mixture *mixture, const double *noise, const double *of_edge,
+                       double *gradient);
+
 /* chosen[edges]: of each edge the largest weight's op, by its number in the space, -1: `none`. Of
  * equals the first. */
 void pn_mixture_choose(const pn_mixture *mixture, const double *weight, int8_t *chosen);

@@ -54,20 +54,24 @@ static double edge_cost(const pn_cell_shape *s, const pn_space *space, bool line
 }
 
 double pn_resource(const pn_network_spec *spec, const pn_space *space, bool linear,
-                   const double *weight, double *of_weight) {
+                   const double *weight, double *of_weight, double *of_edge) {
     const int edges = pn_edges(space->nodes), ops = 1 + space->ops;
     pn_cell_shape shape[PN_MAX_LAYERS];
     int cells[PN_KINDS] = {0};
     double R = 0;
     memset(of_weight, 0, (size_t)(space->kinds * edges * ops) * sizeof *of_weight);
+    if (of_edge) memset(of_edge, 0, (size_t)(space->kinds * edges) * sizeof *of_edge);
     pn_cell_shapes(spec, space->nodes, shape);
     for (int i = 0; i < spec->layers; i++) cells[shape[i].kind]++;
     for (int i = 0; i < spec->layers; i++)
         for (int node = 0; node < space->nodes; node++)
             for (int input = 0; input < pn_inputs(node); input++) {
-                const int at = ((int)shape[i].kind * edges + pn_edge(node, input)) * ops;
-                R += edge_cost(&shape[i], space, linear, input, 1.0 / cells[shape[i].kind],
-                               weight + at, of_weight + at);
+                const int edge = (int)shape[i].kind * edges + pn_edge(node, input);
+                const double r =
+                    edge_cost(&shape[i], space, linear, input, 1.0 / cells[shape[i].kind],
+                              weight + edge * ops, of_weight + edge * ops);
+                R += r;
+                if (of_edge) of_edge[edge] += r;
             }
     return R;
 }

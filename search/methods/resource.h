@@ -32,9 +32,10 @@ typedef struct pn_op_cost {
 /* Of an op, also of `none`, on an input of a cell. */
 pn_op_cost pn_op_cost_of(const struct pn_cell_shape *shape, pn_op op, int input);
 
-/* R, and of_weight[kinds * edges * (1 + ops)] = dR / dweight, in the order of mixture.h. */
+/* R, and of_weight[kinds * edges * (1 + ops)] = dR / dweight, in the order of mixture.h; and
+ * of_edge[kinds * edges], what each edge has of R, NULL: not wanted. */
 double pn_resource(const pn_network_spec *spec, const pn_space *space, bool linear,
-                   const double *weight, double *of_weight);
+                   const double *weight, double *of_weight, double *of_edge);
 
 PN_API_END
 

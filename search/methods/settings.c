@@ -81,8 +81,9 @@ static const pn_field rows[] = {
             "of snas: what the cost is multiplied by [mild, of logarithms: 0.0015]"),
     PN_TEXT("resource-form", resource_form, "auto|log|linear", "FORM", "auto",
             "of snas: logarithms of size, flops and memory access, or a sum of them [log]"),
-    PN_TEXT("resource-of", resource_of, "auto|drawn|expected", "OF", "auto",
-            "of snas: cost of the weights as drawn, or of the softmax of the logits [drawn]"),
+    PN_TEXT("resource-of", resource_of, "auto|drawn|expected|policy-gradient", "OF", "auto",
+            "of snas: whose cost: of the weights as drawn, differentiated through the draw or by "
+            "policy gradient, or of the softmax of the logits [drawn]"),
     PN_FLAG("all-images", all_images, NULL,
             "of snas: train on all images and keep no half for validation [on]"),
     PN_FLAG("freeze-weights", freeze_weights, "0", "learn pi alone, forward only"),
