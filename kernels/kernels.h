@@ -17,8 +17,8 @@
  * are of what is not yet rounded. `+=` to a dx rounds once for each job that adds.
  *
  * Products of matrices (the pointwise convolution of stage, conv1x1, reduce, conv) are as accurate
- * as the backend says (pn_products): as float32 has them, or of operands that are rounded to tf32,
- * each off by 2^-11 of itself at most. Their sums are float32 either way.
+ * as the backend says (pn_products): as float32 has them, or of operands rounded to tf32, off by
+ * 2^-11 of themselves, or to fp16 where that is stored, by 2^-25 at least. Sums are float32.
  *
  * Calls. An op takes an array of *jobs*, all independent of each other, and runs them in one
  * launch. A call checks its arguments before it touches data, allocates nothing, queues its

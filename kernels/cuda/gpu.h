@@ -116,22 +116,27 @@ __device__ constexpr int gpu_arch() { return 0; }
 
 /* Tensor cores (mma.h). Are products faster on them? By their data sheets a multiprocessor of sm_80
  * makes 512 products of tf32 a clock, one of sm_90 1024; of sm_86, 89 and 120 128, as many as of
- * floats: there one of tf32 for each of floats takes fewer loads, and three are slower.
+ * floats: there one of tf32 for each of floats takes fewer loads, and three are slower. Those of
+ * sm_75 make no products of tf32, but 512 of halves (of a GeForce 256), eight (four) times as many
+ * as of floats; so what stores fp16, which is for them, multiplies halves, on any card.
  * PN_GPU_MMA_WISH: 1 or 0 all the same, to compare (tools/gpu-pack). */
-#if defined(__CUDA_ARCH__) && defined(PN_GPU_MMA_WISH) && __CUDA_ARCH__ >= 800
+#define PN_GPU_MMA_HALVES (PN_NARROW == PN_NARROW_FP16)
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ < (PN_GPU_MMA_HALVES ? 750 : 800)
+#define PN_GPU_MMA 0
+#elif defined(PN_GPU_MMA_WISH)
 #define PN_GPU_MMA PN_GPU_MMA_WISH
-#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800 &&                   \
-    (!PN_GPU_EXACT || __CUDA_ARCH__ == 800 || __CUDA_ARCH__ / 100 == 9 || \
-     __CUDA_ARCH__ / 100 == 10)
+#elif !PN_GPU_EXACT || __CUDA_ARCH__ == 800 || __CUDA_ARCH__ / 100 == 9 || __CUDA_ARCH__ / 100 == 10
 #define PN_GPU_MMA 1
 #else
 #define PN_GPU_MMA 0
 #endif
 __device__ constexpr bool gpu_prefers_mma() { return PN_GPU_MMA; }
+__device__ constexpr bool gpu_mma_halves() { return PN_GPU_MMA_HALVES; }
 
 /* sum += a b, 16 x 8 += 16 x 8 times 8 x 8, by a whole warp, of numbers that are a sum of two: as
  * low high + high low + high high, of whose operands the 13 lowest bits are not looked at; or where
- * less is enough, of the high ones alone. Who has what of them says mma.h. */
+ * less is enough, of the high ones alone; or of these rounded to halves. Who has what of them says
+ * mma.h. */
 struct gpu_mma_a {
     unsigned high[4], low[4];
 };
@@ -140,7 +145,15 @@ struct gpu_mma_b {
 };
 __device__ __forceinline__ void gpu_mma_part(float4 &sum, const unsigned (&a)[4],
                                              const unsigned (&b)[2]) {
-#if PN_GPU_MMA
+#if PN_GPU_MMA && PN_GPU_MMA_HALVES
+    const auto pair = [](unsigned first, unsigned second) {
+        return gpu_narrow(__uint_as_float(first), __uint_as_float(second));
+    };
+    asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 "
+        "{%0, %1, %2, %3}, {%4, %5}, {%6}, {%0, %1, %2, %3};"
+        : "+f"(sum.x), "+f"(sum.y), "+f"(sum.z), "+f"(sum.w)
+        : "r"(pair(a[0], a[2])), "r"(pair(a[1], a[3])), "r"(pair(b[0], b[1])));
+#elif PN_GPU_MMA
     asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
         "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
         : "+f"(sum.x), "+f"(sum.y), "+f"(sum.z), "+f"(sum.w)

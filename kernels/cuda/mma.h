@@ -14,6 +14,10 @@
  * it too: what is multiplied was rounded 8 times as coarsely when stored. Products of bf16 would
  * round it so once more, for r and g have been through a norm since, and u through a sum of taps.
  *
+ * What stores fp16 makes products of halves, which have 10 bits behind the point as well: the same
+ * errors, but that an operand below 2^-14 is off by up to 2^-25, and one from 65520 on is infinite,
+ * as where such numbers are stored: the loss scale (runtime/loss_scale.h) is there for both.
+ *
  * cvt.rna.tf32.f32 rounds as `split` does; two integer instructions are not slower anywhere. A NaN
  * stays one, in `low`; of a single product `to_tf32` sees to that, since the NaN of all ones, which
  * cards make, would be rounded to -0.
@@ -22,7 +26,9 @@
  *   a, 16 x 8     (g,t)  (g+8,t)  (g,t+4)  (g+8,t+4)     row, slot
  *   b, 8 x 8      (t,g)  (t+4,g)                         slot, column
  *   sum, 16 x 8   (g,2t) (g,2t+1) (g+8,2t) (g+8,2t+1)    row, column
- * Which of the numbers that are summed over is in which slot does not matter, if a and b agree.
+ * Which of the numbers that are summed over is in which slot does not matter, if a and b agree. So
+ * mma.m16n8k8, .f16, where a lane has the slots 2t and 2t+1 of a row (of a column) as one register,
+ * serves for the same text.
  *
  * Shared memory: a tile has rows of a pitch of 4 times an odd number (pitch_of). Lanes that read
  * (row g, column t) are then in 32 different banks. Lanes that read (row t, column g) would not be:
@@ -55,8 +61,8 @@ __device__ __forceinline__ void take(float v, unsigned &high, unsigned &low) {
 #if PN_GPU_EXACT
     split(v, high, low);
 #else
-    high = to_tf32(v);
-    low = 0; /* which nobody reads */
+    high = gpu_mma_halves() ? __float_as_uint(v) : to_tf32(v); /* else rounded later */
+    low = 0;                                                   /* which nobody reads */
 #endif
 }
 

@@ -681,8 +681,11 @@ int pn_emulator_barrier(int kind, int value, const char *file, int line) {
 
 namespace {
 
-/* What the tensor cores read of 32 bits: those of tf32. */
-float operand(unsigned bits) { return __uint_as_float(bits & 0xffffe000u); }
+/* What the tensor cores read of 32 bits: those of tf32; or a half, to which they are rounded. */
+float operand(unsigned bits, pn_emulator_products products) {
+    if (products == PN_EMULATOR_HALVES) return pn_fp16_widen(pn_fp16_narrow(__uint_as_float(bits)));
+    return __uint_as_float(bits & 0xffffe000u);
+}
 
 /* Four columns at once. */
 typedef float float_4 __attribute__((vector_size(16)));
@@ -875,8 +878,8 @@ uint64_t pn_emulator_warp(int kind, unsigned mask, uint64_t value, int arg, int 
 /* Fragments (PTX ISA, "Matrix Fragments for mma.m16n8k8", .tf32): lane 4 g + t has of a (g,t),
  * (g+8,t), (g,t+4), (g+8,t+4), of b (t,g), (t+4,g), of the sums (g,2t), (g,2t+1), (g+8,2t),
  * (g+8,2t+1). */
-void pn_emulator_mma(bool exact, float4 *sum, const gpu_mma_a &a, const gpu_mma_b &b,
-                     const char *file, int line) {
+void pn_emulator_mma(pn_emulator_products products, float4 *sum, const gpu_mma_a &a,
+                     const gpu_mma_b &b, const char *file, int line) {
     worker *const w = me;
     thread *const self = w->self;
     const unsigned thread = self->index.x, lane = thread % LANES, g = lane / 4, t = lane % 4;
@@ -887,18 +890,18 @@ void pn_emulator_mma(bool exact, float4 *sum, const gpu_mma_a &a, const gpu_mma_
         v->products = self->products;
         p->file = file;
         p->line = line;
-        p->exact = exact;
+        p->exact = products == PN_EMULATOR_EXACT;
     } else if (p->line != line || (p->file != file && strcmp(p->file, file) != 0)) {
         fault(w, "mma.sync with mask %08x at %s:%d, and another lane at %s:%d", FULL, file, line,
               p->file, p->line);
     }
     for (unsigned i = 0; i < 4; i++) {
-        p->high_a[g + i % 2 * 8][t + i / 2 * 4] = operand(a.high[i]);
-        if (exact) p->low_a[g + i % 2 * 8][t + i / 2 * 4] = operand(a.low[i]);
+        p->high_a[g + i % 2 * 8][t + i / 2 * 4] = operand(a.high[i], products);
+        if (p->exact) p->low_a[g + i % 2 * 8][t + i / 2 * 4] = operand(a.low[i], products);
     }
     for (unsigned i = 0; i < 2; i++) {
-        p->high_b[t + 4 * i][g] = operand(b.high[i]);
-        if (exact) p->low_b[t + 4 * i][g] = operand(b.low[i]);
+        p->high_b[t + 4 * i][g] = operand(b.high[i], products);
+        if (p->exact) p->low_b[t + 4 * i][g] = operand(b.low[i], products);
     }
     p->sum[lane] = sum;
 }

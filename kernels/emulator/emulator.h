@@ -354,7 +354,8 @@ static inline float __int_as_float(int a) { return __uint_as_float((unsigned)a);
 /* ---- tensor cores ---------------------------------------------------------------------------- */
 
 extern int pn_emulator_card; /* PN_EMULATOR_CARD; for tests, between launches, to change */
-static inline bool gpu_prefers_mma() { return pn_emulator_card >= 80; }
+static inline bool gpu_mma_halves() { return PN_NARROW && pn_emulator_halves == PN_STORED_FP16; }
+static inline bool gpu_prefers_mma() { return pn_emulator_card >= 80 || gpu_mma_halves(); }
 static inline int gpu_arch() { return pn_emulator_card; }
 
 struct gpu_mma_a {
@@ -364,17 +365,21 @@ struct gpu_mma_b {
     unsigned high[2], low[2];
 };
 /* What the lanes bring is put aside; the warp comes together at gpu_mma_end, or sooner if there is
- * no more room. A lane that waits elsewhere, or ends, with products put aside ends the launch. Not
- * `exact`: `low` is not looked at. */
-void pn_emulator_mma(bool exact, float4 *sum, const gpu_mma_a &a, const gpu_mma_b &b,
-                     const char *file, int line);
+ * no more room. A lane that waits elsewhere, or ends, with products put aside ends the launch.
+ * `low` is looked at if they are exact. */
+enum pn_emulator_products { PN_EMULATOR_EXACT, PN_EMULATOR_TF32, PN_EMULATOR_HALVES };
+void pn_emulator_mma(pn_emulator_products products, float4 *sum, const gpu_mma_a &a,
+                     const gpu_mma_b &b, const char *file, int line);
 void pn_emulator_mma_end(const char *file, int line);
 void pn_hooked_mma(unsigned instructions);
 static inline void gpu_mma(float4 &sum, const gpu_mma_a &a, const gpu_mma_b &b, PN_EMULATOR_SITE) {
 #ifdef PN_EMULATOR_HOOKS
     pn_hooked_mma(PN_GPU_EXACT ? 3 : 1);
 #endif
-    pn_emulator_mma(PN_GPU_EXACT, &sum, a, b, file, line);
+    pn_emulator_mma(PN_GPU_EXACT       ? PN_EMULATOR_EXACT
+                    : gpu_mma_halves() ? PN_EMULATOR_HALVES
+                                       : PN_EMULATOR_TF32,
+                    &sum, a, b, file, line);
 }
 static inline void gpu_mma_end(PN_EMULATOR_SITE) { pn_emulator_mma_end(file, line); }
 

@@ -1,7 +1,7 @@
 /* test_mma.cu -- kernels/cuda/mma.h against sums in double: who has what of a matrix, how a float
  * is split, and the two products of a block. Built for the emulator, for it once more with
- * PN_PRECISION=tf32, and by nvcc for a card: there it says whether the emulator does what a card
- * does. */
+ * PN_PRECISION=tf32 and with fp16, and by nvcc for a card, of float32 and fp16: there it says
+ * whether the emulator does what a card does. */
 #include <csetjmp>
 #include <cstdarg>
 #include <cstddef>
@@ -100,11 +100,12 @@ __global__ void split_all(const float *v, float *high, float *low) {
 /* What a product in three parts and a sum of `count` of them, eight at a time, may be off, for
  * products of this magnitude in all (mma.h): 8 roundings of float32 a product, and two, since they
  * are toward 0, for each of the three sums of eight. Of one part two roundings to tf32 a product,
- * and one sum. */
+ * and one sum. Of halves the same; but a rounding is 2^-25 at least, of two operands up to 1. */
 double bound(int count, double magnitude) {
     const double product = PN_GPU_EXACT ? 8 * 0x1p-24 : 0x1p-10 + 0x1p-22;
     const int sums = (PN_GPU_EXACT ? 3 : 1) * ((count + 7) / 8);
-    return (product + 2 * sums * 0x1p-24) * magnitude * (1 + 0x1p-10);
+    const double least = PN_NARROW ? count * 0x1p-24 : 0;
+    return ((product + 2 * sums * 0x1p-24) * magnitude + least) * (1 + 0x1p-10);
 }
 
 void test_product(void **) {
@@ -378,17 +379,19 @@ void test_block(void **state_of) {
 
 bool can_run() {
 #ifdef __CUDACC__
-    if (!pn_cuda_kernels(0, PN_PRECISION_FLOAT32)) {
+    if (!pn_cuda_kernels(0, PN_NARROW ? PN_PRECISION_FP16 : PN_PRECISION_FLOAT32)) {
         print_message("[  SKIPPED ] %s\n", pn_error());
         return false;
     }
 #else
-    pn_emulator_card = 80;
+    pn_emulator_card = PN_NARROW ? 75 : 80;
+    if (PN_NARROW) pn_emulator_halves = PN_STORED_FP16;
 #endif
     numbers answer(1);
     run("has_mma", 32, 0, has_mma, answer.on_card());
     answer.fetch();
-    if (answer.host[0] == 0) print_message("[  SKIPPED ] this card takes no products of tf32\n");
+    if (answer.host[0] == 0)
+        print_message("[  SKIPPED ] this card is not asked for products of matrices\n");
     return answer.host[0] != 0;
 }
 

@@ -18,7 +18,9 @@
  * Where operands of products are rounded to tf32, each is off by t = 2^-11 of itself, a product by
  * 2 t + t^2, and a sum of them by so much of its magnitude. What an op computes has been through
  * one such product at most: each element that is *multiplied* is allowed that once. Whole numbers
- * up to 2^11 are numbers of tf32, and so large no operand gets: they stay exact. */
+ * up to 2^11 are numbers of tf32, and so large no operand gets: they stay exact. Where fp16 is
+ * stored operands are halves, and one below 2^-14 is off by 2^-25 instead: of a sum of n products
+ * of numbers up to 1 that is n u, which the roundings of its n steps are allowed already. */
 #ifndef PN_SET_H
 #define PN_SET_H
 
