@@ -340,23 +340,27 @@ static void budgets(void **state) {
     const pn_memory host = {.available = a_thousand},
                     card = {.available = a_thousand, .context_bytes = 100};
     static const struct {
-        int N;
+        int shards, N;
         size_t limit;
         bool on_card;
         const char *why; /* NULL: it fits */
-    } c[] = {{500, 500, false, NULL},
-             {501, 500, false, "the limit is 0.0 MiB; batch 500 would fit"},
-             {1000, 0, false, NULL},
-             {1001, 0, false, "what the device has is 0.0 MiB; batch 1000 would fit"},
-             {1001, 1001, false, "what the device has is 0.0 MiB; batch 1000 would fit"},
-             {400, 500, true, NULL},
-             {401, 500, true, "the limit without the card's context is 0.0 MiB; batch 400"},
-             {1, 100, true, "the limit without the card's context is 0.0 MiB; no batch"},
-             {1000, 1100, true, NULL},
-             {1000, 0, true, NULL}};
+    } c[] = {{1, 500, 500, false, NULL},
+             {1, 501, 500, false, "the limit is 0.0 MiB; batch 500 would fit"},
+             {1, 1000, 0, false, NULL},
+             {1, 1001, 0, false, "what the device has is 0.0 MiB; batch 1000 would fit"},
+             {1, 1001, 1001, false, "what the device has is 0.0 MiB; batch 1000 would fit"},
+             {1, 400, 500, true, NULL},
+             {1, 401, 500, true, "the limit without the card's context is 0.0 MiB; batch 400"},
+             {1, 1, 100, true, "the limit without the card's context is 0.0 MiB; no batch"},
+             {1, 1000, 1100, true, NULL},
+             {1, 1000, 0, true, NULL},
+             {8, 504, 503, false, "batch 496 would fit"},
+             {3, 504, 503, false, "batch 501 would fit"},
+             {9, 9, 8, false, "no batch would fit"},
+             {9, 504, 504, false, NULL}};
     for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
-        const pn_status s = pn_budget_check(of_N_bytes, NULL, "this", c[i].N, c[i].limit,
-                                            c[i].on_card ? &card : &host);
+        const pn_status s = pn_budget_check(of_N_bytes, NULL, "this", c[i].N, c[i].shards,
+                                            c[i].limit, c[i].on_card ? &card : &host);
         assert_int_equal(s, c[i].why ? PN_EMEM : PN_OK);
         if (c[i].why) assert_non_null(strstr(pn_error(), c[i].why));
     }

@@ -156,7 +156,7 @@ static pn_status total_bytes(void *self, int N, size_t *bytes) {
 static pn_status largest_batch(planner *p, const subject *of, int *batch) {
     const int pixels = p->asked.image[0] * p->asked.image[1], most = PN_MAX_PIXELS / pixels;
     return pn_budget_batch(total_bytes, &(candidate){p, of}, most < 1 << 20 ? most : 1 << 20,
-                           p->asked.memory, batch);
+                           p->asked.shards, p->asked.memory, batch);
 }
 
 /* The one asked for; *largest: of which the largest batch is sought. */

@@ -55,7 +55,7 @@ typedef struct pn_cost {
     bool one;                  /* row[0] is of one architecture; else smallest, mean and largest */
     char genotype[PN_GENOTYPE_BYTES]; /* of the one, "" without */
     double row[3][PN_COSTS];
-    int largest_batch; /* with `memory`; 0: not even one image */
+    int largest_batch; /* with `memory`, a multiple of `shards`; 0: none */
 } pn_cost;
 
 /* Fills *cost. PN_EARG. */

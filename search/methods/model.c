@@ -148,7 +148,8 @@ static pn_status reserve(pn_model *m) {
                                         "the supernet"};
     const int N = m->settings.N;
     const size_t limit = m->settings.memory;
-    PN_TRY(pn_budget_check(needed_bytes, m, whose[m->settings.kind], N, limit, m->kernels->memory));
+    PN_TRY(pn_budget_check(needed_bytes, m, whose[m->settings.kind], N, m->settings.shards, limit,
+                           m->kernels->memory));
     PN_TRY(measure(m, N));
     const size_t room = limit ? pn_budget_room(limit, m->kernels->memory) - fixed_bytes(m, N) : 0;
     const int flights = choose_flights(m);

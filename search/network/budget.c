@@ -1,16 +1,17 @@
 /* budget.c -- see budget.h. */
 #include "search/network/budget.h"
 
-pn_status pn_budget_batch(pn_measure measure, void *self, int most, size_t limit, int *batch) {
-    int fits = 0, fails = most + 1;
+pn_status pn_budget_batch(pn_measure measure, void *self, int most, int shards, size_t limit,
+                          int *batch) {
+    int fits = 0, fails = most / shards + 1; /* images of a shard */
     while (fails - fits > 1) {
         int middle = fits + (fails - fits) / 2;
         size_t bytes;
         if (fits == 0 && middle > 64) middle = 64; /* most answers are near, and cheap to find */
-        PN_TRY(measure(self, middle, &bytes));
+        PN_TRY(measure(self, middle * shards, &bytes));
         *(bytes <= limit ? &fits : &fails) = middle;
     }
-    *batch = fits;
+    *batch = fits * shards;
     return PN_OK;
 }
 
@@ -18,8 +19,8 @@ size_t pn_budget_room(size_t limit, const pn_memory *memory) {
     return limit > memory->context_bytes ? limit - memory->context_bytes : 0;
 }
 
-pn_status pn_budget_check(pn_measure measure, void *self, const char *whose, int N, size_t limit,
-                          const pn_memory *memory) {
+pn_status pn_budget_check(pn_measure measure, void *self, const char *whose, int N, int shards,
+                          size_t limit, const pn_memory *memory) {
     const double mib = 1 << 20;
     const size_t available = memory->available(), room = pn_budget_room(limit, memory);
     const int promised = limit > 0 && room <= available;
@@ -28,7 +29,7 @@ pn_status pn_budget_check(pn_measure measure, void *self, const char *whose, int
     int fits;
     PN_TRY(measure(self, N, &needed));
     if (needed <= most) return PN_OK;
-    PN_TRY(pn_budget_batch(measure, self, N - 1, most, &fits));
+    PN_TRY(pn_budget_batch(measure, self, N - 1, shards, most, &fits));
     const char *what = !promised               ? "what the device has"
                        : memory->context_bytes ? "the limit without the card's context"
                                                : "the limit";

@@ -104,7 +104,7 @@ static pn_status create(pn_trainer *t, const pn_data *data, size_t limit) {
     t->network.parameters.no_gradient = shards > 1;
     PN_TRY(pn_program_create(&t->training, t->kernels));
     PN_TRY(pn_program_create(&t->inference, t->kernels));
-    PN_TRY(pn_budget_check(measure, t, "this network", N, limit, memory));
+    PN_TRY(pn_budget_check(measure, t, "this network", N, shards, limit, memory));
     PN_TRY(arena_bytes(t, N, &bytes));
     PN_TRY(pn_arena_create(&t->arena, memory, bytes, 0));
     PN_TRY(pn_parameters_allocate(&t->network.parameters, memory));
