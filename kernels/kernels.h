@@ -18,7 +18,7 @@
  *
  * Products of matrices (the pointwise convolution of stage, conv1x1, reduce, conv) are as accurate
  * as the backend says (pn_products): as float32 has them, or of operands rounded to tf32, off by
- * 2^-11 of themselves, or to fp16 where that is stored, by 2^-25 at least. Sums are float32.
+ * 2^-11 of themselves, or to fp16 where that is stored, by 2^-25 if that is more. Sums: float32.
  *
  * Calls. An op takes an array of *jobs*, all independent of each other, and runs them in one
  * launch. A call checks its arguments before it touches data, allocates nothing, queues its

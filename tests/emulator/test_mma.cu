@@ -100,7 +100,7 @@ __global__ void split_all(const float *v, float *high, float *low) {
 /* What a product in three parts and a sum of `count` of them, eight at a time, may be off, for
  * products of this magnitude in all (mma.h): 8 roundings of float32 a product, and two, since they
  * are toward 0, for each of the three sums of eight. Of one part two roundings to tf32 a product,
- * and one sum. Of halves the same; but a rounding is 2^-25 at least, of two operands up to 1. */
+ * and one sum; of halves likewise, but each is 2^-25 if that is more, and operands are up to 1. */
 double bound(int count, double magnitude) {
     const double product = PN_GPU_EXACT ? 8 * 0x1p-24 : 0x1p-10 + 0x1p-22;
     const int sums = (PN_GPU_EXACT ? 3 : 1) * ((count + 7) / 8);
