@@ -30,6 +30,8 @@ static void put(const char *variable, const char *value) {
 static void tell(const pn_faulty *how, bool preload) {
 #ifdef PN_FAULTS
     put("LD_PRELOAD", preload ? PN_FAULTS : NULL);
+#else
+    (void)preload;
 #endif
     put("PN_FAULT", how->fault);
     put("PN_FAULT_LOG", how->log);
