@@ -63,7 +63,7 @@ __device__ __forceinline__ void take(float v, unsigned &high, unsigned &low) {
 #if PN_GPU_EXACT
     split(v, high, low);
 #else
-    high = gpu_mma_halves() ? __float_as_uint(v) : to_tf32(v); /* else rounded later */
+    high = gpu_mma_halves() ? __float_as_uint(v) : to_tf32(v); /* gpu_mma rounds to halves */
     low = 0;                                                   /* which nobody reads */
 #endif
 }

@@ -28,7 +28,6 @@ if(TARGET pn_cuda) # emulator/test_mma.cu once more, by nvcc
     set_tests_properties(${test} PROPERTIES TIMEOUT 300 SKIP_RETURN_CODE 77)
   endforeach()
   target_compile_definitions(test_mma_cuda_fp16 PRIVATE PN_PRECISION=fp16 PN_NARROW=2)
-  if("75-real" IN_LIST CMAKE_CUDA_ARCHITECTURES) # as pn_cuda_fp16
-    set_target_properties(test_mma_cuda_fp16 PROPERTIES CUDA_ARCHITECTURES 75)
-  endif()
+  get_target_property(architectures pn_cuda_fp16 CUDA_ARCHITECTURES)
+  set_target_properties(test_mma_cuda_fp16 PROPERTIES CUDA_ARCHITECTURES "${architectures}")
 endif()

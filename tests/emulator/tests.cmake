@@ -15,9 +15,9 @@ set_source_files_properties(emulator/test_mma.cu PROPERTIES LANGUAGE CXX)
 pn_emulator_test(test_mma test_mma.cu)
 pn_emulator_test(test_mma_tf32 test_mma.cu -DPN_PRECISION=tf32)
 pn_emulator_test(test_mma_fp16 test_mma.cu -DPN_PRECISION=fp16 -DPN_NARROW=2)
-target_link_libraries(test_mma PRIVATE pn_emulator)
-target_link_libraries(test_mma_fp16 PRIVATE pn_emulator)
-target_link_libraries(test_mma_tf32 PRIVATE pn_emulator)
+foreach(test test_mma test_mma_fp16 test_mma_tf32)
+  target_link_libraries(${test} PRIVATE pn_emulator)
+endforeach()
 
 if(NOT PN_SANITIZE)
   # A program of its own objects, so that all of it has the sanitizers.
